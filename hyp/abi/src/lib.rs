@@ -1,0 +1,23 @@
+//! What the hypervisor, its guests and the host tools agree on.
+//!
+//! Typed addresses and ids, status codes, the account's resources, and the one table of hypercalls
+//! (`call`). Pure data: no assembly, no state, nothing imported. Everything in the workspace may import
+//! this crate; it imports nothing.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod addr;
+mod call;
+mod id;
+mod resource;
+pub mod smccc;
+mod status;
+
+pub use addr::{Ipa, PAGE_BYTES, PAGE_SHIFT, Pa, PageCount};
+pub use call::{Argument, CALLS, Call, CallRow, DecodeError};
+pub use id::{CoreId, CoreSet, IntId, MAX_CORES, PartitionId, VcpuIndex, Vmid};
+pub use resource::{RESOURCE_COUNT, Resource};
+pub use status::Status;

@@ -1,0 +1,339 @@
+//! From a syndrome to an [`Exit`]: why control came to EL2.
+//!
+//! Pure decoding of ESR_EL2, FAR_EL2 and HPFAR_EL2 (Arm ARM D24.2.37, ESR_EL2; ISS encodings by exception
+//! class). Nothing is decided here; what cannot be decoded is [`Exit::Unexpected`].
+
+use shikiri_abi::Ipa;
+
+/// Why a vCPU exited synchronously.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// HVC from AArch64; the immediate.
+    Hvc(u16),
+    /// Trapped SMC from AArch64: the PC has *not* moved on.
+    Smc(u16),
+    /// Trapped WFI or WFE.
+    Wait(WaitKind),
+    /// Trapped MSR, MRS or system instruction.
+    Sysreg(SysregAccess),
+    /// A data abort on a stage-2 fault that carries a syndrome (ISV = 1).
+    Mmio(MmioAccess),
+    /// A stage-2 abort that cannot be emulated: instruction fetch, no syndrome, a walk's own access, or
+    /// a permission fault.
+    Abort(Abort),
+    /// Access to FP/SIMD, SVE or SME state while it is trapped.
+    FpTrap,
+    /// Anything else: an exception class that this configuration should not give.
+    Unexpected {
+        /// The exception class, ESR_EL2.EC.
+        class: u8,
+    },
+}
+
+/// Which wait instruction trapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitKind {
+    /// WFI or WFIT.
+    Interrupt,
+    /// WFE or WFET.
+    Event,
+}
+
+/// A trapped system-register access or system instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SysregAccess {
+    /// The encoding.
+    pub register: SysregEncoding,
+    /// The general-purpose register, 0 to 30; 31 is XZR.
+    pub rt: u8,
+    /// Whether the guest reads (MRS).
+    pub is_read: bool,
+}
+
+/// op0, op1, CRn, CRm, op2 packed as `op0:2 op1:3 CRn:4 CRm:4 op2:3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct SysregEncoding(pub u16);
+
+impl SysregEncoding {
+    /// Packs the five fields; each is masked to its width.
+    #[must_use]
+    pub const fn new(op0: u16, op1: u16, crn: u16, crm: u16, op2: u16) -> Self {
+        Self(
+            ((op0 & 3) << 14)
+                | ((op1 & 7) << 11)
+                | ((crn & 15) << 7)
+                | ((crm & 15) << 3)
+                | (op2 & 7),
+        )
+    }
+
+    /// The five fields: op0, op1, CRn, CRm, op2.
+    #[must_use]
+    pub const fn fields(self) -> (u16, u16, u16, u16, u16) {
+        let Self(bits) = self;
+        (bits >> 14, (bits >> 11) & 7, (bits >> 7) & 15, (bits >> 3) & 15, bits & 7)
+    }
+}
+
+/// A guest load or store that can be emulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MmioAccess {
+    /// The intermediate physical address.
+    pub ipa: Ipa,
+    /// log2 of the size in bytes, 0 to 3.
+    pub size_log2: u8,
+    /// The general-purpose register, 0 to 30; 31 is XZR.
+    pub rt: u8,
+    /// Whether the guest stores.
+    pub is_write: bool,
+    /// Whether a load sign-extends (SSE).
+    pub is_signed: bool,
+    /// Whether the register is 64 bits wide (SF).
+    pub is_64_bit: bool,
+}
+
+impl MmioAccess {
+    /// The size in bytes: 1, 2, 4 or 8.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        1 << (self.size_log2 & 3)
+    }
+
+    /// What a loaded value looks like in the register: truncated to the access size, then extended.
+    #[must_use]
+    pub const fn extend(&self, value: u64) -> u64 {
+        let unused = 64_u32.wrapping_sub(8 << (self.size_log2 & 3));
+        let widened = if self.is_signed {
+            (value << unused).cast_signed().wrapping_shr(unused).cast_unsigned()
+        } else {
+            (value << unused) >> unused
+        };
+        if self.is_64_bit { widened } else { widened & 0xffff_ffff }
+    }
+
+    /// What a store writes: the register truncated to the access size.
+    #[must_use]
+    pub const fn truncate(&self, value: u64) -> u64 {
+        let unused = 64_u32.wrapping_sub(8 << (self.size_log2 & 3));
+        (value << unused) >> unused
+    }
+}
+
+/// An abort that ends in the guest or in the partition's report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abort {
+    /// The intermediate physical address; only page-exact when the fault was in a stage-1 walk.
+    pub ipa: Ipa,
+    /// What was accessed.
+    pub kind: AbortKind,
+    /// The fault status code, ESR_ELx.DFSC/IFSC.
+    pub status: u8,
+}
+
+/// What an aborted access was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AbortKind {
+    /// An instruction fetch.
+    Fetch,
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// The stage-1 walk's own access to a table.
+    Walk,
+    /// A cache-maintenance or address-translation instruction.
+    Maintenance,
+}
+
+const EC_WFX: u64 = 0x01;
+const EC_FP: u64 = 0x07;
+const EC_HVC64: u64 = 0x16;
+const EC_SMC64: u64 = 0x17;
+const EC_SYSREG: u64 = 0x18;
+const EC_SVE: u64 = 0x19;
+const EC_SME: u64 = 0x1d;
+const EC_FETCH_ABORT: u64 = 0x20;
+const EC_DATA_ABORT: u64 = 0x24;
+
+const ISS_ISV: u64 = 1 << 24;
+const ISS_SSE: u64 = 1 << 21;
+const ISS_SF: u64 = 1 << 15;
+const ISS_CM: u64 = 1 << 8;
+const ISS_S1PTW: u64 = 1 << 7;
+const ISS_WNR: u64 = 1 << 6;
+
+impl Exit {
+    /// Decodes the three syndrome registers.
+    #[must_use]
+    #[inline]
+    pub fn decode(esr: u64, far: u64, hpfar: u64) -> Self {
+        match class(esr) {
+            EC_HVC64 => Self::Hvc(low_u16(esr)),
+            EC_SMC64 => Self::Smc(low_u16(esr)),
+            EC_DATA_ABORT => data_abort(esr, far, hpfar),
+            EC_SYSREG => Self::Sysreg(sysreg(esr)),
+            EC_WFX => Self::Wait(if esr & 1 == 0 { WaitKind::Interrupt } else { WaitKind::Event }),
+            EC_FETCH_ABORT => Self::Abort(Abort {
+                ipa: faulting_ipa(far, hpfar),
+                kind: if esr & ISS_S1PTW == 0 { AbortKind::Fetch } else { AbortKind::Walk },
+                status: low_u8(esr & 0x3f),
+            }),
+            EC_FP | EC_SVE | EC_SME => Self::FpTrap,
+            other => Self::Unexpected { class: low_u8(other) },
+        }
+    }
+}
+
+/// ESR_ELx.EC.
+#[must_use]
+#[inline]
+pub const fn class(esr: u64) -> u64 {
+    (esr >> 26) & 0x3f
+}
+
+/// Joins HPFAR_EL2.FIPA (bits 43:4 hold IPA 51:12) with the offset of FAR_EL2.
+#[must_use]
+#[inline]
+pub const fn faulting_ipa(far: u64, hpfar: u64) -> Ipa {
+    Ipa(((hpfar & 0x0fff_ffff_fff0) << 8) | (far & 0xfff))
+}
+
+#[inline]
+fn data_abort(esr: u64, far: u64, hpfar: u64) -> Exit {
+    let ipa = faulting_ipa(far, hpfar);
+    let status = low_u8(esr & 0x3f);
+    let is_translation = status & 0x3c == 0x04;
+    if esr & ISS_ISV != 0 && is_translation && esr & (ISS_S1PTW | ISS_CM) == 0 {
+        return Exit::Mmio(MmioAccess {
+            ipa,
+            size_log2: low_u8((esr >> 22) & 3),
+            rt: low_u8((esr >> 16) & 31),
+            is_write: esr & ISS_WNR != 0,
+            is_signed: esr & ISS_SSE != 0,
+            is_64_bit: esr & ISS_SF != 0,
+        });
+    }
+    let kind = if esr & ISS_S1PTW != 0 {
+        AbortKind::Walk
+    } else if esr & ISS_CM != 0 {
+        AbortKind::Maintenance
+    } else if esr & ISS_WNR != 0 {
+        AbortKind::Write
+    } else {
+        AbortKind::Read
+    };
+    Exit::Abort(Abort { ipa, kind, status })
+}
+
+/// ISS of a trapped MSR/MRS (EC 0x18): op0 21:20, op2 19:17, op1 16:14, CRn 13:10, Rt 9:5, CRm 4:1, read 0.
+#[inline]
+fn sysreg(esr: u64) -> SysregAccess {
+    let field = |shift: u32, mask: u64| low_u16((esr >> shift) & mask);
+    SysregAccess {
+        register: SysregEncoding::new(
+            field(20, 3),
+            field(14, 7),
+            field(10, 15),
+            field(1, 15),
+            field(17, 7),
+        ),
+        rt: low_u8((esr >> 5) & 31),
+        is_read: esr & 1 != 0,
+    }
+}
+
+#[inline]
+const fn low_u16(value: u64) -> u16 {
+    let [a, b, ..] = value.to_le_bytes();
+    u16::from_le_bytes([a, b])
+}
+
+#[inline]
+const fn low_u8(value: u64) -> u8 {
+    let [a, ..] = value.to_le_bytes();
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Abort, AbortKind, Exit, MmioAccess, SysregEncoding, WaitKind, faulting_ipa};
+    use shikiri_abi::Ipa;
+
+    #[test]
+    fn calls_and_waits_decode() {
+        assert_eq!(Exit::decode(0x5a00_0000, 0, 0), Exit::Hvc(0));
+        assert_eq!(Exit::decode(0x5e00_0007, 0, 0), Exit::Smc(7));
+        assert_eq!(Exit::decode(0x0600_0000, 0, 0), Exit::Wait(WaitKind::Interrupt));
+        assert_eq!(Exit::decode(0x0600_0001, 0, 0), Exit::Wait(WaitKind::Event));
+    }
+
+    #[test]
+    fn a_word_store_to_an_unmapped_page_is_mmio() {
+        // EC 0x24, IL, ISV, SAS = 2, SRT = 3, WnR, DFSC = translation fault level 3.
+        let esr = (0x24 << 26) | (1 << 25) | (1 << 24) | (2 << 22) | (3 << 16) | (1 << 6) | 0x07;
+        let Exit::Mmio(access) = Exit::decode(esr, 0xffff_0000_0000_0018, 0x0009_0000) else {
+            panic!("not decoded as MMIO");
+        };
+        assert_eq!(access.ipa, Ipa(0x0900_0018));
+        assert!(access.is_write && access.bytes() == 4 && access.rt == 3);
+    }
+
+    #[test]
+    fn what_has_no_syndrome_or_is_no_translation_fault_is_an_abort() {
+        let esr = (0x24 << 26) | 0x07;
+        let expected = Abort { ipa: Ipa(0x1000), kind: AbortKind::Read, status: 7 };
+        assert_eq!(Exit::decode(esr, 0, 0x10), Exit::Abort(expected));
+        let permission = (0x24 << 26) | (1 << 24) | (1 << 6) | 0x0f;
+        assert!(matches!(
+            Exit::decode(permission, 0, 0),
+            Exit::Abort(Abort { kind: AbortKind::Write, status: 0x0f, .. })
+        ));
+        let walk = (0x24 << 26) | (1 << 24) | (1 << 7) | 0x07;
+        assert!(matches!(
+            Exit::decode(walk, 0, 0),
+            Exit::Abort(Abort { kind: AbortKind::Walk, .. })
+        ));
+    }
+
+    #[test]
+    fn loads_extend_as_the_instruction_says() {
+        let load = |size_log2, is_signed, is_64_bit| MmioAccess {
+            ipa: Ipa(0),
+            size_log2,
+            rt: 0,
+            is_write: false,
+            is_signed,
+            is_64_bit,
+        };
+        assert_eq!(load(0, false, true).extend(0x1ff), 0xff);
+        assert_eq!(load(0, true, true).extend(0x80), 0xffff_ffff_ffff_ff80);
+        assert_eq!(load(0, true, false).extend(0x80), 0xffff_ff80);
+        assert_eq!(load(3, false, true).extend(u64::MAX), u64::MAX);
+        assert_eq!(load(1, false, false).truncate(0x1_2345), 0x2345);
+    }
+
+    #[test]
+    fn system_registers_decode_to_their_encoding() {
+        // MRS x5, ID_AA64PFR0_EL1 (3, 0, 0, 4, 0).
+        let esr = (0x18 << 26) | (3 << 20) | (4 << 1) | (5 << 5) | 1;
+        let Exit::Sysreg(access) = Exit::decode(esr, 0, 0) else { panic!("not a sysreg") };
+        assert_eq!(access.register, SysregEncoding::new(3, 0, 0, 4, 0));
+        assert_eq!(access.register.fields(), (3, 0, 0, 4, 0));
+        assert!(access.is_read && access.rt == 5);
+    }
+
+    #[test]
+    fn no_syndrome_panics() {
+        for class in 0..64_u64 {
+            for iss in [0, 1 << 24, (1 << 25) - 1, 0x155_5555, 0x0aa_aaaa] {
+                let _exit = Exit::decode((class << 26) | iss, u64::MAX, u64::MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn the_ipa_is_joined_from_both_registers() {
+        assert_eq!(faulting_ipa(0xabc, 0x0fff_ffff_fff0), Ipa(0x000f_ffff_ffff_fabc));
+    }
+}

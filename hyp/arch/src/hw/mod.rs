@@ -1,0 +1,16 @@
+//! The hardware, as five small traits: what must happen in the middle of a step.
+//!
+//! The EL2 binary implements them once, the tests' model machine once. All methods take `&self`: an
+//! implementation is a handle, and its state is the machine's.
+
+mod clock;
+mod cores;
+mod phys_irq;
+mod phys_mem;
+mod tlb;
+
+pub use clock::Clock;
+pub use cores::Cores;
+pub use phys_irq::PhysIrq;
+pub use phys_mem::PhysMem;
+pub use tlb::Tlb;

@@ -1,0 +1,17 @@
+//! Facts of the Arm architecture, as pure functions and types.
+//!
+//! `exit` turns a syndrome into an [`Exit`]; `idreg` gives the guest's view of the ID registers;
+//! `trap_config` the trap bits that go with it; `hw` holds the five hardware traits that the core is
+//! generic over. Nothing here touches hardware.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod exit;
+pub mod hw;
+pub mod idreg;
+pub mod trap_config;
+
+pub use exit::Exit;
