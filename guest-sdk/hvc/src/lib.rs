@@ -1,2 +1,15 @@
-//! Skeleton.
+//! Calls from a guest to what lies below it.
+//!
+//! [`partition`] holds one typed function for each row of the hypervisor's call table (`shikiri_abi::CALLS`);
+//! the function ids come from that table and a call without a wrapper does not compile. [`psci`] and [`smccc`]
+//! are the standard services, which a bare machine's firmware answers too. [`raw`] is what they are made of.
+//!
+//! Nothing here keeps state, allocates or waits.
 #![no_std]
+
+pub mod partition;
+pub mod psci;
+pub mod raw;
+pub mod smccc;
+
+pub use raw::Conduit;

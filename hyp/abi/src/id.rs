@@ -7,10 +7,35 @@ use core::fmt;
 #[repr(transparent)]
 pub struct PartitionId(pub u32);
 
+/// A partition's place in the hypervisor's table: it belongs to a name of the description, and is the same
+/// again after a restart (the [`PartitionId`] is not). Frames and run queues name partitions by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct PartitionSlot(pub u8);
+
 /// A vCPU's index inside its partition; its guest's MPIDR is made from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct VcpuIndex(pub u8);
+
+impl VcpuIndex {
+    /// The affinity fields of the vCPU's MPIDR_EL1, as device tree, virtual GIC and PSCI name it: 16 vCPUs
+    /// to a group, Aff0 = index mod 16, Aff1 = index / 16, Aff2 = Aff3 = 0 (an SGI's target list has 16 bits).
+    #[must_use]
+    pub const fn affinity(self) -> u64 {
+        let Self(index) = self;
+        u64::from_le_bytes([index & 15, index >> 4, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// The vCPU with these affinity fields; `None` if no index has them, or other bits are set. Whether the
+    /// partition has such a vCPU is not known here.
+    #[must_use]
+    pub const fn from_affinity(affinity: u64) -> Option<Self> {
+        let [aff0, aff1, ..] = affinity.to_le_bytes();
+        let index = Self((aff1 << 4) | (aff0 & 15));
+        if aff1 < 16 && index.affinity() == affinity { Some(index) } else { None }
+    }
+}
 
 /// A physical core's number in the order of the board's device tree; *not* its MPIDR.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,8 +168,20 @@ impl fmt::Display for CoreSet {
 
 #[cfg(test)]
 mod tests {
-    use super::{CoreId, CoreSet, IntId};
+    use super::{CoreId, CoreSet, IntId, VcpuIndex};
     use std::format;
+
+    #[test]
+    fn a_vcpu_is_found_by_its_affinity_and_by_no_other_value() {
+        for index in 0..=u8::MAX {
+            let vcpu = VcpuIndex(index);
+            assert_eq!(VcpuIndex::from_affinity(vcpu.affinity()), Some(vcpu));
+        }
+        assert_eq!(VcpuIndex(17).affinity(), 0x101);
+        for affinity in [16, 0x1000, 0x1_0000, 0x8000_0000, 1 << 32, u64::MAX] {
+            assert_eq!(VcpuIndex::from_affinity(affinity), None, "{affinity:#x}");
+        }
+    }
 
     #[test]
     fn core_sets_hold_all_128_cores_and_nothing_above() {

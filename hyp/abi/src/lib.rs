@@ -18,6 +18,6 @@ mod status;
 
 pub use addr::{Ipa, PAGE_BYTES, PAGE_SHIFT, Pa, PageCount};
 pub use call::{Argument, CALLS, Call, CallRow, DecodeError};
-pub use id::{CoreId, CoreSet, IntId, MAX_CORES, PartitionId, VcpuIndex, Vmid};
+pub use id::{CoreId, CoreSet, IntId, MAX_CORES, PartitionId, PartitionSlot, VcpuIndex, Vmid};
 pub use resource::{RESOURCE_COUNT, Resource};
 pub use status::Status;

@@ -1,7 +1,8 @@
 //! Facts of the Arm architecture, as pure functions and types.
 //!
 //! `exit` turns a syndrome into an [`Exit`]; `idreg` gives the guest's view of the ID registers;
-//! `trap_config` the trap bits that go with it; `hw` holds the five hardware traits that the core is
+//! `trap_config` the trap bits that go with it; `inject` what a guest finds at its own vector;
+//! `errata` the cores' bugs by MIDR; `hw` holds the five hardware traits that the core is
 //! generic over. Nothing here touches hardware.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -9,9 +10,11 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod errata;
 pub mod exit;
 pub mod hw;
 pub mod idreg;
+pub mod inject;
 pub mod trap_config;
 
 pub use exit::Exit;

@@ -1,2 +1,37 @@
-//! Skeleton.
+//! The system description in the form that the hypervisor reads: the *bundle*.
+//!
+//! One file, made on the host from a text file (`tools/describe`), carries the checked tables of all partitions and the
+//! images that they start with. [`Bundle::parse`] checks every number and every rule again before any guest runs; what
+//! it returns can be believed. Reading needs no memory besides the bundle itself; writing ([`write()`], feature `alloc`)
+//! is for tools and tests.
+//!
+//! Layout (little-endian, packed; see `row.rs`): header · partitions · vCPUs · memory · images · devices · interrupts ·
+//! blob table · strings · blobs. A CRC-32 covers all but the blobs, and each blob has its own.
 #![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(any(feature = "alloc", test))]
+extern crate alloc;
+
+mod bundle;
+mod check;
+mod crc;
+mod error;
+mod row;
+mod types;
+mod wire;
+#[cfg(feature = "alloc")]
+mod writer;
+
+pub use bundle::{Bundle, Partition};
+pub use check::MachineFacts;
+pub use crc::crc32;
+pub use error::{BundleError, Claimant, Contested, Item};
+pub use types::{
+    Blob, Board, CoreTime, Device, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind,
+    Interrupt, MAX_NAME_BYTES, MAX_PARTITIONS, MAX_PERIOD_US, MAX_VCPUS, MAX_VCPUS_GICV2,
+    MIN_BUDGET_US, MIN_PERIOD_US, Memory, PA_BITS, Place, Platform, REDISTRIBUTOR_BYTES, Restart,
+    RestartPolicy, Vcpu,
+};
+#[cfg(feature = "alloc")]
+pub use writer::{BlobSpec, DeviceSpec, InterruptSpec, PartitionSpec, SystemSpec, write};

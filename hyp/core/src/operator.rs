@@ -1,1 +1,185 @@
-//! Skeleton.
+//! The operator console: a few commands to look at the machine and to start and stop partitions.
+//!
+//! A [`LineEditor`] makes lines of typed bytes, [`Command::parse`] understands them, and [`answer`] writes
+//! what can be shown at once or says which [`Request`] the caller has to carry out. Data comes through
+//! [`MachineView`]: copies, so that no partition's lock is held while text is written.
+
+mod command;
+mod editor;
+
+pub use command::{Command, CommandError};
+pub use editor::{LINE_BYTES, Line, LineEditor, PROMPT};
+
+use crate::account;
+use crate::console::Name;
+use core::fmt;
+use shikiri_abi::{CoreSet, PageCount, PartitionId, Resource};
+
+/// A partition as the operator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionRow {
+    /// Its name.
+    pub name: Name,
+    /// The id of its present or last run; `None` if it never ran.
+    pub id: Option<PartitionId>,
+    /// Its state in one word: `active`, `ended`, `fault`, …
+    pub state: &'static str,
+    /// How many vCPUs it has.
+    pub vcpus: u8,
+    /// Where they may run.
+    pub cores: CoreSet,
+    /// Its memory.
+    pub memory: PageCount,
+    /// How often it was started again.
+    pub restarts: u32,
+}
+
+/// What the operator's commands can look at.
+pub trait MachineView {
+    /// How many partitions the description has.
+    fn partition_count(&self) -> usize;
+    /// A partition by its place in the description.
+    fn partition(&self, index: usize) -> Option<PartitionRow>;
+    /// A line of a partition's account.
+    fn account(&self, index: usize, resource: Resource) -> Option<account::Line>;
+    /// Hands the boot log over, piece by piece.
+    fn boot_log(&self, write: &mut dyn FnMut(&[u8]));
+}
+
+/// What the caller has to do after [`answer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Nothing: show the prompt.
+    Done,
+    /// End this partition.
+    Stop(usize),
+    /// Start this partition.
+    Start(usize),
+    /// End this partition and start it again.
+    Restart(usize),
+    /// Write an [`ExitReport`](crate::report::ExitReport) for each vCPU of this partition.
+    Dump(usize),
+    /// Move the console's focus to this partition.
+    Focus(usize),
+    /// Power the machine off.
+    Off,
+}
+
+/// Carries out a line: writes the answer, or returns what remains to be done.
+///
+/// # Errors
+/// Those of `out`.
+pub fn answer(
+    line: &str,
+    view: &(impl MachineView + ?Sized),
+    out: &mut impl fmt::Write,
+) -> Result<Request, fmt::Error> {
+    let command = match Command::parse(line, view) {
+        Ok(command) => command,
+        Err(error) => {
+            error.write(view, out)?;
+            return Ok(Request::Done);
+        }
+    };
+    match command {
+        Command::Nothing => {}
+        Command::Help => help(out)?,
+        Command::List => list(view, out)?,
+        Command::Accounts(Some(index)) => accounts(index, view, out)?,
+        Command::Accounts(None) => {
+            for index in 0..view.partition_count() {
+                accounts(index, view, out)?;
+            }
+        }
+        Command::Log => log(view, out)?,
+        Command::Stop(index) => return Ok(Request::Stop(index)),
+        Command::Start(index) => return Ok(Request::Start(index)),
+        Command::Restart(index) => return Ok(Request::Restart(index)),
+        Command::Dump(index) => return Ok(Request::Dump(index)),
+        Command::Focus(index) => return Ok(Request::Focus(index)),
+        Command::Off => return Ok(Request::Off),
+    }
+    Ok(Request::Done)
+}
+
+fn help(out: &mut impl fmt::Write) -> fmt::Result {
+    for (command, argument, text) in command::HELP {
+        writeln!(out, "  {command:<8} {argument:<6}  {text}")?;
+    }
+    Ok(())
+}
+
+fn list(view: &(impl MachineView + ?Sized), out: &mut impl fmt::Write) -> fmt::Result {
+    writeln!(
+        out,
+        "  {:<16} {:>4} {:<8} {:>5} {:>9} {:>8}  cores",
+        "name", "id", "state", "vCPUs", "memory", "restarts"
+    )?;
+    for row in (0..view.partition_count()).filter_map(|index| view.partition(index)) {
+        write!(out, "  {:<16} ", row.name)?;
+        match row.id {
+            Some(id) => write!(out, "{:>4}", id.0)?,
+            None => write!(out, "{:>4}", "-")?,
+        }
+        write!(out, " {:<8} {:>5} ", row.state, row.vcpus)?;
+        amount(out, 9, Resource::Memory, row.memory.0)?;
+        writeln!(out, " {:>8}  {}", row.restarts, row.cores)?;
+    }
+    Ok(())
+}
+
+fn accounts(
+    index: usize,
+    view: &(impl MachineView + ?Sized),
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
+    let Some(row) = view.partition(index) else { return Ok(()) };
+    writeln!(out, "  {:<19}{:>12}{:>13}{:>13}", row.name, "used", "high water", "limit")?;
+    for resource in Resource::ALL {
+        let Some(line) = view.account(index, resource) else { continue };
+        write!(out, "    {:<17}", resource.name())?;
+        amount(out, 12, resource, line.used)?;
+        amount(out, 13, resource, line.high)?;
+        match line.limit {
+            Some(limit) => amount(out, 13, resource, limit)?,
+            None => write!(out, "{:>13}", "none")?,
+        }
+        out.write_char('\n')?;
+    }
+    Ok(())
+}
+
+fn log(view: &(impl MachineView + ?Sized), out: &mut impl fmt::Write) -> fmt::Result {
+    let mut result = Ok(());
+    view.boot_log(&mut |bytes| {
+        for byte in bytes {
+            // The log is ASCII; a cut first line is shown as it is.
+            let shown = if byte.is_ascii_graphic() || b" \n".contains(byte) { *byte } else { b'?' };
+            result = result.and_then(|()| out.write_char(char::from(shown)));
+        }
+    });
+    result
+}
+
+/// Writes an amount of a resource with its unit, right-aligned in `width` columns.
+fn amount(out: &mut impl fmt::Write, width: usize, of: Resource, value: u64) -> fmt::Result {
+    let (value, unit) = match of {
+        Resource::CoreTime | Resource::BusShare => (value, " ppm"),
+        Resource::IpaSpace | Resource::Memory | Resource::ManagementMemory => bytes(value),
+        Resource::EventPorts | Resource::Devices | Resource::CacheShare => (value, ""),
+    };
+    let width = width.saturating_sub(unit.len());
+    write!(out, "{value:>width$}{unit}")
+}
+
+/// Pages in the largest unit that shows them exactly.
+fn bytes(pages: u64) -> (u64, &'static str) {
+    match pages {
+        pages if pages != 0 && pages.trailing_zeros() >= 18 => (pages >> 18, " GiB"),
+        pages if pages != 0 && pages.trailing_zeros() >= 8 => (pages >> 8, " MiB"),
+        pages => (pages.saturating_mul(4), " KiB"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,400 @@
-//! Skeleton.
+//! The scheduler: which vCPU a core runs, and until when (P5).
+//!
+//! Each core has a [`RunQueue`], and only that core touches it. A vCPU has one *home* core, where it has a
+//! [`Seat`]; other cores reach it there through the home's [`Inbox`] and a kick, never through a lock. Which
+//! core becomes the home, and whether its time suffices, is decided once per start in the [`CoreBook`].
+//!
+//! A vCPU either **owns** its core: it alone has a seat there, runs whenever it is ready, and there is no
+//! tick; or it has a **reservation**: `budget` ticks in every `period`. Among ready vCPUs with budget left the
+//! higher priority runs, among equals the earliest deadline (EDF). Reservations are hard constant-bandwidth
+//! servers ([`server`]); what they promise:
+//!
+//! - *Budget*: between two replenishments, which are at least a period apart while it stays ready, a vCPU
+//!   runs at most its budget; in any `L` ticks at most `budget · L / period + 2 · budget`. What a late timer lets it
+//!   take above that is a debt, paid from its next budgets.
+//! - *No starvation*: the book admits reservations up to the whole of a core. So among vCPUs of one priority
+//!   each that stays ready gets its whole budget in every period (less the cost of switching). A higher priority
+//!   takes its budget first; it can delay those below it, and can never take more than its budget.
+//! - *Slack*: a vCPU with [`Excess::Slack`] also runs, unpaid, when nobody with budget is ready, at home or
+//!   lent to an idle core of its set ([`lend`]). With [`Excess::Stop`] it never exceeds its budget.
+//!
+//! Time is an argument, in ticks of the system counter, and never goes back. Every call is bounded by
+//! the 32 seats.
+
+pub mod book;
+pub mod inbox;
+pub mod lend;
+pub mod server;
+
+use shikiri_abi::{CoreId, CoreSet, PartitionSlot, VcpuIndex};
+
+pub use book::{Admitted, CoreBook, NotAdmitted};
+pub use inbox::{Drained, Exchange, Inbox, Returned};
+pub use lend::{Loan, Visitor};
+pub use server::{BadReservation, Reservation};
+
+use server::Server;
+
+/// How many vCPUs have their home on one core at most.
+pub const SEATS: usize = 32;
+
+/// Which vCPU of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VcpuKey {
+    /// Its partition.
+    pub partition: PartitionSlot,
+    /// Its index there.
+    pub vcpu: VcpuIndex,
+}
+
+/// A vCPU's place in its home core's queue, 0 to 31.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seat(u8);
+
+impl Seat {
+    /// The seat with this number; `None` from 32 up.
+    #[must_use]
+    pub const fn new(number: u8) -> Option<Self> {
+        if number < 32 { Some(Self(number)) } else { None }
+    }
+
+    /// Its number, 0 to 31.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    const fn bit(self) -> u32 {
+        1 << (self.0 & 31)
+    }
+
+    /// The seats of a set, from the lowest up.
+    pub fn of(set: u32) -> impl Iterator<Item = Self> {
+        let mut left = set;
+        core::iter::from_fn(move || {
+            let number = u8::try_from(left.trailing_zeros()).ok()?;
+            left &= left.wrapping_sub(1);
+            Self::new(number)
+        })
+    }
+}
+
+/// A vCPU's right to time on its home core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// The whole core, alone.
+    Owned,
+    /// A budget in every period.
+    Reserved(Reservation),
+}
+
+impl Share {
+    /// In parts per million of a core, rounded up: what [`shikiri_abi::Resource::CoreTime`] is charged.
+    #[must_use]
+    pub const fn ppm(self) -> u32 {
+        match self {
+            Self::Owned => book::WHOLE_CORE_PPM,
+            Self::Reserved(reservation) => reservation.ppm(),
+        }
+    }
+}
+
+/// What a vCPU does when its budget is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Excess {
+    /// Waits for the next period.
+    #[default]
+    Stop,
+    /// May use time that nobody with budget wants.
+    Slack,
+}
+
+/// How a vCPU is scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Which vCPU.
+    pub key: VcpuKey,
+    /// Its right to time.
+    pub share: Share,
+    /// Higher runs first.
+    pub priority: u8,
+    /// What it does beyond its budget.
+    pub excess: Excess,
+    /// Where it may run; its home is one of them.
+    pub cores: CoreSet,
+}
+
+/// What a core does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the decision is to be carried out"]
+pub struct Decision {
+    /// The vCPU to run; `None`: wait for an interrupt.
+    pub run: Option<VcpuKey>,
+    /// When to ask again at the latest; `None`: no timer is needed.
+    pub until: Option<u64>,
+    /// A visitor that has to go: once its state is saved, hand it back with [`Inbox::hand_back`] at its home.
+    pub give_back: Option<Visitor>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    terms: Terms,
+    server: Server,
+    /// When it last ran in slack: whoever waited longest is next.
+    slack_at: u64,
+}
+
+/// Who runs on this core since `since`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Running {
+    Nobody,
+    /// Owned, or paid by the seat's budget.
+    Seat(Seat),
+    Slack(Seat),
+    Visitor,
+}
+
+/// The vCPUs whose home is one core.
+#[derive(Debug)]
+pub struct RunQueue {
+    core: CoreId,
+    entries: [Option<Entry>; SEATS],
+    /// Seats that want to run.
+    ready: u32,
+    /// Seats with a reservation whose budget is used up.
+    spent: u32,
+    /// Seats whose vCPU is on another core.
+    lent: u32,
+    /// Lent seats that were woken at home.
+    woken: u32,
+    /// The seat that owns the core.
+    owner: Option<Seat>,
+    running: Running,
+    since: u64,
+    visitor: Option<Visitor>,
+}
+
+impl RunQueue {
+    /// A core's queue without vCPUs.
+    #[must_use]
+    pub const fn new(core: CoreId) -> Self {
+        Self {
+            core,
+            entries: [const { None }; SEATS],
+            ready: 0,
+            spent: 0,
+            lent: 0,
+            woken: 0,
+            owner: None,
+            running: Running::Nobody,
+            since: 0,
+            visitor: None,
+        }
+    }
+
+    /// Seats a vCPU that the [`CoreBook`] admitted; it is blocked. Whoever had the seat is forgotten.
+    pub fn seat(&mut self, seat: Seat, terms: Terms, now: u64) {
+        self.remove(seat, now);
+        if terms.share == Share::Owned {
+            self.owner = Some(seat);
+        }
+        let server = match terms.share {
+            Share::Owned => Server::unlimited(),
+            Share::Reserved(reservation) => Server::new(reservation, now),
+        };
+        if let Some(place) = self.place(seat) {
+            *place = Some(Entry { terms, server, slack_at: 0 });
+        }
+    }
+
+    /// Forgets a vCPU: its partition ends. It runs on no other core any more. Returns its terms.
+    pub fn remove(&mut self, seat: Seat, now: u64) -> Option<Terms> {
+        self.account(now);
+        if matches!(self.running, Running::Seat(it) | Running::Slack(it) if it == seat) {
+            self.running = Running::Nobody;
+        }
+        for set in [&mut self.ready, &mut self.spent, &mut self.lent, &mut self.woken] {
+            *set &= !seat.bit();
+        }
+        if self.owner == Some(seat) {
+            self.owner = None;
+        }
+        self.place(seat).and_then(Option::take).map(|entry| entry.terms)
+    }
+
+    /// Makes a vCPU ready: started, or an interrupt is there for it. Returns whether it was not so before, and a
+    /// new [`RunQueue::pick`] may come out otherwise.
+    pub fn wake(&mut self, seat: Seat, now: u64) -> bool {
+        let bit = seat.bit();
+        if self.lent & bit != 0 {
+            self.woken |= bit;
+            return false;
+        }
+        if self.ready & bit != 0 {
+            return false;
+        }
+        let Some(entry) = self.place(seat).and_then(Option::as_mut) else { return false };
+        let is_spent = entry.server.wake(now).is_none();
+        self.ready |= bit;
+        self.spent = if is_spent { self.spent | bit } else { self.spent & !bit };
+        true
+    }
+
+    /// Takes a vCPU out of the race: it waits for an interrupt, suspended or turned off.
+    pub fn block(&mut self, seat: Seat, now: u64) {
+        self.account(now);
+        self.ready &= !seat.bit();
+        if matches!(self.running, Running::Seat(it) | Running::Slack(it) if it == seat) {
+            self.running = Running::Nobody;
+        }
+    }
+
+    /// Charges the time since the last call to whom it ran.
+    pub fn account(&mut self, now: u64) {
+        let elapsed = now.saturating_sub(self.since);
+        self.since = now.max(self.since);
+        match self.running {
+            Running::Seat(seat) if self.owner.is_none() => {
+                if let Some(entry) = self.place(seat).and_then(Option::as_mut)
+                    && entry.server.consume(elapsed).is_none()
+                {
+                    self.spent |= seat.bit();
+                }
+            }
+            Running::Slack(seat) => {
+                if let Some(entry) = self.place(seat).and_then(Option::as_mut) {
+                    entry.slack_at = now;
+                }
+            }
+            Running::Seat(_) | Running::Nobody | Running::Visitor => {}
+        }
+    }
+
+    /// Decides who runs from now on.
+    #[inline]
+    pub fn pick(&mut self, now: u64) -> Decision {
+        if let Some(owner) = self.owner
+            && self.ready & owner.bit() != 0
+        {
+            self.since = now;
+            return self.run(Running::Seat(owner), None);
+        }
+        self.pick_shared(now)
+    }
+
+    /// The seat of the vCPU that runs here; `None` for a visitor or nobody.
+    #[must_use]
+    pub const fn running(&self) -> Option<Seat> {
+        match self.running {
+            Running::Seat(seat) | Running::Slack(seat) => Some(seat),
+            Running::Nobody | Running::Visitor => None,
+        }
+    }
+
+    /// A seat's terms; `None` if it is empty.
+    #[must_use]
+    pub fn terms(&self, seat: Seat) -> Option<&Terms> {
+        self.entry(seat).map(|entry| &entry.terms)
+    }
+
+    /// How many ticks of its budget a vCPU has left, as of the last [`RunQueue::account`].
+    #[must_use]
+    pub fn budget_left(&self, seat: Seat) -> Option<u64> {
+        self.entry(seat).map(|entry| entry.server.left())
+    }
+
+    /// Out of line, so that a core with an owner pays nothing for it.
+    #[inline(never)]
+    fn pick_shared(&mut self, now: u64) -> Decision {
+        self.account(now);
+        self.replenish(now);
+        let here = self.ready & !self.lent;
+        if let Some(seat) = self.most_urgent(here & !self.spent) {
+            let until = self.paid_until(seat, here & self.spent, now);
+            return self.run(Running::Seat(seat), Some(until));
+        }
+        let next = self.next_replenishment(here & self.spent);
+        if let Some((seat, slice)) = self.next_in_slack(here & self.spent) {
+            let turn = now.saturating_add(slice);
+            return self.run(Running::Slack(seat), next.map(|next| next.min(turn)));
+        }
+        let running = if self.visitor.is_some() { Running::Visitor } else { Running::Nobody };
+        self.run(running, next)
+    }
+
+    fn run(&mut self, running: Running, until: Option<u64>) -> Decision {
+        self.running = running;
+        let (run, give_back) = match running {
+            Running::Nobody => (None, None),
+            Running::Visitor => (self.visitor.map(|visitor| visitor.key), None),
+            Running::Seat(seat) | Running::Slack(seat) => {
+                (self.entry(seat).map(|entry| entry.terms.key), self.visitor.take())
+            }
+        };
+        Decision { run, until, give_back }
+    }
+
+    /// Begins the period that `now` lies in for each ready vCPU whose deadline has passed.
+    fn replenish(&mut self, now: u64) {
+        for seat in Seat::of(self.ready & !self.lent) {
+            if let Some(entry) = self.place(seat).and_then(Option::as_mut)
+                && entry.server.deadline() <= now
+            {
+                let has_budget = entry.server.renew(now).is_some();
+                self.spent =
+                    if has_budget { self.spent & !seat.bit() } else { self.spent | seat.bit() };
+            }
+        }
+    }
+
+    /// Highest priority, then earliest deadline; among equals the one that runs already, so that nobody
+    /// switches without need.
+    fn most_urgent(&self, set: u32) -> Option<Seat> {
+        let running = self.running();
+        Seat::of(set).min_by_key(|seat| {
+            let (priority, deadline) = self
+                .entry(*seat)
+                .map_or((0, u64::MAX), |entry| (entry.terms.priority, entry.server.deadline()));
+            (core::cmp::Reverse(priority), deadline, Some(*seat) != running)
+        })
+    }
+
+    /// Until its budget or its period ends, or one of the `spent` gets new budget and goes before it.
+    fn paid_until(&self, seat: Seat, spent: u32, now: u64) -> u64 {
+        let Some(entry) = self.entry(seat) else { return now };
+        let own = now.saturating_add(entry.server.left()).min(entry.server.deadline());
+        let (priority, deadline) = (entry.terms.priority, entry.server.deadline());
+        Seat::of(spent).filter_map(|other| self.entry(other)).fold(own, |until, other| {
+            let goes_before = other.terms.priority > priority
+                || (other.terms.priority == priority && other.server.next_deadline() < deadline);
+            if goes_before { until.min(other.server.deadline()) } else { until }
+        })
+    }
+
+    fn next_replenishment(&self, spent: u32) -> Option<u64> {
+        Seat::of(spent)
+            .filter_map(|seat| self.entry(seat))
+            .map(|entry| entry.server.deadline())
+            .min()
+    }
+
+    /// Highest priority, then whoever waited longest; with the length of its turn.
+    fn next_in_slack(&self, spent: u32) -> Option<(Seat, u64)> {
+        Seat::of(spent)
+            .filter_map(|seat| self.entry(seat).map(|entry| (seat, entry)))
+            .filter(|(_, entry)| entry.terms.excess == Excess::Slack)
+            .min_by_key(|(_, entry)| (core::cmp::Reverse(entry.terms.priority), entry.slack_at))
+            .map(|(seat, entry)| (seat, entry.server.budget()))
+    }
+
+    fn entry(&self, seat: Seat) -> Option<&Entry> {
+        self.entries.get(usize::from(seat.0)).and_then(Option::as_ref)
+    }
+
+    fn place(&mut self, seat: Seat) -> Option<&mut Option<Entry>> {
+        self.entries.get_mut(usize::from(seat.0))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,2 +1,12 @@
-//! Skeleton.
+//! What the test guests share: a report that the host reads, and faults as results.
+//!
+//! A test guest runs its cases in order and prints `ok NAME` or `FAIL NAME: WHY` for each, then `done` (or
+//! `done, N failed`), and turns itself off. `case=NAME` on the command line runs that one only.
 #![no_std]
+
+pub mod code;
+pub mod fault;
+pub mod random;
+pub mod report;
+
+pub use report::{Failure, case, done, ensure, equal};

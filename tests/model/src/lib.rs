@@ -1,2 +1,8 @@
-//! Skeleton.
-#![no_std]
+//! The model machine: memory and translation caches for the host tests of the hypervisor's rules.
+//!
+//! [`memory`] is physical memory that knows what walkers may still see, [`tlb`] the translation caches at
+//! their most hostile. One handle per machine; no global state, so tests run side by side.
+
+pub mod memory;
+pub mod tlb;
+pub mod vgic_hw;

@@ -1,2 +1,155 @@
-//! Skeleton.
-#![no_std]
+//! The description compiler: from a text file that divides a machine to the bundle that the hypervisor boots with.
+//!
+//! [`compile`] reads the TOML file (`text.rs`), checks it against the board's own device tree (`board.rs`), decides what
+//! the file leaves open (`cores.rs`, `memory.rs`, `devices.rs`), generates each guest's device tree (`guest_tree.rs`),
+//! and writes the bundle (`system.rs`), which it reads back with the hypervisor's own parser. Errors are reports with
+//! file, line, caret and, where two things collide, both claimants.
+
+mod board;
+mod claims;
+mod cores;
+mod devices;
+mod explain;
+mod guest_tree;
+mod images;
+mod memory;
+mod overrides;
+mod problem;
+mod schema;
+mod system;
+mod text;
+mod units;
+
+use std::path::{Path, PathBuf};
+
+use miette::Report;
+
+pub use schema::json_schema;
+
+use crate::board::Board;
+use crate::problem::Problem;
+use crate::system::Plan;
+use crate::text::Description;
+
+/// What to compile.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The description.
+    pub file: PathBuf,
+    /// The device tree of the machine that it is for, as a flattened tree.
+    pub board_dtb: Vec<u8>,
+    /// Where images are looked for, before the folder of the description.
+    pub image_dirs: Vec<PathBuf>,
+    /// What the command line changes.
+    pub overrides: Overrides,
+}
+
+/// Changes to the partition with a kernel; used by `cargo xtask run linux`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Another kernel, or any flat binary. The description's RAM disk and command line go with its kernel: they are dropped.
+    pub kernel: Option<PathBuf>,
+    /// Another initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// Words to put behind the command line.
+    pub append: Option<String>,
+    /// Another number of vCPUs, on cores of their own unless the partition shares its cores.
+    pub vcpus: Option<u32>,
+    /// Another size of memory in bytes.
+    pub memory: Option<u64>,
+}
+
+/// The result of a compilation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// The bundle, to be loaded as the hypervisor's initial RAM disk.
+    pub bundle: Vec<u8>,
+    /// What goes where, and what is left, as a table for people.
+    pub explanation: String,
+}
+
+/// The machine that a description asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The board's folder under `boards/`.
+    pub board: String,
+    /// Cores.
+    pub cores: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Version of the GIC, if it matters.
+    pub gic: Option<u8>,
+}
+
+/// Compiles a description.
+///
+/// # Errors
+/// The first thing that is wrong, as a report that shows the place in the file.
+pub fn compile(request: &Request) -> Result<Compiled, Report> {
+    let text = read(&request.file)?;
+    compile_text(request, &text).map_err(|problem| problem.report(&request.file, &text))
+}
+
+fn compile_text(request: &Request, text: &str) -> Result<Compiled, Problem> {
+    let mut description = parse(text)?;
+    overrides::apply(&request.overrides, &mut description)?;
+    let board = Board::read(&request.board_dtb)?;
+    let plan = Plan::make(request, &description, &board)?;
+    let bundle = plan.bundle()?;
+    let explanation = explain::explain(&plan, bundle.len());
+    Ok(Compiled { bundle, explanation })
+}
+
+/// Reads what a description says about its machine, before there is a device tree to check it against.
+///
+/// # Errors
+/// The file cannot be read, or is not a description.
+pub fn machine(file: &Path) -> Result<Machine, Report> {
+    let text = read(file)?;
+    let description = parse(&text).map_err(|problem| problem.report(file, &text))?;
+    let machine = description.machine;
+    Ok(Machine {
+        board: machine
+            .board
+            .map_or_else(|| "qemu-virt".to_owned(), serde_spanned::Spanned::into_inner),
+        cores: machine.cores.map_or(4, serde_spanned::Spanned::into_inner),
+        memory_bytes: machine.memory.map_or(1 << 30, |memory| memory.get_ref().0),
+        gic: machine.gic.map(serde_spanned::Spanned::into_inner),
+    })
+}
+
+fn read(file: &Path) -> Result<String, Report> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Report::msg(format!("{} cannot be read: {error}", file.display())))
+}
+
+/// Parses the text; an error points at the key or value that TOML or the types do not allow.
+fn parse(text: &str) -> Result<Description, Problem> {
+    toml::from_str(text).map_err(|error| {
+        let message = error.message().to_owned();
+        let (message, advice) = match message.split_once(", expected ") {
+            Some((message, expected)) => (message.to_owned(), Some(format!("expected {expected}"))),
+            None => (message, None),
+        };
+        let problem = Problem::new(message);
+        let problem = match error.span() {
+            Some(span) => problem.at(widen(text, span), "here"),
+            None => problem,
+        };
+        match advice {
+            Some(advice) => problem.help(advice),
+            None => problem,
+        }
+    })
+}
+
+/// An empty span at the end of the text points at its last character.
+fn widen(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    if span.is_empty() && span.start >= text.len() {
+        text.len().saturating_sub(1)..text.len()
+    } else if span.is_empty() {
+        span.start..span.start + 1
+    } else {
+        span
+    }
+}

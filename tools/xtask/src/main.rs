@@ -1,2 +1,82 @@
-//! Skeleton.
-fn main() {}
+//! `cargo xtask`: builds, runs, tests and measures Shikiri. `cargo xtask --help` lists the commands.
+
+mod bench_table;
+mod commands;
+mod cpio;
+mod debian;
+mod doc_table;
+mod files;
+mod flatten;
+mod initrd;
+mod layering;
+mod metadata;
+mod process;
+mod size;
+mod terminal;
+mod unsafe_count;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs, tests and measures Shikiri.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Commands {
+    /// Boots a system in QEMU with the terminal attached.
+    Run(commands::run::Run),
+    /// Runs everything that CI runs: format, lints, host tests, layers, budgets, QEMU tests.
+    Test(commands::test::Test),
+    /// Checks a system description and explains it.
+    Check(commands::check::Check),
+    /// Builds the hypervisor and the guests, and makes their flat images.
+    Build(commands::build::Build),
+    /// Counts instructions and bytes, and compares them with the limits in `hyp/doc/spec.md`.
+    Bench(commands::bench::Bench),
+    /// Checks which crate imports which.
+    Layers(commands::layers::Layers),
+    /// Counts `unsafe` per crate and compares with `tools/unsafe-budget.toml`.
+    UnsafeBudget(commands::unsafe_budget::UnsafeBudget),
+    /// Installs what is missing, or names it.
+    Setup(commands::setup::Setup),
+    /// Runs the QEMU tests with their full counts.
+    Soak(commands::soak::Soak),
+    /// Runs the hostile guest for a long time.
+    Fuzz(commands::fuzz::Fuzz),
+    /// Runs the host tests of the unsafe crates under Miri.
+    Miri(commands::miri::Miri),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Commands::Run(run) => return run.execute(),
+        Commands::Test(test) => test.execute(),
+        Commands::Check(check) => check.execute(),
+        Commands::Build(build) => build.execute(),
+        Commands::Bench(bench) => bench.execute(),
+        Commands::Layers(layers) => layers.execute(),
+        Commands::UnsafeBudget(budget) => budget.execute(),
+        Commands::Setup(setup) => setup.execute(),
+        Commands::Soak(soak) => soak.execute(),
+        Commands::Fuzz(fuzz) => fuzz.execute(),
+        Commands::Miri(miri) => miri.execute(),
+    };
+    process::exit_code(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -11,6 +11,6 @@ mod tlb;
 
 pub use clock::Clock;
 pub use cores::Cores;
-pub use phys_irq::PhysIrq;
+pub use phys_irq::{ActivePriorities, ListRegisters, PhysIrq};
 pub use phys_mem::PhysMem;
-pub use tlb::Tlb;
+pub use tlb::{Tlb, Vttbr};

@@ -1,0 +1,340 @@
+//! The interrupt controller, GICv2 or GICv3, as ID_AA64PFR0_EL1.GIC tells.
+//!
+//! SGIs are INTIDs 0–15, PPIs 16–31, SPIs 32 and up; the private ones are each vCPU's own. Lower priority
+//! values are more urgent; start-up gives every interrupt that is enabled 0x80 and lets all through.
+#![expect(unsafe_code, reason = "names the addresses of the GIC's register blocks")]
+
+use crate::mmio::Registers;
+use crate::platform::{GICC, GICD, GICR, GICR_STRIDE, MAX_VCPUS, platform};
+use crate::reg;
+
+// SAFETY: the platform has the GIC there, and it does no DMA without LPIs.
+const DISTRIBUTOR: Registers = unsafe { Registers::new(GICD) };
+// SAFETY: as above; used with a GICv2 only.
+const CPU_INTERFACE: Registers = unsafe { Registers::new(GICC) };
+
+const CTLR: u64 = 0x000;
+const IGROUPR: u64 = 0x080;
+const ISENABLER: u64 = 0x100;
+const ICENABLER: u64 = 0x180;
+const ISPENDR: u64 = 0x200;
+const ICPENDR: u64 = 0x280;
+const ISACTIVER: u64 = 0x300;
+const ICACTIVER: u64 = 0x380;
+const IPRIORITYR: u64 = 0x400;
+const ITARGETSR: u64 = 0x800;
+const ICFGR: u64 = 0xc00;
+const SGIR: u64 = 0xf00;
+const IROUTER: u64 = 0x6000;
+
+const GICC_CTLR: u64 = 0x00;
+const GICC_PMR: u64 = 0x04;
+const GICC_IAR: u64 = 0x0c;
+const GICC_EOIR: u64 = 0x10;
+const GICC_DIR: u64 = 0x1000;
+
+const GICR_TYPER: u64 = 0x08;
+const GICR_WAKER: u64 = 0x14;
+const GICR_SGI_FRAME: u64 = 0x1_0000;
+
+/// The priority that [`enable`] gives.
+pub const PRIORITY: u8 = 0x80;
+
+/// Which GIC there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Memory-mapped CPU interface, at most 8 vCPUs.
+    V2,
+    /// CPU interface in system registers.
+    V3,
+}
+
+/// What an acknowledge read: an INTID, and with GICv2 the sender of an SGI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acknowledged(u32);
+
+impl Acknowledged {
+    /// The INTID; `None` if nothing was pending (1020–1023).
+    #[must_use]
+    pub const fn intid(self) -> Option<u32> {
+        match self.0 & 0x3ff {
+            1020.. => None,
+            intid => Some(intid),
+        }
+    }
+
+    /// With GICv2, which vCPU sent the SGI.
+    #[must_use]
+    pub const fn sender(self) -> u32 {
+        (self.0 >> 10) & 7
+    }
+}
+
+/// Which GIC there is.
+#[must_use]
+pub fn version() -> Version {
+    if (reg::id_aa64pfr0() >> 24) & 0xf == 0 { Version::V2 } else { Version::V3 }
+}
+
+/// Turns the distributor on.
+pub(crate) fn init() {
+    match version() {
+        Version::V2 => DISTRIBUTOR.write32(CTLR, 1),
+        // ARE and both groups' enables; with the register's non-secure layout the same bits do.
+        Version::V3 => DISTRIBUTOR.write32(CTLR, 0x13),
+    }
+}
+
+/// Prepares this vCPU's interface: all its interrupts off, all priorities let through.
+pub fn init_core() {
+    match version() {
+        Version::V2 => {
+            CPU_INTERFACE.write32(GICC_PMR, 0xff);
+            CPU_INTERFACE.write32(GICC_CTLR, 1);
+        }
+        Version::V3 => init_core_v3(),
+    }
+}
+
+fn init_core_v3() {
+    let redistributor = redistributor();
+    let waker = redistributor.read32(GICR_WAKER);
+    redistributor.write32(GICR_WAKER, waker & !2);
+    while redistributor.read32(GICR_WAKER) & 4 != 0 {
+        reg::yield_now();
+    }
+    private_frame().write32(IGROUPR, u32::MAX);
+    reg::set_icc_sre(1);
+    reg::isb();
+    reg::set_icc_pmr(0xff);
+    reg::set_icc_bpr1(0);
+    reg::set_icc_ctlr(0);
+    reg::set_icc_igrpen1(1);
+    reg::isb();
+}
+
+/// This vCPU's redistributor: the one whose GICR_TYPER holds its affinity.
+fn redistributor() -> Registers {
+    let mpidr = reg::mpidr();
+    let affinity = ((mpidr >> 8) & 0xff00_0000) | (mpidr & 0x00ff_ffff);
+    let mut base = GICR;
+    for _ in 0..MAX_VCPUS {
+        // SAFETY: redistributors follow each other up to the one that says Last.
+        let frame = unsafe { Registers::new(base) };
+        let kind = frame.read64(GICR_TYPER);
+        if kind >> 32 == affinity || kind & (1 << 4) != 0 {
+            return frame;
+        }
+        base = base.wrapping_add(GICR_STRIDE);
+    }
+    // SAFETY: the first one is there.
+    unsafe { Registers::new(GICR) }
+}
+
+/// The registers for SGIs and PPIs.
+fn private_frame() -> Registers {
+    match version() {
+        Version::V2 => DISTRIBUTOR,
+        // SAFETY: the SGI frame is the second half of the redistributor.
+        Version::V3 => unsafe {
+            Registers::new(redistributor().base().wrapping_add(GICR_SGI_FRAME))
+        },
+    }
+}
+
+/// The register block that holds the state of `intid`.
+#[must_use]
+pub fn block(intid: u32) -> Registers {
+    if intid < 32 { private_frame() } else { DISTRIBUTOR }
+}
+
+/// Enables an interrupt at [`PRIORITY`] in the group that is delivered as IRQ.
+pub fn enable(intid: u32) {
+    set_priority(intid, PRIORITY);
+    if version() == Version::V3 {
+        let offset = word(IGROUPR, intid);
+        let groups = block(intid).read32(offset);
+        block(intid).write32(offset, groups | bit(intid));
+    }
+    block(intid).write32(word(ISENABLER, intid), bit(intid));
+}
+
+/// Disables an interrupt and waits until that has taken effect.
+pub fn disable(intid: u32) {
+    block(intid).write32(word(ICENABLER, intid), bit(intid));
+    if version() == Version::V3 && intid >= 32 {
+        while DISTRIBUTOR.read32(CTLR) & (1 << 31) != 0 {
+            reg::yield_now();
+        }
+    }
+}
+
+/// Sets an interrupt's priority, 0 the most urgent.
+pub fn set_priority(intid: u32, priority: u8) {
+    block(intid).write8(IPRIORITYR.wrapping_add(u64::from(intid)), priority);
+}
+
+/// Makes an interrupt edge-triggered.
+pub fn set_edge(intid: u32) {
+    set_config(intid, 2);
+}
+
+/// Makes an interrupt level-sensitive.
+pub fn set_level(intid: u32) {
+    set_config(intid, 0);
+}
+
+fn set_config(intid: u32, config: u32) {
+    let offset = ICFGR.wrapping_add(u64::from(intid / 16).wrapping_mul(4));
+    let shift = intid.wrapping_mul(2) % 32;
+    let others = block(intid).read32(offset) & !3_u32.wrapping_shl(shift);
+    block(intid).write32(offset, others | config.wrapping_shl(shift));
+}
+
+/// Makes an interrupt pending.
+pub fn set_pending(intid: u32) {
+    block(intid).write32(word(ISPENDR, intid), bit(intid));
+}
+
+/// Takes an interrupt's pending state back.
+pub fn clear_pending(intid: u32) {
+    block(intid).write32(word(ICPENDR, intid), bit(intid));
+}
+
+/// Whether an interrupt is pending.
+#[must_use]
+pub fn is_pending(intid: u32) -> bool {
+    block(intid).read32(word(ISPENDR, intid)) & bit(intid) != 0
+}
+
+/// Whether an interrupt is active: acknowledged and not deactivated.
+#[must_use]
+pub fn is_active(intid: u32) -> bool {
+    block(intid).read32(word(ISACTIVER, intid)) & bit(intid) != 0
+}
+
+/// Takes an interrupt's active state away.
+pub fn clear_active(intid: u32) {
+    block(intid).write32(word(ICACTIVER, intid), bit(intid));
+}
+
+/// Routes an SPI to one vCPU.
+pub fn route(intid: u32, vcpu: usize) {
+    let Some(mpidr) = platform().mpidr(vcpu) else { return };
+    match version() {
+        Version::V2 => {
+            let target = 1_u8.checked_shl(u32::try_from(vcpu).unwrap_or(8)).unwrap_or(0);
+            DISTRIBUTOR.write8(ITARGETSR.wrapping_add(u64::from(intid)), target);
+        }
+        Version::V3 => {
+            let offset = IROUTER.wrapping_add(u64::from(intid).wrapping_mul(8));
+            DISTRIBUTOR.write64(offset, mpidr & 0xff_00ff_ffff);
+        }
+    }
+}
+
+/// Sends an SGI to a vCPU.
+pub fn send_sgi(intid: u32, vcpu: usize) {
+    let Some(mpidr) = platform().mpidr(vcpu) else { return };
+    // What was stored before is seen by who takes the interrupt.
+    reg::dsb_ishst();
+    match version() {
+        Version::V2 => {
+            let list = 0x1_0000_u32.checked_shl(u32::try_from(vcpu).unwrap_or(8)).unwrap_or(0);
+            DISTRIBUTOR.write32(SGIR, list | (intid & 0xf));
+        }
+        Version::V3 => {
+            reg::set_icc_sgi1r(sgi_value(intid, mpidr));
+            reg::isb();
+        }
+    }
+}
+
+/// ICC_SGI1R_EL1 for one target.
+#[must_use]
+pub fn sgi_value(intid: u32, mpidr: u64) -> u64 {
+    let [aff0, aff1, aff2, _, aff3, ..] = mpidr.to_le_bytes();
+    (u64::from(aff3) << 48)
+        | (u64::from(aff0 >> 4) << 44)
+        | (u64::from(aff2) << 32)
+        | (u64::from(intid & 0xf) << 24)
+        | (u64::from(aff1) << 16)
+        | 1_u64.wrapping_shl(u32::from(aff0 & 0xf))
+}
+
+/// Acknowledges the most urgent pending interrupt: it becomes active.
+#[must_use]
+pub fn acknowledge() -> Acknowledged {
+    match version() {
+        Version::V2 => Acknowledged(CPU_INTERFACE.read32(GICC_IAR)),
+        Version::V3 => {
+            let value = reg::icc_iar1();
+            // The acknowledge takes effect before what follows (GICv3 §4.1.3).
+            reg::dsb_sy();
+            Acknowledged(u32::try_from(value & 0x00ff_ffff).unwrap_or(1023))
+        }
+    }
+}
+
+/// Ends an interrupt: drops the running priority, and deactivates it unless EOImode is 1.
+pub fn end(acknowledged: Acknowledged) {
+    match version() {
+        Version::V2 => CPU_INTERFACE.write32(GICC_EOIR, acknowledged.0),
+        Version::V3 => {
+            reg::set_icc_eoir1(u64::from(acknowledged.0));
+            reg::isb();
+        }
+    }
+}
+
+/// Deactivates an interrupt that was ended with EOImode 1.
+pub fn deactivate(acknowledged: Acknowledged) {
+    match version() {
+        Version::V2 => CPU_INTERFACE.write32(GICC_DIR, acknowledged.0),
+        Version::V3 => {
+            reg::set_icc_dir(u64::from(acknowledged.0));
+            reg::isb();
+        }
+    }
+}
+
+/// Sets EOImode 1 on this vCPU: [`end`] only drops the priority, [`deactivate`] does the rest.
+pub fn split_end() {
+    match version() {
+        Version::V2 => CPU_INTERFACE.write32(GICC_CTLR, 1 | (1 << 9)),
+        Version::V3 => set_control(2),
+    }
+}
+
+/// Sets EOImode 0 on this vCPU: [`end`] does both.
+pub fn joined_end() {
+    match version() {
+        Version::V2 => CPU_INTERFACE.write32(GICC_CTLR, 1),
+        Version::V3 => set_control(0),
+    }
+}
+
+fn set_control(value: u64) {
+    reg::set_icc_ctlr(value);
+    reg::isb();
+}
+
+/// Lets only interrupts with a priority value below `mask` through on this vCPU.
+pub fn set_priority_mask(mask: u8) {
+    match version() {
+        Version::V2 => CPU_INTERFACE.write32(GICC_PMR, u32::from(mask)),
+        Version::V3 => {
+            reg::set_icc_pmr(u64::from(mask));
+            reg::isb();
+        }
+    }
+}
+
+/// The word that holds the bit of `intid`.
+fn word(register: u64, intid: u32) -> u64 {
+    register.wrapping_add(u64::from(intid / 32).wrapping_mul(4))
+}
+
+const fn bit(intid: u32) -> u32 {
+    1_u32.wrapping_shl(intid)
+}

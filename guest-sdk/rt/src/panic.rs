@@ -1,0 +1,12 @@
+//! What a panic does: it prints where and why, and ends the partition.
+
+use core::panic::PanicInfo;
+
+use crate::{console, power, reg};
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    reg::mask_irq();
+    console::write_in_panic(format_args!("vCPU {}: {info}\n", reg::tpidr_el1()));
+    power::end(power::CODE_PANIC)
+}

@@ -1,0 +1,71 @@
+//! The machine itself: what the description counts on must be there.
+
+use shikiri_abi::Pa;
+
+use crate::bundle::Bundle;
+use crate::error::{BundleError, Claimant, Contested, Item};
+use crate::types::{GicVersion, Place};
+
+/// What the hypervisor has found out about the machine from the board's own device tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MachineFacts<'a> {
+    /// Number of cores.
+    pub cores: usize,
+    /// The interrupt controller.
+    pub gic: GicVersion,
+    /// RAM: start and size of each range.
+    pub ram: &'a [(Pa, u64)],
+}
+
+/// Checks a bundle against the machine that it has been loaded on.
+pub(crate) fn check<'a>(
+    bundle: &Bundle<'a>,
+    machine: &MachineFacts<'_>,
+) -> Result<(), BundleError<'a>> {
+    let board = bundle.board();
+    if machine.gic != board.gic {
+        let value = u64::from(board.gic.number());
+        return Err(BundleError::System { what: "made for another GIC version", value });
+    }
+    if machine.cores < board.cores {
+        let value = u64::try_from(board.cores).unwrap_or(u64::MAX);
+        return Err(BundleError::System { what: "needs more cores than there are", value });
+    }
+    for partition in bundle.partitions() {
+        let memory = Claimant { partition: partition.name, item: Item::Memory };
+        for region in partition.memory() {
+            if let Place::At(pa) = region.place
+                && !machine.ram.iter().any(|ram| holds(*ram, pa, region.bytes))
+            {
+                return Err(BundleError::Value {
+                    claimant: memory,
+                    what: "is not in RAM",
+                    value: pa.0,
+                });
+            }
+        }
+        for device in partition.devices() {
+            let second = Claimant { partition: partition.name, item: Item::Device(device.path) };
+            if machine.ram.iter().any(|ram| touches(*ram, device.pa, device.bytes)) {
+                let first = Claimant { partition: "", item: Item::Ram };
+                return Err(BundleError::Clash {
+                    contested: Contested::Pa(device.pa.0),
+                    first,
+                    second,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the whole range lies in the RAM range.
+fn holds((start, bytes): (Pa, u64), pa: Pa, size: u64) -> bool {
+    let end = pa.offset_from(start).and_then(|offset| offset.checked_add(size));
+    end.is_some_and(|end| end <= bytes)
+}
+
+/// Whether a part of the range lies in the RAM range.
+fn touches((start, bytes): (Pa, u64), pa: Pa, size: u64) -> bool {
+    pa.0 < start.0.saturating_add(bytes) && start.0 < pa.0.saturating_add(size)
+}

@@ -1,0 +1,303 @@
+//! What a description says, as plain values.
+
+use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa, VcpuIndex};
+
+/// The most partitions in a description.
+pub const MAX_PARTITIONS: usize = 64;
+/// The most vCPUs of a partition on a GICv3 board (the vGIC's sets of vCPUs have 64 bits).
+pub const MAX_VCPUS: usize = 64;
+/// The most vCPUs of a partition on a GICv2 board (GICv2 architecture: 8 CPU interfaces).
+pub const MAX_VCPUS_GICV2: usize = 8;
+/// The most bytes of a partition's name.
+pub const MAX_NAME_BYTES: usize = 31;
+/// Bytes of a GICD or GICR frame, and of the space that a GICC window takes.
+pub const GIC_FRAME_BYTES: u64 = 0x1_0000;
+/// Bytes of a vCPU's redistributor: `RD_base` and `SGI_base` (GICv3 architecture, 12.10).
+pub const REDISTRIBUTOR_BYTES: u64 = 2 * GIC_FRAME_BYTES;
+/// Guest addresses have this many bits.
+pub const IPA_BITS: u32 = 40;
+/// Physical addresses have at most this many bits.
+pub const PA_BITS: u32 = 48;
+/// The shortest period of a reservation, in microseconds.
+pub const MIN_PERIOD_US: u32 = 100;
+/// The longest period of a reservation, in microseconds.
+pub const MAX_PERIOD_US: u32 = 1_000_000;
+/// The smallest budget of a reservation, in microseconds.
+pub const MIN_BUDGET_US: u32 = 50;
+
+/// Which GIC the board has; the partitions' virtual one is of the same version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GicVersion {
+    /// Memory-mapped CPU interface, at most 8 vCPUs.
+    V2,
+    /// System-register CPU interface, one redistributor per vCPU.
+    V3,
+}
+
+impl GicVersion {
+    /// 2 or 3.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::V2 => 2,
+            Self::V3 => 3,
+        }
+    }
+
+    /// The version with this number.
+    #[must_use]
+    pub const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            2 => Some(Self::V2),
+            3 => Some(Self::V3),
+            _ => None,
+        }
+    }
+
+    /// The most vCPUs that a partition can have with it.
+    #[must_use]
+    pub const fn max_vcpus(self) -> usize {
+        match self {
+            Self::V2 => MAX_VCPUS_GICV2,
+            Self::V3 => MAX_VCPUS,
+        }
+    }
+
+    /// The affinity fields of a vCPU's `MPIDR_EL1`, laid out as QEMU's `virt` does: up to 8 (GICv2) or
+    /// 16 (GICv3, so that one SGI target list reaches them: `ICC_SGI1R_EL1.TargetList`) in one `Aff1` group.
+    #[must_use]
+    pub fn affinity(self, vcpu: VcpuIndex) -> u64 {
+        let index = u64::from(vcpu.0);
+        match self {
+            Self::V2 => (index & 7) | ((index >> 3) << 8),
+            Self::V3 => (index & 15) | ((index >> 4) << 8),
+        }
+    }
+}
+
+/// What the description says about the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Board<'a> {
+    /// The board's device-tree `compatible`, the first string.
+    pub compatible: &'a str,
+    /// The interrupt controller.
+    pub gic: GicVersion,
+    /// Cores that the description counts on, 1 to 128: those with a smaller number are used. The machine may have more.
+    pub cores: usize,
+    /// The partition whose console has the focus at start, as an index.
+    pub focus: Option<usize>,
+}
+
+/// When a partition that has ended is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Only by the operator.
+    Never,
+    /// After a fault, a reset request, or an end with a code other than 0.
+    OnFault,
+    /// After every end.
+    Always,
+}
+
+impl RestartPolicy {
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Never => 0,
+            Self::OnFault => 1,
+            Self::Always => 2,
+        }
+    }
+
+    pub(crate) const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Never),
+            1 => Some(Self::OnFault),
+            2 => Some(Self::Always),
+            _ => None,
+        }
+    }
+}
+
+/// Restarting, with its brake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// When.
+    pub policy: RestartPolicy,
+    /// At most this many restarts within the window, then the partition stays ended. 0 = no bound.
+    pub max: u32,
+    /// The window in milliseconds.
+    pub window_ms: u32,
+    /// Pause between end and restart in milliseconds.
+    pub delay_ms: u32,
+}
+
+/// Where the partition's virtual devices are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// The distributor, 64 KiB.
+    pub distributor: Ipa,
+    /// GICv3: the redistributors, 128 KiB per vCPU, contiguous. GICv2: the CPU interface, 64 KiB reserved.
+    pub cpu_interface: Ipa,
+    /// The virtual PL011, 4 KiB; there only if the partition has a console.
+    pub uart: Ipa,
+    /// Its interrupt.
+    pub uart_intid: IntId,
+    /// Number of SPIs of the virtual GIC, a multiple of 32, or 988.
+    pub spis: u16,
+}
+
+/// How a vCPU gets core time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoreTime {
+    /// The core is its own: nothing else ever runs there.
+    Owned,
+    /// A hard budget in each period, admitted at the home core.
+    Reservation {
+        /// Microseconds of core time per period.
+        budget_us: u32,
+        /// The period in microseconds.
+        period_us: u32,
+    },
+}
+
+impl CoreTime {
+    /// The share of one core, in parts per million, rounded up.
+    #[must_use]
+    pub fn ppm(self) -> u64 {
+        match self {
+            Self::Owned => 1_000_000,
+            Self::Reservation { period_us: 0, .. } => u64::MAX,
+            Self::Reservation { budget_us, period_us } => {
+                // Cannot wrap: 2^32 * 10^6 < 2^52.
+                u64::from(budget_us).wrapping_mul(1_000_000).div_ceil(u64::from(period_us))
+            }
+        }
+    }
+}
+
+/// A vCPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vcpu {
+    /// The cores where it may run; exactly the home core if it owns it.
+    pub cores: CoreSet,
+    /// Where it is admitted; one of `cores`.
+    pub home: CoreId,
+    /// Owned core or reservation.
+    pub time: CoreTime,
+    /// Higher runs first among reservations.
+    pub priority: u8,
+}
+
+/// Where a memory region lies physically.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Wherever the hypervisor finds frames.
+    Any,
+    /// Exactly here.
+    At(Pa),
+}
+
+/// A region of a partition's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Where the guest sees it, 4 KiB-aligned.
+    pub ipa: Ipa,
+    /// Its size, a multiple of 4 KiB.
+    pub bytes: u64,
+    /// Where it lies.
+    pub place: Place,
+}
+
+/// What an image is; for tables and messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    /// Code.
+    Program,
+    /// Linux's initial RAM disk.
+    Initrd,
+    /// The guest's device tree.
+    DeviceTree,
+}
+
+impl ImageKind {
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn code(self) -> u32 {
+        match self {
+            Self::Program => 0,
+            Self::Initrd => 1,
+            Self::DeviceTree => 2,
+        }
+    }
+
+    pub(crate) const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            0 => Some(Self::Program),
+            1 => Some(Self::Initrd),
+            2 => Some(Self::DeviceTree),
+            _ => None,
+        }
+    }
+}
+
+/// A blob and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// The blob's index.
+    pub blob: usize,
+    /// Where its first byte goes; all of it lies in one memory region.
+    pub load: Ipa,
+    /// What it is.
+    pub kind: ImageKind,
+}
+
+/// One register region of a passed-through device; a device with several has several of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device<'a> {
+    /// Where the guest sees it.
+    pub ipa: Ipa,
+    /// Where it is.
+    pub pa: Pa,
+    /// Its size.
+    pub bytes: u64,
+    /// The device shares its page with others: EL2 traps the accesses and lets only those to this region through. The
+    /// region lies within one page, at the same offset in IPA and PA. Otherwise everything is 4 KiB-aligned and mapped.
+    pub moderated: bool,
+    /// It can write memory by itself without an SMMU, and the description trusts it. All of the partition's memory
+    /// has IPA = PA; its frames are quarantined at the end until the device is reset.
+    pub dma_trusted: bool,
+    /// Its path in the board's device tree.
+    pub path: &'a str,
+}
+
+/// An interrupt of a passed-through device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupt<'a> {
+    /// The SPI on the board.
+    pub physical: IntId,
+    /// The SPI that the guest sees.
+    pub virtual_id: IntId,
+    /// Edge-triggered; else level.
+    pub edge: bool,
+    /// The path of the device.
+    pub path: &'a str,
+}
+
+/// A file in the bundle; `verify` it before using its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blob<'a> {
+    /// The content.
+    pub bytes: &'a [u8],
+    /// The content's CRC-32 (IEEE).
+    pub crc32: u32,
+    /// Where it starts in the bundle.
+    pub offset: usize,
+}
+
+impl Blob<'_> {
+    /// Whether the content is undamaged, by `crc32`, a function that computes CRC-32 (IEEE).
+    #[must_use]
+    pub fn verify(&self, crc32: impl Fn(&[u8]) -> u32) -> bool {
+        crc32(self.bytes) == self.crc32
+    }
+}

@@ -1,0 +1,364 @@
+//! Writing a bundle. The result is not checked here: `Bundle::parse` is the one judge.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use shikiri_abi::{CoreSet, Ipa, Pa, RESOURCE_COUNT};
+
+use crate::crc::crc32;
+use crate::row::{
+    BLOB_ALIGN, BlobRow, CRC_FROM, DeviceRow, Header, ImageRow, InterruptRow, MAGIC, MAGIC_WORD,
+    MemoryRow, NO_FOCUS, NONE, PartitionRow, VERSION, VcpuRow,
+};
+use crate::types::{
+    CoreTime, GicVersion, Image, Memory, Place, Platform, Restart, RestartPolicy, Vcpu,
+};
+
+/// A whole system, to be written as a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemSpec {
+    /// The board's `compatible`.
+    pub board: String,
+    /// Its GIC.
+    pub gic: GicVersion,
+    /// Cores that the description counts on.
+    pub cores: u32,
+    /// The partition with the console's focus, as an index.
+    pub focus: Option<u32>,
+    /// The partitions.
+    pub partitions: Vec<PartitionSpec>,
+    /// Files, named by their index.
+    pub blobs: Vec<BlobSpec>,
+}
+
+/// A partition, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionSpec {
+    /// Its name.
+    pub name: String,
+    /// Lower ones start first.
+    pub start_order: u16,
+    /// Whether it starts with the machine.
+    pub autostart: bool,
+    /// What happens when it ends.
+    pub restart: Restart,
+    /// Whether it has a virtual UART.
+    pub has_console: bool,
+    /// Where vCPU 0 starts.
+    pub entry: Ipa,
+    /// vCPU 0's `x0`.
+    pub x0: u64,
+    /// Where its virtual devices are.
+    pub platform: Platform,
+    /// The account's limits, by `Resource::number`.
+    pub limits: [Option<u64>; RESOURCE_COUNT],
+    /// Its vCPUs.
+    pub vcpus: Vec<Vcpu>,
+    /// Its memory.
+    pub memory: Vec<Memory>,
+    /// Its images.
+    pub images: Vec<Image>,
+    /// The register regions of its devices.
+    pub devices: Vec<DeviceSpec>,
+    /// Its devices' interrupts.
+    pub interrupts: Vec<InterruptSpec>,
+}
+
+impl PartitionSpec {
+    /// A partition with nothing but a name and the usual places of the virtual devices (QEMU `virt`'s).
+    #[must_use]
+    pub fn new(name: &str, gic: GicVersion) -> Self {
+        let cpu_interface = match gic {
+            GicVersion::V2 => Ipa(0x0801_0000),
+            GicVersion::V3 => Ipa(0x080a_0000),
+        };
+        Self {
+            name: String::from(name),
+            start_order: 0,
+            autostart: true,
+            restart: Restart { policy: RestartPolicy::Never, max: 0, window_ms: 0, delay_ms: 0 },
+            has_console: false,
+            entry: Ipa(0),
+            x0: 0,
+            platform: Platform {
+                distributor: Ipa(0x0800_0000),
+                cpu_interface,
+                uart: Ipa(0x0900_0000),
+                uart_intid: shikiri_abi::IntId(33),
+                spis: 256,
+            },
+            limits: [None; RESOURCE_COUNT],
+            vcpus: Vec::new(),
+            memory: Vec::new(),
+            images: Vec::new(),
+            devices: Vec::new(),
+            interrupts: Vec::new(),
+        }
+    }
+}
+
+/// A register region of a device, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceSpec {
+    /// Where the guest sees it.
+    pub ipa: Ipa,
+    /// Where it is.
+    pub pa: Pa,
+    /// Its size.
+    pub bytes: u64,
+    /// Shares its page.
+    pub moderated: bool,
+    /// Is trusted with DMA.
+    pub dma_trusted: bool,
+    /// Path in the board's device tree.
+    pub path: String,
+}
+
+/// An interrupt of a device, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterruptSpec {
+    /// The INTID on the board.
+    pub physical: u16,
+    /// The INTID that the guest sees.
+    pub virtual_id: u16,
+    /// Edge-triggered.
+    pub edge: bool,
+    /// The device's path.
+    pub path: String,
+}
+
+/// A file, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobSpec {
+    /// The content.
+    pub bytes: Vec<u8>,
+}
+
+/// Writes a bundle. Numbers that do not fit their field are cut to the largest value, which `Bundle::parse` refuses.
+#[must_use]
+pub fn write(system: &SystemSpec) -> Vec<u8> {
+    let mut tables = Encoder::new(&system.board);
+    for partition in &system.partitions {
+        tables.add_partition(partition);
+    }
+    let header = tables.header(system);
+    let mut out = Vec::new();
+    header.put(&mut out);
+    let table_bytes = tables.rows().map(|part| part.len()).sum::<usize>();
+    let blob_table = system.blobs.len().saturating_mul(BlobRow::BYTES);
+    let end = [out.len(), table_bytes, blob_table, tables.strings.len()]
+        .into_iter()
+        .fold(0, usize::saturating_add);
+    let (rows, total) = place_blobs(&system.blobs, to_u64(end));
+    tables.rows().for_each(|part| out.extend_from_slice(part));
+    rows.iter().for_each(|row| row.put(&mut out));
+    out.extend_from_slice(tables.strings.as_bytes());
+    finish(&mut out, header, total);
+    for (row, blob) in rows.iter().zip(&system.blobs) {
+        out.resize(usize::try_from(row.at).unwrap_or(usize::MAX), 0);
+        out.extend_from_slice(&blob.bytes);
+    }
+    out
+}
+
+/// Writes the header again, now that the size and the checksum are known.
+fn finish(out: &mut Vec<u8>, header: Header, total_bytes: u64) {
+    let mut front = Vec::new();
+    Header { total_bytes, ..header }.put(&mut front);
+    out.splice(..front.len(), front);
+    let crc = out.get(CRC_FROM..).map_or(0, crc32);
+    out.splice(MAGIC.len()..CRC_FROM, crc.to_le_bytes());
+}
+
+/// Places the blobs behind the tables; returns the end of the last one, too.
+fn place_blobs(blobs: &[BlobSpec], tables_end: u64) -> (Vec<BlobRow>, u64) {
+    let mut end = tables_end;
+    let rows = blobs
+        .iter()
+        .map(|blob| {
+            let at = end.next_multiple_of(BLOB_ALIGN);
+            let bytes = to_u64(blob.bytes.len());
+            end = at.saturating_add(bytes);
+            BlobRow { at, bytes, crc32: crc32(&blob.bytes), reserved: 0 }
+        })
+        .collect();
+    (rows, end)
+}
+
+fn to_u64(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+fn to_u32(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn to_u16(value: usize) -> u16 {
+    u16::try_from(value).unwrap_or(u16::MAX)
+}
+
+/// The tables under construction.
+struct Encoder {
+    partitions: Vec<u8>,
+    vcpus: Vec<u8>,
+    memory: Vec<u8>,
+    images: Vec<u8>,
+    devices: Vec<u8>,
+    interrupts: Vec<u8>,
+    strings: String,
+}
+
+impl Encoder {
+    fn new(board: &str) -> Self {
+        Self {
+            partitions: Vec::new(),
+            vcpus: Vec::new(),
+            memory: Vec::new(),
+            images: Vec::new(),
+            devices: Vec::new(),
+            interrupts: Vec::new(),
+            strings: String::from(board),
+        }
+    }
+
+    /// The encoded rows in the bundle's order.
+    fn rows(&self) -> impl Iterator<Item = &Vec<u8>> {
+        [&self.partitions, &self.vcpus, &self.memory, &self.images, &self.devices, &self.interrupts]
+            .into_iter()
+    }
+
+    fn header(&self, system: &SystemSpec) -> Header {
+        let rows =
+            |table: &Vec<u8>, bytes: usize| to_u32(table.len().checked_div(bytes).unwrap_or(0));
+        Header {
+            magic: MAGIC_WORD,
+            crc32: 0,
+            version: VERSION,
+            total_bytes: 0,
+            partitions: to_u32(system.partitions.len()),
+            vcpus: rows(&self.vcpus, VcpuRow::BYTES),
+            memory: rows(&self.memory, MemoryRow::BYTES),
+            images: rows(&self.images, ImageRow::BYTES),
+            devices: rows(&self.devices, DeviceRow::BYTES),
+            interrupts: rows(&self.interrupts, InterruptRow::BYTES),
+            blobs: to_u32(system.blobs.len()),
+            strings: to_u32(self.strings.len()),
+            board_len: to_u32(system.board.len()),
+            gic: u32::from(system.gic.number()),
+            cores: system.cores,
+            focus: system.focus.unwrap_or(NO_FOCUS),
+        }
+    }
+
+    fn add_partition(&mut self, partition: &PartitionSpec) {
+        partition_row(partition).put(&mut self.partitions);
+        for vcpu in &partition.vcpus {
+            vcpu_row(vcpu).put(&mut self.vcpus);
+        }
+        for region in &partition.memory {
+            let pa = match region.place {
+                Place::Any => Pa(NONE),
+                Place::At(pa) => pa,
+            };
+            MemoryRow { ipa: region.ipa, bytes: region.bytes, pa }.put(&mut self.memory);
+        }
+        for image in &partition.images {
+            ImageRow { load: image.load, blob: to_u32(image.blob), kind: image.kind.code() }
+                .put(&mut self.images);
+        }
+        for device in &partition.devices {
+            self.add_device(device);
+        }
+        for interrupt in &partition.interrupts {
+            self.add_interrupt(interrupt);
+        }
+    }
+
+    fn add_device(&mut self, device: &DeviceSpec) {
+        let (path_at, path_len) = self.intern(&device.path);
+        DeviceRow {
+            ipa: device.ipa,
+            pa: device.pa,
+            bytes: device.bytes,
+            path_at,
+            path_len,
+            moderated: u8::from(device.moderated),
+            dma: u8::from(device.dma_trusted),
+        }
+        .put(&mut self.devices);
+    }
+
+    fn add_interrupt(&mut self, interrupt: &InterruptSpec) {
+        let (path_at, path_len) = self.intern(&interrupt.path);
+        InterruptRow {
+            path_at,
+            path_len,
+            physical: interrupt.physical,
+            virtual_: interrupt.virtual_id,
+            edge: u16::from(interrupt.edge),
+            reserved: 0,
+        }
+        .put(&mut self.interrupts);
+    }
+
+    /// The place of a string in the table, each one once.
+    fn intern(&mut self, string: &str) -> (u32, u16) {
+        let at = self.strings.find(string).unwrap_or_else(|| {
+            let at = self.strings.len();
+            self.strings.push_str(string);
+            at
+        });
+        (to_u32(at), to_u16(string.len()))
+    }
+}
+
+fn partition_row(partition: &PartitionSpec) -> PartitionRow {
+    let mut name = [0; 32];
+    for (to, from) in name.iter_mut().zip(partition.name.bytes()) {
+        *to = from;
+    }
+    let mut words = name.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+    PartitionRow {
+        name: core::array::from_fn(|_| words.next().unwrap_or(0)),
+        vcpus: to_u16(partition.vcpus.len()),
+        memory: to_u16(partition.memory.len()),
+        images: to_u16(partition.images.len()),
+        devices: to_u16(partition.devices.len()),
+        interrupts: to_u16(partition.interrupts.len()),
+        start_order: partition.start_order,
+        autostart: u8::from(partition.autostart),
+        console: u8::from(partition.has_console),
+        restart: partition.restart.policy.code(),
+        reserved: 0,
+        restart_max: partition.restart.max,
+        restart_window_ms: partition.restart.window_ms,
+        restart_delay_ms: partition.restart.delay_ms,
+        reserved2: 0,
+        entry: partition.entry,
+        x0: partition.x0,
+        distributor: partition.platform.distributor,
+        cpu_interface: partition.platform.cpu_interface,
+        uart: partition.platform.uart,
+        uart_intid: partition.platform.uart_intid.0,
+        spis: partition.platform.spis,
+        reserved3: 0,
+        limits: partition.limits.map(|limit| limit.unwrap_or(NONE)),
+    }
+}
+
+fn vcpu_row(vcpu: &Vcpu) -> VcpuRow {
+    let (kind, budget_us, period_us) = match vcpu.time {
+        CoreTime::Owned => (0, 0, 0),
+        CoreTime::Reservation { budget_us, period_us } => (1, budget_us, period_us),
+    };
+    VcpuRow {
+        cores: CoreSet(vcpu.cores.0),
+        budget_us,
+        period_us,
+        home: vcpu.home.0,
+        priority: vcpu.priority,
+        kind,
+        reserved: 0,
+        reserved2: 0,
+    }
+}

@@ -1,0 +1,248 @@
+//! What is written is read back, and damage is noticed.
+
+use crate::sample::system;
+use proptest::prelude::*;
+use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa, Resource, VcpuIndex};
+use shikiri_config::{
+    Bundle, BundleError, CoreTime, GicVersion, ImageKind, MachineFacts, Place, RestartPolicy,
+    crc32, write,
+};
+
+#[test]
+fn a_system_comes_back_as_it_was_written() {
+    let spec = system();
+    let bytes = write(&spec);
+    let bundle = Bundle::parse(&bytes, crc32).unwrap();
+    let board = bundle.board();
+    assert_eq!(
+        (board.compatible, board.gic, board.cores, board.focus),
+        ("linux,dummy-virt", GicVersion::V3, 4, Some(0))
+    );
+    let partitions: Vec<_> = bundle.partitions().collect();
+    assert_eq!(partitions.len(), spec.partitions.len());
+    for (read, written) in partitions.iter().zip(&spec.partitions) {
+        assert_eq!(read.name, written.name);
+        assert_eq!((read.start_order, read.autostart), (written.start_order, written.autostart));
+        assert_eq!((read.restart, read.has_console), (written.restart, written.has_console));
+        assert_eq!(
+            (read.entry, read.x0, read.platform),
+            (written.entry, written.x0, written.platform)
+        );
+        assert_eq!(read.vcpus().collect::<Vec<_>>(), written.vcpus);
+        assert_eq!(read.memory().collect::<Vec<_>>(), written.memory);
+        assert_eq!(read.images().collect::<Vec<_>>(), written.images);
+        assert_eq!(read.limit(Resource::Memory), written.limits[2]);
+        for (device, spec) in read.devices().zip(&written.devices) {
+            assert_eq!((device.ipa, device.pa, device.bytes), (spec.ipa, spec.pa, spec.bytes));
+            assert_eq!((device.moderated, device.dma_trusted), (spec.moderated, spec.dma_trusted));
+            assert_eq!(device.path, spec.path);
+        }
+        for (interrupt, spec) in read.interrupts().zip(&written.interrupts) {
+            assert_eq!(
+                (interrupt.physical.0, interrupt.virtual_id.0),
+                (spec.physical, spec.virtual_id)
+            );
+            assert_eq!((interrupt.edge, interrupt.path), (spec.edge, &*spec.path));
+        }
+        assert_eq!(read.devices().len(), written.devices.len());
+        assert_eq!(read.interrupts().len(), written.interrupts.len());
+    }
+}
+
+#[test]
+fn the_values_of_the_sample_are_what_they_say() {
+    let bytes = write(&system());
+    let bundle = Bundle::parse(&bytes, crc32).unwrap();
+    let second = bundle.partition(1).unwrap();
+    assert_eq!(second.restart.policy, RestartPolicy::OnFault);
+    let vcpu = second.vcpus().next().unwrap();
+    assert_eq!(vcpu.time, CoreTime::Reservation { budget_us: 2_000, period_us: 10_000 });
+    assert_eq!(vcpu.time.ppm(), 200_000);
+    assert_eq!((vcpu.cores, vcpu.home), (CoreSet(0b1100), CoreId(2)));
+    assert_eq!(second.memory().nth(1).unwrap().place, Place::At(Pa(0x6000_0000)));
+    assert_eq!(second.interrupts().next().unwrap().physical, IntId(79));
+    assert_eq!(second.limit(Resource::Devices), None);
+    let first = bundle.partition(0).unwrap();
+    let tree = first.images().nth(1).unwrap();
+    assert_eq!((tree.kind, tree.load), (ImageKind::DeviceTree, Ipa(0x401f_f000)));
+    let blob = bundle.blob(tree.blob).unwrap();
+    assert_eq!(blob.bytes, [0xd0; 40]);
+    assert_eq!(blob.offset % 16, 0);
+    assert!(bundle.partition(2).is_none() && bundle.blob(2).is_none());
+}
+
+#[test]
+fn each_flipped_bit_is_noticed() {
+    let good = write(&system());
+    for at in 0..good.len() {
+        for bit in 0..8 {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << bit;
+            assert!(!is_believed(&bad), "bit {bit} of byte {at}");
+        }
+    }
+}
+
+/// Whether a bundle parses and all its blobs are undamaged.
+fn is_believed(bytes: &[u8]) -> bool {
+    Bundle::parse(bytes, crc32).is_ok_and(|bundle| {
+        (0..bundle.blob_count())
+            .all(|index| bundle.blob(index).is_some_and(|blob| blob.verify(crc32)))
+    })
+}
+
+#[test]
+fn each_truncation_is_noticed() {
+    let good = write(&system());
+    for len in 0..good.len() {
+        let error = Bundle::parse(&good[..len], crc32).unwrap_err();
+        let is_short = matches!(error, BundleError::Truncated { .. } | BundleError::Magic);
+        assert!(is_short, "{len}: {error}");
+    }
+}
+
+#[test]
+fn what_a_loader_adds_behind_the_bundle_does_not_matter() {
+    let good = write(&system());
+    let mut padded = good.clone();
+    padded.resize(good.len() + 4000, 0xee);
+    assert_eq!(Bundle::parse(&padded, crc32).unwrap().bytes(), good);
+}
+
+#[test]
+fn another_version_and_no_bundle_are_told_apart() {
+    let mut other = write(&system());
+    other[12] = 2;
+    let message = Bundle::parse(&other, crc32).unwrap_err().to_string();
+    assert_eq!(message, "bundle version 2, this hypervisor reads 1");
+    let message = Bundle::parse(b"\x7fELF", crc32).unwrap_err().to_string();
+    assert_eq!(message, "no bundle there (wrong magic number)");
+    let message = Bundle::parse(&[], crc32).unwrap_err().to_string();
+    assert_eq!(message, "no bundle there (wrong magic number)");
+}
+
+#[test]
+fn a_wrong_checksum_shows_both_values() {
+    let good = write(&system());
+    let message = Bundle::parse(&good, |_| 0x1234).unwrap_err().to_string();
+    assert!(message.starts_with("bundle damaged: checksum 0x00001234 instead of 0x"), "{message}");
+}
+
+#[test]
+fn affinities_are_those_of_qemu() {
+    let affinity = |gic: GicVersion, vcpu| gic.affinity(VcpuIndex(vcpu));
+    assert_eq!(affinity(GicVersion::V3, 15), 15);
+    assert_eq!(affinity(GicVersion::V3, 16), 0x100);
+    assert_eq!(affinity(GicVersion::V3, 63), 0x30f);
+    assert_eq!(affinity(GicVersion::V2, 7), 7);
+}
+
+#[test]
+fn the_machine_must_have_what_the_bundle_counts_on() {
+    let bytes = write(&system());
+    let bundle = Bundle::parse(&bytes, crc32).unwrap();
+    let ram = [(Pa(0x4000_0000), 1 << 30)];
+    let good = MachineFacts { cores: 4, gic: GicVersion::V3, ram: &ram };
+    assert_eq!(bundle.check_machine(&good), Ok(()));
+    assert_eq!(bundle.check_machine(&MachineFacts { cores: 8, ..good }), Ok(()));
+    let refusal = |facts: MachineFacts<'_>| bundle.check_machine(&facts).unwrap_err().to_string();
+    assert_eq!(refusal(MachineFacts { cores: 3, ..good }), "needs more cores than there are: 0x4");
+    assert_eq!(
+        refusal(MachineFacts { gic: GicVersion::V2, ..good }),
+        "made for another GIC version: 0x3"
+    );
+    let small = [(Pa(0x4000_0000), 512 << 20)];
+    assert_eq!(
+        refusal(MachineFacts { ram: &small, ..good }),
+        "memory of `b-2_x`: is not in RAM: 0x60000000"
+    );
+    let overlapping = [(Pa(0), 0x8000_0000)];
+    assert_eq!(
+        refusal(MachineFacts { ram: &overlapping, ..good }),
+        "physical address 0x9010000 is claimed by RAM and by device `/pl031@9010000` of `a`"
+    );
+}
+
+/// Bundles that pass the checksum although they are damaged: the writer of the damage has fixed it.
+fn fix_checksum(bytes: &mut [u8]) {
+    let Some(end) = tables_end(bytes) else { return };
+    let crc = crc32(&bytes[12..end]);
+    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Where the tables end, from the header's counts and the rows' sizes.
+fn tables_end(bytes: &[u8]) -> Option<usize> {
+    const ROWS: [usize; 8] = [176, 32, 24, 16, 32, 16, 24, 1];
+    let mut end: usize = 72;
+    for (index, size) in ROWS.iter().enumerate() {
+        let count = u32::from_le_bytes(*bytes.get(24 + 4 * index..)?.first_chunk()?);
+        end = end.checked_add(usize::try_from(count).ok()?.checked_mul(*size)?)?;
+    }
+    (end <= bytes.len()).then_some(end)
+}
+
+#[test]
+fn the_test_knows_the_layout() {
+    let good = write(&system());
+    let mut spoilt = good.clone();
+    spoilt[8..12].fill(0);
+    fix_checksum(&mut spoilt);
+    assert!(spoilt == good, "the rows have other sizes");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever the bytes are, parsing ends with an answer, and what it accepts can be read through.
+    #[test]
+    fn damaged_tables_with_a_right_checksum_never_panic(
+        damage in prop::collection::vec((0_usize..4096, any::<u8>()), 1..6),
+    ) {
+        let mut bytes = write(&system());
+        for (at, value) in damage {
+            let at = at % bytes.len();
+            bytes[at] = value;
+        }
+        fix_checksum(&mut bytes);
+        if let Ok(bundle) = Bundle::parse(&bytes, crc32) {
+            read_through(&bundle);
+        }
+    }
+
+    /// Words are replaced by the values that break arithmetic.
+    #[test]
+    fn extreme_numbers_with_a_right_checksum_never_panic(
+        at in 0_usize..1000,
+        value in prop::sample::select(vec![0, 1, 0x7fff_ffff_ffff_ffff, u64::MAX - 4095, u64::MAX, 1 << 40, 1 << 48, 4095]),
+    ) {
+        let mut bytes = write(&system());
+        let at = at % (bytes.len() - 8);
+        bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        fix_checksum(&mut bytes);
+        if let Ok(bundle) = Bundle::parse(&bytes, crc32) {
+            read_through(&bundle);
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), with_magic: bool) {
+        let mut bytes = bytes;
+        if with_magic && bytes.len() > 16 {
+            bytes[..8].copy_from_slice(b"SHIKIRI\0");
+            bytes[12..16].copy_from_slice(&1_u32.to_le_bytes());
+            fix_checksum(&mut bytes);
+        }
+        prop_assert!(Bundle::parse(&bytes, crc32).is_err());
+    }
+}
+
+fn read_through(bundle: &Bundle<'_>) {
+    for partition in bundle.partitions() {
+        let rows =
+            partition.vcpus().count() + partition.memory().count() + partition.devices().count();
+        assert!(rows > 0 && partition.interrupts().count() < 0x1_0000);
+        for image in partition.images() {
+            assert!(bundle.blob(image.blob).is_some());
+        }
+    }
+}

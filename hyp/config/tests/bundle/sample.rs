@@ -1,0 +1,78 @@
+//! A small but complete system, for all tests of the bundle.
+
+use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa};
+use shikiri_config::{
+    BlobSpec, Bundle, CoreTime, DeviceSpec, GicVersion, Image, ImageKind, InterruptSpec, Memory,
+    PartitionSpec, Place, Restart, RestartPolicy, SystemSpec, Vcpu, crc32, write,
+};
+
+pub(crate) fn owned(core: u8) -> Vcpu {
+    let home = CoreId(core);
+    Vcpu { cores: CoreSet::one(home), home, time: CoreTime::Owned, priority: 0 }
+}
+
+pub(crate) fn shared(cores: u128, home: u8, budget_us: u32, period_us: u32) -> Vcpu {
+    let time = CoreTime::Reservation { budget_us, period_us };
+    Vcpu { cores: CoreSet(cores), home: CoreId(home), time, priority: 7 }
+}
+
+pub(crate) fn device(path: &str, address: u64, bytes: u64) -> DeviceSpec {
+    let moderated = !bytes.is_multiple_of(4096);
+    let (ipa, pa) = (Ipa(address), Pa(address));
+    DeviceSpec { ipa, pa, bytes, moderated, dma_trusted: false, path: path.to_owned() }
+}
+
+pub(crate) fn interrupt(path: &str, spi: u16) -> InterruptSpec {
+    InterruptSpec { physical: 32 + spi, virtual_id: 32 + spi, edge: false, path: path.to_owned() }
+}
+
+/// Partition `a`: two owned cores, a clock, an image. Partition `b`: shares core 2, has a sub-page device.
+pub(crate) fn system() -> SystemSpec {
+    let mut a = PartitionSpec::new("a", GicVersion::V3);
+    a.has_console = true;
+    a.vcpus = vec![owned(0), owned(1)];
+    a.memory = vec![Memory { ipa: Ipa(0x4000_0000), bytes: 2 << 20, place: Place::Any }];
+    a.images = vec![
+        Image { blob: 0, load: Ipa(0x4008_0000), kind: ImageKind::Program },
+        Image { blob: 1, load: Ipa(0x401f_f000), kind: ImageKind::DeviceTree },
+    ];
+    a.entry = Ipa(0x4008_0000);
+    a.x0 = 0x401f_f000;
+    a.devices = vec![device("/pl031@9010000", 0x0901_0000, 0x1000)];
+    a.interrupts = vec![interrupt("/pl031@9010000", 2)];
+    let mut b = PartitionSpec::new("b-2_x", GicVersion::V3);
+    b.start_order = 3;
+    b.autostart = false;
+    b.restart = Restart { policy: RestartPolicy::OnFault, max: 5, window_ms: 60_000, delay_ms: 10 };
+    b.vcpus = vec![shared(0b1100, 2, 2_000, 10_000)];
+    b.memory = vec![
+        Memory { ipa: Ipa(0x5000_0000), bytes: 1 << 20, place: Place::At(Pa(0x5000_0000)) },
+        Memory { ipa: Ipa(0x6000_0000), bytes: 4096, place: Place::At(Pa(0x6000_0000)) },
+    ];
+    b.images = vec![Image { blob: 0, load: Ipa(0x5000_0000), kind: ImageKind::Program }];
+    b.entry = Ipa(0x5000_0004);
+    let virtio =
+        DeviceSpec { dma_trusted: true, ..device("/virtio_mmio@a003e00", 0x0a00_3e00, 0x200) };
+    b.devices = vec![virtio];
+    b.interrupts = vec![InterruptSpec {
+        physical: 79,
+        virtual_id: 33,
+        edge: true,
+        path: "/virtio_mmio@a003e00".to_owned(),
+    }];
+    b.limits[2] = Some(1000);
+    b.platform.uart_intid = IntId(33);
+    SystemSpec {
+        board: "linux,dummy-virt".to_owned(),
+        gic: GicVersion::V3,
+        cores: 4,
+        focus: Some(0),
+        partitions: vec![a, b],
+        blobs: vec![BlobSpec { bytes: vec![0x5a; 77] }, BlobSpec { bytes: vec![0xd0; 40] }],
+    }
+}
+
+/// What parsing the system says: empty if it is accepted.
+pub(crate) fn refusal(system: &SystemSpec) -> String {
+    Bundle::parse(&write(system), crc32).err().map(|error| error.to_string()).unwrap_or_default()
+}

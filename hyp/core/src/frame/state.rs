@@ -1,0 +1,133 @@
+//! The states of a frame, and the steps between them.
+
+use core::fmt;
+
+use shikiri_abi::PartitionSlot;
+
+/// Who owns a frame of RAM, and as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FrameState {
+    /// Nobody's. It may still hold what its last owner wrote: whoever hands it to a partition clears it.
+    Free,
+    /// The hypervisor's image, stacks, tables of its own, and this ledger.
+    Hypervisor,
+    /// A partition's memory, which only it can access.
+    Private(PartitionSlot),
+    /// What the hypervisor keeps for a partition: translation tables, vCPU state, queues (P3 d).
+    Management(PartitionSlot),
+    /// Part of a message area (C3).
+    Area {
+        /// The partition that has the area now.
+        owner: PartitionSlot,
+        /// Which area.
+        area: u16,
+    },
+    /// Part of a shared memory area that this partition offers (C5).
+    Shared(PartitionSlot),
+    /// RAM that a device of this partition uses by itself.
+    Device(PartitionSlot),
+    /// A device of an ended partition may still write here; nobody's until that device was reset.
+    Quarantined(PartitionSlot),
+}
+
+const FREE: u8 = 0;
+const HYPERVISOR: u8 = 1;
+const PRIVATE: u8 = 2;
+const MANAGEMENT: u8 = 3;
+const AREA: u8 = 4;
+const SHARED: u8 = 5;
+const DEVICE: u8 = 6;
+const QUARANTINED: u8 = 7;
+
+impl FrameState {
+    /// Whose frame it is; `None` if free or the hypervisor's.
+    #[must_use]
+    pub const fn owner(self) -> Option<PartitionSlot> {
+        match self {
+            Self::Free | Self::Hypervisor => None,
+            Self::Private(owner)
+            | Self::Management(owner)
+            | Self::Area { owner, .. }
+            | Self::Shared(owner)
+            | Self::Device(owner)
+            | Self::Quarantined(owner) => Some(owner),
+        }
+    }
+
+    /// Whether a frame may go from this state to `next` in one step. A frame never goes from one partition
+    /// to another except inside an area, and never back from quarantine but through *free*.
+    #[must_use]
+    pub fn may_become(self, next: Self) -> bool {
+        let stays = self.owner() == next.owner();
+        match (self, next) {
+            (Self::Free, Self::Free | Self::Quarantined(_)) => false,
+            (Self::Free, _) | (_, Self::Free) => true,
+            (Self::Private(_), Self::Area { .. } | Self::Shared(_) | Self::Quarantined(_))
+            | (Self::Area { .. } | Self::Shared(_), Self::Private(_))
+            | (Self::Device(_), Self::Quarantined(_)) => stays,
+            (Self::Area { area: from, .. }, Self::Area { area: to, .. }) => !stays && from == to,
+            (
+                Self::Hypervisor
+                | Self::Private(_)
+                | Self::Management(_)
+                | Self::Area { .. }
+                | Self::Shared(_)
+                | Self::Device(_)
+                | Self::Quarantined(_),
+                _,
+            ) => false,
+        }
+    }
+
+    /// The ledger's entry: state, owner, area (two bytes).
+    pub(super) const fn encode(self) -> u32 {
+        let (kind, owner, area) = match self {
+            Self::Free => (FREE, 0, 0),
+            Self::Hypervisor => (HYPERVISOR, 0, 0),
+            Self::Private(PartitionSlot(owner)) => (PRIVATE, owner, 0),
+            Self::Management(PartitionSlot(owner)) => (MANAGEMENT, owner, 0),
+            Self::Area { owner: PartitionSlot(owner), area } => (AREA, owner, area),
+            Self::Shared(PartitionSlot(owner)) => (SHARED, owner, 0),
+            Self::Device(PartitionSlot(owner)) => (DEVICE, owner, 0),
+            Self::Quarantined(PartitionSlot(owner)) => (QUARANTINED, owner, 0),
+        };
+        let [low, high] = area.to_le_bytes();
+        u32::from_le_bytes([kind, owner, low, high])
+    }
+
+    /// Reads an entry. What no `encode` wrote is the hypervisor's: nobody gets such a frame.
+    pub(super) const fn decode(entry: u32) -> Self {
+        let [kind, owner, low, high] = entry.to_le_bytes();
+        let owner = PartitionSlot(owner);
+        match kind {
+            FREE => Self::Free,
+            PRIVATE => Self::Private(owner),
+            MANAGEMENT => Self::Management(owner),
+            AREA => Self::Area { owner, area: u16::from_le_bytes([low, high]) },
+            SHARED => Self::Shared(owner),
+            DEVICE => Self::Device(owner),
+            QUARANTINED => Self::Quarantined(owner),
+            _ => Self::Hypervisor,
+        }
+    }
+}
+
+impl fmt::Display for FrameState {
+    /// Names the partition by its slot; whoever knows the description puts the name there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Free => f.write_str("free"),
+            Self::Hypervisor => f.write_str("the hypervisor's"),
+            Self::Private(owner) => write!(f, "memory of partition #{}", owner.0),
+            Self::Management(owner) => write!(f, "management memory of partition #{}", owner.0),
+            Self::Area { owner, area } => {
+                write!(f, "in area {area} of partition #{}", owner.0)
+            }
+            Self::Shared(owner) => write!(f, "shared memory of partition #{}", owner.0),
+            Self::Device(owner) => write!(f, "device memory of partition #{}", owner.0),
+            Self::Quarantined(owner) => {
+                write!(f, "quarantined, last of partition #{}", owner.0)
+            }
+        }
+    }
+}

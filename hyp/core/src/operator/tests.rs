@@ -1,0 +1,160 @@
+//! Tests of the operator console: the exact answers.
+
+use super::{Command, CommandError, MachineView, PartitionRow, Request, answer};
+use crate::account::Line;
+use crate::console::Name;
+use shikiri_abi::{CoreId, CoreSet, PageCount, PartitionId, Resource};
+use std::string::String;
+use std::vec::Vec;
+
+/// Linux on two cores, and a crashed guest.
+struct Machine;
+
+impl MachineView for Machine {
+    fn partition_count(&self) -> usize {
+        2
+    }
+
+    fn partition(&self, index: usize) -> Option<PartitionRow> {
+        let cores = CoreSet::one(CoreId(0)).union(CoreSet::one(CoreId(1)));
+        match index {
+            0 => Some(PartitionRow {
+                name: Name::new("linux"),
+                id: Some(PartitionId(1)),
+                state: "active",
+                vcpus: 2,
+                cores,
+                memory: PageCount(65536),
+                restarts: 0,
+            }),
+            1 => Some(PartitionRow {
+                name: Name::new("crash"),
+                id: None,
+                state: "ended",
+                vcpus: 1,
+                cores: CoreSet::one(CoreId(3)),
+                memory: PageCount(515),
+                restarts: 12,
+            }),
+            _ => None,
+        }
+    }
+
+    fn account(&self, index: usize, resource: Resource) -> Option<Line> {
+        match (index, resource) {
+            (0, Resource::CoreTime) => Some(Line { limit: None, used: 2_000_000, high: 2_000_000 }),
+            (0, Resource::Memory) => Some(Line { limit: Some(1 << 18), used: 65536, high: 65537 }),
+            (0, Resource::EventPorts) => Some(Line { limit: Some(8), used: 0, high: 0 }),
+            _ => None,
+        }
+    }
+
+    fn boot_log(&self, write: &mut dyn FnMut(&[u8])) {
+        write(b"shikiri: [01] entered\n");
+        write(b"\x1b[2Jshikiri: [02]\n");
+    }
+}
+
+fn answered(line: &str) -> (Request, String) {
+    let mut out = String::new();
+    let request = answer(line, &Machine, &mut out).unwrap();
+    (request, out)
+}
+
+#[test]
+fn list_shows_every_partition() {
+    let expected = "  \
+name               id state    vCPUs    memory restarts  cores
+  linux               1 active       2   256 MiB        0  0,1
+  crash               - ended        1  2060 KiB       12  3
+";
+    let (request, out) = answered("list");
+    assert_eq!((request, out.as_str()), (Request::Done, expected), "\n{out}");
+}
+
+#[test]
+fn accounts_show_each_resource_with_its_unit() {
+    let expected = "  \
+linux                      used   high water        limit
+    core time         2000000 ppm  2000000 ppm         none
+    memory                256 MiB   262148 KiB        1 GiB
+    event ports                 0            0            8
+";
+    let (request, out) = answered("accounts linux");
+    assert_eq!((request, out.as_str()), (Request::Done, expected), "\n{out}");
+    let (_, all) = answered("accounts");
+    assert!(all.starts_with(expected) && all.contains("  crash "), "{all}");
+}
+
+#[test]
+fn requests_name_the_partition_by_its_place() {
+    for (line, request) in [
+        ("stop linux", Request::Stop(0)),
+        ("start crash", Request::Start(1)),
+        ("  restart   crash ", Request::Restart(1)),
+        ("dump linux", Request::Dump(0)),
+        ("focus crash", Request::Focus(1)),
+        ("off", Request::Off),
+        ("", Request::Done),
+        ("   ", Request::Done),
+    ] {
+        assert_eq!(answered(line), (request, String::new()), "{line}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_answered_with_what_was_meant() {
+    for (line, text) in [
+        ("lst", "no command 'lst': did you mean 'list'?\n"),
+        ("reboot", "no command 'reboot': 'help' lists them\n"),
+        ("q", "no command 'q': 'help' lists them\n"),
+        ("stop", "stop needs a partition's name: 'list' shows them\n"),
+        ("stop lunix", "no partition 'lunix': did you mean 'linux'?\n"),
+        ("stop windows", "no partition 'windows': 'list' shows them\n"),
+        ("stop linux now", "'now' is one word too many\n"),
+        ("off linux", "'linux' is one word too many\n"),
+        ("accounts nobody", "no partition 'nobody': 'list' shows them\n"),
+    ] {
+        assert_eq!(answered(line), (Request::Done, text.into()), "{line}");
+    }
+}
+
+#[test]
+fn help_names_every_command_once() {
+    let (_, out) = answered("help");
+    for command in
+        ["list", "accounts", "stop", "start", "restart", "dump", "focus", "log", "off", "help"]
+    {
+        let lines = out.lines().filter(|line| line.split_whitespace().next() == Some(command));
+        assert_eq!(lines.count(), 1, "{command}");
+    }
+}
+
+#[test]
+fn every_command_in_the_help_is_understood() {
+    for (name, argument, _) in super::command::HELP {
+        let line = if argument.is_empty() { (*name).into() } else { std::format!("{name} linux") };
+        let command = Command::parse(&line, &Machine).unwrap();
+        assert_eq!(command == Command::Help, *name == "help", "{line}");
+    }
+}
+
+#[test]
+fn the_log_is_shown_without_control_bytes() {
+    let (_, out) = answered("log");
+    assert_eq!(out, "shikiri: [01] entered\n?[2Jshikiri: [02]\n");
+}
+
+#[test]
+fn no_line_fails() {
+    let mut words: Vec<String> = ["", "stop", "list", "dump", "x"].map(String::from).to_vec();
+    words.push("y".repeat(80));
+    for first in &words {
+        for second in &words {
+            for third in &words {
+                let _answer = answered(&std::format!("{first} {second} {third}"));
+            }
+        }
+    }
+    assert_eq!(Command::parse("a b c", &Machine), Err(CommandError::TooMany("c")));
+}

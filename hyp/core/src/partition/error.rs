@@ -1,0 +1,48 @@
+//! Why a partition could not be put together.
+
+use core::fmt;
+
+use shikiri_abi::{Ipa, Pa, PageCount};
+use shikiri_stage2::MapError;
+
+use crate::account::OverLimit;
+
+/// Why a partition could not be put together. What was taken so far is given back by the tear-down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildError {
+    /// The description's own limit stands against it.
+    OverLimit(OverLimit),
+    /// The machine has no such run of frames.
+    NoMemory(PageCount),
+    /// The frames that the description names are not free: the partition that had them has not ended, or
+    /// they are quarantined.
+    NotFree(Pa),
+    /// The virtual machine identifiers are used up.
+    NoVmid,
+    /// Stage 2 refused an address of the description.
+    Map(Ipa, MapError),
+    /// The image with this index has another checksum than the bundle says.
+    Damaged(usize),
+    /// The image with this index does not lie in the partition's memory.
+    Outside(usize),
+}
+
+impl From<OverLimit> for BuildError {
+    fn from(error: OverLimit) -> Self {
+        Self::OverLimit(error)
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OverLimit(error) => write!(f, "over its limit: {error}"),
+            Self::NoMemory(pages) => write!(f, "no {} free pages are left in the machine", pages.0),
+            Self::NotFree(pa) => write!(f, "its memory at {pa} is not free"),
+            Self::NoVmid => f.write_str("all 255 VMIDs are in use"),
+            Self::Map(ipa, error) => write!(f, "cannot map {ipa}: {error:?}"),
+            Self::Damaged(index) => write!(f, "its image {index} is damaged: the checksum differs from the bundle's"),
+            Self::Outside(index) => write!(f, "its image {index} does not lie in its memory"),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A byte ring between one producer and one consumer that share no lock.
+
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// A ring of `N` bytes, `N` a power of two.
+///
+/// One side only pushes and one side only pops; each side is whoever holds the lock that stands for it
+/// (the partition's lock, the console's lock). Only loads and stores are used, so a ring also works before
+/// the caches are on. If two producers or two consumers ever met, bytes could be repeated or lost, nothing
+/// worse.
+///
+/// The positions are sequentially consistent (on AArch64 the same LDAR and STLR as acquire and release): a
+/// producer that pushes and then finds more than its own byte waiting knows that the consumer has yet to
+/// look, and a consumer that pops and then finds nothing knows that the producer will see its ring empty.
+/// Wake-ups rest on that.
+#[derive(Debug)]
+pub struct Ring<const N: usize> {
+    /// How many bytes were pushed since the start, wrapping.
+    pushed: AtomicUsize,
+    /// How many bytes were popped since the start, wrapping.
+    popped: AtomicUsize,
+    bytes: [AtomicU8; N],
+}
+
+impl<const N: usize> Ring<N> {
+    const MASK: usize = {
+        assert!(N.is_power_of_two(), "the size of a ring is a power of two");
+        N.wrapping_sub(1)
+    };
+
+    /// An empty ring. All its bytes are zero, so zeroed memory is an empty ring too.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            pushed: AtomicUsize::new(0),
+            popped: AtomicUsize::new(0),
+            bytes: [const { AtomicU8::new(0) }; N],
+        }
+    }
+
+    /// How many bytes wait. The producer sees no fewer than there are, the consumer no more.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        let popped = self.popped.load(Ordering::SeqCst);
+        self.pushed.load(Ordering::SeqCst).wrapping_sub(popped)
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes can be pushed now.
+    #[must_use]
+    #[inline]
+    pub fn room(&self) -> usize {
+        N.saturating_sub(self.len())
+    }
+
+    /// Producer: appends `byte`; returns whether there was room.
+    #[inline]
+    pub fn push(&self, byte: u8) -> bool {
+        let pushed = self.pushed.load(Ordering::Relaxed);
+        if pushed.wrapping_sub(self.popped.load(Ordering::SeqCst)) >= N {
+            return false;
+        }
+        if let Some(slot) = self.bytes.get(pushed & Self::MASK) {
+            slot.store(byte, Ordering::Relaxed);
+        }
+        self.pushed.store(pushed.wrapping_add(1), Ordering::SeqCst);
+        true
+    }
+
+    /// Consumer: the byte `offset` places behind the oldest one, if that many wait.
+    #[must_use]
+    #[inline]
+    pub fn peek(&self, offset: usize) -> Option<u8> {
+        let popped = self.popped.load(Ordering::Relaxed);
+        let waiting = self.pushed.load(Ordering::SeqCst).wrapping_sub(popped);
+        if offset >= waiting {
+            return None;
+        }
+        let slot = self.bytes.get(popped.wrapping_add(offset) & Self::MASK)?;
+        Some(slot.load(Ordering::Relaxed))
+    }
+
+    /// Consumer: removes and returns the oldest byte.
+    #[inline]
+    pub fn pop(&self) -> Option<u8> {
+        let byte = self.peek(0)?;
+        let popped = self.popped.load(Ordering::Relaxed);
+        self.popped.store(popped.wrapping_add(1), Ordering::SeqCst);
+        Some(byte)
+    }
+
+    /// Consumer: removes everything that waits.
+    pub fn clear(&self) {
+        self.popped.store(self.pushed.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+}
+
+impl<const N: usize> Default for Ring<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ring;
+    use std::thread;
+    use std::vec::Vec;
+
+    #[test]
+    fn a_ring_holds_exactly_its_size_and_keeps_the_order() {
+        let ring = Ring::<4>::new();
+        assert!((1..=4).all(|byte| ring.push(byte)));
+        assert!(!ring.push(5));
+        assert_eq!((ring.len(), ring.room(), ring.peek(3), ring.peek(4)), (4, 0, Some(4), None));
+        assert_eq!((ring.pop(), ring.pop()), (Some(1), Some(2)));
+        assert!(ring.push(6) && ring.push(7) && !ring.push(8));
+        let rest: Vec<u8> = core::iter::from_fn(|| ring.pop()).collect();
+        assert_eq!(rest, [3, 4, 6, 7]);
+        assert!(ring.is_empty());
+    }
+
+    #[test]
+    fn clearing_forgets_what_waits_and_nothing_later() {
+        let ring = Ring::<4>::new();
+        assert!(ring.push(1) && ring.push(2));
+        ring.clear();
+        assert!(ring.is_empty() && ring.push(3));
+        assert_eq!(ring.pop(), Some(3));
+    }
+
+    #[test]
+    fn producer_and_consumer_on_two_threads_lose_and_repeat_nothing() {
+        let ring = Ring::<8>::new();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..10_000_u32 {
+                    while !ring.push(number.to_le_bytes()[0]) {
+                        thread::yield_now();
+                    }
+                }
+            });
+            for number in 0..10_000_u32 {
+                let byte = loop {
+                    match ring.pop() {
+                        Some(byte) => break byte,
+                        None => thread::yield_now(),
+                    }
+                };
+                assert_eq!(byte, number.to_le_bytes()[0]);
+            }
+        });
+        assert!(ring.is_empty());
+    }
+}

@@ -1,0 +1,376 @@
+//! From the board's facts and the bundle to the world that the cores share.
+#![expect(unsafe_code, reason = "claims RAM and device registers, once")]
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+use shikiri_abi::{CoreId, CoreSet, MAX_CORES, PAGE_BYTES, Pa, PageCount, PartitionSlot};
+use shikiri_arch::hw::Clock;
+use shikiri_config::{Bundle, CoreTime, GicVersion, Partition, Place};
+use shikiri_core::bootlog::Checkpoint;
+use shikiri_core::sched::{CoreBook, Excess, Reservation, Share, Terms, VcpuKey};
+use shikiri_core::vmid::VmidPool;
+use shikiri_drivers::{CoreGic, Gic, Gich, GicV2, GicV3, LineInterrupts, Pl011, RedistributorRegion};
+use shikiri_pages::{FramePool, FrameRange, PageBox, PageSlice};
+use shikiri_stage2::Format;
+use shikiri_sync::{Once, TicketLock};
+
+use super::image;
+use super::log::{self, refuse};
+use super::tree::{Board, GicFact, Range};
+use crate::console::CONSOLE;
+use crate::guest::{self, setup, worker};
+use crate::hw::clock::Counter;
+use crate::hw::mem::{self, Ram};
+use crate::percore::{CoreLocal, CoreShared};
+use crate::regs;
+use crate::world::{self, Home, Route, Slot, World};
+
+/// The machine; made once by the boot core.
+static WORLD: Once<World> = Once::new();
+
+/// INTIDs that a routing table covers.
+const ROUTES: usize = 1020;
+/// QEMU's and the Pi's UART clocks differ; the firmware has set the line, and it is left as it is where
+/// this says so.
+const UART_CLOCK_HZ: u32 = 24_000_000;
+
+/// Makes the world of the board and its bundle, or refuses the boot with the reason.
+pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
+    let gic = gic(board);
+    gic.start();
+    log::checkpoint(Checkpoint::InterruptsReady, format_args!("{}", gic_name(board)));
+    let Some(initrd) = board.initrd else {
+        refuse(format_args!("there is no bundle: the device tree has no linux,initrd-start (load it as the initial RAM disk)"));
+    };
+    // SAFETY: the loader put the bundle there, and nobody writes it.
+    let bytes = unsafe { mem::bytes(Pa(initrd.start), initrd.end.saturating_sub(initrd.start)) };
+    log::checkpoint(Checkpoint::BundleFound, format_args!("{} bytes at {:#x}", bytes.len(), initrd.start));
+    let bundle = match Bundle::parse(bytes, |bytes| mem::crc32(0, bytes)) {
+        Ok(bundle) => bundle,
+        Err(error) => refuse(format_args!("the bundle: {error}")),
+    };
+    fits(&bundle, board);
+    log::checkpoint(Checkpoint::BundleChecked, format_args!("{} partitions", bundle.partition_count()));
+    let mut pool = pool(board, &bundle, initrd, tree_at);
+    let total = pool.total_pages().0 / 256;
+    let cores = leak(&mut pool, board.core_count, |core| {
+        CoreShared::new(board.cores.get(core).map_or(0, |fact| fact.mpidr))
+    });
+    let routes = leak(&mut pool, ROUTES, |_| Route::default());
+    world::routes(&bundle, routes);
+    let slots = slots(&mut pool, &bundle, board.core_count);
+    log::checkpoint(Checkpoint::MemoryReady, format_args!("{total} MiB"));
+    let ticks_per_ms = (Counter.frequency_hz() / 1000).max(1);
+    start_console(board, ticks_per_ms, &bundle, &gic);
+    let (gich, gicv) = virtual_frames(board);
+    let format = Format::new(regs::id_aa64mmfr0_el1(), regs::id_aa64mmfr2_el1());
+    let Some(format) = format else {
+        refuse(format_args!("this core has no 4 KiB stage-2 granule"));
+    };
+    WORLD.call_once(|| World {
+        bundle,
+        slots,
+        cores,
+        routes,
+        gic,
+        gich,
+        gicv,
+        uart_intid: board.uart.intid,
+        stray_interrupts: AtomicU64::new(0),
+        pool: TicketLock::new(pool),
+        vmids: TicketLock::new(VmidPool::new()),
+        format,
+        console: &CONSOLE,
+        console_is_due: AtomicBool::new(false),
+        next_id: AtomicU32::new(1),
+        ticks_per_ms,
+        has_psci: board.has_psci_by_smc,
+    })
+}
+
+/// Refuses a bundle that was made for another machine.
+fn fits(bundle: &Bundle<'_>, board: &Board) {
+    let wants = bundle.board();
+    let has = match board.gic {
+        GicFact::V2 { .. } => GicVersion::V2,
+        GicFact::V3 { .. } => GicVersion::V3,
+    };
+    if wants.compatible != board.compatible {
+        refuse(format_args!(
+            "the bundle is for the board {}, and this is {}",
+            wants.compatible, board.compatible
+        ));
+    }
+    if wants.gic != has {
+        refuse(format_args!(
+            "the bundle is for a GICv{}, and this board has a GICv{}",
+            wants.gic.number(),
+            has.number()
+        ));
+    }
+    if wants.cores > board.core_count {
+        refuse(format_args!(
+            "the description counts on {} cores, and this machine has {}",
+            wants.cores, board.core_count
+        ));
+    }
+}
+
+const fn gic_name(board: &Board) -> &'static str {
+    match board.gic {
+        GicFact::V2 { .. } => "GICv2",
+        GicFact::V3 { .. } => "GICv3",
+    }
+}
+
+fn gic(board: &Board) -> Gic {
+    match board.gic {
+        GicFact::V2 { gicd, gicc, .. } => {
+            // SAFETY: the tree names the frames; EL2's map has them as device memory, and only this uses them.
+            Gic::V2(unsafe { GicV2::new(pointer(gicd.0), pointer(gicc.0)) })
+        }
+        GicFact::V3 { gicd, gicr } => {
+            let none = RedistributorRegion { base: NonNull::dangling(), bytes: 0 };
+            let mut regions = [none; 4];
+            let found = gicr.as_slice();
+            for (region, range) in regions.iter_mut().zip(found) {
+                let bytes = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0);
+                *region = RedistributorRegion { base: pointer(range.start), bytes };
+            }
+            let regions = regions.get(..found.len()).unwrap_or(&[]);
+            // SAFETY: as above.
+            match unsafe { GicV3::new(pointer(gicd.0), regions) } {
+                Ok(gic) => Gic::V3(gic),
+                Err(error) => refuse(format_args!("{error}")),
+            }
+        }
+    }
+}
+
+/// GICv2's virtualisation frames.
+fn virtual_frames(board: &Board) -> (Option<Gich>, Option<Pa>) {
+    match board.gic {
+        // SAFETY: the tree names the frame; EL2's map has it as device memory.
+        GicFact::V2 { gich, gicv, .. } => (Some(unsafe { Gich::new(pointer(gich.0)) }), Some(gicv)),
+        GicFact::V3 { .. } => (None, None),
+    }
+}
+
+fn pointer(at: u64) -> NonNull<u8> {
+    let pointer = core::ptr::with_exposed_provenance_mut(usize::try_from(at).unwrap_or(0));
+    NonNull::new(pointer).unwrap_or(NonNull::dangling())
+}
+
+/// All RAM but what is in use for ever, and what the description places by address.
+fn pool(board: &Board, bundle: &Bundle<'_>, initrd: Range, tree_at: u64) -> FramePool<Ram> {
+    let used = image::used(board.core_count);
+    let own = [(used.start, used.end)].map(|(start, end)| Range {
+        start: u64::try_from(start).unwrap_or(0),
+        end: u64::try_from(end).unwrap_or(0),
+    });
+    let tree = Range { start: tree_at, end: tree_at.saturating_add(1 << 20) };
+    let mut reserved = [FrameRange::default(); 40];
+    let kept = own.iter().chain([&initrd, &tree]).chain(board.reserved.as_slice());
+    let reserved = fill(&mut reserved, kept.map(|range| whole_frames(*range)));
+    let mut fixed = [FrameRange::default(); 32];
+    let placed = bundle.partitions().flat_map(|partition| partition.memory()).filter_map(|memory| match memory.place {
+        Place::At(base) => Some(FrameRange { base, pages: PageCount::for_bytes(memory.bytes) }),
+        Place::Any => None,
+    });
+    let fixed = fill(&mut fixed, placed);
+    let mut ram = [FrameRange::default(); 16];
+    let ram = fill(&mut ram, board.ram.as_slice().iter().map(|range| inner_frames(*range)));
+    // SAFETY: EL2's map covers the RAM; what the image, the bundle and the tree use is reserved.
+    match unsafe { FramePool::new(Ram, ram, reserved, fixed) } {
+        Ok(pool) => pool,
+        Err(error) => refuse(format_args!("memory: {error}")),
+    }
+}
+
+/// Copies what fits, and refuses the boot if not all does.
+fn fill(list: &mut [FrameRange], ranges: impl Iterator<Item = FrameRange>) -> &[FrameRange] {
+    let mut count = 0_usize;
+    for range in ranges {
+        match list.get_mut(count) {
+            Some(slot) => *slot = range,
+            None => refuse(format_args!("memory: more ranges than this image holds")),
+        }
+        count = count.saturating_add(1);
+    }
+    list.get(..count).unwrap_or(&[])
+}
+
+/// The frames that a range touches.
+fn whole_frames(range: Range) -> FrameRange {
+    let base = Pa(range.start).page_base();
+    FrameRange { base, pages: PageCount::for_bytes(range.end.saturating_sub(base.0)) }
+}
+
+/// The frames that lie wholly in a range.
+fn inner_frames(range: Range) -> FrameRange {
+    let base = Pa(range.start.next_multiple_of(PAGE_BYTES));
+    FrameRange { base, pages: PageCount(range.end.saturating_sub(base.0) / PAGE_BYTES) }
+}
+
+/// Takes frames of the machine's own for ever.
+fn leak<T>(pool: &mut FramePool<Ram>, count: usize, value: impl FnMut(usize) -> T) -> &'static mut [T] {
+    let Some(frames) = pool.take(PageSlice::<T>::pages(count), PAGE_BYTES) else {
+        refuse(format_args!("there is not enough RAM for the hypervisor itself"));
+    };
+    PageSlice::from_fn(frames, count, value).leak()
+}
+
+/// The partitions of the description, each with its vCPUs' homes.
+fn slots(pool: &mut FramePool<Ram>, bundle: &Bundle<'static>, cores: usize) -> &'static [Slot] {
+    let online = CoreSet((0..cores).fold(0, |set, core| set | (1_u128.checked_shl(u32::try_from(core).unwrap_or(128)).unwrap_or(0))));
+    let mut book = CoreBook::new(online);
+    let mut homes: [Option<PageSlice<Home>>; 64] = [const { None }; 64];
+    for (place, partition) in homes.iter_mut().zip(bundle.partitions()) {
+        *place = Some(self::homes(pool, &mut book, &partition));
+    }
+    let mut homes = homes.into_iter();
+    let mut partitions = bundle.partitions();
+    leak(pool, bundle.partition_count(), |index| {
+        let (Some(partition), Some(Some(homes))) = (partitions.next(), homes.next()) else {
+            refuse(format_args!("the bundle has more partitions than this image holds"));
+        };
+        Slot::new(PartitionSlot(u8::try_from(index).unwrap_or(0)), partition, homes)
+    })
+}
+
+/// Gives each vCPU of a partition its home.
+fn homes(pool: &mut FramePool<Ram>, book: &mut CoreBook, partition: &Partition<'_>) -> PageSlice<Home> {
+    let count = partition.vcpus().len();
+    let Some(frames) = pool.take(PageSlice::<Home>::pages(count), PAGE_BYTES) else {
+        refuse(format_args!("there is not enough RAM for the hypervisor itself"));
+    };
+    let mut vcpus = partition.vcpus();
+    PageSlice::from_fn(frames, count, |index| {
+        let Some(vcpu) = vcpus.next() else { refuse(format_args!("the bundle lost a vCPU")) };
+        match book.admit(CoreSet::one(vcpu.home), share(vcpu.time)) {
+            Ok(home) => Home { core: home.core(), seat: home.seat(), is_shared: vcpu.time != CoreTime::Owned },
+            Err(_) => refuse(format_args!(
+                "core {} has not enough time left for vCPU {index} of {}",
+                vcpu.home.0, partition.name
+            )),
+        }
+    })
+}
+
+/// A vCPU's right to time, in ticks.
+fn share(time: CoreTime) -> Share {
+    match time {
+        CoreTime::Owned => Share::Owned,
+        CoreTime::Reservation { budget_us, period_us } => {
+            let ticks = |us: u32| Counter.frequency_hz().saturating_mul(u64::from(us)) / 1_000_000;
+            match Reservation::new(ticks(budget_us), ticks(period_us)) {
+                Ok(reservation) => Share::Reserved(reservation),
+                Err(_) => refuse(format_args!("a reservation of {budget_us} us in {period_us} us is none")),
+            }
+        }
+    }
+}
+
+/// Gives the UART to the multiplexer.
+fn start_console(board: &Board, ticks_per_ms: u64, bundle: &Bundle<'_>, gic: &Gic) {
+    // SAFETY: the tree names a PL011 here, mapped as device memory; from now on only the console and, in a
+    // fault, the direct writer use it.
+    let mut uart = unsafe { Pl011::new(pointer(board.uart.base.0)) };
+    uart.start(UART_CLOCK_HZ);
+    uart.set_interrupts(LineInterrupts { receive: true, transmit: false });
+    let mut console = CONSOLE.lock();
+    console.multiplexer.set_ticks_per_ms(ticks_per_ms);
+    for (number, partition) in bundle.partitions().enumerate() {
+        if partition.has_console {
+            console.multiplexer.attach(number, partition.name);
+        }
+    }
+    let focus = bundle.board().focus;
+    if let Some(slot) = focus {
+        let _has_console = console.multiplexer.set_focus(shikiri_core::console::Focus::Slot(slot));
+    }
+    console.uart = Some(uart);
+    drop(console);
+    if board.uart.intid.is_spi() {
+        gic.spis().set_trigger(board.uart.intid, shikiri_drivers::Trigger::Level);
+    }
+}
+
+/// Makes this core a part of the world; its block.
+pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal {
+    setup::start_core(world.format.vtcr());
+    let (gic, target) = match world.gic.start_core(regs::mpidr_el1()) {
+        Ok(started) => started,
+        Err(error) => refuse(format_args!("core {}: {error}", id.0)),
+    };
+    let Some((frames, stack)) = ({
+        let mut pool = world.pool.lock();
+        let frames = pool.take(PageBox::<CoreLocal>::PAGES, PAGE_BYTES);
+        frames.zip(pool.take(PageCount(1), PAGE_BYTES))
+    }) else {
+        refuse(format_args!("there is not enough RAM for core {}", id.0));
+    };
+    let top = stack.as_ptr().addr().get().saturating_add(4096);
+    let core = PageBox::init_with(frames, |place| place.write(CoreLocal::new(id, world, gic, top))).leak();
+    seat_vcpus(core);
+    for ppi in [25, 26, 27, world::SGI_SYNC, world::SGI_SCHEDULE] {
+        core.gic.private().enable(shikiri_abi::IntId(ppi));
+    }
+    if id == CoreId(0) && world.uart_intid.is_spi() {
+        world.gic.route(world.uart_intid, &target);
+        world.gic.spis().enable(world.uart_intid);
+    }
+    let block = u64::try_from(core::ptr::from_ref(core).expose_provenance()).unwrap_or(0);
+    // SAFETY: this core's own block.
+    unsafe { regs::set_tpidr_el2(block) };
+    if let Some(shared) = core.shared() {
+        shared.announce(target);
+    }
+    core
+}
+
+/// Seats the vCPUs whose home this core is.
+fn seat_vcpus(core: &mut CoreLocal) {
+    let world = core.world;
+    for slot in world.slots {
+        for ((index, home), vcpu) in (0_u8..).zip(slot.homes.iter()).zip(slot.description.vcpus()) {
+            if home.core == core.id {
+                let key = VcpuKey { partition: slot.number, vcpu: shikiri_abi::VcpuIndex(index) };
+                let terms = Terms {
+                    key,
+                    share: share(vcpu.time),
+                    priority: vcpu.priority,
+                    excess: Excess::Stop,
+                    cores: vcpu.cores,
+                };
+                core.queue.seat(home.seat, terms, Counter.now());
+            }
+        }
+    }
+}
+
+/// Starts the partitions that start with the machine, in their order.
+pub(crate) fn start_partitions(world: &'static World) {
+    let mut order = 0;
+    loop {
+        let due = world.slots.iter().filter(|slot| slot.description.autostart);
+        for slot in due.clone().filter(|slot| slot.description.start_order == order) {
+            if let Err(phase) = worker::start(world, slot) {
+                refuse(format_args!("partition {} is {} at boot", slot.description.name, phase.name()));
+            }
+        }
+        let next = due.map(|slot| slot.description.start_order).filter(|other| *other > order).min();
+        match next {
+            Some(next) => order = next,
+            None => return,
+        }
+    }
+}
+
+/// Enters the run loop on a fresh stack.
+pub(crate) fn run(core: &'static mut CoreLocal) -> ! {
+    let stack = u64::try_from(image::stack(usize::from(core.id.0)).end).unwrap_or(0);
+    // SAFETY: the block is this core's, and nothing of the present stack is used again.
+    unsafe { guest::run_core(core, stack) }
+}

@@ -1,0 +1,17 @@
+//! From reset to the run loop.
+#![expect(unsafe_code, reason = "the entry is assembly")]
+
+mod image;
+pub(crate) mod log;
+mod machine;
+mod mmu;
+mod primary;
+mod secondary;
+mod tree;
+
+core::arch::global_asm!(include_str!("start.s"));
+
+/// Where the image was loaded: for offsets in fault reports.
+pub(crate) fn image_base() -> u64 {
+    u64::try_from(image::whole().start).unwrap_or(0)
+}

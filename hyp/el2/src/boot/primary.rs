@@ -1,0 +1,92 @@
+//! The boot core's way, MMU off to run loop.
+#![expect(unsafe_code, reason = "entered from assembly, makes the device tree a slice")]
+
+use fdt::Fdt;
+use shikiri_abi::{CoreId, Pa};
+use shikiri_core::bootlog::Checkpoint;
+
+use super::log::{self, refuse};
+use super::mmu::MapBuilder;
+use super::tree::{self, Board, GicFact, TreeError};
+use super::{machine, secondary};
+use crate::hw::mem;
+use crate::hw::uart::Direct;
+use crate::{guest, regs};
+
+/// The magic of a flattened device tree (Devicetree Specification 5.2).
+const FDT_MAGIC: u32 = 0xd00d_feed;
+/// No tree is larger: the arm64 boot protocol's limit.
+const FDT_MAX_BYTES: u64 = 2 << 20;
+
+/// Entered from `start.s` with MMU and caches off, on core 0's stack.
+#[unsafe(no_mangle)]
+extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
+    if level == 2 {
+        guest::setup::set_vectors();
+    }
+    let board = match read_tree(tree_at) {
+        Ok(board) => board,
+        Err(error) => refuse(format_args!("{error}")),
+    };
+    log::checkpoint(Checkpoint::Entered, format_args!("at EL{level}"));
+    if level != 2 {
+        refuse(format_args!("entered at EL{level}, but a hypervisor needs EL2 (QEMU: -machine virtualization=on)"));
+    }
+    let detail = format_args!("{}, {} cores", board.compatible, board.core_count);
+    log::checkpoint(Checkpoint::TreeRead, detail);
+    let mmu = map(&board).finish(regs::id_aa64mmfr0_el1() & 15);
+    mmu.enable();
+    log::checkpoint(Checkpoint::MmuOn, format_args!(""));
+    let world = machine::make(&board, tree_at);
+    let core = machine::join(world, CoreId(0));
+    secondary::start(world, &board, &mmu);
+    log::checkpoint(Checkpoint::CoresAsked, format_args!(""));
+    secondary::wait_for_all(world);
+    log::checkpoint(Checkpoint::CoresHere, format_args!("{}", world.cores.len()));
+    machine::start_partitions(world);
+    log::checkpoint(Checkpoint::PartitionsMade, format_args!("{}", world.slots.len()));
+    machine::run(core)
+}
+
+/// Reads the device tree at x0.
+fn read_tree(at: u64) -> Result<Board, TreeError> {
+    if at == 0 || at % 8 != 0 {
+        return Err(TreeError::NotATree);
+    }
+    // SAFETY: the boot protocol puts a tree at x0; its header's 8 bytes are looked at first.
+    let head = unsafe { mem::bytes(Pa(at), 8) };
+    let word = |index: usize| head.get(index..index.saturating_add(4)).and_then(|word| word.try_into().ok()).map_or(0, u32::from_be_bytes);
+    let size = u64::from(word(4));
+    if word(0) != FDT_MAGIC || size > FDT_MAX_BYTES {
+        return Err(TreeError::NotATree);
+    }
+    // SAFETY: the magic says that it is a tree of this size; nobody writes it.
+    let fdt = Fdt::new(unsafe { mem::bytes(Pa(at), size) }).map_err(|_| TreeError::NotATree)?;
+    // SAFETY: the tree names a PL011 here; the MMU is off.
+    tree::read(&fdt, |uart| unsafe { Direct::found(uart.base.0) })
+}
+
+/// EL2's map: RAM, the image, and the devices that EL2 itself drives.
+fn map(board: &Board) -> MapBuilder {
+    let mut map = MapBuilder::new();
+    for range in board.ram.as_slice() {
+        map.ram(*range);
+    }
+    map.image(board.core_count);
+    map.device(board.uart.base.0, 0x1000);
+    match board.gic {
+        GicFact::V2 { gicd, gicc, gich, .. } => {
+            map.device(gicd.0, 0x1000);
+            map.device(gicc.0, 0x2000);
+            map.device(gich.0, 0x1000);
+        }
+        GicFact::V3 { gicd, gicr } => {
+            map.device(gicd.0, 0x1_0000);
+            for region in gicr.as_slice() {
+                map.device(region.start, region.end.saturating_sub(region.start));
+            }
+        }
+    }
+    map
+}
+

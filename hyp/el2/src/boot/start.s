@@ -1,0 +1,127 @@
+// Entry of the boot core and of the secondary cores. MMU and data cache are off on entry; memory is
+// accessed as Device-nGnRnE, so everything here is aligned.
+
+.section .text.head, "ax"
+
+// The arm64 Linux image header (Linux, Documentation/arch/arm64/booting.rst): QEMU, U-Boot and the Pi's
+// firmware load us as they load Linux.
+.global _start
+_start:
+    b       primary_entry
+    .long   0
+    .quad   0                           // text_offset
+    .quad   __image_size                // image_size, memory after the file included
+    .quad   0xa                         // flags: little endian, 4 KiB pages, anywhere in memory
+    .quad   0
+    .quad   0
+    .quad   0
+    .ascii  "ARM\x64"
+    .long   0
+
+// x0 = physical address of the device tree.
+primary_entry:
+    msr     daifset, #15
+    mov     x21, x0
+    adrp    x20, _start                 // the image is 4 KiB aligned and linked at 0: also the load offset
+    mrs     x22, CurrentEL
+    lsr     x22, x22, #2
+
+    // A defined SCTLR with MMU and caches off, at whatever level we are (RES1 bits: Arm ARM D24.2.146).
+    cmp     x22, #2
+    b.ne    1f
+    ldr     x1, =0x30c50830
+    msr     sctlr_el2, x1
+    b       2f
+1:  cmp     x22, #1
+    b.ne    2f
+    ldr     x1, =0x30d00800
+    msr     sctlr_el1, x1
+2:  isb
+
+    // Zero .bss.
+    adrp    x1, __bss_start
+    add     x1, x1, :lo12:__bss_start
+    adrp    x2, __bss_end
+    add     x2, x2, :lo12:__bss_end
+3:  cmp     x1, x2
+    b.hs    4f
+    stp     xzr, xzr, [x1], #16
+    b       3b
+
+    // Apply the image's relocations: all are R_AARCH64_RELATIVE (type 1027), *(base + offset) = base + addend.
+4:  adrp    x1, __rela_start
+    add     x1, x1, :lo12:__rela_start
+    adrp    x2, __rela_end
+    add     x2, x2, :lo12:__rela_end
+5:  cmp     x1, x2
+    b.hs    6f
+    ldp     x3, x4, [x1], #16
+    ldr     x5, [x1], #8
+    add     x5, x5, x20
+    str     x5, [x3, x20]
+    b       5b
+
+    // The stores above went to memory; drop older lines of .data and .bss from the caches, so that they
+    // are not read once the caches are on (Arm ARM D8.5.6, mismatched attributes; booting.rst asks the
+    // loader to have cleaned the image to the point of coherency, so no dirty line is lost).
+6:  adrp    x1, __rodata_end
+    add     x1, x1, :lo12:__rodata_end
+    adrp    x2, __bss_end
+    add     x2, x2, :lo12:__bss_end
+    mrs     x3, ctr_el0
+    ubfx    x3, x3, #16, #4             // CTR_EL0.DminLine: log2 of words
+    mov     x4, #4
+    lsl     x3, x4, x3
+    dsb     sy
+7:  dc      ivac, x1
+    add     x1, x1, x3
+    cmp     x1, x2
+    b.lo    7b
+    dsb     sy
+
+    adrp    x1, __stacks_start
+    add     x1, x1, :lo12:__stacks_start
+    add     sp, x1, #9 * 4096           // core 0: behind its guard page
+    mov     x29, xzr
+    mov     x30, xzr
+    mov     x0, x21
+    mov     x1, x20
+    mov     x2, x22
+    bl      boot_primary
+8:  wfe
+    b       8b
+
+// x0 = physical address of this core's `SecondaryStart` record, written before CPU_ON and cleaned to the
+// point of coherency: 0 TTBR0_EL2, 8 TCR_EL2, 16 MAIR_EL2, 24 SCTLR_EL2, 32 stack, 40 per-core block.
+.global secondary_entry
+secondary_entry:
+    msr     daifset, #15
+    mrs     x1, CurrentEL
+    cmp     x1, #2 << 2
+    b.ne    9f
+    ldp     x1, x2, [x0]
+    ldp     x3, x4, [x0, #16]
+    ldp     x5, x0, [x0, #32]
+    bl      mmu_on
+    mov     sp, x5
+    mov     x29, xzr
+    mov     x30, xzr
+    bl      boot_secondary
+9:  wfe
+    b       9b
+
+// x1 = TTBR0_EL2, x2 = TCR_EL2, x3 = MAIR_EL2, x4 = SCTLR_EL2. Uses x6. The code runs identity-mapped.
+.global mmu_on
+mmu_on:
+    msr     mair_el2, x3
+    msr     tcr_el2, x2
+    msr     ttbr0_el2, x1
+    dsb     sy                          // the tables' stores are done
+    isb
+    tlbi    alle2                       // nothing stale from before reset (Arm ARM D8.17.5)
+    ic      iallu
+    dsb     nsh
+    isb
+    msr     sctlr_el2, x4
+    isb
+    ret

@@ -1,0 +1,66 @@
+//! The way out of a guest and back in.
+#![expect(unsafe_code, reason = "the vectors are assembly and hand over raw pointers")]
+
+pub(crate) mod context;
+mod inject;
+mod irq;
+pub(crate) mod live;
+pub(crate) mod run;
+pub(crate) mod setup;
+mod sync;
+mod sysreg;
+pub(crate) mod worker;
+
+use context::Context;
+
+use crate::percore::CoreLocal;
+
+core::arch::global_asm!(include_str!("vectors.s"));
+
+unsafe extern "C" {
+    /// The vector table.
+    static el2_vectors: u8;
+    /// Enters the scheduler on a fresh stack; never returns.
+    pub(crate) fn run_core(core: *mut CoreLocal, stack: u64) -> !;
+}
+
+/// A synchronous exception of the guest. 0: back to it; 1: `reschedule`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn on_sync(context: *mut Context, core: *mut CoreLocal) -> u32 {
+    // SAFETY: the vectors hand over the loaded vCPU's context, which nobody else touches now.
+    let context = unsafe { &mut *context };
+    // SAFETY: and this core's own block; EL2 runs masked, so this is the only reference.
+    let core = unsafe { &mut *core };
+    u32::from(sync::on_exit(core, context) == sync::Next::Leave)
+}
+
+/// An interrupt while the guest ran.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn on_irq(_context: *mut Context, core: *mut CoreLocal) -> u32 {
+    // SAFETY: as in `on_sync`.
+    let core = unsafe { &mut *core };
+    u32::from(irq::on_interrupt(core))
+}
+
+/// An SError while the guest ran: the partition that ran is blamed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn on_serror(_context: *mut Context, core: *mut CoreLocal) -> u32 {
+    // SAFETY: as in `on_sync`.
+    let core = unsafe { &mut *core };
+    sync::on_serror(core);
+    1
+}
+
+/// Finds the next vCPU; its context, for the vectors.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn reschedule(core: *mut CoreLocal) -> *mut Context {
+    // SAFETY: as in `on_sync`.
+    let core = unsafe { &mut *core };
+    run::reschedule(core)
+}
+
+/// The vector table's address.
+pub(crate) fn vectors() -> u64 {
+    let address = core::ptr::addr_of!(el2_vectors).expose_provenance();
+    u64::try_from(address).unwrap_or(0)
+}

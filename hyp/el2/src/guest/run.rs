@@ -1,0 +1,348 @@
+//! What a core does when it is not in a guest: looks for work, and finds the next vCPU.
+
+use core::sync::atomic::Ordering;
+
+use shikiri_abi::{CoreId, IntId, VcpuIndex};
+use shikiri_arch::hw::{Clock, Tlb};
+use shikiri_core::lifecycle::{EndCause, Phase};
+use shikiri_core::power::{PowerState, Remaining};
+use shikiri_core::sched::{Seat, VcpuKey};
+use shikiri_vgic::{Here, VcpuSet};
+
+use super::context::Context;
+use super::live::{Live, Vcpu};
+use super::{irq, worker};
+use crate::hw::clock::{self, Counter};
+use crate::hw::tlb::MachineTlb;
+use crate::percore::{CoreLocal, Leave, Loaded};
+use crate::world::{SGI_SCHEDULE, SGI_SYNC, Slot, World};
+use crate::{console, regs};
+
+/// The virtual timer's PPI.
+pub(crate) const VIRTUAL_TIMER: IntId = IntId(27);
+/// The physical timer's PPI, emulated.
+pub(crate) const PHYSICAL_TIMER: IntId = IntId(30);
+/// HCR_EL2.TWI and TWE.
+const WAIT_TRAPS: u64 = (1 << 13) | (1 << 14);
+
+/// Finds the next vCPU, puts it on this core and answers its context. Called by the vectors with the
+/// current vCPU's general registers stored, and once when the core starts.
+pub(crate) fn reschedule(core: &mut CoreLocal) -> *mut Context {
+    carry_out_leave(core);
+    loop {
+        irq::take_pending(core);
+        let now = Counter.now();
+        look_at_inbox(core, now);
+        wake_due(core, now);
+        console::tend_if_due(core, now);
+        let decision = core.queue.pick(now);
+        core.ask_at = decision.until;
+        let Some(key) = decision.run else {
+            idle(core);
+            continue;
+        };
+        if let Some(context) = enter(core, key) {
+            arm(core);
+            return context;
+        }
+    }
+}
+
+/// Carries out what other cores left for this one.
+fn look_at_inbox(core: &mut CoreLocal, now: u64) {
+    let Some(shared) = core.shared() else { return };
+    let drained = core.queue.drain(&shared.inbox, now);
+    if drained.unknown != 0 {
+        // Every seat is filled before the core starts; one that is empty has nobody to wake.
+        debug_assert!(false, "a seat that nobody has was woken");
+    }
+}
+
+/// Wakes the waiting vCPUs whose timers are due.
+fn wake_due(core: &mut CoreLocal, now: u64) {
+    for (number, due) in (0_u8..).zip(core.wake_at.iter_mut()) {
+        if due.is_some_and(|due| due <= now)
+            && let Some(seat) = Seat::new(number)
+        {
+            *due = None;
+            core.queue.wake(seat, now);
+        }
+    }
+}
+
+/// Programs the hypervisor timer to the earliest of what this core waits for.
+pub(crate) fn arm(core: &CoreLocal) {
+    let waits = core.wake_at.iter().copied().flatten();
+    let own = [core.ask_at, core.timer_at, core.console_at].into_iter().flatten();
+    clock::arm(waits.chain(own).min());
+}
+
+/// Waits for an interrupt.
+fn idle(core: &mut CoreLocal) {
+    arm(core);
+    let Some(shared) = core.shared() else { return };
+    if !shared.inbox.is_empty() {
+        return;
+    }
+    let before = Counter.now();
+    // WFI also wakes for interrupts that PSTATE masks (Arm ARM D1.6.2); one that came since the inbox was
+    // looked at is pending and makes it return at once.
+    regs::dsb_sy();
+    regs::wfi();
+    shared.idle_ticks.fetch_add(Counter.now().wrapping_sub(before), Ordering::Relaxed);
+}
+
+/// Makes the chosen vCPU this core's current one; `None` if it cannot run now: pick again.
+fn enter(core: &mut CoreLocal, key: VcpuKey) -> Option<*mut Context> {
+    let slot = core.world.slots.get(usize::from(key.partition.0))?;
+    match slot.phase() {
+        Phase::Active => enter_active(core, slot, key.vcpu),
+        Phase::Ending => {
+            stop(core, slot, key.vcpu);
+            None
+        }
+        Phase::Building | Phase::TearingDown if key.vcpu == VcpuIndex(0) => {
+            unload(core);
+            worker::step(core, slot);
+            None
+        }
+        Phase::Building | Phase::TearingDown | Phase::Ended => {
+            block(core, slot, key.vcpu, None);
+            None
+        }
+    }
+}
+
+fn enter_active(core: &mut CoreLocal, slot: &'static Slot, index: VcpuIndex) -> Option<*mut Context> {
+    let live = worker::live(slot)?;
+    let vcpu = live.vcpu(index)?;
+    if let Some(start) = vcpu.power.take_start() {
+        own(vcpu).start(start, mpidr(live, index));
+        live.devices.lock().vgic().reset_interface(index);
+    } else if vcpu.power.state() == PowerState::Off {
+        block(core, slot, index, None);
+        return None;
+    }
+    if is_loaded(core, vcpu) {
+        return Some(vcpu.context());
+    }
+    if own(vcpu).is_waiting && !has_reason_to_run(core, live, vcpu) {
+        block(core, slot, index, deadline(vcpu));
+        return None;
+    }
+    own(vcpu).is_waiting = false;
+    if let Some(start) = vcpu.power.resume() {
+        own(vcpu).context.start(start.entry, start.context, mpidr(live, index));
+    }
+    unload(core);
+    load(core, live, vcpu);
+    Some(vcpu.context())
+}
+
+/// What a vCPU reads as MPIDR_EL1: RES1 bit 31 and its affinity.
+fn mpidr(live: &Live, index: VcpuIndex) -> u64 {
+    (1 << 31) | live.gic.affinity(index)
+}
+
+fn is_loaded(core: &CoreLocal, vcpu: &Vcpu) -> bool {
+    core.loaded.is_some_and(|loaded| core::ptr::eq(loaded.vcpu, vcpu))
+}
+
+/// Whether a waiting vCPU has an interrupt or a timer that is due.
+fn has_reason_to_run(core: &CoreLocal, live: &'static Live, vcpu: &'static Vcpu) -> bool {
+    if deadline(vcpu).is_some_and(|due| due <= Counter.now()) {
+        return true;
+    }
+    let interface = core.interface(live);
+    let here = Here { hw: &interface, vcpu: None };
+    live.devices.lock().vgic().has_deliverable(here, vcpu.index)
+}
+
+/// When a vCPU that is off its core has to be back: the earlier of its two timers, unless masked.
+fn deadline(vcpu: &Vcpu) -> Option<u64> {
+    let own = own(vcpu);
+    let context = &own.context;
+    // CNT*_CTL: enabled and not masked. CNTVOFF is zero: both compare against the system counter.
+    let virtual_due = (context.cntv_ctl & 3 == 1 && !own.timer_active).then_some(context.cntv_cval);
+    [virtual_due, own.timer.deadline()].into_iter().flatten().min()
+}
+
+/// Takes a vCPU out of the race on its seat until it is woken, or until `due`.
+pub(crate) fn block(core: &mut CoreLocal, slot: &Slot, index: VcpuIndex, due: Option<u64>) {
+    let Some(home) = slot.homes.get(usize::from(index.0)) else { return };
+    core.queue.block(home.seat, Counter.now());
+    if let Some(place) = core.wake_at.get_mut(usize::from(home.seat.number())) {
+        *place = due;
+    }
+}
+
+/// Carries out what the last exit left to be done once the vCPU's registers are stored.
+fn carry_out_leave(core: &mut CoreLocal) {
+    match core::mem::take(&mut core.leave) {
+        Leave::Nothing => {}
+        Leave::Wait => wait(core),
+        Leave::Suspend(start) => {
+            if let Some(Loaded { vcpu, .. }) = core.loaded {
+                vcpu.power.suspend(start);
+            }
+            wait(core);
+            come_back(core);
+        }
+        Leave::Off => turn_off(core),
+    }
+}
+
+/// The current vCPU turns itself off (PSCI CPU_OFF).
+fn turn_off(core: &mut CoreLocal) {
+    let Some(Loaded { live, vcpu }) = core.loaded else { return };
+    unload(core);
+    block(core, live.slot, vcpu.index, None);
+    let kick = {
+        let interface = core.interface(live);
+        let here = Here { hw: &interface, vcpu: None };
+        live.devices.lock().vgic().set_offline(here, vcpu.index)
+    };
+    kick_vcpus(core.world, live, kick);
+    if vcpu.power.turn_off(&live.powered) == Remaining::None {
+        worker::end(core.world, live.slot, EndCause::Off);
+    }
+}
+
+/// A suspended vCPU for which an interrupt was there already: goes on at its entry at once.
+fn come_back(core: &mut CoreLocal) {
+    let Some(Loaded { live, vcpu }) = core.loaded else { return };
+    // Its EL1 state on the core is the old one: it is loaded anew with the state of its start.
+    unload(core);
+    if let Some(start) = vcpu.power.resume() {
+        own(vcpu).context.start(start.entry, start.context, mpidr(live, vcpu.index));
+    }
+}
+
+/// The current vCPU waits for an interrupt (WFI, CPU_SUSPEND): takes it off the core unless one is there.
+fn wait(core: &mut CoreLocal) {
+    let Some(Loaded { live, vcpu }) = core.loaded else { return };
+    own(vcpu).is_waiting = true;
+    let is_deliverable = {
+        let interface = core.interface(live);
+        let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
+        live.devices.lock().vgic().has_deliverable(here, vcpu.index)
+    };
+    if is_deliverable {
+        own(vcpu).is_waiting = false;
+        return;
+    }
+    // Its list registers go back to memory under the lock; whoever raises an interrupt afterwards finds it
+    // on no core and wakes its seat.
+    unload(core);
+    if has_reason_to_run(core, live, vcpu) {
+        return;
+    }
+    block(core, live.slot, vcpu.index, deadline(vcpu));
+}
+
+/// Stops a vCPU of a partition that ends; the last one hands over to the worker.
+fn stop(core: &mut CoreLocal, slot: &'static Slot, index: VcpuIndex) {
+    block(core, slot, index, None);
+    let Some(live) = worker::live(slot) else { return };
+    let Some(vcpu) = live.vcpu(index) else { return };
+    if vcpu.has_stopped.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    if is_loaded(core, vcpu) {
+        unload(core);
+        core.timer_at = None;
+    }
+    if live.to_stop.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let mut lifecycle = slot.lifecycle.lock();
+        lifecycle.stopped();
+        slot.set_phase(lifecycle.phase());
+        drop(lifecycle);
+        wake(core.world, slot, VcpuIndex(0));
+    }
+}
+
+/// Puts a vCPU's state on this core.
+fn load(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
+    let vttbr = live.vttbr;
+    own(vcpu).context.load(|| {
+        MachineTlb.load_vttbr(shikiri_arch::hw::Vttbr(vttbr));
+        if vcpu.is_shared {
+            // Two vCPUs of one VMID may differ in stage 1: what one left in this core's TLB and instruction
+            // cache under the VMID must not serve the other (Arm ARM D8.16.3).
+            regs::isb();
+            regs::tlbi_vmalle1();
+            regs::ic_iallu();
+            regs::dsb_sy();
+        }
+    });
+    super::setup::set_traps(if vcpu.is_shared { WAIT_TRAPS } else { 0 });
+    let interface = core.interface(live);
+    if own(vcpu).timer_active {
+        core.gic.private().set_active(VIRTUAL_TIMER);
+    }
+    {
+        let mut devices = live.devices.lock();
+        vcpu.set_loaded_on(Some(core.id));
+        devices.vgic().load(&interface, vcpu.index);
+    }
+    core.context = vcpu.context();
+    core.loaded = Some(Loaded { live, vcpu });
+    irq::update_physical_timer(core);
+}
+
+/// Takes the vCPU that is on this core, if any, off it.
+pub(crate) fn unload(core: &mut CoreLocal) {
+    let Some(Loaded { live, vcpu }) = core.loaded.take() else { return };
+    own(vcpu).context.save();
+    let interface = core.interface(live);
+    let kick = {
+        let mut devices = live.devices.lock();
+        let kick = devices.vgic().unload(&interface, vcpu.index);
+        own(vcpu).timer_active = devices.vgic().holds_physical(vcpu.index, VIRTUAL_TIMER);
+        vcpu.set_loaded_on(None);
+        kick
+    };
+    // The PPI's physical active state belongs to this vCPU; the next one's timer must come through.
+    core.gic.private().clear_active(VIRTUAL_TIMER);
+    core.timer_at = None;
+    kick_vcpus(core.world, live, kick);
+}
+
+/// Reaches vCPUs whose interrupts have changed: by an SGI where they are loaded, else by waking their seats.
+pub(crate) fn kick_vcpus(world: &World, live: &Live, vcpus: VcpuSet) {
+    let mut left = vcpus;
+    while let Some(index) = left.lowest() {
+        left = left.without(VcpuSet::one(index));
+        let Some(vcpu) = live.vcpu(index) else { continue };
+        match vcpu.loaded_on() {
+            Some(core) => send(world, core, SGI_SYNC),
+            None => wake(world, live.slot, index),
+        }
+    }
+}
+
+/// Wakes a vCPU's seat on its home core.
+pub(crate) fn wake(world: &World, slot: &Slot, index: VcpuIndex) {
+    let Some(home) = slot.homes.get(usize::from(index.0)) else { return };
+    let Some(shared) = world.cores.get(usize::from(home.core.0)) else { return };
+    if shared.inbox.wake(home.seat) {
+        send(world, home.core, SGI_SCHEDULE);
+    }
+}
+
+/// Sends an SGI to a core; what was stored before is visible there.
+fn send(world: &World, core: CoreId, sgi: u16) {
+    if let Some(shared) = world.cores.get(usize::from(core.0)) {
+        regs::dsb_ishst();
+        world.gic.send_sgi(IntId(sgi), shared.target());
+    }
+}
+
+/// The own state of a vCPU that has its seat, or is loaded, on this core.
+#[expect(unsafe_code, reason = "the scheduler's contract makes the access exclusive")]
+pub(crate) fn own(vcpu: &Vcpu) -> &mut super::live::Own {
+    // SAFETY: callers in this file handle vCPUs that the run queue of this core answered or that are loaded
+    // here; the run queues give each vCPU to one core at a time. References live for one statement or are the
+    // only ones in their function.
+    unsafe { vcpu.own() }
+}

@@ -1,0 +1,297 @@
+//! Synchronous exits: calls, device models, trapped registers, faults.
+
+use shikiri_abi::{Call, DecodeError, Status, smccc};
+use shikiri_arch::Exit;
+use shikiri_arch::exit::{Abort, AbortKind, MmioAccess, WaitKind};
+use shikiri_arch::hw::Clock;
+use shikiri_core::lifecycle::EndCause;
+use shikiri_core::psci::{self, PsciAction};
+use shikiri_core::vuart::{self, Drain};
+use shikiri_vgic::{Frame, Here, Line, MmioOutcome};
+
+use super::context::Context;
+use super::live::Live;
+use super::{inject, run, sysreg, worker};
+use crate::hw::clock::Counter;
+use crate::percore::{CoreLocal, Leave, Loaded};
+use crate::{console, regs, report};
+
+/// What the vectors do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Back to the guest.
+    Resume,
+    /// Ask the scheduler.
+    Leave,
+}
+
+/// Serves one exit of the loaded vCPU.
+#[inline]
+pub(crate) fn on_exit(core: &mut CoreLocal, context: &mut Context) -> Next {
+    let esr = regs::esr_el2();
+    // The one exit whose cost is a promise to the digit: a call with a constant answer.
+    if esr >> 26 == 0x16 {
+        let [a, b, c, d, ..] = context.read_x(0).to_le_bytes();
+        if let Some(answer) = psci::quick(u32::from_le_bytes([a, b, c, d])) {
+            context.write_x(0, answer);
+            return Next::Resume;
+        }
+    }
+    serve(core, context, esr)
+}
+
+fn serve(core: &mut CoreLocal, context: &mut Context, esr: u64) -> Next {
+    let Some(loaded) = core.loaded else { return Next::Leave };
+    let (far, hpfar) = (regs::far_el2(), regs::hpfar_el2());
+    let exit = Exit::decode(esr, far, hpfar);
+    match exit {
+        Exit::Mmio(access) => mmio(core, loaded, context, &access),
+        Exit::Sysreg(access) => sysreg::serve(core, loaded, context, &access),
+        Exit::Hvc(0) => call(core, loaded, context),
+        Exit::Smc(0) => {
+            // A trapped SMC has not been executed: its PC is moved on here (Arm ARM D1.3.2).
+            advance();
+            call(core, loaded, context)
+        }
+        Exit::Hvc(_) | Exit::Smc(_) | Exit::FpTrap => {
+            inject::undefined();
+            Next::Resume
+        }
+        Exit::Wait(kind) => wait(core, kind),
+        Exit::Abort(abort) => aborted(&abort),
+        Exit::Unexpected { class } => unexpected(core, loaded, class),
+    }
+}
+
+/// Moves the guest's PC behind the trapped instruction.
+#[inline]
+pub(crate) fn advance() {
+    regs::set_elr_el2(regs::elr_el2().wrapping_add(4));
+}
+
+fn wait(core: &mut CoreLocal, kind: WaitKind) -> Next {
+    advance();
+    match kind {
+        WaitKind::Interrupt => core.leave = Leave::Wait,
+        // WFE is a spinning guest that shares its core: others may go first.
+        WaitKind::Event => {}
+    }
+    Next::Leave
+}
+
+/// A call by HVC or SMC. Its registers are in the context.
+fn call(core: &mut CoreLocal, loaded: Loaded, context: &mut Context) -> Next {
+    let [x0, x1, x2, x3, x4, x5, x6, ..] = context.x;
+    let [a, b, c, d, ..] = x0.to_le_bytes();
+    let function = u32::from_le_bytes([a, b, c, d]);
+    if let Some(answer) = psci::quick(function) {
+        context.write_x(0, answer);
+        return Next::Resume;
+    }
+    let number = function.wrapping_sub(smccc::VENDOR_HYP_FAST64);
+    if number < 0x200 {
+        return own_call(core, loaded, context, number, [x1, x2, x3, x4, x5, x6]);
+    }
+    if is_psci(function) {
+        let action = psci::decide(loaded.live, &[x0, x1, x2, x3]);
+        return carry_out(core, loaded, context, action);
+    }
+    if let Some(values) = psci::vendor_query(function) {
+        for (register, value) in (0..).zip(values) {
+            context.write_x(register, value);
+        }
+        return Next::Resume;
+    }
+    context.write_x(0, psci::architecture_call(function, x1));
+    Next::Resume
+}
+
+/// Whether a function id is in PSCI's ranges (DEN 0022, *function identifiers*).
+const fn is_psci(function: u32) -> bool {
+    function & !(smccc::SMC64 | 0x1f) == 0x8400_0000
+}
+
+/// Carries out what PSCI decided.
+fn carry_out(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, action: PsciAction) -> Next {
+    let Loaded { live, .. } = loaded;
+    match action {
+        PsciAction::Answer(value) => {
+            context.write_x(0, value);
+            Next::Resume
+        }
+        PsciAction::CpuOn { target } => {
+            context.write_x(0, psci::SUCCESS);
+            run::wake(core.world, live.slot, target);
+            Next::Resume
+        }
+        PsciAction::CpuOff => {
+            core.leave = Leave::Off;
+            Next::Leave
+        }
+        PsciAction::Standby => {
+            context.write_x(0, psci::SUCCESS);
+            core.leave = Leave::Wait;
+            Next::Leave
+        }
+        PsciAction::PowerDown(start) => {
+            context.write_x(0, psci::SUCCESS);
+            core.leave = Leave::Suspend(start);
+            Next::Leave
+        }
+        PsciAction::PartitionOff => end(core, live, EndCause::Off),
+        PsciAction::PartitionReset => end(core, live, EndCause::Reset),
+    }
+}
+
+fn end(core: &CoreLocal, live: &Live, cause: EndCause) -> Next {
+    worker::end(core.world, live.slot, cause);
+    Next::Leave
+}
+
+/// A call of our own service.
+fn own_call(core: &CoreLocal, loaded: Loaded, context: &mut Context, number: u32, x: [u64; 6]) -> Next {
+    let answer = match Call::decode(number, x) {
+        Ok(Call::PartitionEnd(code)) => {
+            let code = u32::try_from(code).unwrap_or(u32::MAX);
+            return end(core, loaded.live, EndCause::Code(code));
+        }
+        Ok(call) => shikiri_core::call::answer(call, loaded.live),
+        Err(DecodeError::NotSupported) => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],
+        Err(DecodeError::Argument(which)) => {
+            [Status::InvalidParameter.code().cast_unsigned(), u64::from(which), 0, 0]
+        }
+    };
+    for (register, value) in (0..).zip(answer) {
+        context.write_x(register, value);
+    }
+    Next::Resume
+}
+
+/// An access to an address without memory: a device model, a moderated device, or nothing.
+#[inline]
+fn mmio(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &MmioAccess) -> Next {
+    let Loaded { live, vcpu } = loaded;
+    let platform = &live.platform;
+    let gic = match (access.ipa.offset_from(platform.distributor), access.ipa.offset_from(platform.cpu_interface)) {
+        (Some(offset), _) if offset < 0x1_0000 => Some((Frame::Distributor, offset)),
+        (_, Some(offset)) => cpu_frame(live, offset),
+        _ => None,
+    };
+    if let Some((frame, offset)) = gic {
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        let what = if access.is_write {
+            shikiri_vgic::Access::Write(access.truncate(context.read_x(access.rt)))
+        } else {
+            shikiri_vgic::Access::Read
+        };
+        let outcome = {
+            let interface = core.interface(live);
+            let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
+            live.devices.lock().vgic().mmio(here, frame, offset, access.size_log2, what)
+        };
+        let MmioOutcome { value, kick, is_retry } = outcome;
+        if !kick.is_empty() {
+            run::kick_vcpus(core.world, live, kick);
+        }
+        if !is_retry {
+            finish_access(context, access, value);
+        }
+        return Next::Resume;
+    }
+    other_device(core, loaded, context, access)
+}
+
+/// Which frame lies behind the CPU interface's base.
+#[inline]
+fn cpu_frame(live: &Live, offset: u64) -> Option<(Frame, u64)> {
+    match live.gic {
+        shikiri_config::GicVersion::V3 => {
+            let [index, ..] = (offset >> 17).to_le_bytes();
+            (offset >> 17 < u64::try_from(live.vcpus.len()).unwrap_or(0))
+                .then_some((Frame::Redistributor(shikiri_abi::VcpuIndex(index)), offset & 0x1_ffff))
+        }
+        // The first page is the hardware's GICV; what is behind the second is empty.
+        shikiri_config::GicVersion::V2 => {
+            (0x1000..0x1_0000).contains(&offset).then_some((Frame::Deactivate, offset.wrapping_sub(0x1000)))
+        }
+    }
+}
+
+/// Completes a load or store that was served.
+#[inline]
+fn finish_access(context: &mut Context, access: &MmioAccess, value: u64) {
+    if !access.is_write {
+        context.write_x(access.rt, access.extend(value));
+    }
+    advance();
+}
+
+fn other_device(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &MmioAccess) -> Next {
+    let Loaded { live, .. } = loaded;
+    if live.has_console
+        && let Some(offset) = access.ipa.offset_from(live.platform.uart)
+        && offset < 0x1000
+    {
+        uart(core, loaded, context, access, offset);
+        return Next::Resume;
+    }
+    if let Some(pa) = core.world.moderated(live.slot, access) {
+        let value = crate::hw::device::access(pa, access, context.read_x(access.rt));
+        finish_access(context, access, value);
+        return Next::Resume;
+    }
+    let kind = if access.is_write { AbortKind::Write } else { AbortKind::Read };
+    aborted(&Abort { ipa: access.ipa, kind, status: 0x07 })
+}
+
+/// The virtual UART.
+fn uart(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &MmioAccess, offset: u64) {
+    let Loaded { live, vcpu } = loaded;
+    let what = if access.is_write {
+        vuart::Access::Write(access.truncate(context.read_x(access.rt)))
+    } else {
+        vuart::Access::Read
+    };
+    let (outcome, kick) = {
+        let interface = core.interface(live);
+        let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
+        let mut devices = live.devices.lock();
+        let outcome = devices.uart.mmio(&live.slot.port, offset, access.bytes(), what);
+        let kick = outcome.line.map(|level| {
+            let level = if level { Line::High } else { Line::Low };
+            devices.vgic().set_line(here, live.platform.uart_intid, vcpu.index, level)
+        });
+        (outcome, kick)
+    };
+    finish_access(context, access, outcome.value);
+    if let Some(kick) = kick {
+        run::kick_vcpus(core.world, live, kick);
+    }
+    match outcome.drain {
+        Drain::No => {}
+        Drain::Soon | Drain::Now => console::tend(core, Counter.now()),
+    }
+    if outcome.wants_input {
+        console::tend(core, Counter.now());
+    }
+}
+
+/// A stage-2 abort that nothing serves: the guest gets it as the abort that hardware would give it.
+fn aborted(abort: &Abort) -> Next {
+    inject::abort(abort);
+    Next::Resume
+}
+
+/// An SError while the guest ran: the partition is blamed, and ends.
+pub(crate) fn on_serror(core: &mut CoreLocal) {
+    if let Some(loaded) = core.loaded {
+        report::fault(core, loaded);
+        worker::end(core.world, loaded.live.slot, EndCause::Fault);
+    }
+}
+
+/// An exception class that this configuration should not give: the partition ends, with a report.
+fn unexpected(core: &mut CoreLocal, loaded: Loaded, _class: u8) -> Next {
+    report::fault(core, loaded);
+    end(core, loaded.live, EndCause::Fault)
+}

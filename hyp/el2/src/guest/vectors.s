@@ -1,0 +1,191 @@
+// EL2's exception vectors, the way out of a guest and back in.
+//
+// A guest's exit stores what Rust may clobber (AAPCS64 6.1.1: x0-x18, x30) into the vCPU's context and
+// calls a handler on this core's stack. Most exits end there: the handler answers 0 and the guest goes on
+// with its x19-x29, EL1 state, list registers and FP registers untouched. A handler that answers 1 wants
+// the core for something else: then x19-x29 are stored too, and `reschedule` returns the context to enter.
+//
+// TPIDR_EL2 holds the per-core block; its first word is the current vCPU's context. Context layout:
+// x0-x30 from 0, ELR 248, SPSR 256 (`context.rs` asserts the offsets).
+
+.macro exit_from_guest handler
+    stp     x0, x1, [sp, #-16]!
+    mrs     x1, tpidr_el2
+    ldr     x0, [x1]
+    stp     x2, x3, [x0, #16]
+    stp     x4, x5, [x0, #32]
+    stp     x6, x7, [x0, #48]
+    stp     x8, x9, [x0, #64]
+    stp     x10, x11, [x0, #80]
+    stp     x12, x13, [x0, #96]
+    stp     x14, x15, [x0, #112]
+    stp     x16, x17, [x0, #128]
+    ldp     x2, x3, [sp], #16
+    str     x18, [x0, #144]
+    str     x30, [x0, #240]
+    stp     x2, x3, [x0]
+    bl      \handler
+    b       exit_done
+.endm
+
+.macro vector
+    .balign 128
+.endm
+
+// An exception from EL2 itself: our bug. x0 = which vector.
+.macro own_fault number
+    vector
+    mov     x0, #\number
+    b       own_fault_entry
+.endm
+
+.section .text.vectors, "ax"
+.balign 2048
+.global el2_vectors
+el2_vectors:
+    own_fault 0
+    own_fault 1
+    own_fault 2
+    own_fault 3
+    own_fault 4
+    own_fault 5
+    own_fault 6
+    own_fault 7
+    vector
+    exit_from_guest on_sync
+    vector
+    exit_from_guest on_irq
+    vector
+    exit_from_guest on_irq
+    vector
+    exit_from_guest on_serror
+    vector                              // AArch32 guests do not exist: HCR_EL2.RW is 1
+    exit_from_guest on_sync
+    vector
+    exit_from_guest on_irq
+    vector
+    exit_from_guest on_irq
+    vector
+    exit_from_guest on_serror
+
+.balign 128
+exit_done:
+    mrs     x1, tpidr_el2
+    cbnz    w0, leave_guest
+    ldr     x0, [x1]
+resume_guest:
+    ldp     x2, x3, [x0, #16]
+    ldp     x4, x5, [x0, #32]
+    ldp     x6, x7, [x0, #48]
+    ldp     x8, x9, [x0, #64]
+    ldp     x10, x11, [x0, #80]
+    ldp     x12, x13, [x0, #96]
+    ldp     x14, x15, [x0, #112]
+    ldp     x16, x17, [x0, #128]
+    ldr     x18, [x0, #144]
+    ldr     x30, [x0, #240]
+    ldp     x0, x1, [x0]
+    eret
+    dsb     nsh                         // no straight-line speculation past ERET
+    isb
+
+leave_guest:
+    ldr     x0, [x1]
+    stp     x19, x20, [x0, #152]
+    stp     x21, x22, [x0, #168]
+    stp     x23, x24, [x0, #184]
+    stp     x25, x26, [x0, #200]
+    stp     x27, x28, [x0, #216]
+    str     x29, [x0, #232]
+    mrs     x2, elr_el2
+    mrs     x3, spsr_el2
+    stp     x2, x3, [x0, #248]
+    mov     x0, x1
+    mov     x29, xzr
+    mov     x30, xzr
+    bl      reschedule
+
+// x0 = the context to enter; its EL1 state is loaded.
+enter_guest:
+    ldp     x2, x3, [x0, #248]
+    msr     elr_el2, x2
+    msr     spsr_el2, x3
+    ldp     x19, x20, [x0, #152]
+    ldp     x21, x22, [x0, #168]
+    ldp     x23, x24, [x0, #184]
+    ldp     x25, x26, [x0, #200]
+    ldp     x27, x28, [x0, #216]
+    ldr     x29, [x0, #232]
+    b       resume_guest
+
+// x0 = per-core block, x1 = top of this core's stack. Never returns: the core's life from here on.
+.global run_core
+run_core:
+    mov     sp, x1
+    bl      reschedule
+    b       enter_guest
+
+own_fault_entry:
+    // Nothing is restored: the handler prints and stops. Its stack is apart, for the case that the fault is
+    // this core's stack itself; TPIDR_EL2 is 0 before the core has its block.
+    mov     x1, sp
+    mrs     x2, tpidr_el2
+    cbz     x2, 0f
+    ldr     x2, [x2, #8]
+    mov     sp, x2
+0:  bl      own_fault
+1:  wfe
+    b       1b
+
+// The target is soft float, so that the compiler never touches these registers; here they are the guest's.
+.arch_extension fp
+.arch_extension simd
+
+// Stores the FP/SIMD state at x0: q0-q31, then FPCR and FPSR. EL2 itself never touches it (soft float).
+.global fp_save
+fp_save:
+    stp     q0, q1, [x0, #0]
+    stp     q2, q3, [x0, #32]
+    stp     q4, q5, [x0, #64]
+    stp     q6, q7, [x0, #96]
+    stp     q8, q9, [x0, #128]
+    stp     q10, q11, [x0, #160]
+    stp     q12, q13, [x0, #192]
+    stp     q14, q15, [x0, #224]
+    stp     q16, q17, [x0, #256]
+    stp     q18, q19, [x0, #288]
+    stp     q20, q21, [x0, #320]
+    stp     q22, q23, [x0, #352]
+    stp     q24, q25, [x0, #384]
+    stp     q26, q27, [x0, #416]
+    stp     q28, q29, [x0, #448]
+    stp     q30, q31, [x0, #480]
+    mrs     x1, fpcr
+    mrs     x2, fpsr
+    add     x0, x0, #512
+    stp     x1, x2, [x0]
+    ret
+
+.global fp_load
+fp_load:
+    ldp     q0, q1, [x0, #0]
+    ldp     q2, q3, [x0, #32]
+    ldp     q4, q5, [x0, #64]
+    ldp     q6, q7, [x0, #96]
+    ldp     q8, q9, [x0, #128]
+    ldp     q10, q11, [x0, #160]
+    ldp     q12, q13, [x0, #192]
+    ldp     q14, q15, [x0, #224]
+    ldp     q16, q17, [x0, #256]
+    ldp     q18, q19, [x0, #288]
+    ldp     q20, q21, [x0, #320]
+    ldp     q22, q23, [x0, #352]
+    ldp     q24, q25, [x0, #384]
+    ldp     q26, q27, [x0, #416]
+    ldp     q28, q29, [x0, #448]
+    ldp     q30, q31, [x0, #480]
+    add     x0, x0, #512
+    ldp     x1, x2, [x0]
+    msr     fpcr, x1
+    msr     fpsr, x2
+    ret

@@ -1,0 +1,303 @@
+//! A partition's worker: builds it, and takes it apart, in the time of its vCPU 0.
+#![expect(unsafe_code, reason = "publishes an incarnation to the cores")]
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use shikiri_abi::{PAGE_BYTES, PartitionId, VcpuIndex};
+use shikiri_arch::hw::Clock;
+use shikiri_config::GicVersion;
+use shikiri_core::lifecycle::{After, EndCause, Phase};
+use shikiri_core::partition::build::Builder;
+use shikiri_core::partition::{BuildError, Holdings};
+use shikiri_core::power::{LiveVcpus, Start};
+use shikiri_core::report::ExitRing;
+use shikiri_core::vuart::VirtualUart;
+use shikiri_pages::{PageBox, PageSlice};
+use shikiri_stage2::invalidate;
+use shikiri_sync::TicketLock;
+use shikiri_vgic::{CpuInterface, Distributor, Model};
+
+use super::context::Context;
+use super::live::{Devices, Live, Own, Vcpu};
+use super::run;
+use super::sysreg::PhysicalTimer;
+use crate::console::{self, say};
+use crate::hw::clock::Counter;
+use crate::hw::mem::Ram;
+use crate::hw::tlb::MachineTlb;
+use crate::percore::CoreLocal;
+use crate::world::{Home, Slot, Work, World};
+
+/// The incarnation that the cores may look at.
+#[inline]
+pub(crate) fn live(slot: &Slot) -> Option<&'static Live> {
+    let live = slot.live.load(Ordering::Acquire);
+    // SAFETY: published by `publish` and withdrawn by `tear_down` only after each of its vCPUs has stopped;
+    // callers hold a vCPU of it, or the lifecycle's lock in phase Active.
+    unsafe { live.as_ref() }
+}
+
+/// Starts a partition: its worker builds it next.
+pub(crate) fn start(world: &World, slot: &Slot) -> Result<PartitionId, Phase> {
+    let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
+    let mut lifecycle = slot.lifecycle.lock();
+    lifecycle.start(id).map_err(|wrong| wrong.0)?;
+    slot.set_phase(lifecycle.phase());
+    drop(lifecycle);
+    run::wake(world, slot, VcpuIndex(0));
+    Ok(id)
+}
+
+/// Ends a partition: every core that has a vCPU of it is asked to stop it.
+pub(crate) fn end(world: &World, slot: &Slot, cause: EndCause) {
+    let mut lifecycle = slot.lifecycle.lock();
+    let is_to_stop = lifecycle.end(cause);
+    slot.set_phase(lifecycle.phase());
+    let vcpus = slot.homes.len();
+    drop(lifecycle);
+    if is_to_stop {
+        for index in (0..=u8::MAX).take(vcpus) {
+            run::wake(world, slot, VcpuIndex(index));
+        }
+    }
+}
+
+/// One bounded step of whatever the partition needs. Its vCPU 0's seat was picked.
+pub(crate) fn step(core: &mut CoreLocal, slot: &'static Slot) {
+    match slot.phase() {
+        Phase::Building => build(core, slot),
+        Phase::TearingDown => tear_down(core, slot),
+        Phase::Ended => restart_if_due(core, slot),
+        Phase::Active | Phase::Ending => {}
+    }
+}
+
+fn restart_if_due(core: &mut CoreLocal, slot: &'static Slot) {
+    let due = slot.lifecycle.lock().restart_at();
+    let is_due = due.is_some_and(|due| due <= Counter.now());
+    if !is_due || start(core.world, slot).is_err() {
+        run::block(core, slot, VcpuIndex(0), due.filter(|_| !is_due));
+    }
+}
+
+fn build(core: &mut CoreLocal, slot: &'static Slot) {
+    let world = core.world;
+    let mut work = slot.work.lock();
+    let result = match work.as_mut() {
+        None => begin(world, slot).map(|begun| {
+            *work = Some(begun);
+            false
+        }),
+        Some(work) => build_step(core, slot, work),
+    };
+    drop(work);
+    match result {
+        Ok(true) => become_active(core, slot),
+        Ok(false) => {}
+        Err(error) => {
+            let mut lifecycle = slot.lifecycle.lock();
+            let id = lifecycle.id();
+            lifecycle.failed();
+            slot.set_phase(lifecycle.phase());
+            drop(lifecycle);
+            say!(world, "partition {} (id {}) cannot be started: {error}", slot.description.name, id.0);
+        }
+    }
+}
+
+/// A new incarnation that owns a VMID and nothing else.
+fn begin(world: &World, slot: &Slot) -> Result<Work, BuildError> {
+    let id = slot.lifecycle.lock().id();
+    let taken = world.vmids.lock().take().ok_or(BuildError::NoVmid)?;
+    let vmid = taken.flushed_with(|vmid| {
+        invalidate::whole_vmid(&MachineTlb, shikiri_arch::hw::Vttbr::new(shikiri_abi::Pa(0), vmid));
+    });
+    let builder = Builder::new(world.format, vmid.vmid(), world.virtual_cpu_interface(slot));
+    Ok(Work { holdings: Holdings::new(id), builder: Some(builder), vmid: Some(vmid), live: None })
+}
+
+/// The next step; true when the incarnation is complete and may start.
+fn build_step(core: &CoreLocal, slot: &'static Slot, work: &mut Work) -> Result<bool, BuildError> {
+    let world = core.world;
+    if let Some(builder) = work.builder.as_mut() {
+        let machine = (&Ram, &MachineTlb, &world.pool);
+        if builder.step(&mut work.holdings, &slot.description, &world.bundle, machine)? {
+            work.builder = None;
+        }
+        return Ok(false);
+    }
+    if work.live.is_none() {
+        work.live = Some(make_live(core, slot, &mut work.holdings)?);
+    }
+    Ok(world.may_start(slot))
+}
+
+/// The records that the cores need of it.
+fn make_live(
+    core: &CoreLocal,
+    slot: &'static Slot,
+    holdings: &mut Holdings,
+) -> Result<PageBox<Live>, BuildError> {
+    let world = core.world;
+    let pool = &world.pool;
+    let description = &slot.description;
+    let count = slot.homes.len();
+    let (id, starts) = {
+        let lifecycle = slot.lifecycle.lock();
+        (lifecycle.id(), lifecycle.starts())
+    };
+    let vttbr = holdings.stage2().map_or(0, |stage2| stage2.vttbr().0);
+    let frames = holdings.take_management(pool, PageBox::<Distributor>::PAGES, PAGE_BYTES)?;
+    let distributor = PageBox::init_with(frames, |place| place.write(Distributor::new()));
+    let frames = holdings.take_management(pool, PageSlice::<CpuInterface>::pages(count), PAGE_BYTES)?;
+    let interfaces = PageSlice::from_fn(frames, count, |_| CpuInterface::new());
+    let frames = holdings.take_management(pool, PageSlice::<Vcpu>::pages(count), PAGE_BYTES)?;
+    let mut homes = slot.homes.iter();
+    let vcpus = PageSlice::from_fn(frames, count, |index| {
+        let Some(home) = homes.next() else { unreachable!("a vCPU without a home") };
+        make_vcpu(*home, index)
+    });
+    let frames = holdings.take_management(pool, PageBox::<Live>::PAGES, PAGE_BYTES)?;
+    let devices = Devices { distributor, interfaces, uart: VirtualUart::new() };
+    let live = PageBox::new(
+        frames,
+        Live {
+            id,
+            slot,
+            vttbr,
+            platform: description.platform,
+            gic: world.bundle.board().gic,
+            has_console: description.has_console,
+            starts,
+            devices: TicketLock::with_key(devices, u32::from(slot.number.0)),
+            vcpus,
+            powered: LiveVcpus::new(),
+            to_stop: AtomicU32::new(u32::try_from(count).unwrap_or(u32::MAX)),
+        },
+    );
+    configure(core, &live);
+    Ok(live)
+}
+
+fn make_vcpu(home: Home, index: usize) -> Vcpu {
+    let own = Own {
+        context: Context::new(),
+        timer: PhysicalTimer::new(),
+        is_waiting: false,
+        timer_active: false,
+        exits: ExitRing::new(),
+    };
+    Vcpu::new(own, VcpuIndex(u8::try_from(index).unwrap_or(0)), home)
+}
+
+/// Sets the virtual devices up.
+fn configure(core: &CoreLocal, live: &Live) {
+    let model = match live.gic {
+        GicVersion::V2 => Model::V2,
+        GicVersion::V3 => Model::V3,
+    };
+    let mut devices = live.devices.lock();
+    devices.uart.reset(&live.slot.port);
+    let interface = core.interface(live);
+    let mut vgic = devices.vgic();
+    vgic.configure(model, live.platform.spis);
+    for interrupt in live.slot.description.interrupts() {
+        let _is_there = vgic.link(interrupt.virtual_id, interrupt.physical);
+        core.world.prepare_interrupt(&interrupt);
+    }
+    vgic.reset(&interface);
+}
+
+/// Publishes the incarnation and turns its first vCPU on.
+fn become_active(core: &CoreLocal, slot: &'static Slot) {
+    let world = core.world;
+    let mut work = slot.work.lock();
+    let Some(live) = work.as_mut().and_then(|work| work.live.as_mut()) else { return };
+    let live: &Live = live;
+    slot.live.store(core::ptr::from_ref(live).cast_mut(), Ordering::Release);
+    let description = &slot.description;
+    if let Some(first) = live.vcpu(VcpuIndex(0)) {
+        let start = Start { entry: description.entry.0, context: description.x0 };
+        // It is off: nobody else knows it yet.
+        let _was_off = first.power.turn_on(&live.powered, start);
+    }
+    let id = live.id;
+    drop(work);
+    let mut lifecycle = slot.lifecycle.lock();
+    let is_active = lifecycle.built();
+    slot.set_phase(lifecycle.phase());
+    drop(lifecycle);
+    if is_active {
+        console::attach(world, slot);
+        say!(world, "partition {} (id {}) starts on core {}", description.name, id.0, core.id.0);
+    }
+}
+
+fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
+    let world = core.world;
+    let mut place = slot.work.lock();
+    let Some(work) = place.as_mut() else {
+        drop(place);
+        finish(core, slot);
+        return;
+    };
+    if let Some(live) = work.live.take() {
+        slot.live.store(core::ptr::null_mut(), Ordering::Release);
+        dissolve(core, live, &mut work.holdings);
+        return;
+    }
+    if !work.holdings.tear_down(&Ram, &MachineTlb, &world.pool) {
+        return;
+    }
+    // Every line is back at zero; anything else is our bug and must not be built upon.
+    assert!(work.holdings.account().is_zero(), "an ended partition's account is not zero");
+    if let Some(vmid) = work.vmid.take() {
+        world.vmids.lock().give(vmid);
+    }
+    *place = None;
+    drop(place);
+    finish(core, slot);
+}
+
+/// Gives the records of an incarnation back. No core looks at it any more.
+fn dissolve(core: &CoreLocal, live: PageBox<Live>, holdings: &mut Holdings) {
+    let pool = &core.world.pool;
+    {
+        let interface = core.interface(&live);
+        live.devices.lock().vgic().reset(&interface);
+    }
+    let (live, frames) = live.into_parts();
+    holdings.give_management(pool, frames);
+    let Live { devices, vcpus, .. } = live;
+    let Devices { distributor, interfaces, .. } = devices.into_inner();
+    holdings.give_management(pool, distributor.into_frames());
+    holdings.give_management(pool, interfaces.into_frames());
+    holdings.give_management(pool, vcpus.into_frames());
+}
+
+/// The partition has ended: says so, and arranges what follows.
+fn finish(core: &mut CoreLocal, slot: &'static Slot) {
+    let world = core.world;
+    let mut lifecycle = slot.lifecycle.lock();
+    let now = Counter.now();
+    let after = lifecycle.torn_down(slot.description.restart, now, world.ticks_per_ms);
+    let (id, cause) = (lifecycle.id(), lifecycle.cause());
+    slot.set_phase(lifecycle.phase());
+    drop(lifecycle);
+    console::detach(world, slot);
+    let name = slot.description.name;
+    if let Some(cause) = cause {
+        match after {
+            After::Stay => say!(world, "partition {name} (id {}) has ended: it {cause}", id.0),
+            After::GivenUp => say!(
+                world,
+                "partition {name} (id {}) has ended: it {cause}; restarted too often, it stays ended",
+                id.0
+            ),
+            After::StartAt(_) => say!(world, "partition {name} (id {}) has ended: it {cause}; it will restart", id.0),
+        }
+    }
+    let due = if let After::StartAt(at) = after { Some(at) } else { None };
+    run::block(core, slot, VcpuIndex(0), due);
+    world.power_off_if_all_ended();
+}

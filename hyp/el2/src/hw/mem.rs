@@ -1,0 +1,166 @@
+//! Physical memory through EL2's identity map.
+#![expect(unsafe_code, reason = "physical addresses become pointers here")]
+
+use core::ptr::NonNull;
+
+use shikiri_abi::{PAGE_BYTES, Pa, PageCount};
+use shikiri_arch::hw::PhysMem;
+use shikiri_core::partition::Loader;
+use shikiri_pages::DirectMap;
+
+use crate::regs;
+
+/// RAM as EL2 sees it: Normal Write-Back, VA = PA.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ram;
+
+impl PhysMem for Ram {
+    #[inline]
+    fn read_u64(&self, at: Pa) -> u64 {
+        // SAFETY: the frame ledger gave the address; RAM is mapped, aligned words are read volatile because
+        // a table walker or another core may change them.
+        unsafe { pointer(at).read_volatile() }
+    }
+
+    #[inline]
+    fn write_u64(&self, at: Pa, value: u64) {
+        // SAFETY: as above; the caller owns the frame.
+        unsafe { pointer(at).write_volatile(value) };
+    }
+
+    fn zero(&self, at: Pa, pages: PageCount) {
+        let bytes = pages.bytes().unwrap_or(0);
+        let end = at.0.saturating_add(bytes);
+        let block = zva_bytes();
+        let mut next = at.0;
+        while next < end {
+            match block {
+                // SAFETY: whole pages that the caller owns, Normal memory, a multiple of the block size.
+                Some(_) => unsafe { regs::dc_zva(next) },
+                // SAFETY: as above.
+                None => unsafe { pointer(Pa(next)).write_volatile(0) },
+            }
+            next = next.saturating_add(block.unwrap_or(8));
+        }
+    }
+
+    fn clean_invalidate(&self, at: Pa, bytes: u64) {
+        let line = data_line_bytes();
+        let end = at.0.saturating_add(bytes);
+        let mut next = at.0 & !line.saturating_sub(1);
+        while next < end {
+            // SAFETY: RAM is mapped.
+            unsafe { regs::dc_civac(next) };
+            next = next.saturating_add(line);
+        }
+        regs::dsb_sy();
+    }
+}
+
+unsafe extern "C" {
+    /// `clear.s`.
+    fn clear_lines(start: u64, end: u64);
+    /// `clear.s`.
+    fn crc32_words(state: u32, start: *const u8, end: *const u8) -> u32;
+}
+
+core::arch::global_asm!(include_str!("clear.s"));
+
+impl Loader for Ram {
+    fn clear(&self, at: Pa, pages: PageCount) {
+        let bytes = pages.bytes().unwrap_or(0);
+        if zva_bytes() == Some(64) && data_line_bytes() == 64 {
+            // SAFETY: whole pages that the caller owns; the block and the line have the routine's size.
+            unsafe { clear_lines(at.0, at.0.saturating_add(bytes)) };
+        } else {
+            self.zero(at, pages);
+            self.clean_invalidate(at, bytes);
+        }
+    }
+
+    fn copy_in(&self, to: Pa, bytes: &[u8]) {
+        let length = u64::try_from(bytes.len()).unwrap_or(0);
+        // SAFETY: the builder found the target in the partition's own frames, `length` bytes in one run; the
+        // source is the bundle, which lies apart.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer(to).cast::<u8>(), bytes.len()) };
+        self.clean_invalidate(to, length);
+    }
+
+    fn crc32(&self, state: u32, bytes: &[u8]) -> u32 {
+        crc32(state, bytes)
+    }
+
+    fn sync_instructions(&self) {
+        regs::dsb_ish();
+        regs::ic_ialluis();
+        regs::dsb_ish();
+        regs::isb();
+    }
+}
+
+// SAFETY: VA = PA for all RAM, mapped for ever; the provenance of RAM is exposed by nobody but used as such.
+unsafe impl DirectMap for Ram {
+    fn pointer(&self, at: Pa) -> NonNull<u8> {
+        NonNull::new(pointer(at).cast()).unwrap_or(NonNull::dangling())
+    }
+
+    unsafe fn zero(start: NonNull<u8>, bytes: usize) {
+        let at = u64::try_from(start.as_ptr().expose_provenance()).unwrap_or(0);
+        Self.zero(Pa(at), PageCount::for_bytes(u64::try_from(bytes).unwrap_or(0)));
+    }
+}
+
+/// Continues a CRC-32 (IEEE 802.3); starts with 0.
+pub(crate) fn crc32(state: u32, bytes: &[u8]) -> u32 {
+    let mut crc = !state;
+    let mut rest = bytes;
+    let is_aligned = bytes.as_ptr().addr() & 7 == 0;
+    if is_aligned && has_crc32() {
+        let words = bytes.len() & !7;
+        let (whole, tail) = bytes.split_at_checked(words).unwrap_or((&[], bytes));
+        let range = whole.as_ptr_range();
+        // SAFETY: the range is a slice of whole, aligned words; the core has the instruction.
+        crc = unsafe { crc32_words(crc, range.start, range.end) };
+        rest = tail;
+    }
+    for byte in rest {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            let mask = (crc & 1).wrapping_neg();
+            crc = (crc >> 1) ^ (0xedb8_8320 & mask);
+        }
+    }
+    !crc
+}
+
+/// ID_AA64ISAR0_EL1.CRC32.
+fn has_crc32() -> bool {
+    (regs::id_aa64isar0_el1() >> 16) & 15 != 0
+}
+
+/// A range of RAM as bytes.
+///
+/// # Safety
+/// The range must be RAM that nobody ever writes: the bundle or the device tree, never a guest's memory.
+pub(crate) unsafe fn bytes(at: Pa, length: u64) -> &'static [u8] {
+    let count = usize::try_from(length).unwrap_or(0);
+    // SAFETY: the caller's promise; VA = PA.
+    unsafe { core::slice::from_raw_parts(pointer(at).cast::<u8>().cast_const(), count) }
+}
+
+#[inline]
+fn pointer(at: Pa) -> *mut u64 {
+    core::ptr::with_exposed_provenance_mut(usize::try_from(at.0).unwrap_or(0))
+}
+
+/// DC ZVA's block, if the instruction may be used (DCZID_EL0.DZP = 0): 4 bytes << BS, at most a page.
+fn zva_bytes() -> Option<u64> {
+    let id = regs::dczid_el0();
+    let bytes = 4_u64.checked_shl(u32::try_from(id & 15).unwrap_or(0)).unwrap_or(0);
+    (id & 16 == 0 && bytes <= PAGE_BYTES).then_some(bytes)
+}
+
+/// The smallest data cache line of the machine (CTR_EL0.DminLine, log2 of words).
+fn data_line_bytes() -> u64 {
+    4_u64.checked_shl(u32::try_from((regs::ctr_el0() >> 16) & 15).unwrap_or(4)).unwrap_or(64)
+}

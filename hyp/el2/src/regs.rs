@@ -1,0 +1,286 @@
+//! System registers, instructions and barriers that no library offers in the form that we need.
+//!
+//! Reading is safe unless it has effects; writing is safe only where no value can break EL2's own memory
+//! safety (style: unsafe code, rule 3). Assembly here is one instruction each, and none is `nomem`:
+//! the compiler may not move memory accesses across them.
+#![expect(unsafe_code, reason = "system registers and barriers need assembly")]
+
+use core::arch::asm;
+
+/// Defines readers: `name => "register"`.
+macro_rules! readers {
+    ($($(#[$doc:meta])* $name:ident => $register:literal;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name() -> u64 {
+            let value: u64;
+            // SAFETY: reading this register has no effect on memory or control flow.
+            unsafe { asm!(concat!("mrs {}, ", $register), out(reg) value, options(nostack, preserves_flags)) };
+            value
+        }
+    )*};
+}
+
+/// Defines safe writers: no value can make EL2 touch memory that it should not.
+macro_rules! writers {
+    ($($(#[$doc:meta])* $name:ident => $register:literal;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name(value: u64) {
+            // SAFETY: the register steers the guest, a timer or the interrupt interface, never EL2's own
+            // memory accesses.
+            unsafe { asm!(concat!("msr ", $register, ", {}"), in(reg) value, options(nostack, preserves_flags)) };
+        }
+    )*};
+}
+
+/// Defines argument-less instructions.
+macro_rules! instructions {
+    ($($(#[$doc:meta])* $name:ident => $text:literal;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name() {
+            // SAFETY: a barrier, hint or invalidation; it changes no value that the program can see.
+            unsafe { asm!($text, options(nostack, preserves_flags)) };
+        }
+    )*};
+}
+
+readers! {
+    /// Why the guest exited.
+    esr_el2 => "esr_el2";
+    /// The faulting virtual address.
+    far_el2 => "far_el2";
+    /// The faulting IPA's page.
+    hpfar_el2 => "hpfar_el2";
+    /// Where the exception was taken from.
+    elr_el2 => "elr_el2";
+    /// The state that it was taken from.
+    spsr_el2 => "spsr_el2";
+    /// The per-core block.
+    tpidr_el2 => "tpidr_el2";
+    /// The system counter, ordered after earlier instructions by the caller's ISB where that matters.
+    cntpct_el0 => "cntpct_el0";
+    /// Its frequency in Hz.
+    cntfrq_el0 => "cntfrq_el0";
+    /// This core's affinity.
+    mpidr_el1 => "mpidr_el1";
+    /// Which core this is.
+    midr_el1 => "midr_el1";
+    /// Memory model features 0: PARange.
+    id_aa64mmfr0_el1 => "id_aa64mmfr0_el1";
+    /// Memory model features 1.
+    id_aa64mmfr1_el1 => "id_aa64mmfr1_el1";
+    /// Memory model features 2: FWB.
+    id_aa64mmfr2_el1 => "id_aa64mmfr2_el1";
+    /// Processor features 0.
+    id_aa64pfr0_el1 => "id_aa64pfr0_el1";
+    /// Processor features 1.
+    id_aa64pfr1_el1 => "id_aa64pfr1_el1";
+    /// Instruction set 0: CRC32.
+    id_aa64isar0_el1 => "id_aa64isar0_el1";
+    /// Debug features 0.
+    id_aa64dfr0_el1 => "id_aa64dfr0_el1";
+    /// Cache type: line sizes.
+    ctr_el0 => "ctr_el0";
+    /// DC ZVA's block size.
+    dczid_el0 => "dczid_el0";
+    /// Interrupts that are pending at this core now (bit 7: IRQ).
+    isr_el1 => "isr_el1";
+    /// The stage-2 root and VMID.
+    vttbr_el2 => "vttbr_el2";
+    /// The virtual timer's control.
+    cntv_ctl_el0 => "cntv_ctl_el0";
+    /// The virtual timer's compare value.
+    cntv_cval_el0 => "cntv_cval_el0";
+    /// Result of an address translation.
+    par_el1 => "par_el1";
+    /// Acknowledge of group 1: the reader has the effect of making the interrupt active.
+    icc_iar1_el1 => "S3_0_C12_C12_0";
+    /// List registers, priority bits.
+    ich_vtr_el2 => "S3_4_C12_C11_1";
+    /// Virtual interface control.
+    ich_hcr_el2 => "S3_4_C12_C11_0";
+    /// The virtual machine's view of the interface.
+    ich_vmcr_el2 => "S3_4_C12_C11_7";
+    /// Maintenance interrupt state.
+    ich_misr_el2 => "S3_4_C12_C11_2";
+    /// List registers that are empty.
+    ich_elrsr_el2 => "S3_4_C12_C11_5";
+    /// List registers with an EOI maintenance interrupt.
+    ich_eisr_el2 => "S3_4_C12_C11_3";
+    /// Active priorities, group 0.
+    ich_ap0r0_el2 => "S3_4_C12_C8_0";
+    /// Active priorities, group 1.
+    ich_ap1r0_el2 => "S3_4_C12_C9_0";
+}
+
+writers! {
+    /// Priority drop of an acknowledged interrupt.
+    icc_eoir1_el1 => "S3_0_C12_C12_1";
+    /// Deactivation.
+    icc_dir_el1 => "S3_0_C12_C11_1";
+    /// Sends an SGI.
+    icc_sgi1r_el1 => "S3_0_C12_C11_5";
+    /// Virtual interface control.
+    set_ich_hcr_el2 => "S3_4_C12_C11_0";
+    /// The virtual machine's view of the interface.
+    set_ich_vmcr_el2 => "S3_4_C12_C11_7";
+    /// Active priorities, group 0.
+    set_ich_ap0r0_el2 => "S3_4_C12_C8_0";
+    /// Active priorities, group 1.
+    set_ich_ap1r0_el2 => "S3_4_C12_C9_0";
+    /// The hypervisor timer's deadline in ticks.
+    set_cnthp_cval_el2 => "cnthp_cval_el2";
+    /// The hypervisor timer's control.
+    set_cnthp_ctl_el2 => "cnthp_ctl_el2";
+    /// The guest's virtual timer control.
+    set_cntv_ctl_el0 => "cntv_ctl_el0";
+    /// The guest's virtual timer compare value.
+    set_cntv_cval_el0 => "cntv_cval_el0";
+    /// The guest's counter offset.
+    set_cntvoff_el2 => "cntvoff_el2";
+    /// Which timer and counter accesses of the guest trap.
+    set_cnthctl_el2 => "cnthctl_el2";
+    /// What the guest reads as MPIDR_EL1.
+    set_vmpidr_el2 => "vmpidr_el2";
+    /// What the guest reads as MIDR_EL1.
+    set_vpidr_el2 => "vpidr_el2";
+    /// Coprocessor-style traps of EL1.
+    set_hstr_el2 => "hstr_el2";
+    /// Where the guest goes on.
+    set_elr_el2 => "elr_el2";
+    /// The state in which the guest goes on; a mode above EL1 is an illegal return, which stays at EL2 and
+    /// traps (callers pass guest modes only).
+    set_spsr_el2 => "spsr_el2";
+}
+
+instructions! {
+    /// Instruction synchronisation barrier.
+    isb => "isb";
+    /// Full system data barrier.
+    dsb_sy => "dsb sy";
+    /// Inner-shareable data barrier.
+    dsb_ish => "dsb ish";
+    /// Inner-shareable store barrier.
+    dsb_ishst => "dsb ishst";
+    /// Waits for an interrupt (also while masked).
+    wfi => "wfi";
+    /// Stage-1 and combined entries of the current VMID, inner shareable.
+    tlbi_vmalle1is => "tlbi vmalle1is";
+    /// Stage-1 and combined entries of the current VMID, this core.
+    tlbi_vmalle1 => "tlbi vmalle1";
+    /// Both stages of the current VMID, inner shareable.
+    tlbi_vmalls12e1is => "tlbi vmalls12e1is";
+    /// All of EL1, all VMIDs, this core.
+    tlbi_alle1 => "tlbi alle1";
+    /// Instruction caches of this core.
+    ic_iallu => "ic iallu";
+    /// Instruction caches of all cores.
+    ic_ialluis => "ic ialluis";
+}
+
+/// Stage-2 leaf entries of an IPA page under the current VMID, inner shareable.
+#[inline(always)]
+pub(crate) fn tlbi_ipas2e1is(ipa_page: u64) {
+    // SAFETY: an invalidation changes no value that the program can see.
+    unsafe { asm!("tlbi ipas2e1is, {}", in(reg) ipa_page, options(nostack, preserves_flags)) };
+}
+
+/// Loads VTTBR_EL2.
+///
+/// # Safety
+/// The value must name a stage-2 root of the partition whose vCPU is about to run, or be 0 with no guest
+/// running; tables must be visible (DSB) before.
+#[inline(always)]
+pub(crate) unsafe fn set_vttbr_el2(value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("msr vttbr_el2, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Loads VTCR_EL2.
+///
+/// # Safety
+/// The value must fit the stage-2 tables of every partition.
+#[inline(always)]
+pub(crate) unsafe fn set_vtcr_el2(value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("msr vtcr_el2, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Loads HCR_EL2.
+///
+/// # Safety
+/// The value must keep stage 2 on (VM), route interrupts and aborts here, and leave E2H and TGE clear.
+#[inline(always)]
+pub(crate) unsafe fn set_hcr_el2(value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("msr hcr_el2, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Loads CPTR_EL2.
+///
+/// # Safety
+/// EL2 must not use a feature that the value traps.
+#[inline(always)]
+pub(crate) unsafe fn set_cptr_el2(value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("msr cptr_el2, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Loads MDCR_EL2.
+///
+/// # Safety
+/// The value must trap the guest's debug and PMU registers.
+#[inline(always)]
+pub(crate) unsafe fn set_mdcr_el2(value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("msr mdcr_el2, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Loads VBAR_EL2.
+///
+/// # Safety
+/// The address must be that of the vector table.
+#[inline(always)]
+pub(crate) unsafe fn set_vbar_el2(value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("msr vbar_el2, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Loads TPIDR_EL2.
+///
+/// # Safety
+/// The value must be this core's per-core block.
+#[inline(always)]
+pub(crate) unsafe fn set_tpidr_el2(value: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("msr tpidr_el2, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Translates a guest's virtual address for a read at EL1 through both stages; PAR_EL1 holds the result.
+#[inline(always)]
+pub(crate) fn at_s12e1r(va: u64) {
+    // SAFETY: address translation changes PAR_EL1 only.
+    unsafe { asm!("at s12e1r, {}", in(reg) va, options(nostack, preserves_flags)) };
+}
+
+/// Cleans and invalidates one data cache line to the point of coherency.
+///
+/// # Safety
+/// `va` must be mapped.
+#[inline(always)]
+pub(crate) unsafe fn dc_civac(va: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("dc civac, {}", in(reg) va, options(nostack, preserves_flags)) };
+}
+
+/// Zeroes one block of DCZID_EL0's size.
+///
+/// # Safety
+/// The block at `va` must be mapped as normal memory, and nobody may hold a reference into it.
+#[inline(always)]
+pub(crate) unsafe fn dc_zva(va: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("dc zva, {}", in(reg) va, options(nostack, preserves_flags)) };
+}

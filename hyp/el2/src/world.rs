@@ -1,0 +1,228 @@
+//! The machine: what all cores share.
+
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use shikiri_abi::{CoreId, IntId, Pa, PageCount, PartitionSlot, Resource};
+use shikiri_arch::exit::MmioAccess;
+use shikiri_config::{Bundle, Interrupt, Partition};
+use shikiri_core::account::Line;
+use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
+use shikiri_core::partition::build::{Builder, HardwarePage};
+use shikiri_core::partition::{Holdings, SharedPool};
+use shikiri_core::sched::Seat;
+use shikiri_core::vmid::{VmidLease, VmidPool};
+use shikiri_core::vuart::ConsolePort;
+use shikiri_drivers::{Gic, Gich, Trigger};
+use shikiri_pages::{PageBox, PageSlice};
+use shikiri_stage2::Format;
+use shikiri_sync::{TicketLock, rank};
+
+use crate::console::{self, Console};
+use crate::guest::live::Live;
+use crate::hw::mem::Ram;
+use crate::percore::CoreShared;
+
+/// The SGI that asks a core to bring its vCPU's list registers up to date.
+pub(crate) const SGI_SYNC: u16 = 0;
+/// The SGI that asks a core to look at its inbox.
+pub(crate) const SGI_SCHEDULE: u16 = 1;
+
+/// What the partition's worker holds between its steps.
+pub(crate) struct Work {
+    /// The incarnation's account and all that stands on it.
+    pub(crate) holdings: Holdings,
+    /// How far the build is.
+    pub(crate) builder: Option<Builder>,
+    /// Its VMID.
+    pub(crate) vmid: Option<VmidLease>,
+    /// The incarnation, once it is complete.
+    pub(crate) live: Option<PageBox<Live>>,
+}
+
+/// One partition of the description, over all its incarnations.
+pub(crate) struct Slot {
+    /// Its number.
+    pub(crate) number: PartitionSlot,
+    /// What the bundle says.
+    pub(crate) description: Partition<'static>,
+    /// Its life.
+    pub(crate) lifecycle: TicketLock<Lifecycle, rank::Machine>,
+    /// The life's phase, for cores that only look.
+    phase: AtomicU8,
+    /// What its worker holds. The worker runs on vCPU 0's home core.
+    pub(crate) work: TicketLock<Option<Work>, rank::Tables>,
+    /// Its incarnation, while cores may look at it (`guest::worker::live`).
+    pub(crate) live: AtomicPtr<Live>,
+    /// Its console's two byte streams.
+    pub(crate) port: ConsolePort,
+    /// Where its vCPUs live.
+    pub(crate) homes: PageSlice<Home>,
+}
+
+/// A vCPU's home.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home {
+    /// The core.
+    pub(crate) core: CoreId,
+    /// The seat there.
+    pub(crate) seat: Seat,
+    /// Whether it shares the core with others.
+    pub(crate) is_shared: bool,
+}
+
+/// Who owns a physical interrupt; all zero is nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Route {
+    /// The slot's number + 1.
+    owner: u16,
+    /// What the owner sees.
+    virtual_id: u16,
+}
+
+impl Slot {
+    /// A partition that was never started.
+    pub(crate) fn new(number: PartitionSlot, description: Partition<'static>, homes: PageSlice<Home>) -> Self {
+        let key = u32::from(number.0);
+        Self {
+            number,
+            description,
+            lifecycle: TicketLock::with_key(Lifecycle::new(), key),
+            phase: AtomicU8::new(Phase::Ended.code()),
+            work: TicketLock::with_key(None, key),
+            live: AtomicPtr::new(core::ptr::null_mut()),
+            port: ConsolePort::new(),
+            homes,
+        }
+    }
+
+    /// One line of the present incarnation's account.
+    pub(crate) fn account_line(&self, resource: Resource) -> Line {
+        self.work.lock().as_ref().map_or(Line::default(), |work| work.holdings.account().line(resource))
+    }
+
+    /// The phase at this moment.
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        Phase::from_code(self.phase.load(Ordering::Acquire))
+    }
+
+    /// Publishes a phase; under the lifecycle's lock.
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.phase.store(phase.code(), Ordering::Release);
+    }
+}
+
+/// The machine.
+pub(crate) struct World {
+    /// The checked bundle.
+    pub(crate) bundle: Bundle<'static>,
+    /// The partitions of the description.
+    pub(crate) slots: &'static [Slot],
+    /// The cores.
+    pub(crate) cores: &'static [CoreShared],
+    /// Who owns which physical interrupt, by INTID.
+    pub(crate) routes: &'static [Route],
+    /// The interrupt controller.
+    pub(crate) gic: Gic,
+    /// GICv2's virtual interface control.
+    pub(crate) gich: Option<Gich>,
+    /// GICv2's virtual CPU interface, a page for the guests.
+    pub(crate) gicv: Option<Pa>,
+    /// The console UART's interrupt.
+    pub(crate) uart_intid: IntId,
+    /// Interrupts that were nobody's.
+    pub(crate) stray_interrupts: AtomicU64,
+    /// Free frames.
+    pub(crate) pool: SharedPool<Ram>,
+    /// Free VMIDs.
+    pub(crate) vmids: TicketLock<VmidPool, rank::Ledger>,
+    /// The format of all stage-2 tables.
+    pub(crate) format: Format,
+    /// The console.
+    pub(crate) console: &'static TicketLock<Console, rank::Console>,
+    /// Whether the hypervisor has written to the console since it was tended.
+    pub(crate) console_is_due: AtomicBool,
+    /// The next partition id.
+    pub(crate) next_id: AtomicU32,
+    /// Counter ticks per millisecond.
+    pub(crate) ticks_per_ms: u64,
+    /// Whether PSCI can turn the machine off.
+    pub(crate) has_psci: bool,
+}
+
+impl World {
+    /// The partition that owns a physical interrupt, and the number that it expects.
+    #[inline]
+    pub(crate) fn owner_of(&self, physical: IntId) -> Option<(&'static Slot, IntId)> {
+        let route = self.routes.get(usize::from(physical.0))?;
+        let slot = self.slots.get(usize::from(route.owner.checked_sub(1)?))?;
+        Some((slot, IntId(route.virtual_id)))
+    }
+
+    /// What a partition gets mapped of the interrupt controller: GICv2's virtual CPU interface, whose second page
+    /// (GICC_DIR) is emulated.
+    pub(crate) fn virtual_cpu_interface(&self, slot: &Slot) -> Option<HardwarePage> {
+        let ipa = slot.description.platform.cpu_interface;
+        self.gicv.map(|pa| HardwarePage { ipa, pa, pages: PageCount(1) })
+    }
+
+    /// Sets the trigger of an owned interrupt; it stays disabled until its guest enables it.
+    pub(crate) fn prepare_interrupt(&self, interrupt: &Interrupt<'_>) {
+        let trigger = if interrupt.edge { Trigger::Edge } else { Trigger::Level };
+        self.gic.spis().set_trigger(interrupt.physical, trigger);
+    }
+
+    /// Whether everything that the description starts earlier is active or has ended.
+    pub(crate) fn may_start(&self, slot: &Slot) -> bool {
+        let order = slot.description.start_order;
+        self.slots.iter().all(|other| {
+            let is_earlier = other.description.start_order < order && other.description.autostart;
+            !is_earlier || other.phase() != Phase::Building
+        })
+    }
+
+    /// Where a moderated device's register lies, if the access is within what the partition owns.
+    pub(crate) fn moderated(&self, slot: &Slot, access: &MmioAccess) -> Option<Pa> {
+        slot.description.devices().filter(|device| device.moderated).find_map(|device| {
+            let offset = access.ipa.offset_from(device.ipa)?;
+            let end = offset.checked_add(access.bytes())?;
+            let is_inside = end <= device.bytes && access.ipa.is_aligned(access.bytes());
+            is_inside.then(|| device.pa.wrapping_add(offset))
+        })
+    }
+
+    /// Turns the machine off when every partition has ended by itself and none will restart.
+    pub(crate) fn power_off_if_all_ended(&self) {
+        let is_over = self.slots.iter().all(|slot| {
+            let lifecycle = slot.lifecycle.lock();
+            lifecycle.phase() == Phase::Ended
+                && lifecycle.restart_at().is_none()
+                && lifecycle.cause() != Some(EndCause::Operator)
+        });
+        if is_over {
+            console::write_own(self, format_args!("all partitions have ended: powering off"));
+            self.power_off();
+        }
+    }
+
+    /// Turns the machine off, the last words first.
+    pub(crate) fn power_off(&self) -> ! {
+        console::flush(self);
+        if self.has_psci {
+            // A firmware that refuses leaves the machine on; there is nobody left to tell.
+            drop(smccc::psci::system_off::<smccc::Smc>());
+        }
+        crate::fault::stop()
+    }
+}
+
+/// The routing table of the description.
+pub(crate) fn routes(bundle: &Bundle<'_>, table: &mut [Route]) {
+    for (owner, partition) in (1_u16..).zip(bundle.partitions()) {
+        for interrupt in partition.interrupts() {
+            if let Some(route) = table.get_mut(usize::from(interrupt.physical.0)) {
+                *route = Route { owner, virtual_id: interrupt.virtual_id.0 };
+            }
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! The pool of free frames.
+//!
+//! Two stores under one roof: extents of 2 MiB and more, powers of two, in a buddy heap whose list nodes lie in
+//! the free memory itself; single frames and short runs in 2 MiB blocks with a bitmap each ([`crate::block`]).
+//! A block goes from the heap to the bitmaps when frames are wanted and back when all of its frames are free.
+//! The table of blocks says for every block where it is, so that a frame given back twice, or never taken, stops
+//! the machine with the frame's address instead of corrupting a list.
+//!
+//! Taken frames are not cleared: who takes them for a partition clears them, in steps.
+#![expect(unsafe_code, reason = "makes `Frames`, and lends free memory to the buddy heap")]
+
+use core::alloc::Layout;
+use core::fmt;
+use core::ptr::NonNull;
+
+use buddy_system_allocator::Heap;
+use shikiri_abi::{PAGE_BYTES, PAGE_SHIFT, Pa, PageCount};
+
+use crate::block::{BLOCK_BYTES, BLOCK_PAGES, Block, Kind};
+use crate::direct_map::DirectMap;
+use crate::frames::Frames;
+use crate::page_box::PageSlice;
+use crate::range::{FrameRange, next_free};
+use crate::table::{Regions, Table, around, parts, whole_blocks};
+
+/// The most separate ranges of RAM.
+pub const MAX_RANGES: usize = 8;
+/// The most ranges that are kept for descriptions which place memory by address.
+pub const MAX_FIXED: usize = 32;
+
+/// Classes of the buddy heap: the largest extent is 2^30 bytes, what a level-1 descriptor maps.
+const ORDERS: usize = 31;
+/// Open blocks that a request for a run looks at before it opens a new block.
+const TRIES: usize = 16;
+/// Frames of the smallest extent.
+const EXTENT_PAGES: u64 = 512;
+/// Frames of the largest extent.
+const LARGEST_PAGES: u64 = 1 << (30 - PAGE_SHIFT);
+
+/// Why a pool cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolError {
+    /// A range does not consist of whole frames below 2^52.
+    NotFrames(FrameRange),
+    /// Two ranges share frames.
+    Overlap(FrameRange, FrameRange),
+    /// A fixed range is not inside one range of RAM.
+    NotRam(FrameRange),
+    /// More of something than the pool has room for ([`MAX_RANGES`], [`MAX_FIXED`]).
+    TooMany(&'static str),
+    /// No free run is large enough for the pool's own table.
+    NoRoom(PageCount),
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFrames(range) => write!(f, "{range} is not made of whole frames below 2^52"),
+            Self::Overlap(one, other) => write!(f, "{one} and {other} overlap"),
+            Self::NotRam(range) => write!(f, "{range} is not in RAM"),
+            Self::TooMany(what) => write!(f, "too many {what}"),
+            Self::NoRoom(pages) => {
+                write!(f, "no {} free frames in a row for the pool's table", pages.0)
+            }
+        }
+    }
+}
+
+/// A range that was kept out of the pool, to be adopted by the one whom the description gives it.
+#[derive(Clone, Copy, Default)]
+struct Fixed {
+    range: FrameRange,
+    /// Frames that are out; the range can be adopted again when it is zero.
+    out: u64,
+}
+
+/// All free frames of the machine.
+pub struct FramePool<M: DirectMap> {
+    map: M,
+    heap: Heap<ORDERS>,
+    table: Table,
+    fixed: [Fixed; MAX_FIXED],
+    /// The one block of frames that is kept although all of its frames are free.
+    spare: Option<usize>,
+    free: u64,
+    total: u64,
+}
+
+impl<M: DirectMap> FramePool<M> {
+    /// Makes the pool of the RAM in `ranges` without what `reserved` and `fixed` cover. The pool's own table
+    /// (about 80 bytes for 2 MiB of RAM) comes out of the first free run that can hold it.
+    ///
+    /// `reserved` is the hypervisor itself, the bundle, the device tree: never given out. `fixed` is what the
+    /// description places by address: to be had once each with [`FramePool::adopt`].
+    ///
+    /// # Errors
+    /// [`PoolError`]: what is wrong with which range.
+    ///
+    /// # Safety
+    /// `map` covers the ranges as [`DirectMap`] demands, and nobody but the pool uses the memory in `ranges` that
+    /// is neither reserved nor fixed, and nobody but who adopts it that in `fixed`.
+    pub unsafe fn new(
+        map: M,
+        ranges: &[FrameRange],
+        reserved: &[FrameRange],
+        fixed: &[FrameRange],
+    ) -> Result<Self, PoolError> {
+        let regions = Regions::new(ranges)?;
+        let fixed_ranges = check_fixed(&regions, reserved, fixed)?;
+        let kept = reserved.iter().chain(fixed).copied();
+        let (own, table) = make_table(&map, regions, kept.clone())?;
+        let mut pool = Self {
+            map,
+            heap: Heap::empty(),
+            table,
+            fixed: fixed_ranges,
+            spare: None,
+            free: 0,
+            total: 0,
+        };
+        let kept = kept.chain(core::iter::once(own));
+        for region in regions.iter() {
+            let mut from = region.range.base;
+            while let Some(run) = next_free(from, region.range.end(), kept.clone()) {
+                pool.add(run);
+                from = run.end();
+            }
+        }
+        pool.total = pool.free;
+        Ok(pool)
+    }
+
+    /// Takes `pages` contiguous frames whose address is a multiple of `align_bytes` (a power of two).
+    ///
+    /// Two shapes exist: 1 to 511 frames aligned to at most 2 MiB, and a power of two from 512 frames up to
+    /// 262,144 (1 GiB), which is always aligned to its size. Larger or odder requests are made of several
+    /// ([`FramePool::take_up_to`]). Single frames cost tens of instructions; runs look at a bounded number of
+    /// blocks unless memory is nearly exhausted.
+    ///
+    /// `None`: no such run is free, or the shape does not exist. The contents are whatever was there.
+    pub fn take(&mut self, pages: PageCount, align_bytes: u64) -> Option<Frames> {
+        if !align_bytes.is_power_of_two() || pages.0 == 0 {
+            return None;
+        }
+        if pages.0 < EXTENT_PAGES {
+            let align = u32::try_from(align_bytes.div_ceil(PAGE_BYTES)).ok()?;
+            return self
+                .take_run(u32::try_from(pages.0).ok()?, align.le(&BLOCK_PAGES).then_some(align)?);
+        }
+        let is_extent = pages.0.is_power_of_two() && pages.0 <= LARGEST_PAGES;
+        let is_aligned = pages.bytes().is_some_and(|bytes| align_bytes <= bytes);
+        (is_extent && is_aligned).then(|| self.take_extent(pages))?
+    }
+
+    /// Takes the largest piece that is free and not larger than `pages`: how memory of any size is put
+    /// together, piece by piece. Pieces are aligned to their size, or to 4 KiB if smaller than 2 MiB.
+    ///
+    /// `None`: not even one frame is free, or `pages` is zero.
+    pub fn take_up_to(&mut self, pages: PageCount) -> Option<Frames> {
+        let mut want = piece(pages);
+        while want.0 > 0 {
+            if let Some(frames) = self.take(want, PAGE_BYTES) {
+                return Some(frames);
+            }
+            want = piece(PageCount(want.0 / 2));
+        }
+        None
+    }
+
+    /// Takes a fixed range, as a whole, from wherever its frames rest.
+    ///
+    /// `None`: `range` is not one of the fixed ranges, or frames of it are still out.
+    pub fn adopt(&mut self, range: FrameRange) -> Option<Frames> {
+        let fixed =
+            self.fixed.iter_mut().find(|fixed| fixed.range == range && !fixed.range.is_empty())?;
+        if fixed.out != 0 {
+            return None;
+        }
+        fixed.out = range.pages.0;
+        // SAFETY: `new`'s caller promised that nobody uses a fixed range but who adopts it; `out` was zero, so all
+        // its frames are here.
+        Some(unsafe { self.mint(range) })
+    }
+
+    /// Takes frames back, whole or in the parts into which they were split.
+    ///
+    /// # Panics
+    /// If a frame of the run is not out: a token was forged or the table is damaged, and going on would give a
+    /// frame to two owners.
+    pub fn give(&mut self, frames: Frames) {
+        let range = frames.range();
+        if let Some(fixed) = self.fixed.iter_mut().find(|fixed| fixed.range.overlaps(range)) {
+            let out = fixed.out.checked_sub(range.pages.0);
+            assert!(
+                fixed.range.contains(range) && out.is_some(),
+                "frame pool: {range} comes back into {}, which is not out",
+                fixed.range
+            );
+            fixed.out = out.unwrap_or(0);
+            return;
+        }
+        let whole = whole_blocks(range);
+        if whole.is_empty() || !self.is_extent(whole) {
+            return self.give_parts(range);
+        }
+        around(range, whole).into_iter().for_each(|part| self.give_parts(part));
+        self.give_extents(whole);
+    }
+
+    /// Frames that are free now.
+    #[must_use]
+    pub const fn free_pages(&self) -> PageCount {
+        PageCount(self.free)
+    }
+
+    /// Frames that the pool was made with, without its own table and without fixed ranges.
+    #[must_use]
+    pub const fn total_pages(&self) -> PageCount {
+        PageCount(self.total)
+    }
+
+    /// The direct map that the pool was made with.
+    #[must_use]
+    pub const fn map(&self) -> &M {
+        &self.map
+    }
+
+    /// Takes a run from the open blocks, or from a new one.
+    fn take_run(&mut self, pages: u32, align: u32) -> Option<Frames> {
+        if let Some((index, frame)) = self.search(pages, align, TRIES) {
+            return Some(self.claim(index, frame, pages));
+        }
+        if let Some(block) = self.take_extent(PageCount(EXTENT_PAGES)) {
+            let index = self.table.index(block.base());
+            self.table.block(index).set_small();
+            self.give_run(block.base(), index, 0, BLOCK_PAGES);
+            return Some(self.claim(index, 0, pages));
+        }
+        let (index, frame) = self.search(pages, align, usize::MAX)?;
+        Some(self.claim(index, frame, pages))
+    }
+
+    /// Looks for a free run in at most `tries` open blocks, lowest address first.
+    fn search(&mut self, pages: u32, align: u32, tries: usize) -> Option<(usize, u32)> {
+        let mut from = 0;
+        for _ in 0..tries {
+            let index = self.table.next_open(from)?;
+            if let Some(frame) = self.table.block(index).find(pages, align) {
+                return Some((index, frame));
+            }
+            from = index.saturating_add(1);
+        }
+        None
+    }
+
+    fn claim(&mut self, index: usize, frame: u32, pages: u32) -> Frames {
+        let range = FrameRange {
+            base: self.table.address(index, frame),
+            pages: PageCount(u64::from(pages)),
+        };
+        assert!(self.table.block(index).claim(frame, pages), "frame pool: {range} is not free");
+        self.table.note_open(index);
+        if self.spare == Some(index) {
+            self.spare = None;
+        }
+        self.free = self.free.saturating_sub(range.pages.0);
+        // SAFETY: the bits of these frames were clear: the pool owned them, and they are now out.
+        unsafe { self.mint(range) }
+    }
+
+    /// Takes back a run block by block.
+    fn give_parts(&mut self, range: FrameRange) {
+        for (at, first, pages) in parts(range) {
+            let index = self.table.index(at);
+            self.give_run(at, index, first, pages);
+        }
+    }
+
+    /// Takes back frames of one block.
+    fn give_run(&mut self, at: Pa, index: usize, first: u32, pages: u32) {
+        let range = FrameRange { base: at, pages: PageCount(u64::from(pages)) };
+        let block = self.table.block(index);
+        if block.kind() == Kind::Extent {
+            // A part of an extent that was split: from now on its block is one of frames.
+            block.set_small();
+        }
+        let is_out = block.kind() == Kind::Small && block.release(first, pages);
+        assert!(is_out, "frame pool: {range} comes back but is not out");
+        let is_whole = block.free() == BLOCK_PAGES;
+        self.table.note_open(index);
+        self.free = self.free.saturating_add(range.pages.0);
+        if is_whole && let Some(before) = self.spare.replace(index) {
+            self.close(before);
+        }
+    }
+
+    /// Returns a block whose frames are all free to the heap.
+    fn close(&mut self, index: usize) {
+        let base = self.table.address(index, 0);
+        self.table.block(index).set_whole(Kind::Extent);
+        self.table.note_open(index);
+        self.free = self.free.saturating_sub(EXTENT_PAGES);
+        self.give_extents(FrameRange { base, pages: PageCount(EXTENT_PAGES) });
+    }
+
+    fn take_extent(&mut self, pages: PageCount) -> Option<Frames> {
+        let bytes = usize::try_from(pages.bytes()?).ok()?;
+        let layout = Layout::from_size_align(bytes, bytes).ok()?;
+        let start = match self.heap.alloc(layout) {
+            Ok(start) => start,
+            Err(()) => {
+                let spare = self.spare.take()?;
+                self.close(spare);
+                self.heap.alloc(layout).ok()?
+            }
+        };
+        let range = FrameRange { base: self.physical(start), pages };
+        assert!(
+            range.base.is_aligned(BLOCK_BYTES.max(bytes_of(pages))),
+            "frame pool: {range} is not aligned: the direct map's distance is odd"
+        );
+        self.mark(range, Kind::Heap, Kind::Extent);
+        self.free = self.free.saturating_sub(pages.0);
+        // SAFETY: the heap owned these frames and has let them go.
+        Some(unsafe { self.mint(range) })
+    }
+
+    /// Returns whole blocks to the heap, in pieces that are powers of two and aligned to their size.
+    fn give_extents(&mut self, range: FrameRange) {
+        self.mark(range, Kind::Extent, Kind::Heap);
+        self.free = self.free.saturating_add(range.pages.0);
+        let mut rest = range;
+        while !rest.is_empty() {
+            let alignment = 1 << rest.base.0.trailing_zeros().min(30);
+            let bytes = bytes_of(piece(rest.pages)).min(alignment);
+            let start = self.map.pointer(rest.base);
+            let size = usize::try_from(bytes).unwrap_or(0);
+            if let Ok(layout) = Layout::from_size_align(size, size) {
+                // SAFETY: these frames came from the heap, perhaps in other pieces: it keeps free lists only, and
+                // `mark` has just checked that none of the frames is in them.
+                unsafe { self.heap.dealloc(start, layout) };
+            }
+            let pages = bytes >> PAGE_SHIFT;
+            rest = FrameRange {
+                base: rest.base.wrapping_add(bytes),
+                pages: PageCount(rest.pages.0.saturating_sub(pages)),
+            };
+        }
+    }
+
+    /// Whether all of these whole blocks are taken as extents.
+    fn is_extent(&mut self, whole: FrameRange) -> bool {
+        self.records(whole).iter().all(|block| block.kind() == Kind::Extent)
+    }
+
+    /// Moves whole blocks from one kind to another.
+    fn mark(&mut self, whole: FrameRange, from: Kind, to: Kind) {
+        for block in self.records(whole) {
+            assert!(block.kind() == from, "frame pool: {whole} holds a block that is not {from:?}");
+            block.set_whole(to);
+        }
+    }
+
+    /// The records of whole blocks.
+    fn records(&mut self, whole: FrameRange) -> &mut [Block] {
+        let first = self.table.index(whole.base);
+        let count = usize::try_from(whole.pages.0 / EXTENT_PAGES).unwrap_or(usize::MAX);
+        let records = self.table.run(first, count);
+        assert!(records.len() == count, "frame pool: {whole} is not RAM");
+        records
+    }
+
+    /// Adds a free run when the pool is made: whole blocks to the heap, the rest frame by frame.
+    fn add(&mut self, run: FrameRange) {
+        let whole = whole_blocks(run);
+        for (at, first, pages) in around(run, whole).into_iter().flat_map(parts) {
+            let index = self.table.index(at);
+            let block = self.table.block(index);
+            if block.kind() == Kind::Absent {
+                block.set_small();
+            }
+            self.give_run(at, index, first, pages);
+        }
+        if !whole.is_empty() {
+            self.mark(whole, Kind::Absent, Kind::Heap);
+            let start = self.map.pointer(whole.base).addr().get();
+            let bytes = usize::try_from(bytes_of(whole.pages)).unwrap_or(0);
+            // SAFETY: `new`'s caller gave this memory to the pool; runs are disjoint, and each is added once.
+            unsafe { self.heap.add_to_heap(start, start.saturating_add(bytes)) };
+            self.free = self.free.saturating_add(whole.pages.0);
+        }
+    }
+
+    /// The physical address of a pointer from the heap.
+    fn physical(&self, pointer: NonNull<u8>) -> Pa {
+        let anchor = self.table.regions().iter().next().map_or(Pa(0), |region| region.range.base);
+        let offset = pointer.addr().get().wrapping_sub(self.map.pointer(anchor).addr().get());
+        anchor.wrapping_add(u64::try_from(offset).unwrap_or(0))
+    }
+
+    /// Makes the token of frames that leave the pool.
+    ///
+    /// # Safety
+    /// The frames belong to the pool, and its records say from now on that they are out.
+    unsafe fn mint(&self, range: FrameRange) -> Frames {
+        let start = self.map.pointer(range.base);
+        // SAFETY: the map covers the pool's frames; the caller says that they are the pool's to give.
+        unsafe { Frames::new(range, start) }
+    }
+}
+
+/// The largest shape that [`FramePool::take`] knows with at most `pages` frames; zero for zero.
+fn piece(pages: PageCount) -> PageCount {
+    if pages.0 < EXTENT_PAGES {
+        return pages;
+    }
+    PageCount(1u64 << pages.0.min(LARGEST_PAGES).ilog2())
+}
+
+fn bytes_of(pages: PageCount) -> u64 {
+    pages.0.saturating_mul(PAGE_BYTES)
+}
+
+/// Checks the fixed ranges and copies them.
+fn check_fixed(
+    regions: &Regions,
+    reserved: &[FrameRange],
+    fixed: &[FrameRange],
+) -> Result<[Fixed; MAX_FIXED], PoolError> {
+    let mut all = [Fixed::default(); MAX_FIXED];
+    if fixed.len() > all.len() {
+        return Err(PoolError::TooMany("fixed ranges of memory"));
+    }
+    for (number, (slot, range)) in all.iter_mut().zip(fixed).enumerate() {
+        if range.base.page_offset() != 0 {
+            return Err(PoolError::NotFrames(*range));
+        }
+        if regions.holding(*range).is_none() {
+            return Err(PoolError::NotRam(*range));
+        }
+        let mut others = reserved.iter().chain(fixed.iter().take(number));
+        if let Some(other) = others.find(|other| other.overlaps(*range)) {
+            return Err(PoolError::Overlap(*other, *range));
+        }
+        *slot = Fixed { range: *range, out: 0 };
+    }
+    Ok(all)
+}
+
+/// Finds room for the table of blocks and clears it.
+fn make_table<M: DirectMap>(
+    map: &M,
+    regions: Regions,
+    kept: impl Iterator<Item = FrameRange> + Clone,
+) -> Result<(FrameRange, Table), PoolError> {
+    let blocks = regions.blocks();
+    let words = blocks.div_ceil(64);
+    let (for_blocks, for_open) =
+        (PageSlice::<Block>::pages(blocks), PageSlice::<u64>::pages(words));
+    let pages = PageCount(for_blocks.0.saturating_add(for_open.0));
+    let base = regions.iter().find_map(|region| room(region.range, pages, kept.clone()));
+    let own = FrameRange { base: base.ok_or(PoolError::NoRoom(pages))?, pages };
+    // SAFETY: `FramePool::new`'s caller gave this memory to the pool, and `own` is kept out of its free frames.
+    let frames = unsafe { Frames::new(own, map.pointer(own.base)) };
+    let (first, second) = frames.split_at(for_blocks).map_err(|_| PoolError::NoRoom(pages))?;
+    let blocks = PageSlice::zeroed(first, blocks, map);
+    Ok((own, Table::new(regions, blocks, PageSlice::zeroed(second, words, map))))
+}
+
+/// The first free run of at least `pages` frames in `range`.
+fn room(
+    range: FrameRange,
+    pages: PageCount,
+    kept: impl Iterator<Item = FrameRange> + Clone,
+) -> Option<Pa> {
+    let mut from = range.base;
+    while let Some(run) = next_free(from, range.end(), kept.clone()) {
+        if run.pages >= pages {
+            return Some(run.base);
+        }
+        from = run.end();
+    }
+    None
+}
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "tests compute with small numbers")]
+mod tests;

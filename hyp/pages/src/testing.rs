@@ -1,0 +1,58 @@
+//! Memory for the tests: an allocation that plays a machine's RAM.
+#![expect(unsafe_code, reason = "plays the memory that the pool is about")]
+
+use core::ptr::NonNull;
+use std::alloc::{Layout, alloc, dealloc};
+
+use shikiri_abi::{Pa, PageCount};
+
+use crate::direct_map::DirectMap;
+use crate::range::FrameRange;
+
+/// Where the machine's RAM starts, as on QEMU's `virt`.
+pub(crate) const RAM: u64 = 0x4000_0000;
+/// The pattern that fills fresh RAM: nobody may take it for zero.
+const DIRT: u8 = 0xa5;
+
+/// RAM of a machine, aligned to its size.
+pub(crate) struct Ram {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Ram {
+    /// `blocks` (a power of two) times 2 MiB, full of dirt.
+    pub(crate) fn new(blocks: usize) -> Self {
+        let layout = Layout::from_size_align(blocks << 21, blocks << 21).unwrap();
+        // SAFETY: the layout is not empty.
+        let start = NonNull::new(unsafe { alloc(layout) }).unwrap();
+        // SAFETY: as many bytes as were allocated.
+        unsafe { start.write_bytes(DIRT, layout.size()) };
+        start.as_ptr().expose_provenance();
+        Self { start, layout }
+    }
+
+    pub(crate) fn range(&self) -> FrameRange {
+        FrameRange {
+            base: Pa(RAM),
+            pages: PageCount::for_bytes(u64::try_from(self.layout.size()).unwrap()),
+        }
+    }
+}
+
+impl Drop for Ram {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `new`.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+// SAFETY: the distance is constant, a multiple of the allocation's size, and its provenance is exposed.
+unsafe impl DirectMap for &Ram {
+    fn pointer(&self, at: Pa) -> NonNull<u8> {
+        let offset = usize::try_from(at.offset_from(Pa(RAM)).unwrap()).unwrap();
+        assert!(offset < self.layout.size(), "{at} is not RAM");
+        // SAFETY: inside the allocation.
+        unsafe { self.start.add(offset) }
+    }
+}

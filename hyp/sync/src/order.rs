@@ -1,0 +1,96 @@
+//! The check of the lock order: which locks the running thread holds.
+//!
+//! Only in host builds with debug assertions (loom apart, whose threads share one thread's record), where every
+//! path of the core is tested. On the target and in release builds [`Held`] is empty and its functions are
+//! nothing, so that a lock costs no instruction more.
+
+/// One acquisition, forgotten when it is dropped.
+pub(crate) struct Held {
+    #[cfg(all(not(any(loom, target_os = "none")), debug_assertions))]
+    entry: checked::Entry,
+}
+
+impl Held {
+    /// Notes that a lock is being taken.
+    ///
+    /// # Panics
+    /// On the host with debug assertions: when a held lock has the same or a later place in the order.
+    #[inline(always)]
+    pub(crate) fn acquire(_level: u8, _key: u32, _name: &'static str) -> Self {
+        Self {
+            #[cfg(all(not(any(loom, target_os = "none")), debug_assertions))]
+            entry: checked::push(_level, _key, _name, checked::Order::Checked),
+        }
+    }
+
+    /// Notes that a lock was taken without waiting, which cannot deadlock in any order.
+    #[inline(always)]
+    pub(crate) fn acquired_without_waiting(_level: u8, _key: u32, _name: &'static str) -> Self {
+        Self {
+            #[cfg(all(not(any(loom, target_os = "none")), debug_assertions))]
+            entry: checked::push(_level, _key, _name, checked::Order::Free),
+        }
+    }
+}
+
+#[cfg(all(not(any(loom, target_os = "none")), debug_assertions))]
+impl Drop for Held {
+    fn drop(&mut self) {
+        checked::remove(self.entry);
+    }
+}
+
+#[cfg(all(not(any(loom, target_os = "none")), debug_assertions))]
+mod checked {
+    use core::cell::RefCell;
+    use std::vec::Vec;
+
+    /// A held lock: its place in the order, and a number that tells it from all others of its thread.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct Entry {
+        level: u8,
+        key: u32,
+        name: &'static str,
+        serial: u64,
+    }
+
+    /// Whether an acquisition must follow the order.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Order {
+        Checked,
+        Free,
+    }
+
+    std::thread_local! {
+        static HELD: RefCell<(u64, Vec<Entry>)> = const { RefCell::new((0, Vec::new())) };
+    }
+
+    /// Adds an entry, after the check of its order.
+    pub(crate) fn push(level: u8, key: u32, name: &'static str, order: Order) -> Entry {
+        let later = HELD.with_borrow(|(_, held)| {
+            held.iter().find(|other| (other.level, other.key) >= (level, key)).copied()
+        });
+        if let (Order::Checked, Some(other)) = (order, later) {
+            refuse((name, key), (other.name, other.key));
+        }
+        HELD.with_borrow_mut(|(next, held)| {
+            let entry = Entry { level, key, name, serial: *next };
+            *next = next.wrapping_add(1);
+            held.push(entry);
+            entry
+        })
+    }
+
+    /// Forgets an entry, in whatever order guards end.
+    pub(crate) fn remove(entry: Entry) {
+        HELD.with_borrow_mut(|(_, held)| held.retain(|other| *other != entry));
+    }
+
+    #[expect(clippy::panic, reason = "our own bug, found on the host; not compiled for the target")]
+    fn refuse(wanted: (&str, u32), held: (&str, u32)) {
+        panic!(
+            "lock order: {} {} is taken while {} {} is held (hyp/sync/src/rank.rs)",
+            wanted.0, wanted.1, held.0, held.1
+        );
+    }
+}

@@ -1,0 +1,167 @@
+//! Interleavings of what cores share, all of them, by loom.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p shikiri-sync --test loom --release`; empty in other builds.
+#![cfg(loom)]
+#![expect(unsafe_code, reason = "loom's cell hands out raw pointers")]
+#![expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test")]
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+use shikiri_abi::CoreId;
+use shikiri_sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use shikiri_sync::rank::{Partition, Pool};
+use shikiri_sync::{KickSet, Pending, TicketLock};
+
+/// Explores with at most three preemptions: more find nothing new here and take hours.
+fn model(check: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(check);
+}
+
+#[test]
+fn the_lock_excludes_and_orders() {
+    model(|| {
+        let lock = Arc::new(TicketLock::<u32, Pool>::new(0));
+        let other = lock.clone();
+        let thread = thread::spawn(move || {
+            *other.lock() += 1;
+            *other.lock() += 1;
+        });
+        *lock.lock() += 1;
+        thread.join().unwrap();
+        assert_eq!(*lock.lock(), 3);
+    });
+}
+
+#[test]
+fn a_lock_that_was_tried_is_held_by_one_only() {
+    model(|| {
+        let lock = Arc::new(TicketLock::<u32, Pool>::new(0));
+        let other = lock.clone();
+        let taken = thread::spawn(move || other.try_lock().map(|mut data| *data += 1).is_some());
+        let mine = lock.try_lock().map(|mut data| *data += 1).is_some();
+        let theirs = taken.join().unwrap();
+        assert!(mine || theirs, "the first to try finds it free");
+        assert_eq!(*lock.lock(), u32::from(mine) + u32::from(theirs));
+    });
+}
+
+#[test]
+fn two_partitions_locked_in_order_cannot_deadlock() {
+    model(|| {
+        let locks = Arc::new([
+            TicketLock::<u32, Partition>::with_key(10, 0),
+            TicketLock::<u32, Partition>::with_key(10, 1),
+        ]);
+        let other = locks.clone();
+        let sender = thread::spawn(move || {
+            let (mut first, mut second) = (other[0].lock(), other[1].lock());
+            *first -= 1;
+            *second += 1;
+        });
+        {
+            let (mut first, mut second) = (locks[0].lock(), locks[1].lock());
+            *first += 2;
+            *second -= 2;
+        }
+        sender.join().unwrap();
+        assert_eq!((*locks[0].lock(), *locks[1].lock()), (11, 9));
+    });
+}
+
+/// A receiver that looks at its work only when an SGI has come, and senders that send one only if `raise` says
+/// so. Whatever the interleaving, no work is left without an SGI on its way.
+#[test]
+fn no_pending_bit_is_slept_on() {
+    struct Receiver {
+        pending: Pending,
+        sgi: AtomicBool,
+        data: [UnsafeCell<u64>; 2],
+        seen: AtomicU64,
+    }
+
+    impl Receiver {
+        /// The vector: acknowledges the SGI, then takes the work.
+        fn interrupted(&self) {
+            if !self.sgi.swap(false, Ordering::Acquire) {
+                return;
+            }
+            let bits = self.pending.take();
+            for n in (0..2).filter(|n| bits & 1 << n != 0) {
+                // SAFETY: the bit was taken, so its sender has finished with the cell.
+                self.data[n].with(|cell| assert_eq!(unsafe { *cell }, 7));
+            }
+            let before = self.seen.fetch_or(bits, Ordering::Relaxed);
+            assert_eq!(before & bits, 0, "a bit is taken once");
+        }
+    }
+
+    model(|| {
+        let receiver = Arc::new(Receiver {
+            pending: Pending::new(),
+            sgi: AtomicBool::new(false),
+            data: [UnsafeCell::new(0), UnsafeCell::new(0)],
+            seen: AtomicU64::new(0),
+        });
+        let senders: Vec<_> = (0..2)
+            .map(|n| {
+                let receiver = receiver.clone();
+                thread::spawn(move || {
+                    // SAFETY: each sender writes its own cell, before its bit is raised.
+                    receiver.data[n].with_mut(|cell| unsafe { *cell = 7 });
+                    if receiver.pending.raise(1 << n) {
+                        // A read-modify-write, as a pending latch is; after a plain store loom lets a
+                        // later swap read an older value.
+                        receiver.sgi.swap(true, Ordering::AcqRel);
+                    }
+                })
+            })
+            .collect();
+        receiver.interrupted();
+        receiver.interrupted();
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        receiver.interrupted();
+        assert_eq!(receiver.seen.load(Ordering::Relaxed), 3, "work without an SGI");
+        assert!(receiver.pending.is_empty());
+    });
+}
+
+#[test]
+fn a_core_is_added_to_a_kick_set_once() {
+    model(|| {
+        let set = Arc::new(KickSet::new());
+        let value = Arc::new(AtomicU64::new(0));
+        let firsts = Arc::new(AtomicUsize::new(0));
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let (set, value, firsts) = (set.clone(), value.clone(), firsts.clone());
+                thread::spawn(move || {
+                    value.store(5, Ordering::Relaxed);
+                    if set.insert(CoreId(70)) {
+                        firsts.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        let early = set.take();
+        if early.contains(CoreId(70)) {
+            assert_eq!(value.load(Ordering::Relaxed), 5, "what was stored before is visible");
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let late = set.take();
+        let taken =
+            usize::from(early.contains(CoreId(70))) + usize::from(late.contains(CoreId(70)));
+        assert_eq!(
+            firsts.load(Ordering::Relaxed),
+            taken,
+            "one first insertion for each time it is taken"
+        );
+        assert!(taken >= 1);
+    });
+}

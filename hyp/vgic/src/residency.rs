@@ -1,0 +1,287 @@
+//! Between memory and list registers: load, unload, sync; folding and placing.
+//!
+//! *Fold* reads a list register back into memory and empties it; *place* puts an interrupt into an empty
+//! one. An interrupt waits if it can be signalled or is active, and is not resident; after every operation
+//! nothing waits for the vCPU that is loaded here, unless all its list registers are in use by what is more
+//! urgent (`overflow`).
+
+use shikiri_abi::{IntId, VcpuIndex};
+use shikiri_arch::hw::{ActivePriorities, ListRegisters, PhysIrq};
+
+use crate::bank::Bank;
+use crate::bits::{Positions, bit, intid_at, low_u8, low_u16};
+use crate::interface::Slot;
+use crate::lr::{self, ACTIVE, Ending, HCR_EN, HCR_LRENPIE, HCR_TDIR, Image, PENDING};
+use crate::set::VcpuSet;
+use crate::vgic::{At, Here, Vgic};
+
+/// HCR as it is never written: the next settling writes it.
+const CONTROL_UNKNOWN: u32 = u32::MAX;
+
+impl Vgic<'_> {
+    /// Makes a vCPU the one that is loaded on this core: its masks, its running priorities and as many of
+    /// its interrupts as fit go to hardware. The list registers must be empty (as [`Vgic::unload`] or
+    /// [`clear_hardware`] leaves them).
+    pub fn load<H: ListRegisters + PhysIrq>(&mut self, hw: &H, vcpu: VcpuIndex) {
+        self.dist.online = self.dist.online.union(VcpuSet::one(vcpu));
+        let Some(cpu) = self.cpu_mut(vcpu) else { return };
+        cpu.is_loaded = true;
+        cpu.all_slots = !u32::MAX.wrapping_shl(u32::from(hw.count().clamp(1, 16)));
+        cpu.used = 0;
+        cpu.control = CONTROL_UNKNOWN;
+        hw.set_vmcr(cpu.vmcr);
+        hw.set_active_priorities(&cpu.priorities);
+        self.settle(Here { hw, vcpu: Some(vcpu) });
+    }
+
+    /// Takes the loaded vCPU's interrupts, masks and running priorities back into memory and leaves the
+    /// list registers empty and the virtual interface off. Answers who else must be kicked.
+    pub fn unload<H: ListRegisters + PhysIrq>(&mut self, hw: &H, vcpu: VcpuIndex) -> VcpuSet {
+        self.fold_all(Here { hw, vcpu: Some(vcpu) }, vcpu);
+        hw.set_control(0);
+        if let Some(cpu) = self.cpu_mut(vcpu) {
+            cpu.vmcr = hw.vmcr();
+            cpu.priorities = hw.active_priorities();
+            cpu.is_loaded = false;
+        }
+        self.take_kick()
+    }
+
+    /// Folds, carries out what other cores left, and fills the list registers anew: after a kick, and on
+    /// the maintenance interrupt. Answers who else must be kicked.
+    pub fn sync<H: ListRegisters + PhysIrq>(&mut self, hw: &H, vcpu: VcpuIndex) -> VcpuSet {
+        let here = Here { hw, vcpu: Some(vcpu) };
+        self.fold_all(here, vcpu);
+        self.settle(here);
+        self.take_kick()
+    }
+
+    /// Fills free list registers of the vCPU that is loaded here.
+    #[inline]
+    pub(crate) fn settle<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>) {
+        let Some(vcpu) = here.vcpu else { return };
+        let base = if self.dist.is_v2 { HCR_EN } else { HCR_EN | HCR_TDIR };
+        if self.cpu(vcpu).is_some_and(|cpu| cpu.control & HCR_LRENPIE != 0) {
+            // The end of an evicted interrupt may have been counted just now: that one must not go back.
+            self.take_ends(here, vcpu);
+        }
+        loop {
+            let Some(cpu) = self.cpus.get(usize::from(vcpu.0)) else { return };
+            let Some((word, position)) = cpu.next_waiting() else {
+                if cpu.control != base {
+                    self.set_control(here, vcpu, base);
+                }
+                return;
+            };
+            let free = cpu.all_slots & !cpu.used;
+            if free == 0 {
+                return self.overflow(here, vcpu, base);
+            }
+            self.place(here, vcpu, low_u8(free.trailing_zeros()), intid_at(word, position));
+        }
+    }
+
+    /// Writes HCR.
+    pub(crate) fn set_control<H: ListRegisters>(
+        &mut self,
+        here: Here<'_, H>,
+        vcpu: VcpuIndex,
+        control: u32,
+    ) {
+        here.hw.set_control(control);
+        if let Some(cpu) = self.cpu_mut(vcpu) {
+            cpu.control = control;
+        }
+    }
+
+    /// Takes back those list registers whose interrupts are finished: the cheap part of a fold.
+    #[inline]
+    pub(crate) fn reap<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, vcpu: VcpuIndex) {
+        let Some(cpu) = self.cpus.get(usize::from(vcpu.0)) else { return };
+        if cpu.used == 0 {
+            return;
+        }
+        for index in Positions(cpu.used & here.hw.empty()) {
+            self.fold(here, vcpu, index, 0);
+        }
+    }
+
+    /// Folds every list register, and carries out what other cores left.
+    pub(crate) fn fold_all<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        vcpu: VcpuIndex,
+    ) {
+        self.take_ends(here, vcpu);
+        let now = self.dist.tick();
+        let settled = VcpuSet::one(vcpu);
+        self.dist.unsettled = self.dist.unsettled.without(settled);
+        self.dist.unsettled_private = self.dist.unsettled_private.without(settled);
+        let Some(cpu) = self.cpu_mut(vcpu) else { return };
+        cpu.synced_at = now;
+        let release = cpu.release;
+        cpu.release = 0;
+        for index in Positions(cpu.used) {
+            let slot = low_u8(index);
+            let state = lr::state(self.dist.model(), here.hw.read(slot));
+            here.hw.write(slot, 0);
+            self.fold(here, vcpu, index, state);
+        }
+        for position in Positions(release) {
+            here.hw.deactivate(IntId(low_u16(position)));
+        }
+    }
+
+    /// Takes the state of one list register, just read, into memory.
+    fn fold<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        vcpu: VcpuIndex,
+        index: u32,
+        state: u8,
+    ) {
+        let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0)) else { return };
+        cpu.used &= !bit(index);
+        let Some(&slot) = cpu.slots.get(usize::from(low_u8(index & 15))) else { return };
+        let at = At::of(IntId(slot.intid), vcpu);
+        let bit = bit(u32::from(slot.intid));
+        if self.dist.is_v2 && slot.intid < 16 {
+            self.fold_source(vcpu, slot, state);
+        }
+        let Some(bank) = self.bank_mut(at) else { return };
+        fold_bits(bank, bit, slot, state);
+        if bank.has_commands(bit) {
+            bank.apply_commands(bit);
+        }
+        if self.dist.is_v2 && slot.intid < 16 {
+            self.merge_sources(vcpu, slot.intid);
+        }
+        self.release(here, at, bit);
+        self.refresh(here, at, bit);
+    }
+
+    /// Puts a waiting interrupt into an empty list register.
+    pub(crate) fn place<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        vcpu: VcpuIndex,
+        slot: u8,
+        intid: IntId,
+    ) {
+        let at = At::of(intid, vcpu);
+        let position = u32::from(intid.0 & 31);
+        let bit = bit(position);
+        let physical = self.physical(intid).0;
+        let source = self.source(vcpu, intid);
+        let groups = self.dist.groups;
+        let is_split = self.has_more_sources(vcpu, intid) || self.is_split(vcpu, at, bit, intid);
+        let Some(bank) = self.bank_mut(at) else { return };
+        let (state, ending) =
+            choose_state(bank, bit, bank.ready(groups) & bit != 0, is_split, physical);
+        let image = Image {
+            intid: intid.0,
+            priority: bank.priority_at(position),
+            is_group1: bank.group1 & bit != 0,
+            state,
+            ending,
+            source,
+        };
+        bank.resident |= bit;
+        here.hw.write(slot, image.encode(self.dist.model()));
+        self.note_resident(vcpu, at, bit, intid);
+        let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0)) else { return };
+        cpu.used |= crate::bits::bit(u32::from(slot));
+        if let Some(place) = cpu.slots.get_mut(usize::from(slot & 15)) {
+            *place = Slot {
+                intid: intid.0,
+                was_pending: state & PENDING != 0,
+                is_linked: matches!(ending, Ending::Physical(_)),
+                source,
+            };
+        }
+    }
+}
+
+impl Vgic<'_> {
+    /// Whether an SPI is active here and, when it is pending, will be another vCPU's.
+    #[inline]
+    fn is_split(&self, vcpu: VcpuIndex, at: At, bit: u32, intid: IntId) -> bool {
+        match at {
+            At::Private(_) => false,
+            At::Shared(word) => {
+                self.bank(at).is_some_and(|bank| bank.active & bit != 0)
+                    && self.target(word, u32::from(intid.0)) != Some(vcpu)
+            }
+        }
+    }
+}
+
+/// Leaves the list registers of a core empty and its virtual interface off: once, when the core starts.
+pub fn clear_hardware(hw: &impl ListRegisters) {
+    hw.set_control(0);
+    for index in 0..hw.count().min(16) {
+        hw.write(index, 0);
+    }
+    hw.set_active_priorities(&ActivePriorities::NONE);
+}
+
+/// A list register's state into the interrupt's bits.
+#[inline]
+fn fold_bits(bank: &mut Bank, bit: u32, slot: Slot, state: u8) {
+    let is_consumed = slot.was_pending && state & PENDING == 0;
+    if is_consumed {
+        bank.latch &= !bit;
+    }
+    if state & ACTIVE != 0 {
+        bank.active |= bit;
+        if is_consumed {
+            bank.acknowledged |= bit;
+        }
+    } else {
+        bank.active &= !bit;
+        bank.acknowledged &= !bit;
+        if slot.is_linked && state == 0 {
+            // The hardware has deactivated the physical interrupt.
+            bank.owed &= !bit;
+        }
+    }
+    bank.resident &= !bit;
+}
+
+/// How an interrupt goes into a list register.
+///
+/// A hardware link cannot be pending and active at once (IHI 0069, ICH_LR.HW), and a level must be looked at
+/// again when its handler is done: such interrupts go in as active only, and report their end. So do those
+/// whose active and pending parts do not belong together (`is_split`): an SGI of GICv2 that another vCPU has
+/// sent too, since a list register holds one sender, and an SPI that was routed away while it is active.
+#[inline]
+fn choose_state(
+    bank: &Bank,
+    bit: u32,
+    is_ready: bool,
+    is_split: bool,
+    physical: u16,
+) -> (u8, Ending) {
+    let is_owed = bank.owed & bit != 0;
+    let is_level = bank.edge & bit == 0;
+    if bank.active & bit == 0 {
+        let ending = if is_owed {
+            Ending::Physical(physical)
+        } else if is_level || is_split {
+            Ending::Reported
+        } else {
+            Ending::Silent
+        };
+        return (PENDING, ending);
+    }
+    if is_owed && bank.latch & bit == 0 {
+        return (ACTIVE, Ending::Physical(physical));
+    }
+    if is_level || is_owed || is_split {
+        (ACTIVE, Ending::Reported)
+    } else if is_ready {
+        (PENDING | ACTIVE, Ending::Silent)
+    } else {
+        (ACTIVE, Ending::Silent)
+    }
+}

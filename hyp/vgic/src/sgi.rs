@@ -1,0 +1,223 @@
+//! Software-generated interrupts: ICC_SGI*R_EL1 (GICv3) and GICD_SGIR, GICD_SPENDSGIR, GICD_CPENDSGIR
+//! (GICv2, where each SGI is pending once per sender).
+
+use shikiri_abi::{IntId, VcpuIndex};
+use shikiri_arch::hw::{ListRegisters, PhysIrq};
+
+use crate::bits::{bit, bit_of, low_u8, low_u16, low_u32};
+use crate::interface::Slot;
+use crate::lr::{ACTIVE, PENDING};
+use crate::mmio::BYTE;
+use crate::set::VcpuSet;
+use crate::vgic::{At, Here, Vgic};
+
+/// Which register a vCPU wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SgiRegister {
+    /// ICC_SGI0R_EL1: reaches SGIs that are in group 0.
+    Group0,
+    /// ICC_SGI1R_EL1: reaches SGIs of both groups, as the partition has one security state.
+    Group1,
+    /// ICC_ASGI1R_EL1: as ICC_SGI0R_EL1, with one security state.
+    OtherGroup1,
+}
+
+impl Vgic<'_> {
+    /// A trapped write to ICC_SGI0R_EL1, ICC_SGI1R_EL1 or ICC_ASGI1R_EL1 by the vCPU that is loaded here
+    /// (IHI 0069, 12.2.38 and 8.1.10). Answers who must be kicked.
+    #[inline]
+    pub fn send_sgi<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        register: SgiRegister,
+        value: u64,
+    ) -> VcpuSet {
+        let Some(sender) = here.vcpu else { return VcpuSet::EMPTY };
+        let intid = IntId(u16::from(low_u8(low_u32(value >> 24)) & 15));
+        let all = self.all();
+        let targets = if value & (1 << 40) != 0 {
+            all.without(VcpuSet::one(sender))
+        } else {
+            listed(value).intersection(all)
+        };
+        let is_group1_allowed = register == SgiRegister::Group1;
+        for target in targets {
+            let is_group1 =
+                self.cpu(target).is_some_and(|cpu| cpu.private.group1 & bit_of(intid) != 0);
+            if is_group1_allowed || !is_group1 {
+                self.pend(here, intid, target, false);
+            }
+        }
+        self.take_kick()
+    }
+
+    /// GICD_SGIR (0x00) and GICD_CPENDSGIR (0x10–0x1f), GICD_SPENDSGIR (0x20–0x2f), from 0xf00.
+    pub(crate) fn write_sgi_block<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        vcpu: VcpuIndex,
+        offset: u32,
+        size: u8,
+        value: u32,
+    ) {
+        let is_set = match offset {
+            0 if size != BYTE => return self.send_sgi_v2(here, vcpu, value),
+            0x10..=0x1f => false,
+            0x20..=0x2f => true,
+            _ => return,
+        };
+        let count = if size == BYTE { 1 } else { 4 };
+        let existing = low_u8(low_u32(self.all().0));
+        for (senders, index) in value.to_le_bytes().into_iter().zip(0_u32..count) {
+            let intid = IntId(low_u16((offset & 15) | index));
+            self.change_senders(here, vcpu, intid, senders & existing, is_set);
+        }
+    }
+
+    /// GICD_CPENDSGIR and GICD_SPENDSGIR as read: the senders of each pending SGI.
+    pub(crate) fn read_sgi_pending(&self, vcpu: VcpuIndex, offset: u32, size: u8) -> u32 {
+        let Some(cpu) = self.cpu(vcpu).filter(|_| (0x10..=0x2f).contains(&offset)) else {
+            return 0;
+        };
+        let count = if size == BYTE { 1 } else { 4 };
+        let mut bytes = [0_u8; 4];
+        let first = usize::from(low_u8(offset & 15));
+        for (byte, senders) in bytes.iter_mut().zip(cpu.sources.iter().skip(first).take(count)) {
+            *byte = *senders;
+        }
+        u32::from_le_bytes(bytes)
+    }
+
+    /// GICD_SGIR (IHI 0048, 4.3.15).
+    fn send_sgi_v2<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        sender: VcpuIndex,
+        value: u32,
+    ) {
+        let all = self.all();
+        let own = VcpuSet::one(sender);
+        let targets = match (value >> 24) & 3 {
+            0 => VcpuSet(u64::from(low_u8(value >> 16))).intersection(all),
+            1 => all.without(own),
+            2 => own,
+            _ => VcpuSet::EMPTY,
+        };
+        let intid = IntId(low_u16(value & 15));
+        let senders = low_u8(bit(u32::from(sender.0 & 7)));
+        for target in targets {
+            self.change_senders(here, target, intid, senders, true);
+        }
+    }
+
+    /// Adds or removes senders of a vCPU's pending SGI.
+    fn change_senders<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        vcpu: VcpuIndex,
+        intid: IntId,
+        senders: u8,
+        is_set: bool,
+    ) {
+        if senders == 0 {
+            return;
+        }
+        if let Some(own) = here.vcpu {
+            self.reap(here, own);
+        }
+        let at = At::Private(vcpu);
+        let mask = bit_of(intid);
+        let is_elsewhere = self.touch(here, at, mask) != 0;
+        let Some(cpu) = self.cpu_mut(vcpu) else { return };
+        let index = usize::from(intid.0 & 15);
+        let list = if is_elsewhere { &mut cpu.left_sources } else { &mut cpu.sources };
+        let Some(place) = list.get_mut(index) else { return };
+        *place = if is_set { *place | senders } else { *place & !senders };
+        let is_pending = *place != 0;
+        if is_elsewhere {
+            // Only GICD_SGIR reaches another vCPU's SGIs, and that adds.
+            cpu.private.left.set_pending |= mask;
+        } else if is_pending {
+            cpu.private.latch |= mask;
+        } else {
+            cpu.private.latch &= !mask;
+        }
+        self.refresh(here, at, mask);
+        self.settle(here);
+    }
+
+    /// The sender that a list register shows: of the active SGI, or else the first of the pending ones.
+    #[inline]
+    pub(crate) fn source(&self, vcpu: VcpuIndex, intid: IntId) -> u8 {
+        if !self.dist.is_v2 || !intid.is_sgi() {
+            return 0;
+        }
+        let index = usize::from(intid.0);
+        let Some(cpu) = self.cpu(vcpu) else { return 0 };
+        if cpu.private.active & bit_of(intid) != 0 {
+            return cpu.active_source.get(index).copied().unwrap_or(0);
+        }
+        let senders = cpu.sources.get(index).copied().unwrap_or(0);
+        if senders == 0 { 0 } else { low_u8(senders.trailing_zeros()) }
+    }
+
+    /// Whether an SGI of GICv2 stays pending when the sender that a list register shows is served.
+    #[inline]
+    pub(crate) fn has_more_sources(&self, vcpu: VcpuIndex, intid: IntId) -> bool {
+        if !self.dist.is_v2 || !intid.is_sgi() {
+            return false;
+        }
+        let Some(cpu) = self.cpu(vcpu) else { return false };
+        let senders = cpu.sources.get(usize::from(intid.0)).copied().unwrap_or(0);
+        let is_active = cpu.private.active & bit_of(intid) != 0;
+        senders.count_ones() > u32::from(!is_active)
+    }
+
+    /// Folds the sender of an SGI: served if its pending state is gone, and then perhaps active.
+    pub(crate) fn fold_source(&mut self, vcpu: VcpuIndex, slot: Slot, state: u8) {
+        let Some(cpu) = self.cpu_mut(vcpu) else { return };
+        let index = usize::from(slot.intid);
+        let is_served = slot.was_pending && state & PENDING == 0;
+        if let Some(senders) = cpu.sources.get_mut(index)
+            && is_served
+        {
+            *senders &= !low_u8(bit(u32::from(slot.source & 7)));
+        }
+        if let Some(place) = cpu.active_source.get_mut(index)
+            && state & ACTIVE != 0
+        {
+            *place = slot.source;
+        }
+    }
+
+    /// After a fold: adds the senders that other cores have left, and makes pending mean *has a sender*.
+    pub(crate) fn merge_sources(&mut self, vcpu: VcpuIndex, intid: u16) {
+        let Some(cpu) = self.cpu_mut(vcpu) else { return };
+        let index = usize::from(intid);
+        let (Some(senders), Some(left)) =
+            (cpu.sources.get_mut(index), cpu.left_sources.get_mut(index))
+        else {
+            return;
+        };
+        *senders |= *left;
+        *left = 0;
+        let mask = bit(u32::from(intid));
+        if *senders == 0 {
+            cpu.private.latch &= !mask;
+        } else {
+            cpu.private.latch |= mask;
+        }
+    }
+}
+
+/// The vCPUs that an ICC_SGI*R value lists: a bit each for Aff0 0 to 15 under one Aff3.Aff2.Aff1. The range
+/// selector is not supported (GICD_TYPER.RSS is 0), so a value other than 0 reaches nobody.
+#[inline]
+fn listed(value: u64) -> VcpuSet {
+    let aff1 = (value >> 16) & 0xff;
+    let higher = value & ((0xff << 32) | (0xff << 48) | (0xf << 44));
+    if higher != 0 || aff1 > 3 {
+        return VcpuSet::EMPTY;
+    }
+    VcpuSet((value & 0xffff).wrapping_shl(low_u32(aff1 << 4)))
+}

@@ -1,0 +1,272 @@
+//! The attacks, one function per kind.
+
+use shikiri_rt::hvc::psci;
+use shikiri_rt::mmu::{self, Access};
+use shikiri_rt::platform::{has_word, platform};
+use shikiri_rt::{irq, println, reg, smp};
+use shikiri_test_guests::code::{Page, mrs, msr};
+use shikiri_test_guests::fault::{self, Fault, Piece, attempt};
+use shikiri_test_guests::random::Random;
+
+use crate::values::{
+    device_address, foreign_address, function, is_final, is_own, is_suicidal, register,
+};
+
+/// Where each vCPU maps what it attacks: 1 GiB apart.
+const WINDOW: u64 = 0x60_0000_0000;
+/// Four GiB whose tables lie in foreign memory.
+const BROKEN: u64 = 0x58_0000_0000;
+const PAGE: u64 = 4096;
+
+unsafe extern "C" {
+    fn hostile_call(code: u64, values: u64) -> u64;
+    fn hostile_pair(address: u64, b: u64) -> u64;
+    fn hostile_zero(address: u64, b: u64) -> u64;
+    fn hostile_stub(a: u64, b: u64) -> u64;
+}
+
+const WAYS: [Piece; 12] = [
+    fault::fault_load8,
+    fault::fault_load16,
+    fault::fault_load32,
+    fault::fault_load64,
+    fault::fault_store8,
+    fault::fault_store16,
+    fault::fault_store32,
+    fault::fault_store64,
+    fault::fault_load_pair,
+    fault::fault_store_writeback,
+    fault::fault_exclusive,
+    hostile_pair,
+];
+
+/// What an action is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Call,
+    Mmio,
+    Sysreg,
+    Exception,
+    Foreign,
+    Walk,
+    SetWay,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Call,
+        Self::Mmio,
+        Self::Sysreg,
+        Self::Exception,
+        Self::Foreign,
+        Self::Walk,
+        Self::SetWay,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Call => "calls",
+            Self::Mmio => "device accesses",
+            Self::Sysreg => "system registers",
+            Self::Exception => "instructions that raise exceptions",
+            Self::Foreign => "foreign addresses",
+            Self::Walk => "walks through foreign tables",
+            Self::SetWay => "set and way operations",
+        }
+    }
+
+    pub(crate) const fn letter(self) -> char {
+        match self {
+            Self::Call => 'c',
+            Self::Mmio => 'm',
+            Self::Sysreg => 's',
+            Self::Exception => 'e',
+            Self::Foreign => 'f',
+            Self::Walk => 'w',
+            Self::SetWay => 'x',
+        }
+    }
+}
+
+/// Points four table descriptors of level 1 at memory that is not this partition's.
+pub(crate) fn break_tables() {
+    let root = reg::ttbr0() & 0xffff_ffff_f000;
+    let end = platform().ram_base + platform().ram_bytes;
+    let foreign = [0x70_0000_0000, end, 0x0800_0000, 0x0900_0000];
+    for (index, table) in (0_u64..).zip(foreign) {
+        let entry = root + ((BROKEN >> 30) + index) * 8;
+        // SAFETY: nothing lies in these four GiB.
+        let broken = unsafe { attempt(fault::fault_store64, entry, table | 3) };
+        assert!(broken.is_ok(), "writing a descriptor");
+    }
+    reg::dsb_ishst();
+    reg::tlbi_vmalle1is();
+    reg::dsb_ish();
+    reg::isb();
+}
+
+/// One vCPU's means.
+pub(crate) struct Worker {
+    random: Random,
+    page: Page,
+    window: u64,
+    is_verbose: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(random: Random) -> Self {
+        Self {
+            random,
+            page: Page::take(),
+            window: WINDOW + ((smp::index() as u64) << 30),
+            is_verbose: has_word("verbose"),
+        }
+    }
+
+    /// The next action's kind: the costly ones are rare.
+    pub(crate) fn choose(&mut self) -> Kind {
+        match self.random.below(1000) {
+            0 => Kind::SetWay,
+            1..=300 => Kind::Call,
+            301..=650 => Kind::Mmio,
+            651..=850 => Kind::Sysreg,
+            851..=900 => Kind::Exception,
+            901..=980 => Kind::Foreign,
+            _ => Kind::Walk,
+        }
+    }
+
+    /// Does one action.
+    pub(crate) fn act(&mut self, kind: Kind) -> Result<u64, Fault> {
+        irq::mask();
+        match kind {
+            Kind::Call => self.call(),
+            Kind::Mmio => {
+                let address = device_address(&mut self.random);
+                self.touch(address)
+            }
+            Kind::Sysreg => self.sysreg(),
+            Kind::Exception => self.exception(),
+            Kind::Foreign => {
+                let address = foreign_address(&mut self.random);
+                self.touch(address)
+            }
+            Kind::Walk => {
+                let address = BROKEN + self.random.below(4 << 30);
+                let way = self.random.pick(&WAYS);
+                // SAFETY: no translation leads anywhere from there.
+                unsafe { attempt(way, address, 0) }
+            }
+            Kind::SetWay => {
+                let instruction = self.random.pick(&[0xd508_7640_u32, 0xd508_7a40, 0xd508_7e40]);
+                let value = self.random.edgy();
+                // SAFETY: maintenance by set and way, which a hypervisor makes harmless.
+                unsafe { self.page.run(&[instruction], value, 0) }
+            }
+        }
+    }
+
+    /// HVC or SMC with any immediate, mostly 0.
+    fn call(&mut self) -> Result<u64, Fault> {
+        let mut values: [u64; 18] = core::array::from_fn(|_| self.value());
+        values[0] = function(&mut self.random);
+        if self.random.below(2) == 0 {
+            values[2..].fill(0);
+        }
+        let id = values[0] & 0xffff_ffff;
+        if id == u64::from(psci::CPU_ON) || id == u64::from(psci::CPU_ON) & !0x4000_0000 {
+            self.aim_cpu_on(&mut values);
+        }
+        if is_final(values[0], values[1]) {
+            return Ok(0);
+        }
+        let immediate =
+            if self.random.below(16) == 0 { self.random.below(0x1_0000) as u32 } else { 0 };
+        let opcode = self.random.pick(&[0xd400_0002_u32, 0xd400_0003]);
+        self.page.write(&[opcode | (immediate << 5)]);
+        // SAFETY: the values name no memory of this program but CPU_ON's stub.
+        unsafe {
+            attempt(hostile_call, self.page.address(), values.as_ptr().expose_provenance() as u64)
+        }
+    }
+
+    /// CPU_ON: any target, but an entry in own memory only if it is the stub.
+    fn aim_cpu_on(&mut self, values: &mut [u64; 18]) {
+        let count = smp::count() as u64;
+        let index = self.random.below(count + 1) as usize;
+        if self.random.below(2) == 0 {
+            values[1] = platform().mpidr(index).unwrap_or(u64::MAX);
+        }
+        if is_own(values[2]) || is_own(values[2] & 0xffff_ffff) || self.random.below(2) == 0 {
+            let stub: Piece = hostile_stub;
+            values[2] = stub as usize as u64;
+        }
+    }
+
+    /// A value for an argument: edges, addresses, affinities.
+    fn value(&mut self) -> u64 {
+        match self.random.below(4) {
+            0 => foreign_address(&mut self.random),
+            1 => platform().mpidr(self.random.below(64) as usize).unwrap_or(0),
+            _ => self.random.edgy(),
+        }
+    }
+
+    /// Loads, stores, exclusives, pairs, zeroing, execution at an address, as device or as normal memory.
+    fn touch(&mut self, address: u64) -> Result<u64, Fault> {
+        if is_own(address) {
+            return Ok(0);
+        }
+        let access =
+            self.random.pick(&[Access::Device, Access::Device, Access::Data, Access::Anything]);
+        let base = address & !(PAGE - 1) & 0xffff_ffff_ffff;
+        // SAFETY: nothing else lies in the window.
+        let mapped = unsafe { mmu::map(self.window, base, PAGE, access) };
+        assert!(mapped.is_ok(), "mapping the window");
+        let va = self.window + address % PAGE;
+        let value = self.random.edgy();
+        let way = match self.random.below(40) {
+            0 => fault::fault_call as Piece,
+            1 => hostile_zero as Piece,
+            _ => self.random.pick(&WAYS),
+        };
+        // SAFETY: the address is not this program's memory.
+        unsafe { attempt(way, va, value) }
+    }
+
+    fn sysreg(&mut self) -> Result<u64, Fault> {
+        let register = register(&mut self.random);
+        let value = match self.random.below(3) {
+            // For instructions that take an address: nobody's.
+            0 => self.window + (self.random.below(1 << 20) & !7),
+            1 if register.0 != 1 => self.random.edgy(),
+            _ => 0x50_0000_0000 + (self.random.below(1 << 30) & !7),
+        };
+        let instruction = if self.random.below(2) == 0 || is_suicidal(register) {
+            mrs(register)
+        } else {
+            msr(register)
+        };
+        if self.is_verbose {
+            println!("hostile: {instruction:#010x} {register:?} x0 = {value:#x}");
+        }
+        // SAFETY: what the program relies on is left out.
+        unsafe { self.page.run(&[instruction], value, 0) }
+    }
+
+    /// SVC, BRK, UDF, DCPS1 and HLT with any immediate. An exception return is not among them: it would lose the
+    /// way back.
+    fn exception(&mut self) -> Result<u64, Fault> {
+        let immediate = self.random.below(0x1_0000) as u32;
+        let instruction = match self.random.below(5) {
+            0 => 0xd400_0001 | (immediate << 5),
+            1 => 0xd420_0000 | (immediate << 5),
+            2 => immediate,
+            3 => 0xd4a0_0001 | (immediate << 5),
+            // 0xf000 would be a semihosting request to the emulator.
+            _ => 0xd440_0000 | ((immediate & 0xfff) << 5),
+        };
+        // SAFETY: each raises an exception.
+        unsafe { self.page.run(&[instruction], 0, 0) }
+    }
+}

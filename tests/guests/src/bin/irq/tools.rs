@@ -1,0 +1,99 @@
+//! What the cases share: a clean start, and patient acknowledging.
+
+use shikiri_rt::gic::{self, Acknowledged, Version};
+use shikiri_rt::{reg, smp};
+use shikiri_test_guests::Failure;
+use shikiri_test_guests::report::Outcome;
+
+/// The SPIs that the cases use.
+pub(crate) const SPIS: core::ops::Range<u32> = 64..128;
+/// PPIs that no timer or PMU of the platform uses.
+pub(crate) const PPIS: [u32; 5] = [18, 19, 20, 21, 22];
+
+/// Runs a case between clean states.
+pub(crate) fn case(name: &str, test: impl FnOnce() -> Outcome) {
+    shikiri_test_guests::case(name, || {
+        clean();
+        let outcome = test();
+        clean();
+        outcome
+    });
+}
+
+/// Everything off, not pending, not active, and all priorities let through.
+pub(crate) fn clean() {
+    gic::joined_end();
+    gic::set_priority_mask(0xff);
+    // What a failed case left acknowledged: end it, so that the running priority goes back.
+    for intid in (0..16).chain(PPIS).chain(SPIS) {
+        gic::disable(intid);
+        if gic::version() == Version::V3 || intid >= 16 {
+            gic::clear_pending(intid);
+        }
+        gic::clear_active(intid);
+    }
+    while let Some(acknowledged) = take() {
+        gic::end(acknowledged);
+    }
+}
+
+/// Enables an interrupt with a priority.
+pub(crate) fn arm(intid: u32, priority: u8) {
+    gic::enable(intid);
+    gic::set_priority(intid, priority);
+    if intid >= 32 {
+        gic::route(intid, smp::index());
+    }
+}
+
+/// Makes an interrupt pending for this vCPU.
+pub(crate) fn pend(intid: u32) {
+    if intid < 16 {
+        gic::send_sgi(intid, smp::index());
+    } else {
+        gic::set_pending(intid);
+    }
+}
+
+/// Acknowledges at once.
+pub(crate) fn take() -> Option<Acknowledged> {
+    let acknowledged = gic::acknowledge();
+    acknowledged.intid().map(|_| acknowledged)
+}
+
+/// Acknowledges; gives what is on its way some time.
+pub(crate) fn take_soon() -> Option<Acknowledged> {
+    (0..50).find_map(|round| {
+        if round > 0 {
+            pause();
+        }
+        take()
+    })
+}
+
+/// Some instructions of nothing.
+pub(crate) fn pause() {
+    for _ in 0..200 {
+        reg::yield_now();
+    }
+}
+
+/// Acknowledges and wants `intid`.
+pub(crate) fn expect(intid: u32) -> Result<Acknowledged, Failure> {
+    let wrong = |got| Failure { what: "acknowledged", got, want: u64::from(intid) };
+    let acknowledged = take_soon().ok_or(wrong(1023))?;
+    let got = acknowledged.intid().unwrap_or(1023);
+    if got == intid { Ok(acknowledged) } else { Err(wrong(u64::from(got))) }
+}
+
+/// Wants nothing to be signalled.
+pub(crate) fn expect_nothing() -> Outcome {
+    for _ in 0..5 {
+        if let Some(acknowledged) = take() {
+            let got = u64::from(acknowledged.intid().unwrap_or(1023));
+            return Err(Failure { what: "acknowledged", got, want: 1023 });
+        }
+        pause();
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! System registers: what is hidden, what reads zero, what is undefined; and that a vCPU's own registers
+//! survive while other vCPUs run.
+//!
+//! The cases about the hypervisor's choices are left out on a bare machine. `ms=N` (default 300) is how long the
+//! registers are watched.
+#![no_std]
+#![no_main]
+#![expect(unsafe_code, reason = "reads and writes registers by number, and fills FP registers")]
+
+use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use shikiri_rt::hvc::partition;
+use shikiri_rt::timer::{self, Timer};
+use shikiri_rt::{gic, irq, platform, println, reg, smp};
+use shikiri_test_guests::code::{Encoding, Page, mrs, msr};
+use shikiri_test_guests::fault;
+use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{Failure, case, done, ensure, equal};
+
+global_asm!(include_str!("../regs.s"));
+
+shikiri_rt::entry!(main);
+
+fn main() {
+    fault::catch_faults();
+    let mut page = Page::take();
+    case("every_id_register_can_be_read", || id_group(&mut page));
+    if partition::null().is_ok() {
+        case("id_registers_hide_what_is_not_virtualised", || hidden(&mut page));
+        case("debug_and_pmu_registers_read_zero_and_ignore_writes", || quiet(&mut page));
+        case("hidden_features_are_undefined", || undefined(&mut page));
+        case("higher_levels_are_undefined", || higher(&mut page));
+        case("set_and_way_maintenance_is_carried_out", || set_way(&mut page));
+    }
+    case("the_affinity_is_the_device_trees", || {
+        equal("MPIDR", reg::mpidr() & 0xff_00ff_ffff, platform::platform().mpidr(0).unwrap_or(0))
+    });
+    case("registers_survive_while_others_run", survive);
+    done()
+}
+
+fn read(page: &mut Page, register: Encoding) -> Result<u64, fault::Fault> {
+    // SAFETY: reading a system register changes nothing.
+    unsafe { page.run(&[mrs(register)], 0, 0) }
+}
+
+fn write(page: &mut Page, register: Encoding, value: u64) -> Result<u64, fault::Fault> {
+    // SAFETY: only registers are written that the program does not rely on.
+    unsafe { page.run(&[msr(register)], value, 0) }
+}
+
+/// op0 = 3, op1 = 0, CRn = 0: all 64, reserved ones included.
+fn id_group(page: &mut Page) -> Outcome {
+    for (crm, op2) in (0..8).flat_map(|crm| (0..8).map(move |op2| (crm, op2))) {
+        // CRm = 0 holds MIDR, MPIDR, REVIDR and undefined ones.
+        if crm == 0 && !matches!(op2, 0 | 5 | 6) {
+            continue;
+        }
+        if let Err(fault) = read(page, (3, 0, 0, crm, op2)) {
+            println!("regs: S3_0_C0_C{crm}_{op2} gives ESR {:#x}", fault.esr);
+            return ensure("readable", false);
+        }
+    }
+    Ok(())
+}
+
+fn hidden(page: &mut Page) -> Outcome {
+    // CRm, op2, lowest bit of a field that must read zero (or all ones where that says absent).
+    let fields = [
+        (4, 0, 28, "RAS"),
+        (4, 0, 32, "SVE"),
+        (4, 0, 40, "MPAM"),
+        (4, 0, 44, "AMU"),
+        (4, 1, 8, "MTE"),
+        (4, 1, 24, "SME"),
+        (4, 4, 0, "ZFR0.SVEver"),
+        (4, 5, 32, "SMFR0"),
+        (5, 0, 4, "trace"),
+        (5, 0, 8, "PMU"),
+        (5, 0, 32, "SPE"),
+        (5, 0, 44, "trace buffer"),
+        (5, 0, 52, "BRBE"),
+        (6, 1, 4, "APA"),
+        (6, 1, 8, "API"),
+        (6, 1, 24, "GPA"),
+        (6, 1, 28, "GPI"),
+        (6, 2, 12, "APA3"),
+        (7, 2, 24, "NV"),
+        (7, 1, 8, "VH"),
+    ];
+    for (crm, op2, shift, name) in fields {
+        let value = read(page, (3, 0, 0, crm, op2)).map_err(failure)?;
+        if (value >> shift) & 0xf != 0 {
+            println!("regs: {name} shows");
+        }
+        equal("hidden field", (value >> shift) & 0xf, 0)?;
+    }
+    for (crm, op2) in [(2, 7), (3, 3), (3, 7), (5, 2), (5, 6), (6, 7), (7, 7)] {
+        equal("reserved", read(page, (3, 0, 0, crm, op2)).map_err(failure)?, 0)?;
+    }
+    Ok(())
+}
+
+/// Debug and PMU registers by name: they read zero whatever was written.
+fn quiet(page: &mut Page) -> Outcome {
+    let both: [Encoding; 14] = [
+        (2, 0, 0, 2, 2),   // MDSCR_EL1
+        (2, 0, 0, 0, 4),   // DBGBVR0_EL1
+        (2, 0, 0, 0, 5),   // DBGBCR0_EL1
+        (2, 0, 0, 0, 6),   // DBGWVR0_EL1
+        (2, 0, 0, 0, 7),   // DBGWCR0_EL1
+        (2, 0, 0, 15, 5),  // DBGBCR15_EL1
+        (2, 0, 1, 3, 4),   // OSDLR_EL1
+        (3, 3, 9, 12, 0),  // PMCR_EL0
+        (3, 3, 9, 12, 1),  // PMCNTENSET_EL0
+        (3, 3, 9, 13, 0),  // PMCCNTR_EL0
+        (3, 3, 9, 14, 0),  // PMUSERENR_EL0
+        (3, 0, 9, 14, 1),  // PMINTENSET_EL1
+        (3, 3, 14, 8, 0),  // PMEVCNTR0_EL0
+        (3, 3, 14, 15, 7), // PMCCFILTR_EL0
+    ];
+    for register in both {
+        write(page, register, u64::MAX).map_err(failure)?;
+        equal("after all ones", read(page, register).map_err(failure)?, 0)?;
+    }
+    write(page, (2, 0, 1, 0, 4), 1).map_err(failure)?; // OSLAR_EL1
+    Ok(())
+}
+
+fn undefined(page: &mut Page) -> Outcome {
+    let registers: [Encoding; 10] = [
+        (3, 0, 1, 2, 0),  // ZCR_EL1
+        (3, 0, 1, 2, 6),  // SMCR_EL1
+        (3, 0, 2, 1, 0),  // APIAKeyLo_EL1
+        (3, 0, 1, 0, 6),  // GCR_EL1
+        (3, 0, 1, 0, 5),  // RGSR_EL1
+        (3, 0, 15, 0, 0), // implementation defined
+        (3, 3, 15, 2, 0), // implementation defined
+        (3, 3, 13, 2, 3), // AMUSERENR_EL0
+        (3, 0, 9, 9, 0),  // PMSCR_EL1
+        (3, 0, 9, 11, 0), // TRBLIMITR_EL1
+    ];
+    refuse(page, &registers)
+}
+
+fn higher(page: &mut Page) -> Outcome {
+    let registers: [Encoding; 8] = [
+        (3, 4, 1, 1, 0),   // HCR_EL2
+        (3, 4, 2, 1, 0),   // VTTBR_EL2
+        (3, 4, 12, 0, 0),  // VBAR_EL2
+        (3, 4, 12, 11, 0), // ICH_HCR_EL2
+        (3, 4, 12, 12, 0), // ICH_LR0_EL2
+        (3, 4, 14, 0, 3),  // CNTVOFF_EL2
+        (3, 6, 1, 1, 0),   // SCR_EL3
+        (3, 5, 1, 0, 0),   // SCTLR_EL12
+    ];
+    refuse(page, &registers)
+}
+
+/// Wants each register undefined, both ways.
+fn refuse(page: &mut Page, registers: &[Encoding]) -> Outcome {
+    for register in registers {
+        for tried in [read(page, *register), write(page, *register, 0)] {
+            let class = tried.map_or_else(|fault| fault.class(), |_| u64::MAX);
+            if class != 0 {
+                println!("regs: {register:?} gives class {class:#x}");
+            }
+            equal("exception class", class, 0)?;
+        }
+    }
+    Ok(())
+}
+
+/// DC ISW, CSW, CISW: memory is as it was, and execution goes on.
+fn set_way(page: &mut Page) -> Outcome {
+    let marker = AtomicU64::new(0x1234_5678_9abc_def0);
+    for instruction in [0xd508_7640_u32, 0xd508_7a40, 0xd508_7e40] {
+        // SAFETY: maintenance does not change what memory holds, as far as this program sees.
+        unsafe { page.run(&[instruction], 0, 0) }.map_err(failure)?;
+    }
+    equal("memory", marker.load(Ordering::Relaxed), 0x1234_5678_9abc_def0)
+}
+
+fn failure(fault: fault::Fault) -> Failure {
+    Failure { what: "it faulted, ESR", got: fault.esr, want: 0 }
+}
+
+unsafe extern "C" {
+    /// Fills all registers from `seed`, loops `rounds` times comparing them, and answers the number of the first
+    /// that differs plus 1, or 0.
+    fn regs_watch(seed: u64, rounds: u64) -> u64;
+}
+
+static WRONG: AtomicU64 = AtomicU64::new(0);
+static FINISHED: AtomicU64 = AtomicU64::new(0);
+static ROUNDS: AtomicU64 = AtomicU64::new(0);
+
+/// On every vCPU at once, with a timer that interrupts and WFI in between, so that vCPUs change.
+fn survive() -> Outcome {
+    irq::set_handler(|_| {
+        Timer::Virtual.set_deadline(Timer::Virtual.now() + timer::ticks(500));
+    });
+    FINISHED.store(0, Ordering::Relaxed);
+    let running = smp::start_all(watch) as u64;
+    watch();
+    let end = reg::now() + timer::ticks(60_000_000);
+    while FINISHED.load(Ordering::Acquire) < running {
+        ensure("all vCPUs finish", reg::now() < end)?;
+        reg::yield_now();
+    }
+    println!("regs: {running} vCPUs, {} rounds", ROUNDS.load(Ordering::Relaxed));
+    equal("first register that changed, plus 1", WRONG.load(Ordering::Relaxed), 0)
+}
+
+fn watch() {
+    // SAFETY: FP/SIMD on at EL1 and EL0; the program's own code does not use it.
+    unsafe { asm!("msr cpacr_el1, {0}", "isb", in(reg) 3_u64 << 20) };
+    gic::enable(Timer::Virtual.intid());
+    Timer::Virtual.set_deadline(Timer::Virtual.now() + timer::ticks(500));
+    irq::unmask();
+    let end = reg::now() + timer::ticks(platform::number_of("ms").unwrap_or(300) * 1000);
+    let mut seed = 0x0101_0101_0101_0101 * (smp::index() as u64 + 1);
+    while reg::now() < end {
+        // SAFETY: it follows the procedure call standard and saves what it must.
+        let wrong = unsafe { regs_watch(seed, 2000) };
+        if wrong != 0 {
+            println!("regs: vCPU {}: register {} changed", smp::index(), wrong - 1);
+            WRONG.store(wrong, Ordering::Relaxed);
+        }
+        ROUNDS.fetch_add(1, Ordering::Relaxed);
+        seed = seed.rotate_left(7) ^ 0x55;
+        reg::wfi();
+    }
+    irq::mask();
+    Timer::Virtual.stop();
+    FINISHED.fetch_add(1, Ordering::Release);
+}

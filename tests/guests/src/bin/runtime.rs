@@ -1,0 +1,129 @@
+//! The run-time itself: memory protection, the heap, locks between vCPUs, handlers that change the frame.
+#![no_std]
+#![no_main]
+#![expect(unsafe_code, reason = "writes to what is protected, to see that it is")]
+
+extern crate alloc;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use shikiri_rt::platform::platform;
+use shikiri_rt::{Lock, heap, memory, mmu, reg, smp, timer};
+use shikiri_test_guests::fault::{self, Fault, attempt};
+use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{case, done, ensure, equal};
+
+/// A word in the read-only part.
+static CONSTANT: u64 = 0x0123_4567_89ab_cdef;
+/// Data abort by a permission fault at level 3.
+const PERMISSION: (u64, u64) = (0x25, 0x0f);
+
+shikiri_rt::entry!(main);
+
+fn main() {
+    fault::catch_faults();
+    case("constants_cannot_be_written", constants);
+    case("text_cannot_be_written", text);
+    case("data_cannot_be_executed", data);
+    case("what_is_mapped_nowhere_faults", unmapped);
+    case("pages_are_handed_out_once", pages);
+    case("the_heap_gives_and_takes_back", allocations);
+    if smp::count() > 1 {
+        case("a_lock_admits_one_at_a_time", lock);
+    }
+    done()
+}
+
+fn wants(tried: Result<u64, Fault>, (class, status): (u64, u64)) -> Outcome {
+    let fault = tried.err();
+    equal("exception class", fault.map_or(u64::MAX, |fault| fault.class()), class)?;
+    equal("fault status", fault.map_or(u64::MAX, |fault| fault.status()), status)
+}
+
+fn constants() -> Outcome {
+    let address = (&raw const CONSTANT).expose_provenance() as u64;
+    // SAFETY: it faults, which is what is looked for.
+    wants(unsafe { attempt(fault::fault_store64, address, 0) }, PERMISSION)?;
+    equal("value", core::hint::black_box(CONSTANT), 0x0123_4567_89ab_cdef)
+}
+
+fn text() -> Outcome {
+    let piece: fault::Piece = fault::fault_load8;
+    // SAFETY: as above.
+    wants(unsafe { attempt(fault::fault_store32, piece as usize as u64, 0) }, PERMISSION)
+}
+
+fn data() -> Outcome {
+    let page = memory::take(1).unwrap_or(0);
+    // SAFETY: as above.
+    let tried = unsafe { attempt(fault::fault_call, page, 0) };
+    // RAM is mapped by blocks of 2 MiB or 1 GiB as well: the level of the fault may be any.
+    let fault = tried.err();
+    equal("exception class", fault.map_or(u64::MAX, |fault| fault.class()), 0x21)?;
+    equal("permission fault", fault.map_or(u64::MAX, |fault| fault.status() >> 2), 3)
+}
+
+fn unmapped() -> Outcome {
+    const SOMEWHERE: u64 = 0x60_0000_0000;
+    // SAFETY: nothing lies there.
+    let mapped = unsafe { mmu::map(SOMEWHERE, 0, 4096, mmu::Access::Nothing) };
+    ensure("mapped", mapped.is_ok())?;
+    // SAFETY: it faults.
+    wants(unsafe { attempt(fault::fault_load32, SOMEWHERE + 8, 0) }, (0x25, 0x07))
+}
+
+fn pages() -> Outcome {
+    let before = memory::free_pages();
+    let (first, second) = (memory::take(2).unwrap_or(0), memory::take(1).unwrap_or(0));
+    ensure("apart", second >= first + 2 * memory::PAGE_BYTES)?;
+    equal("left", memory::free_pages(), before - 3)?;
+    let ram = platform().ram_base..platform().ram_base + platform().ram_bytes;
+    ensure("RAM", ram.contains(&first) && ram.contains(&second))?;
+    ensure("not more than there are", memory::take(before).is_none())?;
+    equal("and nothing is lost by asking", memory::free_pages(), before - 3)
+}
+
+fn allocations() -> Outcome {
+    equal("pages", heap::init(64), 64)?;
+    for round in 0..50 {
+        let mut map: BTreeMap<u64, Box<u64>> = BTreeMap::new();
+        let mut list = Vec::new();
+        for key in 0..200 {
+            map.insert(key * 7 % 200, Box::new(key));
+            list.push(key ^ round);
+        }
+        equal("sum", map.values().map(|value| **value).sum(), 199 * 100)?;
+        equal("last", list.last().copied().unwrap_or(0), 199 ^ round)?;
+    }
+    // All came back: half of the heap is free in one piece.
+    equal("bytes", Vec::<u8>::with_capacity(32 * 4096).capacity() as u64, 32 * 4096)
+}
+
+static SHARED: Lock<(u64, u64)> = Lock::new((0, 0));
+static FINISHED: AtomicU64 = AtomicU64::new(0);
+const ROUNDS: u64 = 2000;
+
+fn count() {
+    for _ in 0..ROUNDS {
+        let mut pair = SHARED.lock();
+        pair.0 += 1;
+        pair.1 += 1;
+    }
+    FINISHED.fetch_add(1, Ordering::Release);
+}
+
+fn lock() -> Outcome {
+    let running = smp::start_all(count) as u64;
+    count();
+    let end = reg::now() + timer::ticks(60_000_000);
+    while FINISHED.load(Ordering::Acquire) < running {
+        ensure("all finish", reg::now() < end)?;
+        reg::yield_now();
+    }
+    let pair = SHARED.lock();
+    equal("first", pair.0, running * ROUNDS)?;
+    equal("second", pair.1, running * ROUNDS)
+}

@@ -1,0 +1,229 @@
+//! The virtual and the physical timer: status, mask, delivery, wake-up, lateness.
+#![no_std]
+#![no_main]
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use shikiri_rt::timer::{self, Timer, control};
+use shikiri_rt::{gic, irq, platform, println, reg};
+use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{case, done, ensure, equal};
+
+/// How many interrupts came.
+static FIRED: AtomicU64 = AtomicU64::new(0);
+/// How often the handler leaves the timer firing before it stops it.
+static REPEATS: AtomicU64 = AtomicU64::new(0);
+/// When the first of them came.
+static AT: AtomicU64 = AtomicU64::new(0);
+
+shikiri_rt::entry!(main);
+
+fn main() {
+    irq::set_handler(fired);
+    irq::unmask();
+    case("counters_never_go_back", monotone);
+    case("counters_keep_their_distance", distance);
+    for (timer, name) in [(Timer::Virtual, "virtual"), (Timer::Physical, "physical")] {
+        println!("timers: {name}");
+        gic::enable(timer.intid());
+        case("status_follows_the_deadline", || status(timer));
+        case("a_masked_timer_shows_its_status_and_does_not_fire", || masked(timer));
+        case("tval_is_the_distance_to_cval", || tval(timer));
+        case("a_deadline_in_the_past_fires_at_once", || past(timer));
+        case("a_deadline_far_away_does_not_fire", || far(timer));
+        case("each_deadline_fires_once_and_never_early", || deadlines(timer));
+        case("the_level_fires_again_until_it_is_taken_away", || level(timer));
+        case("moving_the_deadline_takes_a_pending_interrupt_back", || retract(timer));
+        case("wfi_wakes_on_the_timer_though_masked", || wake(timer));
+        timer.stop();
+        gic::disable(timer.intid());
+    }
+    done()
+}
+
+fn source(intid: u32) -> Option<Timer> {
+    [Timer::Virtual, Timer::Physical].into_iter().find(|timer| timer.intid() == intid)
+}
+
+fn fired(intid: u32) {
+    let Some(timer) = source(intid) else { return };
+    AT.store(timer.now(), Ordering::Relaxed);
+    FIRED.fetch_add(1, Ordering::Relaxed);
+    if REPEATS.load(Ordering::Relaxed) == 0 {
+        timer.stop();
+    } else {
+        REPEATS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn count() -> u64 {
+    FIRED.load(Ordering::Relaxed)
+}
+
+fn wait(timer: Timer, ticks: u64) {
+    let start = timer.now();
+    while timer.now().wrapping_sub(start) < ticks {
+        reg::yield_now();
+    }
+}
+
+fn monotone() -> Outcome {
+    for timer in [Timer::Virtual, Timer::Physical] {
+        let mut last = timer.now();
+        for _ in 0..10_000 {
+            let now = timer.now();
+            ensure("not less than before", now >= last)?;
+            last = now;
+        }
+    }
+    Ok(())
+}
+
+/// CNTVCT runs as fast as CNTPCT.
+fn distance() -> Outcome {
+    let start = (Timer::Virtual.now(), Timer::Physical.now());
+    timer::spin(20_000);
+    let end = (Timer::Virtual.now(), Timer::Physical.now());
+    let difference = (end.0 - start.0).abs_diff(end.1 - start.1);
+    // The two reads of a pair are apart by as long as this vCPU was off its core.
+    ensure("same pace", difference < timer::frequency())
+}
+
+fn status(timer: Timer) -> Outcome {
+    irq::masked(|| {
+        timer.set_deadline(timer.now() + timer::ticks(500_000));
+        equal("ahead", timer.control(), control::ENABLE)?;
+        timer.set_deadline(timer.now());
+        equal("reached", timer.control(), control::ENABLE | control::ISTATUS)?;
+        timer.set_control(control::ENABLE | control::IMASK);
+        let all = control::ENABLE | control::IMASK | control::ISTATUS;
+        equal("and masked", timer.control(), all)?;
+        timer.stop();
+        equal("off", timer.control() & (control::ENABLE | control::IMASK), 0)
+    })
+}
+
+fn masked(timer: Timer) -> Outcome {
+    let before = count();
+    timer.set_control(control::ENABLE | control::IMASK);
+    timer.move_deadline(timer.now());
+    wait(timer, timer::ticks(1000));
+    ensure("status", timer.control() & control::ISTATUS != 0)?;
+    equal("interrupts", count() - before, 0)?;
+    // Taking the mask away lets it through.
+    timer.set_control(control::ENABLE);
+    wait(timer, timer::ticks(1000));
+    equal("interrupts after", count() - before, 1)
+}
+
+fn tval(timer: Timer) -> Outcome {
+    irq::masked(|| {
+        for ticks in [1000_i32, 1_000_000_000, -5] {
+            let (before, cval, after) = match timer {
+                Timer::Virtual => {
+                    let before = timer.now();
+                    reg::set_cntv_tval(ticks as u32 as u64);
+                    (before, reg::cntv_cval(), timer.now())
+                }
+                Timer::Physical => {
+                    let before = timer.now();
+                    reg::set_cntp_tval(ticks as u32 as u64);
+                    (before, reg::cntp_cval(), timer.now())
+                }
+            };
+            let distance = i64::from(ticks) as u64;
+            ensure("not before", cval.wrapping_sub(distance) >= before)?;
+            ensure("not after", cval.wrapping_sub(distance) <= after)?;
+        }
+        timer.set_deadline(timer.now() + 1_000_000_000);
+        let left = match timer {
+            Timer::Virtual => reg::cntv_tval(),
+            Timer::Physical => reg::cntp_tval(),
+        };
+        timer.stop();
+        ensure("counts down", left <= 1_000_000_000)?;
+        ensure("32 bits", left >> 32 == 0)
+    })
+}
+
+fn past(timer: Timer) -> Outcome {
+    let before = count();
+    timer.set_deadline(1);
+    wait(timer, timer::ticks(1000));
+    equal("interrupts", count() - before, 1)
+}
+
+fn far(timer: Timer) -> Outcome {
+    let before = count();
+    for deadline in [u64::MAX, timer.now() + 1_000_000 * timer::frequency()] {
+        timer.set_deadline(deadline);
+        wait(timer, timer::ticks(1000));
+        equal("interrupts", count() - before, 0)?;
+        equal("status", timer.control() & control::ISTATUS, 0)?;
+    }
+    timer.stop();
+    Ok(())
+}
+
+/// `rounds=N` and `period_us=N` on the command line; the worst lateness is printed.
+fn deadlines(timer: Timer) -> Outcome {
+    let rounds = platform::number_of("rounds").unwrap_or(100);
+    let period = timer::ticks(platform::number_of("period_us").unwrap_or(2000));
+    let (mut worst, mut sum) = (0, 0);
+    for _ in 0..rounds {
+        let before = count();
+        let deadline = timer.now() + period;
+        timer.set_deadline(deadline);
+        irq::wait_until(|| count() != before);
+        equal("interrupts", count() - before, 1)?;
+        let at = AT.load(Ordering::Relaxed);
+        ensure("not early", at >= deadline)?;
+        worst = worst.max(at - deadline);
+        sum += at - deadline;
+    }
+    println!(
+        "timers: worst lateness {worst}, mean {} ticks of {} Hz",
+        sum / rounds.max(1),
+        timer::frequency()
+    );
+    Ok(())
+}
+
+fn level(timer: Timer) -> Outcome {
+    let before = count();
+    REPEATS.store(3, Ordering::Relaxed);
+    timer.set_deadline(timer.now());
+    wait(timer, timer::ticks(1000));
+    equal("interrupts", count() - before, 4)?;
+    wait(timer, timer::ticks(1000));
+    equal("interrupts after it was stopped", count() - before, 4)
+}
+
+fn retract(timer: Timer) -> Outcome {
+    let before = count();
+    irq::masked(|| {
+        timer.set_deadline(timer.now());
+        wait(timer, timer::ticks(200));
+        ensure("pending", gic::is_pending(timer.intid()))?;
+        timer.set_deadline(timer.now() + 1000 * timer::frequency());
+        wait(timer, timer::ticks(200));
+        ensure("pending no more", !gic::is_pending(timer.intid()))
+    })?;
+    wait(timer, timer::ticks(1000));
+    timer.stop();
+    equal("interrupts", count() - before, 0)
+}
+
+fn wake(timer: Timer) -> Outcome {
+    let before = count();
+    irq::masked(|| {
+        let deadline = timer.now() + timer::ticks(3000);
+        timer.set_deadline(deadline);
+        while timer.control() & control::ISTATUS == 0 {
+            reg::wfi();
+        }
+        ensure("not early", timer.now() >= deadline)
+    })?;
+    wait(timer, timer::ticks(1000));
+    equal("interrupts", count() - before, 1)
+}

@@ -1,0 +1,71 @@
+//! Watches its own timer while others misbehave: a tick each period, and how late the worst one was.
+//!
+//! Command line: `period_us=N` (default 1000), `report_ms=N` (default 1000: how often a line is printed), `reports=N`
+//! (default 3, then `done`; 0 = for ever), `limit_us=N` (a later tick prints `FAIL`).
+#![no_std]
+#![no_main]
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use shikiri_rt::timer::{self, Timer};
+use shikiri_rt::{gic, irq, platform, println};
+use shikiri_test_guests::done;
+
+static TICKS: AtomicU64 = AtomicU64::new(0);
+static WORST: AtomicU64 = AtomicU64::new(0);
+static SUM: AtomicU64 = AtomicU64::new(0);
+static MISSED: AtomicU64 = AtomicU64::new(0);
+static PERIOD: AtomicU64 = AtomicU64::new(0);
+
+shikiri_rt::entry!(main);
+
+fn main() {
+    let period_us = platform::number_of("period_us").unwrap_or(1000).max(1);
+    let period = timer::ticks(period_us).max(1);
+    let per_report = (platform::number_of("report_ms").unwrap_or(1000) * 1000 / period_us).max(1);
+    let reports = platform::number_of("reports").unwrap_or(3);
+    PERIOD.store(period, Ordering::Relaxed);
+    irq::set_handler(tick);
+    gic::enable(Timer::Virtual.intid());
+    Timer::Virtual.set_deadline(Timer::Virtual.now() + period);
+    let mut report = 0;
+    while reports == 0 || report < reports {
+        let end = (report + 1) * per_report;
+        irq::wait_until(|| TICKS.load(Ordering::Relaxed) >= end);
+        report += 1;
+        print_report(report);
+    }
+    irq::mask();
+    let limit = platform::number_of("limit_us").unwrap_or(u64::MAX);
+    let worst = microseconds(WORST.load(Ordering::Relaxed));
+    shikiri_test_guests::case("witness_ticks_within_the_limit", || {
+        shikiri_test_guests::ensure("worst lateness", worst <= limit)
+    });
+    done()
+}
+
+fn print_report(report: u64) {
+    let ticks = TICKS.load(Ordering::Relaxed);
+    let worst = WORST.load(Ordering::Relaxed);
+    println!(
+        "witness: report {report}, {ticks} ticks, {} missed, worst {worst} ticks = {} us, mean {} ticks",
+        MISSED.load(Ordering::Relaxed),
+        microseconds(worst),
+        SUM.load(Ordering::Relaxed) / ticks.max(1),
+    );
+}
+
+fn microseconds(ticks: u64) -> u64 {
+    (u128::from(ticks) * 1_000_000 / u128::from(timer::frequency().max(1))) as u64
+}
+
+fn tick(_intid: u32) {
+    let now = Timer::Virtual.now();
+    let period = PERIOD.load(Ordering::Relaxed);
+    let late = now.saturating_sub(Timer::Virtual.deadline());
+    WORST.fetch_max(late, Ordering::Relaxed);
+    SUM.fetch_add(late, Ordering::Relaxed);
+    MISSED.fetch_add(late / period, Ordering::Relaxed);
+    TICKS.fetch_add(1, Ordering::Relaxed);
+    Timer::Virtual.set_deadline(Timer::Virtual.deadline() + (late / period + 1) * period);
+}

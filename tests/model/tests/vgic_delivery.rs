@@ -1,0 +1,438 @@
+//! Delivery: from a raise to the guest's acknowledge and end, with the hardware's interface modelled.
+
+mod vgic_support;
+
+use shikiri_abi::VcpuIndex;
+use shikiri_model::vgic_hw::SPURIOUS;
+use shikiri_vgic::{Frame, Model, SgiRegister, Vgic};
+use vgic_support::Machine;
+
+const GICD: Frame = Frame::Distributor;
+const BOTH: [Model; 2] = [Model::V2, Model::V3];
+
+/// Enables an SPI, edge-triggered, for vCPU 0.
+fn edge_spi(machine: &mut Machine, intid: u16) {
+    let n = u32::from(intid);
+    let config = 0xc00 + n / 16 * 4;
+    let old = machine.read(0, GICD, config, 2);
+    machine.write(0, GICD, config, 2, old | 2 << (n % 16 * 2));
+    level_spi(machine, intid);
+}
+
+/// Enables an SPI, level-triggered as after reset, for vCPU 0.
+fn level_spi(machine: &mut Machine, intid: u16) {
+    let n = u32::from(intid);
+    if machine.is_v2 {
+        machine.write(0, GICD, 0x800 + n, 0, 1);
+    }
+    machine.write(0, GICD, 0x100 + n / 32 * 4, 2, 1 << (n % 32));
+}
+
+fn priority(machine: &mut Machine, intid: u16, value: u64) {
+    machine.write(0, GICD, 0x400 + u32::from(intid), 0, value);
+}
+
+#[test]
+fn an_edge_is_delivered_once() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        edge_spi(&mut machine, 40);
+        assert!(!machine.raise(0, 40, 0));
+        assert!(machine.raise(0, 40, 0), "pending already");
+        assert_eq!(machine.acknowledge(0), 40);
+        assert_eq!(machine.acknowledge(0), SPURIOUS);
+        machine.end(0, 40);
+        assert_eq!(machine.acknowledge(0), SPURIOUS);
+        assert!(!machine.raise(0, 40, 0));
+        assert_eq!(machine.acknowledge(0), 40);
+    }
+}
+
+#[test]
+fn an_edge_while_active_is_delivered_after_the_end() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        edge_spi(&mut machine, 40);
+        machine.raise(0, 40, 0);
+        assert_eq!(machine.acknowledge(0), 40);
+        assert!(!machine.raise(0, 40, 0), "active is not pending");
+        assert_eq!(machine.acknowledge(0), SPURIOUS);
+        machine.end(0, 40);
+        assert_eq!(machine.acknowledge(0), 40);
+    }
+}
+
+#[test]
+fn an_edge_while_disabled_is_kept() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        edge_spi(&mut machine, 40);
+        machine.write(0, GICD, 0x184, 2, 1 << 8);
+        machine.raise(0, 40, 0);
+        assert_eq!(machine.acknowledge(0), SPURIOUS);
+        assert_eq!(machine.read(0, GICD, 0x204, 2), 1 << 8);
+        machine.write(0, GICD, 0x104, 2, 1 << 8);
+        assert_eq!(machine.acknowledge(0), 40);
+    }
+}
+
+#[test]
+fn a_level_is_delivered_until_it_drops() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        level_spi(&mut machine, 33);
+        machine.set_line(0, 33, 0, true);
+        for _ in 0..3 {
+            assert_eq!(machine.acknowledge(0), 33);
+            assert_eq!(machine.read(0, GICD, 0x204, 2), 2, "active and pending");
+            assert_eq!(machine.read(0, GICD, 0x304, 2), 2);
+            machine.end(0, 33);
+        }
+        machine.set_line(0, 33, 0, false);
+        assert_eq!(machine.acknowledge(0), SPURIOUS);
+        assert_eq!(machine.read(0, GICD, 0x204, 2), 0);
+    }
+}
+
+#[test]
+fn a_level_that_drops_before_the_acknowledge_is_not_delivered() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        level_spi(&mut machine, 33);
+        machine.set_line(0, 33, 0, true);
+        machine.set_line(0, 33, 0, false);
+        assert_eq!(machine.acknowledge(0), SPURIOUS);
+    }
+}
+
+#[test]
+fn a_linked_interrupt_ends_without_an_exit() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        Vgic::open(&mut machine.dist, &mut machine.cpus)
+            .link(shikiri_abi::IntId(45), shikiri_abi::IntId(45));
+        level_spi(&mut machine, 45);
+        for _ in 0..3 {
+            assert!(machine.fire(0, 45));
+            assert!(!machine.fire(0, 45), "active until its end");
+            assert_eq!(machine.acknowledge(0), 45);
+            let writes = machine.cores[0].writes.get();
+            machine.cores[0].end(45);
+            assert!(!machine.is_due(0), "no maintenance interrupt");
+            assert!(machine.physical.active.borrow().is_empty());
+            assert_eq!(machine.cores[0].writes.get(), writes);
+        }
+    }
+}
+
+#[test]
+fn the_timer_takes_one_list_register_write_a_tick() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        let (frame, offset) = match model {
+            Model::V2 => (GICD, 0x100),
+            Model::V3 => (Frame::Redistributor(VcpuIndex(0)), 0x1_0100),
+        };
+        machine.write(0, frame, offset, 2, 1 << 27);
+        for _ in 0..3 {
+            let writes = machine.cores[0].writes.get();
+            assert!(machine.fire(0, 27));
+            assert_eq!(machine.acknowledge(0), 27);
+            machine.end(0, 27);
+            assert!(machine.cores[0].active_ppis.borrow().is_empty());
+            assert_eq!(machine.cores[0].writes.get(), writes + 1);
+        }
+    }
+}
+
+#[test]
+fn the_timer_stays_owed_while_its_vcpu_is_not_loaded() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        let (frame, offset) = match model {
+            Model::V2 => (GICD, 0x100),
+            Model::V3 => (Frame::Redistributor(VcpuIndex(0)), 0x1_0100),
+        };
+        machine.write(0, frame, offset, 2, 1 << 27);
+        machine.fire(0, 27);
+        machine.unload(0);
+        assert!(machine.cores[0].active_ppis.borrow().is_empty());
+        assert!(machine.has_deliverable(0, 0));
+        machine.load(0, 0);
+        assert!(machine.cores[0].active_ppis.borrow().contains(&27));
+        assert_eq!(machine.acknowledge(0), 27);
+        machine.unload(0);
+        assert!(!machine.has_deliverable(0, 0), "it is active, and running");
+        machine.load(0, 0);
+        machine.end(0, 27);
+        assert!(machine.cores[0].active_ppis.borrow().is_empty());
+    }
+}
+
+#[test]
+fn more_pending_than_list_registers_come_in_priority_order() {
+    for model in BOTH {
+        for registers in [1, 2, 4, 16] {
+            let mut machine = Machine::running(model, 1, registers);
+            // 20 SPIs, raised from the least to the most urgent.
+            for n in 0..20_u16 {
+                edge_spi(&mut machine, 32 + n);
+                priority(&mut machine, 32 + n, u64::from(19 - n) * 8);
+            }
+            for n in 0..20_u16 {
+                machine.raise(0, 32 + n, 0);
+            }
+            for n in (0..20_u32).rev() {
+                let acknowledged = machine.acknowledge(0);
+                assert_eq!(acknowledged, 32 + n, "{model:?} {registers}");
+                machine.end(0, acknowledged);
+            }
+            assert_eq!(machine.acknowledge(0), SPURIOUS);
+        }
+    }
+}
+
+#[test]
+fn nested_interrupts_beyond_the_list_registers_end_in_order() {
+    for model in BOTH {
+        for registers in [1, 2, 4] {
+            let mut machine = Machine::running(model, 1, registers);
+            for n in 0..16_u16 {
+                edge_spi(&mut machine, 32 + n);
+                priority(&mut machine, 32 + n, u64::from(30 - n) * 8);
+            }
+            for n in 0..16_u32 {
+                machine.raise(0, u16::try_from(32 + n).unwrap(), 0);
+                assert_eq!(machine.acknowledge(0), 32 + n, "each preempts the one before");
+            }
+            assert_eq!(machine.read(0, GICD, 0x304, 2), 0xffff);
+            // Raised again while active, half of them evicted.
+            for n in 0..16_u16 {
+                machine.raise(0, 32 + n, 0);
+            }
+            for n in (0..16_u32).rev() {
+                machine.end(0, 32 + n);
+                assert_eq!(machine.read(0, GICD, 0x304, 2), (1 << n) - 1, "{model:?} {registers}");
+                assert_eq!(machine.acknowledge(0), 32 + n, "the one that was raised again");
+                machine.end(0, 32 + n);
+            }
+            assert_eq!(machine.acknowledge(0), SPURIOUS);
+            assert_eq!(machine.read(0, GICD, 0x204, 2), 0);
+        }
+    }
+}
+
+#[test]
+fn split_ends_deactivate_in_any_order_beyond_the_list_registers() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 2);
+        machine.cores[0].set_split_end(true);
+        for n in 0..10_u16 {
+            edge_spi(&mut machine, 32 + n);
+        }
+        for n in 0..10_u16 {
+            machine.raise(0, 32 + n, 0);
+        }
+        let mut taken = 0_u64;
+        for _ in 0..10 {
+            let acknowledged = machine.acknowledge(0);
+            assert_ne!(acknowledged, SPURIOUS);
+            taken |= 1 << (acknowledged - 32);
+            machine.end(0, acknowledged);
+        }
+        assert_eq!(taken, 0x3ff);
+        assert_eq!(machine.read(0, GICD, 0x304, 2), 0x3ff);
+        for n in [3, 9, 0, 1, 8, 7, 2, 5, 4, 6] {
+            machine.deactivate(0, 32 + n);
+            taken &= !(1 << n);
+            assert_eq!(machine.read(0, GICD, 0x304, 2), taken, "{model:?}");
+        }
+    }
+}
+
+#[test]
+fn a_disabled_group_in_the_list_registers_does_not_hide_the_other_group() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 2);
+        for n in 0..4_u16 {
+            edge_spi(&mut machine, 32 + n);
+        }
+        // SPIs 32 and 33 in group 0 (more urgent), 34 and 35 in group 1.
+        machine.write(0, GICD, 0x84, 2, 0b1100);
+        priority(&mut machine, 34, 0x80);
+        priority(&mut machine, 35, 0x80);
+        machine.cores[0].set_groups(2);
+        for n in 0..4_u16 {
+            machine.raise(0, 32 + n, 0);
+        }
+        assert_eq!(machine.acknowledge(0), 34);
+        machine.end(0, 34);
+        assert_eq!(machine.acknowledge(0), 35);
+        machine.end(0, 35);
+        assert_eq!(machine.acknowledge(0), SPURIOUS);
+        machine.cores[0].set_groups(3);
+        machine.drain();
+        assert_eq!(machine.acknowledge(0), 32);
+        machine.end(0, 32);
+        assert_eq!(machine.acknowledge(0), 33);
+    }
+}
+
+#[test]
+fn an_sgi_reaches_each_listed_vcpu() {
+    let mut machine = Machine::running(Model::V3, 3, 4);
+    for vcpu in 0..3_u8 {
+        let own = Frame::Redistributor(VcpuIndex(vcpu));
+        machine.write(usize::from(vcpu), own, 0x1_0100, 2, 0xffff);
+        machine.write(usize::from(vcpu), own, 0x1_0080, 2, 0xffff);
+    }
+    machine.send_sgi(0, SgiRegister::Group1, (5 << 24) | 0b101);
+    assert_eq!(machine.acknowledge(0), 5);
+    assert_eq!(machine.acknowledge(1), SPURIOUS);
+    assert_eq!(machine.acknowledge(2), 5);
+    machine.end(0, 5);
+    machine.end(2, 5);
+    machine.send_sgi(1, SgiRegister::Group1, (7 << 24) | (1 << 40));
+    assert_eq!(machine.acknowledge(0), 7);
+    assert_eq!(machine.acknowledge(1), SPURIOUS, "all but the sender");
+    assert_eq!(machine.acknowledge(2), 7);
+    machine.send_sgi(0, SgiRegister::Group0, (9 << 24) | 0b010);
+    assert_eq!(machine.acknowledge(1), SPURIOUS, "it is in group 1");
+}
+
+#[test]
+fn sgis_reach_64_vcpus_by_affinity() {
+    let mut machine = Machine::new(Model::V3, 32, 64, 1, 4);
+    machine.load(0, 0);
+    machine.write(0, GICD, 0, 2, 3);
+    for vcpu in 0..64 {
+        machine.write(0, Frame::Redistributor(VcpuIndex(vcpu)), 0x1_0100, 2, 2);
+    }
+    // Aff1 = 3, Aff0 15 and 0: vCPUs 63 and 48.
+    machine.send_sgi(0, SgiRegister::Group1, (1 << 24) | (3 << 16) | 0x8001);
+    for vcpu in 0..64 {
+        let own = Frame::Redistributor(VcpuIndex(vcpu));
+        let expected = if vcpu == 63 || vcpu == 48 { 2 } else { 0 };
+        assert_eq!(machine.read(0, own, 0x1_0200, 2), expected, "{vcpu}");
+    }
+    // Aff1 = 4, Aff2 = 1, Aff3 = 1 and a range selector reach nobody.
+    for bad in [4 << 16, 1 << 32, 1 << 48, 1 << 44] {
+        machine.send_sgi(0, SgiRegister::Group1, (1 << 24) | bad | 1);
+    }
+    let first = Frame::Redistributor(VcpuIndex(0));
+    assert_eq!(machine.read(0, first, 0x1_0200, 2), 0);
+}
+
+#[test]
+fn an_sgi_of_gicv2_is_pending_once_for_each_sender() {
+    let mut machine = Machine::running(Model::V2, 3, 4);
+    for sender in [1, 2, 1] {
+        machine.write(sender, GICD, 0xf00, 2, (1 << 16) | 4);
+    }
+    assert_eq!(machine.read(0, GICD, 0xf24, 0), 0b110);
+    assert_eq!(machine.acknowledge(0), 4 | (1 << 10));
+    assert_eq!(machine.acknowledge(0), SPURIOUS, "active");
+    machine.write(0, GICD, 0xf00, 2, (2 << 24) | 4);
+    machine.end(0, 4 | (1 << 10));
+    let next = machine.acknowledge(0);
+    assert_eq!(next, 4, "from itself");
+    machine.end(0, next);
+    assert_eq!(machine.acknowledge(0), 4 | (2 << 10));
+    machine.end(0, 4 | (2 << 10));
+    assert_eq!(machine.acknowledge(0), SPURIOUS);
+    machine.write(0, GICD, 0xf24, 0, 0b111);
+    machine.write(0, GICD, 0xf14, 0, 0b101);
+    assert_eq!(machine.acknowledge(0), 4 | (1 << 10));
+    machine.end(0, 4 | (1 << 10));
+    assert_eq!(machine.acknowledge(0), SPURIOUS, "the other senders were removed");
+}
+
+#[test]
+fn a_route_change_takes_a_pending_interrupt_along() {
+    let mut machine = Machine::running(Model::V3, 2, 4);
+    edge_spi(&mut machine, 40);
+    machine.raise(0, 40, 0);
+    machine.write(0, GICD, 0x6000 + 40 * 8, 3, 1);
+    assert_eq!(machine.acknowledge(0), SPURIOUS);
+    assert_eq!(machine.acknowledge(1), 40);
+    machine.raise(0, 40, 0);
+    machine.write(1, GICD, 0x6000 + 40 * 8, 3, 0);
+    assert_eq!(machine.acknowledge(0), SPURIOUS, "still active on vCPU 1");
+    machine.end(1, 40);
+    assert_eq!(machine.acknowledge(0), 40, "pending goes to the new target");
+}
+
+#[test]
+fn one_of_several_targets_is_an_online_one() {
+    for model in BOTH {
+        let mut machine = Machine::new(model, 32, 3, 1, 4);
+        machine.load(0, 2);
+        machine.cores[0].set_groups(3);
+        machine.cores[0].set_priority_mask(0xf8);
+        machine.write(0, GICD, 0, 2, 3);
+        edge_spi(&mut machine, 40);
+        match model {
+            Model::V2 => machine.write(0, GICD, 0x800 + 40, 0, 0b111),
+            Model::V3 => machine.write(0, GICD, 0x6000 + 40 * 8, 3, 1 << 31),
+        }
+        machine.raise(0, 40, 0);
+        assert_eq!(machine.acknowledge(0), 40, "{model:?}");
+    }
+}
+
+#[test]
+fn a_read_of_another_vcpus_active_state_is_exact() {
+    let mut machine = Machine::running(Model::V3, 2, 4);
+    edge_spi(&mut machine, 40);
+    machine.write(0, GICD, 0x6000 + 40 * 8, 3, 1);
+    machine.raise(0, 40, 0);
+    assert_eq!(machine.read(0, GICD, 0x204, 2), 1 << 8);
+    // Taken and ended by the hardware alone, without an exit.
+    let acknowledged = machine.cores[1].acknowledge();
+    assert_eq!(machine.read(0, GICD, 0x204, 2), 0);
+    assert_eq!(machine.read(0, GICD, 0x304, 2), 1 << 8);
+    machine.cores[1].end(acknowledged);
+    assert_eq!(machine.read(0, GICD, 0x304, 2), 0);
+}
+
+#[test]
+fn a_disable_shows_write_pending_until_the_other_core_has_seen_it() {
+    let mut machine = Machine::running(Model::V3, 2, 4);
+    edge_spi(&mut machine, 40);
+    machine.write(0, GICD, 0x6000 + 40 * 8, 3, 1);
+    machine.raise(0, 40, 0);
+    machine.is_delayed = true;
+    machine.write(0, GICD, 0x184, 2, 1 << 8);
+    assert_eq!(machine.read(0, GICD, 0, 2) >> 31, 1);
+    machine.drain();
+    assert_eq!(machine.read(0, GICD, 0, 2) >> 31, 0);
+    assert_eq!(machine.cores[1].acknowledge(), SPURIOUS);
+    assert_eq!(machine.read(0, GICD, 0x204, 2), 1 << 8, "it stays pending");
+}
+
+#[test]
+fn a_reset_leaves_no_physical_interrupt_active() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        Vgic::open(&mut machine.dist, &mut machine.cpus)
+            .link(shikiri_abi::IntId(45), shikiri_abi::IntId(77));
+        level_spi(&mut machine, 45);
+        assert!(machine.physical.enabled.borrow().contains(&77));
+        machine.physical.active.borrow_mut().insert(77);
+        let kick = Vgic::open(&mut machine.dist, &mut machine.cpus).fire(
+            shikiri_vgic::Here { hw: &machine.cores[0], vcpu: Some(VcpuIndex(0)) },
+            shikiri_abi::IntId(45),
+            VcpuIndex(0),
+        );
+        assert!(kick.is_empty());
+        machine.unload(0);
+        Vgic::open(&mut machine.dist, &mut machine.cpus).reset(&machine.cores[0]);
+        assert!(machine.physical.active.borrow().is_empty());
+        assert!(machine.physical.enabled.borrow().is_empty());
+        machine.load(0, 0);
+        assert_eq!(machine.acknowledge(0), SPURIOUS);
+        assert_eq!(machine.read(0, GICD, 0, 2) & 3, 0);
+        level_spi(&mut machine, 45);
+        assert!(machine.physical.enabled.borrow().contains(&77), "the link is still there");
+    }
+}

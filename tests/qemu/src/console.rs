@@ -1,0 +1,223 @@
+//! A machine's console: a thread collects what the machine prints; others wait for text in it.
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How much of a long-running console is kept, in bytes.
+const KEPT: usize = 4 << 20;
+
+/// What the hypervisor prints when it has failed itself: no test may go on after it.
+const ALARMS: [&[u8]; 2] = [b"EL2 FAULT", b"EL2 PANIC"];
+
+/// What [`Console::wait`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The text, with all that came between the last find and it.
+    Text(String),
+    /// The hypervisor reported a failure of its own.
+    Alarm,
+    /// The console was closed before the text came.
+    Closed,
+    /// The time was over before the text came.
+    TimedOut,
+}
+
+/// What the machine has printed so far.
+#[derive(Debug, Clone)]
+pub struct Console {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: Vec<u8>,
+    /// Where the next wait starts looking: behind the last text that was found.
+    cursor: usize,
+    closed: bool,
+    /// One of [`ALARMS`] was printed.
+    alarm: bool,
+}
+
+impl Console {
+    /// Starts collecting what `source` gives; each piece is also written to `tee`.
+    pub fn collect(
+        source: impl Read + Send + 'static,
+        tee: Option<Box<dyn Write + Send>>,
+    ) -> (Self, JoinHandle<()>) {
+        let console = Self { shared: Arc::default() };
+        let collector = console.clone();
+        let thread = std::thread::spawn(move || collector.pump(source, tee));
+        (console, thread)
+    }
+
+    /// Waits until `text` appears behind the last text that was found.
+    #[must_use]
+    pub fn wait(&self, text: &str, timeout: Duration) -> Found {
+        let deadline = Instant::now() + timeout;
+        let mut state = self.lock();
+        loop {
+            if let Some(found) = state.take_through(text.as_bytes()) {
+                return Found::Text(found);
+            }
+            if state.alarm {
+                return Found::Alarm;
+            }
+            if state.closed {
+                return Found::Closed;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Found::TimedOut;
+            }
+            state = self
+                .shared
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Whether the hypervisor reported a failure of its own.
+    #[must_use]
+    pub fn is_alarmed(&self) -> bool {
+        self.lock().alarm
+    }
+
+    /// All that was printed and is still kept.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.lock().bytes).into_owned()
+    }
+
+    fn pump(&self, mut source: impl Read, mut tee: Option<Box<dyn Write + Send>>) {
+        let mut piece = [0_u8; 4096];
+        while let Ok(length @ 1..) = source.read(&mut piece) {
+            let Some(new) = piece.get(..length) else { break };
+            if let Some(writer) = &mut tee {
+                // A reader that went away must not stop the machine: go on collecting.
+                if writer.write_all(new).and_then(|()| writer.flush()).is_err() {
+                    tee = None;
+                }
+            }
+            self.lock().append(new);
+            self.shared.changed.notify_all();
+        }
+        self.lock().closed = true;
+        self.shared.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn append(&mut self, new: &[u8]) {
+        // An alarm may come in two pieces.
+        let looked_at = self
+            .bytes
+            .len()
+            .saturating_sub(ALARMS.iter().map(|text| text.len()).max().unwrap_or(0));
+        self.bytes.extend_from_slice(new);
+        let ahead = self.bytes.get(looked_at..).unwrap_or_default();
+        self.alarm |= ALARMS.iter().any(|text| find(ahead, text).is_some());
+        if self.bytes.len() > KEPT {
+            let surplus = self.bytes.len() - KEPT / 2;
+            self.bytes.drain(..surplus);
+            self.cursor = self.cursor.saturating_sub(surplus);
+        }
+    }
+
+    /// Moves the cursor behind the first `text` and gives what it passed.
+    fn take_through(&mut self, text: &[u8]) -> Option<String> {
+        let ahead = self.bytes.get(self.cursor..)?;
+        let end = find(ahead, text)? + text.len();
+        let passed = String::from_utf8_lossy(ahead.get(..end)?).into_owned();
+        self.cursor += end;
+        Some(passed)
+    }
+}
+
+/// Where `needle` first occurs in `haystack`.
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    if needle.is_empty() {
+        return Some(0);
+    }
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn console_of(text: &'static [u8]) -> Console {
+        let (console, thread) = Console::collect(text, None);
+        thread.join().unwrap();
+        console
+    }
+
+    #[test]
+    fn text_is_found_in_order_and_only_once() {
+        let console = console_of(b"one two one");
+        assert_eq!(console.wait("one", SOON), Found::Text("one".into()));
+        assert_eq!(console.wait("one", SOON), Found::Text(" two one".into()));
+        assert_eq!(console.wait("one", SOON), Found::Closed);
+    }
+
+    #[test]
+    fn text_that_comes_in_pieces_is_found() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (console, thread) = Console::collect(reader, None);
+        writer.write_all(b"rea").unwrap();
+        assert_eq!(console.wait("ready", Duration::from_millis(20)), Found::TimedOut);
+        writer.write_all(b"dy\n").unwrap();
+        assert_eq!(console.wait("ready", SOON), Found::Text("ready".into()));
+        drop(writer);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn an_alarm_ends_the_waiting_even_if_it_comes_in_pieces() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (console, thread) = Console::collect(reader, None);
+        writer.write_all(b"shikiri: EL2 FA").unwrap();
+        assert_eq!(console.wait("x", Duration::from_millis(20)), Found::TimedOut);
+        writer.write_all(b"ULT").unwrap();
+        assert_eq!(console.wait("x", SOON), Found::Alarm);
+        drop(writer);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn the_tee_gets_every_byte() {
+        let (mut copy, writer) = std::io::pipe().unwrap();
+        let (console, thread) = Console::collect(&b"abc"[..], Some(Box::new(writer)));
+        thread.join().unwrap();
+        let mut text = String::new();
+        copy.read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), console.text().as_str()), ("abc", "abc"));
+    }
+
+    #[test]
+    fn a_long_console_forgets_its_beginning_but_not_the_place_in_it() {
+        let mut state = State::default();
+        state.append(b"begin ");
+        assert!(state.take_through(b"begin").is_some());
+        state.append(&vec![b'.'; KEPT]);
+        state.append(b"end");
+        assert!(state.bytes.len() <= KEPT);
+        assert!(state.take_through(b"end").is_some());
+        assert!(state.take_through(b"begin").is_none());
+    }
+}

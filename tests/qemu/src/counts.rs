@@ -1,0 +1,48 @@
+//! How often the tests do what they do: short in `cargo xtask test`, full in `cargo xtask soak`.
+
+/// A count with a short and a full form.
+#[derive(Debug, Clone, Copy)]
+pub struct Count {
+    /// In `cargo xtask test`.
+    pub short: u64,
+    /// In `cargo xtask soak`.
+    pub full: u64,
+}
+
+/// Restarts of one partition.
+pub const RESTARTS: Count = Count { short: 20, full: 1_000 };
+
+/// Steps of the hostile guest: calls, accesses, register reads and writes, exceptions.
+pub const HOSTILE_STEPS: Count = Count { short: 20_000, full: 5_000_000 };
+
+/// Seconds of mixed load in Linux.
+pub const LOAD_SECONDS: Count = Count { short: 5, full: 60 };
+
+/// The seed of everything random, unless `SHIKIRI_SEED` says another.
+pub const SEED: u64 = 0x5eed_2026;
+
+impl Count {
+    /// The count that holds for this run.
+    #[must_use]
+    pub fn now(self) -> u64 {
+        if is_soak() { self.full } else { self.short }
+    }
+}
+
+/// Whether the full counts hold.
+#[must_use]
+pub fn is_soak() -> bool {
+    std::env::var_os("SHIKIRI_SOAK").is_some()
+}
+
+/// Whether slow tests are left out.
+#[must_use]
+pub fn is_fast() -> bool {
+    std::env::var_os("SHIKIRI_FAST").is_some()
+}
+
+/// The seed of this run.
+#[must_use]
+pub fn seed() -> u64 {
+    std::env::var("SHIKIRI_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(SEED)
+}

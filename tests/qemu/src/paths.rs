@@ -1,0 +1,49 @@
+//! Where things are: the workspace, the build's output, the systems.
+
+use std::path::{Path, PathBuf};
+
+/// The root of the workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// The build's output: `target/`, or what `CARGO_TARGET_DIR` names.
+#[must_use]
+pub fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    }
+}
+
+/// The hypervisor's flat image.
+#[must_use]
+pub fn hypervisor() -> PathBuf {
+    target().join("shikiri.img")
+}
+
+/// The folder of the guests' flat images.
+#[must_use]
+pub fn guests() -> PathBuf {
+    target().join("guests")
+}
+
+/// The Linux kernel that `cargo xtask setup` fetched (an arm64 `Image`).
+#[must_use]
+pub fn linux_kernel() -> PathBuf {
+    guests().join("linux").join("Image")
+}
+
+/// The initrd that `cargo xtask setup` made for it.
+#[must_use]
+pub fn linux_initrd() -> PathBuf {
+    guests().join("linux").join("initrd.cpio")
+}
+
+/// The folder of short-lived files (bundles, device trees) of running machines.
+#[must_use]
+pub fn scratch() -> PathBuf {
+    target().join("run")
+}

@@ -1,0 +1,189 @@
+//! A system: a description, compiled into a bundle for one machine, ready to boot.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::machine::{Boot, Machine};
+use crate::paths;
+use crate::running::Running;
+
+pub use shikiri_describe::Overrides;
+
+/// A system description and what the command line changes in it.
+#[derive(Debug, Clone)]
+pub struct System {
+    file: PathBuf,
+    overrides: Overrides,
+    /// The folder of a file that was made for this system alone.
+    _folder: Option<Arc<tempfile::TempDir>>,
+}
+
+impl System {
+    /// Finds a system by its name under `boards/*/systems/` and `tests/qemu/systems/`, or by the
+    /// path of its file.
+    ///
+    /// # Errors
+    /// There is no such file; the error lists the systems that exist.
+    pub fn find(name: &str) -> Result<Self> {
+        let file = if name.ends_with(".toml") { PathBuf::from(name) } else { named(name)? };
+        if !file.is_file() {
+            bail!("there is no file {}", file.display());
+        }
+        Ok(Self { file, overrides: Overrides::default(), _folder: None })
+    }
+
+    /// A system whose description is `text`; the file lives as long as the value.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn from_text(text: &str) -> Result<Self> {
+        let folder = new_scratch()?;
+        let file = folder.path().join("system.toml");
+        std::fs::write(&file, text)?;
+        Ok(Self { file, overrides: Overrides::default(), _folder: Some(Arc::new(folder)) })
+    }
+
+    /// Changes what the command line may change.
+    #[must_use]
+    pub fn with(mut self, overrides: Overrides) -> Self {
+        self.overrides = overrides;
+        self
+    }
+
+    /// The description's file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// The machine that the description asks for, with QEMU's defaults for the rest.
+    ///
+    /// # Errors
+    /// The description cannot be read; the error points at the line.
+    pub fn machine(&self) -> Result<Machine> {
+        let facts = shikiri_describe::machine(&self.file).map_err(|report| explain(&report))?;
+        let mut machine = Machine::new().cpus(facts.cores).memory(facts.memory_bytes);
+        machine = match facts.gic {
+            Some(2) => machine.gic(crate::Gic::V2),
+            Some(_) | None => machine.gic(crate::Gic::V3),
+        };
+        Ok(machine)
+    }
+
+    /// Compiles the description for `machine`.
+    ///
+    /// # Errors
+    /// The description is wrong; the error points at the line and names both claimants.
+    pub fn compile(&self, machine: &Machine) -> Result<shikiri_describe::Compiled> {
+        let request = shikiri_describe::Request {
+            file: self.file.clone(),
+            board_dtb: machine.device_tree()?,
+            image_dirs: vec![paths::guests()],
+            overrides: self.overrides.clone(),
+        };
+        shikiri_describe::compile(&request).map_err(|report| explain(&report))
+    }
+
+    /// Boots the system on `machine` under the hypervisor.
+    ///
+    /// # Errors
+    /// The description is wrong, an image is missing, or QEMU does not start.
+    pub fn boot(&self, machine: &Machine) -> Result<Running> {
+        self.boot_with(machine, None)
+    }
+
+    /// The same, with a copy of the console written to `tee`.
+    ///
+    /// # Errors
+    /// As [`System::boot`].
+    pub fn boot_with(
+        &self,
+        machine: &Machine,
+        tee: Option<Box<dyn Write + Send>>,
+    ) -> Result<Running> {
+        let image = paths::hypervisor();
+        if !image.is_file() {
+            bail!("{} is missing: run `cargo xtask build`", image.display());
+        }
+        start(machine, image, &self.compile(machine)?.bundle, tee)
+    }
+}
+
+/// Starts the hypervisor's image with a bundle, which may also be one that it has to refuse.
+///
+/// # Errors
+/// QEMU does not start.
+pub fn start(
+    machine: &Machine,
+    image: PathBuf,
+    bundle: &[u8],
+    tee: Option<Box<dyn Write + Send>>,
+) -> Result<Running> {
+    let scratch = new_scratch()?;
+    let file = scratch.path().join("bundle");
+    std::fs::write(&file, bundle)
+        .with_context(|| format!("{} cannot be written", file.display()))?;
+    Running::start(machine, &Boot::Hypervisor { image, bundle: file }, Some(scratch), tee)
+}
+
+/// A folder for the files of one machine. What killed runs left behind is removed on the way: QEMU
+/// has read its files when it runs, so an hour is long enough.
+fn new_scratch() -> Result<tempfile::TempDir> {
+    std::fs::create_dir_all(paths::scratch())?;
+    for folder in entries(&paths::scratch())? {
+        let age = folder.metadata().and_then(|data| data.modified()).map(|time| time.elapsed());
+        if matches!(age, Ok(Ok(age)) if age > Duration::from_secs(3600)) {
+            // Another run may have been faster.
+            drop(std::fs::remove_dir_all(&folder));
+        }
+    }
+    Ok(tempfile::tempdir_in(paths::scratch())?)
+}
+
+/// The rendered report, with its source lines and carets, as an error.
+fn explain(report: &miette::Report) -> anyhow::Error {
+    anyhow::anyhow!("{report:?}")
+}
+
+/// The file of the system called `name`.
+fn named(name: &str) -> Result<PathBuf> {
+    let all = systems()?;
+    let wanted = all.iter().find(|file| file.file_stem().is_some_and(|stem| stem == name));
+    if let Some(file) = wanted {
+        return Ok(file.clone());
+    }
+    let names: Vec<_> =
+        all.iter().filter_map(|file| file.file_stem()).map(|stem| stem.to_string_lossy()).collect();
+    bail!("there is no system {name:?}; there are: {}", names.join(", "))
+}
+
+/// Every system description of the repository, sorted within its folder, the boards' first.
+///
+/// # Errors
+/// The folders cannot be read.
+pub fn systems() -> Result<Vec<PathBuf>> {
+    let mut folders: Vec<PathBuf> =
+        entries(&paths::root().join("boards"))?.iter().map(|board| board.join("systems")).collect();
+    folders.push(paths::root().join("tests/qemu/systems"));
+    let mut all = Vec::new();
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        all.extend(
+            entries(folder)?
+                .into_iter()
+                .filter(|file| file.extension().is_some_and(|extension| extension == "toml")),
+        );
+    }
+    Ok(all)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let read = std::fs::read_dir(folder)
+        .with_context(|| format!("the folder {} cannot be read", folder.display()))?;
+    let mut paths = read.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,103 @@
+//! From reset to the first guest, and the boots that have to be refused with a reason. P1, P2, V9.
+
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+use shikiri_qemu_tests::machine::Boot;
+use shikiri_qemu_tests::{Gic, Machine, Running, paths, system};
+
+use crate::support::{Outcome, PATIENCE, Topic, Variant, all_kinds, one_guest};
+
+/// Adds this topic's tests.
+pub(crate) fn trials(trials: &mut Vec<Trial>) {
+    let mut topic = Topic::new("boot", trials);
+    for cores in [1, 2, 4, 8] {
+        topic.on_each(all_kinds(cores), "every_checkpoint_is_passed_in_order", checkpoints);
+    }
+    topic
+        .test("without_el2_it_says_so_and_stops", || refused(image_alone(false)?, "entered at EL1"))
+        .test("without_a_bundle_it_says_so_and_stops", || {
+            refused(image_alone(true)?, "there is no bundle")
+        })
+        .test("a_bundle_for_another_gic_is_refused", another_gic)
+        .test("a_bundle_for_more_cores_is_refused", more_cores)
+        .test("a_damaged_image_is_found_before_it_runs", damaged_image);
+    for part in 0..8 {
+        topic.test(&format!("a_damaged_bundle_is_refused_with_a_reason [{part}]"), move || {
+            damaged_bundle(part)
+        });
+    }
+    topic.slow().on_each(
+        vec![Variant::new(Gic::V3, 64, "cortex-a72")],
+        "sixty_four_cores_come_up",
+        checkpoints,
+    );
+}
+
+fn checkpoints(machine: Machine) -> Outcome {
+    let mut running = one_guest("hello", "", 1)?.boot(&machine)?;
+    for number in 1..=11 {
+        running.wait_for(&format!("shikiri: [{number:02}]"), PATIENCE)?;
+    }
+    running.wait_for("hello: 1 vCPU", PATIENCE)?;
+    running.wait_for_power_off(PATIENCE)?;
+    Ok(())
+}
+
+fn image_alone(el2: bool) -> Result<Running, Failed> {
+    let boot = Boot::Image { image: paths::hypervisor(), el2 };
+    Ok(Running::start(&Machine::new(), &boot, None, None)?)
+}
+
+/// The reason has to come; after it nothing more, and no guest runs.
+fn refused(mut running: Running, reason: &str) -> Outcome {
+    running.wait_for(reason, PATIENCE)?;
+    if let Ok(more) = running.wait_for("hello:", Duration::from_millis(500)) {
+        return Err(running.failure(format!("a guest ran: {more}")).into());
+    }
+    Ok(())
+}
+
+fn bundle(machine: &Machine) -> Result<Vec<u8>, Failed> {
+    Ok(one_guest("hello", "", 1)?.compile(machine)?.bundle)
+}
+
+fn boot_with(machine: &Machine, bundle: &[u8]) -> Result<Running, Failed> {
+    Ok(system::start(machine, paths::hypervisor(), bundle, None)?)
+}
+
+fn another_gic() -> Outcome {
+    let bundle = bundle(&Machine::new().gic(Gic::V2))?;
+    refused(boot_with(&Machine::new().gic(Gic::V3), &bundle)?, "GICv2")
+}
+
+fn more_cores() -> Outcome {
+    let bundle = bundle(&Machine::new().cpus(4))?;
+    refused(boot_with(&Machine::new().cpus(2), &bundle)?, "4 cores")
+}
+
+/// A bit of the description itself is wrong, in the part-th eighth of it.
+fn damaged_bundle(part: usize) -> Outcome {
+    let machine = Machine::new();
+    let mut bundle = bundle(&machine)?;
+    // The image and the device tree are the last part; the description is the small first one.
+    let place = part * 64 + 5;
+    let byte = bundle.get_mut(place).ok_or("the bundle is too small")?;
+    *byte ^= 0x10;
+    refused(boot_with(&machine, &bundle)?, "the bundle: ")
+}
+
+/// A bit of the guest's image is wrong: the partition must not start, and the reason is shown.
+fn damaged_image() -> Outcome {
+    let machine = Machine::new();
+    let mut bundle = bundle(&machine)?;
+    let image = std::fs::read(paths::guests().join("hello.bin"))?;
+    let start = image.first_chunk::<64>().ok_or("the image is too small")?;
+    let place = bundle
+        .windows(start.len())
+        .position(|window| window == start)
+        .ok_or("the image is not in the bundle")?;
+    let byte = bundle.get_mut(place + 100).ok_or("the bundle is too small")?;
+    *byte ^= 1;
+    refused(boot_with(&machine, &bundle)?, "checksum")
+}

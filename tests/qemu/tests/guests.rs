@@ -1,0 +1,43 @@
+//! The test guests, each alone in a partition with cores of its own: what they check from inside.
+//! P1, P4, V2, V3.
+
+use libtest_mimic::Trial;
+use shikiri_qemu_tests::{Gic, Machine};
+
+use crate::support::{self, Outcome, Topic, Variant, all_kinds};
+
+/// Each test guest and the numbers of vCPUs that it is run with.
+const GUESTS: [(&str, &[u32]); 6] = [
+    ("calls", &[1]),
+    ("irq", &[1, 2, 4]),
+    ("probe", &[1]),
+    ("psci", &[1, 2, 4]),
+    ("regs", &[1, 2]),
+    ("timers", &[1, 2]),
+];
+
+/// Adds this topic's tests.
+pub(crate) fn trials(trials: &mut Vec<Trial>) {
+    let mut topic = Topic::new("guests", trials);
+    for (guest, vcpus) in GUESTS {
+        for count in vcpus.iter().copied() {
+            topic.on_each(all_kinds(count), &format!("{guest}_passes"), move |machine| {
+                alone(guest, count, &machine)
+            });
+        }
+    }
+    let eight = |gic| vec![Variant::new(gic, 8, "cortex-a72")];
+    topic.slow();
+    for guest in ["irq", "psci"] {
+        for gic in [Gic::V2, Gic::V3] {
+            topic.on_each(eight(gic), &format!("{guest}_passes_on_eight_cores"), move |machine| {
+                alone(guest, 8, &machine)
+            });
+        }
+    }
+}
+
+fn alone(guest: &str, vcpus: u32, machine: &Machine) -> Outcome {
+    support::passes(&support::one_guest(guest, "", vcpus)?, machine)?;
+    Ok(())
+}

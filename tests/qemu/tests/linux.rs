@@ -1,0 +1,101 @@
+//! Unmodified Debian Linux. P2, V1, V2, V3.
+
+use libtest_mimic::Trial;
+use shikiri_qemu_tests::{Gic, Machine, counts};
+
+use crate::support::{Outcome, PATIENCE, Partition, Topic, Variant, both_gics, system};
+
+/// Adds this topic's tests.
+pub(crate) fn trials(trials: &mut Vec<Trial>) {
+    let mut topic = Topic::new("linux", trials);
+    topic.on_each(both_gics(1), "a_shell_answers_and_powers_off", shell);
+    topic.slow();
+    topic.on_each(
+        vec![Variant::new(Gic::V3, 2, "max"), Variant::new(Gic::V3, 2, "neoverse-n1")],
+        "a_shell_answers_and_powers_off",
+        shell,
+    );
+    for cores in [1, 2, 4] {
+        topic.on_each(both_gics(cores), "all_scripts_pass", scripts);
+    }
+    topic
+        .on_each(both_gics(4), "two_run_at_once", two)
+        .on_each(both_gics(2), "one_does_not_notice_a_neighbour_that_crashes", beside_crashes)
+        .on_each(both_gics(2), "two_vcpus_share_their_cores_with_others", shared)
+        .on_each(both_gics(2), "a_passed_through_clock_interrupts_with_its_number", clock);
+}
+
+/// Linux with as many vCPUs as the machine has cores.
+fn linux(name: &str, vcpus: u32, words: &str) -> Partition {
+    Partition::linux(name, words).with(&format!("cores = {vcpus}"))
+}
+
+fn shell(machine: Machine) -> Outcome {
+    let mut running = system([linux("linux", machine.cpu_count(), "quiet")])?.boot(&machine)?;
+    running.wait_for("shikiri-linux: ready", PATIENCE)?;
+    running.wait_for("# ", PATIENCE)?;
+    running.send("echo $((6 * 7)) of $(nproc)\n")?;
+    running.wait_for(&format!("42 of {}", machine.cpu_count()), PATIENCE)?;
+    running.send("poweroff\n")?;
+    running.wait_for_power_off(PATIENCE)?;
+    Ok(())
+}
+
+fn scripts(machine: Machine) -> Outcome {
+    let seconds = counts::LOAD_SECONDS.now();
+    let words = format!("quiet shikiri.script=all shikiri.seconds={seconds}");
+    let mut running = system([linux("linux", machine.cpu_count(), &words)])?.boot(&machine)?;
+    running.wait_for("shikiri-linux: script all passed", PATIENCE * 3)?;
+    running.wait_for_power_off(PATIENCE)?;
+    Ok(())
+}
+
+fn two(machine: Machine) -> Outcome {
+    let words = "quiet shikiri.script=all shikiri.seconds=5";
+    let partitions = ["left", "right"].map(|name| linux(name, machine.cpu_count() / 2, words));
+    let mut running = system(partitions)?.boot(&machine)?;
+    let console = running.wait_for_power_off(PATIENCE * 3)?;
+    for name in ["left", "right"] {
+        if !console.contains(&format!("{name}| shikiri-linux: script all passed")) {
+            return Err(running.failure(format!("{name} did not pass")).into());
+        }
+    }
+    Ok(())
+}
+
+fn beside_crashes(machine: Machine) -> Outcome {
+    let crash = Partition::new("crash", "crash")
+        .with("cmdline = \"crash=end\"")
+        .with("restart = { policy = \"always\", delay = \"20ms\" }");
+    let words = "quiet shikiri.script=all shikiri.seconds=5";
+    let mut running = system([linux("linux", 1, words), crash])?.boot(&machine)?;
+    running.wait_for("linux| shikiri-linux: script all passed", PATIENCE * 3)?;
+    running.wait_for("crash| crash: end", PATIENCE)?;
+    Ok(())
+}
+
+fn shared(machine: Machine) -> Outcome {
+    let linux = Partition::linux("linux", "quiet shikiri.script=all shikiri.seconds=5")
+        .with("vcpus = 2")
+        .with("cores = [0, 1]")
+        .with("share = { budget = \"6ms\", period = \"10ms\" }");
+    let spin = Partition::new("spin", "spin")
+        .with("cores = [0, 1]")
+        .with("share = { budget = \"2ms\", period = \"10ms\" }");
+    let mut running = system([linux, spin])?.boot(&machine)?;
+    running.wait_for("linux| shikiri-linux: script all passed", PATIENCE * 4)?;
+    Ok(())
+}
+
+/// The PL031 has SPI 2, which Linux shows as hardware interrupt 34.
+fn clock(machine: Machine) -> Outcome {
+    let linux =
+        linux("linux", 1, "quiet shikiri.script=rtc").with("devices = [\"/pl031@9010000\"]");
+    let mut running = system([linux])?.boot(&machine)?;
+    let shown = running.wait_for("shikiri-linux: script rtc passed", PATIENCE)?;
+    let line = shown.lines().find(|line| line.contains("rtc-pl031")).unwrap_or_default();
+    if line.split_whitespace().any(|word| word == "34") {
+        return Ok(());
+    }
+    Err(running.failure(format!("not hardware interrupt 34: {line}")).into())
+}

@@ -1,0 +1,41 @@
+//! The QEMU tests: each boots a fresh machine and looks at it from outside. One module per topic.
+//!
+//! `cargo xtask test` builds the images and runs them. Names are sentences; the machine stands behind
+//! them in brackets, so that a filter can also choose `gic2`, `4 cores` or `max`.
+
+mod boot;
+mod console;
+mod guests;
+mod hostile;
+mod lifecycle;
+mod linux;
+mod native;
+mod sharing;
+mod support;
+mod systems;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// A topic adds its tests.
+type Topic = fn(&mut Vec<Trial>);
+
+const TOPICS: [Topic; 9] = [
+    systems::trials,
+    native::trials,
+    boot::trials,
+    guests::trials,
+    console::trials,
+    lifecycle::trials,
+    sharing::trials,
+    hostile::trials,
+    linux::trials,
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials = Vec::new();
+    for topic in TOPICS {
+        topic(&mut trials);
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}

@@ -1,0 +1,173 @@
+//! What the topics share: how a test is named and run, and what test guests print.
+
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+use shikiri_qemu_tests::{Failure, Gic, Machine, Running, System, counts};
+
+/// The longest that a machine may take for anything: a loaded host with two cores runs eight vCPUs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What a test gives.
+pub(crate) type Outcome = Result<(), Failed>;
+
+/// A machine and its name in the tests' names.
+#[derive(Clone)]
+pub(crate) struct Variant {
+    name: String,
+    machine: Machine,
+}
+
+impl Variant {
+    /// A machine with this interrupt controller, number of cores and CPU model.
+    pub(crate) fn new(gic: Gic, cores: u32, cpu: &str) -> Self {
+        let name = format!("gic{}, {cores} cores, {cpu}", gic.number());
+        Self { name, machine: Machine::new().gic(gic).cpus(cores).cpu(cpu) }
+    }
+}
+
+/// Both interrupt controllers with this number of Cortex-A72 cores.
+pub(crate) fn both_gics(cores: u32) -> Vec<Variant> {
+    [Gic::V2, Gic::V3].map(|gic| Variant::new(gic, cores, "cortex-a72")).into()
+}
+
+/// Both interrupt controllers, and the CPU model with everything that QEMU has.
+pub(crate) fn all_kinds(cores: u32) -> Vec<Variant> {
+    let mut kinds = both_gics(cores);
+    kinds.push(Variant::new(Gic::V3, cores, "max"));
+    kinds
+}
+
+/// Tests under construction.
+pub(crate) struct Topic<'a> {
+    name: &'static str,
+    trials: &'a mut Vec<Trial>,
+    is_slow: bool,
+}
+
+impl<'a> Topic<'a> {
+    /// The tests of one topic; its name comes first in theirs.
+    pub(crate) fn new(name: &'static str, trials: &'a mut Vec<Trial>) -> Self {
+        Self { name, trials, is_slow: false }
+    }
+
+    /// The tests that follow are slow: `--fast` leaves them out.
+    pub(crate) fn slow(&mut self) -> &mut Self {
+        self.is_slow = true;
+        self
+    }
+
+    /// Adds a test.
+    pub(crate) fn test(
+        &mut self,
+        sentence: &str,
+        test: impl FnOnce() -> Outcome + Send + 'static,
+    ) -> &mut Self {
+        let trial = Trial::test(format!("{}::{sentence}", self.name), test);
+        self.trials.push(trial.with_ignored_flag(self.is_slow && counts::is_fast()));
+        self
+    }
+
+    /// Adds a test for each machine.
+    pub(crate) fn on_each(
+        &mut self,
+        variants: Vec<Variant>,
+        sentence: &str,
+        test: impl Fn(Machine) -> Outcome + Clone + Send + 'static,
+    ) -> &mut Self {
+        for variant in variants {
+            let test = test.clone();
+            let sentence = format!("{sentence} [{}]", variant.name);
+            self.test(&sentence, move || test(variant.machine));
+        }
+        self
+    }
+}
+
+/// Runs the system until the machine powers off, and checks what its test guests say.
+pub(crate) fn passes(system: &System, machine: &Machine) -> Result<String, Failed> {
+    let mut running = system.boot(machine)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    approve(&console)?;
+    Ok(console)
+}
+
+/// Fails unless the test guests whose output this is have passed.
+pub(crate) fn approve(console: &str) -> Outcome {
+    verdict(console).map_err(|what| Failure::new(what, console).into())
+}
+
+/// What the test guests' lines say together.
+fn verdict(console: &str) -> Result<(), String> {
+    if let Some(line) = console.lines().find(|line| says(line, "FAIL ")) {
+        return Err(format!("a guest failed: {}", line.trim()));
+    }
+    if !console.lines().any(|line| says(line, "ok ")) {
+        return Err("no guest tested anything".into());
+    }
+    if !console.lines().any(|line| says(line, "done")) {
+        return Err("no guest came to its end".into());
+    }
+    Ok(())
+}
+
+/// Whether a console line, with or without a partition's name before it, starts with `word`.
+fn says(line: &str, word: &str) -> bool {
+    let text = line.split_once("| ").map_or(line, |(_, text)| text);
+    text.trim_start().starts_with(word)
+}
+
+/// A partition of a description under construction.
+pub(crate) struct Partition(String);
+
+impl Partition {
+    /// A bare-metal guest, with 4 MiB of memory.
+    pub(crate) fn new(name: &str, image: &str) -> Self {
+        Self(format!("[[partition]]\nname = \"{name}\"\nimage = \"{image}\"\nmemory = \"4MiB\"\n"))
+    }
+
+    /// The Debian Linux, with 256 MiB of memory.
+    pub(crate) fn linux(name: &str, words: &str) -> Self {
+        Self(format!(
+            "[[partition]]\nname = \"{name}\"\nkernel = \"linux/Image\"\ninitrd = \"linux/initrd.cpio\"\n\
+             memory = \"256MiB\"\ncmdline = \"console=ttyAMA0 {words}\"\n"
+        ))
+    }
+
+    /// Adds a line of the description.
+    pub(crate) fn with(mut self, line: &str) -> Self {
+        self.0.push_str(line);
+        self.0.push('\n');
+        self
+    }
+}
+
+/// The system of these partitions.
+pub(crate) fn system(partitions: impl IntoIterator<Item = Partition>) -> Result<System, Failed> {
+    let texts: Vec<String> = partitions.into_iter().map(|partition| partition.0).collect();
+    Ok(System::from_text(&texts.join("\n"))?)
+}
+
+/// One partition that runs a test guest on cores of its own.
+pub(crate) fn one_guest(image: &str, words: &str, vcpus: u32) -> Result<System, Failed> {
+    system([Partition::new(image, image)
+        .with(&format!("cores = {vcpus}"))
+        .with(&format!("cmdline = \"{words}\""))])
+}
+
+/// Types a command at the operator console, whose prompt has to be there, and gives the answer.
+pub(crate) fn operator(running: &mut Running, command: &str) -> Result<String, Failed> {
+    running.send(&format!("{command}\r"))?;
+    running.wait_for(command, PATIENCE)?;
+    Ok(running.wait_for(OPERATOR_PROMPT, PATIENCE)?)
+}
+
+/// Goes to the operator console.
+pub(crate) fn open_operator(running: &mut Running) -> Outcome {
+    running.send("\u{1}c")?;
+    running.wait_for(OPERATOR_PROMPT, PATIENCE)?;
+    Ok(())
+}
+
+/// The operator console's prompt.
+const OPERATOR_PROMPT: &str = "shikiri> ";

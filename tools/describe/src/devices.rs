@@ -1,0 +1,482 @@
+//! Devices that partitions own, found by their paths in the board's device tree.
+
+use serde_spanned::Spanned;
+use shikiri_abi::{IntId, Ipa, PAGE_BYTES, Pa};
+use shikiri_config::{DeviceSpec, InterruptSpec, Place as Where};
+
+use crate::board::{Board, BoardDevice, Line, Range};
+use crate::claims::{self, Claim};
+use crate::memory::MemoryPlan;
+use crate::problem::{Place, Problem};
+use crate::text::{Description, DeviceTable, DeviceText, Dma, PartitionText};
+
+/// The virtual UART's SPI, as the device tree writes it.
+pub(crate) const UART_SPI: u16 = 1;
+/// Number of SPIs of a partition's virtual GIC, unless a device needs more.
+pub(crate) const SPIS: u16 = 256;
+
+/// A device of a partition.
+#[derive(Clone, Debug)]
+pub(crate) struct Owned<'a> {
+    /// Its path.
+    pub(crate) path: String,
+    /// What the board's tree says.
+    pub(crate) board: &'a BoardDevice,
+    /// It writes memory by itself and is trusted.
+    pub(crate) dma: bool,
+    /// Guest addresses of its regions, in the order of the board's.
+    pub(crate) ipas: Vec<u64>,
+    /// Guest SPI numbers, in the order of its interrupts.
+    pub(crate) spis: Vec<u16>,
+    /// Properties that the guest does not get.
+    pub(crate) omit: Vec<String>,
+    /// Where it stands.
+    pub(crate) place: Place,
+}
+
+/// All partitions' devices.
+#[derive(Debug)]
+pub(crate) struct DevicePlan<'a> {
+    owned: Vec<Vec<Owned<'a>>>,
+}
+
+impl<'a> DevicePlan<'a> {
+    /// Plans all partitions.
+    pub(crate) fn make(description: &Description, board: &'a Board) -> Result<Self, Problem> {
+        let mut plan = Self { owned: vec![Vec::new(); description.partitions.len()] };
+        for (index, spanned) in description.partitions.iter().enumerate() {
+            for device in &spanned.get_ref().devices {
+                let owned = owned(board, spanned.get_ref(), device)?;
+                plan.check_once(description, spanned.get_ref(), &owned)?;
+                plan.owned[index].push(owned);
+            }
+        }
+        plan.give_rest(description, board);
+        plan.check_interrupts(description)?;
+        Ok(plan)
+    }
+
+    /// A partition's devices.
+    pub(crate) fn of(&self, partition: usize) -> &[Owned<'a>] {
+        self.owned.get(partition).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether somebody has the device.
+    pub(crate) fn is_owned(&self, path: &str) -> bool {
+        self.owned.iter().flatten().any(|device| device.path == path)
+    }
+
+    fn with_owner<'b>(
+        &'b self,
+        description: &'b Description,
+    ) -> impl Iterator<Item = (&'b str, &'b Owned<'a>)> {
+        description.partitions.iter().zip(&self.owned).flat_map(|(partition, devices)| {
+            let name = partition.get_ref().name.get_ref().as_str();
+            devices.iter().map(move |device| (name, device))
+        })
+    }
+
+    fn check_once(
+        &self,
+        description: &Description,
+        partition: &PartitionText,
+        new: &Owned<'_>,
+    ) -> Result<(), Problem> {
+        let Some((other, device)) =
+            self.with_owner(description).find(|(_, device)| device.path == new.path)
+        else {
+            return Ok(());
+        };
+        let (name, path) = (partition.name.get_ref(), &new.path);
+        let problem =
+            Problem::new(format!("device `{path}` is claimed by `{other}` and by `{name}`"));
+        Err(problem
+            .at(&device.place, format!("`{other}` has it"))
+            .at(&new.place, format!("`{name}` wants it, too")))
+    }
+
+    /// `[rest] devices`: what is left, can be passed on, and cannot master the bus.
+    fn give_rest(&mut self, description: &Description, board: &'a Board) {
+        let Some(heir) = &description.rest.devices else { return };
+        let Some(index) = crate::cores::find(description, heir.get_ref()) else { return };
+        for (path, device) in &board.devices {
+            let is_whole = device.regions.iter().all(|region| {
+                region.start.is_multiple_of(PAGE_BYTES) && region.bytes.is_multiple_of(PAGE_BYTES)
+            });
+            let can_go = device.kept_for.is_none() && !device.may_master && is_whole;
+            if can_go && !self.is_owned(path) && device.interrupts.is_ok() {
+                let table = DeviceTable::from_path(path);
+                self.owned[index].push(new_owned(path, device, &table, heir.span().into()));
+            }
+        }
+    }
+
+    /// No two devices of different partitions share an interrupt, and no guest number is given twice.
+    fn check_interrupts(&self, description: &Description) -> Result<(), Problem> {
+        let all: Vec<_> = self
+            .with_owner(description)
+            .flat_map(|(name, device)| {
+                device.lines().map(move |(line, virt)| (name, device, line, virt))
+            })
+            .collect();
+        for (index, (name, device, line, virt)) in all.iter().enumerate() {
+            for (other, earlier, other_line, other_virt) in all.iter().take(index) {
+                let is_same_guest = name == other;
+                if line.spi == other_line.spi && !is_same_guest {
+                    return Err(same_interrupt(line.spi, (other, earlier), (name, device)));
+                }
+                if virt == other_virt && is_same_guest && line.spi != other_line.spi {
+                    return Err(same_guest_interrupt(name, *virt, earlier, device));
+                }
+            }
+            check_guest_spi(description, name, device, *virt)?;
+        }
+        Ok(())
+    }
+
+    /// The physical claims of all devices; also those of the devices that the hypervisor keeps.
+    pub(crate) fn physical_claims(&self, description: &Description, board: &Board) -> Vec<Claim> {
+        let mut all = Vec::new();
+        for (path, device) in board.devices.iter().filter(|(_, device)| device.kept_for.is_some()) {
+            let who = format!("`{path}` of the hypervisor");
+            all.extend(device.regions.iter().map(|range| Claim {
+                range: *range,
+                moderated: true,
+                who: who.clone(),
+                place: Place::default(),
+            }));
+        }
+        all.extend(board.reserved.iter().map(|range| Claim {
+            range: *range,
+            moderated: false,
+            who: "`/memreserve/` of the hypervisor".to_owned(),
+            place: Place::default(),
+        }));
+        for (name, device) in self.with_owner(description) {
+            all.extend(device.claims(name, |_, piece| piece.pa));
+        }
+        all
+    }
+}
+
+impl Owned<'_> {
+    /// Its interrupts: the board's line and the guest's SPI.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (Line, u16)> {
+        let lines = self.board.interrupts.as_deref().unwrap_or(&[]);
+        lines.iter().copied().zip(self.spis.iter().copied())
+    }
+
+    /// The claims of its regions at addresses that `address` chooses.
+    pub(crate) fn claims(
+        &self,
+        partition: &str,
+        address: impl Fn(u64, &Piece) -> u64,
+    ) -> Vec<Claim> {
+        let who = format!("device `{}` of `{partition}`", self.path);
+        self.pieces()
+            .iter()
+            .map(|piece| Claim {
+                range: Range { start: address(piece.ipa, piece), bytes: piece.bytes },
+                moderated: piece.moderated,
+                who: who.clone(),
+                place: self.place.clone(),
+            })
+            .collect()
+    }
+
+    /// Its regions, cut into whole pages and what shares a page with others.
+    pub(crate) fn pieces(&self) -> Vec<Piece> {
+        let regions = self.board.regions.iter().zip(&self.ipas);
+        regions.flat_map(|(range, ipa)| cut(*range, *ipa)).collect()
+    }
+
+    /// What the bundle says about it.
+    pub(crate) fn specs(&self) -> (Vec<DeviceSpec>, Vec<InterruptSpec>) {
+        let devices = self.pieces().into_iter().map(|piece| DeviceSpec {
+            ipa: Ipa(piece.ipa),
+            pa: Pa(piece.pa),
+            bytes: piece.bytes,
+            moderated: piece.moderated,
+            dma_trusted: self.dma,
+            path: self.path.clone(),
+        });
+        let interrupts = self.lines().map(|(line, spi)| InterruptSpec {
+            physical: IntId::FIRST_SPI.0 + line.spi,
+            virtual_id: IntId::FIRST_SPI.0 + spi,
+            edge: line.is_edge(),
+            path: self.path.clone(),
+        });
+        (devices.collect(), interrupts.collect())
+    }
+}
+
+/// A part of a register region: whole pages, or a part of one page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Guest address.
+    pub(crate) ipa: u64,
+    /// Physical address.
+    pub(crate) pa: u64,
+    /// Size.
+    pub(crate) bytes: u64,
+    /// It shares its page.
+    pub(crate) moderated: bool,
+}
+
+/// Cuts a region at page borders: a partial page at its start or end is moderated, the rest is mapped.
+fn cut(range: Range, ipa: u64) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let (mut at, end) = (range.start, range.end());
+    while at < end {
+        let page = at & !(PAGE_BYTES - 1);
+        let whole_end = end & !(PAGE_BYTES - 1);
+        let (next, moderated) = if at != page || whole_end <= at {
+            (end.min(page.saturating_add(PAGE_BYTES)), true)
+        } else {
+            (whole_end, false)
+        };
+        pieces.push(Piece {
+            ipa: ipa.saturating_add(at - range.start),
+            pa: at,
+            bytes: next - at,
+            moderated,
+        });
+        at = next;
+    }
+    pieces
+}
+
+impl DeviceTable {
+    fn from_path(path: &str) -> Self {
+        Self { path: path.to_owned(), dma: None, ipa: None, spis: None, omit: Vec::new() }
+    }
+}
+
+/// Resolves a device that a partition names.
+fn owned<'a>(
+    board: &'a Board,
+    partition: &PartitionText,
+    text: &Spanned<DeviceText>,
+) -> Result<Owned<'a>, Problem> {
+    let table = match text.get_ref() {
+        DeviceText::Path(path) => &DeviceTable::from_path(path),
+        DeviceText::Table(table) => table,
+    };
+    let path = &table.path;
+    let Some(device) = board.devices.get(path) else {
+        return Err(unknown(board, path, text.span().into()));
+    };
+    let name = partition.name.get_ref();
+    if let Some(purpose) = device.kept_for {
+        let problem = Problem::new(format!(
+            "device `{path}` belongs to the hypervisor and cannot go to `{name}`"
+        ));
+        return Err(problem.at(text.span(), format!("is {purpose}")));
+    }
+    if let Err(reason) = &device.interrupts {
+        let problem = Problem::new(format!("device `{path}` cannot be passed on"));
+        return Err(problem.at(text.span(), reason.clone()));
+    }
+    if device.may_master && table.dma.is_none() {
+        let problem = Problem::new(format!(
+            "device `{path}` may write memory by itself, and there is no SMMU in front of it"
+        ));
+        return Err(problem.at(text.span(), format!("`{name}` could reach the whole machine with it")).help(
+            "write `{ path = …, dma = \"trusted\" }` to trust that partition with the machine, or `dma = \"none\"` if the device cannot do it",
+        ));
+    }
+    check_table(device, table, text)?;
+    Ok(new_owned(path, device, table, text.span().into()))
+}
+
+fn check_table(
+    device: &BoardDevice,
+    table: &DeviceTable,
+    text: &Spanned<DeviceText>,
+) -> Result<(), Problem> {
+    let path = &table.path;
+    let lines = device.interrupts.as_deref().unwrap_or(&[]).len();
+    if let Some(spis) = &table.spis
+        && spis.get_ref().len() != lines
+    {
+        let problem = Problem::new(format!(
+            "`spis` of device `{path}` has not one number for each interrupt"
+        ));
+        return Err(problem.at(spis.span(), format!("{} for {lines}", spis.get_ref().len())));
+    }
+    let Some(ipa) = &table.ipa else { return Ok(()) };
+    let offset = device.regions.first().map_or(0, |region| region.start % PAGE_BYTES);
+    if ipa.get_ref() % PAGE_BYTES != offset {
+        let problem = Problem::new(format!(
+            "guest address of device `{path}` does not fit its place in a page"
+        ));
+        return Err(problem
+            .at(ipa.span(), format!("{:#x}", ipa.get_ref()))
+            .help(format!("the address must end in {offset:#05x}, as the device's own does")));
+    }
+    if device.regions.len() > 1 {
+        let problem = Problem::new(format!(
+            "device `{path}` has several register regions and cannot be moved"
+        ));
+        return Err(problem
+            .at(ipa.span(), "one address")
+            .at(text.span(), format!("{} regions", device.regions.len())));
+    }
+    Ok(())
+}
+
+fn new_owned<'a>(
+    path: &str,
+    device: &'a BoardDevice,
+    table: &DeviceTable,
+    place: Place,
+) -> Owned<'a> {
+    let stated = table.ipa.as_ref().map(|ipa| *ipa.get_ref());
+    let ipas = device.regions.iter().map(|region| stated.unwrap_or(region.start)).collect();
+    let lines = device.interrupts.as_deref().unwrap_or(&[]);
+    let spis = match &table.spis {
+        Some(spis) => spis.get_ref().clone(),
+        None => lines.iter().map(|line| line.spi).collect(),
+    };
+    let dma = table.dma == Some(Dma::Trusted);
+    Owned { path: path.to_owned(), board: device, dma, ipas, spis, omit: table.omit.clone(), place }
+}
+
+/// A path that is not there, with the nearest ones that are.
+fn unknown(board: &Board, path: &str, place: Place) -> Problem {
+    let problem = Problem::new(format!("the board's device tree has no device `{path}`"));
+    let problem = problem.at(place, "not found, or disabled, or without registers");
+    let last = path.rsplit('/').next().unwrap_or(path);
+    let stem = last.split('@').next().unwrap_or(last);
+    let near: Vec<_> = board
+        .devices
+        .keys()
+        .filter(|known| !stem.is_empty() && known.contains(stem))
+        .take(4)
+        .map(|known| format!("`{known}`"))
+        .collect();
+    if near.is_empty() {
+        return problem.help("`cargo xtask check` without this line lists the board's devices");
+    }
+    problem.help(format!("there is {}", near.join(", ")))
+}
+
+fn same_interrupt(spi: u16, first: (&str, &Owned<'_>), second: (&str, &Owned<'_>)) -> Problem {
+    let message = format!(
+        "SPI {spi} is claimed by device `{}` of `{}` and by device `{}` of `{}`",
+        first.1.path, first.0, second.1.path, second.0
+    );
+    let problem = Problem::new(message);
+    problem
+        .at(&first.1.place, format!("`{}` gets SPI {spi}", first.0))
+        .at(&second.1.place, format!("`{}` gets it, too", second.0))
+        .help("devices that share an interrupt go to the same partition")
+}
+
+fn same_guest_interrupt(name: &str, spi: u16, first: &Owned<'_>, second: &Owned<'_>) -> Problem {
+    let message = format!(
+        "guest SPI {spi} of `{name}` is claimed by device `{}` and by device `{}`",
+        first.path, second.path
+    );
+    Problem::new(message)
+        .at(&first.place, format!("`{}` has it", first.path))
+        .at(&second.place, format!("`{}` wants it, too", second.path))
+}
+
+fn check_guest_spi(
+    description: &Description,
+    name: &str,
+    device: &Owned<'_>,
+    spi: u16,
+) -> Result<(), Problem> {
+    let path = &device.path;
+    if spi >= 988 {
+        let problem = Problem::new(format!("guest SPI {spi} of device `{path}` does not exist"));
+        return Err(problem.at(&device.place, "SPIs are 0 to 987"));
+    }
+    let has_console = crate::cores::find(description, name)
+        .and_then(|index| description.partitions.get(index))
+        .is_some_and(|partition| partition.get_ref().console);
+    if has_console && spi == UART_SPI {
+        let problem = Problem::new(format!(
+            "guest SPI {spi} of `{name}` is claimed by its virtual UART and by device `{path}`"
+        ));
+        return Err(problem
+            .at(&device.place, "this device")
+            .help("give it another number with `spis`, or write `console = false`"));
+    }
+    Ok(())
+}
+
+/// A trusted bus master sees physical addresses, so all of its partition's memory must have IPA = PA.
+pub(crate) fn check_dma(
+    partition: &PartitionText,
+    devices: &[Owned<'_>],
+    memory: &MemoryPlan,
+    index: usize,
+) -> Result<(), Problem> {
+    let Some(device) = devices.iter().find(|device| device.dma) else { return Ok(()) };
+    let is_identity =
+        |region: &&crate::memory::Region| region.memory.place != Where::At(Pa(region.memory.ipa.0));
+    let Some(region) = memory.regions(index).iter().find(is_identity) else { return Ok(()) };
+    let name = partition.name.get_ref();
+    let problem = Problem::new(format!(
+        "device `{}` of `{name}` writes to physical addresses, but the memory of `{name}` is elsewhere",
+        device.path
+    ));
+    Err(problem
+        .at(&device.place, "trusted with DMA")
+        .at(&region.place, "guest and physical address are not the same")
+        .help("write `memory = { size = …, at = ADDRESS, ipa = ADDRESS }` with the same address twice"))
+}
+
+/// Refuses devices that overlap physically.
+pub(crate) fn check_physical(
+    description: &Description,
+    board: &Board,
+    devices: &DevicePlan<'_>,
+    memory: &MemoryPlan,
+) -> Result<(), Problem> {
+    let mut all = memory.physical_claims(description);
+    let kept: Vec<Claim> = devices.physical_claims(description, board);
+    // The hypervisor's own regions may touch each other in the board's tree: only pairs with a partition count.
+    let (own, given): (Vec<_>, Vec<_>) =
+        kept.into_iter().partition(|claim| claim.who.ends_with("of the hypervisor"));
+    all.extend(given);
+    claims::check_disjoint(&all, "physical address")?;
+    for kept in own {
+        for claim in &all {
+            claims::check_disjoint(&[kept.clone(), claim.clone()], "physical address")?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Piece, cut};
+    use crate::board::Range;
+
+    #[test]
+    fn a_region_is_cut_into_whole_pages_and_moderated_ends() {
+        let pieces = cut(Range { start: 0x1e00, bytes: 0x2400 }, 0x5_0e00);
+        let expected = [
+            Piece { ipa: 0x5_0e00, pa: 0x1e00, bytes: 0x200, moderated: true },
+            Piece { ipa: 0x5_1000, pa: 0x2000, bytes: 0x2000, moderated: false },
+            Piece { ipa: 0x5_3000, pa: 0x4000, bytes: 0x200, moderated: true },
+        ];
+        assert_eq!(pieces, expected);
+    }
+
+    #[test]
+    fn whole_pages_stay_whole() {
+        let pieces = cut(Range { start: 0x1000, bytes: 0x1000 }, 0x1000);
+        assert_eq!(pieces, [Piece { ipa: 0x1000, pa: 0x1000, bytes: 0x1000, moderated: false }]);
+    }
+
+    #[test]
+    fn a_slot_within_a_page_is_moderated() {
+        let pieces = cut(Range { start: 0x1200, bytes: 0x200 }, 0x1200);
+        assert_eq!(pieces, [Piece { ipa: 0x1200, pa: 0x1200, bytes: 0x200, moderated: true }]);
+    }
+}

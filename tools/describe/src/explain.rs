@@ -1,0 +1,202 @@
+//! The division of the machine as a table for people.
+
+use std::fmt::Write as _;
+
+use serde_spanned::Spanned;
+use shikiri_abi::CoreSet;
+use shikiri_config::{CoreTime, PartitionSpec, Place, RestartPolicy, Vcpu};
+
+use crate::board::Range;
+use crate::cores::percent;
+use crate::memory::span_text;
+use crate::system::Plan;
+use crate::units::Size;
+
+/// Explains a plan.
+pub(crate) fn explain(plan: &Plan<'_>, bundle_bytes: usize) -> String {
+    let mut out = String::new();
+    // Writing to a `String` cannot fail.
+    let _ = write_machine(&mut out, plan, bundle_bytes);
+    for (index, partition) in plan.spec.partitions.iter().enumerate() {
+        let _ = write_partition(&mut out, plan, index, partition);
+    }
+    let _ = write_left(&mut out, plan);
+    out
+}
+
+fn write_machine(out: &mut String, plan: &Plan<'_>, bundle_bytes: usize) -> std::fmt::Result {
+    let board = plan.board;
+    writeln!(
+        out,
+        "machine   {}: {} cores, {} of memory, GICv{}",
+        board.compatible,
+        board.cores,
+        Size(board.memory_bytes()),
+        board.gic.number()
+    )?;
+    writeln!(out, "bundle    {}", Size(bundle_bytes as u64))?;
+    let focus = plan.focus.and_then(|index| plan.spec.partitions.get(index));
+    writeln!(out, "console   {}", focus.map_or("nobody", |partition| &partition.name))
+}
+
+fn write_partition(
+    out: &mut String,
+    plan: &Plan<'_>,
+    index: usize,
+    partition: &PartitionSpec,
+) -> std::fmt::Result {
+    let text = plan.description.partitions.get(index).map(Spanned::get_ref);
+    let program = text.and_then(|text| text.kernel.as_ref().or(text.image.as_ref()));
+    let program = program.map_or("", |program| program.get_ref().as_str());
+    let start = if partition.autostart {
+        format!("order {}", partition.start_order)
+    } else {
+        "by hand".to_owned()
+    };
+    writeln!(out)?;
+    writeln!(out, "partition {}", partition.name)?;
+    writeln!(out, "  start      {start}, restart {}", restart(partition))?;
+    writeln!(
+        out,
+        "  program    {program}, entry {:#x}, device tree {:#x}",
+        partition.entry.0, partition.x0
+    )?;
+    for (number, vcpu) in partition.vcpus.iter().enumerate() {
+        writeln!(out, "  vCPU {number:<6}{}", cores(vcpu))?;
+    }
+    for region in &partition.memory {
+        let range = Range { start: region.ipa.0, bytes: region.bytes };
+        let place = match region.place {
+            Place::Any => "anywhere".to_owned(),
+            Place::At(pa) => format!("at {:#x}", pa.0),
+        };
+        writeln!(out, "  memory     {}, {}, {place}", Size(region.bytes), span_text(range))?;
+    }
+    write_devices(out, plan, index, partition)
+}
+
+fn write_devices(
+    out: &mut String,
+    plan: &Plan<'_>,
+    index: usize,
+    partition: &PartitionSpec,
+) -> std::fmt::Result {
+    if partition.has_console {
+        let uart = partition.platform.uart.0;
+        writeln!(out, "  device     virtual PL011, {uart:#x}, SPI {}", crate::devices::UART_SPI)?;
+    }
+    for device in plan.devices.of(index) {
+        let pieces = device.pieces();
+        let first = device.ipas.first().copied().unwrap_or(0);
+        let dma = if device.dma { ", trusted with DMA" } else { "" };
+        let moderated =
+            if pieces.iter().any(|piece| piece.moderated) { ", shares its page" } else { "" };
+        writeln!(out, "  device     {}, {first:#x}{moderated}{dma}", device.path)?;
+        for (line, spi) in device.lines() {
+            let kind = if line.is_edge() { "edge" } else { "level" };
+            let renamed =
+                if line.spi == spi { String::new() } else { format!(", the guest's SPI {spi}") };
+            writeln!(
+                out,
+                "  interrupt  SPI {} (INTID {}), {kind}{renamed}",
+                line.spi,
+                line.spi + 32
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn cores(vcpu: &Vcpu) -> String {
+    match vcpu.time {
+        CoreTime::Owned => format!("owns core {}", vcpu.home.0),
+        CoreTime::Reservation { budget_us, period_us } => format!(
+            "{budget_us} us of every {period_us} us on core {}, may run on {}, priority {}",
+            vcpu.home.0, vcpu.cores, vcpu.priority
+        ),
+    }
+}
+
+fn restart(partition: &PartitionSpec) -> String {
+    let restart = partition.restart;
+    let policy = match restart.policy {
+        RestartPolicy::Never => return "never".to_owned(),
+        RestartPolicy::OnFault => "on fault",
+        RestartPolicy::Always => "always",
+    };
+    let delay = if restart.delay_ms == 0 {
+        String::new()
+    } else {
+        format!(" after {} ms", restart.delay_ms)
+    };
+    if restart.max == 0 {
+        return format!("{policy}{delay}");
+    }
+    format!("{policy}{delay}, at most {} times in {} ms", restart.max, restart.window_ms)
+}
+
+fn write_left(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
+    writeln!(out, "\nleft over")?;
+    let left: CoreSet = plan.cores.left();
+    writeln!(
+        out,
+        "  cores      {}",
+        if left.is_empty() { "none".to_owned() } else { left.to_string() }
+    )?;
+    for (core, ppm) in plan.cores.shared() {
+        let rest = 1_000_000_u64.saturating_sub(ppm);
+        writeln!(out, "  core {core:<6}{} % not reserved", percent(rest))?;
+    }
+    let (free, reserved) = (Size(plan.memory.left), Size(plan.memory.reserved));
+    writeln!(out, "  memory     {free}; {reserved} are the hypervisor's")?;
+    for group in left_devices(plan) {
+        let (first, last) = (&group.first, &group.last);
+        let name = if group.count == 1 {
+            first.clone()
+        } else {
+            format!("{first} to {last} ({})", group.count)
+        };
+        writeln!(out, "  device     {name}: {}", group.state)?;
+    }
+    Ok(())
+}
+
+/// Neighbouring devices of the same kind and state.
+struct Group {
+    first: String,
+    last: String,
+    state: String,
+    count: usize,
+}
+
+/// The devices that no partition has, with why.
+fn left_devices(plan: &Plan<'_>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (path, device) in &plan.board.devices {
+        if plan.devices.is_owned(path) {
+            continue;
+        }
+        let state = match (device.kept_for, &device.interrupts) {
+            (Some(purpose), _) => format!("is {purpose}"),
+            (None, Err(reason)) => format!("cannot be passed on: {reason}"),
+            (None, Ok(_)) if device.may_master => "nobody's; may write memory by itself".to_owned(),
+            (None, Ok(_)) => "nobody's".to_owned(),
+        };
+        match groups
+            .last_mut()
+            .filter(|group| group.state == state && stem(&group.last) == stem(path))
+        {
+            Some(group) => {
+                path.clone_into(&mut group.last);
+                group.count += 1;
+            }
+            None => groups.push(Group { first: path.clone(), last: path.clone(), state, count: 1 }),
+        }
+    }
+    groups
+}
+
+/// A path without its unit address.
+fn stem(path: &str) -> &str {
+    path.rsplit_once('@').map_or(path, |(stem, _)| stem)
+}

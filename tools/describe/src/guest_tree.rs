@@ -1,0 +1,322 @@
+//! The device tree that a guest gets: QEMU `virt`'s layout on every board, plus the devices that it owns.
+
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use dtoolkit::{Node as _, Property as _, ToPropertyValue};
+use shikiri_abi::VcpuIndex;
+use shikiri_config::{GIC_FRAME_BYTES, GicVersion, Platform, REDISTRIBUTOR_BYTES};
+
+use crate::board::{Board, cells, first_string};
+use crate::devices::{Owned, UART_SPI};
+use crate::problem::Problem;
+
+const GIC_PHANDLE: u32 = 1;
+const CLOCK_PHANDLE: u32 = 2;
+const FIRST_FREE_PHANDLE: u32 = 3;
+/// The generic timer's PPIs in the binding's order: secure, non-secure, virtual, hypervisor (INTID − 16).
+const TIMER_PPIS: [u32; 4] = [13, 14, 11, 10];
+/// GIC binding: interrupt types and the level-high flag.
+const SPI: u32 = 0;
+const PPI: u32 = 1;
+const LEVEL_HIGH: u32 = 4;
+/// The PL011's clock on QEMU's `virt`.
+const UART_CLOCK_HZ: u32 = 24_000_000;
+
+/// What a guest's tree is made from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input<'a> {
+    /// The partition's name.
+    pub(crate) name: &'a str,
+    /// Version of its GIC.
+    pub(crate) gic: GicVersion,
+    /// Number of vCPUs.
+    pub(crate) vcpus: usize,
+    /// Memory: guest address and size.
+    pub(crate) memory: &'a [(u64, u64)],
+    /// Where its virtual devices are.
+    pub(crate) platform: Platform,
+    /// Whether there is a UART.
+    pub(crate) has_console: bool,
+    /// The command line.
+    pub(crate) cmdline: Option<&'a str>,
+    /// The RAM disk: guest address and size.
+    pub(crate) initrd: Option<(u64, u64)>,
+    /// Devices of the board.
+    pub(crate) devices: &'a [Owned<'a>],
+}
+
+/// Makes the tree.
+pub(crate) fn make(input: &Input<'_>, board: &Board) -> Result<Vec<u8>, Problem> {
+    let mut tree = DeviceTree::new();
+    let root = &mut tree.root;
+    set(root, "#address-cells", 2_u32);
+    set(root, "#size-cells", 2_u32);
+    set(root, "interrupt-parent", GIC_PHANDLE);
+    set(root, "compatible", vec!["shikiri,partition", "linux,dummy-virt"]);
+    set(root, "model", &*format!("Shikiri partition {}", input.name));
+    root.add_child(chosen(input));
+    for (start, bytes) in input.memory {
+        let mut memory = node(format!("memory@{start:x}"));
+        set(&mut memory, "device_type", "memory");
+        set(&mut memory, "reg", reg(&[(*start, *bytes)]));
+        root.add_child(memory);
+    }
+    root.add_child(cpus(input));
+    root.add_child(psci());
+    root.add_child(timer(input));
+    root.add_child(gic(input));
+    if input.has_console {
+        add_uart(root, input);
+    }
+    let mut copier = Copier { board, next_phandle: FIRST_FREE_PHANDLE, copied: Vec::new() };
+    for device in input.devices {
+        copier.add(root, device)?;
+    }
+    Ok(tree.to_dtb())
+}
+
+fn node(name: impl Into<String>) -> DeviceTreeNode {
+    DeviceTreeNode::new_unchecked(name)
+}
+
+fn set<T: ToPropertyValue>(node: &mut DeviceTreeNode, name: &str, value: T) {
+    node.add_property(DeviceTreeProperty::new_unchecked(name, value));
+}
+
+/// A property without a value.
+fn flag(node: &mut DeviceTreeNode, name: &str) {
+    set(node, name, Vec::<u8>::new());
+}
+
+/// Ranges as a `reg` with two cells for each number.
+fn reg(ranges: &[(u64, u64)]) -> Vec<u32> {
+    ranges
+        .iter()
+        .flat_map(|(start, bytes)| [high(*start), low(*start), high(*bytes), low(*bytes)])
+        .collect()
+}
+
+fn high(value: u64) -> u32 {
+    u32::try_from(value >> 32).unwrap_or(u32::MAX)
+}
+
+fn low(value: u64) -> u32 {
+    u32::try_from(value & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
+fn uart_path(input: &Input<'_>) -> String {
+    format!("pl011@{:x}", input.platform.uart.0)
+}
+
+fn chosen(input: &Input<'_>) -> DeviceTreeNode {
+    let mut chosen = node("chosen");
+    if let Some(cmdline) = input.cmdline {
+        set(&mut chosen, "bootargs", cmdline);
+    }
+    if input.has_console {
+        set(&mut chosen, "stdout-path", &*format!("/{}", uart_path(input)));
+    }
+    if let Some((start, bytes)) = input.initrd {
+        set(&mut chosen, "linux,initrd-start", start);
+        set(&mut chosen, "linux,initrd-end", start.saturating_add(bytes));
+    }
+    chosen
+}
+
+fn cpus(input: &Input<'_>) -> DeviceTreeNode {
+    let mut cpus = node("cpus");
+    set(&mut cpus, "#address-cells", 1_u32);
+    set(&mut cpus, "#size-cells", 0_u32);
+    for index in 0..u8::try_from(input.vcpus).unwrap_or(u8::MAX) {
+        let affinity = low(input.gic.affinity(VcpuIndex(index)));
+        let mut cpu = node(format!("cpu@{affinity:x}"));
+        set(&mut cpu, "device_type", "cpu");
+        set(&mut cpu, "compatible", "arm,armv8");
+        set(&mut cpu, "reg", affinity);
+        set(&mut cpu, "enable-method", "psci");
+        cpus.add_child(cpu);
+    }
+    cpus
+}
+
+fn psci() -> DeviceTreeNode {
+    let mut psci = node("psci");
+    set(&mut psci, "compatible", vec!["arm,psci-1.0", "arm,psci-0.2"]);
+    set(&mut psci, "method", "hvc");
+    psci
+}
+
+/// The flags of a PPI; the GICv2 binding also wants the mask of the CPUs that it goes to.
+fn ppi_flags(input: &Input<'_>) -> u32 {
+    match input.gic {
+        GicVersion::V2 => {
+            let cpus = u32::try_from(input.vcpus).unwrap_or(8).min(8);
+            (((1 << cpus) - 1) << 8) | LEVEL_HIGH
+        }
+        GicVersion::V3 => LEVEL_HIGH,
+    }
+}
+
+fn timer(input: &Input<'_>) -> DeviceTreeNode {
+    let mut timer = node("timer");
+    let flags = ppi_flags(input);
+    let interrupts: Vec<u32> = TIMER_PPIS.iter().flat_map(|ppi| [PPI, *ppi, flags]).collect();
+    set(&mut timer, "compatible", vec!["arm,armv8-timer", "arm,armv7-timer"]);
+    set(&mut timer, "interrupts", interrupts);
+    flag(&mut timer, "always-on");
+    timer
+}
+
+fn gic(input: &Input<'_>) -> DeviceTreeNode {
+    let distributor = input.platform.distributor.0;
+    let interface = input.platform.cpu_interface.0;
+    let mut gic = node(format!("intc@{distributor:x}"));
+    let (compatible, interface_bytes) = match input.gic {
+        GicVersion::V2 => ("arm,cortex-a15-gic", GIC_FRAME_BYTES),
+        GicVersion::V3 => ("arm,gic-v3", REDISTRIBUTOR_BYTES.saturating_mul(input.vcpus as u64)),
+    };
+    set(&mut gic, "compatible", compatible);
+    set(&mut gic, "reg", reg(&[(distributor, GIC_FRAME_BYTES), (interface, interface_bytes)]));
+    set(&mut gic, "#interrupt-cells", 3_u32);
+    set(&mut gic, "#address-cells", 2_u32);
+    set(&mut gic, "#size-cells", 2_u32);
+    flag(&mut gic, "interrupt-controller");
+    flag(&mut gic, "ranges");
+    if input.gic == GicVersion::V3 {
+        set(&mut gic, "#redistributor-regions", 1_u32);
+    }
+    set(&mut gic, "phandle", GIC_PHANDLE);
+    gic
+}
+
+fn add_uart(root: &mut DeviceTreeNode, input: &Input<'_>) {
+    let mut clock = node("apb-pclk");
+    set(&mut clock, "compatible", "fixed-clock");
+    set(&mut clock, "#clock-cells", 0_u32);
+    set(&mut clock, "clock-frequency", UART_CLOCK_HZ);
+    set(&mut clock, "clock-output-names", "clk24mhz");
+    set(&mut clock, "phandle", CLOCK_PHANDLE);
+    root.add_child(clock);
+    let mut uart = node(uart_path(input));
+    set(&mut uart, "compatible", vec!["arm,pl011", "arm,primecell"]);
+    set(&mut uart, "reg", reg(&[(input.platform.uart.0, 0x1000)]));
+    set(&mut uart, "interrupts", vec![SPI, u32::from(UART_SPI), LEVEL_HIGH]);
+    set(&mut uart, "clocks", vec![CLOCK_PHANDLE, CLOCK_PHANDLE]);
+    set(&mut uart, "clock-names", vec!["uartclk", "apb_pclk"]);
+    root.add_child(uart);
+    let mut aliases = node("aliases");
+    set(&mut aliases, "serial0", &*format!("/{}", uart_path(input)));
+    root.add_child(aliases);
+}
+
+/// Copies nodes of the board's tree.
+struct Copier<'a> {
+    board: &'a Board,
+    next_phandle: u32,
+    /// Clocks that were copied: the board's phandle and ours.
+    copied: Vec<(u32, u32)>,
+}
+
+/// Properties that only mean something together with the rest of the board's tree.
+const LEFT_OUT: &[&str] = &[
+    "phandle",
+    "linux,phandle",
+    "interrupt-parent",
+    "interrupts",
+    "interrupts-extended",
+    "reg",
+    "status",
+    "dmas",
+    "dma-names",
+    "iommus",
+    "msi-parent",
+    "power-domains",
+    "resets",
+    "interconnects",
+];
+
+impl Copier<'_> {
+    fn add(&mut self, root: &mut DeviceTreeNode, device: &Owned<'_>) -> Result<(), Problem> {
+        let from = &device.board.node;
+        let address = device.ipas.first().copied().unwrap_or(0);
+        let mut copy = node(format!("{}@{address:x}", from.name_without_address()));
+        for property in from.properties() {
+            let name = property.name();
+            let is_link = name.starts_with("pinctrl-")
+                || name.ends_with("-supply")
+                || name.starts_with("assigned-clock");
+            if is_link || LEFT_OUT.contains(&name) || device.omit.iter().any(|omit| omit == name) {
+                continue;
+            }
+            if name == "clocks" {
+                let clocks = self.clocks(root, device)?;
+                set(&mut copy, "clocks", clocks);
+            } else {
+                set(&mut copy, name, property.value());
+            }
+        }
+        let regions = device.board.regions.iter().zip(&device.ipas);
+        let ranges: Vec<_> = regions.map(|(region, ipa)| (*ipa, region.bytes)).collect();
+        set(&mut copy, "reg", reg(&ranges));
+        let interrupts: Vec<u32> =
+            device.lines().flat_map(|(line, spi)| [SPI, u32::from(spi), line.flags]).collect();
+        if !interrupts.is_empty() {
+            set(&mut copy, "interrupts", interrupts);
+        }
+        if device.board.coherent {
+            flag(&mut copy, "dma-coherent");
+        }
+        root.add_child(copy);
+        Ok(())
+    }
+
+    /// Translates a `clocks` property; the clocks come along.
+    fn clocks(
+        &mut self,
+        root: &mut DeviceTreeNode,
+        device: &Owned<'_>,
+    ) -> Result<Vec<u32>, Problem> {
+        let mut translated = Vec::new();
+        for phandle in cells(&device.board.node, "clocks") {
+            translated.push(self.clock(root, device, phandle)?);
+        }
+        Ok(translated)
+    }
+
+    /// Copies a fixed clock, once.
+    fn clock(
+        &mut self,
+        root: &mut DeviceTreeNode,
+        device: &Owned<'_>,
+        phandle: u32,
+    ) -> Result<u32, Problem> {
+        if let Some((_, ours)) = self.copied.iter().find(|(theirs, _)| *theirs == phandle) {
+            return Ok(*ours);
+        }
+        let clock = find_phandle(&self.board.tree.root, phandle)
+            .filter(|clock| first_string(clock, "compatible").as_deref() == Some("fixed-clock"));
+        let Some(clock) = clock else {
+            let problem =
+                Problem::new(format!("device `{}` needs a clock that is not fixed", device.path));
+            return Err(problem
+                .at(&device.place, "its clock controller belongs to the board")
+                .help("leave its clocks out with `{ path = …, omit = [\"clocks\", \"clock-names\"] }` if its driver can do without"));
+        };
+        let ours = self.next_phandle;
+        self.next_phandle += 1;
+        let mut copy = node(format!("clock-{ours}"));
+        for property in clock.properties().filter(|property| property.name() != "phandle") {
+            set(&mut copy, property.name(), property.value());
+        }
+        set(&mut copy, "phandle", ours);
+        root.add_child(copy);
+        self.copied.push((phandle, ours));
+        Ok(ours)
+    }
+}
+
+fn find_phandle(node: &DeviceTreeNode, phandle: u32) -> Option<&DeviceTreeNode> {
+    if cells(node, "phandle").first() == Some(&phandle) {
+        return Some(node);
+    }
+    node.children().find_map(|child| find_phandle(child, phandle))
+}

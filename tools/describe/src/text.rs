@@ -1,0 +1,448 @@
+//! The description as it is written: TOML tables and their keys.
+//!
+//! Unknown keys are errors. `Spanned` values remember where they stand, so that later checks can point there.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_spanned::Spanned;
+
+use crate::units::{Micros, Share, Size};
+
+/// A system description: how one machine is divided into partitions.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Shikiri system description")]
+pub(crate) struct Description {
+    /// The machine that the description is for.
+    #[serde(default)]
+    pub(crate) machine: MachineText,
+    /// The console.
+    #[serde(default)]
+    pub(crate) console: ConsoleText,
+    /// Who gets what no partition claims.
+    #[serde(default)]
+    pub(crate) rest: RestText,
+    /// The partitions.
+    #[serde(default, rename = "partition")]
+    #[schemars(with = "Vec<PartitionText>")]
+    pub(crate) partitions: Vec<Spanned<PartitionText>>,
+}
+
+/// The machine that the description is for.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MachineText {
+    /// The board: the name of a folder under `boards/`. Default: `qemu-virt`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) board: Option<Spanned<String>>,
+    /// Cores that the machine has to have. QEMU is started with this many. Default: 4.
+    #[schemars(with = "Option<u32>")]
+    pub(crate) cores: Option<Spanned<u32>>,
+    /// Memory that the machine has to have. QEMU is started with this much. Default: 1 GiB.
+    #[schemars(with = "Option<Size>")]
+    pub(crate) memory: Option<Spanned<Size>>,
+    /// The GIC that the machine has to have, 2 or 3. Default: either.
+    #[schemars(with = "Option<u8>")]
+    pub(crate) gic: Option<Spanned<u8>>,
+}
+
+/// The console.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConsoleText {
+    /// The partition that gets the keys at start. Default: the first with a kernel, else the first with a console.
+    #[schemars(with = "Option<String>")]
+    pub(crate) focus: Option<Spanned<String>>,
+}
+
+/// Who gets what no partition claims: each key names a partition.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestText {
+    /// Gets the cores that are left, one vCPU each, in addition to those that it names.
+    #[schemars(with = "Option<String>")]
+    pub(crate) cores: Option<Spanned<String>>,
+    /// Gets the memory that is left when the hypervisor's own is set aside; it writes no `memory` itself.
+    #[schemars(with = "Option<String>")]
+    pub(crate) memory: Option<Spanned<String>>,
+    /// Gets the devices that are left and that cannot write memory by themselves.
+    #[schemars(with = "Option<String>")]
+    pub(crate) devices: Option<Spanned<String>>,
+}
+
+/// A partition.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PartitionText {
+    /// Its name: 1 to 31 of a–z, 0–9, `_`, `-`.
+    #[schemars(with = "String", regex(pattern = "^[a-z0-9_-]{1,31}$"))]
+    pub(crate) name: Spanned<String>,
+    /// How many vCPUs. Default: one for each owned core; one if the cores are shared.
+    #[schemars(with = "Option<u32>")]
+    pub(crate) vcpus: Option<Spanned<u32>>,
+    /// Its cores: a list, or how many. It owns them, unless there is `share`. Default: 1, or with `share` all that nobody owns.
+    #[schemars(with = "Option<Cores>")]
+    pub(crate) cores: Option<Spanned<Cores>>,
+    /// Its vCPUs share their cores with others; each gets this much.
+    #[schemars(with = "Option<ShareText>")]
+    pub(crate) share: Option<Spanned<ShareText>>,
+    /// Each vCPU by itself, instead of `vcpus`, `cores` and `share`.
+    #[serde(default)]
+    #[schemars(with = "Vec<VcpuText>")]
+    pub(crate) vcpu: Vec<Spanned<VcpuText>>,
+    /// Its memory: a size, a region, or a list of regions.
+    #[schemars(with = "Option<MemoryText>")]
+    pub(crate) memory: Option<Spanned<MemoryText>>,
+    /// A bare-metal program: a flat binary, entered at its first byte.
+    #[schemars(with = "Option<String>")]
+    pub(crate) image: Option<Spanned<String>>,
+    /// A Linux kernel (arm64 `Image`), or any flat binary.
+    #[schemars(with = "Option<String>")]
+    pub(crate) kernel: Option<Spanned<String>>,
+    /// Linux's initial RAM disk.
+    #[schemars(with = "Option<String>")]
+    pub(crate) initrd: Option<Spanned<String>>,
+    /// The command line: `/chosen/bootargs` of its device tree.
+    #[schemars(with = "Option<String>")]
+    pub(crate) cmdline: Option<Spanned<String>>,
+    /// Where the image or kernel goes. Default: as QEMU's `virt` does.
+    #[schemars(with = "Option<u64>")]
+    pub(crate) load: Option<Spanned<u64>>,
+    /// Where it starts. Default: where the image or kernel goes.
+    #[schemars(with = "Option<u64>")]
+    pub(crate) entry: Option<Spanned<u64>>,
+    /// Devices of the board that it owns: paths in the board's device tree, or tables.
+    #[serde(default)]
+    #[schemars(with = "Vec<DeviceText>")]
+    pub(crate) devices: Vec<Spanned<DeviceText>>,
+    /// Whether it has a virtual PL011. Default: yes.
+    #[serde(default = "yes")]
+    pub(crate) console: bool,
+    /// Lower ones start first, equal ones in the order of the file. Default: 0.
+    #[serde(default)]
+    pub(crate) start_order: u16,
+    /// Whether it starts with the machine. Default: yes.
+    #[serde(default = "yes")]
+    pub(crate) autostart: bool,
+    /// When it is started again after its end. Default: `"never"`.
+    #[schemars(with = "Option<RestartText>")]
+    pub(crate) restart: Option<Spanned<RestartText>>,
+    /// Upper limits of its account. Default: unset.
+    #[serde(default)]
+    #[schemars(with = "LimitsText")]
+    pub(crate) limits: Option<Spanned<LimitsText>>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A reservation for each vCPU.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShareText {
+    /// Core time in each period.
+    #[schemars(with = "Micros")]
+    pub(crate) budget: Spanned<Micros>,
+    /// The period.
+    #[schemars(with = "Micros")]
+    pub(crate) period: Spanned<Micros>,
+    /// Higher runs first. Default: 0.
+    #[serde(default)]
+    pub(crate) priority: u8,
+}
+
+/// One vCPU. Without a budget it owns its one core.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VcpuText {
+    /// The cores where it may run.
+    #[schemars(with = "Vec<u32>")]
+    pub(crate) cores: Vec<Spanned<u32>>,
+    /// The core that its reservation is taken from. Default: the one with most room.
+    #[schemars(with = "Option<u32>")]
+    pub(crate) home: Option<Spanned<u32>>,
+    /// Core time in each period.
+    #[schemars(with = "Option<Micros>")]
+    pub(crate) budget: Option<Spanned<Micros>>,
+    /// The period.
+    #[schemars(with = "Option<Micros>")]
+    pub(crate) period: Option<Spanned<Micros>>,
+    /// Higher runs first. Default: 0.
+    #[serde(default)]
+    pub(crate) priority: u8,
+}
+
+/// A region of memory.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RegionText {
+    /// Its size.
+    #[schemars(with = "Size")]
+    pub(crate) size: Spanned<Size>,
+    /// Where it lies physically. Default: anywhere.
+    #[schemars(with = "Option<u64>")]
+    pub(crate) at: Option<Spanned<u64>>,
+    /// Where the guest sees it. Default: 0x40000000, or behind the region before.
+    #[schemars(with = "Option<u64>")]
+    pub(crate) ipa: Option<Spanned<u64>>,
+}
+
+/// A device with more to say than its path.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeviceTable {
+    /// Its path in the board's device tree.
+    pub(crate) path: String,
+    /// Whether it may write memory by itself. `"trusted"`: it does, and is trusted with the whole machine, because there
+    /// is no SMMU; all memory of the partition then needs IPA = PA. `"none"`: it does not.
+    pub(crate) dma: Option<Dma>,
+    /// Where the guest sees its first register region. Default: where it is.
+    #[schemars(with = "Option<u64>")]
+    pub(crate) ipa: Option<Spanned<u64>>,
+    /// The SPI numbers that the guest sees, in the order of its interrupts. Default: the board's.
+    #[schemars(with = "Option<Vec<u16>>")]
+    pub(crate) spis: Option<Spanned<Vec<u16>>>,
+    /// Properties of its node that the guest does not get.
+    #[serde(default)]
+    pub(crate) omit: Vec<String>,
+}
+
+/// What a device may do to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Dma {
+    /// It masters the bus and is trusted.
+    Trusted,
+    /// It does not master the bus.
+    None,
+}
+
+/// Restarting, with its brake.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestartTable {
+    /// When.
+    pub(crate) policy: Policy,
+    /// At most this many restarts within the window, then it stays ended. Default: 0 = no bound.
+    #[serde(default)]
+    pub(crate) max: u32,
+    /// The window. Default: 60 s.
+    #[schemars(with = "Option<Micros>")]
+    pub(crate) window: Option<Spanned<Micros>>,
+    /// The pause before a restart. Default: 0.
+    #[schemars(with = "Option<Micros>")]
+    pub(crate) delay: Option<Spanned<Micros>>,
+}
+
+/// When a partition is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Policy {
+    /// Only by the operator.
+    Never,
+    /// After a fault, a reset request, or an end with a code other than 0.
+    OnFault,
+    /// After every end.
+    Always,
+}
+
+/// Upper limits of an account.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitsText {
+    /// Core time; 100 % is one core.
+    pub(crate) core_time: Option<Share>,
+    /// Guest addresses that are mapped.
+    pub(crate) ipa_space: Option<Size>,
+    /// Memory that its programs can access.
+    pub(crate) memory: Option<Size>,
+    /// Memory that the hypervisor uses to manage it.
+    pub(crate) management_memory: Option<Size>,
+    /// Event ports.
+    pub(crate) event_ports: Option<u64>,
+    /// Devices.
+    pub(crate) devices: Option<u64>,
+    /// Cache colours.
+    pub(crate) cache_colors: Option<u64>,
+    /// Share of the memory bus.
+    pub(crate) bus_share: Option<Share>,
+}
+
+/// `cores = 2` or `cores = [0, 1]`.
+#[derive(Clone, Debug)]
+pub(crate) enum Cores {
+    /// Any that many.
+    Count(u32),
+    /// These.
+    List(Vec<Spanned<u32>>),
+}
+
+/// `memory = "64MiB"`, `memory = { size = …, at = … }` or a list of such.
+#[derive(Clone, Debug)]
+pub(crate) enum MemoryText {
+    /// That much, anywhere.
+    Size(Size),
+    /// One region.
+    Region(Box<RegionText>),
+    /// Several regions.
+    List(Vec<Spanned<RegionText>>),
+}
+
+/// `"/pl031@9010000"` or `{ path = "/pl031@9010000", … }`.
+#[derive(Clone, Debug)]
+pub(crate) enum DeviceText {
+    /// The path alone.
+    Path(String),
+    /// More.
+    Table(Box<DeviceTable>),
+}
+
+/// `restart = "always"` or `restart = { policy = "always", … }`.
+#[derive(Clone, Debug)]
+pub(crate) enum RestartText {
+    /// The policy alone.
+    Policy(Policy),
+    /// More.
+    Table(Box<RestartTable>),
+}
+
+/// Reads a value that may have several shapes, with an error message that names them.
+macro_rules! shapes {
+    ($name:ident, $expecting:literal, $schema:expr, { $($method:item)* }) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Read;
+                impl<'de> Visitor<'de> for Read {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+
+                    $($method)*
+                }
+                deserializer.deserialize_any(Read)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let schema: fn(&mut SchemaGenerator) -> Schema = $schema;
+                schema(generator)
+            }
+        }
+    };
+}
+
+shapes!(
+    Cores,
+    "a number of cores, or a list of core numbers",
+    |_| json_schema!({
+        "description": "A number of cores, or a list of core numbers.",
+        "anyOf": [
+            { "type": "integer", "minimum": 1 },
+            { "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 127 } }
+        ]
+    }),
+    {
+        fn visit_i64<E: Error>(self, count: i64) -> Result<Cores, E> {
+            u32::try_from(count)
+                .map(Cores::Count)
+                .map_err(|_| E::custom(format!("`{count}` is not a number of cores")))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Cores, A::Error> {
+            Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(Cores::List)
+        }
+    }
+);
+
+shapes!(
+    MemoryText,
+    "a size, a table with `size`, or a list of such tables",
+    |generator| {
+        let (size, region) =
+            (generator.subschema_for::<Size>(), generator.subschema_for::<RegionText>());
+        json_schema!({
+            "description": "A size, a region, or a list of regions.",
+            "anyOf": [size, region, { "type": "array", "items": region }]
+        })
+    },
+    {
+        fn visit_i64<E: Error>(self, bytes: i64) -> Result<MemoryText, E> {
+            u64::try_from(bytes)
+                .map(|bytes| MemoryText::Size(Size(bytes)))
+                .map_err(|_| E::custom(format!("`{bytes}` is not a size")))
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<MemoryText, E> {
+            let text = serde::de::value::StrDeserializer::new(text);
+            Deserialize::deserialize(text).map(MemoryText::Size)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MemoryText, A::Error> {
+            let region = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+            Ok(MemoryText::Region(Box::new(region)))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<MemoryText, A::Error> {
+            Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(MemoryText::List)
+        }
+    }
+);
+
+shapes!(
+    DeviceText,
+    "a path in the board's device tree, or a table with `path`",
+    |generator| {
+        let table = generator.subschema_for::<DeviceTable>();
+        json_schema!({
+            "description": "A path in the board's device tree, or a table with `path`.",
+            "anyOf": [{ "type": "string", "pattern": "^/" }, table]
+        })
+    },
+    {
+        fn visit_str<E: Error>(self, path: &str) -> Result<DeviceText, E> {
+            Ok(DeviceText::Path(path.to_owned()))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<DeviceText, A::Error> {
+            let table = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+            Ok(DeviceText::Table(Box::new(table)))
+        }
+    }
+);
+
+shapes!(
+    RestartText,
+    "\"never\", \"on-fault\", \"always\", or a table with `policy`",
+    |generator| {
+        let (policy, table) =
+            (generator.subschema_for::<Policy>(), generator.subschema_for::<RestartTable>());
+        json_schema!({
+            "description": "A policy, or a table with `policy`.",
+            "anyOf": [policy, table]
+        })
+    },
+    {
+        fn visit_str<E: Error>(self, policy: &str) -> Result<RestartText, E> {
+            let policy = serde::de::value::StrDeserializer::new(policy);
+            Deserialize::deserialize(policy).map(RestartText::Policy)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RestartText, A::Error> {
+            let table = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+            Ok(RestartText::Table(Box::new(table)))
+        }
+    }
+);

@@ -1,0 +1,7 @@
+//! The description compiler from outside: good and bad descriptions, guests' device trees, the schema.
+
+mod bad;
+mod changes;
+mod good;
+mod support;
+mod tree;

@@ -1,0 +1,98 @@
+//! Boards and images for the tests.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, Report};
+use shikiri_config::{Bundle, ImageKind, crc32};
+use shikiri_describe::{Compiled, Overrides, Request, compile};
+
+/// Size that the stand-in for a Linux kernel claims to need.
+pub(crate) const LINUX_BYTES: u64 = 0x201_0000;
+
+/// A folder with stand-ins for what the build and the set-up make.
+static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
+    std::fs::create_dir_all(folder.join("linux")).unwrap();
+    for name in ["hello", "timer", "spin", "crash"] {
+        std::fs::write(folder.join(format!("{name}.bin")), format!("program {name}")).unwrap();
+    }
+    std::fs::write(folder.join("linux/Image"), linux_image()).unwrap();
+    std::fs::write(folder.join("linux/initrd.cpio"), vec![b'0'; 5000]).unwrap();
+    folder
+});
+
+/// An arm64 Linux header with nothing behind it.
+fn linux_image() -> Vec<u8> {
+    let mut image = vec![0; 64];
+    image[16..24].copy_from_slice(&LINUX_BYTES.to_le_bytes());
+    image[0x38..0x3c].copy_from_slice(b"ARM\x64");
+    image
+}
+
+/// The folder with the stand-ins.
+pub(crate) fn images() -> PathBuf {
+    IMAGES.clone()
+}
+
+/// The boards of the tests; see `tests/board/README.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Board {
+    VirtGic2,
+    VirtGic3,
+    Odd,
+}
+
+impl Board {
+    /// Its device tree.
+    pub(crate) fn tree(self) -> Vec<u8> {
+        let file = match self {
+            Self::VirtGic2 => "qemu-virt-gic2",
+            Self::VirtGic3 => "qemu-virt-gic3",
+            Self::Odd => "odd",
+        };
+        std::fs::read(format!("tests/board/{file}.dtb")).unwrap()
+    }
+}
+
+/// A request to compile a file of the repository.
+pub(crate) fn request(file: impl Into<PathBuf>, board: Board) -> Request {
+    Request {
+        file: file.into(),
+        board_dtb: board.tree(),
+        image_dirs: vec![images()],
+        overrides: Overrides::default(),
+    }
+}
+
+/// Compiles a text, as a file that stands in `CARGO_TARGET_TMPDIR`.
+pub(crate) fn compile_text(name: &str, text: &str, board: Board) -> Result<Compiled, Report> {
+    compile(&request(text_file(name, text), board))
+}
+
+/// Writes a text to a file that no other test uses.
+pub(crate) fn text_file(name: &str, text: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.toml"));
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+/// A report as a terminal shows it, without colours.
+pub(crate) fn rendered(report: &Report) -> String {
+    let mut text = String::new();
+    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_width(100)
+        .with_links(false)
+        .render_report(&mut text, report.as_ref())
+        .unwrap();
+    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+    format!("{}\n", lines.join("\n"))
+}
+
+/// The device tree of a partition.
+pub(crate) fn guest_tree(compiled: &Compiled, partition: usize) -> Vec<u8> {
+    let bundle = Bundle::parse(&compiled.bundle, crc32).unwrap();
+    let mut images = bundle.partition(partition).unwrap().images();
+    let tree = images.find(|image| image.kind == ImageKind::DeviceTree).unwrap();
+    bundle.blob(tree.blob).unwrap().bytes.to_vec()
+}

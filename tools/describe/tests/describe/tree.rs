@@ -1,0 +1,156 @@
+//! The device trees that guests get.
+
+use dtoolkit::fdt::{Fdt, FdtNode};
+use dtoolkit::{Node as _, Property as _};
+
+use crate::support::{Board, compile_text, guest_tree, request, text_file};
+
+/// The tree of the first partition of a text.
+fn tree_of(name: &str, text: &str, board: Board) -> Vec<u8> {
+    let compiled = compile_text(name, text, board).unwrap_or_else(|report| panic!("{report:?}"));
+    guest_tree(&compiled, 0)
+}
+
+fn cells(node: &FdtNode<'_>, name: &str) -> Vec<u32> {
+    node.property(name).unwrap().value_as().unwrap()
+}
+
+fn strings(node: &FdtNode<'_>, name: &str) -> Vec<String> {
+    let values: Vec<&str> = node.property(name).unwrap().value_as().unwrap();
+    values.into_iter().map(str::to_owned).collect()
+}
+
+fn hello(more: &str) -> String {
+    format!("[[partition]]\nname = \"hello\"\nmemory = \"64MiB\"\nimage = \"hello\"\n{more}")
+}
+
+#[test]
+fn it_is_what_linux_needs() {
+    let text = hello("cores = 2\ncmdline = \"a=b c\"\n");
+    let tree = tree_of("tree3", &text, Board::VirtGic3);
+    let fdt = Fdt::new(&tree).unwrap();
+    assert_eq!(strings(&fdt.root(), "compatible"), ["shikiri,partition", "linux,dummy-virt"]);
+    let memory = fdt.find_node("/memory@40000000").unwrap();
+    assert_eq!(cells(&memory, "reg"), [0, 0x4000_0000, 0, 64 << 20]);
+    let gic = fdt.find_node("/intc@8000000").unwrap();
+    assert_eq!(strings(&gic, "compatible"), ["arm,gic-v3"]);
+    assert_eq!(cells(&gic, "reg"), [0, 0x0800_0000, 0, 0x1_0000, 0, 0x080a_0000, 0, 0x4_0000]);
+    assert_eq!(cells(&gic, "phandle"), cells(&fdt.root(), "interrupt-parent"));
+    let timer = fdt.find_node("/timer").unwrap();
+    assert_eq!(cells(&timer, "interrupts"), [1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 10, 4]);
+    let uart = fdt.find_node("/pl011@9000000").unwrap();
+    assert_eq!(cells(&uart, "interrupts"), [0, 1, 4]);
+    let psci = fdt.find_node("/psci").unwrap();
+    assert_eq!(strings(&psci, "method"), ["hvc"]);
+    let chosen = fdt.find_node("/chosen").unwrap();
+    assert_eq!(strings(&chosen, "bootargs"), ["a=b c"]);
+    assert_eq!(strings(&chosen, "stdout-path"), ["/pl011@9000000"]);
+    assert!(chosen.property("linux,initrd-start").is_none());
+}
+
+#[test]
+fn gicv2_has_a_cpu_interface_and_cpu_masks() {
+    let tree = tree_of("tree2", &hello("cores = 3\n"), Board::VirtGic2);
+    let fdt = Fdt::new(&tree).unwrap();
+    let gic = fdt.find_node("/intc@8000000").unwrap();
+    assert_eq!(strings(&gic, "compatible"), ["arm,cortex-a15-gic"]);
+    assert_eq!(cells(&gic, "reg"), [0, 0x0800_0000, 0, 0x1_0000, 0, 0x0801_0000, 0, 0x1_0000]);
+    let timer = fdt.find_node("/timer").unwrap();
+    assert_eq!(cells(&timer, "interrupts")[..3], [1, 13, 0x704]);
+}
+
+#[test]
+fn cores_have_the_numbers_that_mpidr_shows() {
+    let text = hello("vcpus = 18\ncores = [0]\nshare = { budget = \"50us\", period = \"10ms\" }\n");
+    let tree = tree_of("many", &text, Board::VirtGic3);
+    let fdt = Fdt::new(&tree).unwrap();
+    let cpus = fdt.find_node("/cpus").unwrap();
+    let numbers: Vec<u32> = cpus.children().map(|cpu| cells(&cpu, "reg")[0]).collect();
+    let expected: Vec<u32> = (0..16).chain([0x100, 0x101]).collect();
+    assert_eq!(numbers, expected);
+    assert!(cpus.children().all(|cpu| strings(&cpu, "enable-method") == ["psci"]));
+}
+
+#[test]
+fn without_a_console_there_is_no_uart() {
+    let tree = tree_of("quiet", &hello("console = false\n"), Board::VirtGic3);
+    let fdt = Fdt::new(&tree).unwrap();
+    assert!(fdt.find_node("/pl011@9000000").is_none());
+    assert!(fdt.find_node("/chosen").unwrap().property("stdout-path").is_none());
+}
+
+#[test]
+fn the_ram_disk_is_named_with_its_exact_bounds() {
+    let text = "[[partition]]\nname = \"l\"\nmemory = \"128MiB\"\nkernel = \"linux/Image\"\ninitrd = \"linux/initrd.cpio\"\n";
+    let tree = tree_of("initrd", text, Board::VirtGic3);
+    let fdt = Fdt::new(&tree).unwrap();
+    let chosen = fdt.find_node("/chosen").unwrap();
+    let bound = |name: &str| chosen.property(name).unwrap().value_as::<u64>().unwrap();
+    assert_eq!(bound("linux,initrd-start"), 0x4260_0000);
+    assert_eq!(bound("linux,initrd-end"), 0x4260_0000 + 5000);
+}
+
+#[test]
+fn devices_are_copied_with_their_clocks_and_new_numbers() {
+    let text = hello("devices = [{ path = \"/pl031@9010000\", ipa = 0x0b01_0000, spis = [50] }]\n");
+    let tree = tree_of("copy", &text, Board::VirtGic3);
+    let fdt = Fdt::new(&tree).unwrap();
+    let rtc = fdt.find_node("/pl031@b010000").unwrap();
+    assert_eq!(strings(&rtc, "compatible"), ["arm,pl031", "arm,primecell"]);
+    assert_eq!(cells(&rtc, "reg"), [0, 0x0b01_0000, 0, 0x1000]);
+    assert_eq!(cells(&rtc, "interrupts"), [0, 50, 4]);
+    assert_eq!(strings(&rtc, "clock-names"), ["apb_pclk"]);
+    assert!(rtc.property("dma-coherent").is_some(), "the whole board is coherent");
+    let clock = fdt.root().children().find(|node| {
+        node.property("phandle")
+            .is_some_and(|p| p.value() == rtc.property("clocks").unwrap().value())
+    });
+    assert_eq!(cells(&clock.unwrap(), "clock-frequency"), [24_000_000]);
+}
+
+#[test]
+fn omitted_properties_are_omitted() {
+    let text = hello("devices = [{ path = \"/soc/clocked@7000\", omit = [\"clocks\"] }]\n");
+    let tree = tree_of("omit", &text, Board::Odd);
+    let fdt = Fdt::new(&tree).unwrap();
+    let device = fdt.find_node("/clocked@fe007000").unwrap();
+    assert!(device.property("clocks").is_none());
+    assert_eq!(cells(&device, "reg"), [0, 0xfe00_7000, 0, 0x1000]);
+}
+
+#[test]
+fn two_devices_share_one_copied_clock() {
+    let text = hello("devices = [\"/soc/timer@1200\"]\n");
+    let tree = tree_of("clocks", &text, Board::Odd);
+    let fdt = Fdt::new(&tree).unwrap();
+    let clocks = cells(&fdt.find_node("/timer@fe001200").unwrap(), "clocks");
+    assert_eq!(clocks.len(), 2);
+    assert_eq!(clocks[0], clocks[1]);
+    let fixed = |node: &FdtNode<'_>| node.name().starts_with("clock-");
+    assert_eq!(fdt.root().children().filter(fixed).count(), 1);
+}
+
+/// Damage of the board's tree is an error or another tree, never a crash.
+#[test]
+fn damaged_board_trees_are_survived() {
+    let file =
+        text_file("damaged", &hello("devices = [\"/soc/timer@1200\", \"/soc/wide@2800\"]\n"));
+    let good = request(file, Board::Odd);
+    let (mut state, mut accepted, mut refused) = (0x1234_5678_u64, 0, 0);
+    for _ in 0..3000 {
+        let mut bad = good.clone();
+        for _ in 0..3 {
+            // Knuth's MMIX generator.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let at = usize::try_from(state >> 33).unwrap() % bad.board_dtb.len();
+            bad.board_dtb[at] = u8::try_from(state >> 24 & 0xff).unwrap();
+        }
+        match shikiri_describe::compile(&bad) {
+            Ok(_) => accepted += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(accepted > 100 && refused > 100, "{accepted} accepted, {refused} refused");
+}

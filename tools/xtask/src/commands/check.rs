@@ -1,0 +1,39 @@
+//! `cargo xtask check`: is this system description right, and what does it mean?
+
+use anyhow::Result;
+use clap::Args;
+use shikiri_qemu_tests::{Gic, System};
+
+use crate::commands::{build, run, setup};
+
+/// Checks a system description and explains it.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The description: a file, or the name of a system of this repository.
+    file: String,
+    /// The machine's interrupt controller.
+    #[arg(long, value_parser = run::gic)]
+    gic: Option<Gic>,
+    /// The machine's number of cores.
+    #[arg(long)]
+    cpus: Option<u32>,
+}
+
+impl Check {
+    pub(crate) fn execute(&self) -> Result<()> {
+        let system = System::find(&self.file)?;
+        let mut machine = system.machine()?;
+        if let Some(gic) = self.gic {
+            machine = machine.gic(gic);
+        }
+        if let Some(cpus) = self.cpus {
+            machine = machine.cpus(cpus);
+        }
+        setup::qemu()?;
+        setup::rust_target()?;
+        build::guests()?;
+        setup::linux_if_named_in(system.file())?;
+        println!("{}", system.compile(&machine)?.explanation);
+        Ok(())
+    }
+}

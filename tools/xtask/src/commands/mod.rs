@@ -1,0 +1,13 @@
+//! One file per command.
+
+pub(crate) mod bench;
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod fuzz;
+pub(crate) mod layers;
+pub(crate) mod miri;
+pub(crate) mod run;
+pub(crate) mod setup;
+pub(crate) mod soak;
+pub(crate) mod test;
+pub(crate) mod unsafe_budget;

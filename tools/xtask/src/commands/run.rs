@@ -1,0 +1,320 @@
+//! `cargo xtask run`: boots a system in QEMU, with the terminal or the given end condition attached.
+
+use std::ffi::OsString;
+use std::io::{self, Read as _, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{ChildStdin, ExitCode, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use shikiri_qemu_tests::console::Found;
+use shikiri_qemu_tests::{Ended, Gic, Machine, Overrides, Running, System};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::commands::{build, setup};
+use crate::process::step;
+use crate::{process, size, terminal};
+
+/// The key that ends the run from an interactive terminal: Ctrl-].
+const QUIT_KEY: u8 = 0x1d;
+
+/// How often the end conditions are looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Boots a system in QEMU with the terminal attached.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The system: a name under boards/*/systems/, or the path of a .toml file.
+    #[arg(default_value = "demo")]
+    system: String,
+    /// The board.
+    #[arg(long, default_value = "qemu-virt")]
+    board: String,
+    /// The version of the interrupt controller, 2 or 3.
+    #[arg(long, value_parser = gic)]
+    gic: Option<Gic>,
+    /// The CPU model, as QEMU names it.
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
+    /// The machine's number of cores.
+    #[arg(long, value_name = "N")]
+    cpus: Option<u32>,
+    /// Ends with success as soon as this text appears on the console.
+    #[arg(long, value_name = "TEXT")]
+    until: Option<String>,
+    /// Ends with exit code 1 after this time.
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Runs deterministically, one instruction per nanosecond.
+    #[arg(long)]
+    icount: bool,
+    /// Waits for a debugger before the first instruction.
+    #[arg(long)]
+    gdb: bool,
+    /// Boots the images as they are, without building them first.
+    #[arg(long)]
+    no_build: bool,
+    /// The user's own kernel or flat image, for a system with one such guest.
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Its initrd.
+    #[arg(long, value_name = "FILE")]
+    initrd: Option<PathBuf>,
+    /// Its command line.
+    #[arg(long, value_name = "TEXT")]
+    append: Option<String>,
+    /// Its number of vCPUs.
+    #[arg(long, value_name = "N")]
+    vcpus: Option<u32>,
+    /// The size of its memory, such as 256M.
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    memory: Option<u64>,
+    /// Arguments handed to QEMU unchanged.
+    #[arg(last = true, value_name = "QEMU ARGUMENTS")]
+    qemu: Vec<OsString>,
+}
+
+/// Parses `--gic`.
+pub(crate) fn gic(text: &str) -> Result<Gic, String> {
+    match text {
+        "2" => Ok(Gic::V2),
+        "3" => Ok(Gic::V3),
+        _ => Err("the interrupt controller is 2 or 3".into()),
+    }
+}
+
+/// How a run came to its end.
+#[derive(Debug)]
+enum Outcome {
+    Found,
+    PoweredOff,
+    TimedOut,
+    Quit,
+    Signal(i32),
+    QemuFailed(ExitStatus),
+}
+
+impl Run {
+    pub(crate) fn execute(&self) -> ExitCode {
+        match self.session() {
+            Ok(outcome) => self.report(&outcome),
+            Err(error) => process::exit_code(Err(error)),
+        }
+    }
+
+    fn session(&self) -> Result<Outcome> {
+        if self.board != "qemu-virt" {
+            bail!("there is no board {:?} for QEMU; there is: qemu-virt", self.board);
+        }
+        let system = System::find(&self.system)?.with(self.overrides());
+        let machine = self.machine(&system)?;
+        setup::qemu()?;
+        if !self.no_build {
+            build::all()?;
+        }
+        if self.kernel.is_none() {
+            setup::linux_if_named_in(system.file())?;
+        }
+        step(&format!("booting {}", system.file().display()));
+        let stop = Arc::new(AtomicI32::new(RUNNING));
+        let tee = Tee { stop: Arc::clone(&stop) };
+        let running = system.boot_with(&machine, Some(Box::new(tee)))?;
+        self.attend(running, &stop)
+    }
+
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            kernel: self.kernel.clone(),
+            initrd: self.initrd.clone(),
+            append: self.append.clone(),
+            vcpus: self.vcpus,
+            memory: self.memory,
+        }
+    }
+
+    /// What the description asks for, changed by the flags.
+    fn machine(&self, system: &System) -> Result<Machine> {
+        let mut machine = system.machine()?;
+        if let Some(gic) = self.gic {
+            machine = machine.gic(gic);
+        }
+        if let Some(model) = &self.cpu {
+            machine = machine.cpu(model);
+        }
+        if let Some(cpus) = self.cpus {
+            machine = machine.cpus(cpus);
+        } else if let Some(vcpus) = self.vcpus {
+            machine = machine.at_least_cpus(vcpus);
+        }
+        if let Some(memory) = self.memory {
+            machine = machine.room_for(memory);
+        }
+        if self.icount {
+            machine = machine.icount();
+        }
+        if self.gdb {
+            let port = free_port()?;
+            step(&format!(
+                "waiting for: gdb-multiarch -ex 'set architecture aarch64' -ex 'target remote 127.0.0.1:{port}'"
+            ));
+            machine = machine.gdb(port);
+        }
+        Ok(machine.args(&self.qemu))
+    }
+
+    /// Connects the terminal and waits for one of the ends.
+    fn attend(&self, mut running: Running, stop: &Arc<AtomicI32>) -> Result<Outcome> {
+        catch_signals(stop)?;
+        let interactive = terminal::is_interactive();
+        let raw = if interactive {
+            eprintln!("(Ctrl-] ends QEMU; Ctrl-A h shows the hypervisor's own keys)");
+            Some(terminal::Raw::enter().context("the terminal cannot be made raw")?)
+        } else {
+            None
+        };
+        if let Some(input) = running.take_input() {
+            let stop = Arc::clone(stop);
+            thread::spawn(move || copy_input(input, interactive, &stop));
+        }
+        let outcome = self.wait(&mut running, stop);
+        if let Ok(Outcome::QemuFailed(_)) = &outcome {
+            eprint!("{}", running.messages());
+        }
+        drop(running);
+        drop(raw);
+        outcome
+    }
+
+    fn wait(&self, running: &mut Running, stop: &AtomicI32) -> Result<Outcome> {
+        let deadline = self.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        loop {
+            // The end is looked for first: what was printed before it is then complete.
+            let ended = running.wait_for_end(Duration::ZERO)?;
+            let pause = if ended.is_some() { Duration::ZERO } else { POLL };
+            if self.text_came(running, pause) {
+                return Ok(Outcome::Found);
+            }
+            match ended {
+                Some(Ended::PoweredOff) => return Ok(Outcome::PoweredOff),
+                Some(Ended::Error(status)) => return Ok(Outcome::QemuFailed(status)),
+                None => {}
+            }
+            match stop.load(Ordering::SeqCst) {
+                RUNNING => {}
+                QUIT => return Ok(Outcome::Quit),
+                signal => return Ok(Outcome::Signal(signal)),
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(Outcome::TimedOut);
+            }
+        }
+    }
+
+    fn text_came(&self, running: &Running, pause: Duration) -> bool {
+        let Some(text) = &self.until else {
+            thread::sleep(pause);
+            return false;
+        };
+        match running.console().wait(text, pause) {
+            Found::Text(_) => true,
+            Found::TimedOut => false,
+            // A user may want to look at a hypervisor that has failed: go on.
+            Found::Alarm | Found::Closed => {
+                thread::sleep(pause);
+                false
+            }
+        }
+    }
+
+    /// Says how it ended, unless that is plain, and gives the exit code of the contract.
+    fn report(&self, outcome: &Outcome) -> ExitCode {
+        match (outcome, &self.until) {
+            (Outcome::Found | Outcome::Quit, _) | (Outcome::PoweredOff, None) => ExitCode::SUCCESS,
+            (Outcome::PoweredOff, Some(text)) => {
+                eprintln!("error: the machine powered off while waiting for {text:?}");
+                ExitCode::FAILURE
+            }
+            (Outcome::TimedOut, until) => {
+                let seconds = self.timeout.unwrap_or_default();
+                let awaited = match until {
+                    Some(text) => format!("{text:?} on the console"),
+                    None => "the machine to power off".into(),
+                };
+                eprintln!("error: waited {seconds} s for {awaited}");
+                ExitCode::FAILURE
+            }
+            (Outcome::QemuFailed(status), _) => {
+                eprintln!("error: QEMU failed: {status}");
+                ExitCode::FAILURE
+            }
+            (Outcome::Signal(signal), _) => {
+                ExitCode::from(u8::try_from(*signal).map_or(1, |number| number.saturating_add(128)))
+            }
+        }
+    }
+}
+
+/// The stop word: nothing happened yet.
+const RUNNING: i32 = 0;
+/// The stop word: the user's quit key, or the reader of our output went away. Positive values are
+/// signals.
+const QUIT: i32 = -1;
+
+/// Standard output; when its reader goes away, the run ends.
+struct Tee {
+    stop: Arc<AtomicI32>,
+}
+
+impl Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = io::stdout().write(bytes);
+        if result.is_err() {
+            self.stop.store(QUIT, Ordering::SeqCst);
+        }
+        result
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
+}
+
+/// Lets the signals that would end us end the machine first.
+fn catch_signals(stop: &Arc<AtomicI32>) -> Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let stop = Arc::clone(stop);
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            stop.store(signal, Ordering::SeqCst);
+        }
+    });
+    Ok(())
+}
+
+/// Copies standard input to the machine, byte for byte.
+fn copy_input(mut input: ChildStdin, interactive: bool, stop: &AtomicI32) {
+    let mut piece = [0_u8; 256];
+    while let Ok(length @ 1..) = io::stdin().read(&mut piece) {
+        let Some(typed) = piece.get(..length) else { break };
+        if interactive && typed.contains(&QUIT_KEY) {
+            stop.store(QUIT, Ordering::SeqCst);
+            break;
+        }
+        if input.write_all(typed).and_then(|()| input.flush()).is_err() {
+            break;
+        }
+    }
+    // An input that ended is no end of the machine: keep its console connected.
+    std::mem::forget(input);
+}
+
+/// A port of the loopback interface that nobody uses.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port for the debugger")?;
+    Ok(listener.local_addr()?.port())
+}

@@ -1,0 +1,156 @@
+//! `cargo xtask setup`: installs what is missing, or names it. Each check is quick when all is
+//! there, so that the other commands call them first.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use shikiri_qemu_tests::{machine, paths};
+
+use crate::commands::build;
+use crate::metadata::BARE_METAL;
+use crate::process::{self, step};
+use crate::{debian, files, initrd};
+
+/// The oldest QEMU whose machines behave as the hardware does where we depend on it: from version 9
+/// on, unaligned accesses with the MMU off are faults.
+const OLDEST_QEMU: u32 = 9;
+
+/// Installs what is missing, or names it.
+#[derive(Debug, Args)]
+pub(crate) struct Setup {}
+
+impl Setup {
+    pub(crate) fn execute(&self) -> Result<()> {
+        rust_target()?;
+        qemu()?;
+        device_tree_compiler()?;
+        linux()?;
+        println!("All that is needed is there:");
+        println!("  Rust target        {BARE_METAL}");
+        println!("  QEMU               {}", qemu_version().map_or_else(String::new, |v| v.1));
+        println!("  Linux guest        {}", paths::linux_kernel().display());
+        println!("  its initrd         {}", paths::linux_initrd().display());
+        Ok(())
+    }
+}
+
+/// Makes sure that Rust can compile for the bare machine.
+pub(crate) fn rust_target() -> Result<()> {
+    if has_rust_target()? {
+        return Ok(());
+    }
+    step(&format!("installing the Rust target {BARE_METAL}"));
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", BARE_METAL]).current_dir(paths::root());
+    let added = process::run(&mut rustup);
+    if added.is_err() || !has_rust_target()? {
+        bail!("the Rust target {BARE_METAL} is missing: run `rustup target add {BARE_METAL}`");
+    }
+    Ok(())
+}
+
+fn has_rust_target() -> Result<bool> {
+    let mut rustc = Command::new("rustc");
+    let root = process::output(rustc.args(["--print", "sysroot"]).current_dir(paths::root()))?;
+    Ok(Path::new(root.trim()).join("lib/rustlib").join(BARE_METAL).join("lib").is_dir())
+}
+
+/// Makes sure that a QEMU of the right age is there.
+pub(crate) fn qemu() -> Result<()> {
+    if is_new_enough(qemu_version()) {
+        return Ok(());
+    }
+    step(&format!("installing QEMU (at least version {OLDEST_QEMU})"));
+    debian::require("QEMU's qemu-system-aarch64, version 9 or newer")?;
+    debian::install_newest(&["qemu-system-arm", "ipxe-qemu"])?;
+    match qemu_version() {
+        Some((major, _)) if major >= OLDEST_QEMU => Ok(()),
+        Some((_, text)) => bail!("QEMU {text} is too old: install version {OLDEST_QEMU} or newer"),
+        None => bail!("{} is still missing after its installation", machine::QEMU),
+    }
+}
+
+fn is_new_enough(version: Option<(u32, String)>) -> bool {
+    version.is_some_and(|(major, _)| major >= OLDEST_QEMU)
+}
+
+/// QEMU's major version, and its version as it prints it.
+fn qemu_version() -> Option<(u32, String)> {
+    let text = process::output(Command::new(machine::QEMU).arg("--version")).ok()?;
+    parse_version(&text)
+}
+
+fn parse_version(text: &str) -> Option<(u32, String)> {
+    let version = text.split_whitespace().skip_while(|word| *word != "version").nth(1)?;
+    Some((version.split('.').next()?.parse().ok()?, version.to_owned()))
+}
+
+/// Makes sure that `dtc` is there: with it one reads the device trees that boards and guests get.
+fn device_tree_compiler() -> Result<()> {
+    if Command::new("dtc").arg("--version").output().is_ok() {
+        return Ok(());
+    }
+    step("installing the device-tree compiler");
+    debian::require("dtc, the device-tree compiler")?;
+    debian::install(&["device-tree-compiler"])
+}
+
+/// Fetches the Linux guest if the description in `file` names it.
+pub(crate) fn linux_if_named_in(file: &Path) -> Result<()> {
+    let text =
+        fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    if text.contains("linux/") { linux() } else { Ok(()) }
+}
+
+/// Makes sure that the Linux guest is there: Debian's arm64 kernel, and an initrd around Debian's
+/// static busybox.
+pub(crate) fn linux() -> Result<()> {
+    rust_target()?;
+    let folder = paths::guests().join("linux");
+    fs::create_dir_all(&folder)?;
+    let (kernel, busybox) = (paths::linux_kernel(), folder.join("busybox"));
+    if !(kernel.is_file() && busybox.is_file()) {
+        fetch_linux(&folder, &kernel, &busybox)?;
+    }
+    let archive = initrd::build(&fs::read(&busybox)?, &fs::read(build::linux_ticks()?)?)?;
+    files::replace(&paths::linux_initrd(), &archive)
+}
+
+fn fetch_linux(folder: &Path, kernel: &Path, busybox: &Path) -> Result<()> {
+    step("fetching Debian's arm64 kernel and busybox (60 MB)");
+    debian::require(&format!(
+        "an arm64 Linux kernel (`Image`) as {}, and a static arm64 busybox as {}",
+        kernel.display(),
+        busybox.display()
+    ))?;
+    let temporary = tempfile::tempdir_in(folder)?;
+    let fetched = debian::fetch_arm64_guest(temporary.path())?;
+    let image = fs::read(&fetched.kernel)?;
+    if image.get(0x38..0x3c) != Some(b"ARM\x64") {
+        bail!("{} is not an arm64 `Image`", fetched.kernel.display());
+    }
+    files::replace(kernel, &image)?;
+    files::replace(busybox, &fs::read(&fetched.busybox)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_found_in_what_qemu_prints() {
+        let text = "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright (c) 2003-2025";
+        assert_eq!(parse_version(text), Some((10, "10.0.2".into())));
+        assert_eq!(parse_version("something else"), None);
+    }
+
+    #[test]
+    fn the_qemu_of_plain_bookworm_is_too_old() {
+        assert!(!is_new_enough(parse_version("QEMU emulator version 7.2.17 (Debian 1:7.2)")));
+        assert!(!is_new_enough(None));
+        assert!(is_new_enough(Some((10, "10.0.2".into()))));
+    }
+}

@@ -1,0 +1,243 @@
+//! `cargo xtask test`: everything that CI runs, in the order of what fails fastest.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::commands::{build, layers, setup, unsafe_budget};
+use crate::metadata::{self, BARE_METAL, Workspace};
+use crate::process::{self, step};
+
+/// Runs everything that CI runs: format, lints, host tests, layers, budgets, QEMU tests.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Runs only the tests and checks whose name contains this text.
+    filter: Option<String>,
+    /// Leaves out the slow ones.
+    #[arg(long)]
+    fast: bool,
+}
+
+/// The package of the QEMU tests.
+const QEMU_TESTS: &str = "shikiri-qemu-tests";
+
+/// QEMU tests that run at the same time; each machine has several threads of its own.
+const MACHINES_AT_ONCE: &str = "2";
+
+impl Test {
+    pub(crate) fn execute(&self) -> Result<()> {
+        let started = Instant::now();
+        let mut tally = Tally::default();
+        let workspace = metadata::load()?;
+        self.check(&mut tally, "format", || {
+            process::run(process::cargo().args(["fmt", "--all", "--check"]))
+        });
+        self.check(&mut tally, "layers", layers::check);
+        self.check(&mut tally, "unsafe-budget", unsafe_budget::check);
+        setup::rust_target()?;
+        self.check(&mut tally, "clippy-host", || clippy_host(&workspace));
+        self.check(&mut tally, "clippy-bare-metal", || clippy_bare_metal(&workspace));
+        self.tests(&mut tally, "host tests", &mut host_tests(&workspace));
+        if !self.fast {
+            self.tests(&mut tally, "interleavings (loom)", &mut loom_tests());
+        }
+        self.machines(&mut tally);
+        tally.finish(started)
+    }
+
+    /// A check that is one pass or one failure.
+    fn check(&self, tally: &mut Tally, name: &str, check: impl FnOnce() -> Result<()>) {
+        if !self.selects(name) {
+            return;
+        }
+        step(name);
+        match check() {
+            Ok(()) => tally.passed += 1,
+            Err(error) => {
+                eprintln!("{name} FAILED: {error:#}");
+                tally.fail(name.into());
+            }
+        }
+    }
+
+    /// Tests of one `cargo test`, each counted.
+    fn tests(&self, tally: &mut Tally, name: &str, cargo: &mut Command) {
+        step(name);
+        if let Some(filter) = &self.filter {
+            cargo.arg(filter);
+        }
+        let before = tally.failed;
+        match process::watch(cargo, |line| tally.read(line)) {
+            Ok(true) => {}
+            // It did not come to running tests, or one of them took the process down.
+            Ok(false) if tally.failed == before => tally.fail(format!("{name} (see above)")),
+            Ok(false) => {}
+            Err(error) => tally.fail(format!("{name}: {error:#}")),
+        }
+    }
+
+    fn machines(&self, tally: &mut Tally) {
+        let prepared = setup::qemu().and_then(|()| setup::linux()).and_then(|()| build::all());
+        if let Err(error) = prepared {
+            eprintln!("the images cannot be built: {error:#}");
+            tally.fail("images of the QEMU tests".into());
+            return;
+        }
+        let mut cargo = machine_tests();
+        if self.fast {
+            cargo.env("SHIKIRI_FAST", "1");
+        }
+        self.tests(tally, "QEMU tests", &mut cargo);
+    }
+
+    fn selects(&self, name: &str) -> bool {
+        self.filter.as_deref().is_none_or(|filter| name.contains(filter))
+    }
+}
+
+/// The command that runs the QEMU tests; a filter may follow.
+pub(crate) fn machine_tests() -> Command {
+    let mut cargo = process::cargo();
+    cargo.args(["test", "--quiet", "-p", QEMU_TESTS, "--test", "qemu", "--"]);
+    cargo.args(["--test-threads", MACHINES_AT_ONCE]);
+    cargo
+}
+
+fn clippy_host(workspace: &Workspace) -> Result<()> {
+    let mut cargo = process::cargo();
+    cargo.args(["clippy", "--quiet", "--all-targets"]);
+    for package in workspace.host_packages() {
+        cargo.args(["-p", &package.name]);
+    }
+    process::run(cargo.args(["--", "-D", "warnings"]))?;
+    // Not built by default, so not among all targets.
+    let mut cargo = process::cargo();
+    cargo.args(["clippy", "--quiet", "-p", QEMU_TESTS, "--test", "qemu", "--", "-D", "warnings"]);
+    process::run(&mut cargo)
+}
+
+fn clippy_bare_metal(workspace: &Workspace) -> Result<()> {
+    let mut cargo = process::bare_metal_cargo();
+    cargo.args(["clippy", "--quiet", "--target", BARE_METAL]);
+    for package in workspace.bare_metal_packages() {
+        cargo.args(["-p", &package.name]);
+    }
+    process::run(cargo.args(["--", "-D", "warnings"]))
+}
+
+fn host_tests(workspace: &Workspace) -> Command {
+    let mut cargo = process::cargo();
+    cargo.args(["test", "--quiet", "--no-fail-fast"]);
+    for package in workspace.host_packages() {
+        cargo.args(["-p", &package.name]);
+    }
+    cargo.arg("--");
+    cargo
+}
+
+/// The same crates compiled against loom's atomics and threads, which try every interleaving.
+fn loom_tests() -> Command {
+    let mut cargo = process::cargo();
+    cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
+    cargo.args(["test", "--quiet", "--release", "-p", "shikiri-sync", "--target-dir"]);
+    cargo.arg(shikiri_qemu_tests::paths::target().join("loom"));
+    cargo.args(["--", "loom"]);
+    cargo
+}
+
+/// What was counted so far.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    passed: u64,
+    failed: u64,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    fn fail(&mut self, name: String) {
+        self.failed += 1;
+        self.failures.push(name);
+    }
+
+    /// Takes the counts from a line of a test program's output.
+    pub(crate) fn read(&mut self, line: &str) {
+        if let Some((passed, failed)) = counts(line) {
+            self.passed += passed;
+            self.failed += failed;
+        }
+        if let Some(name) = failed_test(line) {
+            self.failures.push(name.to_owned());
+        }
+    }
+
+    /// Says the result.
+    pub(crate) fn finish(self, started: Instant) -> Result<()> {
+        if !self.failures.is_empty() {
+            println!("\nFailed:");
+            for name in &self.failures {
+                println!("  {name}");
+            }
+        }
+        eprintln!("({} s)", started.elapsed().as_secs());
+        println!("{} passed, {} failed", self.passed, self.failed);
+        match (self.failed, self.passed) {
+            (0, 0) => bail!("no test has such a name"),
+            (0, _) => Ok(()),
+            (failed, _) => bail!("{failed} failed"),
+        }
+    }
+}
+
+/// The numbers in `test result: ok. 3 passed; 0 failed; …`.
+fn counts(line: &str) -> Option<(u64, u64)> {
+    let result = line.trim().strip_prefix("test result: ")?;
+    let (_, numbers) = result.split_once(". ")?;
+    let number = |word: &str| -> Option<u64> {
+        let part = numbers.split("; ").find(|part| part.ends_with(word))?;
+        part.split(' ').next()?.parse().ok()
+    };
+    Some((number("passed")?, number("failed")?))
+}
+
+/// The name in `test NAME ... FAILED`, or in the list of failures that `--quiet` prints.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
+/// Runs the QEMU tests alone with additional settings; for the long commands.
+pub(crate) fn run_machines(filter: Option<&str>, settings: &[(&str, String)]) -> Result<()> {
+    setup::qemu()?;
+    setup::linux()?;
+    build::all().context("the images cannot be built")?;
+    let started = Instant::now();
+    let mut cargo = machine_tests();
+    cargo.args(filter).envs(settings.iter().map(|(name, value)| (name, value)));
+    let mut tally = Tally::default();
+    let succeeded = process::watch(&mut cargo, |line| tally.read(line))?;
+    if !succeeded && tally.failed == 0 {
+        tally.fail("the test program itself (see above)".into());
+    }
+    tally.finish(started)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_a_test_program_are_added_up() {
+        let mut tally = Tally::default();
+        tally.read("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
+        tally.read("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured");
+        tally.read("12 passed; 0 failed is not a result line");
+        assert_eq!((tally.passed, tally.failed), (15, 2));
+    }
+
+    #[test]
+    fn failed_tests_are_named() {
+        assert_eq!(failed_test("test smp::cores_start ... FAILED"), Some("smp::cores_start"));
+        assert_eq!(failed_test("test smp::cores_start ... ok"), None);
+    }
+}
