@@ -54,6 +54,12 @@ pub enum Version {
 pub struct Acknowledged(u32);
 
 impl Acknowledged {
+    /// What acknowledging `intid` gives; with GICv2 an SGI from vCPU 0.
+    #[must_use]
+    pub const fn of(intid: u32) -> Self {
+        Self(intid & 0x3ff)
+    }
+
     /// The INTID; `None` if nothing was pending (1020–1023).
     #[must_use]
     pub const fn intid(self) -> Option<u32> {

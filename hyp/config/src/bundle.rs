@@ -2,33 +2,14 @@
 
 use core::str;
 
-use shikiri_abi::{CoreId, IntId, PAGE_BYTES, Pa, RESOURCE_COUNT, Resource};
-
-use zerocopy::{FromBytes as _, IntoBytes as _};
+use shikiri_abi::PAGE_BYTES;
+use zerocopy::FromBytes as _;
 
 use crate::check::{self, MachineFacts};
 use crate::error::BundleError;
-use crate::row::{
-    BLOB_ALIGN, BlobRow, CRC_FROM, DeviceRow, Header, ImageRow, InterruptRow, MAGIC, MAGIC_WORD,
-    MemoryRow, NO_FOCUS, NONE, PartitionRow, VERSION, VcpuRow,
-};
-use crate::types::{
-    Blob, Board, CoreTime, Device, GicVersion, Image, ImageKind, Interrupt, Memory, Place,
-    Platform, Restart, RestartPolicy, Vcpu,
-};
-
-/// The tables of a bundle: rows still encoded, cut to length.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tables<'a> {
-    pub(crate) partitions: &'a [[u64; PartitionRow::WORDS]],
-    pub(crate) vcpus: &'a [[u64; VcpuRow::WORDS]],
-    pub(crate) memory: &'a [[u64; MemoryRow::WORDS]],
-    pub(crate) images: &'a [[u64; ImageRow::WORDS]],
-    pub(crate) devices: &'a [[u64; DeviceRow::WORDS]],
-    pub(crate) interrupts: &'a [[u64; InterruptRow::WORDS]],
-    pub(crate) blobs: &'a [[u64; BlobRow::WORDS]],
-    pub(crate) strings: &'a str,
-}
+use crate::partition::{Partition, Tables, name_of, text};
+use crate::row::{BLOB_ALIGN, BlobRow, CRC_FROM, Header, MAGIC, MAGIC_WORD, NO_FOCUS, VERSION};
+use crate::types::{Blob, Board, GicVersion};
 
 /// A checked bundle. Everything that its accessors return has passed every rule of `check`.
 #[derive(Clone, Copy, Debug)]
@@ -122,172 +103,6 @@ impl<'a> Bundle<'a> {
     pub(crate) const fn tables(&self) -> &Tables<'a> {
         &self.tables
     }
-}
-
-/// A partition of the description, with its rows of the other tables.
-#[derive(Clone, Copy, Debug)]
-pub struct Partition<'a> {
-    /// Its name: 1 to 31 of `a`–`z`, `0`–`9`, `_`, `-`.
-    pub name: &'a str,
-    /// Lower ones start first; equal ones in the description's order.
-    pub start_order: u16,
-    /// Whether it starts with the machine; else the operator or the policy program starts it.
-    pub autostart: bool,
-    /// What happens when it ends.
-    pub restart: Restart,
-    /// Whether it has a virtual UART.
-    pub has_console: bool,
-    /// Where vCPU 0 starts.
-    pub entry: shikiri_abi::Ipa,
-    /// vCPU 0's `x0` at the start: the device tree, in our tool's bundles.
-    pub x0: u64,
-    /// Where its virtual devices are.
-    pub platform: Platform,
-    limits: [u64; RESOURCE_COUNT],
-    tables: Tables<'a>,
-}
-
-impl<'a> Partition<'a> {
-    /// The account's limit, if one is set.
-    #[must_use]
-    pub fn limit(&self, resource: Resource) -> Option<u64> {
-        let limit = self.limits.get(usize::from(resource.number())).copied()?;
-        (limit != NONE).then_some(limit)
-    }
-
-    /// Its vCPUs, by index.
-    pub fn vcpus(&self) -> impl ExactSizeIterator<Item = Vcpu> + Clone + use<'a> {
-        self.tables.vcpus.iter().map(|row| vcpu(VcpuRow::get(row)))
-    }
-
-    /// Its memory.
-    pub fn memory(&self) -> impl ExactSizeIterator<Item = Memory> + Clone + use<'a> {
-        self.tables.memory.iter().map(|row| memory(MemoryRow::get(row)))
-    }
-
-    /// What is copied into its memory before a start.
-    pub fn images(&self) -> impl ExactSizeIterator<Item = Image> + Clone + use<'a> {
-        self.tables.images.iter().map(|row| image(ImageRow::get(row)))
-    }
-
-    /// The register regions of its devices.
-    pub fn devices(&self) -> impl ExactSizeIterator<Item = Device<'a>> + Clone + use<'a> {
-        let strings = self.tables.strings;
-        self.tables.devices.iter().map(move |row| device(DeviceRow::get(row), strings))
-    }
-
-    /// The interrupts of its devices.
-    pub fn interrupts(&self) -> impl ExactSizeIterator<Item = Interrupt<'a>> + Clone + use<'a> {
-        let strings = self.tables.strings;
-        self.tables.interrupts.iter().map(move |row| interrupt(InterruptRow::get(row), strings))
-    }
-
-    pub(crate) const fn rows(&self) -> &Tables<'a> {
-        &self.tables
-    }
-}
-
-impl<'a> Tables<'a> {
-    /// Makes a partition from its row and takes its rows from the front of the other tables.
-    fn next_partition(&mut self, encoded: &'a [u64; PartitionRow::WORDS]) -> Partition<'a> {
-        let row = PartitionRow::get(encoded);
-        let tables = Tables {
-            partitions: &[],
-            vcpus: take_rows(&mut self.vcpus, row.vcpus),
-            memory: take_rows(&mut self.memory, row.memory),
-            images: take_rows(&mut self.images, row.images),
-            devices: take_rows(&mut self.devices, row.devices),
-            interrupts: take_rows(&mut self.interrupts, row.interrupts),
-            blobs: self.blobs,
-            strings: self.strings,
-        };
-        partition(name_of(encoded), &row, tables)
-    }
-}
-
-fn take_rows<'a, T>(table: &mut &'a [T], count: u16) -> &'a [T] {
-    let (head, rest) = table.split_at_checked(usize::from(count)).unwrap_or((table, &[]));
-    *table = rest;
-    head
-}
-
-fn partition<'a>(name: &'a str, row: &PartitionRow, tables: Tables<'a>) -> Partition<'a> {
-    Partition {
-        name,
-        start_order: row.start_order,
-        autostart: row.autostart != 0,
-        restart: Restart {
-            policy: RestartPolicy::from_code(row.restart).unwrap_or(RestartPolicy::Never),
-            max: row.restart_max,
-            window_ms: row.restart_window_ms,
-            delay_ms: row.restart_delay_ms,
-        },
-        has_console: row.console != 0,
-        entry: row.entry,
-        x0: row.x0,
-        platform: Platform {
-            distributor: row.distributor,
-            cpu_interface: row.cpu_interface,
-            uart: row.uart,
-            uart_intid: IntId(row.uart_intid),
-            spis: row.spis,
-        },
-        limits: row.limits,
-        tables,
-    }
-}
-
-/// The name of a partition's row: it comes first, padded with zeros; empty if it is not text.
-fn name_of(row: &[u64; PartitionRow::WORDS]) -> &str {
-    let name = row.first_chunk::<4>().map_or(&[][..], |name| name.as_bytes());
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(0);
-    name.get(..end).and_then(|name| str::from_utf8(name).ok()).unwrap_or("")
-}
-
-pub(crate) fn vcpu(row: VcpuRow) -> Vcpu {
-    let time = match row.kind {
-        0 => CoreTime::Owned,
-        _ => CoreTime::Reservation { budget_us: row.budget_us, period_us: row.period_us },
-    };
-    Vcpu { cores: row.cores, home: CoreId(row.home), time, priority: row.priority }
-}
-
-pub(crate) fn memory(row: MemoryRow) -> Memory {
-    let place = if row.pa == Pa(NONE) { Place::Any } else { Place::At(row.pa) };
-    Memory { ipa: row.ipa, bytes: row.bytes, place }
-}
-
-fn image(row: ImageRow) -> Image {
-    Image {
-        blob: usize::try_from(row.blob).unwrap_or(usize::MAX),
-        load: row.load,
-        kind: ImageKind::from_code(row.kind).unwrap_or(ImageKind::Program),
-    }
-}
-
-pub(crate) fn device(row: DeviceRow, strings: &str) -> Device<'_> {
-    Device {
-        ipa: row.ipa,
-        pa: row.pa,
-        bytes: row.bytes,
-        moderated: row.moderated != 0,
-        dma_trusted: row.dma != 0,
-        path: text(strings, row.path_at, row.path_len).unwrap_or(""),
-    }
-}
-
-pub(crate) fn interrupt(row: InterruptRow, strings: &str) -> Interrupt<'_> {
-    Interrupt {
-        physical: IntId(row.physical),
-        virtual_id: IntId(row.virtual_),
-        edge: row.edge != 0,
-        path: text(strings, row.path_at, row.path_len).unwrap_or(""),
-    }
-}
-
-/// A piece of the string table.
-pub(crate) fn text(strings: &str, at: u32, len: u16) -> Option<&str> {
-    strings.get(usize::try_from(at).ok()?..)?.get(..usize::from(len))
 }
 
 /// Reads the header; the rest of the words come with it.

@@ -17,16 +17,18 @@ mod bundle;
 mod check;
 mod crc;
 mod error;
+mod partition;
 mod row;
 mod types;
 mod wire;
 #[cfg(feature = "alloc")]
 mod writer;
 
-pub use bundle::{Bundle, Partition};
+pub use bundle::Bundle;
 pub use check::MachineFacts;
 pub use crc::crc32;
 pub use error::{BundleError, Claimant, Contested, Item};
+pub use partition::Partition;
 pub use types::{
     Blob, Board, CoreTime, Device, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind,
     Interrupt, MAX_NAME_BYTES, MAX_PARTITIONS, MAX_PERIOD_US, MAX_VCPUS, MAX_VCPUS_GICV2,

@@ -2,7 +2,13 @@
 #![expect(unsafe_code, reason = "plays a device")]
 
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicPtr;
+use std::sync::Mutex;
 use std::vec;
+use std::vec::Vec;
+
+/// All blocks, so that Miri does not take them for leaks.
+static ALL: Mutex<Vec<AtomicPtr<u64>>> = Mutex::new(Vec::new());
 
 /// The block; never freed, since drivers keep their devices for ever.
 #[derive(Clone, Copy)]
@@ -11,7 +17,9 @@ pub(crate) struct FakeBlock(NonNull<u32>);
 impl FakeBlock {
     /// `bytes` of zeros, aligned to 8.
     pub(crate) fn new(bytes: usize) -> Self {
-        Self(NonNull::from(vec![0u64; bytes / 8].leak()).cast())
+        let block = NonNull::from(vec![0u64; bytes / 8].leak()).cast::<u64>();
+        ALL.lock().unwrap().push(AtomicPtr::new(block.as_ptr()));
+        Self(block.cast())
     }
 
     /// What the board's description would give the driver.

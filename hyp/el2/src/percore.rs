@@ -76,6 +76,8 @@ pub(crate) enum Leave {
     Suspend(Start),
     /// It turns itself off.
     Off,
+    /// It asked for cache maintenance by set and way.
+    CleanMemory,
 }
 
 /// A core's own block. The vectors know the offsets of the first two fields.
@@ -89,6 +91,8 @@ pub(crate) struct CoreLocal {
     pub(crate) id: CoreId,
     /// The machine.
     pub(crate) world: &'static World,
+    /// HCR_EL2 without the wait traps.
+    pub(crate) hcr: u64,
     /// This core's part of the interrupt controller.
     pub(crate) gic: CoreGic,
     /// The vCPU whose EL1 state and list registers are here.
@@ -112,12 +116,13 @@ const _: () = assert!(offset_of!(CoreLocal, fault_stack) == 8);
 
 impl CoreLocal {
     /// A core that has just come up.
-    pub(crate) const fn new(id: CoreId, world: &'static World, gic: CoreGic, fault_stack: usize) -> Self {
+    pub(crate) const fn new(id: CoreId, world: &'static World, gic: CoreGic, hcr: u64, fault_stack: usize) -> Self {
         Self {
             context: null_mut(),
             fault_stack,
             id,
             world,
+            hcr,
             gic,
             loaded: None,
             queue: RunQueue::new(id),

@@ -89,6 +89,12 @@ readers! {
     isr_el1 => "isr_el1";
     /// The stage-2 root and VMID.
     vttbr_el2 => "vttbr_el2";
+    /// EL1's vectors.
+    vbar_el1 => "vbar_el1";
+    /// EL1's control.
+    sctlr_el1 => "sctlr_el1";
+    /// Performance monitors control: N, the number of counters.
+    pmcr_el0 => "pmcr_el0";
     /// The virtual timer's control.
     cntv_ctl_el0 => "cntv_ctl_el0";
     /// The virtual timer's compare value.
@@ -146,6 +152,28 @@ writers! {
     set_vmpidr_el2 => "vmpidr_el2";
     /// What the guest reads as MIDR_EL1.
     set_vpidr_el2 => "vpidr_el2";
+    /// Extended configuration: features of FEAT_HCX.
+    set_hcrx_el2 => "S3_4_C1_C2_2";
+    /// Fine-grained read traps.
+    set_hfgrtr_el2 => "S3_4_C1_C1_4";
+    /// Fine-grained write traps.
+    set_hfgwtr_el2 => "S3_4_C1_C1_5";
+    /// Fine-grained instruction traps.
+    set_hfgitr_el2 => "S3_4_C1_C1_6";
+    /// Fine-grained debug read traps.
+    set_hdfgrtr_el2 => "S3_4_C3_C1_4";
+    /// Fine-grained debug write traps.
+    set_hdfgwtr_el2 => "S3_4_C3_C1_5";
+    /// Fine-grained read traps, second group.
+    set_hfgrtr2_el2 => "S3_4_C3_C1_2";
+    /// Fine-grained write traps, second group.
+    set_hfgwtr2_el2 => "S3_4_C3_C1_3";
+    /// Fine-grained instruction traps, second group.
+    set_hfgitr2_el2 => "S3_4_C3_C1_7";
+    /// Fine-grained debug read traps, second group.
+    set_hdfgrtr2_el2 => "S3_4_C3_C1_0";
+    /// Fine-grained debug write traps, second group.
+    set_hdfgwtr2_el2 => "S3_4_C3_C1_1";
     /// Coprocessor-style traps of EL1.
     set_hstr_el2 => "hstr_el2";
     /// Where the guest goes on.

@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, 
 
 use shikiri_abi::{CoreId, IntId, Pa, PageCount, PartitionSlot, Resource};
 use shikiri_arch::exit::MmioAccess;
+use shikiri_arch::idreg::IdTable;
 use shikiri_config::{Bundle, Interrupt, Partition};
 use shikiri_core::account::Line;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
@@ -138,6 +139,8 @@ pub(crate) struct World {
     pub(crate) vmids: TicketLock<VmidPool, rank::Ledger>,
     /// The format of all stage-2 tables.
     pub(crate) format: Format,
+    /// The guests' view of the feature registers.
+    pub(crate) ids: &'static IdTable,
     /// The console.
     pub(crate) console: &'static TicketLock<Console, rank::Console>,
     /// Whether the hypervisor has written to the console since it was tended.

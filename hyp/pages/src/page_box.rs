@@ -308,10 +308,13 @@ mod tests {
         let ram = Ram::new(2);
         let mut pool = pool(&ram);
         let frames = take(&mut pool, 1);
+        let other = std::boxed::Box::into_raw(std::boxed::Box::new(1));
         let elsewhere = catch_unwind(AssertUnwindSafe(|| {
-            PageBox::<u64>::init_with(frames, |_| std::boxed::Box::leak(std::boxed::Box::new(1)))
-                .into_frames()
+            // SAFETY: a live allocation that nothing else refers to.
+            PageBox::<u64>::init_with(frames, |_| unsafe { &mut *other }).into_frames()
         }));
+        // SAFETY: from `into_raw`, and the reference is gone with the closure.
+        drop(unsafe { std::boxed::Box::from_raw(other) });
         assert!(elsewhere.is_err());
     }
 

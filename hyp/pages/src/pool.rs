@@ -134,8 +134,8 @@ impl<M: DirectMap> FramePool<M> {
     ///
     /// Two shapes exist: 1 to 511 frames aligned to at most 2 MiB, and a power of two from 512 frames up to
     /// 262,144 (1 GiB), which is always aligned to its size. Larger or odder requests are made of several
-    /// ([`FramePool::take_up_to`]). Single frames cost tens of instructions; runs look at a bounded number of
-    /// blocks unless memory is nearly exhausted.
+    /// ([`FramePool::take_up_to`]). A frame costs a few hundred instructions; a run looks at a bounded number
+    /// of blocks unless memory is nearly exhausted.
     ///
     /// `None`: no such run is free, or the shape does not exist. The contents are whatever was there.
     pub fn take(&mut self, pages: PageCount, align_bytes: u64) -> Option<Frames> {

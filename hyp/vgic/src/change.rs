@@ -248,11 +248,8 @@ impl Vgic<'_> {
         here: Here<'_, H>,
         at: At,
     ) -> Option<()> {
-        let doubtful = self.bank(at).map_or(0, |bank| bank.resident | bank.active);
-        if doubtful == 0 {
-            return Some(());
-        }
         let reader = here.vcpu?;
+        let doubtful = self.bank(at).map_or(0, |bank| bank.resident | bank.active);
         let mut others = VcpuSet::EMPTY;
         let mut is_here = false;
         for position in Positions(doubtful) {
@@ -267,7 +264,12 @@ impl Vgic<'_> {
             self.fold_all(here, reader);
             self.settle(here);
         }
-        if others.is_empty() { Some(()) } else { self.ask(reader, at, others) }
+        if !others.is_empty() {
+            return self.ask(reader, at, others);
+        }
+        // Answered without them: a fold since an earlier request must not answer a later read.
+        self.cpu_mut(reader)?.request = None;
+        Some(())
     }
 
     /// Asks other vCPUs to fold, or finds that all have done so since this was asked first.

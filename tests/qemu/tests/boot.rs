@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::machine::Boot;
-use shikiri_qemu_tests::{Gic, Machine, Running, paths, system};
+use shikiri_qemu_tests::{Gic, Machine, Running, paths, system as systems};
 
-use crate::support::{Outcome, PATIENCE, Topic, Variant, all_kinds, one_guest};
+use crate::support::{Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, one_guest, system};
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
@@ -63,7 +63,7 @@ fn bundle(machine: &Machine) -> Result<Vec<u8>, Failed> {
 }
 
 fn boot_with(machine: &Machine, bundle: &[u8]) -> Result<Running, Failed> {
-    Ok(system::start(machine, paths::hypervisor(), bundle, None)?)
+    Ok(systems::start(machine, paths::hypervisor(), bundle, None)?)
 }
 
 fn another_gic() -> Outcome {
@@ -72,8 +72,9 @@ fn another_gic() -> Outcome {
 }
 
 fn more_cores() -> Outcome {
-    let bundle = bundle(&Machine::new().cpus(4))?;
-    refused(boot_with(&Machine::new().cpus(2), &bundle)?, "4 cores")
+    let hello = Partition::new("hello", "hello").with("cores = [3]");
+    let bundle = system([hello])?.compile(&Machine::new().cpus(4))?.bundle;
+    refused(boot_with(&Machine::new().cpus(2), &bundle)?, "4 cores, and this machine has 2")
 }
 
 /// A bit of the description itself is wrong, in the part-th eighth of it.
@@ -81,7 +82,7 @@ fn damaged_bundle(part: usize) -> Outcome {
     let machine = Machine::new();
     let mut bundle = bundle(&machine)?;
     // The image and the device tree are the last part; the description is the small first one.
-    let place = part * 64 + 5;
+    let place = part * 48 + 5;
     let byte = bundle.get_mut(place).ok_or("the bundle is too small")?;
     *byte ^= 0x10;
     refused(boot_with(&machine, &bundle)?, "the bundle: ")

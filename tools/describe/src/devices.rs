@@ -1,14 +1,19 @@
 //! Devices that partitions own, found by their paths in the board's device tree.
 
+mod pieces;
+mod rules;
+
 use serde_spanned::Spanned;
 use shikiri_abi::{IntId, Ipa, PAGE_BYTES, Pa};
-use shikiri_config::{DeviceSpec, InterruptSpec, Place as Where};
+use shikiri_config::{DeviceSpec, InterruptSpec};
 
 use crate::board::{Board, BoardDevice, Line, Range};
-use crate::claims::{self, Claim};
-use crate::memory::MemoryPlan;
+use crate::claims::Claim;
 use crate::problem::{Place, Problem};
 use crate::text::{Description, DeviceTable, DeviceText, Dma, PartitionText};
+use pieces::{Piece, cut};
+pub(crate) use rules::{check_dma, check_physical};
+use rules::{check_guest_spi, check_table, same_guest_interrupt, same_interrupt, unknown};
 
 /// The virtual UART's SPI, as the device tree writes it.
 pub(crate) const UART_SPI: u16 = 1;
@@ -210,42 +215,6 @@ impl Owned<'_> {
     }
 }
 
-/// A part of a register region: whole pages, or a part of one page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
-    /// Guest address.
-    pub(crate) ipa: u64,
-    /// Physical address.
-    pub(crate) pa: u64,
-    /// Size.
-    pub(crate) bytes: u64,
-    /// It shares its page.
-    pub(crate) moderated: bool,
-}
-
-/// Cuts a region at page borders: a partial page at its start or end is moderated, the rest is mapped.
-fn cut(range: Range, ipa: u64) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    let (mut at, end) = (range.start, range.end());
-    while at < end {
-        let page = at & !(PAGE_BYTES - 1);
-        let whole_end = end & !(PAGE_BYTES - 1);
-        let (next, moderated) = if at != page || whole_end <= at {
-            (end.min(page.saturating_add(PAGE_BYTES)), true)
-        } else {
-            (whole_end, false)
-        };
-        pieces.push(Piece {
-            ipa: ipa.saturating_add(at - range.start),
-            pa: at,
-            bytes: next - at,
-            moderated,
-        });
-        at = next;
-    }
-    pieces
-}
-
 impl DeviceTable {
     fn from_path(path: &str) -> Self {
         Self { path: path.to_owned(), dma: None, ipa: None, spis: None, omit: Vec::new() }
@@ -289,42 +258,6 @@ fn owned<'a>(
     Ok(new_owned(path, device, table, text.span().into()))
 }
 
-fn check_table(
-    device: &BoardDevice,
-    table: &DeviceTable,
-    text: &Spanned<DeviceText>,
-) -> Result<(), Problem> {
-    let path = &table.path;
-    let lines = device.interrupts.as_deref().unwrap_or(&[]).len();
-    if let Some(spis) = &table.spis
-        && spis.get_ref().len() != lines
-    {
-        let problem = Problem::new(format!(
-            "`spis` of device `{path}` has not one number for each interrupt"
-        ));
-        return Err(problem.at(spis.span(), format!("{} for {lines}", spis.get_ref().len())));
-    }
-    let Some(ipa) = &table.ipa else { return Ok(()) };
-    let offset = device.regions.first().map_or(0, |region| region.start % PAGE_BYTES);
-    if ipa.get_ref() % PAGE_BYTES != offset {
-        let problem = Problem::new(format!(
-            "guest address of device `{path}` does not fit its place in a page"
-        ));
-        return Err(problem
-            .at(ipa.span(), format!("{:#x}", ipa.get_ref()))
-            .help(format!("the address must end in {offset:#05x}, as the device's own does")));
-    }
-    if device.regions.len() > 1 {
-        let problem = Problem::new(format!(
-            "device `{path}` has several register regions and cannot be moved"
-        ));
-        return Err(problem
-            .at(ipa.span(), "one address")
-            .at(text.span(), format!("{} regions", device.regions.len())));
-    }
-    Ok(())
-}
-
 fn new_owned<'a>(
     path: &str,
     device: &'a BoardDevice,
@@ -340,143 +273,4 @@ fn new_owned<'a>(
     };
     let dma = table.dma == Some(Dma::Trusted);
     Owned { path: path.to_owned(), board: device, dma, ipas, spis, omit: table.omit.clone(), place }
-}
-
-/// A path that is not there, with the nearest ones that are.
-fn unknown(board: &Board, path: &str, place: Place) -> Problem {
-    let problem = Problem::new(format!("the board's device tree has no device `{path}`"));
-    let problem = problem.at(place, "not found, or disabled, or without registers");
-    let last = path.rsplit('/').next().unwrap_or(path);
-    let stem = last.split('@').next().unwrap_or(last);
-    let near: Vec<_> = board
-        .devices
-        .keys()
-        .filter(|known| !stem.is_empty() && known.contains(stem))
-        .take(4)
-        .map(|known| format!("`{known}`"))
-        .collect();
-    if near.is_empty() {
-        return problem.help("`cargo xtask check` without this line lists the board's devices");
-    }
-    problem.help(format!("there is {}", near.join(", ")))
-}
-
-fn same_interrupt(spi: u16, first: (&str, &Owned<'_>), second: (&str, &Owned<'_>)) -> Problem {
-    let message = format!(
-        "SPI {spi} is claimed by device `{}` of `{}` and by device `{}` of `{}`",
-        first.1.path, first.0, second.1.path, second.0
-    );
-    let problem = Problem::new(message);
-    problem
-        .at(&first.1.place, format!("`{}` gets SPI {spi}", first.0))
-        .at(&second.1.place, format!("`{}` gets it, too", second.0))
-        .help("devices that share an interrupt go to the same partition")
-}
-
-fn same_guest_interrupt(name: &str, spi: u16, first: &Owned<'_>, second: &Owned<'_>) -> Problem {
-    let message = format!(
-        "guest SPI {spi} of `{name}` is claimed by device `{}` and by device `{}`",
-        first.path, second.path
-    );
-    Problem::new(message)
-        .at(&first.place, format!("`{}` has it", first.path))
-        .at(&second.place, format!("`{}` wants it, too", second.path))
-}
-
-fn check_guest_spi(
-    description: &Description,
-    name: &str,
-    device: &Owned<'_>,
-    spi: u16,
-) -> Result<(), Problem> {
-    let path = &device.path;
-    if spi >= 988 {
-        let problem = Problem::new(format!("guest SPI {spi} of device `{path}` does not exist"));
-        return Err(problem.at(&device.place, "SPIs are 0 to 987"));
-    }
-    let has_console = crate::cores::find(description, name)
-        .and_then(|index| description.partitions.get(index))
-        .is_some_and(|partition| partition.get_ref().console);
-    if has_console && spi == UART_SPI {
-        let problem = Problem::new(format!(
-            "guest SPI {spi} of `{name}` is claimed by its virtual UART and by device `{path}`"
-        ));
-        return Err(problem
-            .at(&device.place, "this device")
-            .help("give it another number with `spis`, or write `console = false`"));
-    }
-    Ok(())
-}
-
-/// A trusted bus master sees physical addresses, so all of its partition's memory must have IPA = PA.
-pub(crate) fn check_dma(
-    partition: &PartitionText,
-    devices: &[Owned<'_>],
-    memory: &MemoryPlan,
-    index: usize,
-) -> Result<(), Problem> {
-    let Some(device) = devices.iter().find(|device| device.dma) else { return Ok(()) };
-    let is_identity =
-        |region: &&crate::memory::Region| region.memory.place != Where::At(Pa(region.memory.ipa.0));
-    let Some(region) = memory.regions(index).iter().find(is_identity) else { return Ok(()) };
-    let name = partition.name.get_ref();
-    let problem = Problem::new(format!(
-        "device `{}` of `{name}` writes to physical addresses, but the memory of `{name}` is elsewhere",
-        device.path
-    ));
-    Err(problem
-        .at(&device.place, "trusted with DMA")
-        .at(&region.place, "guest and physical address are not the same")
-        .help("write `memory = { size = …, at = ADDRESS, ipa = ADDRESS }` with the same address twice"))
-}
-
-/// Refuses devices that overlap physically.
-pub(crate) fn check_physical(
-    description: &Description,
-    board: &Board,
-    devices: &DevicePlan<'_>,
-    memory: &MemoryPlan,
-) -> Result<(), Problem> {
-    let mut all = memory.physical_claims(description);
-    let kept: Vec<Claim> = devices.physical_claims(description, board);
-    // The hypervisor's own regions may touch each other in the board's tree: only pairs with a partition count.
-    let (own, given): (Vec<_>, Vec<_>) =
-        kept.into_iter().partition(|claim| claim.who.ends_with("of the hypervisor"));
-    all.extend(given);
-    claims::check_disjoint(&all, "physical address")?;
-    for kept in own {
-        for claim in &all {
-            claims::check_disjoint(&[kept.clone(), claim.clone()], "physical address")?;
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Piece, cut};
-    use crate::board::Range;
-
-    #[test]
-    fn a_region_is_cut_into_whole_pages_and_moderated_ends() {
-        let pieces = cut(Range { start: 0x1e00, bytes: 0x2400 }, 0x5_0e00);
-        let expected = [
-            Piece { ipa: 0x5_0e00, pa: 0x1e00, bytes: 0x200, moderated: true },
-            Piece { ipa: 0x5_1000, pa: 0x2000, bytes: 0x2000, moderated: false },
-            Piece { ipa: 0x5_3000, pa: 0x4000, bytes: 0x200, moderated: true },
-        ];
-        assert_eq!(pieces, expected);
-    }
-
-    #[test]
-    fn whole_pages_stay_whole() {
-        let pieces = cut(Range { start: 0x1000, bytes: 0x1000 }, 0x1000);
-        assert_eq!(pieces, [Piece { ipa: 0x1000, pa: 0x1000, bytes: 0x1000, moderated: false }]);
-    }
-
-    #[test]
-    fn a_slot_within_a_page_is_moderated() {
-        let pieces = cut(Range { start: 0x1200, bytes: 0x200 }, 0x1200);
-        assert_eq!(pieces, [Piece { ipa: 0x1200, pa: 0x1200, bytes: 0x200, moderated: true }]);
-    }
 }

@@ -2,8 +2,9 @@
 
 use shikiri_abi::{Ipa, PAGE_BYTES, Pa};
 
-use crate::bundle::{Bundle, Partition, memory, page_up};
+use crate::bundle::{Bundle, page_up};
 use crate::error::{BundleError, Claimant, Contested, Item};
+use crate::partition::{Partition, memory};
 use crate::row::{DeviceRow, MemoryRow};
 use crate::types::{
     Device, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Memory, PA_BITS, Place, REDISTRIBUTOR_BYTES,

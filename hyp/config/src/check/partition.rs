@@ -1,12 +1,12 @@
 //! One partition: its counts, images, entry, interrupts and limits.
 
-use shikiri_abi::{IntId, Ipa, PAGE_BYTES, Resource};
-
+use shikiri_abi::{IntId, Ipa, PAGE_BYTES, Pa, Resource};
 use zerocopy::IntoBytes as _;
 
 use super::address;
-use crate::bundle::{Bundle, Partition, text};
+use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Contested, Item};
+use crate::partition::{Partition, text};
 use crate::row::{DeviceRow, ImageRow, InterruptRow, PartitionRow, VcpuRow};
 use crate::types::{ImageKind, Interrupt, Memory, Place, RestartPolicy};
 
@@ -252,8 +252,7 @@ fn check_dma<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
     if !partition.devices().any(|device| device.dma_trusted) {
         return Ok(());
     }
-    match partition.memory().find(|region| region.place != Place::At(shikiri_abi::Pa(region.ipa.0)))
-    {
+    match partition.memory().find(|region| region.place != Place::At(Pa(region.ipa.0))) {
         None => Ok(()),
         Some(region) => {
             let claimant = Claimant { partition: partition.name, item: Item::Memory };

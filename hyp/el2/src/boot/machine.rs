@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use shikiri_abi::{CoreId, CoreSet, MAX_CORES, PAGE_BYTES, Pa, PageCount, PartitionSlot};
 use shikiri_arch::hw::Clock;
+use shikiri_arch::idreg::GicView;
 use shikiri_config::{Bundle, CoreTime, GicVersion, Partition, Place};
 use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::sched::{CoreBook, Excess, Reservation, Share, Terms, VcpuKey};
@@ -68,6 +69,12 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
     let Some(format) = format else {
         refuse(format_args!("this core has no 4 KiB stage-2 granule"));
     };
+    let view = match board.gic {
+        GicFact::V2 { .. } => GicView::MemoryMapped,
+        GicFact::V3 { .. } => GicView::SystemRegisters,
+    };
+    let ids = leak(&mut pool, 1, |_| guest::ids::view(view)).first();
+    let Some(ids) = ids else { refuse(format_args!("there is not enough RAM for the hypervisor itself")) };
     WORLD.call_once(|| World {
         bundle,
         slots,
@@ -81,6 +88,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         pool: TicketLock::new(pool),
         vmids: TicketLock::new(VmidPool::new()),
         format,
+        ids,
         console: &CONSOLE,
         console_is_due: AtomicBool::new(false),
         next_id: AtomicU32::new(1),
@@ -299,7 +307,8 @@ fn start_console(board: &Board, ticks_per_ms: u64, bundle: &Bundle<'_>, gic: &Gi
 
 /// Makes this core a part of the world; its block.
 pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal {
-    setup::start_core(world.format.vtcr());
+    crate::hw::tlb::note_errata();
+    let hcr = setup::start_core(world.format);
     let (gic, target) = match world.gic.start_core(regs::mpidr_el1()) {
         Ok(started) => started,
         Err(error) => refuse(format_args!("core {}: {error}", id.0)),
@@ -312,7 +321,7 @@ pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal 
         refuse(format_args!("there is not enough RAM for core {}", id.0));
     };
     let top = stack.as_ptr().addr().get().saturating_add(4096);
-    let core = PageBox::init_with(frames, |place| place.write(CoreLocal::new(id, world, gic, top))).leak();
+    let core = PageBox::init_with(frames, |place| place.write(CoreLocal::new(id, world, gic, hcr, top))).leak();
     seat_vcpus(core);
     for ppi in [25, 26, 27, world::SGI_SYNC, world::SGI_SCHEDULE] {
         core.gic.private().enable(shikiri_abi::IntId(ppi));

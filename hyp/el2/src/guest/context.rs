@@ -186,7 +186,7 @@ impl Context {
     /// the scheduler meanwhile.
     pub(crate) fn save(&mut self) {
         self.el1.save();
-        self.sctlr_el1 = sctlr_el1();
+        self.sctlr_el1 = regs::sctlr_el1();
         self.tcr_el1 = tcr_el1();
         self.cntv_ctl = regs::cntv_ctl_el0();
         self.cntv_cval = regs::cntv_cval_el0();
@@ -219,16 +219,11 @@ impl Context {
 
 /// Holds EL1's walks off: from here on nothing is translated under EL1's registers, by speculation neither.
 fn hold_walks() {
-    write_sctlr_el1(SCTLR_EL1_RESET | 1);
     write_tcr_el1(tcr_el1() | TCR_NO_WALKS);
     regs::isb();
-}
-
-fn sctlr_el1() -> u64 {
-    let value: u64;
-    // SAFETY: reads a register of EL1.
-    unsafe { asm!("mrs {}, sctlr_el1", out(reg) value, options(nostack, preserves_flags)) };
-    value
+    // Only with the MMU on do EPD0 and EPD1 count.
+    write_sctlr_el1(SCTLR_EL1_RESET | 1);
+    regs::isb();
 }
 
 fn tcr_el1() -> u64 {

@@ -140,7 +140,7 @@ pub(crate) fn update_physical_timer(core: &mut CoreLocal) {
     let Some(Loaded { live, vcpu }) = core.loaded else { return };
     let timer = run::own(vcpu).timer;
     let now = Counter.now();
-    let level = if timer.line(now) { Line::High } else { Line::Low };
+    let level = if timer.level(now) { Line::High } else { Line::Low };
     let interface = core.interface(live);
     let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
     let kick = live.devices.lock().vgic().set_line(here, run::PHYSICAL_TIMER, vcpu.index, level);

@@ -15,7 +15,7 @@ use shikiri_core::call::CallView;
 use shikiri_core::power::{LiveVcpus, Start, VcpuPower};
 use shikiri_core::psci::PsciView;
 use shikiri_core::report::ExitRing;
-use super::sysreg::PhysicalTimer;
+use shikiri_core::sysreg::PhysicalTimer;
 use shikiri_core::vuart::VirtualUart;
 use shikiri_pages::{PageBox, PageSlice};
 use shikiri_sync::{TicketLock, rank};

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the vectors are assembly and hand over raw pointers")]
 
 pub(crate) mod context;
+pub(crate) mod ids;
 mod inject;
 mod irq;
 pub(crate) mod live;
@@ -31,7 +32,7 @@ unsafe extern "C" fn on_sync(context: *mut Context, core: *mut CoreLocal) -> u32
     let context = unsafe { &mut *context };
     // SAFETY: and this core's own block; EL2 runs masked, so this is the only reference.
     let core = unsafe { &mut *core };
-    u32::from(sync::on_exit(core, context) == sync::Next::Leave)
+    sync::on_exit(core, context).code()
 }
 
 /// An interrupt while the guest ran.

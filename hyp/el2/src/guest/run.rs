@@ -4,6 +4,7 @@ use core::sync::atomic::Ordering;
 
 use shikiri_abi::{CoreId, IntId, VcpuIndex};
 use shikiri_arch::hw::{Clock, Tlb};
+use shikiri_arch::trap_config::HCR_WAIT_TRAPS;
 use shikiri_core::lifecycle::{EndCause, Phase};
 use shikiri_core::power::{PowerState, Remaining};
 use shikiri_core::sched::{Seat, VcpuKey};
@@ -22,8 +23,6 @@ use crate::{console, regs};
 pub(crate) const VIRTUAL_TIMER: IntId = IntId(27);
 /// The physical timer's PPI, emulated.
 pub(crate) const PHYSICAL_TIMER: IntId = IntId(30);
-/// HCR_EL2.TWI and TWE.
-const WAIT_TRAPS: u64 = (1 << 13) | (1 << 14);
 
 /// Finds the next vCPU, puts it on this core and answers its context. Called by the vectors with the
 /// current vCPU's general registers stored, and once when the core starts.
@@ -189,6 +188,7 @@ fn carry_out_leave(core: &mut CoreLocal) {
             come_back(core);
         }
         Leave::Off => turn_off(core),
+        Leave::CleanMemory => worker::clean_memory(core),
     }
 }
 
@@ -275,7 +275,7 @@ fn load(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
             regs::dsb_sy();
         }
     });
-    super::setup::set_traps(if vcpu.is_shared { WAIT_TRAPS } else { 0 });
+    super::setup::set_hcr(core.hcr | if vcpu.is_shared { HCR_WAIT_TRAPS } else { 0 });
     let interface = core.interface(live);
     if own(vcpu).timer_active {
         core.gic.private().set_active(VIRTUAL_TIMER);

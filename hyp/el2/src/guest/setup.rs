@@ -1,16 +1,12 @@
 //! A core's EL2 registers: every one of them is written, whatever firmware left there.
 #![expect(unsafe_code, reason = "loads EL2's control registers")]
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use shikiri_arch::exit::SysregEncoding;
+use shikiri_arch::trap_config::{CoreFeatures, FINE_GRAINED_TRAPS, FineGrained, TrapConfig};
+use shikiri_stage2::Format;
 
+use super::ids;
 use crate::regs;
-
-/// HCR_EL2 without the wait traps: VM, SWIO, PTW, FMO, IMO, AMO, FB, BSU = inner shareable, TSC, TIDCP,
-/// TACR, TSW, RW.
-const HCR: u64 = 1 | (1 << 1) | (1 << 2) | (1 << 3) | (1 << 4) | (1 << 5) | (1 << 9) | (1 << 10) | (1 << 19)
-    | (1 << 20) | (1 << 21) | (1 << 22) | (1 << 31);
-
-static HCR_VALUE: AtomicU64 = AtomicU64::new(HCR);
 
 /// Names the vectors: from here on a fault of our own is reported, not silent.
 pub(crate) fn set_vectors() {
@@ -21,34 +17,75 @@ pub(crate) fn set_vectors() {
     regs::isb();
 }
 
-/// Writes the registers that stay as they are while the core runs.
-pub(crate) fn start_core(vtcr: u64) {
+/// Writes the registers that stay as they are while the core runs; answers HCR_EL2 without the wait traps.
+pub(crate) fn start_core(format: Format) -> u64 {
+    let traps = TrapConfig::new(&features(format));
     set_vectors();
     // SAFETY: the format of all tables.
-    unsafe { regs::set_vtcr_el2(vtcr) };
+    unsafe { regs::set_vtcr_el2(format.vtcr()) };
     // SAFETY: no guest runs; no tables.
     unsafe { regs::set_vttbr_el2(0) };
-    // SAFETY: no FP trap; SVE and SME trap where they exist (RES1 elsewhere). EL2 uses neither.
-    unsafe { regs::set_cptr_el2(0x33ff) };
-    // SAFETY: traps debug and performance registers: TDRA, TDOSA, TDA, TPM, TPMCR; HPMN stays.
-    unsafe { regs::set_mdcr_el2((1 << 11) | (1 << 10) | (1 << 9) | (1 << 6) | (1 << 5) | 6) };
-    regs::set_hstr_el2(0);
-    // EL1PCTEN: the physical counter reads freely; EL1PCEN clear: the physical timer traps.
-    regs::set_cnthctl_el2(1);
+    // SAFETY: EL2 uses neither FP nor SVE nor SME.
+    unsafe { regs::set_cptr_el2(traps.cptr) };
+    // SAFETY: traps the guest's debug and performance registers.
+    unsafe { regs::set_mdcr_el2(traps.mdcr) };
+    regs::set_hstr_el2(traps.hstr);
+    if let Some(hcrx) = traps.hcrx {
+        regs::set_hcrx_el2(hcrx);
+    }
+    set_fine_grained(traps.fine_grained);
+    regs::set_cnthctl_el2(traps.cnthctl);
     regs::set_cntvoff_el2(0);
     regs::set_cntv_ctl_el0(0);
     regs::set_cnthp_ctl_el2(0);
     regs::set_vpidr_el2(regs::midr_el1());
-    set_traps(0);
+    set_hcr(traps.hcr);
     regs::isb();
     // What firmware or a loader left under any VMID.
     regs::tlbi_alle1();
     regs::dsb_sy();
     regs::isb();
+    traps.hcr
 }
 
-/// Sets HCR_EL2 with the wait traps of the vCPU that is loaded.
-pub(crate) fn set_traps(wait: u64) {
-    // SAFETY: stage 2 on, everything routed here, E2H and TGE clear.
-    unsafe { regs::set_hcr_el2(HCR_VALUE.load(Ordering::Relaxed) | wait) };
+/// Loads HCR_EL2: a value of [`start_core`], with the wait traps of the vCPU that is loaded.
+pub(crate) fn set_hcr(value: u64) {
+    // SAFETY: stage 2 on, everything routed here, E2H and TGE clear (`TrapConfig`).
+    unsafe { regs::set_hcr_el2(value) };
+}
+
+fn features(format: Format) -> CoreFeatures {
+    let id = |crm, op2| ids::read(SysregEncoding::new(3, 0, 0, crm, op2));
+    let dfr0 = id(5, 0);
+    // PMCR_EL0 exists where DFR0.PMUVer says so (not 0, not implementation defined).
+    let has_pmu = !matches!((dfr0 >> 8) & 15, 0 | 15);
+    let [counters, ..] = if has_pmu { ((regs::pmcr_el0() >> 11) & 31).to_le_bytes() } else { [0; 8] };
+    CoreFeatures {
+        pfr0: id(4, 0),
+        pfr1: id(4, 1),
+        dfr0,
+        mmfr0: id(7, 0),
+        mmfr1: id(7, 1),
+        event_counters: counters,
+        forces_write_back: format.has_fwb(),
+    }
+}
+
+/// Fine-grained traps, where the core has them.
+fn set_fine_grained(level: FineGrained) {
+    if level == FineGrained::None {
+        return;
+    }
+    regs::set_hfgrtr_el2(FINE_GRAINED_TRAPS);
+    regs::set_hfgwtr_el2(FINE_GRAINED_TRAPS);
+    regs::set_hfgitr_el2(FINE_GRAINED_TRAPS);
+    regs::set_hdfgrtr_el2(FINE_GRAINED_TRAPS);
+    regs::set_hdfgwtr_el2(FINE_GRAINED_TRAPS);
+    if level == FineGrained::Second {
+        regs::set_hfgrtr2_el2(FINE_GRAINED_TRAPS);
+        regs::set_hfgwtr2_el2(FINE_GRAINED_TRAPS);
+        regs::set_hfgitr2_el2(FINE_GRAINED_TRAPS);
+        regs::set_hdfgrtr2_el2(FINE_GRAINED_TRAPS);
+        regs::set_hdfgwtr2_el2(FINE_GRAINED_TRAPS);
+    }
 }

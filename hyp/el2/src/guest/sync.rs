@@ -4,6 +4,7 @@ use shikiri_abi::{Call, DecodeError, Status, smccc};
 use shikiri_arch::Exit;
 use shikiri_arch::exit::{Abort, AbortKind, MmioAccess, WaitKind};
 use shikiri_arch::hw::Clock;
+use shikiri_arch::trap_config::is_hidden_feature;
 use shikiri_core::lifecycle::EndCause;
 use shikiri_core::psci::{self, PsciAction};
 use shikiri_core::vuart::{self, Drain};
@@ -21,8 +22,28 @@ use crate::{console, regs, report};
 pub(crate) enum Next {
     /// Back to the guest.
     Resume,
+    /// Back to the guest, one of whose x19 to x29 was changed.
+    Reload,
     /// Ask the scheduler.
     Leave,
+}
+
+impl Next {
+    /// Back to the guest after its register `rt` was written.
+    #[inline]
+    pub(crate) const fn after_writing(rt: u8) -> Self {
+        if rt < 19 { Self::Resume } else { Self::Reload }
+    }
+
+    /// The number that the vectors know.
+    #[inline]
+    pub(crate) const fn code(self) -> u32 {
+        match self {
+            Self::Resume => 0,
+            Self::Leave => 1,
+            Self::Reload => 2,
+        }
+    }
 }
 
 /// Serves one exit of the loaded vCPU.
@@ -59,6 +80,10 @@ fn serve(core: &mut CoreLocal, context: &mut Context, esr: u64) -> Next {
         }
         Exit::Wait(kind) => wait(core, kind),
         Exit::Abort(abort) => aborted(&abort),
+        Exit::Unexpected { class } if is_hidden_feature(class) => {
+            inject::undefined();
+            Next::Resume
+        }
         Exit::Unexpected { class } => unexpected(core, loaded, class),
     }
 }
@@ -193,10 +218,7 @@ fn mmio(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &Mm
         if !kick.is_empty() {
             run::kick_vcpus(core.world, live, kick);
         }
-        if !is_retry {
-            finish_access(context, access, value);
-        }
-        return Next::Resume;
+        return if is_retry { Next::Resume } else { finish_access(context, access, value) };
     }
     other_device(core, loaded, context, access)
 }
@@ -219,11 +241,13 @@ fn cpu_frame(live: &Live, offset: u64) -> Option<(Frame, u64)> {
 
 /// Completes a load or store that was served.
 #[inline]
-fn finish_access(context: &mut Context, access: &MmioAccess, value: u64) {
-    if !access.is_write {
-        context.write_x(access.rt, access.extend(value));
-    }
+fn finish_access(context: &mut Context, access: &MmioAccess, value: u64) -> Next {
     advance();
+    if access.is_write {
+        return Next::Resume;
+    }
+    context.write_x(access.rt, access.extend(value));
+    Next::after_writing(access.rt)
 }
 
 fn other_device(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &MmioAccess) -> Next {
@@ -232,20 +256,18 @@ fn other_device(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, acc
         && let Some(offset) = access.ipa.offset_from(live.platform.uart)
         && offset < 0x1000
     {
-        uart(core, loaded, context, access, offset);
-        return Next::Resume;
+        return uart(core, loaded, context, access, offset);
     }
     if let Some(pa) = core.world.moderated(live.slot, access) {
         let value = crate::hw::device::access(pa, access, context.read_x(access.rt));
-        finish_access(context, access, value);
-        return Next::Resume;
+        return finish_access(context, access, value);
     }
     let kind = if access.is_write { AbortKind::Write } else { AbortKind::Read };
     aborted(&Abort { ipa: access.ipa, kind, status: 0x07 })
 }
 
 /// The virtual UART.
-fn uart(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &MmioAccess, offset: u64) {
+fn uart(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &MmioAccess, offset: u64) -> Next {
     let Loaded { live, vcpu } = loaded;
     let what = if access.is_write {
         vuart::Access::Write(access.truncate(context.read_x(access.rt)))
@@ -263,7 +285,7 @@ fn uart(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &Mm
         });
         (outcome, kick)
     };
-    finish_access(context, access, outcome.value);
+    let next = finish_access(context, access, outcome.value);
     if let Some(kick) = kick {
         run::kick_vcpus(core.world, live, kick);
     }
@@ -274,6 +296,7 @@ fn uart(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &Mm
     if outcome.wants_input {
         console::tend(core, Counter.now());
     }
+    next
 }
 
 /// A stage-2 abort that nothing serves: the guest gets it as the abort that hardware would give it.

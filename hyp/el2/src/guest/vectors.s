@@ -2,13 +2,14 @@
 //
 // A guest's exit stores what Rust may clobber (AAPCS64 6.1.1: x0-x18, x30) into the vCPU's context and
 // calls a handler on this core's stack. Most exits end there: the handler answers 0 and the guest goes on
-// with its x19-x29, EL1 state, list registers and FP registers untouched. A handler that answers 1 wants
+// with its x19-x29, EL1 state, list registers and FP registers untouched (Rust preserves x19-x29; where an
+// exit may read or write one of them, they are stored as well, and 2 says that one was changed). A handler that answers 1 wants
 // the core for something else: then x19-x29 are stored too, and `reschedule` returns the context to enter.
 //
 // TPIDR_EL2 holds the per-core block; its first word is the current vCPU's context. Context layout:
 // x0-x30 from 0, ELR 248, SPSR 256 (`context.rs` asserts the offsets).
 
-.macro exit_from_guest handler
+.macro exit_from_guest handler, is_sync=0
     stp     x0, x1, [sp, #-16]!
     mrs     x1, tpidr_el2
     ldr     x0, [x1]
@@ -24,6 +25,20 @@
     str     x18, [x0, #144]
     str     x30, [x0, #240]
     stp     x2, x3, [x0]
+    .if \is_sync
+    // A load or store that is emulated, and a trapped MSR or MRS, may name any register; a call may not.
+    mrs     x2, esr_el2
+    lsr     x2, x2, #26
+    cmp     x2, #0x16                   // HVC
+    b.eq    1f
+    stp     x19, x20, [x0, #152]
+    stp     x21, x22, [x0, #168]
+    stp     x23, x24, [x0, #184]
+    stp     x25, x26, [x0, #200]
+    stp     x27, x28, [x0, #216]
+    str     x29, [x0, #232]
+1:
+    .endif
     bl      \handler
     b       exit_done
 .endm
@@ -52,7 +67,7 @@ el2_vectors:
     own_fault 6
     own_fault 7
     vector
-    exit_from_guest on_sync
+    exit_from_guest on_sync, 1
     vector
     exit_from_guest on_irq
     vector
@@ -60,7 +75,7 @@ el2_vectors:
     vector
     exit_from_guest on_serror
     vector                              // AArch32 guests do not exist: HCR_EL2.RW is 1
-    exit_from_guest on_sync
+    exit_from_guest on_sync, 1
     vector
     exit_from_guest on_irq
     vector
@@ -71,7 +86,7 @@ el2_vectors:
 .balign 128
 exit_done:
     mrs     x1, tpidr_el2
-    cbnz    w0, leave_guest
+    cbnz    w0, exit_rest
     ldr     x0, [x1]
 resume_guest:
     ldp     x2, x3, [x0, #16]
@@ -89,8 +104,20 @@ resume_guest:
     dsb     nsh                         // no straight-line speculation past ERET
     isb
 
-leave_guest:
+// w0 = what the handler wants: 1 the scheduler; 2 back to the guest, with x19-x29 changed.
+exit_rest:
+    mov     w2, w0
     ldr     x0, [x1]
+    tbz     w2, #1, leave_guest
+    ldp     x19, x20, [x0, #152]
+    ldp     x21, x22, [x0, #168]
+    ldp     x23, x24, [x0, #184]
+    ldp     x25, x26, [x0, #200]
+    ldp     x27, x28, [x0, #216]
+    ldr     x29, [x0, #232]
+    b       resume_guest
+
+leave_guest:
     stp     x19, x20, [x0, #152]
     stp     x21, x22, [x0, #168]
     stp     x23, x24, [x0, #184]

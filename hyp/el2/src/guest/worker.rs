@@ -4,13 +4,14 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use shikiri_abi::{PAGE_BYTES, PartitionId, VcpuIndex};
-use shikiri_arch::hw::Clock;
+use shikiri_arch::hw::{Clock, PhysMem};
 use shikiri_config::GicVersion;
 use shikiri_core::lifecycle::{After, EndCause, Phase};
 use shikiri_core::partition::build::Builder;
 use shikiri_core::partition::{BuildError, Holdings};
 use shikiri_core::power::{LiveVcpus, Start};
 use shikiri_core::report::ExitRing;
+use shikiri_core::sysreg::PhysicalTimer;
 use shikiri_core::vuart::VirtualUart;
 use shikiri_pages::{PageBox, PageSlice};
 use shikiri_stage2::invalidate;
@@ -20,13 +21,15 @@ use shikiri_vgic::{CpuInterface, Distributor, Model};
 use super::context::Context;
 use super::live::{Devices, Live, Own, Vcpu};
 use super::run;
-use super::sysreg::PhysicalTimer;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
 use crate::hw::mem::Ram;
 use crate::hw::tlb::MachineTlb;
-use crate::percore::CoreLocal;
+use crate::percore::{CoreLocal, Loaded};
 use crate::world::{Home, Slot, Work, World};
+
+/// The most bytes that one step of cleaning takes.
+const CLEAN_STEP_BYTES: u64 = 256 << 10;
 
 /// The incarnation that the cores may look at.
 #[inline]
@@ -257,6 +260,28 @@ fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
     *place = None;
     drop(place);
     finish(core, slot);
+}
+
+/// Cleans the loaded vCPU's partition memory to the point of coherency, for a guest that maintains its caches
+/// by set and way: on a shared machine that can only be done by address. In steps; between them this core
+/// takes interrupts, and the vCPU's time runs.
+pub(crate) fn clean_memory(core: &mut CoreLocal) {
+    let Some(Loaded { live, .. }) = core.loaded else { return };
+    for memory in live.slot.description.memory() {
+        let mut done = 0;
+        while done < memory.bytes {
+            let ipa = memory.ipa.wrapping_add(done);
+            let run = {
+                let work = live.slot.work.lock();
+                work.as_ref().and_then(|work| work.holdings.translate(ipa))
+            };
+            let Some((pa, left)) = run else { return };
+            let step = left.min(CLEAN_STEP_BYTES);
+            Ram.clean_invalidate(pa, step);
+            done = done.saturating_add(step);
+            super::irq::take_pending(core);
+        }
+    }
 }
 
 /// Gives the records of an incarnation back. No core looks at it any more.

@@ -1,7 +1,10 @@
 //! TLB maintenance: each method is its instruction. The sequences are in `shikiri_stage2`.
 #![expect(unsafe_code, reason = "loads VTTBR_EL2")]
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use shikiri_abi::Ipa;
+use shikiri_arch::errata;
 use shikiri_arch::hw::{Tlb, Vttbr};
 
 use crate::regs;
@@ -53,17 +56,19 @@ impl Tlb for MachineTlb {
         unsafe { regs::set_vttbr_el2(vttbr.0) };
     }
 
+    #[inline]
     fn needs_repeat(&self) -> bool {
-        needs_repeated_tlbi(regs::midr_el1())
+        NEEDS_REPEAT.load(Ordering::Relaxed)
     }
 }
 
-/// Cores on which a broadcast TLBI and its DSB may complete before another core's accesses under the old
-/// translation (CVE-2025-10263 and its kin): Arm's Cortex-A76 and later, Neoverse N1 and later. Older ones
-/// (Cortex-A53 to A75) are listed by part number; what is not known is treated as affected.
-fn needs_repeated_tlbi(midr: u64) -> bool {
-    const ARM: u64 = 0x41;
-    const UNAFFECTED: [u64; 9] = [0xd01, 0xd02, 0xd03, 0xd04, 0xd05, 0xd07, 0xd08, 0xd09, 0xd0a];
-    let (implementer, part) = ((midr >> 24) & 0xff, (midr >> 4) & 0xfff);
-    implementer != ARM || !UNAFFECTED.contains(&part)
+/// Whether some core of the machine needs each broadcast invalidation twice: the affected core is the one
+/// that still has accesses outstanding, not the one that invalidates.
+static NEEDS_REPEAT: AtomicBool = AtomicBool::new(false);
+
+/// Notes this core's errata; before any guest runs.
+pub(crate) fn note_errata() {
+    if errata::needs_second_tlbi(regs::midr_el1()) {
+        NEEDS_REPEAT.store(true, Ordering::Relaxed);
+    }
 }

@@ -34,6 +34,7 @@ fn main() {
     case("psci_standby_wakes_on_a_timer", suspend);
     if smp::count() > 1 {
         case("psci_cpu_off_and_on_again_many_times", cycles);
+        case("psci_power_down_ends_at_the_entry_or_returns", power_down);
     }
     // QEMU's own PSCI lets two through now and then.
     if hypervisor && smp::count() > 2 {
@@ -174,6 +175,65 @@ fn cycles() -> Outcome {
         soon("it is off", || is_off(1))?;
     }
     Ok(())
+}
+
+/// What a power-down suspend came to: 0 = not yet, 1 = resumed at the entry, 2 = returned, 3 = refused.
+static RESUMED: Line = Line(AtomicU64::new(0));
+
+/// A word with a cache line of its own: it is written past the caches.
+#[repr(align(64))]
+struct Line(AtomicU64);
+
+core::arch::global_asm!(
+    // x0 = the context: where to note the arrival. The MMU is off, so the store goes past the caches.
+    "psci_resume:",
+    "mov x1, #1",
+    "str x1, [x0]",
+    "dsb sy",
+    "movz x0, #2",
+    "movk x0, #0x8400, lsl #16",
+    "hvc #0",
+    "1: b 1b",
+);
+
+unsafe extern "C" {
+    fn psci_resume(a: u64, b: u64) -> u64;
+}
+
+/// vCPU 1: suspends with power-down; an SGI wakes it.
+fn suspend_deeply() {
+    gic::enable(1);
+    irq::mask();
+    let resume: fault::Piece = psci_resume;
+    let context = (&raw const RESUMED).expose_provenance() as u64;
+    clean(context);
+    ARRIVALS.fetch_add(1, Ordering::Release);
+    // SAFETY: the entry runs with the MMU off and uses nothing of this stack.
+    let answer =
+        unsafe { psci::cpu_suspend(Conduit::Hvc, 1 << 16, resume as usize as u64, context) };
+    RESUMED.0.store(if answer == code::SUCCESS { 2 } else { 3 }, Ordering::Release);
+}
+
+/// Cleans and discards the cache line of a word that is written past the caches.
+fn clean(address: u64) {
+    // SAFETY: cleaning and discarding a line keeps what memory holds.
+    unsafe { core::arch::asm!("dc civac, {0}", "dsb sy", in(reg) address, options(nostack)) };
+}
+
+fn power_down() -> Outcome {
+    soon("vCPU 1 is off", || is_off(1))?;
+    let before = ARRIVALS.load(Ordering::Acquire);
+    ensure("CPU_ON", smp::start(1, suspend_deeply).is_ok())?;
+    soon("it runs", || ARRIVALS.load(Ordering::Acquire) == before + 1)?;
+    timer::spin(2000);
+    gic::send_sgi(1, 1);
+    let word = (&raw const RESUMED).expose_provenance() as u64;
+    soon("it resumes", || {
+        clean(word);
+        RESUMED.0.load(Ordering::Acquire) != 0
+    })?;
+    soon("it is off", || is_off(1))?;
+    ensure("not refused", RESUMED.0.load(Ordering::Acquire) != 3)
 }
 
 /// How many rounds of the race.

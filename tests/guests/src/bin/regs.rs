@@ -12,8 +12,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_rt::hvc::partition;
 use shikiri_rt::timer::{self, Timer};
+use shikiri_rt::platform::GICD;
 use shikiri_rt::{gic, irq, platform, println, reg, smp};
-use shikiri_test_guests::code::{Encoding, Page, mrs, msr};
+use shikiri_test_guests::code::{Encoding, NOP, Page, mrs, msr};
 use shikiri_test_guests::fault;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
@@ -33,6 +34,7 @@ fn main() {
         case("higher_levels_are_undefined", || higher(&mut page));
         case("set_and_way_maintenance_is_carried_out", || set_way(&mut page));
     }
+    case("device_accesses_work_with_every_register", || every_register(&mut page));
     case("the_affinity_is_the_device_trees", || {
         equal("MPIDR", reg::mpidr() & 0xff_00ff_ffff, platform::platform().mpidr(0).unwrap_or(0))
     });
@@ -180,6 +182,37 @@ fn set_way(page: &mut Page) -> Outcome {
         unsafe { page.run(&[instruction], 0, 0) }.map_err(failure)?;
     }
     equal("memory", marker.load(Ordering::Relaxed), 0x1234_5678_9abc_def0)
+}
+
+/// Loads and stores of the distributor's priorities through x0 to x30, and through XZR.
+fn every_register(page: &mut Page) -> Outcome {
+    /// `MOV x<to>, x<from>`.
+    const fn mov(to: u32, from: u32) -> u32 {
+        0xaa00_03e0 | (from << 16) | to
+    }
+    const ADDRESS: u64 = GICD + 0x460;
+    for number in 0..32 {
+        // The address goes to x10 or x11, the register's own value to x12 or x13, whichever it is not itself.
+        let (address, kept) = if number == 10 || number == 12 { (11, 13) } else { (10, 12) };
+        let value = 0x8088_9098 + u64::from(number) * 0x0808_0808 % 0x4040_4040;
+        let (store, load) = (0xb900_0000 | (address << 5), 0xb940_0000 | (address << 5));
+        let around = [mov(address, 1), mov(kept, number)];
+        let [first, second] = around;
+        let (before, after) = if number == 31 { (NOP, NOP) } else { (mov(number, 0), mov(number, kept)) };
+        // SAFETY: the register is put back; the priorities are those of an SPI that nothing raises.
+        unsafe { page.run(&[first, second, before, store | number, after], value, ADDRESS) }.map_err(failure)?;
+        let stored = if number == 31 { 0 } else { value };
+        // SAFETY: as above.
+        let seen = unsafe { page.run(&[0xb940_0020], 0, ADDRESS) }.map_err(failure)?;
+        equal("stored", seen, stored)?;
+        let result = if number == 31 { NOP } else { mov(0, number) };
+        let restore = if number == 0 { NOP } else { after };
+        // SAFETY: as above.
+        let loaded =
+            unsafe { page.run(&[first, second, load | number, result, restore], 0, ADDRESS) }.map_err(failure)?;
+        equal("loaded", loaded, stored)?;
+    }
+    Ok(())
 }
 
 fn failure(fault: fault::Fault) -> Failure {

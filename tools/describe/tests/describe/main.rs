@@ -2,6 +2,7 @@
 
 mod bad;
 mod changes;
+mod damage;
 mod good;
 mod support;
 mod tree;

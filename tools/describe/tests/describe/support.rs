@@ -15,12 +15,19 @@ static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
     std::fs::create_dir_all(folder.join("linux")).unwrap();
     for name in ["hello", "timer", "spin", "crash"] {
-        std::fs::write(folder.join(format!("{name}.bin")), format!("program {name}")).unwrap();
+        put(&folder.join(format!("{name}.bin")), format!("program {name}").as_bytes());
     }
-    std::fs::write(folder.join("linux/Image"), linux_image()).unwrap();
-    std::fs::write(folder.join("linux/initrd.cpio"), vec![b'0'; 5000]).unwrap();
+    put(&folder.join("linux/Image"), &linux_image());
+    put(&folder.join("linux/initrd.cpio"), &[b'0'; 5000]);
     folder
 });
+
+/// Writes a file at once, for tests that run in processes of their own at the same time.
+fn put(file: &Path, content: &[u8]) {
+    let draft = file.with_extension(std::process::id().to_string());
+    std::fs::write(&draft, content).unwrap();
+    std::fs::rename(draft, file).unwrap();
+}
 
 /// An arm64 Linux header with nothing behind it.
 fn linux_image() -> Vec<u8> {

@@ -3,7 +3,7 @@
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node as _, Property as _};
 
-use crate::support::{Board, compile_text, guest_tree, request, text_file};
+use crate::support::{Board, compile_text, guest_tree};
 
 /// The tree of the first partition of a text.
 fn tree_of(name: &str, text: &str, board: Board) -> Vec<u8> {
@@ -128,29 +128,4 @@ fn two_devices_share_one_copied_clock() {
     assert_eq!(clocks[0], clocks[1]);
     let fixed = |node: &FdtNode<'_>| node.name().starts_with("clock-");
     assert_eq!(fdt.root().children().filter(fixed).count(), 1);
-}
-
-/// Damage of the board's tree is an error or another tree, never a crash.
-#[test]
-fn damaged_board_trees_are_survived() {
-    let file =
-        text_file("damaged", &hello("devices = [\"/soc/timer@1200\", \"/soc/wide@2800\"]\n"));
-    let good = request(file, Board::Odd);
-    let (mut state, mut accepted, mut refused) = (0x1234_5678_u64, 0, 0);
-    for _ in 0..3000 {
-        let mut bad = good.clone();
-        for _ in 0..3 {
-            // Knuth's MMIX generator.
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            let at = usize::try_from(state >> 33).unwrap() % bad.board_dtb.len();
-            bad.board_dtb[at] = u8::try_from(state >> 24 & 0xff).unwrap();
-        }
-        match shikiri_describe::compile(&bad) {
-            Ok(_) => accepted += 1,
-            Err(_) => refused += 1,
-        }
-    }
-    assert!(accepted > 100 && refused > 100, "{accepted} accepted, {refused} refused");
 }

@@ -1,6 +1,7 @@
 //! What the cases share: a clean start, and patient acknowledging.
 
 use shikiri_rt::gic::{self, Acknowledged, Version};
+use shikiri_rt::platform::UART_INTID;
 use shikiri_rt::{reg, smp};
 use shikiri_test_guests::Failure;
 use shikiri_test_guests::report::Outcome;
@@ -24,7 +25,7 @@ pub(crate) fn case(name: &str, test: impl FnOnce() -> Outcome) {
 pub(crate) fn clean() {
     gic::joined_end();
     gic::set_priority_mask(0xff);
-    // What a failed case left acknowledged: end it, so that the running priority goes back.
+    drop_priority();
     for intid in (0..16).chain(PPIS).chain(SPIS) {
         gic::disable(intid);
         if gic::version() == Version::V3 || intid >= 16 {
@@ -34,6 +35,19 @@ pub(crate) fn clean() {
     }
     while let Some(acknowledged) = take() {
         gic::end(acknowledged);
+    }
+}
+
+/// Ends what a failed case left acknowledged, so that the running priority goes back to idle.
+fn drop_priority() {
+    for intid in (0..16).chain(PPIS).chain(SPIS).chain([UART_INTID]) {
+        let is_idle = match gic::version() {
+            Version::V2 => false,
+            Version::V3 => reg::icc_rpr() & 0xff == 0xff,
+        };
+        if !is_idle && gic::is_active(intid) {
+            gic::end(Acknowledged::of(intid));
+        }
     }
 }
 
