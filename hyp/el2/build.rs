@@ -3,7 +3,9 @@
 fn main() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../linker/hyp.ld");
     println!("cargo:rerun-if-changed={script}");
-    for argument in [&format!("-T{script}"), "-pie", "--no-dynamic-linker", "-znorelro", "-Bsymbolic"] {
+    for argument in
+        [&format!("-T{script}"), "-pie", "--no-dynamic-linker", "-znorelro", "-Bsymbolic"]
+    {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
 }

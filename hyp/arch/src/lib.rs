@@ -10,6 +10,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod devicetree;
 pub mod errata;
 pub mod exit;
 pub mod hw;

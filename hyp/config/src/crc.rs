@@ -32,11 +32,16 @@ const fn step(value: u32) -> u32 {
 /// Computes the CRC in plain code: for hosts, and for cores without the CRC32 instructions.
 #[must_use]
 pub fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        let crc = crc ^ u32::from(*byte);
-        let crc = (crc >> 4) ^ remainder(crc);
-        (crc >> 4) ^ remainder(crc)
-    })
+    !bytes.iter().fold(u32::MAX, |crc, byte| crc32_step(crc, *byte))
+}
+
+/// Takes one more byte into a CRC under way: the running value starts at all ones and is inverted at the end.
+#[must_use]
+#[inline]
+pub fn crc32_step(running: u32, byte: u8) -> u32 {
+    let crc = running ^ u32::from(byte);
+    let crc = (crc >> 4) ^ remainder(crc);
+    (crc >> 4) ^ remainder(crc)
 }
 
 #[inline]

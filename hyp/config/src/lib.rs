@@ -26,7 +26,7 @@ mod writer;
 
 pub use bundle::Bundle;
 pub use check::MachineFacts;
-pub use crc::crc32;
+pub use crc::{crc32, crc32_step};
 pub use error::{BundleError, Claimant, Contested, Item};
 pub use partition::Partition;
 pub use types::{

@@ -32,7 +32,7 @@ use filter::Filter;
 use input::{InputQueue, Key};
 use pump::Line;
 use staged::Staged;
-use turn::{Turn, bit, lowest, slots_from};
+use turn::{OWN, Turn, bit, lowest, slots_from};
 
 /// The most consoles that one multiplexer serves; a slot is a number below this.
 pub const MAX_SLOTS: usize = 64;
@@ -121,6 +121,8 @@ pub struct Multiplexer {
     input: InputQueue,
     /// The slot whose guest was told that more input waits.
     told: Option<usize>,
+    /// The machine goes off: consoles that end say nothing about the focus any more.
+    is_ending: bool,
 }
 
 impl Multiplexer {
@@ -146,6 +148,7 @@ impl Multiplexer {
             next: 0,
             input: InputQueue::new(),
             told: None,
+            is_ending: false,
         }
     }
 
@@ -188,6 +191,29 @@ impl Multiplexer {
         self.attached & bit(slot) != 0
     }
 
+    /// Whether the last line of what a slot has written lacks its end: what comes next would continue it.
+    ///
+    /// For a partition that starts again on the port of its former life.
+    #[must_use]
+    pub fn ends_inside_line(&self, slot: usize, port: &ConsolePort) -> bool {
+        match port.output.len().checked_sub(1) {
+            Some(newest) => port.output.peek(newest) != Some(b'\n'),
+            None => self.line.is_open && self.line.owner == slot,
+        }
+    }
+
+    /// Whether the hypervisor's own text is the last on the line, or will be: a prompt stands as it was
+    /// written, and nobody has written behind it.
+    #[must_use]
+    pub fn is_own_line_open(&self) -> bool {
+        !self.own.is_empty() || (self.line.is_open && self.line.owner == OWN)
+    }
+
+    /// The machine goes off: from here on the focus moves silently, so that the last words are the last.
+    pub fn close_down(&mut self) {
+        self.is_ending = true;
+    }
+
     /// Who has the focus.
     #[must_use]
     pub const fn focus(&self) -> Focus {
@@ -204,11 +230,13 @@ impl Multiplexer {
             return false;
         }
         let forgotten = self.input.forget();
-        if forgotten > 0 {
+        if forgotten > 0 && !self.is_ending {
             self.say(format_args!("[{forgotten} typed bytes were not read]\n"));
         }
         self.focus = focus;
-        self.show_focus();
+        if !self.is_ending {
+            self.show_focus();
+        }
         true
     }
 

@@ -18,7 +18,7 @@ mod state;
 
 use core::fmt;
 
-use shikiri_abi::{PAGE_BYTES, Pa, PageCount};
+use shikiri_abi::{PAGE_BYTES, Pa, PageCount, PartitionSlot};
 
 pub use audit::{Charged, Finding, Tally};
 pub use layout::{BadLayout, MAX_RANGES, Storage};
@@ -28,6 +28,8 @@ use layout::{BLOCK_FRAMES, Layout, Segment};
 
 /// Frames whose block's own entry does not speak for them.
 const MIXED: u32 = 0xffff_ffff;
+/// Slots that an entry can name.
+const SLOTS: usize = 1 << u8::BITS;
 /// The most entries that one call checks, and that it writes.
 const STEP_ENTRIES: u64 = 4096;
 
@@ -108,6 +110,8 @@ impl fmt::Display for Refusal {
 pub struct Ledger<'a> {
     layout: Layout,
     entries: Entries<'a>,
+    /// By slot: the frames that a partition has, without those in quarantine.
+    held: [u64; SLOTS],
 }
 
 /// The storage: an entry per block, and 512 behind each that count while it is [`MIXED`].
@@ -141,7 +145,37 @@ impl<'a> Ledger<'a> {
             return Err(BadLayout::StorageTooSmall);
         }
         blocks.fill(FrameState::Free.encode());
-        Ok(Self { layout, entries: Entries { blocks, frames } })
+        Ok(Self { layout, entries: Entries { blocks, frames }, held: [0; SLOTS] })
+    }
+
+    /// Gives the hypervisor whatever of these bytes' frames is RAM, at boot, before anything is claimed: what
+    /// the loader placed may overlap, and lie outside RAM.
+    pub fn reserve(&mut self, run: FrameRun) {
+        let end = run.after(run.pages).base;
+        for range in self.layout.ranges() {
+            let base = run.base.max(range.base);
+            let stop = end.min(range.after(range.pages).base);
+            let pages = PageCount(stop.0.saturating_sub(base.0) / PAGE_BYTES);
+            for segment in self.layout.segments(FrameRun { base, pages }) {
+                self.entries.mark(segment, FrameState::Hypervisor.encode());
+            }
+        }
+    }
+
+    /// How many frames a partition has, in any state but quarantine: zero once it has ended.
+    #[must_use]
+    pub fn held(&self, slot: PartitionSlot) -> PageCount {
+        PageCount(self.held.get(usize::from(slot.0)).copied().unwrap_or(0))
+    }
+
+    /// Whether any frame of the run is RAM.
+    #[must_use]
+    pub fn touches_ram(&self, run: FrameRun) -> bool {
+        let end = run.after(run.pages).base;
+        self.layout
+            .ranges()
+            .iter()
+            .any(|range| run.base < range.after(range.pages).base && range.base < end)
     }
 
     /// Takes free frames. Returns how many were marked, from the run's start: all, or as many as one bounded
@@ -178,7 +212,19 @@ impl<'a> Ledger<'a> {
         for segment in self.layout.segments(step) {
             self.entries.mark(segment, to.encode());
         }
+        if let Some(count) = self.count_of(from) {
+            *count = count.saturating_sub(step.pages.0);
+        }
+        if let Some(count) = self.count_of(to) {
+            *count = count.saturating_add(step.pages.0);
+        }
         Ok(step.pages)
+    }
+
+    /// The counter of whoever has frames in this state.
+    fn count_of(&mut self, state: FrameState) -> Option<&mut u64> {
+        let PartitionSlot(slot) = state.holder()?;
+        self.held.get_mut(usize::from(slot))
     }
 
     /// The state of the frame that holds this address; `None` if it is not RAM.

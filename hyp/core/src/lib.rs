@@ -14,6 +14,7 @@ pub mod bootlog;
 pub mod call;
 pub mod console;
 pub mod frame;
+pub mod invariants;
 pub mod lifecycle;
 pub mod operator;
 pub mod partition;

@@ -100,8 +100,8 @@ impl fmt::Display for EndCause {
             Self::Reset => f.write_str("asked for a reset"),
             Self::Code(code) => write!(f, "ended itself with code {code}"),
             Self::Fault => f.write_str("faulted"),
-            Self::Operator => f.write_str("stopped by the operator"),
-            Self::OperatorRestart => f.write_str("restarted by the operator"),
+            Self::Operator => f.write_str("was stopped by the operator"),
+            Self::OperatorRestart => f.write_str("was restarted by the operator"),
             Self::NotBuilt => f.write_str("could not be started"),
         }
     }

@@ -4,25 +4,32 @@
 //! [`Holdings`] is one incarnation's account and everything that was charged to it: frames of memory, table
 //! pages, management frames, the stage-2 tables. [`build::Builder`] fills it in bounded steps, [`Holdings::tear_down`]
 //! empties it in bounded steps; both are work that the partition's own core does in the partition's own
-//! time. Nothing is shared here: the caller holds the partition's lifecycle.
+//! time. Nothing is shared here but the [`FrameStore`]: the caller holds the partition's lifecycle.
+//!
+//! Each frame is taken once in three books: out of the pool, on the account, in the ledger; and leaves them in the
+//! reverse order. `crate::invariants` compares them.
 
 mod arena;
 pub mod build;
 mod error;
+mod extents;
+mod plan;
+mod store;
+mod tear_down;
 
 pub use arena::TableArena;
 pub use error::BuildError;
+pub use extents::Extent;
+pub use store::{FrameStore, run_of};
 
-use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionId, Resource};
-use shikiri_arch::hw::{PhysMem, Tlb};
-use shikiri_pages::{DirectMap, FramePool, Frames, PageSlice};
-use shikiri_stage2::{IpaRange, Progress, Stage2, TablePages};
-use shikiri_sync::{TicketLock, rank};
+use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionId, PartitionSlot, Resource};
+use shikiri_arch::hw::PhysMem;
+use shikiri_pages::{DirectMap, Frames};
+use shikiri_stage2::Stage2;
 
 use crate::account::{Account, Charge};
-
-/// The pool of free frames, shared by all cores.
-pub type SharedPool<M> = TicketLock<FramePool<M>, rank::Pool>;
+use crate::frame::FrameState;
+use extents::Extents;
 
 /// What a builder needs of the machine besides memory: bytes into frames, checksums, instruction caches.
 pub trait Loader: PhysMem {
@@ -40,42 +47,40 @@ pub trait Loader: PhysMem {
     fn sync_instructions(&self);
 }
 
-/// A run of the partition's memory and where the guest sees it.
-#[derive(Debug)]
-pub struct Extent {
-    /// Where the guest sees it.
-    pub ipa: Ipa,
-    /// The frames.
-    pub frames: Frames,
-}
-
 /// One incarnation's account with all that stands on it.
 pub struct Holdings {
     account: Account,
+    slot: PartitionSlot,
     memory: Option<Charge>,
     ipa_space: Option<Charge>,
     management: Option<Charge>,
     core_time: Option<Charge>,
     devices: Option<Charge>,
-    extents: Option<PageSlice<Option<Extent>>>,
+    extents: Extents,
     arena: Option<TableArena>,
     stage2: Option<Stage2>,
+    /// A device of it masters the bus: its memory is quarantined at the end.
+    has_dma: bool,
+    is_complete: bool,
 }
 
 impl Holdings {
     /// An incarnation that owns nothing.
     #[must_use]
-    pub const fn new(id: PartitionId) -> Self {
+    pub const fn new(id: PartitionId, slot: PartitionSlot) -> Self {
         Self {
             account: Account::new(id),
+            slot,
             memory: None,
             ipa_space: None,
             management: None,
             core_time: None,
             devices: None,
-            extents: None,
+            extents: Extents::new(),
             arena: None,
             stage2: None,
+            has_dma: false,
+            is_complete: false,
         }
     }
 
@@ -85,15 +90,27 @@ impl Holdings {
         &self.account
     }
 
+    /// The name under which the ledger knows it.
+    #[must_use]
+    pub const fn slot(&self) -> PartitionSlot {
+        self.slot
+    }
+
     /// Its stage-2 tables, once they exist.
     #[must_use]
     pub const fn stage2(&self) -> Option<&Stage2> {
         self.stage2.as_ref()
     }
 
+    /// Whether it is built, and its end has not begun: all that it owns is mapped.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
     /// The runs of memory that it owns.
     pub fn extents(&self) -> impl Iterator<Item = &Extent> {
-        self.extents.iter().flat_map(|list| list.iter()).flatten()
+        self.extents.iter()
     }
 
     /// The physical address behind an address of its memory, and how many bytes follow it in one run.
@@ -113,12 +130,13 @@ impl Holdings {
     /// [`BuildError::OverLimit`] or [`BuildError::NoMemory`]; nothing is charged then.
     pub fn take_management<M: DirectMap>(
         &mut self,
-        pool: &SharedPool<M>,
+        store: &FrameStore<'_, M>,
         pages: PageCount,
         align_bytes: u64,
     ) -> Result<Frames, BuildError> {
         let charge = self.account.charge(Resource::ManagementMemory, pages.0)?;
-        let Some(frames) = pool.lock().take(pages, align_bytes) else {
+        let owner = FrameState::Management(self.slot);
+        let Some(frames) = store.take(owner, pages, align_bytes) else {
             self.account.refund(charge);
             return Err(BuildError::NoMemory(pages));
         };
@@ -127,89 +145,49 @@ impl Holdings {
     }
 
     /// Gives management frames back.
-    pub fn give_management<M: DirectMap>(&mut self, pool: &SharedPool<M>, frames: Frames) {
-        if let Some(charge) = self.management.as_mut() {
-            let part = charge.split(frames.pages().0);
-            self.account.refund(part);
-        }
-        pool.lock().give(frames);
-    }
-
-    /// One bounded step of taking the partition apart. No vCPU of it runs any more, and none will.
     ///
-    /// First every mapping goes (with its TLB sequence), then the memory, then the tables, then what
-    /// is recorded only. True when nothing is left: the account is zero.
-    pub fn tear_down<M: DirectMap, P: PhysMem, T: Tlb>(
+    /// # Panics
+    /// If they are not management frames of this partition: our bug.
+    pub fn give_management<M: DirectMap>(&mut self, store: &FrameStore<'_, M>, frames: Frames) {
+        let pages = frames.pages().0;
+        store.give(FrameState::Management(self.slot), frames);
+        refund_part(&mut self.account, self.management.as_mut(), pages);
+    }
+
+    /// Adds a run of memory, charged already; the ledger does not have it as the partition's yet.
+    ///
+    /// # Errors
+    /// As [`Holdings::take_management`], for another frame of the list. The frames are back in the pool then, and the charge is
+    /// refunded.
+    fn add_extent<M: DirectMap>(
         &mut self,
-        mem: &P,
-        tlb: &T,
-        pool: &SharedPool<M>,
-    ) -> bool {
-        if let (Some(stage2), Some(arena)) = (self.stage2.as_mut(), self.arena.as_mut()) {
-            if unmap_some(stage2, arena, mem, tlb) == Progress::Done {
-                // Empty, and no TLB holds anything under the VMID: the root's frames can go.
-                let root = stage2.root();
-                arena.give(root);
-                arena.give(root.wrapping_add(PAGE_BYTES));
-                self.stage2 = None;
-            }
-            return false;
+        store: &FrameStore<'_, M>,
+        ipa: Ipa,
+        frames: Frames,
+    ) -> Result<(), BuildError> {
+        if let Err(error) = self.make_room(store) {
+            self.refund_memory(frames.pages().0);
+            store.return_unclaimed(frames);
+            return Err(error);
         }
-        if self.give_one_extent(pool) {
-            return false;
-        }
-        if let Some(list) = self.extents.take() {
-            self.give_management(pool, list.into_frames());
-        }
-        if let Some(arena) = self.arena.take() {
-            self.give_management(pool, arena.into_frames());
-        }
-        let charges = [
-            self.memory.take(),
-            self.ipa_space.take(),
-            self.core_time.take(),
-            self.devices.take(),
-        ];
-        for charge in charges.into_iter().flatten() {
-            self.account.refund(charge);
-        }
-        if self.management.as_ref().is_some_and(|charge| charge.amount() == 0)
-            && let Some(charge) = self.management.take()
-        {
-            self.account.refund(charge);
-        }
-        true
+        self.extents.push(Extent { ipa, frames, claimed: PageCount(0) });
+        Ok(())
     }
 
-    /// Gives one run of memory back to the pool; whether there was one.
-    fn give_one_extent<M: DirectMap>(&mut self, pool: &SharedPool<M>) -> bool {
-        let extent = self.extents.as_mut().and_then(|list| list.iter_mut().find_map(Option::take));
-        let Some(Extent { frames, .. }) = extent else { return false };
-        for charge in [self.memory.as_mut(), self.ipa_space.as_mut()].into_iter().flatten() {
-            let part = charge.split(frames.pages().0);
-            self.account.refund(part);
+    /// Makes sure that one more extent fits the list.
+    fn make_room<M: DirectMap>(&mut self, store: &FrameStore<'_, M>) -> Result<(), BuildError> {
+        if self.extents.is_full() {
+            let frame = self.take_management(store, PageCount(1), PAGE_BYTES)?;
+            self.extents.grow(frame);
         }
-        pool.lock().give(frames);
-        true
+        Ok(())
     }
-}
 
-/// Descriptors that one step of an unmapping looks at.
-const UNMAP_STEP: u32 = 512;
-
-fn unmap_some<P: PhysMem, T: Tlb>(
-    stage2: &mut Stage2,
-    arena: &mut TableArena,
-    mem: &P,
-    tlb: &T,
-) -> Progress {
-    let first = stage2.leaves(mem).next().map(|leaf| leaf.ipa);
-    let Some(start) = first else { return Progress::Done };
-    let end = stage2.format().ipa_end();
-    let pages = PageCount(end.saturating_sub(start.0) / PAGE_BYTES);
-    let Ok(range) = IpaRange::new(stage2.format(), start, pages) else { return Progress::Done };
-    // No leaf crosses the ends of the whole space, so that no table is needed and nothing is refused.
-    stage2.unmap(mem, tlb, arena, range, UNMAP_STEP).unwrap_or(Progress::Done)
+    /// Takes memory, and the address space that it fills, off the account.
+    fn refund_memory(&mut self, pages: u64) {
+        refund_part(&mut self.account, self.memory.as_mut(), pages);
+        refund_part(&mut self.account, self.ipa_space.as_mut(), pages);
+    }
 }
 
 /// Adds a charge to the one that stands already.
@@ -217,5 +195,12 @@ fn absorb(standing: &mut Option<Charge>, more: Charge) {
     match standing {
         Some(charge) => charge.absorb(more),
         None => *standing = Some(more),
+    }
+}
+
+/// Refunds a part of the charge that stands.
+fn refund_part(account: &mut Account, standing: Option<&mut Charge>, amount: u64) {
+    if let Some(charge) = standing {
+        account.refund(charge.split(amount));
     }
 }

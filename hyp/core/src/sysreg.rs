@@ -28,6 +28,9 @@ pub enum SysregOutcome {
         /// The value written.
         value: u64,
     },
+    /// The vCPU deactivates an interrupt (ICC_DIR_EL1): its virtual GIC knows which list register, or which
+    /// evicted interrupt, it means.
+    Deactivate(u64),
     /// Maintenance by set and way: clean (and invalidate) all of the partition's memory by address, in
     /// steps. The caches of a machine that is shared cannot be walked by set and way.
     CleanMemory,
@@ -82,6 +85,7 @@ fn write(
         CNTP_TVAL_EL0 => timer.set_value(value, now),
         ICC_SGI0R_EL1 => return SysregOutcome::Sgi { register: SgiRegister::Group0, value },
         ICC_ASGI1R_EL1 => return SysregOutcome::Sgi { register: SgiRegister::OtherGroup1, value },
+        ICC_DIR_EL1 => return SysregOutcome::Deactivate(value),
         DC_ISW | DC_CSW | DC_CISW => return SysregOutcome::CleanMemory,
         ACTLR_EL1 => return SysregOutcome::Ignored,
         SysregEncoding(_) if is_named(register, Direction::Write) => return SysregOutcome::Ignored,
@@ -253,6 +257,8 @@ const fn is_numbered(register: SysregEncoding) -> bool {
 pub const ICC_SGI1R_EL1: SysregEncoding = encode(3, 0, 12, 11, 5);
 const ICC_ASGI1R_EL1: SysregEncoding = encode(3, 0, 12, 11, 6);
 const ICC_SGI0R_EL1: SysregEncoding = encode(3, 0, 12, 11, 7);
+/// Traps because ICH_HCR_EL2.TDIR is set: an active interrupt may have left its list register.
+const ICC_DIR_EL1: SysregEncoding = encode(3, 0, 12, 11, 1);
 /// Implementation-defined contents, but every core has it: reads zero, ignores writes.
 const ACTLR_EL1: SysregEncoding = encode(3, 0, 1, 0, 1);
 /// Traps with HCR_EL2.TID1 beside SMIDR_EL1.

@@ -11,6 +11,7 @@ mod console;
 mod fault;
 mod guest;
 mod hw;
+mod operator;
 mod percore;
 mod regs;
 mod report;

@@ -14,6 +14,7 @@ use shikiri_sync::Once;
 use crate::guest::context::Context;
 use crate::guest::live::{Live, Vcpu};
 use crate::hw::gic::VirtualInterface;
+use crate::report::Unserved;
 use crate::world::World;
 
 /// What other cores may touch.
@@ -76,6 +77,8 @@ pub(crate) enum Leave {
     Suspend(Start),
     /// It turns itself off.
     Off,
+    /// It has made an exit that cannot be served: its partition is reported, and ends.
+    Fault(Unserved),
     /// It asked for cache maintenance by set and way.
     CleanMemory,
 }
@@ -116,7 +119,13 @@ const _: () = assert!(offset_of!(CoreLocal, fault_stack) == 8);
 
 impl CoreLocal {
     /// A core that has just come up.
-    pub(crate) const fn new(id: CoreId, world: &'static World, gic: CoreGic, hcr: u64, fault_stack: usize) -> Self {
+    pub(crate) const fn new(
+        id: CoreId,
+        world: &'static World,
+        gic: CoreGic,
+        hcr: u64,
+        fault_stack: usize,
+    ) -> Self {
         Self {
             context: null_mut(),
             fault_stack,
@@ -143,13 +152,7 @@ impl CoreLocal {
     /// The virtual interrupt interface of this core for a partition.
     #[inline]
     pub(crate) fn interface<'a>(&'a self, live: &'a Live) -> VirtualInterface<'a> {
-        VirtualInterface {
-            gich: self.world.gich.as_ref(),
-            core: &self.gic,
-            gic: &self.world.gic,
-            cores: self.world.cores,
-            live,
-        }
+        VirtualInterface { core: self, live }
     }
 }
 

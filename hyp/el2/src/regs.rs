@@ -57,8 +57,6 @@ readers! {
     elr_el2 => "elr_el2";
     /// The state that it was taken from.
     spsr_el2 => "spsr_el2";
-    /// The per-core block.
-    tpidr_el2 => "tpidr_el2";
     /// The system counter, ordered after earlier instructions by the caller's ISB where that matters.
     cntpct_el0 => "cntpct_el0";
     /// Its frequency in Hz.
@@ -73,14 +71,8 @@ readers! {
     id_aa64mmfr1_el1 => "id_aa64mmfr1_el1";
     /// Memory model features 2: FWB.
     id_aa64mmfr2_el1 => "id_aa64mmfr2_el1";
-    /// Processor features 0.
-    id_aa64pfr0_el1 => "id_aa64pfr0_el1";
-    /// Processor features 1.
-    id_aa64pfr1_el1 => "id_aa64pfr1_el1";
     /// Instruction set 0: CRC32.
     id_aa64isar0_el1 => "id_aa64isar0_el1";
-    /// Debug features 0.
-    id_aa64dfr0_el1 => "id_aa64dfr0_el1";
     /// Cache type: line sizes.
     ctr_el0 => "ctr_el0";
     /// DC ZVA's block size.
@@ -99,22 +91,14 @@ readers! {
     cntv_ctl_el0 => "cntv_ctl_el0";
     /// The virtual timer's compare value.
     cntv_cval_el0 => "cntv_cval_el0";
-    /// Result of an address translation.
-    par_el1 => "par_el1";
-    /// Acknowledge of group 1: the reader has the effect of making the interrupt active.
-    icc_iar1_el1 => "S3_0_C12_C12_0";
     /// List registers, priority bits.
     ich_vtr_el2 => "S3_4_C12_C11_1";
     /// Virtual interface control.
     ich_hcr_el2 => "S3_4_C12_C11_0";
     /// The virtual machine's view of the interface.
     ich_vmcr_el2 => "S3_4_C12_C11_7";
-    /// Maintenance interrupt state.
-    ich_misr_el2 => "S3_4_C12_C11_2";
     /// List registers that are empty.
     ich_elrsr_el2 => "S3_4_C12_C11_5";
-    /// List registers with an EOI maintenance interrupt.
-    ich_eisr_el2 => "S3_4_C12_C11_3";
     /// Active priorities, group 0.
     ich_ap0r0_el2 => "S3_4_C12_C8_0";
     /// Active priorities, group 1.
@@ -122,12 +106,6 @@ readers! {
 }
 
 writers! {
-    /// Priority drop of an acknowledged interrupt.
-    icc_eoir1_el1 => "S3_0_C12_C12_1";
-    /// Deactivation.
-    icc_dir_el1 => "S3_0_C12_C11_1";
-    /// Sends an SGI.
-    icc_sgi1r_el1 => "S3_0_C12_C11_5";
     /// Virtual interface control.
     set_ich_hcr_el2 => "S3_4_C12_C11_0";
     /// The virtual machine's view of the interface.
@@ -284,13 +262,6 @@ pub(crate) unsafe fn set_vbar_el2(value: u64) {
 pub(crate) unsafe fn set_tpidr_el2(value: u64) {
     // SAFETY: the caller's promise.
     unsafe { asm!("msr tpidr_el2, {}", in(reg) value, options(nostack, preserves_flags)) };
-}
-
-/// Translates a guest's virtual address for a read at EL1 through both stages; PAR_EL1 holds the result.
-#[inline(always)]
-pub(crate) fn at_s12e1r(va: u64) {
-    // SAFETY: address translation changes PAR_EL1 only.
-    unsafe { asm!("at s12e1r, {}", in(reg) va, options(nostack, preserves_flags)) };
 }
 
 /// Cleans and invalidates one data cache line to the point of coherency.

@@ -16,6 +16,7 @@ mod frames;
 mod page_box;
 mod pool;
 mod range;
+mod setup;
 mod table;
 
 #[cfg(test)]
@@ -24,5 +25,6 @@ mod testing;
 pub use direct_map::DirectMap;
 pub use frames::Frames;
 pub use page_box::{PageBox, PageSlice};
-pub use pool::{FramePool, MAX_FIXED, MAX_RANGES, PoolError};
+pub use pool::FramePool;
 pub use range::FrameRange;
+pub use setup::{MAX_FIXED, MAX_RANGES, PoolError};

@@ -7,7 +7,7 @@ use core::ops::{Deref, DerefMut};
 use core::ptr::{self, NonNull};
 
 use shikiri_abi::{PAGE_BYTES, Pa, PageCount};
-use zerocopy::FromZeros;
+use zerocopy::{FromBytes, FromZeros};
 
 use crate::direct_map::DirectMap;
 use crate::frames::Frames;
@@ -169,6 +169,23 @@ impl<T> PageSlice<T> {
     {
         let first = place::<T>(&frames, length);
         frames.zero(map);
+        Self { frames, values: NonNull::slice_from_raw_parts(first, length) }
+    }
+
+    /// Takes whatever the frames hold as the values: for storage that is written before it is read, and too large to
+    /// clear at boot.
+    ///
+    /// # Safety
+    /// The memory has been written since the machine (or, in tests, the allocation) began: RAM that the loader or
+    /// the hardware has initialised.
+    ///
+    /// # Panics
+    /// If the frames are fewer than [`PageSlice::pages`] says.
+    pub unsafe fn as_found(frames: Frames, length: usize) -> Self
+    where
+        T: FromBytes,
+    {
+        let first = place::<T>(&frames, length);
         Self { frames, values: NonNull::slice_from_raw_parts(first, length) }
     }
 

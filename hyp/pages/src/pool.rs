@@ -10,7 +10,6 @@
 #![expect(unsafe_code, reason = "makes `Frames`, and lends free memory to the buddy heap")]
 
 use core::alloc::Layout;
-use core::fmt;
 use core::ptr::NonNull;
 
 use buddy_system_allocator::Heap;
@@ -19,14 +18,9 @@ use shikiri_abi::{PAGE_BYTES, PAGE_SHIFT, Pa, PageCount};
 use crate::block::{BLOCK_BYTES, BLOCK_PAGES, Block, Kind};
 use crate::direct_map::DirectMap;
 use crate::frames::Frames;
-use crate::page_box::PageSlice;
 use crate::range::{FrameRange, next_free};
+use crate::setup::{Fixed, MAX_FIXED, PoolError, check_fixed, make_table};
 use crate::table::{Regions, Table, around, parts, whole_blocks};
-
-/// The most separate ranges of RAM.
-pub const MAX_RANGES: usize = 8;
-/// The most ranges that are kept for descriptions which place memory by address.
-pub const MAX_FIXED: usize = 32;
 
 /// Classes of the buddy heap: the largest extent is 2^30 bytes, what a level-1 descriptor maps.
 const ORDERS: usize = 31;
@@ -36,43 +30,6 @@ const TRIES: usize = 16;
 const EXTENT_PAGES: u64 = 512;
 /// Frames of the largest extent.
 const LARGEST_PAGES: u64 = 1 << (30 - PAGE_SHIFT);
-
-/// Why a pool cannot be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PoolError {
-    /// A range does not consist of whole frames below 2^52.
-    NotFrames(FrameRange),
-    /// Two ranges share frames.
-    Overlap(FrameRange, FrameRange),
-    /// A fixed range is not inside one range of RAM.
-    NotRam(FrameRange),
-    /// More of something than the pool has room for ([`MAX_RANGES`], [`MAX_FIXED`]).
-    TooMany(&'static str),
-    /// No free run is large enough for the pool's own table.
-    NoRoom(PageCount),
-}
-
-impl fmt::Display for PoolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFrames(range) => write!(f, "{range} is not made of whole frames below 2^52"),
-            Self::Overlap(one, other) => write!(f, "{one} and {other} overlap"),
-            Self::NotRam(range) => write!(f, "{range} is not in RAM"),
-            Self::TooMany(what) => write!(f, "too many {what}"),
-            Self::NoRoom(pages) => {
-                write!(f, "no {} free frames in a row for the pool's table", pages.0)
-            }
-        }
-    }
-}
-
-/// A range that was kept out of the pool, to be adopted by the one whom the description gives it.
-#[derive(Clone, Copy, Default)]
-struct Fixed {
-    range: FrameRange,
-    /// Frames that are out; the range can be adopted again when it is zero.
-    out: u64,
-}
 
 /// All free frames of the machine.
 pub struct FramePool<M: DirectMap> {
@@ -84,6 +41,8 @@ pub struct FramePool<M: DirectMap> {
     spare: Option<usize>,
     free: u64,
     total: u64,
+    /// Where the table is.
+    own: FrameRange,
 }
 
 impl<M: DirectMap> FramePool<M> {
@@ -108,7 +67,8 @@ impl<M: DirectMap> FramePool<M> {
         let regions = Regions::new(ranges)?;
         let fixed_ranges = check_fixed(&regions, reserved, fixed)?;
         let kept = reserved.iter().chain(fixed).copied();
-        let (own, table) = make_table(&map, regions, kept.clone())?;
+        // SAFETY: this function's caller promised the same.
+        let (own, table) = unsafe { make_table(&map, regions, kept.clone()) }?;
         let mut pool = Self {
             map,
             heap: Heap::empty(),
@@ -117,6 +77,7 @@ impl<M: DirectMap> FramePool<M> {
             spare: None,
             free: 0,
             total: 0,
+            own,
         };
         let kept = kept.chain(core::iter::once(own));
         for region in regions.iter() {
@@ -217,6 +178,19 @@ impl<M: DirectMap> FramePool<M> {
     #[must_use]
     pub const fn total_pages(&self) -> PageCount {
         PageCount(self.total)
+    }
+
+    /// The frames of the pool's own table: the hypervisor's, for ever.
+    #[must_use]
+    pub const fn own_range(&self) -> FrameRange {
+        self.own
+    }
+
+    /// Frames of fixed ranges that are not out.
+    #[must_use]
+    pub fn resting_pages(&self) -> PageCount {
+        let rest = |fixed: &Fixed| fixed.range.pages.0.saturating_sub(fixed.out);
+        PageCount(self.fixed.iter().map(rest).fold(0, u64::saturating_add))
     }
 
     /// The direct map that the pool was made with.
@@ -419,68 +393,6 @@ fn piece(pages: PageCount) -> PageCount {
 
 fn bytes_of(pages: PageCount) -> u64 {
     pages.0.saturating_mul(PAGE_BYTES)
-}
-
-/// Checks the fixed ranges and copies them.
-fn check_fixed(
-    regions: &Regions,
-    reserved: &[FrameRange],
-    fixed: &[FrameRange],
-) -> Result<[Fixed; MAX_FIXED], PoolError> {
-    let mut all = [Fixed::default(); MAX_FIXED];
-    if fixed.len() > all.len() {
-        return Err(PoolError::TooMany("fixed ranges of memory"));
-    }
-    for (number, (slot, range)) in all.iter_mut().zip(fixed).enumerate() {
-        if range.base.page_offset() != 0 {
-            return Err(PoolError::NotFrames(*range));
-        }
-        if regions.holding(*range).is_none() {
-            return Err(PoolError::NotRam(*range));
-        }
-        let mut others = reserved.iter().chain(fixed.iter().take(number));
-        if let Some(other) = others.find(|other| other.overlaps(*range)) {
-            return Err(PoolError::Overlap(*other, *range));
-        }
-        *slot = Fixed { range: *range, out: 0 };
-    }
-    Ok(all)
-}
-
-/// Finds room for the table of blocks and clears it.
-fn make_table<M: DirectMap>(
-    map: &M,
-    regions: Regions,
-    kept: impl Iterator<Item = FrameRange> + Clone,
-) -> Result<(FrameRange, Table), PoolError> {
-    let blocks = regions.blocks();
-    let words = blocks.div_ceil(64);
-    let (for_blocks, for_open) =
-        (PageSlice::<Block>::pages(blocks), PageSlice::<u64>::pages(words));
-    let pages = PageCount(for_blocks.0.saturating_add(for_open.0));
-    let base = regions.iter().find_map(|region| room(region.range, pages, kept.clone()));
-    let own = FrameRange { base: base.ok_or(PoolError::NoRoom(pages))?, pages };
-    // SAFETY: `FramePool::new`'s caller gave this memory to the pool, and `own` is kept out of its free frames.
-    let frames = unsafe { Frames::new(own, map.pointer(own.base)) };
-    let (first, second) = frames.split_at(for_blocks).map_err(|_| PoolError::NoRoom(pages))?;
-    let blocks = PageSlice::zeroed(first, blocks, map);
-    Ok((own, Table::new(regions, blocks, PageSlice::zeroed(second, words, map))))
-}
-
-/// The first free run of at least `pages` frames in `range`.
-fn room(
-    range: FrameRange,
-    pages: PageCount,
-    kept: impl Iterator<Item = FrameRange> + Clone,
-) -> Option<Pa> {
-    let mut from = range.base;
-    while let Some(run) = next_free(from, range.end(), kept.clone()) {
-        if run.pages >= pages {
-            return Some(run.base);
-        }
-        from = run.end();
-    }
-    None
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use shikiri_abi::{PAGE_SHIFT, Pa, PageCount};
 
 use crate::block::{BLOCK_BYTES, BLOCK_PAGES, BLOCK_SHIFT, Block};
 use crate::page_box::PageSlice;
-use crate::pool::{MAX_RANGES, PoolError};
 use crate::range::FrameRange;
+use crate::setup::{MAX_RANGES, PoolError};
 
 /// A run of RAM and where its blocks stand in the table.
 #[derive(Clone, Copy, Default)]

@@ -26,12 +26,18 @@ pub(crate) struct Bank {
     pub(crate) owed: u32,
     /// In a list register of a loaded vCPU.
     pub(crate) resident: u32,
+    /// Resident as an edge that is pending and nothing else, and untouched since (`fast`).
+    pub(crate) armed: u32,
+    /// The same for a linked interrupt.
+    pub(crate) armed_linked: u32,
     /// SPIs only: in a vCPU's set of interrupts that wait for a list register.
     pub(crate) queued: u32,
     /// What the vCPU that holds the list register must do at its next fold.
     pub(crate) left: Commands,
     /// GICD_IPRIORITYR; the low three bits are zero.
     pub(crate) priority: [u8; 32],
+    /// The priority with which an acknowledged interrupt was taken: the guest may have changed it since.
+    pub(crate) taken: [u8; 32],
 }
 
 /// Changes to resident interrupts that other cores have left. Of set and clear, the last one stands.
@@ -43,11 +49,13 @@ pub(crate) struct Commands {
     pub(crate) clear_active: u32,
     /// The physical interrupt fired again: it is owed anew.
     pub(crate) fired: u32,
+    /// The interrupts for which anything may be left.
+    pub(crate) any: u32,
 }
 
 impl Commands {
     pub(crate) const NONE: Self =
-        Self { set_pending: 0, clear_pending: 0, set_active: 0, clear_active: 0, fired: 0 };
+        Self { set_pending: 0, clear_pending: 0, set_active: 0, clear_active: 0, fired: 0, any: 0 };
 }
 
 impl Bank {
@@ -63,9 +71,12 @@ impl Bank {
         linked: 0,
         owed: 0,
         resident: 0,
+        armed: 0,
+        armed_linked: 0,
         queued: 0,
         left: Commands::NONE,
         priority: [0; 32],
+        taken: [0; 32],
     };
 
     /// Pending: what GICD_ISPENDR reads, commands included.
@@ -101,6 +112,21 @@ impl Bank {
         self.priority.get(index).copied().unwrap_or(0)
     }
 
+    /// The priority with which the acknowledged interrupt at a bit position was taken.
+    pub(crate) fn taken_at(&self, position: u32) -> u8 {
+        let index = usize::from(crate::bits::low_u8(position & 31));
+        self.taken.get(index).copied().unwrap_or(0)
+    }
+
+    /// Notes that an interrupt was acknowledged with a priority.
+    #[inline]
+    pub(crate) fn acknowledge(&mut self, intid: u16, bit: u32, priority: u8) {
+        self.acknowledged |= bit;
+        if let Some(taken) = self.taken.get_mut(usize::from(intid & 31)) {
+            *taken = priority;
+        }
+    }
+
     /// Applies what was left for one interrupt, which has just been folded.
     pub(crate) fn apply_commands(&mut self, bit: u32) {
         let left = &mut self.left;
@@ -114,15 +140,7 @@ impl Bank {
         left.set_active &= !bit;
         left.clear_active &= !bit;
         left.fired &= !bit;
-    }
-
-    /// Whether anything was left for these interrupts.
-    #[inline]
-    pub(crate) const fn has_commands(&self, mask: u32) -> bool {
-        let left = &self.left;
-        (left.set_pending | left.clear_pending | left.set_active | left.clear_active | left.fired)
-            & mask
-            != 0
+        left.any &= !bit;
     }
 
     /// Takes those physical interrupts that are held active for nothing any more.

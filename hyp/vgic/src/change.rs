@@ -94,9 +94,13 @@ impl Vgic<'_> {
         mask: u32,
         make: impl FnOnce(&mut Bank, u32),
     ) {
+        if mask == 0 {
+            return;
+        }
         let elsewhere = self.touch(here, at, mask);
         if let Some(bank) = self.bank_mut(at) {
             make(bank, elsewhere);
+            bank.left.any |= elsewhere;
         }
         self.release(here, at, mask);
         self.refresh(here, at, mask);
@@ -301,7 +305,9 @@ impl Vgic<'_> {
         if open.is_none() {
             cpu.request = Some(Request { word, vcpu, since: now });
         }
-        self.kick = self.kick.union(late);
+        for vcpu in late {
+            self.add_kick(vcpu);
+        }
         None
     }
 }

@@ -108,11 +108,21 @@ impl Vgic<'_> {
         vcpu: VcpuIndex,
         is_fired: bool,
     ) -> bool {
+        if self.pend_again(here, intid, vcpu, is_fired) {
+            return false;
+        }
+        self.pend_slowly(here, intid, vcpu, is_fired)
+    }
+
+    fn pend_slowly<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        intid: IntId,
+        vcpu: VcpuIndex,
+        is_fired: bool,
+    ) -> bool {
         let at = At::of(intid, vcpu);
         let bit = bit_of(intid) & self.valid(at);
-        if let Some(own) = here.vcpu {
-            self.reap(here, own);
-        }
         let Some(bank) = self.bank(at) else { return false };
         if bank.resident & bit != 0 {
             return self.pend_resident(here, intid, at, is_fired);
@@ -145,6 +155,7 @@ impl Vgic<'_> {
         if bank.resident & bit != 0 {
             bank.left.set_pending |= bit;
             bank.left.clear_pending &= !bit;
+            bank.left.any |= bit;
             if is_fired {
                 bank.left.fired |= bit;
             }
@@ -190,7 +201,9 @@ impl Vgic<'_> {
                 self.fold_all(here, holder);
             }
         }
-        self.bank(at).map_or(0, |bank| bank.resident) & mask
+        let Some(bank) = self.bank_mut(at) else { return 0 };
+        bank.disarm(mask);
+        bank.resident & mask
     }
 
     /// Recomputes where these interrupts wait; vCPUs for which something new waits will be kicked.
@@ -292,17 +305,28 @@ impl Vgic<'_> {
 
     /// Takes an interrupt out of the waiting set: it has just been placed.
     #[inline]
-    pub(crate) fn note_resident(&mut self, vcpu: VcpuIndex, at: At, bit: u32, intid: IntId) {
+    pub(crate) fn note_resident(
+        &mut self,
+        vcpu: VcpuIndex,
+        at: At,
+        bit: u32,
+        intid: IntId,
+        slot: u8,
+    ) {
         match at {
             At::Private(_) => {
                 if let Some(cpu) = self.cpu_mut(vcpu) {
                     cpu.set_waiting(0, cpu.waiting_in(0) & !bit);
+                    if let Some(home) = cpu.home.get_mut(usize::from(intid.0 & 31)) {
+                        *home = slot;
+                    }
                 }
             }
             At::Shared(word) => {
                 self.dequeue(vcpu, word, bit);
                 if let Some(route) = self.dist.routes.get_mut(spi_index(intid)) {
                     route.holder = vcpu.0;
+                    route.home = slot;
                 }
             }
         }

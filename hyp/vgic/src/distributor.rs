@@ -31,6 +31,8 @@ pub(crate) struct Route {
     pub(crate) holder: u8,
     /// The vCPU in whose waiting set it is, if it is in one.
     pub(crate) queue: u8,
+    /// Its list register while it is resident.
+    pub(crate) home: u8,
 }
 
 /// A route to no vCPU: the interrupt stays pending.
@@ -39,7 +41,7 @@ pub(crate) const NO_VCPU: u8 = 0xff;
 pub(crate) const ANY_VCPU: u8 = 0xfe;
 
 impl Route {
-    const NEW: Self = Self { affinity: 0, physical: 0, target: 0, holder: 0, queue: 0 };
+    const NEW: Self = Self { affinity: 0, physical: 0, target: 0, holder: 0, queue: 0, home: 0 };
 }
 
 /// The distributor: about 15 KiB, in the caller's storage.

@@ -18,10 +18,13 @@ pub(crate) struct Slot {
     pub(crate) is_linked: bool,
     /// The sender of an SGI, on GICv2.
     pub(crate) source: u8,
+    /// The priority with which it was placed, and is acknowledged.
+    pub(crate) priority: u8,
 }
 
 impl Slot {
-    const NEW: Self = Self { intid: 0, was_pending: false, is_linked: false, source: 0 };
+    const NEW: Self =
+        Self { intid: 0, was_pending: false, is_linked: false, source: 0, priority: 0 };
 }
 
 /// A read of another vCPU's state that waits for that vCPU's fold.
@@ -50,7 +53,15 @@ pub struct CpuInterface {
     /// HCR as last written.
     pub(crate) control: u32,
     pub(crate) slots: [Slot; MAX_SLOTS],
+    /// What was last written to each list register.
+    pub(crate) images: [u64; MAX_SLOTS],
+    /// The list register of each resident SGI and PPI.
+    pub(crate) home: [u8; 32],
     pub(crate) is_loaded: bool,
+    /// Another core needs more of this one than to make an armed interrupt pending.
+    pub(crate) is_fold_due: bool,
+    /// A list register has held an SPI since the last fold of all.
+    pub(crate) has_spis: bool,
     /// GICR_WAKER.ProcessorSleep is clear.
     pub(crate) is_awake: bool,
     /// PPIs whose physical interrupt its core must deactivate at the next fold.
@@ -82,7 +93,11 @@ impl CpuInterface {
             all_slots: 0,
             control: 0,
             slots: [Slot::NEW; MAX_SLOTS],
+            images: [0; MAX_SLOTS],
+            home: [0; 32],
             is_loaded: false,
+            is_fold_due: false,
+            has_spis: false,
             is_awake: false,
             release: 0,
             vmcr: 0,

@@ -16,7 +16,8 @@
 //!
 //! Files: `bank` (32 interrupts), `distributor` and `interface` (the state), `lr` (list-register images),
 //! `residency` (load, fold, place), `overflow` (choose), `delivery` (raise, lines, waiting sets), `change`
-//! (what registers change), `mmio`, `spi_registers`, `redistributor` (decoding), `sgi`, `wake`.
+//! (what registers change), `fast` (short ways for what happens all the time), `mmio`, `settings`, `spi_registers`,
+//! `redistributor` (decoding and registers), `sgi`, `wake`.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ mod bits;
 mod change;
 mod delivery;
 mod distributor;
+mod fast;
 mod interface;
 mod lr;
 mod mmio;
@@ -35,6 +37,7 @@ mod overflow;
 mod redistributor;
 mod residency;
 mod set;
+mod settings;
 mod sgi;
 mod spi_registers;
 mod vgic;

@@ -1,5 +1,4 @@
-//! Guest accesses to the GIC's frames: decoding, and the distributor's registers (IHI 0069, 12.9;
-//! IHI 0048, 4.3).
+//! Guest accesses to the GIC's frames: decoding, and the distributor's map (IHI 0069, 12.9; IHI 0048, 4.3).
 //!
 //! What a frame does not have reads as zero and ignores writes, as does an access that is not aligned or
 //! of a size that the register does not take.
@@ -7,11 +6,11 @@
 use shikiri_abi::VcpuIndex;
 use shikiri_arch::hw::{ListRegisters, PhysIrq};
 
-use crate::bank::Groups;
-use crate::bits::{gather_odd, low_u8, low_u32, spread_to_odd};
+use crate::bits::{low_u8, low_u32};
 use crate::change::BitRegister;
 use crate::set::VcpuSet;
-use crate::vgic::{At, Here, SGIS, Vgic};
+use crate::settings::peripheral_id;
+use crate::vgic::{At, Here, Vgic};
 
 /// A frame of the guest's GIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,24 +50,55 @@ pub(crate) const BYTE: u8 = 0;
 pub(crate) const WORD: u8 = 2;
 pub(crate) const DOUBLE: u8 = 3;
 
-/// GICD_CTLR: group enables.
-const CTLR_GROUPS: u32 = 0b11;
-/// GICD_CTLR on GICv3: affinity routing and one security state, both fixed.
-const CTLR_ARE_DS: u32 = (1 << 4) | (1 << 6);
-/// GICD_CTLR.RWP.
-const CTLR_RWP: u32 = 1 << 31;
-/// GICD_TYPER.A3V: affinity 3 may be written.
-const TYPER_A3V: u32 = 1 << 24;
-/// GICD_TYPER.IDbits: 10 bits of INTID, as a field value.
-const TYPER_IDBITS: u32 = 9 << 19;
-/// GICD_IIDR and GICR_IIDR: implementer Arm, as QEMU's GIC has it.
-pub(crate) const IIDR: u32 = 0x43b;
-
 impl Vgic<'_> {
     /// Carries out an access to one of the frames by the vCPU that is loaded here. `offset` counts from the
     /// frame's start; `size_log2` is 0 to 3.
     #[inline]
     pub fn mmio<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        frame: Frame,
+        offset: u32,
+        size_log2: u8,
+        access: Access,
+    ) -> MmioOutcome {
+        if access == Access::Read
+            && let Some(value) = self.read_plain(here.vcpu, frame, offset, size_log2)
+        {
+            return MmioOutcome { value, kick: VcpuSet::EMPTY, is_retry: false };
+        }
+        self.mmio_general(here, frame, offset, size_log2, access)
+    }
+
+    /// Reads what needs nothing but memory, and is read often: identification, group and enable bits.
+    #[inline]
+    fn read_plain(
+        &self,
+        vcpu: Option<VcpuIndex>,
+        frame: Frame,
+        offset: u32,
+        size: u8,
+    ) -> Option<u64> {
+        match frame {
+            Frame::Distributor if size == WORD && offset & 3 == 0 && offset < 0x200 => {
+                if offset < 0x80 {
+                    return Some(u64::from(self.read_identity(offset)));
+                }
+                let Some(at) = self.distributor_at(vcpu?, (offset & 0x7f) >> 2) else {
+                    return Some(0);
+                };
+                let bank = self.bank(at)?;
+                Some(u64::from(if offset < 0x100 { bank.group1 } else { bank.enabled }))
+            }
+            Frame::Redistributor(owner) if offset == 8 && size == DOUBLE && !self.dist.is_v2 => {
+                self.all().contains(owner).then(|| self.redistributor_type(owner))
+            }
+            Frame::Distributor | Frame::Redistributor(_) | Frame::Deactivate => None,
+        }
+    }
+
+    #[inline(never)]
+    fn mmio_general<H: ListRegisters + PhysIrq>(
         &mut self,
         here: Here<'_, H>,
         frame: Frame,
@@ -250,161 +280,5 @@ impl Vgic<'_> {
         } else {
             (word <= self.dist.words).then_some(At::Shared(word))
         }
-    }
-
-    /// GICD_CTLR, GICD_TYPER, GICD_IIDR.
-    #[inline]
-    fn read_identity(&self, offset: u32) -> u32 {
-        match offset {
-            0 => self.read_control(),
-            4 => self.read_type(),
-            8 => IIDR,
-            _ => 0,
-        }
-    }
-
-    #[inline]
-    fn read_control(&self) -> u32 {
-        let groups = (self.dist.groups.group0 & 1) | (self.dist.groups.group1 & 2);
-        if self.dist.is_v2 {
-            return groups;
-        }
-        let rwp = if self.dist.unsettled.is_empty() { 0 } else { CTLR_RWP };
-        groups | CTLR_ARE_DS | rwp
-    }
-
-    #[inline]
-    fn read_type(&self) -> u32 {
-        let lines = u32::from(self.dist.words);
-        if self.dist.is_v2 {
-            let cpus = low_u8(self.all().0.count_ones().wrapping_sub(1) & 7);
-            lines | (u32::from(cpus) << 5)
-        } else {
-            lines | TYPER_A3V | TYPER_IDBITS
-        }
-    }
-
-    fn write_control<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, value: u32) {
-        let enables = value & CTLR_GROUPS;
-        let groups = Groups {
-            group0: if enables & 1 == 0 { 0 } else { u32::MAX },
-            group1: if enables & 2 == 0 { 0 } else { u32::MAX },
-        };
-        let old = self.dist.groups;
-        if groups == old {
-            return;
-        }
-        if let Some(own) = here.vcpu {
-            self.fold_all(here, own);
-        }
-        let is_disabling = old.group0 & !groups.group0 != 0 || old.group1 & !groups.group1 != 0;
-        for vcpu in self.all() {
-            let is_elsewhere = self.cpu(vcpu).is_some_and(|cpu| cpu.used != 0) && !here.is(vcpu);
-            if is_elsewhere {
-                self.add_kick(vcpu);
-                if is_disabling {
-                    self.dist.unsettled = self.dist.unsettled.union(VcpuSet::one(vcpu));
-                }
-            }
-        }
-        self.dist.groups = groups;
-        for vcpu in self.all() {
-            self.refresh(here, At::Private(vcpu), u32::MAX);
-        }
-        for word in 1..=self.dist.words {
-            self.refresh(here, At::Shared(word), u32::MAX);
-        }
-        self.settle(here);
-    }
-
-    /// GICD_ICFGR, GICR_ICFGR: half 0 has the lower 16 interrupts of the word.
-    pub(crate) fn read_config(&self, at: At, half: u32) -> u32 {
-        let edge = self.bank(at).map_or(0, |bank| bank.edge);
-        spread_to_odd(if half == 0 { edge } else { edge >> 16 })
-    }
-
-    pub(crate) fn write_config<H: ListRegisters + PhysIrq>(
-        &mut self,
-        here: Here<'_, H>,
-        at: At,
-        half: u32,
-        value: u32,
-    ) {
-        let fixed = if at.word() == 0 { SGIS } else { 0 };
-        let (mask, edge) = if half == 0 {
-            (0xffff & !fixed, gather_odd(value))
-        } else {
-            (0xffff_0000, gather_odd(value) << 16)
-        };
-        let mask = mask & self.valid(at);
-        let changed = self.bank(at).map_or(0, |bank| (bank.edge ^ edge) & mask);
-        self.change(here, at, changed, |bank, _| bank.edge ^= changed);
-    }
-
-    /// GICD_IPRIORITYR; `offset` is the first INTID.
-    fn read_priority(&self, vcpu: VcpuIndex, offset: u32, size: u8) -> u32 {
-        self.distributor_at(vcpu, offset >> 5)
-            .map_or(0, |at| self.read_priority_at(at, offset & 31, size))
-    }
-
-    fn write_priority<H: ListRegisters + PhysIrq>(
-        &mut self,
-        here: Here<'_, H>,
-        vcpu: VcpuIndex,
-        offset: u32,
-        size: u8,
-        value: u32,
-    ) {
-        if let Some(at) = self.distributor_at(vcpu, offset >> 5) {
-            self.write_priority_at(here, at, offset & 31, size, value);
-        }
-    }
-
-    pub(crate) fn read_priority_at(&self, at: At, first: u32, size: u8) -> u32 {
-        let Some(bank) = self.bank(at) else { return 0 };
-        if size == BYTE {
-            return u32::from(bank.priority_at(first));
-        }
-        u32::from_le_bytes([
-            bank.priority_at(first),
-            bank.priority_at(first | 1),
-            bank.priority_at(first | 2),
-            bank.priority_at(first | 3),
-        ])
-    }
-
-    pub(crate) fn write_priority_at<H: ListRegisters + PhysIrq>(
-        &mut self,
-        here: Here<'_, H>,
-        at: At,
-        first: u32,
-        size: u8,
-        value: u32,
-    ) {
-        let (count, bits) = if size == BYTE { (1, 1_u32) } else { (4, 0xf) };
-        let mask = bits.wrapping_shl(first) & self.valid(at);
-        self.change(here, at, mask, |bank, _| {
-            let places = bank.priority.iter_mut().skip(usize::from(low_u8(first))).take(count);
-            for (place, byte) in places.zip((value & 0xf8f8_f8f8).to_le_bytes()) {
-                *place = byte;
-            }
-        });
-        self.kick_waiting(here, at, mask);
-    }
-}
-
-/// The identification registers: PIDR4–7, PIDR0–3 and CIDR0–3 at 0x50 of the last 128 bytes. PIDR2 holds the
-/// architecture's revision.
-pub(crate) const fn peripheral_id(offset: u32, pidr2: u32) -> u32 {
-    match offset {
-        0x50 => 0x44,
-        0x60 => 0x92,
-        0x64 => 0xb4,
-        0x68 => pidr2,
-        0x70 => 0x0d,
-        0x74 => 0xf0,
-        0x78 => 0x05,
-        0x7c => 0xb1,
-        _ => 0,
     }
 }

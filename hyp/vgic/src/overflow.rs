@@ -124,8 +124,8 @@ impl Vgic<'_> {
         }
     }
 
-    /// With EOImode 0 the guest ends what it acknowledged last, which is the most urgent of its active
-    /// interrupts. Each end is counted once: the next fold must not see it again.
+    /// With EOImode 0 the guest ends what it acknowledged last, which is what it took with the most urgent
+    /// priority, since only a more urgent interrupt preempts. Each end is counted once: the next fold must not see it again.
     #[cold]
     fn end_evicted<H: ListRegisters + PhysIrq>(
         &mut self,
@@ -161,7 +161,7 @@ impl Vgic<'_> {
                 let is_written = bank.acknowledged & bit(position) == 0;
                 best.offer(
                     (u32::from(is_written) << 24)
-                        | (u32::from(bank.priority_at(position)) << 16)
+                        | (u32::from(bank.taken_at(position)) << 16)
                         | u32::from(intid_at(word, position).0),
                 );
             }

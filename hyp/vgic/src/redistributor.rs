@@ -5,7 +5,8 @@ use shikiri_arch::hw::{ListRegisters, PhysIrq};
 
 use crate::bits::{affinity_of, high_u32, low_u32};
 use crate::change::BitRegister;
-use crate::mmio::{BYTE, DOUBLE, IIDR, WORD, peripheral_id};
+use crate::mmio::{BYTE, DOUBLE, WORD};
+use crate::settings::{IIDR, peripheral_id};
 use crate::vgic::{At, Here, Vgic};
 
 /// GICR_TYPER.Last: the last redistributor of the contiguous region.
@@ -107,7 +108,7 @@ impl Vgic<'_> {
 
     /// GICR_TYPER: affinity, number, whether it is the last; no LPIs.
     #[inline]
-    fn redistributor_type(&self, owner: VcpuIndex) -> u64 {
+    pub(crate) fn redistributor_type(&self, owner: VcpuIndex) -> u64 {
         let is_last = usize::from(owner.0).wrapping_add(1) == self.cpus.len().min(64);
         (u64::from(affinity_of(owner)) << 32)
             | (u64::from(owner.0) << 8)

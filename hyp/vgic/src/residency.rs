@@ -26,6 +26,7 @@ impl Vgic<'_> {
         self.dist.online = self.dist.online.union(VcpuSet::one(vcpu));
         let Some(cpu) = self.cpu_mut(vcpu) else { return };
         cpu.is_loaded = true;
+        cpu.is_fold_due = false;
         cpu.all_slots = !u32::MAX.wrapping_shl(u32::from(hw.count().clamp(1, 16)));
         cpu.used = 0;
         cpu.control = CONTROL_UNKNOWN;
@@ -51,8 +52,10 @@ impl Vgic<'_> {
     /// the maintenance interrupt. Answers who else must be kicked.
     pub fn sync<H: ListRegisters + PhysIrq>(&mut self, hw: &H, vcpu: VcpuIndex) -> VcpuSet {
         let here = Here { hw, vcpu: Some(vcpu) };
-        self.fold_all(here, vcpu);
-        self.settle(here);
+        if !self.sync_again(here, vcpu) {
+            self.fold_all(here, vcpu);
+            self.settle(here);
+        }
         self.take_kick()
     }
 
@@ -60,7 +63,7 @@ impl Vgic<'_> {
     #[inline]
     pub(crate) fn settle<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>) {
         let Some(vcpu) = here.vcpu else { return };
-        let base = if self.dist.is_v2 { HCR_EN } else { HCR_EN | HCR_TDIR };
+        let base = self.base_control();
         if self.cpu(vcpu).is_some_and(|cpu| cpu.control & HCR_LRENPIE != 0) {
             // The end of an evicted interrupt may have been counted just now: that one must not go back.
             self.take_ends(here, vcpu);
@@ -75,10 +78,19 @@ impl Vgic<'_> {
             };
             let free = cpu.all_slots & !cpu.used;
             if free == 0 {
+                if self.reap(here, vcpu) {
+                    continue;
+                }
                 return self.overflow(here, vcpu, base);
             }
             self.place(here, vcpu, low_u8(free.trailing_zeros()), intid_at(word, position));
         }
+    }
+
+    /// HCR when everything fits.
+    #[inline]
+    pub(crate) const fn base_control(&self) -> u32 {
+        if self.dist.is_v2 { HCR_EN } else { HCR_EN | HCR_TDIR }
     }
 
     /// Writes HCR.
@@ -94,16 +106,16 @@ impl Vgic<'_> {
         }
     }
 
-    /// Takes back those list registers whose interrupts are finished: the cheap part of a fold.
+    /// Takes back those list registers whose interrupts are finished: the cheap part of a fold. Returns
+    /// whether there were any.
     #[inline]
-    pub(crate) fn reap<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, vcpu: VcpuIndex) {
-        let Some(cpu) = self.cpus.get(usize::from(vcpu.0)) else { return };
-        if cpu.used == 0 {
-            return;
-        }
-        for index in Positions(cpu.used & here.hw.empty()) {
+    fn reap<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, vcpu: VcpuIndex) -> bool {
+        let used = self.cpu(vcpu).map_or(0, |cpu| cpu.used);
+        let finished = used & here.hw.empty();
+        for index in Positions(finished) {
             self.fold(here, vcpu, index, 0);
         }
+        finished != 0
     }
 
     /// Folds every list register, and carries out what other cores left.
@@ -119,6 +131,8 @@ impl Vgic<'_> {
         self.dist.unsettled_private = self.dist.unsettled_private.without(settled);
         let Some(cpu) = self.cpu_mut(vcpu) else { return };
         cpu.synced_at = now;
+        cpu.is_fold_due = false;
+        cpu.has_spis = false;
         let release = cpu.release;
         cpu.release = 0;
         for index in Positions(cpu.used) {
@@ -150,7 +164,7 @@ impl Vgic<'_> {
         }
         let Some(bank) = self.bank_mut(at) else { return };
         fold_bits(bank, bit, slot, state);
-        if bank.has_commands(bit) {
+        if bank.left.any & bit != 0 {
             bank.apply_commands(bit);
         }
         if self.dist.is_v2 && slot.intid < 16 {
@@ -174,6 +188,7 @@ impl Vgic<'_> {
         let physical = self.physical(intid).0;
         let source = self.source(vcpu, intid);
         let groups = self.dist.groups;
+        let is_by_sender = self.dist.is_v2 && intid.is_sgi();
         let is_split = self.has_more_sources(vcpu, intid) || self.is_split(vcpu, at, bit, intid);
         let Some(bank) = self.bank_mut(at) else { return };
         let (state, ending) =
@@ -187,16 +202,23 @@ impl Vgic<'_> {
             source,
         };
         bank.resident |= bit;
-        here.hw.write(slot, image.encode(self.dist.model()));
-        self.note_resident(vcpu, at, bit, intid);
+        bank.arm(bit, state, ending, is_by_sender);
+        let image_bits = image.encode(self.dist.model());
+        here.hw.write(slot, image_bits);
+        self.note_resident(vcpu, at, bit, intid, slot);
         let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0)) else { return };
         cpu.used |= crate::bits::bit(u32::from(slot));
+        cpu.has_spis |= intid.is_spi();
+        if let Some(place) = cpu.images.get_mut(usize::from(slot & 15)) {
+            *place = image_bits;
+        }
         if let Some(place) = cpu.slots.get_mut(usize::from(slot & 15)) {
             *place = Slot {
                 intid: intid.0,
                 was_pending: state & PENDING != 0,
                 is_linked: matches!(ending, Ending::Physical(_)),
                 source,
+                priority: image.priority,
             };
         }
     }
@@ -235,7 +257,7 @@ fn fold_bits(bank: &mut Bank, bit: u32, slot: Slot, state: u8) {
     if state & ACTIVE != 0 {
         bank.active |= bit;
         if is_consumed {
-            bank.acknowledged |= bit;
+            bank.acknowledge(slot.intid, bit, slot.priority);
         }
     } else {
         bank.active &= !bit;
@@ -246,6 +268,7 @@ fn fold_bits(bank: &mut Bank, bit: u32, slot: Slot, state: u8) {
         }
     }
     bank.resident &= !bit;
+    bank.disarm(bit);
 }
 
 /// How an interrupt goes into a list register.

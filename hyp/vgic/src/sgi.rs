@@ -122,9 +122,6 @@ impl Vgic<'_> {
         if senders == 0 {
             return;
         }
-        if let Some(own) = here.vcpu {
-            self.reap(here, own);
-        }
         let at = At::Private(vcpu);
         let mask = bit_of(intid);
         let is_elsewhere = self.touch(here, at, mask) != 0;
@@ -137,6 +134,7 @@ impl Vgic<'_> {
         if is_elsewhere {
             // Only GICD_SGIR reaches another vCPU's SGIs, and that adds.
             cpu.private.left.set_pending |= mask;
+            cpu.private.left.any |= mask;
         } else if is_pending {
             cpu.private.latch |= mask;
         } else {

@@ -242,8 +242,11 @@ impl<'a> Vgic<'a> {
     }
 
     #[inline]
-    pub(crate) const fn add_kick(&mut self, vcpu: VcpuIndex) {
+    pub(crate) fn add_kick(&mut self, vcpu: VcpuIndex) {
         self.kick = self.kick.union(VcpuSet::one(vcpu));
+        if let Some(cpu) = self.cpu_mut(vcpu) {
+            cpu.is_fold_due = true;
+        }
     }
 
     /// Ends physical interrupts that are held active for nothing any more.
@@ -296,6 +299,7 @@ fn clear_bank(bank: &mut Bank) {
     bank.edge = 0;
     bank.owed = 0;
     bank.resident = 0;
+    bank.disarm(u32::MAX);
     bank.queued = 0;
     bank.left = Commands::NONE;
     bank.priority = [0; 32];
@@ -308,6 +312,8 @@ fn clear_interface(cpu: &mut CpuInterface) {
     cpu.used = 0;
     cpu.control = 0;
     cpu.is_loaded = false;
+    cpu.is_fold_due = false;
+    cpu.has_spis = false;
     cpu.is_awake = false;
     cpu.release = 0;
     cpu.vmcr = 0;

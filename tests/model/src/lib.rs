@@ -1,8 +1,9 @@
 //! The model machine: memory and translation caches for the host tests of the hypervisor's rules.
 //!
-//! [`memory`] is physical memory that knows what walkers may still see, [`tlb`] the translation caches at
-//! their most hostile. One handle per machine; no global state, so tests run side by side.
+//! [`memory`] is physical memory that knows what walkers may still see, [`tlb`] the translation caches at their most
+//! hostile, [`machine`] RAM with its books of frames. One handle per machine; no global state, so tests run side by side.
 
+pub mod machine;
 pub mod memory;
 pub mod tlb;
 pub mod vgic_hw;

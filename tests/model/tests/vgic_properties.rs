@@ -156,7 +156,8 @@ impl World {
     /// Priority, group, trigger, target.
     fn change_setting(&mut self, vcpu: u8, intid: u16, c: u16) {
         let Some(core) = self.reaching_core(vcpu, intid, c) else { return };
-        if self.ideal.is_in_service(vcpu, intid) {
+        let is_priority = c & 3 == 0;
+        if !is_priority && self.ideal.is_in_service(vcpu, intid) {
             return;
         }
         let value = u64::from(c >> 2);

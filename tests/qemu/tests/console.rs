@@ -1,9 +1,11 @@
 //! The consoles of several partitions on one UART. V1, and the issue's bullet on the console.
 
 use libtest_mimic::Trial;
-use shikiri_qemu_tests::Machine;
+use shikiri_qemu_tests::{Machine, Running};
 
-use crate::support::{Outcome, PATIENCE, Partition, Topic, both_gics, system};
+use crate::support::{
+    Outcome, PATIENCE, Partition, Topic, both_gics, one_guest, open_operator, operator, system,
+};
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
@@ -11,11 +13,16 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic
         .on_each(both_gics(2), "each_line_carries_its_partitions_name", names)
         .on_each(both_gics(2), "the_prefix_key_switches_the_focus_and_shows_it", focus)
-        .on_each(both_gics(2), "the_operator_console_lists_and_explains", operator);
+        .on_each(both_gics(2), "the_operator_console_lists_and_explains", lists)
+        .on_each(both_gics(2), "the_operator_restarts_a_partition_under_a_new_id", restarts)
+        .on_each(both_gics(2), "a_dump_shows_each_vcpu_while_the_partition_goes_on", dump)
+        .on_each(both_gics(2), "the_report_of_a_fault_says_who_why_where_and_what_came_before", report)
+        .on_each(both_gics(2), "a_prompt_that_was_broken_is_shown_again_with_what_was_typed", prompt)
+        .on_each(both_gics(2), "the_last_words_are_the_last_on_the_line", last_words);
 }
 
 /// Two guests that go on: ticking and spinning.
-fn two(machine: &Machine) -> Result<shikiri_qemu_tests::Running, libtest_mimic::Failed> {
+fn two(machine: &Machine) -> Result<Running, libtest_mimic::Failed> {
     let timer = Partition::new("left", "timer").with("cmdline = \"ticks=1000000\"");
     let spin = Partition::new("right", "spin");
     Ok(system([timer, spin])?.boot(machine)?)
@@ -53,7 +60,7 @@ fn focus(machine: Machine) -> Outcome {
     Ok(())
 }
 
-fn operator(machine: Machine) -> Outcome {
+fn lists(machine: Machine) -> Outcome {
     let mut running = two(&machine)?;
     running.wait_for("right| spin", PATIENCE)?;
     running.send("\u{1}c")?;
@@ -73,4 +80,110 @@ fn operator(machine: Machine) -> Outcome {
     running.send("off\r")?;
     running.wait_for_power_off(PATIENCE)?;
     Ok(())
+}
+
+fn restarts(machine: Machine) -> Outcome {
+    let mut running = two(&machine)?;
+    running.wait_for("right| spin", PATIENCE)?;
+    open_operator(&mut running)?;
+    let answer = operator(&mut running, "start right")?;
+    expect(&running, &answer, "right is active: 'stop' or 'restart' it")?;
+    operator(&mut running, "restart right")?;
+    running.wait_for("(id 2) has ended: it was restarted by the operator", PATIENCE)?;
+    running.wait_for("partition right (id 3) starts", PATIENCE)?;
+    running.wait_for("right| spin", PATIENCE)?;
+    let answer = operator(&mut running, "list")?;
+    let row = answer.lines().find(|line| line.trim().starts_with("right")).unwrap_or_default();
+    let words: Vec<_> = row.split_whitespace().collect();
+    match words.as_slice() {
+        // Name, id, state, vCPUs, memory, restarts, cores.
+        ["right", "3", "active", "1", "4", "MiB", "1", _] => {}
+        _ => return Err(running.failure(format!("the row is {row:?}")).into()),
+    }
+    operator(&mut running, "stop right")?;
+    running.wait_for("has ended: it was stopped by the operator", PATIENCE)?;
+    let answer = operator(&mut running, "list")?;
+    expect(&running, &answer, "stopped")?;
+    let answer = operator(&mut running, "stop right")?;
+    expect(&running, &answer, "right has ended already")?;
+    // The other one has not been disturbed.
+    running.wait_for("left| timer: tick", PATIENCE)?;
+    Ok(())
+}
+
+fn dump(machine: Machine) -> Outcome {
+    let mut running = two(&machine)?;
+    running.wait_for("right| spin", PATIENCE)?;
+    open_operator(&mut running)?;
+    operator(&mut running, "dump left")?;
+    for text in ["partition left (id 1) dump", "vCPU 0 on core 0", "x30", "exits, newest first"] {
+        running.wait_for(text, PATIENCE)?;
+    }
+    running.wait_for("left| timer: tick", PATIENCE)?;
+    running.wait_for("left| timer: tick", PATIENCE)?;
+    operator(&mut running, "stop left")?;
+    running.wait_for("has ended: it was stopped", PATIENCE)?;
+    let answer = operator(&mut running, "dump left")?;
+    expect(&running, &answer, "left is ended: there is nothing to show")
+}
+
+fn report(machine: Machine) -> Outcome {
+    let mut running = one_guest("crash", "crash=vectors", 1)?.boot(&machine)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    let from = console.find("partition crash (id 1) ended: unexpected exit").unwrap_or(console.len());
+    let text = console.split_at(from).1;
+    let wanted = [
+        "; vCPU 0 on core 0",
+        "why   esr 0000000082000005  instruction abort: translation fault, level 1",
+        "at    pc  0000007000000200  EL1, masked DAIF",
+        "x28",
+        "vbar  0000007000000000",
+        "about far 0000007000000200  ipa:0x7000000200  nothing there",
+        "stage 2 level 1: [pa:",
+        "not mapped: nothing at level 1",
+        "last 16 of ",
+        "pc 0000007000000200  007000000200  instruction abort",
+        "data abort",
+        "partition crash (id 1) has ended: it faulted",
+    ];
+    let mut rest = text;
+    for words in wanted {
+        let Some((_, after)) = rest.split_once(words) else {
+            return Err(running.failure(format!("the report lacks {words:?}, or has it too early")).into());
+        };
+        rest = after;
+    }
+    Ok(())
+}
+
+fn prompt(machine: Machine) -> Outcome {
+    let mut running = two(&machine)?;
+    running.wait_for("right| spin", PATIENCE)?;
+    open_operator(&mut running)?;
+    running.send("he")?;
+    running.wait_for("he", PATIENCE)?;
+    running.wait_for("left| timer: tick", PATIENCE)?;
+    running.send("lp\r")?;
+    running.wait_for("shikiri> help", PATIENCE)?;
+    running.wait_for("power the machine off", PATIENCE)?;
+    Ok(())
+}
+
+fn last_words(machine: Machine) -> Outcome {
+    let hello = || Partition::new("one", "hello");
+    let mut running = system([hello(), Partition::new("other", "smp")])?.boot(&machine)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    let last = console.trim_end().lines().last().unwrap_or_default();
+    if last == "shikiri: all partitions have ended: powering off" {
+        return Ok(());
+    }
+    Err(running.failure(format!("the last line is {last:?}")).into())
+}
+
+/// Fails unless `answer` has `words` in it.
+fn expect(running: &Running, answer: &str, words: &str) -> Outcome {
+    if answer.contains(words) {
+        return Ok(());
+    }
+    Err(running.failure(format!("the answer lacks {words:?}: {answer}")).into())
 }

@@ -88,8 +88,21 @@ fn restarts(machine: Machine) -> Outcome {
     running.wait_for("timer| ", PATIENCE)?;
     open_operator(&mut running)?;
     operator(&mut running, "stop crash")?;
+    wait_until_stopped(&mut running, "crash")?;
     let answer = operator(&mut running, "accounts crash")?;
     check_zero(&answer).map_err(|what| running.failure(what).into())
+}
+
+/// Asks the operator console for the list until the partition is neither alive nor about to start.
+fn wait_until_stopped(running: &mut Running, name: &str) -> Outcome {
+    for _ in 0..1000 {
+        let answer = operator(running, "list")?;
+        let row = answer.lines().find(|line| line.trim().starts_with(name)).unwrap_or_default();
+        if ["stopped", "ended", "fault"].iter().any(|state| row.contains(state)) {
+            return Ok(());
+        }
+    }
+    Err(running.failure(format!("{name} does not stop")).into())
 }
 
 fn reported(machine: &Machine, kind: &str, word: &str) -> Outcome {

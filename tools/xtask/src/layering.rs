@@ -19,7 +19,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-rt", &["shikiri-abi", "shikiri-arch", "shikiri-hvc"]),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
-    ("shikiri-linux-ticks", &[]),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
     ("shikiri-qemu-tests", &["shikiri-describe"]),
     ("xtask", &["shikiri-abi", "shikiri-describe", "shikiri-qemu-tests"]),

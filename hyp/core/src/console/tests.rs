@@ -612,3 +612,42 @@ fn a_slice_of_ports_has_no_port_behind_its_end() {
     let ports = [ConsolePort::new()];
     assert!(ports.as_slice().port(0).is_some() && ports.as_slice().port(1).is_none());
 }
+
+#[test]
+fn an_unfinished_last_line_is_known_before_and_after_it_was_written() {
+    let mut board = Board::with(&["a", "b"]);
+    let is_open = |board: &Board| board.mux.ends_inside_line(0, &board.ports[0]);
+    assert!(!is_open(&board));
+    board.guest(0, "whole\nhalf");
+    assert!(is_open(&board));
+    board.pump();
+    assert!(is_open(&board), "the port is empty, but the cursor stands behind 'half'");
+    board.guest(0, "\n");
+    assert!(!is_open(&board));
+    board.pump();
+    assert!(!is_open(&board));
+}
+
+#[test]
+fn a_prompt_that_another_partition_has_broken_is_known_to_be_broken() {
+    let mut board = Board::with(&["a", "b"]);
+    write!(board.mux, "shikiri> ").unwrap();
+    assert!(board.mux.is_own_line_open());
+    board.pump();
+    assert!(board.mux.is_own_line_open());
+    board.guest(0, "tick\n");
+    board.now += 100 * MS;
+    assert_eq!(board.pumped(), "shikiri> \na| tick\n");
+    assert!(!board.mux.is_own_line_open());
+}
+
+#[test]
+fn when_the_machine_goes_off_the_focus_moves_without_a_word() {
+    let mut board = Board::with(&["a", "b"]);
+    board.mux.close_down();
+    board.guest(0, "bye\n");
+    board.mux.detach(0);
+    board.mux.detach(1);
+    assert_eq!(board.pumped(), "a| bye\n");
+    assert_eq!(board.mux.focus(), Focus::Operator);
+}

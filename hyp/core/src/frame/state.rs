@@ -54,6 +54,20 @@ impl FrameState {
         }
     }
 
+    /// Who has the frame: its owner, except that nobody has one in quarantine.
+    pub(super) const fn holder(self) -> Option<PartitionSlot> {
+        match self {
+            Self::Quarantined(_) => None,
+            Self::Free
+            | Self::Hypervisor
+            | Self::Private(_)
+            | Self::Management(_)
+            | Self::Area { .. }
+            | Self::Shared(_)
+            | Self::Device(_) => self.owner(),
+        }
+    }
+
     /// Whether a frame may go from this state to `next` in one step. A frame never goes from one partition
     /// to another except inside an area, and never back from quarantine but through *free*.
     #[must_use]

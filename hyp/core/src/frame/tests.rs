@@ -100,6 +100,30 @@ fn only_the_listed_steps_exist() {
 }
 
 #[test]
+fn what_the_loader_placed_is_the_hypervisors_wherever_it_overlaps() {
+    with_ledger(|mut ledger| {
+        let end = 0x4000_0000 + 2048 * PAGE_BYTES;
+        // Before RAM and into it; over the first again; whole blocks; behind the end; between the ranges.
+        for (base, pages) in [
+            (0x3fff_f000, 3),
+            (0x4000_0000, 1),
+            (0x4020_0000, 1024),
+            (end - PAGE_BYTES, 9),
+            (end, 4),
+        ] {
+            ledger.reserve(run(base, pages));
+        }
+        assert_eq!(ledger.pages_in(FrameState::Hypervisor), PageCount(2 + 1024 + 1));
+        assert_eq!(ledger.state(Pa(0x4000_2000)), Some(FrameState::Free));
+        assert_eq!(ledger.state(Pa(0x4060_0000)), Some(FrameState::Free));
+        assert!(
+            ledger.touches_ram(run(0x3fff_f000, 2)) && ledger.touches_ram(run(end - PAGE_BYTES, 9))
+        );
+        assert!(!ledger.touches_ram(run(0x3fff_f000, 1)) && !ledger.touches_ram(run(end, 9)));
+    });
+}
+
+#[test]
 fn zeroed_storage_is_all_free_and_other_storage_too() {
     with_ledger(|ledger| {
         assert_eq!(ledger.pages_in(FrameState::Free), PageCount(2048 + 769));
@@ -377,6 +401,13 @@ proptest! {
         }
         for (frame, state) in &model {
             prop_assert_eq!(ledger.state(Pa(*frame)), Some(*state));
+        }
+        for slot in [P, Q] {
+            let has = |state: &FrameState| {
+                state.owner() == Some(slot) && !matches!(state, FrameState::Quarantined(_))
+            };
+            let held = model.values().filter(|state| has(state)).count();
+            prop_assert_eq!(ledger.held(slot), PageCount(u64::try_from(held).unwrap()));
         }
         let mut seen = 0;
         ledger.for_each_run(|run, state| {

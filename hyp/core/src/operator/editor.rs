@@ -70,6 +70,12 @@ impl LineEditor {
         Ok(None)
     }
 
+    /// What has been typed of the line so far: to show it again after other text has come in between.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.bytes.get(..self.used).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or_default()
+    }
+
     fn insert(&mut self, byte: u8, out: &mut impl fmt::Write) -> fmt::Result {
         match self.bytes.get_mut(self.used) {
             Some(place) => {
@@ -163,6 +169,18 @@ mod tests {
         let (lines, echo) = typed(&[[b'a'; LINE_BYTES + 2].as_slice(), b"\r"].concat());
         assert_eq!(lines[0].len(), LINE_BYTES);
         assert!(echo.ends_with("\x07\x07\n"));
+    }
+
+    #[test]
+    fn what_has_been_typed_so_far_can_be_shown_again() {
+        let mut editor = LineEditor::new();
+        let mut echo = String::new();
+        for byte in *b"lisx\x7f" {
+            assert!(editor.push(byte, &mut echo).unwrap().is_none());
+        }
+        assert_eq!(editor.text(), "lis");
+        assert!(editor.push(b'\r', &mut echo).unwrap().is_some());
+        assert_eq!(editor.text(), "");
     }
 
     #[test]

@@ -1,33 +1,30 @@
 //! Putting a partition together, in bounded steps.
 //!
-//! Reserve the records → take the memory → clear it → map it → map the devices → load the images. Each
-//! [`Builder::step`] does at most [`STEP_BYTES`] of clearing or copying, so that whoever shares the core waits no longer
-//! than that.
+//! Charge what is no memory → take the memory, and claim it → take the tables → clear the memory → map it → map the
+//! devices → load the images. Each [`Builder::step`] does at most [`STEP_BYTES`] of clearing or copying, so that
+//! whoever shares the core waits no longer than that.
 
-use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, Resource, Vmid};
+use shikiri_abi::{Ipa, PAGE_BYTES, PageCount, Resource, Vmid};
 use shikiri_arch::hw::Tlb;
-use shikiri_config::{Bundle, Partition, Place};
-use shikiri_pages::{DirectMap, FrameRange, PageSlice};
-use shikiri_stage2::{Attributes, Format, Mapping, ROOT_ALIGN, ROOT_PAGES, Stage2, TablePages};
+use shikiri_config::{Bundle, Memory, Partition, Place};
+use shikiri_pages::{DirectMap, FrameRange, Frames};
+use shikiri_stage2::{Attributes, Format, Level, Mapping, ROOT_ALIGN, ROOT_PAGES, Stage2};
 
-use super::arena::MAX_TABLES;
-use super::{BuildError, Extent, Holdings, Loader, SharedPool, TableArena, absorb};
+use super::arena::{MAX_TABLES, RUN_PAGES};
+use super::{BuildError, Extent, FrameStore, Holdings, Loader, TableArena, absorb, plan};
 
 /// The most bytes that one step clears or copies.
 pub const STEP_BYTES: u64 = 256 << 10;
-/// Bytes that one level-3 table maps.
-const L3_SPAN: u64 = 2 << 20;
-/// Bytes that one level-2 table maps.
-const L2_SPAN: u64 = 1 << 30;
-
 /// Where the work stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    Reserve,
+    Charge,
     Take { region: usize, done: u64 },
+    Claim { region: usize, done: u64 },
+    Tables,
     Clear { extent: usize, done: u64 },
-    MapMemory { extent: usize },
-    MapDevices,
+    MapMemory { extent: usize, done: u64 },
+    MapDevice { device: usize, done: u64 },
     Load { image: usize, done: u64, crc: u32 },
     Done,
 }
@@ -39,9 +36,16 @@ pub struct HardwarePage {
     /// Where the guest sees it.
     pub ipa: Ipa,
     /// Where it is.
-    pub pa: Pa,
+    pub pa: shikiri_abi::Pa,
     /// Its size.
     pub pages: PageCount,
+}
+
+impl HardwarePage {
+    const fn mapping(self) -> Mapping {
+        let Self { ipa, pa, pages } = self;
+        Mapping { ipa, pa, pages, attributes: Attributes::DEVICE }
+    }
 }
 
 /// The description that is being followed, and how far.
@@ -57,7 +61,7 @@ impl Builder {
     /// Starts at the beginning. `vmid` has no entry left in any TLB.
     #[must_use]
     pub const fn new(format: Format, vmid: Vmid, hardware: Option<HardwarePage>) -> Self {
-        Self { stage: Stage::Reserve, format, vmid, hardware }
+        Self { stage: Stage::Charge, format, vmid, hardware }
     }
 
     /// One bounded step; true when the partition is complete.
@@ -69,83 +73,157 @@ impl Builder {
         holdings: &mut Holdings,
         description: &Partition<'_>,
         bundle: &Bundle<'_>,
-        machine: (&L, &T, &SharedPool<M>),
+        (loader, tlb, store): (&L, &T, &FrameStore<'_, M>),
     ) -> Result<bool, BuildError> {
-        let (loader, tlb, pool) = machine;
         self.stage = match self.stage {
-            Stage::Reserve => self.reserve(holdings, description, loader, pool)?,
-            Stage::Take { region, done } => take(holdings, description, pool, region, done)?,
+            Stage::Charge => charge(holdings, description)?,
+            Stage::Take { region, done } => take(holdings, description, store, region, done)?,
+            Stage::Claim { region, done } => claim(holdings, description, store, region, done)?,
+            Stage::Tables => self.make_tables(holdings, description, loader, store)?,
             Stage::Clear { extent, done } => clear(holdings, loader, extent, done),
-            Stage::MapMemory { extent } => map_memory(holdings, loader, tlb, extent)?,
-            Stage::MapDevices => self.map_devices(holdings, description, loader, tlb)?,
-            Stage::Load { image, done, crc } => load(holdings, (description, bundle), loader, (image, done, crc))?,
+            Stage::MapMemory { extent, done } => map_memory(holdings, (loader, tlb), extent, done)?,
+            Stage::MapDevice { device, done } => match self.devices(description).nth(device) {
+                Some(mapping) => match map_some(holdings, (loader, tlb), mapping, done)? {
+                    Some(done) => Stage::MapDevice { device, done },
+                    None => Stage::MapDevice { device: device.saturating_add(1), done: 0 },
+                },
+                None => Stage::Load { image: 0, done: 0, crc: 0 },
+            },
+            Stage::Load { image, done, crc } => {
+                load(holdings, (description, bundle), loader, (image, done, crc))?
+            }
             Stage::Done => return Ok(true),
         };
-        Ok(self.stage == Stage::Done)
+        holdings.is_complete = self.stage == Stage::Done;
+        Ok(holdings.is_complete)
     }
 
-    /// Charges what is no memory, and takes the records: the list of extents, the tables' frames, the root.
-    fn reserve<M: DirectMap, L: Loader>(
+    /// Takes the tables' frames, as many as the mappings need, and makes the empty address space.
+    fn make_tables<M: DirectMap, L: Loader>(
         &self,
         holdings: &mut Holdings,
         description: &Partition<'_>,
         loader: &L,
-        pool: &SharedPool<M>,
+        store: &FrameStore<'_, M>,
     ) -> Result<Stage, BuildError> {
-        for resource in Resource::ALL {
-            holdings.account.set_limit(resource, description.limit(resource));
+        if let Some(device) =
+            self.devices(description).find(|device| store.touches_ram(range_of(device)))
+        {
+            return Err(BuildError::DeviceIsRam(device.pa));
         }
-        let core_time = description.vcpus().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
-        holdings.core_time = Some(holdings.account.charge(Resource::CoreTime, core_time)?);
-        let devices = u64::try_from(description.devices().len()).unwrap_or(u64::MAX);
-        holdings.devices = Some(holdings.account.charge(Resource::Devices, devices)?);
-
-        let length = extent_capacity(description);
-        let list = holdings.take_management(pool, PageSlice::<Option<Extent>>::pages(length), PAGE_BYTES)?;
-        holdings.extents = Some(PageSlice::from_fn(list, length, |_| None));
-        let tables = ROOT_PAGES.0.saturating_add(table_capacity(description, self.hardware)).min(MAX_TABLES);
-        let run = holdings.take_management(pool, PageCount(tables), ROOT_ALIGN)?;
-        let mut arena = TableArena::new(run);
-        let root = first_pages(&mut arena)?;
-        holdings.arena = Some(arena);
-        let stage2 = Stage2::new(loader, root, self.format, self.vmid);
-        holdings.stage2 = Some(stage2.map_err(|error| BuildError::Map(Ipa(0), error))?);
-        Ok(Stage::Take { region: 0, done: 0 })
+        let memory = holdings.extents().map(Extent::mapping);
+        let below = plan::tables(memory.chain(self.devices(description)));
+        let tables = ROOT_PAGES.0.saturating_add(below);
+        if tables > MAX_TABLES {
+            return Err(BuildError::TooManyTables(tables));
+        }
+        holdings.arena = Some(TableArena::new());
+        let mut taken = 0;
+        while taken < tables {
+            let run = take_tables(holdings, store, tables.saturating_sub(taken), taken == 0)?;
+            taken = taken.saturating_add(run);
+        }
+        let Some((arena, root)) = holdings.arena.as_mut().and_then(|arena| {
+            let root = arena.take_root()?;
+            Some((arena, root))
+        }) else {
+            return Err(BuildError::NoMemory(ROOT_PAGES));
+        };
+        match Stage2::new(loader, root, self.format, self.vmid) {
+            Ok(stage2) => holdings.stage2 = Some(stage2),
+            Err(error) => {
+                arena.give_root(root);
+                return Err(BuildError::Map(Ipa(0), error));
+            }
+        }
+        Ok(Stage::Clear { extent: 0, done: 0 })
     }
 
-    fn map_devices<L: Loader, T: Tlb>(
-        &self,
-        holdings: &mut Holdings,
-        description: &Partition<'_>,
-        loader: &L,
-        tlb: &T,
-    ) -> Result<Stage, BuildError> {
-        let attributes = Attributes::DEVICE;
-        let owned = description.devices().filter(|device| !device.moderated).map(|device| HardwarePage {
-            ipa: device.ipa,
-            pa: device.pa,
-            pages: PageCount::for_bytes(device.bytes),
-        });
-        for HardwarePage { ipa, pa, pages } in owned.chain(self.hardware) {
-            map(holdings, loader, tlb, Mapping { ipa, pa, pages, attributes })?;
-            let charge = holdings.account.charge(Resource::IpaSpace, pages.0)?;
-            absorb(&mut holdings.ipa_space, charge);
-        }
-        Ok(Stage::Load { image: 0, done: 0, crc: 0 })
+    /// The register pages that the partition gets mapped: those of its own devices, and the interrupt
+    /// controller's.
+    fn devices<'a>(&self, description: &Partition<'a>) -> impl Iterator<Item = Mapping> + use<'a> {
+        own_devices(description).chain(self.hardware.map(HardwarePage::mapping))
     }
+}
+
+/// The register pages of its own devices.
+fn own_devices<'a>(description: &Partition<'a>) -> impl Iterator<Item = Mapping> + use<'a> {
+    description.devices().filter(|device| !device.moderated).map(|device| Mapping {
+        ipa: device.ipa,
+        pa: device.pa,
+        pages: PageCount::for_bytes(device.bytes),
+        attributes: Attributes::DEVICE,
+    })
+}
+
+const fn range_of(mapping: &Mapping) -> FrameRange {
+    FrameRange { base: mapping.pa, pages: mapping.pages }
+}
+
+/// Takes the next run for tables, up to 64 frames, in halves where memory is fragmented; answers its length. The
+/// first one holds the root.
+fn take_tables<M: DirectMap>(
+    holdings: &mut Holdings,
+    store: &FrameStore<'_, M>,
+    wanted: u64,
+    is_first: bool,
+) -> Result<u64, BuildError> {
+    let (least, align) = if is_first { (ROOT_PAGES.0, ROOT_ALIGN) } else { (1, PAGE_BYTES) };
+    let mut pages = wanted.min(RUN_PAGES);
+    let frames = loop {
+        match holdings.take_management(store, PageCount(pages), align) {
+            Err(BuildError::NoMemory(_)) if pages > least => pages = (pages / 2).max(least),
+            other => break other?,
+        }
+    };
+    let added = holdings.arena.as_mut().map_or(Ok(()), |arena| match arena.add(frames) {
+        Ok(()) => Ok(()),
+        Err(frames) => Err(frames),
+    });
+    if let Err(frames) = added {
+        holdings.give_management(store, frames);
+        return Err(BuildError::NoMemory(PageCount(wanted)));
+    }
+    Ok(pages)
+}
+
+/// Charges what is no memory.
+fn charge(holdings: &mut Holdings, description: &Partition<'_>) -> Result<Stage, BuildError> {
+    for resource in Resource::ALL {
+        holdings.account.set_limit(resource, description.limit(resource));
+    }
+    let core_time = description.vcpus().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
+    holdings.core_time = Some(holdings.account.charge(Resource::CoreTime, core_time)?);
+    holdings.devices = Some(holdings.account.charge(Resource::Devices, device_count(description))?);
+    // The interrupt controller's page is not charged: it comes with every partition, as the emulated ones do.
+    let pages = own_devices(description).map(|device| device.pages.0).fold(0, u64::saturating_add);
+    holdings.ipa_space = Some(holdings.account.charge(Resource::IpaSpace, pages)?);
+    holdings.has_dma = description.devices().any(|device| device.dma_trusted);
+    Ok(Stage::Take { region: 0, done: 0 })
+}
+
+/// How many devices it has: regions with the path of the region before belong to the same device.
+fn device_count(description: &Partition<'_>) -> u64 {
+    let mut last = "";
+    let mut count = 0_u64;
+    for device in description.devices() {
+        if device.path != last {
+            count = count.saturating_add(1);
+        }
+        last = device.path;
+    }
+    count
 }
 
 /// Takes the next piece of a region's memory.
 fn take<M: DirectMap>(
     holdings: &mut Holdings,
     description: &Partition<'_>,
-    pool: &SharedPool<M>,
+    store: &FrameStore<'_, M>,
     region: usize,
     done: u64,
 ) -> Result<Stage, BuildError> {
-    let Some(memory) = description.memory().nth(region) else {
-        return Ok(Stage::Clear { extent: 0, done: 0 });
-    };
+    let Some(memory) = description.memory().nth(region) else { return Ok(Stage::Tables) };
     let left = memory.bytes.saturating_sub(done);
     if left == 0 {
         return Ok(Stage::Take { region: region.saturating_add(1), done: 0 });
@@ -153,45 +231,70 @@ fn take<M: DirectMap>(
     let want = PageCount::for_bytes(left);
     let [pages, space] =
         holdings.account.charge_all([(Resource::Memory, want.0), (Resource::IpaSpace, want.0)])?;
-    let frames = match memory.place {
-        Place::Any => pool.lock().take_up_to(want).ok_or(BuildError::NoMemory(want)),
-        Place::At(base) => pool.lock().adopt(FrameRange { base, pages: want }).ok_or(BuildError::NotFree(base)),
-    };
     absorb(&mut holdings.memory, pages);
     absorb(&mut holdings.ipa_space, space);
-    let frames = match frames {
+    let frames = match find(&memory, store, want) {
         Ok(frames) => frames,
         Err(error) => {
-            refund_surplus(holdings, want.0);
+            holdings.refund_memory(want.0);
             return Err(error);
         }
     };
     let got = frames.pages();
-    refund_surplus(holdings, want.0.saturating_sub(got.0));
-    let extent = Extent { ipa: memory.ipa.wrapping_add(done), frames };
-    let slot = holdings.extents.as_mut().and_then(|list| list.iter_mut().find(|slot| slot.is_none()));
-    match slot {
-        Some(slot) => *slot = Some(extent),
-        None => {
-            refund_surplus(holdings, got.0);
-            pool.lock().give(extent.frames);
-            return Err(BuildError::NoMemory(want));
-        }
-    }
-    Ok(Stage::Take { region, done: done.saturating_add(got.bytes().unwrap_or(left)) })
+    // What did not come in one piece is charged again with the next one.
+    holdings.refund_memory(want.0.saturating_sub(got.0));
+    holdings.add_extent(store, memory.ipa.wrapping_add(done), frames)?;
+    Ok(Stage::Claim { region, done: done.saturating_add(got.bytes().unwrap_or(left)) })
 }
 
-/// Takes back what was charged for memory that did not come.
-fn refund_surplus(holdings: &mut Holdings, pages: u64) {
-    for charge in [holdings.memory.as_mut(), holdings.ipa_space.as_mut()].into_iter().flatten() {
-        let part = charge.split(pages);
-        holdings.account.refund(part);
+/// Takes frames for a region from the pool.
+fn find<M: DirectMap>(
+    memory: &Memory,
+    store: &FrameStore<'_, M>,
+    want: PageCount,
+) -> Result<Frames, BuildError> {
+    match memory.place {
+        Place::Any => store.take_up_to(want).ok_or(BuildError::NoMemory(want)),
+        Place::At(base) => {
+            store.adopt(FrameRange { base, pages: want }).ok_or(BuildError::NotFree(base))
+        }
     }
+}
+
+/// Claims the next frames of the piece that was taken last.
+fn claim<M: DirectMap>(
+    holdings: &mut Holdings,
+    description: &Partition<'_>,
+    store: &FrameStore<'_, M>,
+    region: usize,
+    done: u64,
+) -> Result<Stage, BuildError> {
+    let slot = holdings.slot;
+    let extent = holdings.extents.last_mut();
+    let Some((extent, left)) = extent
+        .map(|extent| (extent.unclaimed(), extent))
+        .filter(|(left, _)| left.pages.0 > 0)
+        .map(|(left, extent)| (extent, left))
+    else {
+        return Ok(Stage::Take { region, done });
+    };
+    match store.claim(left, slot) {
+        Ok(pages) => extent.claimed = PageCount(extent.claimed.0.saturating_add(pages.0)),
+        Err(refusal) => {
+            // What the pool itself gave out is free in the ledger, too.
+            let is_fixed =
+                description.memory().nth(region).is_some_and(|memory| memory.place != Place::Any);
+            assert!(is_fixed, "the pool gave out what the ledger does not know as free: {refusal}");
+            return Err(BuildError::NotItsOwn(refusal));
+        }
+    }
+    Ok(Stage::Claim { region, done })
 }
 
 /// Clears the next stretch of memory: no partition ever sees what was there before.
 fn clear<L: Loader>(holdings: &Holdings, loader: &L, extent: usize, done: u64) -> Stage {
-    let Some(run) = holdings.extents().nth(extent) else { return Stage::MapMemory { extent: 0 } };
+    let run = holdings.extents.get(extent);
+    let Some(run) = run else { return Stage::MapMemory { extent: 0, done: 0 } };
     let bytes = run.frames.pages().bytes().unwrap_or(0);
     let step = bytes.saturating_sub(done).min(STEP_BYTES);
     if step == 0 {
@@ -201,30 +304,42 @@ fn clear<L: Loader>(holdings: &Holdings, loader: &L, extent: usize, done: u64) -
     Stage::Clear { extent, done: done.saturating_add(step) }
 }
 
-/// Maps the next run of memory.
+/// Maps the next stretch of a run of memory.
 fn map_memory<L: Loader, T: Tlb>(
     holdings: &mut Holdings,
-    loader: &L,
-    tlb: &T,
+    machine: (&L, &T),
     extent: usize,
+    done: u64,
 ) -> Result<Stage, BuildError> {
-    let attributes = Attributes::RAM;
-    let Some(run) = holdings.extents().nth(extent) else { return Ok(Stage::MapDevices) };
-    let mapping = Mapping { ipa: run.ipa, pa: run.frames.base(), pages: run.frames.pages(), attributes };
-    map(holdings, loader, tlb, mapping)?;
-    Ok(Stage::MapMemory { extent: extent.saturating_add(1) })
+    let Some(mapping) = holdings.extents.get(extent).map(Extent::mapping) else {
+        return Ok(Stage::MapDevice { device: 0, done: 0 });
+    };
+    Ok(match map_some(holdings, machine, mapping, done)? {
+        Some(done) => Stage::MapMemory { extent, done },
+        None => Stage::MapMemory { extent: extent.saturating_add(1), done: 0 },
+    })
 }
 
-fn map<L: Loader, T: Tlb>(
+/// Maps a mapping from byte `done` on, to where a bounded step ends; answers where that is, `None` for its end.
+fn map_some<L: Loader, T: Tlb>(
     holdings: &mut Holdings,
-    loader: &L,
-    tlb: &T,
+    (loader, tlb): (&L, &T),
     mapping: Mapping,
-) -> Result<(), BuildError> {
+    done: u64,
+) -> Result<Option<u64>, BuildError> {
+    let is_alike = (mapping.ipa.0 ^ mapping.pa.0) & Level::Two.bytes().saturating_sub(1) == 0;
+    // At most 512 leaves of 2 MiB and two partly filled tables, or 1,024 pages.
+    let stretch = if is_alike { Level::One.bytes() } else { 4 << 20 };
+    let (ipa, pa) = (mapping.ipa.wrapping_add(done), mapping.pa.wrapping_add(done));
+    let next = (ipa.0 | stretch.saturating_sub(1)).saturating_add(1);
+    let left = mapping.pages.bytes().unwrap_or(0).saturating_sub(done);
+    let bytes = left.min(next.saturating_sub(ipa.0));
+    let part = Mapping { ipa, pa, pages: PageCount::for_bytes(bytes), ..mapping };
     let (Some(stage2), Some(arena)) = (holdings.stage2.as_mut(), holdings.arena.as_mut()) else {
-        return Err(BuildError::NoMemory(PageCount(1)));
+        unreachable!("the address space was made before");
     };
-    stage2.map(loader, tlb, arena, mapping).map_err(|error| BuildError::Map(mapping.ipa, error))
+    stage2.map(loader, tlb, arena, part).map_err(|error| BuildError::Map(ipa, error))?;
+    Ok((bytes < left).then(|| done.saturating_add(bytes)))
 }
 
 /// Copies the next stretch of an image and adds it to its checksum.
@@ -252,37 +367,9 @@ fn load<L: Loader>(
     let part = rest.get(..step).unwrap_or(rest);
     loader.copy_in(pa, part);
     let crc = loader.crc32(crc, part);
-    Ok(Stage::Load { image: index, done: done.saturating_add(u64::try_from(step).unwrap_or(u64::MAX)), crc })
-}
-
-/// The first two frames of the arena: the root.
-fn first_pages(arena: &mut TableArena) -> Result<Pa, BuildError> {
-    let root = arena.take().map_err(|_| BuildError::NoMemory(ROOT_PAGES))?;
-    arena.take().map_err(|_| BuildError::NoMemory(ROOT_PAGES))?;
-    Ok(root)
-}
-
-/// How many runs the partition's memory may consist of: pieces of 2 MiB and up, and the small ones that make
-/// up each region's rest (at most 18 powers of two, when memory is badly fragmented).
-fn extent_capacity(description: &Partition<'_>) -> usize {
-    let pieces = description.memory().map(|memory| match memory.place {
-        Place::Any => (memory.bytes / L3_SPAN).saturating_add(18),
-        Place::At(_) => 1,
-    });
-    usize::try_from(pieces.fold(0, u64::saturating_add)).unwrap_or(usize::MAX)
-}
-
-/// How many tables stage 2 may need: a level-2 table per GiB touched, and level-3 tables at the ends of each
-/// range and for pieces below 2 MiB.
-fn table_capacity(description: &Partition<'_>, hardware: Option<HardwarePage>) -> u64 {
-    let memory = description.memory().map(|memory| (memory.ipa.0, memory.bytes));
-    let devices = description.devices().map(|device| (device.ipa.0, device.bytes));
-    let hardware = hardware.map(|page| (page.ipa.0, page.pages.bytes().unwrap_or(0)));
-    let tables = memory.chain(devices).chain(hardware).map(|(start, bytes)| {
-        let end = start.saturating_add(bytes);
-        let gigabytes = end.div_ceil(L2_SPAN).saturating_sub(start / L2_SPAN);
-        let small = bytes.div_ceil(L3_SPAN).min(4);
-        gigabytes.saturating_add(small)
-    });
-    tables.fold(0, u64::saturating_add)
+    Ok(Stage::Load {
+        image: index,
+        done: done.saturating_add(u64::try_from(step).unwrap_or(u64::MAX)),
+        crc,
+    })
 }

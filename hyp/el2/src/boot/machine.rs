@@ -4,14 +4,16 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-use shikiri_abi::{CoreId, CoreSet, MAX_CORES, PAGE_BYTES, Pa, PageCount, PartitionSlot};
+use shikiri_abi::{CoreId, CoreSet, PAGE_BYTES, Pa, PageCount, PartitionSlot};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
 use shikiri_config::{Bundle, CoreTime, GicVersion, Partition, Place};
 use shikiri_core::bootlog::Checkpoint;
+use shikiri_core::frame::{FrameRun, FrameState, Ledger, MAX_RANGES};
+use shikiri_core::partition::{FrameStore, run_of};
 use shikiri_core::sched::{CoreBook, Excess, Reservation, Share, Terms, VcpuKey};
 use shikiri_core::vmid::VmidPool;
-use shikiri_drivers::{CoreGic, Gic, Gich, GicV2, GicV3, LineInterrupts, Pl011, RedistributorRegion};
+use shikiri_drivers::{Gic, GicV2, GicV3, Gich, LineInterrupts, Pl011, RedistributorRegion};
 use shikiri_pages::{FramePool, FrameRange, PageBox, PageSlice};
 use shikiri_stage2::Format;
 use shikiri_sync::{Once, TicketLock};
@@ -42,25 +44,33 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
     gic.start();
     log::checkpoint(Checkpoint::InterruptsReady, format_args!("{}", gic_name(board)));
     let Some(initrd) = board.initrd else {
-        refuse(format_args!("there is no bundle: the device tree has no linux,initrd-start (load it as the initial RAM disk)"));
+        refuse(format_args!(
+            "there is no bundle: the device tree has no linux,initrd-start (load it as the initial RAM disk)"
+        ));
     };
     // SAFETY: the loader put the bundle there, and nobody writes it.
     let bytes = unsafe { mem::bytes(Pa(initrd.start), initrd.end.saturating_sub(initrd.start)) };
-    log::checkpoint(Checkpoint::BundleFound, format_args!("{} bytes at {:#x}", bytes.len(), initrd.start));
+    log::checkpoint(
+        Checkpoint::BundleFound,
+        format_args!("{} bytes at {:#x}", bytes.len(), initrd.start),
+    );
     let bundle = match Bundle::parse(bytes, |bytes| mem::crc32(0, bytes)) {
         Ok(bundle) => bundle,
         Err(error) => refuse(format_args!("the bundle: {error}")),
     };
     fits(&bundle, board);
-    log::checkpoint(Checkpoint::BundleChecked, format_args!("{} partitions", bundle.partition_count()));
-    let mut pool = pool(board, &bundle, initrd, tree_at);
-    let total = pool.total_pages().0 / 256;
-    let cores = leak(&mut pool, board.core_count, |core| {
+    log::checkpoint(
+        Checkpoint::BundleChecked,
+        format_args!("{} partitions", bundle.partition_count()),
+    );
+    let frames = frames(board, &bundle, initrd, tree_at);
+    let total = frames.free_pages().0 / 256;
+    let cores = leak(&frames, board.core_count, |core| {
         CoreShared::new(board.cores.get(core).map_or(0, |fact| fact.mpidr))
     });
-    let routes = leak(&mut pool, ROUTES, |_| Route::default());
+    let routes = leak(&frames, ROUTES, |_| Route::default());
     world::routes(&bundle, routes);
-    let slots = slots(&mut pool, &bundle, board.core_count);
+    let slots = slots(&frames, &bundle, board.core_count);
     log::checkpoint(Checkpoint::MemoryReady, format_args!("{total} MiB"));
     let ticks_per_ms = (Counter.frequency_hz() / 1000).max(1);
     start_console(board, ticks_per_ms, &bundle, &gic);
@@ -73,8 +83,10 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         GicFact::V2 { .. } => GicView::MemoryMapped,
         GicFact::V3 { .. } => GicView::SystemRegisters,
     };
-    let ids = leak(&mut pool, 1, |_| guest::ids::view(view)).first();
-    let Some(ids) = ids else { refuse(format_args!("there is not enough RAM for the hypervisor itself")) };
+    let ids = leak(&frames, 1, |_| guest::ids::view(view)).first();
+    let Some(ids) = ids else {
+        refuse(format_args!("there is not enough RAM for the hypervisor itself"))
+    };
     WORLD.call_once(|| World {
         bundle,
         slots,
@@ -85,7 +97,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         gicv,
         uart_intid: board.uart.intid,
         stray_interrupts: AtomicU64::new(0),
-        pool: TicketLock::new(pool),
+        frames,
         vmids: TicketLock::new(VmidPool::new()),
         format,
         ids,
@@ -170,8 +182,14 @@ fn pointer(at: u64) -> NonNull<u8> {
     NonNull::new(pointer).unwrap_or(NonNull::dangling())
 }
 
-/// All RAM but what is in use for ever, and what the description places by address.
-fn pool(board: &Board, bundle: &Bundle<'_>, initrd: Range, tree_at: u64) -> FramePool<Ram> {
+/// The machine's frames: in the pool all RAM but what is in use for ever and what the description places by address; in
+/// the ledger all of it.
+fn frames(
+    board: &Board,
+    bundle: &Bundle<'_>,
+    initrd: Range,
+    tree_at: u64,
+) -> FrameStore<'static, Ram> {
     let used = image::used(board.core_count);
     let own = [(used.start, used.end)].map(|(start, end)| Range {
         start: u64::try_from(start).unwrap_or(0),
@@ -182,18 +200,63 @@ fn pool(board: &Board, bundle: &Bundle<'_>, initrd: Range, tree_at: u64) -> Fram
     let kept = own.iter().chain([&initrd, &tree]).chain(board.reserved.as_slice());
     let reserved = fill(&mut reserved, kept.map(|range| whole_frames(*range)));
     let mut fixed = [FrameRange::default(); 32];
-    let placed = bundle.partitions().flat_map(|partition| partition.memory()).filter_map(|memory| match memory.place {
-        Place::At(base) => Some(FrameRange { base, pages: PageCount::for_bytes(memory.bytes) }),
-        Place::Any => None,
-    });
+    let placed =
+        bundle.partitions().flat_map(|partition| partition.memory()).filter_map(|memory| {
+            match memory.place {
+                Place::At(base) => {
+                    Some(FrameRange { base, pages: PageCount::for_bytes(memory.bytes) })
+                }
+                Place::Any => None,
+            }
+        });
     let fixed = fill(&mut fixed, placed);
     let mut ram = [FrameRange::default(); 16];
     let ram = fill(&mut ram, board.ram.as_slice().iter().map(|range| inner_frames(*range)));
     // SAFETY: EL2's map covers the RAM; what the image, the bundle and the tree use is reserved.
-    match unsafe { FramePool::new(Ram, ram, reserved, fixed) } {
+    let mut pool = match unsafe { FramePool::new(Ram, ram, reserved, fixed) } {
         Ok(pool) => pool,
         Err(error) => refuse(format_args!("memory: {error}")),
+    };
+    let mut ledger = ledger(&mut pool, ram);
+    reserved.iter().for_each(|range| ledger.reserve(run_of(*range)));
+    FrameStore::new(ledger, pool)
+}
+
+/// The ledger of this RAM, in frames of the pool; they, and the pool's own, are the hypervisor's.
+fn ledger(pool: &mut FramePool<Ram>, ram: &[FrameRange]) -> Ledger<'static> {
+    let mut runs = [FrameRun { base: Pa(0), pages: PageCount(0) }; MAX_RANGES];
+    for (run, range) in runs.iter_mut().zip(ram) {
+        *run = run_of(*range);
     }
+    let runs = runs.get(..ram.len()).unwrap_or(&[]);
+    let storage = match Ledger::storage_for(runs) {
+        Ok(storage) => storage,
+        Err(error) => refuse(format_args!("memory: no ledger of this RAM: {error:?}")),
+    };
+    let own = pool.own_range();
+    let (blocks, blocks_at) = entries(pool, storage.blocks);
+    let (frames, frames_at) = entries(pool, storage.frames);
+    match Ledger::new(runs, blocks, frames) {
+        Ok(mut ledger) => {
+            [own, blocks_at, frames_at].into_iter().for_each(|range| ledger.reserve(run_of(range)));
+            ledger
+        }
+        Err(error) => refuse(format_args!("memory: no ledger of this RAM: {error:?}")),
+    }
+}
+
+/// Storage for entries of the ledger, and where it is. It is not cleared: the ledger writes what it will read.
+fn entries(pool: &mut FramePool<Ram>, count: usize) -> (&'static mut [u32], FrameRange) {
+    let wanted = PageSlice::<u32>::pages(count).0;
+    // From 2 MiB on the pool knows powers of two only.
+    let pages = PageCount(if wanted < 512 { wanted } else { wanted.next_power_of_two() });
+    let Some(frames) = pool.take(pages, PAGE_BYTES) else {
+        refuse(format_args!("there is not enough RAM for the frame ledger"));
+    };
+    let range = frames.range();
+    // SAFETY: the machine's RAM, which the firmware has initialised.
+    let entries = unsafe { PageSlice::as_found(frames, count) };
+    (entries.leak(), range)
 }
 
 /// Copies what fits, and refuses the boot if not all does.
@@ -222,24 +285,35 @@ fn inner_frames(range: Range) -> FrameRange {
 }
 
 /// Takes frames of the machine's own for ever.
-fn leak<T>(pool: &mut FramePool<Ram>, count: usize, value: impl FnMut(usize) -> T) -> &'static mut [T] {
-    let Some(frames) = pool.take(PageSlice::<T>::pages(count), PAGE_BYTES) else {
+fn leak<T>(
+    store: &FrameStore<'static, Ram>,
+    count: usize,
+    value: impl FnMut(usize) -> T,
+) -> &'static mut [T] {
+    let Some(frames) = store.take(FrameState::Hypervisor, PageSlice::<T>::pages(count), PAGE_BYTES)
+    else {
         refuse(format_args!("there is not enough RAM for the hypervisor itself"));
     };
     PageSlice::from_fn(frames, count, value).leak()
 }
 
 /// The partitions of the description, each with its vCPUs' homes.
-fn slots(pool: &mut FramePool<Ram>, bundle: &Bundle<'static>, cores: usize) -> &'static [Slot] {
-    let online = CoreSet((0..cores).fold(0, |set, core| set | (1_u128.checked_shl(u32::try_from(core).unwrap_or(128)).unwrap_or(0))));
+fn slots(
+    store: &FrameStore<'static, Ram>,
+    bundle: &Bundle<'static>,
+    cores: usize,
+) -> &'static [Slot] {
+    let online = CoreSet((0..cores).fold(0, |set, core| {
+        set | (1_u128.checked_shl(u32::try_from(core).unwrap_or(128)).unwrap_or(0))
+    }));
     let mut book = CoreBook::new(online);
     let mut homes: [Option<PageSlice<Home>>; 64] = [const { None }; 64];
     for (place, partition) in homes.iter_mut().zip(bundle.partitions()) {
-        *place = Some(self::homes(pool, &mut book, &partition));
+        *place = Some(self::homes(store, &mut book, &partition));
     }
     let mut homes = homes.into_iter();
     let mut partitions = bundle.partitions();
-    leak(pool, bundle.partition_count(), |index| {
+    leak(store, bundle.partition_count(), |index| {
         let (Some(partition), Some(Some(homes))) = (partitions.next(), homes.next()) else {
             refuse(format_args!("the bundle has more partitions than this image holds"));
         };
@@ -248,16 +322,26 @@ fn slots(pool: &mut FramePool<Ram>, bundle: &Bundle<'static>, cores: usize) -> &
 }
 
 /// Gives each vCPU of a partition its home.
-fn homes(pool: &mut FramePool<Ram>, book: &mut CoreBook, partition: &Partition<'_>) -> PageSlice<Home> {
+fn homes(
+    store: &FrameStore<'static, Ram>,
+    book: &mut CoreBook,
+    partition: &Partition<'_>,
+) -> PageSlice<Home> {
     let count = partition.vcpus().len();
-    let Some(frames) = pool.take(PageSlice::<Home>::pages(count), PAGE_BYTES) else {
+    let Some(frames) =
+        store.take(FrameState::Hypervisor, PageSlice::<Home>::pages(count), PAGE_BYTES)
+    else {
         refuse(format_args!("there is not enough RAM for the hypervisor itself"));
     };
     let mut vcpus = partition.vcpus();
     PageSlice::from_fn(frames, count, |index| {
         let Some(vcpu) = vcpus.next() else { refuse(format_args!("the bundle lost a vCPU")) };
         match book.admit(CoreSet::one(vcpu.home), share(vcpu.time)) {
-            Ok(home) => Home { core: home.core(), seat: home.seat(), is_shared: vcpu.time != CoreTime::Owned },
+            Ok(home) => Home {
+                core: home.core(),
+                seat: home.seat(),
+                is_shared: vcpu.time != CoreTime::Owned,
+            },
             Err(_) => refuse(format_args!(
                 "core {} has not enough time left for vCPU {index} of {}",
                 vcpu.home.0, partition.name
@@ -274,7 +358,9 @@ fn share(time: CoreTime) -> Share {
             let ticks = |us: u32| Counter.frequency_hz().saturating_mul(u64::from(us)) / 1_000_000;
             match Reservation::new(ticks(budget_us), ticks(period_us)) {
                 Ok(reservation) => Share::Reserved(reservation),
-                Err(_) => refuse(format_args!("a reservation of {budget_us} us in {period_us} us is none")),
+                Err(_) => refuse(format_args!(
+                    "a reservation of {budget_us} us in {period_us} us is none"
+                )),
             }
         }
     }
@@ -300,12 +386,14 @@ fn start_console(board: &Board, ticks_per_ms: u64, bundle: &Bundle<'_>, gic: &Gi
     }
     console.uart = Some(uart);
     drop(console);
+    log::use_console();
     if board.uart.intid.is_spi() {
         gic.spis().set_trigger(board.uart.intid, shikiri_drivers::Trigger::Level);
     }
 }
 
 /// Makes this core a part of the world; its block.
+#[expect(clippy::mut_from_ref, reason = "the block is new memory, not a part of the world")]
 pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal {
     crate::hw::tlb::note_errata();
     let hcr = setup::start_core(world.format);
@@ -314,14 +402,15 @@ pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal 
         Err(error) => refuse(format_args!("core {}: {error}", id.0)),
     };
     let Some((frames, stack)) = ({
-        let mut pool = world.pool.lock();
-        let frames = pool.take(PageBox::<CoreLocal>::PAGES, PAGE_BYTES);
-        frames.zip(pool.take(PageCount(1), PAGE_BYTES))
+        let take = |pages| world.frames.take(FrameState::Hypervisor, pages, PAGE_BYTES);
+        take(PageBox::<CoreLocal>::PAGES).zip(take(PageCount(1)))
     }) else {
         refuse(format_args!("there is not enough RAM for core {}", id.0));
     };
     let top = stack.as_ptr().addr().get().saturating_add(4096);
-    let core = PageBox::init_with(frames, |place| place.write(CoreLocal::new(id, world, gic, hcr, top))).leak();
+    let core =
+        PageBox::init_with(frames, |place| place.write(CoreLocal::new(id, world, gic, hcr, top)))
+            .leak();
     seat_vcpus(core);
     for ppi in [25, 26, 27, world::SGI_SYNC, world::SGI_SCHEDULE] {
         core.gic.private().enable(shikiri_abi::IntId(ppi));
@@ -366,10 +455,15 @@ pub(crate) fn start_partitions(world: &'static World) {
         let due = world.slots.iter().filter(|slot| slot.description.autostart);
         for slot in due.clone().filter(|slot| slot.description.start_order == order) {
             if let Err(phase) = worker::start(world, slot) {
-                refuse(format_args!("partition {} is {} at boot", slot.description.name, phase.name()));
+                refuse(format_args!(
+                    "partition {} is {} at boot",
+                    slot.description.name,
+                    phase.name()
+                ));
             }
         }
-        let next = due.map(|slot| slot.description.start_order).filter(|other| *other > order).min();
+        let next =
+            due.map(|slot| slot.description.start_order).filter(|other| *other > order).min();
         match next {
             Some(next) => order = next,
             None => return,
@@ -381,5 +475,5 @@ pub(crate) fn start_partitions(world: &'static World) {
 pub(crate) fn run(core: &'static mut CoreLocal) -> ! {
     let stack = u64::try_from(image::stack(usize::from(core.id.0)).end).unwrap_or(0);
     // SAFETY: the block is this core's, and nothing of the present stack is used again.
-    unsafe { guest::run_core(core, stack) }
+    unsafe { guest::run_core_on(core, stack) }
 }

@@ -78,9 +78,10 @@ impl MapBuilder {
         Self { root: RootTable::new(TableFrames { next: start, end }, 0, El2) }
     }
 
-    /// Maps RAM outside the image.
-    pub(crate) fn ram(&mut self, range: Range) {
-        let image = image::whole();
+    /// Maps RAM outside the image. What the stacks of cores that the board does not have would take is
+    /// plain RAM.
+    pub(crate) fn ram(&mut self, range: Range, cores: usize) {
+        let image = image::used(cores);
         let (start, end) = (to_usize(range.start), to_usize(range.end));
         self.map(Span { start, end: end.min(image.start) }, DATA);
         self.map(Span { start: start.max(image.end), end }, DATA);
@@ -94,7 +95,7 @@ impl MapBuilder {
     }
 
     /// Maps the image: text, read-only data, data, tables, and the stacks of `cores` cores without their
-    /// guard pages. What the other cores' stacks would take is plain RAM.
+    /// guard pages.
     pub(crate) fn image(&mut self, cores: usize) {
         self.map(image::text(), TEXT);
         self.map(image::rodata(), RODATA);
@@ -102,7 +103,6 @@ impl MapBuilder {
         for core in 0..cores {
             self.map(image::stack(core), DATA);
         }
-        self.map(Span { start: image::used(cores).end, end: image::whole().end }, DATA);
     }
 
     fn map(&mut self, span: Span, attributes: Attributes) {
@@ -110,8 +110,12 @@ impl MapBuilder {
             return;
         }
         let region = MemoryRegion::new(span.start, span.end);
-        let result =
-            self.root.map_range(&region, PhysicalAddress(span.start), attributes, Constraints::empty());
+        let result = self.root.map_range(
+            &region,
+            PhysicalAddress(span.start),
+            attributes,
+            Constraints::empty(),
+        );
         assert!(result.is_ok(), "EL2 map: {result:?}");
     }
 
@@ -125,6 +129,7 @@ impl MapBuilder {
 
 /// 48-bit VA, 4 KiB granule, Write-Back inner-shareable walks, PS as the core has it but at most 48 bits
 /// (52 bits need LPA2 tables).
+#[expect(clippy::arithmetic_side_effects, reason = "the library's + of register fields is a union")]
 fn tcr(pa_range: u64) -> u64 {
     let res1 = (1 << 31) | (1 << 23);
     res1 | (TCR_EL2::TG0::KiB_4
@@ -137,11 +142,16 @@ fn tcr(pa_range: u64) -> u64 {
 }
 
 /// RES1 bits, MMU and caches on, write implies execute-never, alignment checks of SP.
+#[expect(clippy::arithmetic_side_effects, reason = "the library's + of register fields is a union")]
 fn sctlr() -> u64 {
     let wxn = 1 << 19;
     0x30c5_0830
         | wxn
-        | (SCTLR_EL2::M::Enable + SCTLR_EL2::C::Cacheable + SCTLR_EL2::I::Cacheable + SCTLR_EL2::SA::Enable).value
+        | (SCTLR_EL2::M::Enable
+            + SCTLR_EL2::C::Cacheable
+            + SCTLR_EL2::I::Cacheable
+            + SCTLR_EL2::SA::Enable)
+            .value
 }
 
 fn to_usize(value: u64) -> usize {
@@ -161,4 +171,5 @@ impl MmuRegisters {
     }
 }
 
-const _: () = assert!(MAIR_EL2::Attr1_Normal_Outer::WriteBack_NonTransient_ReadWriteAlloc.value == 0xf000);
+const _: () =
+    assert!(MAIR_EL2::Attr1_Normal_Outer::WriteBack_NonTransient_ReadWriteAlloc.value == 0xf000);

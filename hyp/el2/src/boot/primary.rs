@@ -1,8 +1,8 @@
 //! The boot core's way, MMU off to run loop.
 #![expect(unsafe_code, reason = "entered from assembly, makes the device tree a slice")]
 
-use fdt::Fdt;
 use shikiri_abi::{CoreId, Pa};
+use shikiri_arch::devicetree::Blob;
 use shikiri_core::bootlog::Checkpoint;
 
 use super::log::{self, refuse};
@@ -13,8 +13,6 @@ use crate::hw::mem;
 use crate::hw::uart::Direct;
 use crate::{guest, regs};
 
-/// The magic of a flattened device tree (Devicetree Specification 5.2).
-const FDT_MAGIC: u32 = 0xd00d_feed;
 /// No tree is larger: the arm64 boot protocol's limit.
 const FDT_MAX_BYTES: u64 = 2 << 20;
 
@@ -24,13 +22,15 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
     if level == 2 {
         guest::setup::set_vectors();
     }
+    log::checkpoint(Checkpoint::Entered, format_args!("at EL{level}"));
     let board = match read_tree(tree_at) {
         Ok(board) => board,
         Err(error) => refuse(format_args!("{error}")),
     };
-    log::checkpoint(Checkpoint::Entered, format_args!("at EL{level}"));
     if level != 2 {
-        refuse(format_args!("entered at EL{level}, but a hypervisor needs EL2 (QEMU: -machine virtualization=on)"));
+        refuse(format_args!(
+            "entered at EL{level}, but a hypervisor needs EL2 (QEMU: -machine virtualization=on)"
+        ));
     }
     let detail = format_args!("{}, {} cores", board.compatible, board.core_count);
     log::checkpoint(Checkpoint::TreeRead, detail);
@@ -43,34 +43,35 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
     log::checkpoint(Checkpoint::CoresAsked, format_args!(""));
     secondary::wait_for_all(world);
     log::checkpoint(Checkpoint::CoresHere, format_args!("{}", world.cores.len()));
-    machine::start_partitions(world);
     log::checkpoint(Checkpoint::PartitionsMade, format_args!("{}", world.slots.len()));
+    machine::start_partitions(world);
     machine::run(core)
 }
 
 /// Reads the device tree at x0.
 fn read_tree(at: u64) -> Result<Board, TreeError> {
-    if at == 0 || at % 8 != 0 {
+    if at == 0 || at & 7 != 0 {
         return Err(TreeError::NotATree);
     }
     // SAFETY: the boot protocol puts a tree at x0; its header's 8 bytes are looked at first.
     let head = unsafe { mem::bytes(Pa(at), 8) };
-    let word = |index: usize| head.get(index..index.saturating_add(4)).and_then(|word| word.try_into().ok()).map_or(0, u32::from_be_bytes);
-    let size = u64::from(word(4));
-    if word(0) != FDT_MAGIC || size > FDT_MAX_BYTES {
-        return Err(TreeError::NotATree);
-    }
+    let size = Blob::claimed_bytes(head)
+        .filter(|size| *size <= FDT_MAX_BYTES)
+        .ok_or(TreeError::NotATree)?;
     // SAFETY: the magic says that it is a tree of this size; nobody writes it.
-    let fdt = Fdt::new(unsafe { mem::bytes(Pa(at), size) }).map_err(|_| TreeError::NotATree)?;
-    // SAFETY: the tree names a PL011 here; the MMU is off.
-    tree::read(&fdt, |uart| unsafe { Direct::found(uart.base.0) })
+    let bytes = unsafe { mem::bytes(Pa(at), size) };
+    tree::read(bytes, |uart| {
+        // SAFETY: the tree names a PL011 here; the MMU is off.
+        unsafe { Direct::found(uart.base.0) };
+        log::print_kept();
+    })
 }
 
 /// EL2's map: RAM, the image, and the devices that EL2 itself drives.
 fn map(board: &Board) -> MapBuilder {
     let mut map = MapBuilder::new();
     for range in board.ram.as_slice() {
-        map.ram(*range);
+        map.ram(*range, board.core_count);
     }
     map.image(board.core_count);
     map.device(board.uart.base.0, 0x1000);
@@ -89,4 +90,3 @@ fn map(board: &Board) -> MapBuilder {
     }
     map
 }
-

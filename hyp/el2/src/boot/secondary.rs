@@ -34,15 +34,15 @@ static STARTS: shikiri_sync::TicketLock<[SecondaryStart; MAX_CORES], shikiri_syn
 static WORLD: shikiri_sync::Once<&'static World> = shikiri_sync::Once::new();
 
 unsafe extern "C" {
-    /// `start.s`.
-    fn secondary_entry();
+    /// `start.s`; only its address is taken.
+    static secondary_entry: u8;
 }
 
 /// Asks the firmware to start every core but this one.
 pub(crate) fn start(world: &'static World, board: &Board, mmu: &MmuRegisters) {
     WORLD.call_once(|| world);
-    let entry = (secondary_entry as *const ()).expose_provenance();
-    let entry = u64::try_from(entry).unwrap_or(0);
+    let entry =
+        u64::try_from(core::ptr::addr_of!(secondary_entry).expose_provenance()).unwrap_or(0);
     let boot = regs::mpidr_el1() & 0xff_00ff_ffff;
     for (number, fact) in board.cores.iter().take(board.core_count).enumerate() {
         if fact.mpidr == boot {
@@ -68,10 +68,15 @@ fn start_one(number: usize, fact: &CoreFact, entry: u64, record: u64) {
     match fact.start {
         StartMethod::Psci => {
             if let Err(error) = smccc::psci::cpu_on::<smccc::Smc>(fact.mpidr, entry, record) {
-                refuse(format_args!("core {number} (MPIDR {:#x}): the firmware's PSCI CPU_ON answers {error:?}", fact.mpidr));
+                refuse(format_args!(
+                    "core {number} (MPIDR {:#x}): the firmware's PSCI CPU_ON answers {error:?}",
+                    fact.mpidr
+                ));
             }
         }
-        StartMethod::SpinTable(_) => refuse(format_args!("core {number}: spin tables are not served yet")),
+        StartMethod::SpinTable(_) => {
+            refuse(format_args!("core {number}: spin tables are not served yet"))
+        }
     }
 }
 

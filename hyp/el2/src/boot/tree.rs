@@ -2,13 +2,13 @@
 //!
 //! The tree is trusted like the firmware that made it; one that cannot be used stops the boot with a
 //! [`TreeError`]. Nodes with `status` other than okay do not exist for us (with `secure=on` QEMU marks
-//! its secure devices so). Addresses are translated by the `ranges` of each bus on the way down.
+//! its secure devices so). Addresses are translated by the `ranges` of each bus on the way down. One pass
+//! over the tokens: properties come before child nodes.
 
 use core::fmt;
 
-use fdt::Fdt;
-use fdt::node::FdtNode;
 use shikiri_abi::{IntId, MAX_CORES, Pa};
+use shikiri_arch::devicetree::{Blob, Token, Tokens};
 
 /// A range of physical addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,7 +137,6 @@ impl fmt::Display for TreeError {
 }
 
 /// Address translation of the buses above a node: child address = parent address + offset.
-#[derive(Clone, Copy)]
 struct Bus {
     windows: [(u64, u64, u64); 8],
     len: usize,
@@ -147,7 +146,7 @@ impl Bus {
     /// The root: child addresses are physical.
     const ROOT: Self = Self { windows: [(0, 0, 0); 8], len: 0 };
 
-    fn to_physical(self, address: u64) -> u64 {
+    fn to_physical(&self, address: u64) -> u64 {
         let windows = self.windows.get(..self.len).unwrap_or(&[]);
         windows
             .iter()
@@ -156,13 +155,15 @@ impl Bus {
     }
 
     /// The bus below `node`, from its `ranges` (cells: child by the node's own, parent by `parent_cells`).
-    fn below(self, node: &NodeFacts<'_>, parent_cells: usize) -> Self {
+    fn below(&self, node: &NodeFacts<'_>, ranges: &[u8], parent_cells: usize) -> Self {
         let mut bus = Self::ROOT;
-        let mut cells = Cells(node.ranges);
+        let mut cells = Cells(ranges);
         while !cells.0.is_empty() {
-            let (Some(child), Some(parent), Some(size)) =
-                (cells.take(node.address_cells), cells.take(parent_cells), cells.take(node.size_cells))
-            else {
+            let (Some(child), Some(parent), Some(size)) = (
+                cells.take(node.address_cells),
+                cells.take(parent_cells),
+                cells.take(node.size_cells),
+            ) else {
                 break;
             };
             let Some(slot) = bus.windows.get_mut(bus.len) else { break };
@@ -190,11 +191,10 @@ impl Cells<'_> {
 
 /// One node's properties, collected in a single pass.
 struct NodeFacts<'a> {
-    name: &'a str,
+    name: &'a [u8],
     compatible: &'a [u8],
     reg: &'a [u8],
-    ranges: &'a [u8],
-    has_ranges: bool,
+    ranges: Option<&'a [u8]>,
     interrupts: &'a [u8],
     device_type: &'a [u8],
     enable_method: &'a [u8],
@@ -206,13 +206,12 @@ struct NodeFacts<'a> {
 }
 
 impl<'a> NodeFacts<'a> {
-    fn read(node: FdtNode<'_, 'a>) -> Self {
-        let mut facts = Self {
-            name: node.name,
+    const fn new(name: &'a [u8]) -> Self {
+        Self {
+            name,
             compatible: &[],
             reg: &[],
-            ranges: &[],
-            has_ranges: false,
+            ranges: None,
             interrupts: &[],
             device_type: &[],
             enable_method: &[],
@@ -221,29 +220,28 @@ impl<'a> NodeFacts<'a> {
             is_okay: true,
             address_cells: 2,
             size_cells: 1,
-        };
-        for property in node.properties() {
-            let value = property.value;
-            match property.name {
-                "compatible" => facts.compatible = value,
-                "reg" => facts.reg = value,
-                "ranges" => (facts.ranges, facts.has_ranges) = (value, true),
-                "interrupts" => facts.interrupts = value,
-                "device_type" => facts.device_type = value,
-                "enable-method" => facts.enable_method = value,
-                "cpu-release-addr" => facts.release_addr = value,
-                "method" => facts.method = value,
-                "status" => facts.is_okay = matches!(value, b"okay\0" | b"ok\0"),
-                "#address-cells" => facts.address_cells = small_cell(value),
-                "#size-cells" => facts.size_cells = small_cell(value),
-                _ => {}
-            }
         }
-        facts
     }
 
-    fn is_compatible(&self, with: &[&str]) -> bool {
-        self.compatible.split(|byte| *byte == 0).any(|entry| with.iter().any(|name| name.as_bytes() == entry))
+    fn take(&mut self, name: &[u8], value: &'a [u8]) {
+        match name {
+            b"compatible" => self.compatible = value,
+            b"reg" => self.reg = value,
+            b"ranges" => self.ranges = Some(value),
+            b"interrupts" => self.interrupts = value,
+            b"device_type" => self.device_type = value,
+            b"enable-method" => self.enable_method = value,
+            b"cpu-release-addr" => self.release_addr = value,
+            b"method" => self.method = value,
+            b"status" => self.is_okay = matches!(value, b"okay\0" | b"ok\0"),
+            b"#address-cells" => self.address_cells = small_cell(value),
+            b"#size-cells" => self.size_cells = small_cell(value),
+            _ => {}
+        }
+    }
+
+    fn is_compatible(&self, with: &[&[u8]]) -> bool {
+        self.compatible.split(|byte| *byte == 0).any(|entry| with.contains(&entry))
     }
 }
 
@@ -251,10 +249,26 @@ fn small_cell(value: &[u8]) -> usize {
     Cells(value).take(1).and_then(|cells| usize::try_from(cells).ok()).unwrap_or(0).min(2)
 }
 
-const GIC_V2: &[&str] = &["arm,gic-400", "arm,cortex-a15-gic", "arm,cortex-a7-gic"];
-const GIC_V3: &[&str] = &["arm,gic-v3"];
-const PL011: &[&str] = &["arm,pl011"];
+const GIC_V2: &[&[u8]] = &[b"arm,gic-400", b"arm,cortex-a15-gic", b"arm,cortex-a7-gic"];
+const GIC_V3: &[&[u8]] = &[b"arm,gic-v3"];
+const PL011: &[&[u8]] = &[b"arm,pl011"];
+const PSCI: &[&[u8]] = &[b"arm,psci-1.0", b"arm,psci-0.2"];
 const NO_CORE: CoreFact = CoreFact { mpidr: 0, start: StartMethod::Psci };
+/// Nodes nested deeper than this are not looked at.
+const MAX_DEPTH: u32 = 6;
+
+/// What a node's children are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Children {
+    /// Devices on a bus, or the root's nodes.
+    Devices,
+    /// Cores.
+    Cores,
+    /// Reserved memory.
+    Reserved,
+    /// Nothing that matters.
+    Ignored,
+}
 
 /// What the walk has found so far.
 struct Finding<'a> {
@@ -264,20 +278,28 @@ struct Finding<'a> {
     core_count: usize,
     gic: Option<GicFact>,
     gic_lacks_virtual: bool,
-    uart: Option<UartFact>,
-    stdout: &'a str,
+    /// PL011s, by node name.
+    uarts: [Option<(&'a [u8], UartFact)>; 8],
+    /// `/aliases`: name and path.
+    aliases: [(&'a [u8], &'a [u8]); 16],
+    alias_count: usize,
+    stdout: &'a [u8],
+    initrd_start: Option<u64>,
+    initrd_end: Option<u64>,
     has_psci_by_smc: bool,
     is_full: bool,
+    compatible: &'a [u8],
 }
 
 /// Reads the tree; `found_uart` is told the console before anything else can be refused.
 ///
 /// # Errors
 /// The first thing that is missing, as a [`TreeError`].
-pub(crate) fn read(fdt: &Fdt<'static>, found_uart: impl FnOnce(UartFact)) -> Result<Board, TreeError> {
-    let root = fdt.find_node("/").ok_or(TreeError::NotATree)?;
-    let facts = NodeFacts::read(root);
-    let stdout = stdout_name(fdt);
+pub(crate) fn read(
+    bytes: &'static [u8],
+    found_uart: impl FnOnce(UartFact),
+) -> Result<Board, TreeError> {
+    let blob = Blob::new(bytes).ok_or(TreeError::NotATree)?;
     let mut finding = Finding {
         ram: Ranges::new(),
         reserved: Ranges::new(),
@@ -285,35 +307,106 @@ pub(crate) fn read(fdt: &Fdt<'static>, found_uart: impl FnOnce(UartFact)) -> Res
         core_count: 0,
         gic: None,
         gic_lacks_virtual: false,
-        uart: None,
-        stdout,
+        uarts: [None; 8],
+        aliases: [(&[], &[]); 16],
+        alias_count: 0,
+        stdout: &[],
+        initrd_start: None,
+        initrd_end: None,
         has_psci_by_smc: false,
         is_full: false,
+        compatible: &[],
     };
-    for reservation in fdt.memory_reservations() {
-        let start = u64::try_from(reservation.address().addr()).unwrap_or(0);
-        finding.reserve(start, u64::try_from(reservation.size()).unwrap_or(0));
+    for (start, size) in blob.reservations() {
+        finding.reserve(start, size);
     }
-    let initrd = initrd(fdt);
-    for child in root.children() {
-        finding.visit(child, Bus::ROOT, &facts, 0);
-    }
-    if let Some(uart) = finding.uart {
+    let mut tokens = blob.tokens();
+    let Some(Token::Begin(name)) = tokens.next() else { return Err(TreeError::NotATree) };
+    finding.node(&mut tokens, name, &Bus::ROOT, None, (Children::Devices, 0));
+    let uart = finding.console();
+    if let Some(uart) = uart {
         found_uart(uart);
     }
-    finding.finish(first_string(facts.compatible), initrd)
+    finding.finish(uart)
 }
 
-impl Finding<'_> {
+impl<'a> Finding<'a> {
     fn reserve(&mut self, start: u64, bytes: u64) {
         self.is_full |= bytes != 0 && !self.reserved.push(start, bytes);
     }
 
-    /// One node below `parent`; buses are followed at most three deep.
-    fn visit(&mut self, node: FdtNode<'_, '_>, bus: Bus, parent: &NodeFacts<'_>, depth: u32) {
-        let facts = NodeFacts::read(node);
+    /// Reads a node that has just begun, to its end.
+    fn node(
+        &mut self,
+        tokens: &mut Tokens<'a>,
+        name: &'a [u8],
+        bus: &Bus,
+        parent: Option<&NodeFacts<'a>>,
+        (place, depth): (Children, u32),
+    ) {
+        let mut facts = NodeFacts::new(name);
+        let mut next = tokens.next();
+        while let Some(Token::Property { name: property, value }) = next {
+            facts.take(property, value);
+            if depth == 1 {
+                self.special(name, property, value);
+            }
+            next = tokens.next();
+        }
+        let children = match (parent, place) {
+            (None, _) => {
+                self.compatible = facts.compatible;
+                Children::Devices
+            }
+            (Some(parent), Children::Devices) => self.device(&facts, parent, bus),
+            (Some(parent), Children::Cores) => {
+                self.core(&facts, parent.address_cells);
+                Children::Ignored
+            }
+            (Some(parent), Children::Reserved) => {
+                self.reserved_region(&facts, parent);
+                Children::Ignored
+            }
+            (Some(_), Children::Ignored) => Children::Ignored,
+        };
+        let bridge = match (parent, facts.ranges) {
+            (Some(parent), Some(ranges)) if children == Children::Devices => {
+                Some(bus.below(&facts, ranges, parent.address_cells))
+            }
+            _ => None,
+        };
+        let below = bridge.as_ref().unwrap_or(bus);
+        while let Some(Token::Begin(child)) = next {
+            if children == Children::Ignored || depth >= MAX_DEPTH {
+                tokens.skip_node();
+            } else {
+                self.node(tokens, child, below, Some(&facts), (children, depth.saturating_add(1)));
+            }
+            next = tokens.next();
+        }
+    }
+
+    /// Properties of `/chosen` and `/aliases`.
+    fn special(&mut self, node: &[u8], name: &'a [u8], value: &'a [u8]) {
+        let number = || Cells(value).take(value.len() >> 2);
+        match (node, name) {
+            (b"chosen", b"stdout-path") => self.stdout = value,
+            (b"chosen", b"linux,initrd-start") => self.initrd_start = number(),
+            (b"chosen", b"linux,initrd-end") => self.initrd_end = number(),
+            (b"aliases", _) => {
+                if let Some(place) = self.aliases.get_mut(self.alias_count) {
+                    *place = (name, value);
+                    self.alias_count = self.alias_count.saturating_add(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A node on a bus: what it is, and what its children are.
+    fn device(&mut self, facts: &NodeFacts<'a>, parent: &NodeFacts<'a>, bus: &Bus) -> Children {
         if !facts.is_okay {
-            return;
+            return Children::Ignored;
         }
         let mut reg = Cells(facts.reg);
         let cells = (parent.address_cells, parent.size_cells);
@@ -322,61 +415,74 @@ impl Finding<'_> {
             while let Some((start, bytes)) = next_reg() {
                 self.is_full |= !self.ram.push(start, bytes);
             }
-        } else if facts.name == "cpus" {
-            for core in node.children() {
-                self.visit_core(core, facts.address_cells);
-            }
-        } else if facts.name == "reserved-memory" {
-            self.visit_reserved(node, &facts);
-        } else if facts.is_compatible(&["arm,psci-1.0", "arm,psci-0.2"]) {
+        } else if facts.name == b"cpus" {
+            return Children::Cores;
+        } else if facts.name == b"reserved-memory" {
+            return Children::Reserved;
+        } else if facts.is_compatible(PSCI) {
             self.has_psci_by_smc = facts.method == b"smc\0";
         } else if facts.is_compatible(GIC_V3) {
             self.gic = gic_v3(next_reg);
         } else if facts.is_compatible(GIC_V2) {
             self.gic = gic_v2(next_reg);
             self.gic_lacks_virtual = self.gic.is_none();
-        } else if facts.is_compatible(PL011) && self.uart_is_wanted(facts.name) {
-            self.uart = next_reg().map(|(base, _)| UartFact { base: Pa(base), intid: first_spi(facts.interrupts) });
-        } else if facts.has_ranges && depth < 3 && facts.device_type.is_empty() {
-            let below = bus.below(&facts, parent.address_cells);
-            for child in node.children() {
-                self.visit(child, below, &facts, depth.saturating_add(1));
+        } else if facts.is_compatible(PL011) {
+            let free = self.uarts.iter_mut().find(|place| place.is_none());
+            if let (Some(place), Some((base, _))) = (free, next_reg()) {
+                *place = Some((
+                    facts.name,
+                    UartFact { base: Pa(base), intid: first_spi(facts.interrupts) },
+                ));
             }
+        } else if facts.ranges.is_some() && facts.device_type.is_empty() {
+            return Children::Devices;
         }
+        Children::Ignored
     }
 
-    fn uart_is_wanted(&self, name: &str) -> bool {
-        if self.stdout.is_empty() { self.uart.is_none() } else { name == self.stdout }
-    }
-
-    fn visit_core(&mut self, node: FdtNode<'_, '_>, address_cells: usize) {
-        let facts = NodeFacts::read(node);
+    fn core(&mut self, facts: &NodeFacts<'a>, address_cells: usize) {
         if facts.device_type != b"cpu\0" || !facts.is_okay {
             return;
         }
         let Some(mpidr) = Cells(facts.reg).take(address_cells) else { return };
         let start = match Cells(facts.release_addr).take(2) {
-            Some(address) if facts.enable_method == b"spin-table\0" => StartMethod::SpinTable(Pa(address)),
+            Some(address) if facts.enable_method == b"spin-table\0" => {
+                StartMethod::SpinTable(Pa(address))
+            }
             _ => StartMethod::Psci,
         };
-        match self.cores.get_mut(self.core_count) {
-            Some(slot) => *slot = CoreFact { mpidr, start },
-            None => self.is_full = true,
+        if let Some(slot) = self.cores.get_mut(self.core_count) {
+            *slot = CoreFact { mpidr, start };
         }
         self.core_count = self.core_count.saturating_add(1);
     }
 
-    fn visit_reserved(&mut self, node: FdtNode<'_, '_>, facts: &NodeFacts<'_>) {
-        for child in node.children() {
-            let child = NodeFacts::read(child);
-            let mut reg = Cells(child.reg);
-            while let (Some(start), Some(bytes)) = (reg.take(facts.address_cells), reg.take(facts.size_cells)) {
-                self.reserve(start, bytes);
-            }
+    fn reserved_region(&mut self, facts: &NodeFacts<'a>, parent: &NodeFacts<'a>) {
+        let mut reg = Cells(facts.reg);
+        while let (Some(start), Some(bytes)) =
+            (reg.take(parent.address_cells), reg.take(parent.size_cells))
+        {
+            self.reserve(start, bytes);
         }
     }
 
-    fn finish(self, compatible: &'static str, initrd: Option<Range>) -> Result<Board, TreeError> {
+    /// The PL011 that `/chosen/stdout-path` names, itself or by an alias; without one, the first.
+    fn console(&self) -> Option<UartFact> {
+        let path = self.stdout.split(|byte| matches!(byte, 0 | b':')).next().unwrap_or(&[]);
+        let aliases = self.aliases.get(..self.alias_count).unwrap_or(&[]);
+        let full = match aliases.iter().find(|(name, _)| !path.is_empty() && *name == path) {
+            Some((_, target)) => target.split(|byte| *byte == 0).next().unwrap_or(&[]),
+            None => path,
+        };
+        let wanted = full.rsplit(|byte| *byte == b'/').next().unwrap_or(&[]);
+        let mut uarts = self.uarts.iter().flatten();
+        uarts.find(|(name, _)| wanted.is_empty() || *name == wanted).map(|(_, uart)| *uart)
+    }
+
+    fn finish(self, uart: Option<UartFact>) -> Result<Board, TreeError>
+    where
+        'a: 'static,
+    {
         if self.is_full {
             return Err(TreeError::TooManyRanges);
         }
@@ -387,15 +493,16 @@ impl Finding<'_> {
             return Err(TreeError::Cores);
         }
         let missing_gic = if self.gic_lacks_virtual { TreeError::NoGich } else { TreeError::NoGic };
+        let initrd = self.initrd_start.zip(self.initrd_end).filter(|(start, end)| start < end);
         Ok(Board {
-            compatible,
+            compatible: first_string(self.compatible),
             ram: self.ram,
             reserved: self.reserved,
-            initrd,
+            initrd: initrd.map(|(start, end)| Range { start, end }),
             cores: self.cores,
             core_count: self.core_count,
             gic: self.gic.ok_or(missing_gic)?,
-            uart: self.uart.ok_or(TreeError::NoUart)?,
+            uart: uart.ok_or(TreeError::NoUart)?,
             has_psci_by_smc: self.has_psci_by_smc,
         })
     }
@@ -429,28 +536,10 @@ fn first_spi(interrupts: &[u8]) -> IntId {
     }
 }
 
-/// The last path element of `/chosen/stdout-path` (an alias is resolved), options behind `:` left out.
-fn stdout_name(fdt: &Fdt<'static>) -> &'static str {
-    let Some(path) = fdt.find_node("/chosen").and_then(|chosen| chosen.property("stdout-path")) else { return "" };
-    let path = path.value.split(|byte| *byte == 0 || *byte == b':').next().unwrap_or(&[]);
-    let Ok(path) = core::str::from_utf8(path) else { return "" };
-    let full = if path.starts_with('/') {
-        path
-    } else {
-        fdt.find_node("/aliases")
-            .and_then(|aliases| aliases.property(path))
-            .map_or("", |alias| first_string(alias.value))
-    };
-    full.rsplit('/').next().unwrap_or("")
-}
-
 fn first_string(value: &'static [u8]) -> &'static str {
-    value.split(|byte| *byte == 0).next().and_then(|text| core::str::from_utf8(text).ok()).unwrap_or("")
-}
-
-fn initrd(fdt: &Fdt<'static>) -> Option<Range> {
-    let chosen = fdt.find_node("/chosen")?;
-    let cell = |name| chosen.property(name).and_then(|property| Cells(property.value).take(property.value.len() >> 2));
-    let (start, end) = (cell("linux,initrd-start")?, cell("linux,initrd-end")?);
-    (start < end).then_some(Range { start, end })
+    value
+        .split(|byte| *byte == 0)
+        .next()
+        .and_then(|text| core::str::from_utf8(text).ok())
+        .unwrap_or("")
 }

@@ -8,6 +8,8 @@
 use core::arch::asm;
 use core::mem::offset_of;
 
+use shikiri_core::report::Registers;
+
 use crate::regs;
 
 /// Defines the set of EL1 registers that belong to a vCPU, with save and load.
@@ -15,6 +17,7 @@ macro_rules! el1_state {
     ($($(#[$doc:meta])* $name:ident => $register:literal;)*) => {
         /// EL1's system registers.
         #[derive(Clone, Copy, Debug, Default)]
+        #[repr(C)]
         pub(crate) struct El1State { $($(#[$doc])* pub(crate) $name: u64,)* }
 
         impl El1State {
@@ -177,9 +180,24 @@ impl Context {
         }
     }
 
-    /// SP_EL1 as it was when the context was saved.
-    pub(crate) fn sp_el1(&self) -> u64 {
-        self.el1.sp_el1
+    /// What a report shows. Complete once the vectors have stored all general registers and [`Context::save`] the
+    /// others.
+    pub(crate) fn registers(&self) -> Registers {
+        let el1 = &self.el1;
+        Registers {
+            x: self.x,
+            pc: self.elr,
+            spsr: self.spsr,
+            sp_el0: el1.sp_el0,
+            sp_el1: el1.sp_el1,
+            elr_el1: el1.elr_el1,
+            esr_el1: el1.esr_el1,
+            far_el1: el1.far_el1,
+            vbar_el1: el1.vbar_el1,
+            sctlr_el1: self.sctlr_el1,
+            ttbr0_el1: el1.ttbr0_el1,
+            ttbr1_el1: el1.ttbr1_el1,
+        }
     }
 
     /// Takes EL1, timer and FP state off this core. The virtual timer is stopped: its deadline is kept by

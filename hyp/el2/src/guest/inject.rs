@@ -10,18 +10,27 @@ use shikiri_arch::inject::{Entry, Injected, Interrupted};
 
 use crate::regs;
 
-/// The instruction at the guest's PC is undefined.
-pub(crate) fn undefined() {
-    enter(Injected::Undefined);
+/// The instruction at the guest's PC is undefined. False as for [`abort`].
+#[must_use]
+pub(crate) fn undefined() -> bool {
+    enter(Injected::Undefined)
 }
 
 /// An access to an address where the partition has nothing: a synchronous external abort, which is what
 /// an empty address gives on a bus.
-pub(crate) fn abort(abort: &Abort) {
-    enter(Injected::Abort { abort: *abort, far: regs::far_el2() });
+///
+/// False, and nothing is done, if it was the first instruction of the vector to which the abort leads: the
+/// guest would come back here for ever, each time with the same registers.
+#[must_use]
+pub(crate) fn abort(abort: &Abort) -> bool {
+    enter(Injected::Abort { abort: *abort, far: regs::far_el2() })
 }
 
-fn enter(injected: Injected) {
+/// The mode of a processor state: exception level and stack.
+const MODE: u64 = 0x1f;
+
+/// False if the exception leads to where the guest is already.
+fn enter(injected: Injected) -> bool {
     let from = Interrupted {
         pc: regs::elr_el2(),
         pstate: regs::spsr_el2(),
@@ -30,6 +39,9 @@ fn enter(injected: Injected) {
         has_pan: (regs::id_aa64mmfr1_el1() >> 20) & 15 != 0,
     };
     let entry = Entry::new(&from, injected);
+    if entry.pc == from.pc && entry.pstate & MODE == from.pstate & MODE {
+        return false;
+    }
     // SAFETY: EL1's registers; EL2 does not use them.
     unsafe { asm!("msr elr_el1, {}", in(reg) entry.elr, options(nostack, preserves_flags)) };
     // SAFETY: as above.
@@ -42,4 +54,5 @@ fn enter(injected: Injected) {
     }
     regs::set_elr_el2(entry.pc);
     regs::set_spsr_el2(entry.pstate);
+    true
 }

@@ -61,6 +61,8 @@ pub(crate) struct Live {
     pub(crate) has_console: bool,
     /// How often the partition was started, this one included.
     pub(crate) starts: u32,
+    /// How many vCPUs it has.
+    pub(crate) vcpu_count: u64,
     /// The device models.
     pub(crate) devices: TicketLock<Devices, rank::Partition>,
     /// The vCPUs.
@@ -85,7 +87,7 @@ impl CallView for Live {
     }
 
     fn vcpu_count(&self) -> u64 {
-        u64::try_from(self.vcpus.len()).unwrap_or(0)
+        self.vcpu_count
     }
 
     fn starts(&self) -> u32 {
@@ -107,9 +109,10 @@ impl PsciView for Live {
     }
 
     fn is_memory(&self, at: Ipa) -> bool {
-        self.slot.description.memory().any(|memory| {
-            at.offset_from(memory.ipa).is_some_and(|offset| offset < memory.bytes)
-        })
+        self.slot
+            .description
+            .memory()
+            .any(|memory| at.offset_from(memory.ipa).is_some_and(|offset| offset < memory.bytes))
     }
 }
 
@@ -122,6 +125,8 @@ pub(crate) struct Own {
     pub(crate) timer: PhysicalTimer,
     /// Whether it waits in WFI.
     pub(crate) is_waiting: bool,
+    /// GICv2: whether the virtual timer holds its line, and so its physical interrupt is active for this vCPU.
+    pub(crate) timer_line: bool,
     /// Whether the virtual timer's physical interrupt is active for it while it is off its core.
     pub(crate) timer_active: bool,
     /// The last exits.
@@ -134,6 +139,7 @@ impl Own {
         self.context.start(start.entry, start.context, mpidr);
         self.timer = PhysicalTimer::new();
         self.is_waiting = false;
+        self.timer_line = false;
         self.timer_active = false;
     }
 }
@@ -152,6 +158,8 @@ pub(crate) struct Vcpu {
     pub(crate) is_shared: bool,
     /// Whether it has stopped for the partition's end.
     pub(crate) has_stopped: AtomicBool,
+    /// The operator wants to see its registers: the core that has it shows them.
+    pub(crate) dump_is_wanted: AtomicBool,
     /// The core that has it loaded, or `NOWHERE`. Changed under the device lock.
     loaded_on: AtomicU8,
 }
@@ -170,6 +178,7 @@ impl Vcpu {
             home: home.core,
             is_shared: home.is_shared,
             has_stopped: AtomicBool::new(false),
+            dump_is_wanted: AtomicBool::new(false),
             loaded_on: AtomicU8::new(NOWHERE),
         }
     }
@@ -184,6 +193,17 @@ impl Vcpu {
     pub(crate) unsafe fn own(&self) -> &mut Own {
         // SAFETY: the caller's promise.
         unsafe { &mut *self.own.get() }
+    }
+
+    /// The vCPU's last exits, apart from the rest of its own state: the context may be in use meanwhile.
+    ///
+    /// # Safety
+    /// As for [`Vcpu::own`], and no other reference to the exits is alive.
+    #[inline]
+    #[expect(clippy::mut_from_ref, reason = "a cell, exclusive by contract")]
+    pub(crate) unsafe fn exits(&self) -> &mut ExitRing {
+        // SAFETY: the caller's promise; only this field is borrowed.
+        unsafe { &mut (*self.own.get()).exits }
     }
 
     /// The address of the context, for the vectors.

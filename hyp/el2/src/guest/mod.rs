@@ -12,6 +12,8 @@ mod sync;
 mod sysreg;
 pub(crate) mod worker;
 
+use core::ffi::c_void;
+
 use context::Context;
 
 use crate::percore::CoreLocal;
@@ -21,8 +23,17 @@ core::arch::global_asm!(include_str!("vectors.s"));
 unsafe extern "C" {
     /// The vector table.
     static el2_vectors: u8;
-    /// Enters the scheduler on a fresh stack; never returns.
-    pub(crate) fn run_core(core: *mut CoreLocal, stack: u64) -> !;
+    /// Enters the scheduler on a fresh stack, with a pointer to the core's block; never returns.
+    fn run_core(core: *mut c_void, stack: u64) -> !;
+}
+
+/// Enters the scheduler on a fresh stack.
+///
+/// # Safety
+/// The block is this core's, and nothing of the present stack is used again.
+pub(crate) unsafe fn run_core_on(core: *mut CoreLocal, stack: u64) -> ! {
+    // SAFETY: the caller's promise.
+    unsafe { run_core(core.cast(), stack) }
 }
 
 /// A synchronous exception of the guest. 0: back to it; 1: `reschedule`.
@@ -33,6 +44,19 @@ unsafe extern "C" fn on_sync(context: *mut Context, core: *mut CoreLocal) -> u32
     // SAFETY: and this core's own block; EL2 runs masked, so this is the only reference.
     let core = unsafe { &mut *core };
     sync::on_exit(core, context).code()
+}
+
+/// An HVC of the guest; its x19 to x29 are not stored.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn on_hvc(context: *mut Context, core: *mut CoreLocal) -> u32 {
+    // SAFETY: as in `on_sync`.
+    let context = unsafe { &mut *context };
+    if sync::answer_quickly(context) {
+        return 0;
+    }
+    // SAFETY: as in `on_sync`.
+    let core = unsafe { &mut *core };
+    sync::on_hvc(core, context).code()
 }
 
 /// An interrupt while the guest ran.

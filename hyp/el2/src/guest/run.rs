@@ -7,6 +7,7 @@ use shikiri_arch::hw::{Clock, Tlb};
 use shikiri_arch::trap_config::HCR_WAIT_TRAPS;
 use shikiri_core::lifecycle::{EndCause, Phase};
 use shikiri_core::power::{PowerState, Remaining};
+use shikiri_core::report::ExitRing;
 use shikiri_core::sched::{Seat, VcpuKey};
 use shikiri_vgic::{Here, VcpuSet};
 
@@ -16,6 +17,7 @@ use super::{irq, worker};
 use crate::hw::clock::{self, Counter};
 use crate::hw::tlb::MachineTlb;
 use crate::percore::{CoreLocal, Leave, Loaded};
+use crate::report::{self, Unserved};
 use crate::world::{SGI_SCHEDULE, SGI_SYNC, Slot, World};
 use crate::{console, regs};
 
@@ -100,7 +102,7 @@ fn enter(core: &mut CoreLocal, key: VcpuKey) -> Option<*mut Context> {
             stop(core, slot, key.vcpu);
             None
         }
-        Phase::Building | Phase::TearingDown if key.vcpu == VcpuIndex(0) => {
+        Phase::Building | Phase::TearingDown | Phase::Ended if key.vcpu == VcpuIndex(0) => {
             unload(core);
             worker::step(core, slot);
             None
@@ -112,9 +114,18 @@ fn enter(core: &mut CoreLocal, key: VcpuKey) -> Option<*mut Context> {
     }
 }
 
-fn enter_active(core: &mut CoreLocal, slot: &'static Slot, index: VcpuIndex) -> Option<*mut Context> {
+fn enter_active(
+    core: &mut CoreLocal,
+    slot: &'static Slot,
+    index: VcpuIndex,
+) -> Option<*mut Context> {
     let live = worker::live(slot)?;
     let vcpu = live.vcpu(index)?;
+    if vcpu.dump_is_wanted.load(Ordering::Relaxed)
+        && vcpu.dump_is_wanted.swap(false, Ordering::Acquire)
+    {
+        dump(core, live, vcpu);
+    }
     if let Some(start) = vcpu.power.take_start() {
         own(vcpu).start(start, mpidr(live, index));
         live.devices.lock().vgic().reset_interface(index);
@@ -136,6 +147,15 @@ fn enter_active(core: &mut CoreLocal, slot: &'static Slot, index: VcpuIndex) -> 
     unload(core);
     load(core, live, vcpu);
     Some(vcpu.context())
+}
+
+/// Shows a vCPU's registers, which are in memory while it is off this core.
+fn dump(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
+    let on = is_loaded(core, vcpu).then_some(core.id);
+    if on.is_some() {
+        unload(core);
+    }
+    report::dump(core.world, on, live, vcpu);
 }
 
 /// What a vCPU reads as MPIDR_EL1: RES1 bit 31 and its affinity.
@@ -188,6 +208,7 @@ fn carry_out_leave(core: &mut CoreLocal) {
             come_back(core);
         }
         Leave::Off => turn_off(core),
+        Leave::Fault(exit) => fault(core, exit),
         Leave::CleanMemory => worker::clean_memory(core),
     }
 }
@@ -206,6 +227,15 @@ fn turn_off(core: &mut CoreLocal) {
     if vcpu.power.turn_off(&live.powered) == Remaining::None {
         worker::end(core.world, live.slot, EndCause::Off);
     }
+}
+
+/// The current vCPU has made an exit that cannot be served: its partition ends, with a report.
+fn fault(core: &mut CoreLocal, exit: Unserved) {
+    let Some(loaded) = core.loaded else { return };
+    // The report reads its registers from memory.
+    unload(core);
+    report::fault(core.world, core.id, loaded, exit);
+    worker::end(core.world, loaded.live.slot, EndCause::Fault);
 }
 
 /// A suspended vCPU for which an interrupt was there already: goes on at its entry at once.
@@ -298,7 +328,8 @@ pub(crate) fn unload(core: &mut CoreLocal) {
     let kick = {
         let mut devices = live.devices.lock();
         let kick = devices.vgic().unload(&interface, vcpu.index);
-        own(vcpu).timer_active = devices.vgic().holds_physical(vcpu.index, VIRTUAL_TIMER);
+        let is_held = devices.vgic().holds_physical(vcpu.index, VIRTUAL_TIMER);
+        own(vcpu).timer_active = is_held || own(vcpu).timer_line;
         vcpu.set_loaded_on(None);
         kick
     };
@@ -338,8 +369,18 @@ fn send(world: &World, core: CoreId, sgi: u16) {
     }
 }
 
+/// The last exits of a vCPU that has its seat, or is loaded, on this core.
+#[inline]
+#[expect(unsafe_code, reason = "the scheduler's contract makes the access exclusive")]
+#[expect(clippy::mut_from_ref, reason = "a cell, exclusive by contract")]
+pub(crate) fn exits(vcpu: &Vcpu) -> &mut ExitRing {
+    // SAFETY: as in `own`; nobody keeps a reference to the exits.
+    unsafe { vcpu.exits() }
+}
+
 /// The own state of a vCPU that has its seat, or is loaded, on this core.
 #[expect(unsafe_code, reason = "the scheduler's contract makes the access exclusive")]
+#[expect(clippy::mut_from_ref, reason = "a cell, exclusive by contract")]
 pub(crate) fn own(vcpu: &Vcpu) -> &mut super::live::Own {
     // SAFETY: callers in this file handle vCPUs that the run queue of this core answered or that are loaded
     // here; the run queues give each vCPU to one core at a time. References live for one statement or are the

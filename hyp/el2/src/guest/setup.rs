@@ -59,7 +59,8 @@ fn features(format: Format) -> CoreFeatures {
     let dfr0 = id(5, 0);
     // PMCR_EL0 exists where DFR0.PMUVer says so (not 0, not implementation defined).
     let has_pmu = !matches!((dfr0 >> 8) & 15, 0 | 15);
-    let [counters, ..] = if has_pmu { ((regs::pmcr_el0() >> 11) & 31).to_le_bytes() } else { [0; 8] };
+    let [counters, ..] =
+        if has_pmu { ((regs::pmcr_el0() >> 11) & 31).to_le_bytes() } else { [0; 8] };
     CoreFeatures {
         pfr0: id(4, 0),
         pfr1: id(4, 1),

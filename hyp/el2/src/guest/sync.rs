@@ -1,10 +1,11 @@
 //! Synchronous exits: calls, device models, trapped registers, faults.
 
-use shikiri_abi::{Call, DecodeError, Status, smccc};
+use shikiri_abi::{Call, DecodeError, Ipa, Status, VcpuIndex, smccc};
 use shikiri_arch::Exit;
-use shikiri_arch::exit::{Abort, AbortKind, MmioAccess, WaitKind};
+use shikiri_arch::exit::{self, Abort, AbortKind, MmioAccess, WaitKind};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::trap_config::is_hidden_feature;
+use shikiri_config::GicVersion;
 use shikiri_core::lifecycle::EndCause;
 use shikiri_core::psci::{self, PsciAction};
 use shikiri_core::vuart::{self, Drain};
@@ -15,7 +16,8 @@ use super::live::Live;
 use super::{inject, run, sysreg, worker};
 use crate::hw::clock::Counter;
 use crate::percore::{CoreLocal, Leave, Loaded};
-use crate::{console, regs, report};
+use crate::report::{self, Unserved};
+use crate::{console, regs};
 
 /// What the vectors do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,45 +48,75 @@ impl Next {
     }
 }
 
-/// Serves one exit of the loaded vCPU.
+/// Answers the calls whose answer is a constant; false if it is another one. These costs are promises.
+#[inline(always)]
+pub(crate) fn answer_quickly(context: &mut Context) -> bool {
+    let [x0, x1, x2, x3, x4, x5, x6, ..] = &mut context.x;
+    let [a, b, c, d, ..] = x0.to_le_bytes();
+    let function = u32::from_le_bytes([a, b, c, d]);
+    if let Some(answer) = psci::quick(function) {
+        *x0 = answer;
+        return true;
+    }
+    let is_null = function == smccc::VENDOR_HYP_FAST64 && *x1 | *x2 | *x3 | *x4 | *x5 | *x6 == 0;
+    if is_null {
+        *x0 = Status::Ok.code().cast_unsigned();
+        return true;
+    }
+    // Ours are below 0x200; what lies behind the last call of the table does not exist.
+    let is_unknown = function >> 16 == smccc::VENDOR_HYP_FAST64 >> 16
+        && function.wrapping_sub(smccc::VENDOR_HYP_FAST64) > LAST_CALL;
+    if is_unknown {
+        (*x0, *x1, *x2, *x3) = (Status::NotSupported.code().cast_unsigned(), 0, 0, 0);
+    }
+    is_unknown
+}
+
+/// The highest number of the call table.
+const LAST_CALL: u32 = 4;
+const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 4));
+
+/// Serves an HVC #0 that has no constant answer.
+#[inline(never)]
+pub(crate) fn on_hvc(core: &mut CoreLocal, context: &mut Context) -> Next {
+    let Some(loaded) = core.loaded else { return Next::Leave };
+    call(core, loaded, context)
+}
+
+/// Serves one exit of the loaded vCPU that is no HVC #0. Accesses to the virtual GIC go first: their cost is a
+/// promise.
 #[inline]
 pub(crate) fn on_exit(core: &mut CoreLocal, context: &mut Context) -> Next {
     let esr = regs::esr_el2();
-    // The one exit whose cost is a promise to the digit: a call with a constant answer.
-    if esr >> 26 == 0x16 {
-        let [a, b, c, d, ..] = context.read_x(0).to_le_bytes();
-        if let Some(answer) = psci::quick(u32::from_le_bytes([a, b, c, d])) {
-            context.write_x(0, answer);
-            return Next::Resume;
-        }
+    if let Some(access) = exit::mmio(esr, regs::far_el2(), regs::hpfar_el2())
+        && let Some(loaded) = core.loaded
+        && let Some((frame, offset)) = gic_frame(loaded.live, access.ipa)
+    {
+        return virtual_gic(core, loaded, context, &access, (frame, offset));
     }
     serve(core, context, esr)
 }
 
+#[inline(never)]
 fn serve(core: &mut CoreLocal, context: &mut Context, esr: u64) -> Next {
     let Some(loaded) = core.loaded else { return Next::Leave };
     let (far, hpfar) = (regs::far_el2(), regs::hpfar_el2());
+    report::record(loaded.vcpu, esr, far, hpfar, context.read_x(0));
     let exit = Exit::decode(esr, far, hpfar);
     match exit {
-        Exit::Mmio(access) => mmio(core, loaded, context, &access),
+        Exit::Mmio(access) => other_device(core, loaded, context, &access),
         Exit::Sysreg(access) => sysreg::serve(core, loaded, context, &access),
-        Exit::Hvc(0) => call(core, loaded, context),
         Exit::Smc(0) => {
             // A trapped SMC has not been executed: its PC is moved on here (Arm ARM D1.3.2).
             advance();
             call(core, loaded, context)
         }
-        Exit::Hvc(_) | Exit::Smc(_) | Exit::FpTrap => {
-            inject::undefined();
-            Next::Resume
-        }
+        Exit::Hvc(_) | Exit::Smc(_) | Exit::FpTrap => undefined(core),
         Exit::Wait(kind) => wait(core, kind),
-        Exit::Abort(abort) => aborted(&abort),
-        Exit::Unexpected { class } if is_hidden_feature(class) => {
-            inject::undefined();
-            Next::Resume
-        }
-        Exit::Unexpected { class } => unexpected(core, loaded, class),
+        Exit::Abort(abort) => aborted(core, &abort),
+        Exit::Unexpected { class } if is_hidden_feature(class) => undefined(core),
+        // An exception class that this configuration should not give.
+        Exit::Unexpected { .. } => fault(core, "unexpected exit"),
     }
 }
 
@@ -137,7 +169,12 @@ const fn is_psci(function: u32) -> bool {
 }
 
 /// Carries out what PSCI decided.
-fn carry_out(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, action: PsciAction) -> Next {
+fn carry_out(
+    core: &mut CoreLocal,
+    loaded: Loaded,
+    context: &mut Context,
+    action: PsciAction,
+) -> Next {
     let Loaded { live, .. } = loaded;
     match action {
         PsciAction::Answer(value) => {
@@ -174,7 +211,13 @@ fn end(core: &CoreLocal, live: &Live, cause: EndCause) -> Next {
 }
 
 /// A call of our own service.
-fn own_call(core: &CoreLocal, loaded: Loaded, context: &mut Context, number: u32, x: [u64; 6]) -> Next {
+fn own_call(
+    core: &CoreLocal,
+    loaded: Loaded,
+    context: &mut Context,
+    number: u32,
+    x: [u64; 6],
+) -> Next {
     let answer = match Call::decode(number, x) {
         Ok(Call::PartitionEnd(code)) => {
             let code = u32::try_from(code).unwrap_or(u32::MAX);
@@ -192,51 +235,58 @@ fn own_call(core: &CoreLocal, loaded: Loaded, context: &mut Context, number: u32
     Next::Resume
 }
 
-/// An access to an address without memory: a device model, a moderated device, or nothing.
+/// Which frame of the virtual GIC an address lies in, and where.
 #[inline]
-fn mmio(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &MmioAccess) -> Next {
-    let Loaded { live, vcpu } = loaded;
+fn gic_frame(live: &Live, ipa: Ipa) -> Option<(Frame, u32)> {
     let platform = &live.platform;
-    let gic = match (access.ipa.offset_from(platform.distributor), access.ipa.offset_from(platform.cpu_interface)) {
-        (Some(offset), _) if offset < 0x1_0000 => Some((Frame::Distributor, offset)),
-        (_, Some(offset)) => cpu_frame(live, offset),
-        _ => None,
-    };
-    if let Some((frame, offset)) = gic {
-        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
-        let what = if access.is_write {
-            shikiri_vgic::Access::Write(access.truncate(context.read_x(access.rt)))
-        } else {
-            shikiri_vgic::Access::Read
-        };
-        let outcome = {
-            let interface = core.interface(live);
-            let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-            live.devices.lock().vgic().mmio(here, frame, offset, access.size_log2, what)
-        };
-        let MmioOutcome { value, kick, is_retry } = outcome;
-        if !kick.is_empty() {
-            run::kick_vcpus(core.world, live, kick);
-        }
-        return if is_retry { Next::Resume } else { finish_access(context, access, value) };
+    let distributor = ipa.0.wrapping_sub(platform.distributor.0);
+    if distributor < 0x1_0000 {
+        return Some((Frame::Distributor, low_u32(distributor)));
     }
-    other_device(core, loaded, context, access)
-}
-
-/// Which frame lies behind the CPU interface's base.
-#[inline]
-fn cpu_frame(live: &Live, offset: u64) -> Option<(Frame, u64)> {
+    let offset = ipa.0.wrapping_sub(platform.cpu_interface.0);
     match live.gic {
-        shikiri_config::GicVersion::V3 => {
+        GicVersion::V3 => {
             let [index, ..] = (offset >> 17).to_le_bytes();
-            (offset >> 17 < u64::try_from(live.vcpus.len()).unwrap_or(0))
-                .then_some((Frame::Redistributor(shikiri_abi::VcpuIndex(index)), offset & 0x1_ffff))
+            (offset >> 17 < live.vcpu_count)
+                .then_some((Frame::Redistributor(VcpuIndex(index)), low_u32(offset & 0x1_ffff)))
         }
         // The first page is the hardware's GICV; what is behind the second is empty.
-        shikiri_config::GicVersion::V2 => {
-            (0x1000..0x1_0000).contains(&offset).then_some((Frame::Deactivate, offset.wrapping_sub(0x1000)))
-        }
+        GicVersion::V2 => (0x1000..0x1_0000)
+            .contains(&offset)
+            .then_some((Frame::Deactivate, low_u32(offset.wrapping_sub(0x1000)))),
     }
+}
+
+#[inline]
+const fn low_u32(value: u64) -> u32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// An access to the virtual GIC.
+#[inline]
+fn virtual_gic(
+    core: &CoreLocal,
+    loaded: Loaded,
+    context: &mut Context,
+    access: &MmioAccess,
+    (frame, offset): (Frame, u32),
+) -> Next {
+    let Loaded { live, vcpu } = loaded;
+    let what = if access.is_write {
+        shikiri_vgic::Access::Write(access.truncate(context.read_x(access.rt)))
+    } else {
+        shikiri_vgic::Access::Read
+    };
+    let MmioOutcome { value, kick, is_retry } = {
+        let interface = core.interface(live);
+        let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
+        live.devices.lock().vgic().mmio(here, frame, offset, access.size_log2, what)
+    };
+    if !kick.is_empty() {
+        run::kick_vcpus(core.world, live, kick);
+    }
+    if is_retry { Next::Resume } else { finish_access(context, access, value) }
 }
 
 /// Completes a load or store that was served.
@@ -250,7 +300,13 @@ fn finish_access(context: &mut Context, access: &MmioAccess, value: u64) -> Next
     Next::after_writing(access.rt)
 }
 
-fn other_device(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &MmioAccess) -> Next {
+/// An access to another device model, to a moderated device, or to nothing.
+fn other_device(
+    core: &mut CoreLocal,
+    loaded: Loaded,
+    context: &mut Context,
+    access: &MmioAccess,
+) -> Next {
     let Loaded { live, .. } = loaded;
     if live.has_console
         && let Some(offset) = access.ipa.offset_from(live.platform.uart)
@@ -263,11 +319,17 @@ fn other_device(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, acc
         return finish_access(context, access, value);
     }
     let kind = if access.is_write { AbortKind::Write } else { AbortKind::Read };
-    aborted(&Abort { ipa: access.ipa, kind, status: 0x07 })
+    aborted(core, &Abort { ipa: access.ipa, kind, status: 0x07 })
 }
 
 /// The virtual UART.
-fn uart(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &MmioAccess, offset: u64) -> Next {
+fn uart(
+    core: &mut CoreLocal,
+    loaded: Loaded,
+    context: &mut Context,
+    access: &MmioAccess,
+    offset: u64,
+) -> Next {
     let Loaded { live, vcpu } = loaded;
     let what = if access.is_write {
         vuart::Access::Write(access.truncate(context.read_x(access.rt)))
@@ -291,7 +353,8 @@ fn uart(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &Mm
     }
     match outcome.drain {
         Drain::No => {}
-        Drain::Soon | Drain::Now => console::tend(core, Counter.now()),
+        Drain::Soon => console::tend_soon(core),
+        Drain::Now => console::tend(core, Counter.now()),
     }
     if outcome.wants_input {
         console::tend(core, Counter.now());
@@ -300,21 +363,28 @@ fn uart(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &Mm
 }
 
 /// A stage-2 abort that nothing serves: the guest gets it as the abort that hardware would give it.
-fn aborted(abort: &Abort) -> Next {
-    inject::abort(abort);
-    Next::Resume
+fn aborted(core: &mut CoreLocal, abort: &Abort) -> Next {
+    if inject::abort(abort) {
+        return Next::Resume;
+    }
+    fault(core, "unexpected exit, its exception vector itself aborts")
+}
+
+/// The instruction at the guest's PC is undefined for it.
+pub(super) fn undefined(core: &mut CoreLocal) -> Next {
+    if inject::undefined() {
+        return Next::Resume;
+    }
+    fault(core, "unexpected exit, its exception vector itself is undefined")
+}
+
+/// An exit that cannot be served: the partition is reported, and ends.
+fn fault(core: &mut CoreLocal, why: &'static str) -> Next {
+    core.leave = Leave::Fault(Unserved::now(why));
+    Next::Leave
 }
 
 /// An SError while the guest ran: the partition is blamed, and ends.
 pub(crate) fn on_serror(core: &mut CoreLocal) {
-    if let Some(loaded) = core.loaded {
-        report::fault(core, loaded);
-        worker::end(core.world, loaded.live.slot, EndCause::Fault);
-    }
-}
-
-/// An exception class that this configuration should not give: the partition ends, with a report.
-fn unexpected(core: &mut CoreLocal, loaded: Loaded, _class: u8) -> Next {
-    report::fault(core, loaded);
-    end(core, loaded.live, EndCause::Fault)
+    core.leave = Leave::Fault(Unserved::now("SError while it ran"));
 }

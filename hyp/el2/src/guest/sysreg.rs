@@ -6,14 +6,19 @@ use shikiri_core::sysreg::{SysregOutcome, decide};
 use shikiri_vgic::Here;
 
 use super::context::Context;
-use super::sync::{Next, advance};
-use super::{inject, irq, run};
+use super::sync::{Next, advance, undefined};
+use super::{irq, run};
 use crate::hw::clock::Counter;
 use crate::percore::{CoreLocal, Leave, Loaded};
 
 /// Serves a trapped register access.
 #[inline]
-pub(crate) fn serve(core: &mut CoreLocal, loaded: Loaded, context: &mut Context, access: &SysregAccess) -> Next {
+pub(crate) fn serve(
+    core: &mut CoreLocal,
+    loaded: Loaded,
+    context: &mut Context,
+    access: &SysregAccess,
+) -> Next {
     let Loaded { live, vcpu } = loaded;
     let value = context.read_x(access.rt);
     let timer = &mut run::own(vcpu).timer;
@@ -27,6 +32,14 @@ pub(crate) fn serve(core: &mut CoreLocal, loaded: Loaded, context: &mut Context,
             if !kick.is_empty() {
                 run::kick_vcpus(core.world, live, kick);
             }
+        }
+        SysregOutcome::Deactivate(value) => {
+            let kick = {
+                let interface = core.interface(live);
+                let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
+                live.devices.lock().vgic().deactivate(here, value)
+            };
+            run::kick_vcpus(core.world, live, kick);
         }
         SysregOutcome::Read(value) => {
             context.write_x(access.rt, value);
@@ -43,10 +56,7 @@ pub(crate) fn serve(core: &mut CoreLocal, loaded: Loaded, context: &mut Context,
             core.leave = Leave::CleanMemory;
             return Next::Leave;
         }
-        SysregOutcome::Undefined => {
-            inject::undefined();
-            return Next::Resume;
-        }
+        SysregOutcome::Undefined => return undefined(core),
     }
     advance();
     Next::Resume

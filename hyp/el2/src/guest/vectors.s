@@ -28,16 +28,15 @@
     .if \is_sync
     // A load or store that is emulated, and a trapped MSR or MRS, may name any register; a call may not.
     mrs     x2, esr_el2
-    lsr     x2, x2, #26
-    cmp     x2, #0x16                   // HVC
-    b.eq    1f
+    mov     w3, #0x5a000000             // EC 0x16 (HVC), IL 1, immediate 0
+    cmp     w2, w3
+    b.eq    hvc_from_guest
     stp     x19, x20, [x0, #152]
     stp     x21, x22, [x0, #168]
     stp     x23, x24, [x0, #184]
     stp     x25, x26, [x0, #200]
     stp     x27, x28, [x0, #216]
     str     x29, [x0, #232]
-1:
     .endif
     bl      \handler
     b       exit_done
@@ -50,6 +49,7 @@
 // An exception from EL2 itself: our bug. x0 = which vector.
 .macro own_fault number
     vector
+    msr     vpidr_el2, x0               // room for two registers; what it held is MIDR_EL1's value
     mov     x0, #\number
     b       own_fault_entry
 .endm
@@ -84,6 +84,8 @@ el2_vectors:
     exit_from_guest on_serror
 
 .balign 128
+hvc_from_guest:
+    bl      on_hvc
 exit_done:
     mrs     x1, tpidr_el2
     cbnz    w0, exit_rest
@@ -155,14 +157,36 @@ run_core:
 own_fault_entry:
     // Nothing is restored: the handler prints and stops. Its stack is apart, for the case that the fault is
     // this core's stack itself; TPIDR_EL2 is 0 before the core has its block.
-    mov     x1, sp
-    mrs     x2, tpidr_el2
-    cbz     x2, 0f
-    ldr     x2, [x2, #8]
-    mov     sp, x2
-0:  bl      own_fault
-1:  wfe
-    b       1b
+    msr     vmpidr_el2, x1
+    mrs     x1, tpidr_el2
+    cbz     x1, 0f
+    ldr     x1, [x1, #8]
+    b       1f
+0:  mov     x1, sp
+1:  sub     x1, x1, #256
+    stp     x2, x3, [x1, #16]
+    stp     x4, x5, [x1, #32]
+    stp     x6, x7, [x1, #48]
+    stp     x8, x9, [x1, #64]
+    stp     x10, x11, [x1, #80]
+    stp     x12, x13, [x1, #96]
+    stp     x14, x15, [x1, #112]
+    stp     x16, x17, [x1, #128]
+    stp     x18, x19, [x1, #144]
+    stp     x20, x21, [x1, #160]
+    stp     x22, x23, [x1, #176]
+    stp     x24, x25, [x1, #192]
+    stp     x26, x27, [x1, #208]
+    stp     x28, x29, [x1, #224]
+    mov     x2, sp
+    stp     x30, x2, [x1, #240]
+    mrs     x2, vpidr_el2
+    mrs     x3, vmpidr_el2
+    stp     x2, x3, [x1]
+    mov     sp, x1
+    bl      own_fault
+2:  wfe
+    b       2b
 
 // The target is soft float, so that the compiler never touches these registers; here they are the guest's.
 .arch_extension fp

@@ -21,6 +21,7 @@ use shikiri_vgic::{CpuInterface, Distributor, Model};
 use super::context::Context;
 use super::live::{Devices, Live, Own, Vcpu};
 use super::run;
+use crate::boot::log;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
 use crate::hw::mem::Ram;
@@ -42,8 +43,11 @@ pub(crate) fn live(slot: &Slot) -> Option<&'static Live> {
 
 /// Starts a partition: its worker builds it next.
 pub(crate) fn start(world: &World, slot: &Slot) -> Result<PartitionId, Phase> {
-    let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
     let mut lifecycle = slot.lifecycle.lock();
+    if lifecycle.phase() != Phase::Ended {
+        return Err(lifecycle.phase());
+    }
+    let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
     lifecycle.start(id).map_err(|wrong| wrong.0)?;
     slot.set_phase(lifecycle.phase());
     drop(lifecycle);
@@ -103,7 +107,12 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
             lifecycle.failed();
             slot.set_phase(lifecycle.phase());
             drop(lifecycle);
-            say!(world, "partition {} (id {}) cannot be started: {error}", slot.description.name, id.0);
+            say!(
+                world,
+                "partition {} (id {}) cannot be started: {error}",
+                slot.description.name,
+                id.0
+            );
         }
     }
 }
@@ -116,14 +125,19 @@ fn begin(world: &World, slot: &Slot) -> Result<Work, BuildError> {
         invalidate::whole_vmid(&MachineTlb, shikiri_arch::hw::Vttbr::new(shikiri_abi::Pa(0), vmid));
     });
     let builder = Builder::new(world.format, vmid.vmid(), world.virtual_cpu_interface(slot));
-    Ok(Work { holdings: Holdings::new(id), builder: Some(builder), vmid: Some(vmid), live: None })
+    Ok(Work {
+        holdings: Holdings::new(id, slot.number),
+        builder: Some(builder),
+        vmid: Some(vmid),
+        live: None,
+    })
 }
 
 /// The next step; true when the incarnation is complete and may start.
 fn build_step(core: &CoreLocal, slot: &'static Slot, work: &mut Work) -> Result<bool, BuildError> {
     let world = core.world;
     if let Some(builder) = work.builder.as_mut() {
-        let machine = (&Ram, &MachineTlb, &world.pool);
+        let machine = (&Ram, &MachineTlb, &world.frames);
         if builder.step(&mut work.holdings, &slot.description, &world.bundle, machine)? {
             work.builder = None;
         }
@@ -142,7 +156,7 @@ fn make_live(
     holdings: &mut Holdings,
 ) -> Result<PageBox<Live>, BuildError> {
     let world = core.world;
-    let pool = &world.pool;
+    let store = &world.frames;
     let description = &slot.description;
     let count = slot.homes.len();
     let (id, starts) = {
@@ -150,17 +164,18 @@ fn make_live(
         (lifecycle.id(), lifecycle.starts())
     };
     let vttbr = holdings.stage2().map_or(0, |stage2| stage2.vttbr().0);
-    let frames = holdings.take_management(pool, PageBox::<Distributor>::PAGES, PAGE_BYTES)?;
+    let frames = holdings.take_management(store, PageBox::<Distributor>::PAGES, PAGE_BYTES)?;
     let distributor = PageBox::init_with(frames, |place| place.write(Distributor::new()));
-    let frames = holdings.take_management(pool, PageSlice::<CpuInterface>::pages(count), PAGE_BYTES)?;
+    let frames =
+        holdings.take_management(store, PageSlice::<CpuInterface>::pages(count), PAGE_BYTES)?;
     let interfaces = PageSlice::from_fn(frames, count, |_| CpuInterface::new());
-    let frames = holdings.take_management(pool, PageSlice::<Vcpu>::pages(count), PAGE_BYTES)?;
+    let frames = holdings.take_management(store, PageSlice::<Vcpu>::pages(count), PAGE_BYTES)?;
     let mut homes = slot.homes.iter();
     let vcpus = PageSlice::from_fn(frames, count, |index| {
         let Some(home) = homes.next() else { unreachable!("a vCPU without a home") };
         make_vcpu(*home, index)
     });
-    let frames = holdings.take_management(pool, PageBox::<Live>::PAGES, PAGE_BYTES)?;
+    let frames = holdings.take_management(store, PageBox::<Live>::PAGES, PAGE_BYTES)?;
     let devices = Devices { distributor, interfaces, uart: VirtualUart::new() };
     let live = PageBox::new(
         frames,
@@ -172,6 +187,7 @@ fn make_live(
             gic: world.bundle.board().gic,
             has_console: description.has_console,
             starts,
+            vcpu_count: u64::try_from(count).unwrap_or(0),
             devices: TicketLock::with_key(devices, u32::from(slot.number.0)),
             vcpus,
             powered: LiveVcpus::new(),
@@ -187,6 +203,7 @@ fn make_vcpu(home: Home, index: usize) -> Vcpu {
         context: Context::new(),
         timer: PhysicalTimer::new(),
         is_waiting: false,
+        timer_line: false,
         timer_active: false,
         exits: ExitRing::new(),
     };
@@ -231,6 +248,7 @@ fn become_active(core: &CoreLocal, slot: &'static Slot) {
     slot.set_phase(lifecycle.phase());
     drop(lifecycle);
     if is_active {
+        log::first_start(description.name);
         console::attach(world, slot);
         say!(world, "partition {} (id {}) starts on core {}", description.name, id.0, core.id.0);
     }
@@ -249,11 +267,13 @@ fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
         dissolve(core, live, &mut work.holdings);
         return;
     }
-    if !work.holdings.tear_down(&Ram, &MachineTlb, &world.pool) {
+    if !work.holdings.tear_down(&Ram, &MachineTlb, &world.frames) {
         return;
     }
     // Every line is back at zero; anything else is our bug and must not be built upon.
     assert!(work.holdings.account().is_zero(), "an ended partition's account is not zero");
+    let held = world.frames.held(slot.number);
+    assert!(held.0 == 0, "an ended partition has {} frames in the ledger", held.0);
     if let Some(vmid) = work.vmid.take() {
         world.vmids.lock().give(vmid);
     }
@@ -286,18 +306,18 @@ pub(crate) fn clean_memory(core: &mut CoreLocal) {
 
 /// Gives the records of an incarnation back. No core looks at it any more.
 fn dissolve(core: &CoreLocal, live: PageBox<Live>, holdings: &mut Holdings) {
-    let pool = &core.world.pool;
+    let store = &core.world.frames;
     {
         let interface = core.interface(&live);
         live.devices.lock().vgic().reset(&interface);
     }
     let (live, frames) = live.into_parts();
-    holdings.give_management(pool, frames);
+    holdings.give_management(store, frames);
     let Live { devices, vcpus, .. } = live;
     let Devices { distributor, interfaces, .. } = devices.into_inner();
-    holdings.give_management(pool, distributor.into_frames());
-    holdings.give_management(pool, interfaces.into_frames());
-    holdings.give_management(pool, vcpus.into_frames());
+    holdings.give_management(store, distributor.into_frames());
+    holdings.give_management(store, interfaces.into_frames());
+    holdings.give_management(store, vcpus.into_frames());
 }
 
 /// The partition has ended: says so, and arranges what follows.
@@ -309,7 +329,6 @@ fn finish(core: &mut CoreLocal, slot: &'static Slot) {
     let (id, cause) = (lifecycle.id(), lifecycle.cause());
     slot.set_phase(lifecycle.phase());
     drop(lifecycle);
-    console::detach(world, slot);
     let name = slot.description.name;
     if let Some(cause) = cause {
         match after {
@@ -319,10 +338,16 @@ fn finish(core: &mut CoreLocal, slot: &'static Slot) {
                 "partition {name} (id {}) has ended: it {cause}; restarted too often, it stays ended",
                 id.0
             ),
-            After::StartAt(_) => say!(world, "partition {name} (id {}) has ended: it {cause}; it will restart", id.0),
+            After::StartAt(_) => {
+                say!(world, "partition {name} (id {}) has ended: it {cause}; it will restart", id.0)
+            }
         }
     }
     let due = if let After::StartAt(at) = after { Some(at) } else { None };
     run::block(core, slot, VcpuIndex(0), due);
     world.power_off_if_all_ended();
+    // One that starts again keeps its console, and the focus.
+    if due.is_none() {
+        console::detach(world, slot);
+    }
 }

@@ -15,25 +15,41 @@ pub(crate) fn access(pa: Pa, access: &MmioAccess, register: u64) -> u64 {
     if access.is_write {
         match access.size_log2 {
             // SAFETY: see above.
-            0 => unsafe { asm!("strb {:w}, [{}]", in(reg) value, in(reg) at, options(nostack, preserves_flags)) },
+            0 => unsafe {
+                asm!("strb {:w}, [{}]", in(reg) value, in(reg) at, options(nostack, preserves_flags))
+            },
             // SAFETY: see above.
-            1 => unsafe { asm!("strh {:w}, [{}]", in(reg) value, in(reg) at, options(nostack, preserves_flags)) },
+            1 => unsafe {
+                asm!("strh {:w}, [{}]", in(reg) value, in(reg) at, options(nostack, preserves_flags))
+            },
             // SAFETY: see above.
-            2 => unsafe { asm!("str {:w}, [{}]", in(reg) value, in(reg) at, options(nostack, preserves_flags)) },
+            2 => unsafe {
+                asm!("str {:w}, [{}]", in(reg) value, in(reg) at, options(nostack, preserves_flags))
+            },
             // SAFETY: see above.
-            _ => unsafe { asm!("str {}, [{}]", in(reg) value, in(reg) at, options(nostack, preserves_flags)) },
+            _ => unsafe {
+                asm!("str {}, [{}]", in(reg) value, in(reg) at, options(nostack, preserves_flags))
+            },
         }
         return 0;
     }
     match access.size_log2 {
         // SAFETY: see above.
-        0 => unsafe { asm!("ldrb {:w}, [{}]", out(reg) value, in(reg) at, options(nostack, preserves_flags)) },
+        0 => unsafe {
+            asm!("ldrb {:w}, [{}]", out(reg) value, in(reg) at, options(nostack, preserves_flags))
+        },
         // SAFETY: see above.
-        1 => unsafe { asm!("ldrh {:w}, [{}]", out(reg) value, in(reg) at, options(nostack, preserves_flags)) },
+        1 => unsafe {
+            asm!("ldrh {:w}, [{}]", out(reg) value, in(reg) at, options(nostack, preserves_flags))
+        },
         // SAFETY: see above.
-        2 => unsafe { asm!("ldr {:w}, [{}]", out(reg) value, in(reg) at, options(nostack, preserves_flags)) },
+        2 => unsafe {
+            asm!("ldr {:w}, [{}]", out(reg) value, in(reg) at, options(nostack, preserves_flags))
+        },
         // SAFETY: see above.
-        _ => unsafe { asm!("ldr {}, [{}]", out(reg) value, in(reg) at, options(nostack, preserves_flags)) },
+        _ => unsafe {
+            asm!("ldr {}, [{}]", out(reg) value, in(reg) at, options(nostack, preserves_flags))
+        },
     }
     value
 }

@@ -5,24 +5,26 @@ use core::arch::asm;
 
 use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_arch::hw::{ActivePriorities, ListRegisters, PhysIrq};
-use shikiri_drivers::{CoreGic, Gic, Gich};
+use shikiri_drivers::Gich;
 
 use crate::guest::live::Live;
-use crate::percore::CoreShared;
+use crate::percore::CoreLocal;
 use crate::regs;
 
 /// The hardware as one vCPU's core sees it.
 pub(crate) struct VirtualInterface<'a> {
-    /// GICv2's virtual interface control; `None` on GICv3.
-    pub(crate) gich: Option<&'a Gich>,
-    /// This core's part of the interrupt controller.
-    pub(crate) core: &'a CoreGic,
-    /// What all cores share of it.
-    pub(crate) gic: &'a Gic,
-    /// All cores: where SPIs can be sent.
-    pub(crate) cores: &'a [CoreShared],
+    /// The core that runs this code.
+    pub(crate) core: &'a CoreLocal,
     /// The partition whose interrupts these are.
     pub(crate) live: &'a Live,
+}
+
+impl VirtualInterface<'_> {
+    /// GICv2's virtual interface control; `None` on GICv3.
+    #[inline(always)]
+    const fn gich(&self) -> Option<&Gich> {
+        self.core.world.gich.as_ref()
+    }
 }
 
 /// Defines indexed access to ICH_LR0_EL2 to ICH_LR15_EL2 (op0 3, op1 4, CRn 12, CRm 12 or 13, op2 0–7).
@@ -70,7 +72,7 @@ fn low(value: u64) -> u32 {
 impl ListRegisters for VirtualInterface<'_> {
     #[inline]
     fn count(&self) -> u8 {
-        match self.gich {
+        match self.gich() {
             Some(gich) => gich.list_registers(),
             None => {
                 let [last, ..] = (regs::ich_vtr_el2() & 31).to_le_bytes();
@@ -81,7 +83,7 @@ impl ListRegisters for VirtualInterface<'_> {
 
     #[inline]
     fn empty(&self) -> u32 {
-        match self.gich {
+        match self.gich() {
             Some(gich) => gich.elrsr(),
             None => low(regs::ich_elrsr_el2()),
         }
@@ -89,7 +91,7 @@ impl ListRegisters for VirtualInterface<'_> {
 
     #[inline]
     fn read(&self, index: u8) -> u64 {
-        match self.gich {
+        match self.gich() {
             Some(gich) => u64::from(gich.lr(index)),
             None => read_lr(index),
         }
@@ -97,7 +99,7 @@ impl ListRegisters for VirtualInterface<'_> {
 
     #[inline]
     fn write(&self, index: u8, value: u64) {
-        match self.gich {
+        match self.gich() {
             Some(gich) => gich.set_lr(index, low(value)),
             None => write_lr(index, value),
         }
@@ -105,7 +107,7 @@ impl ListRegisters for VirtualInterface<'_> {
 
     #[inline]
     fn control(&self) -> u32 {
-        match self.gich {
+        match self.gich() {
             Some(gich) => gich.hcr(),
             None => low(regs::ich_hcr_el2()),
         }
@@ -113,21 +115,21 @@ impl ListRegisters for VirtualInterface<'_> {
 
     #[inline]
     fn set_control(&self, value: u32) {
-        match self.gich {
+        match self.gich() {
             Some(gich) => gich.set_hcr(value),
             None => regs::set_ich_hcr_el2(u64::from(value)),
         }
     }
 
     fn vmcr(&self) -> u32 {
-        match self.gich {
+        match self.gich() {
             Some(gich) => gich.vmcr(),
             None => low(regs::ich_vmcr_el2()),
         }
     }
 
     fn set_vmcr(&self, value: u32) {
-        match self.gich {
+        match self.gich() {
             Some(gich) => gich.set_vmcr(value),
             None => regs::set_ich_vmcr_el2(u64::from(value)),
         }
@@ -136,7 +138,7 @@ impl ListRegisters for VirtualInterface<'_> {
     fn active_priorities(&self) -> ActivePriorities {
         let mut all = ActivePriorities::NONE;
         let ([group0, ..], [group1, ..]) = (&mut all.group0, &mut all.group1);
-        match self.gich {
+        match self.gich() {
             Some(gich) => *group0 = gich.apr(),
             None => {
                 *group0 = low(regs::ich_ap0r0_el2());
@@ -148,7 +150,7 @@ impl ListRegisters for VirtualInterface<'_> {
 
     fn set_active_priorities(&self, value: &ActivePriorities) {
         let ([group0, ..], [group1, ..]) = (value.group0, value.group1);
-        match self.gich {
+        match self.gich() {
             Some(gich) => gich.set_apr(group0),
             None => {
                 regs::set_ich_ap0r0_el2(u64::from(group0));
@@ -163,26 +165,31 @@ impl PhysIrq for VirtualInterface<'_> {
         if !intid.is_spi() {
             return;
         }
-        if is_enabled { self.gic.spis().enable(intid) } else { self.gic.spis().disable(intid) }
+        if is_enabled {
+            self.core.world.gic.spis().enable(intid)
+        } else {
+            self.core.world.gic.spis().disable(intid)
+        }
     }
 
     fn route(&self, intid: IntId, vcpu: VcpuIndex) {
         let home = self.live.vcpu(vcpu).map(|vcpu| vcpu.home);
-        let target = home.and_then(|core| self.cores.get(usize::from(core.0)));
+        let target = home.and_then(|core| self.core.world.cores.get(usize::from(core.0)));
         if let Some(core) = target
             && intid.is_spi()
         {
-            self.gic.route(intid, core.target());
+            self.core.world.gic.route(intid, core.target());
         }
     }
 
     #[inline]
     fn deactivate(&self, intid: IntId) {
-        self.core.deactivate_intid(intid);
+        self.core.gic.deactivate_intid(intid);
     }
 
     fn clear_state(&self, intid: IntId) {
-        let bank = if intid.is_spi() { self.gic.spis() } else { self.core.private() };
+        let bank =
+            if intid.is_spi() { self.core.world.gic.spis() } else { self.core.gic.private() };
         bank.clear_pending(intid);
         bank.clear_active(intid);
     }

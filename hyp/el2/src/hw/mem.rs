@@ -61,6 +61,8 @@ unsafe extern "C" {
     /// `clear.s`.
     fn clear_lines(start: u64, end: u64);
     /// `clear.s`.
+    fn copy_lines(to: *mut u8, start: *const u8, end: *const u8);
+    /// `clear.s`.
     fn crc32_words(state: u32, start: *const u8, end: *const u8) -> u32;
 }
 
@@ -80,9 +82,18 @@ impl Loader for Ram {
 
     fn copy_in(&self, to: Pa, bytes: &[u8]) {
         let length = u64::try_from(bytes.len()).unwrap_or(0);
+        let target = pointer(to).cast::<u8>();
+        let is_aligned = (bytes.as_ptr().addr() | target.addr()) & 7 == 0;
+        let lines = if is_aligned { bytes.len() & !63 } else { 0 };
+        let (whole, rest) = bytes.split_at_checked(lines).unwrap_or((&[], bytes));
+        let range = whole.as_ptr_range();
         // SAFETY: the builder found the target in the partition's own frames, `length` bytes in one run; the
-        // source is the bundle, which lies apart.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer(to).cast::<u8>(), bytes.len()) };
+        // source is the bundle, which lies apart. Whole lines of 64 bytes, 8-byte aligned.
+        unsafe { copy_lines(target, range.start, range.end) };
+        // SAFETY: as above; the rest follows the lines.
+        unsafe {
+            core::ptr::copy_nonoverlapping(rest.as_ptr(), target.wrapping_add(lines), rest.len())
+        };
         self.clean_invalidate(to, length);
     }
 
@@ -124,11 +135,7 @@ pub(crate) fn crc32(state: u32, bytes: &[u8]) -> u32 {
         rest = tail;
     }
     for byte in rest {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            let mask = (crc & 1).wrapping_neg();
-            crc = (crc >> 1) ^ (0xedb8_8320 & mask);
-        }
+        crc = shikiri_config::crc32_step(crc, *byte);
     }
     !crc
 }

@@ -65,7 +65,7 @@ macro_rules! direct {
     ($($argument:tt)*) => {{
         use core::fmt::Write;
         // Nothing is lost that could be reported elsewhere: `Direct` does not fail.
-        drop(writeln!($crate::hw::uart::Direct, $($argument)*));
+        writeln!($crate::hw::uart::Direct, $($argument)*).unwrap_or_default();
     }};
 }
 pub(crate) use direct;
@@ -82,6 +82,8 @@ unsafe fn write32(at: u64, value: u32) {
 unsafe fn read32(at: u64) -> u32 {
     let value: u32;
     // SAFETY: the caller's promise.
-    unsafe { asm!("ldr {:w}, [{}]", out(reg) value, in(reg) at, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("ldr {:w}, [{}]", out(reg) value, in(reg) at, options(nostack, preserves_flags))
+    };
     value
 }

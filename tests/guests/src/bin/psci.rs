@@ -152,9 +152,9 @@ fn arrive() {
     ARRIVALS.fetch_add(1, Ordering::Release);
 }
 
-/// Waits until a condition holds, at most 10 seconds.
+/// Waits until a condition holds, at most a minute.
 fn soon(what: &'static str, condition: impl Fn() -> bool) -> Outcome {
-    let end = reg::now().wrapping_add(timer::ticks(10_000_000));
+    let end = reg::now().wrapping_add(timer::ticks(60_000_000));
     while !condition() {
         ensure(what, reg::now() < end)?;
         reg::yield_now();

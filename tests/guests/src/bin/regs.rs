@@ -11,8 +11,8 @@ use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_rt::hvc::partition;
-use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::platform::GICD;
+use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::{gic, irq, platform, println, reg, smp};
 use shikiri_test_guests::code::{Encoding, NOP, Page, mrs, msr};
 use shikiri_test_guests::fault;
@@ -112,7 +112,7 @@ fn quiet(page: &mut Page) -> Outcome {
         (2, 0, 0, 0, 5),   // DBGBCR0_EL1
         (2, 0, 0, 0, 6),   // DBGWVR0_EL1
         (2, 0, 0, 0, 7),   // DBGWCR0_EL1
-        (2, 0, 0, 15, 5),  // DBGBCR15_EL1
+        (2, 0, 0, 1, 5),   // DBGBCR1_EL1
         (2, 0, 1, 3, 4),   // OSDLR_EL1
         (3, 3, 9, 12, 0),  // PMCR_EL0
         (3, 3, 9, 12, 1),  // PMCNTENSET_EL0
@@ -198,9 +198,11 @@ fn every_register(page: &mut Page) -> Outcome {
         let (store, load) = (0xb900_0000 | (address << 5), 0xb940_0000 | (address << 5));
         let around = [mov(address, 1), mov(kept, number)];
         let [first, second] = around;
-        let (before, after) = if number == 31 { (NOP, NOP) } else { (mov(number, 0), mov(number, kept)) };
+        let (before, after) =
+            if number == 31 { (NOP, NOP) } else { (mov(number, 0), mov(number, kept)) };
         // SAFETY: the register is put back; the priorities are those of an SPI that nothing raises.
-        unsafe { page.run(&[first, second, before, store | number, after], value, ADDRESS) }.map_err(failure)?;
+        unsafe { page.run(&[first, second, before, store | number, after], value, ADDRESS) }
+            .map_err(failure)?;
         let stored = if number == 31 { 0 } else { value };
         // SAFETY: as above.
         let seen = unsafe { page.run(&[0xb940_0020], 0, ADDRESS) }.map_err(failure)?;
@@ -209,7 +211,8 @@ fn every_register(page: &mut Page) -> Outcome {
         let restore = if number == 0 { NOP } else { after };
         // SAFETY: as above.
         let loaded =
-            unsafe { page.run(&[first, second, load | number, result, restore], 0, ADDRESS) }.map_err(failure)?;
+            unsafe { page.run(&[first, second, load | number, result, restore], 0, ADDRESS) }
+                .map_err(failure)?;
         equal("loaded", loaded, stored)?;
     }
     Ok(())

@@ -18,9 +18,6 @@ pub(crate) const HYPERVISOR: &str = "shikiri-el2";
 /// The packages whose binaries are guests.
 const GUESTS: [&str; 2] = ["shikiri-examples", "shikiri-test-guests"];
 
-/// The package of the one program of our own in the Linux guest.
-const LINUX_TICKS: &str = "shikiri-linux-ticks";
-
 /// Builds the hypervisor and the guests, and makes their flat images.
 #[derive(Debug, Args)]
 pub(crate) struct Build {}
@@ -62,12 +59,6 @@ pub(crate) fn guests() -> Result<()> {
         files::replace(&paths::guests().join(format!("{name}.bin")), &image)?;
     }
     Ok(())
-}
-
-/// Builds the program that prints the counter in the Linux guest, and gives its file.
-pub(crate) fn linux_ticks() -> Result<PathBuf> {
-    compile(&[LINUX_TICKS])?;
-    Ok(elf(LINUX_TICKS))
 }
 
 /// The ELF file of a bare-metal binary.

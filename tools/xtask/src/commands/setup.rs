@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use shikiri_qemu_tests::{machine, paths};
 
-use crate::commands::build;
 use crate::metadata::BARE_METAL;
 use crate::process::{self, step};
 use crate::{debian, files, initrd};
@@ -108,14 +107,13 @@ pub(crate) fn linux_if_named_in(file: &Path) -> Result<()> {
 /// Makes sure that the Linux guest is there: Debian's arm64 kernel, and an initrd around Debian's
 /// static busybox.
 pub(crate) fn linux() -> Result<()> {
-    rust_target()?;
     let folder = paths::guests().join("linux");
     fs::create_dir_all(&folder)?;
     let (kernel, busybox) = (paths::linux_kernel(), folder.join("busybox"));
     if !(kernel.is_file() && busybox.is_file()) {
         fetch_linux(&folder, &kernel, &busybox)?;
     }
-    let archive = initrd::build(&fs::read(&busybox)?, &fs::read(build::linux_ticks()?)?)?;
+    let archive = initrd::build(&fs::read(&busybox)?)?;
     files::replace(&paths::linux_initrd(), &archive)
 }
 

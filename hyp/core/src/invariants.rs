@@ -1,0 +1,239 @@
+//! The audit: the machine's books compared with one another (P3, P4).
+//!
+//! Five books say who has which frame: the pool, the ledger, the accounts, the lists of extents and the stage-2 tables.
+//! [`audit_partition`] compares those of one partition, [`audit_ended`] says that nothing is left of one,
+//! [`audit_frames`] compares the machine's. The tables are read by a walker of its own, which shares no code with
+//! `shikiri_stage2`.
+//!
+//! A full audit takes time in proportion to the machine's RAM (a few tens of instructions for each frame that a
+//! partition has, and a few for each 2 MiB that it has not): it is for the operator, tests and soak runs.
+//! [`audit_ended`] is a load and a comparison, and is done after every end.
+
+use core::fmt;
+
+use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource};
+use shikiri_arch::hw::PhysMem;
+use shikiri_pages::{DirectMap, FramePool};
+
+use crate::frame::{Charged, Finding, FrameRun, FrameState, Ledger};
+use crate::partition::Holdings;
+
+/// What an audit found wrong first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// The ledger disagrees with the partition's table or account.
+    Books(PartitionSlot, Finding),
+    /// A table that cores walk for the partition is not among its management frames.
+    Table {
+        /// Whose.
+        slot: PartitionSlot,
+        /// The table.
+        table: Pa,
+        /// What the ledger says; `None`: it is not RAM.
+        found: Option<FrameState>,
+    },
+    /// Guest memory does not lead to the frame that its extent says.
+    Translation {
+        /// Whose.
+        slot: PartitionSlot,
+        /// The guest's address.
+        ipa: Ipa,
+        /// Where its table leads.
+        pa: Pa,
+    },
+    /// An ended partition has frames.
+    LeftOver {
+        /// Whose.
+        slot: PartitionSlot,
+        /// How many.
+        pages: PageCount,
+    },
+    /// The ledger's counter of a partition's frames is not the number of its entries.
+    Count {
+        /// Whose.
+        slot: PartitionSlot,
+        /// The counter.
+        counted: PageCount,
+        /// The entries.
+        entries: PageCount,
+    },
+    /// The pool's frames are not those that nobody has.
+    Pool {
+        /// Free in the pool, or at rest for the description's fixed places.
+        pool: PageCount,
+        /// Free or quarantined in the ledger.
+        ledger: PageCount,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Books(slot, finding) => write!(f, "partition #{}: {finding}", slot.0),
+            Self::Table { slot, table, found: Some(found) } => {
+                write!(f, "partition #{}: its table at {table} is {found}", slot.0)
+            }
+            Self::Table { slot, table, found: None } => {
+                write!(f, "partition #{}: its table at {table} is not RAM", slot.0)
+            }
+            Self::Translation { slot, ipa, pa } => {
+                write!(
+                    f,
+                    "partition #{}: {ipa} leads to {pa}, which is not its extent's frame",
+                    slot.0
+                )
+            }
+            Self::LeftOver { slot, pages } => {
+                write!(f, "partition #{} has ended and has {} frames", slot.0, pages.0)
+            }
+            Self::Count { slot, counted, entries } => write!(
+                f,
+                "partition #{}: the ledger counts {} frames and has {} entries",
+                slot.0, counted.0, entries.0
+            ),
+            Self::Pool { pool, ledger } => {
+                write!(f, "{} frames are free in the pool and {} in the ledger", pool.0, ledger.0)
+            }
+        }
+    }
+}
+
+/// Compares one partition's books. While it is being built or taken apart only what holds at every moment is
+/// compared: that its tables are its own, and lead to its own frames.
+///
+/// # Errors
+/// The first [`Violation`].
+pub fn audit_partition<P: PhysMem>(
+    ledger: &Ledger<'_>,
+    mem: &P,
+    holdings: &Holdings,
+) -> Result<(), Violation> {
+    let slot = holdings.slot();
+    let Some(stage2) = holdings.stage2() else { return Ok(()) };
+    let tables = [stage2.root(), stage2.root().wrapping_add(PAGE_BYTES)];
+    let is_own = |table: Pa| {
+        let found = ledger.state(table);
+        if found == Some(FrameState::Management(slot)) {
+            return Ok(());
+        }
+        Err(Violation::Table { slot, table, found })
+    };
+    tables.into_iter().try_for_each(is_own)?;
+    let walk =
+        Walk { mem, is_own: &is_own, see: &|ipa, run| check_leaf(ledger, holdings, ipa, run) };
+    walk.table(tables[0], 0, 30, 1024)?;
+    if !holdings.is_complete() {
+        return Ok(());
+    }
+    let leaves = stage2
+        .leaves(mem)
+        .map(|leaf| FrameRun { base: leaf.pa, pages: PageCount(leaf.bytes() / PAGE_BYTES) });
+    let used = |resource| holdings.account().line(resource).used;
+    let charged =
+        Charged { memory: used(Resource::Memory), management: used(Resource::ManagementMemory) };
+    ledger.audit(slot, leaves, charged).map_err(|finding| Violation::Books(slot, finding))?;
+    audit_count(ledger, slot)
+}
+
+/// Says that an ended partition has no frame: a few instructions.
+///
+/// # Errors
+/// [`Violation::LeftOver`].
+pub fn audit_ended(ledger: &Ledger<'_>, slot: PartitionSlot) -> Result<(), Violation> {
+    match ledger.held(slot) {
+        PageCount(0) => Ok(()),
+        pages => Err(Violation::LeftOver { slot, pages }),
+    }
+}
+
+/// Compares the ledger's counter for a partition with its entries.
+///
+/// # Errors
+/// [`Violation::Count`].
+pub fn audit_count(ledger: &Ledger<'_>, slot: PartitionSlot) -> Result<(), Violation> {
+    let mut entries = 0_u64;
+    ledger.for_each_run(|run, state| {
+        let is_held = !matches!(state, FrameState::Quarantined(_));
+        if is_held && state.owner() == Some(slot) {
+            entries = entries.saturating_add(run.pages.0);
+        }
+    });
+    let (counted, entries) = (ledger.held(slot), PageCount(entries));
+    if counted == entries { Ok(()) } else { Err(Violation::Count { slot, counted, entries }) }
+}
+
+/// Compares the pool with the ledger: what nobody has is in the pool, and the rest is not. For moments in which no
+/// partition is being built or taken apart (a frame in its taker's hands is in neither).
+///
+/// # Errors
+/// [`Violation::Pool`].
+pub fn audit_frames<M: DirectMap>(
+    ledger: &Ledger<'_>,
+    pool: &FramePool<M>,
+) -> Result<(), Violation> {
+    let mut idle = 0_u64;
+    ledger.for_each_run(|run, state| {
+        if matches!(state, FrameState::Free | FrameState::Quarantined(_)) {
+            idle = idle.saturating_add(run.pages.0);
+        }
+    });
+    let here = PageCount(pool.free_pages().0.saturating_add(pool.resting_pages().0));
+    let ledger = PageCount(idle);
+    if here == ledger { Ok(()) } else { Err(Violation::Pool { pool: here, ledger }) }
+}
+
+/// A leaf of guest memory leads where the extents say; one that is not RAM is a device, which the bundle's check
+/// has given to one partition only.
+fn check_leaf(
+    ledger: &Ledger<'_>,
+    holdings: &Holdings,
+    ipa: Ipa,
+    run: FrameRun,
+) -> Result<(), Violation> {
+    let wrong = Violation::Translation { slot: holdings.slot(), ipa, pa: run.base };
+    let bytes = run.pages.bytes().unwrap_or(u64::MAX);
+    match holdings.translate(ipa) {
+        Some((pa, room)) if pa == run.base && bytes <= room => Ok(()),
+        Some(_) => Err(wrong),
+        None if ledger.touches_ram(run) => Err(wrong),
+        None => Ok(()),
+    }
+}
+
+/// A reader of stage-2 tables (Arm ARM D8.3: 4 KiB granule, start at level 1).
+struct Walk<'a, P, O, S> {
+    mem: &'a P,
+    is_own: &'a O,
+    see: &'a S,
+}
+
+impl<P, O, S> Walk<'_, P, O, S>
+where
+    P: PhysMem,
+    O: Fn(Pa) -> Result<(), Violation>,
+    S: Fn(Ipa, FrameRun) -> Result<(), Violation>,
+{
+    /// Reads one table of `entries` descriptors of 2^`shift` bytes each; at most three deep.
+    fn table(&self, at: Pa, ipa: u64, shift: u32, entries: u64) -> Result<(), Violation> {
+        let size = 1_u64.checked_shl(shift).unwrap_or(0);
+        for index in 0..entries {
+            let raw = self.mem.read_u64(at.wrapping_add(index.wrapping_mul(8)));
+            let to = Pa(raw & 0x0000_ffff_ffff_f000);
+            let here = ipa.wrapping_add(index.wrapping_mul(size));
+            match (raw & 3, shift) {
+                (3, 21 | 30) => {
+                    (self.is_own)(to)?;
+                    self.table(to, here, shift.saturating_sub(9), 512)?;
+                }
+                (1, 21 | 30) | (3, 12) => {
+                    (self.see)(
+                        Ipa(here),
+                        FrameRun { base: to, pages: PageCount(size / PAGE_BYTES) },
+                    )?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

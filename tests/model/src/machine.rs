@@ -1,0 +1,330 @@
+//! The model machine's RAM as a partition's builder sees it, with its frames' books: [`Machine`].
+//!
+//! Unlike [`crate::memory::ModelMemory`] the RAM is real memory of the test's process, so that the hypervisor's own
+//! records can live in it; it is full of dirt at the start, and nobody may take dirt for zero.
+#![expect(unsafe_code, reason = "plays physical memory")]
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::rc::Rc;
+
+use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionId, PartitionSlot, Vmid};
+use shikiri_arch::hw::{PhysMem, Tlb, Vttbr};
+use shikiri_config::{Bundle, Place};
+use shikiri_core::frame::{FrameRun, FrameState, Ledger};
+use shikiri_core::invariants::{self, Violation};
+use shikiri_core::partition::build::{Builder, HardwarePage, STEP_BYTES};
+use shikiri_core::partition::{BuildError, FrameStore, Holdings, Loader};
+use shikiri_pages::{DirectMap, FramePool, FrameRange, Frames};
+use shikiri_stage2::Format;
+
+/// Where the machine's RAM starts.
+pub const RAM_BASE: u64 = 0x4000_0000;
+/// What fresh RAM holds.
+pub const DIRT: u8 = 0xa5;
+/// ID_AA64MMFR0_EL1 of a core with 4 KiB granule and 44 bits of physical address.
+const MMFR0: u64 = 4;
+
+/// Builds from this one on are not audited after each step: the first ones were.
+const UNAUDITED: u32 = 17;
+
+struct Memory {
+    start: NonNull<u8>,
+    layout: Layout,
+    /// Bytes that the present step has cleared or copied.
+    moved: Cell<u64>,
+    /// A descriptor was taken away, and no TLBI with its DSB has followed yet.
+    is_stale: Cell<bool>,
+    /// A TLBI was issued, and its DSB has not come yet.
+    is_invalidating: Cell<bool>,
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `Ram::new`.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+/// RAM, and the TLBs that watch it; a handle.
+#[derive(Clone)]
+pub struct Ram(Rc<Memory>);
+
+impl Ram {
+    /// `mib` (a power of two, at least 2) MiB full of dirt.
+    #[must_use]
+    pub fn new(mib: usize) -> Self {
+        // The direct map's distance must be a multiple of the largest extent.
+        let layout = Layout::from_size_align(mib << 20, mib << 20).unwrap();
+        // SAFETY: the layout is not empty.
+        let start = NonNull::new(unsafe { alloc(layout) }).unwrap();
+        // SAFETY: as many bytes as were allocated.
+        unsafe { start.write_bytes(DIRT, layout.size()) };
+        start.as_ptr().expose_provenance();
+        let (moved, is_stale, is_invalidating) = Default::default();
+        Self(Rc::new(Memory { start, layout, moved, is_stale, is_invalidating }))
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn range(&self) -> FrameRange {
+        FrameRange {
+            base: Pa(RAM_BASE),
+            pages: PageCount(self.0.layout.size() as u64 / PAGE_BYTES),
+        }
+    }
+
+    /// A copy of its bytes.
+    #[must_use]
+    pub fn read(&self, at: Pa, bytes: u64) -> Vec<u8> {
+        let mut copy = vec![0; bytes as usize];
+        let from = self.place(at, bytes);
+        // SAFETY: `place` has checked the range; nobody writes meanwhile.
+        unsafe {
+            from.copy_to_nonoverlapping(NonNull::new(copy.as_mut_ptr()).unwrap(), bytes as usize)
+        };
+        copy
+    }
+
+    /// Writes a pattern, as a guest would.
+    pub fn scribble(&self, at: Pa, bytes: u64, pattern: u8) {
+        // SAFETY: `place` has checked the range; it is a guest's memory, nobody refers to it.
+        unsafe { self.place(at, bytes).write_bytes(pattern, bytes as usize) };
+    }
+
+    fn place(&self, at: Pa, bytes: u64) -> NonNull<u8> {
+        let offset = at.0.checked_sub(RAM_BASE).unwrap_or_else(|| panic!("{at} is not RAM"));
+        assert!(offset + bytes <= self.0.layout.size() as u64, "{at} + {bytes:#x} is not RAM");
+        // SAFETY: inside the allocation.
+        unsafe { self.0.start.add(offset as usize) }
+    }
+
+    fn note_moved(&self, bytes: u64) {
+        self.0.moved.set(self.0.moved.get() + bytes);
+    }
+}
+
+// SAFETY: the distance is constant, a multiple of the allocation's size, and its provenance is exposed.
+unsafe impl DirectMap for Ram {
+    fn pointer(&self, at: Pa) -> NonNull<u8> {
+        self.place(at, 0)
+    }
+}
+
+impl PhysMem for Ram {
+    fn read_u64(&self, at: Pa) -> u64 {
+        assert!(at.is_aligned(8), "unaligned load at {at}");
+        // SAFETY: inside the RAM, aligned.
+        unsafe { self.place(at, 8).cast::<u64>().read() }
+    }
+
+    fn write_u64(&self, at: Pa, value: u64) {
+        assert!(at.is_aligned(8), "unaligned store at {at}");
+        if self.read_u64(at) & 1 == 1 {
+            self.0.is_stale.set(true);
+        }
+        // SAFETY: inside the RAM, aligned.
+        unsafe { self.place(at, 8).cast::<u64>().write(value) };
+    }
+
+    fn zero(&self, at: Pa, pages: PageCount) {
+        self.scribble(at, pages.0 * PAGE_BYTES, 0);
+    }
+
+    fn clean_invalidate(&self, at: Pa, bytes: u64) {
+        let _is_ram = self.place(at, bytes);
+    }
+}
+
+impl Loader for Ram {
+    fn clear(&self, at: Pa, pages: PageCount) {
+        self.note_moved(pages.0 * PAGE_BYTES);
+        self.zero(at, pages);
+    }
+
+    fn copy_in(&self, to: Pa, bytes: &[u8]) {
+        let length = bytes.len() as u64;
+        self.note_moved(length);
+        let from = NonNull::from(bytes).cast::<u8>();
+        // SAFETY: `place` has checked the range; the bundle is no part of the RAM.
+        unsafe { self.place(to, length).copy_from_nonoverlapping(from, bytes.len()) };
+    }
+
+    fn crc32(&self, state: u32, bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!state, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+                if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 }
+            })
+        })
+    }
+
+    fn sync_instructions(&self) {}
+}
+
+/// A TLB that only watches whether what was unmapped is invalidated. ([`crate::tlb::ModelTlb`] judges the sequences.)
+impl Tlb for Ram {
+    fn dsb_ishst(&self) {}
+
+    fn dsb_ish(&self) {
+        if self.0.is_invalidating.replace(false) {
+            self.0.is_stale.set(false);
+        }
+    }
+
+    fn isb(&self) {}
+
+    fn tlbi_ipas2e1is(&self, _ipa: Ipa) {
+        self.0.is_invalidating.set(true);
+    }
+
+    fn tlbi_vmalle1is(&self) {
+        self.0.is_invalidating.set(true);
+    }
+
+    fn tlbi_vmalls12e1is(&self) {
+        self.0.is_invalidating.set(true);
+    }
+
+    fn vttbr(&self) -> Vttbr {
+        Vttbr(0)
+    }
+
+    fn load_vttbr(&self, _vttbr: Vttbr) {}
+
+    fn needs_repeat(&self) -> bool {
+        false
+    }
+}
+
+/// RAM with its pool and its ledger, as after the boot.
+pub struct Machine {
+    /// The frames' books.
+    pub store: FrameStore<'static, Ram>,
+    /// The RAM.
+    pub ram: Ram,
+    next_id: Cell<u32>,
+}
+
+impl Machine {
+    /// A machine of `mib` MiB for the bundle's descriptions; `reserved` is what the hypervisor uses.
+    #[must_use]
+    pub fn new(mib: usize, bundle: &Bundle<'_>, reserved: &[FrameRange]) -> Self {
+        let ram = Ram::new(mib);
+        let fixed: Vec<_> = bundle
+            .partitions()
+            .flat_map(|partition| partition.memory())
+            .filter_map(|memory| match memory.place {
+                Place::At(base) => {
+                    Some(FrameRange { base, pages: PageCount::for_bytes(memory.bytes) })
+                }
+                Place::Any => None,
+            })
+            .collect();
+        // SAFETY: the RAM is the test's own.
+        let pool =
+            unsafe { FramePool::new(ram.clone(), &[ram.range()], reserved, &fixed) }.unwrap();
+        let runs = [FrameRun { base: ram.range().base, pages: ram.range().pages }];
+        let storage = Ledger::storage_for(&runs).unwrap();
+        // The entries of the frames are whatever was there.
+        let frames = vec![0xa5a5_a5a5; storage.frames].leak();
+        let mut ledger = Ledger::new(&runs, vec![0; storage.blocks].leak(), frames).unwrap();
+        for range in reserved.iter().chain([&pool.own_range()]) {
+            ledger.reserve(FrameRun { base: range.base, pages: range.pages });
+        }
+        let store = FrameStore::new(ledger, pool);
+        Self { store, ram, next_id: Cell::new(1) }
+    }
+
+    /// The format of its tables.
+    #[must_use]
+    pub fn format() -> Format {
+        Format::new(MMFR0, 0).unwrap()
+    }
+
+    /// Builds the bundle's partition with this index, in bounded steps; what it has by the end, and whether
+    /// it is complete. The first builds are audited after each step.
+    pub fn build(
+        &self,
+        bundle: &Bundle<'_>,
+        index: u8,
+        hardware: Option<HardwarePage>,
+    ) -> (Holdings, Result<(), BuildError>) {
+        let id = PartitionId(self.next_id.replace(self.next_id.get() + 1));
+        let mut holdings = Holdings::new(id, PartitionSlot(index));
+        let mut builder = Builder::new(Self::format(), Vmid(index + 1), hardware);
+        let description = bundle.partition(usize::from(index)).unwrap();
+        for _ in 0..1_000_000 {
+            assert!(!holdings.is_complete());
+            self.ram.0.moved.set(0);
+            let machine = (&self.ram, &self.ram, &self.store);
+            match builder.step(&mut holdings, &description, bundle, machine) {
+                Ok(false) => {}
+                Ok(true) => return (holdings, Ok(())),
+                Err(error) => return (holdings, Err(error)),
+            }
+            let moved = self.ram.0.moved.get();
+            assert!(moved <= STEP_BYTES, "a step has moved {moved} bytes");
+            if id.0 < UNAUDITED {
+                let audit = self.audit([&holdings]);
+                assert!(matches!(audit, Ok(()) | Err(Violation::Pool { .. })), "{audit:?}");
+            }
+        }
+        panic!("the build does not end");
+    }
+
+    /// Takes a partition apart, in bounded steps, and checks that nothing is left of it.
+    pub fn end(&self, mut holdings: Holdings) {
+        let mut steps = 0;
+        self.ram.0.is_stale.set(false);
+        while !holdings.tear_down(&self.ram, &self.ram, &self.store) {
+            assert!(!self.ram.0.is_stale.get(), "a step leaves an unmapped page in a TLB");
+            assert!(!holdings.is_complete());
+            steps += 1;
+            assert!(steps < 1_000_000, "the end does not come");
+        }
+        assert!(holdings.account().is_zero(), "{:?}", holdings.account());
+        let slot = holdings.slot();
+        self.store.with_books(|ledger, _pool| {
+            invariants::audit_ended(ledger, slot).unwrap();
+            invariants::audit_count(ledger, slot).unwrap();
+        });
+    }
+
+    /// Compares all books; these are the partitions that live.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn audit<'h>(
+        &self,
+        living: impl IntoIterator<Item = &'h Holdings>,
+    ) -> Result<(), Violation> {
+        self.store.with_books(|ledger, pool| {
+            for holdings in living {
+                invariants::audit_partition(ledger, &self.ram, holdings)?;
+            }
+            invariants::audit_frames(ledger, pool)
+        })
+    }
+
+    /// The state of a frame.
+    #[must_use]
+    pub fn state(&self, at: Pa) -> FrameState {
+        self.store.with_books(|ledger, _pool| ledger.state(at)).unwrap()
+    }
+
+    /// Takes free frames until only `left` remain: how much of a machine others have.
+    #[must_use]
+    pub fn hoard(&self, left: u64) -> Vec<Frames> {
+        std::iter::from_fn(|| {
+            (self.store.free_pages().0 > left)
+                .then(|| self.store.take(FrameState::Hypervisor, PageCount(1), PAGE_BYTES))?
+        })
+        .collect()
+    }
+
+    /// Gives hoarded frames back.
+    pub fn give(&self, frames: impl IntoIterator<Item = Frames>) {
+        frames.into_iter().for_each(|frames| self.store.give(FrameState::Hypervisor, frames));
+    }
+}

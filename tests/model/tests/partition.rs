@@ -1,0 +1,613 @@
+//! A partition's life from its description to its end, in real memory (P2, P3): what it gets, that it gets nothing
+//! else, and that everything comes back, on every way out.
+
+use shikiri_abi::{
+    CoreId, CoreSet, Ipa, PAGE_BYTES, Pa, PageCount, PartitionSlot, RESOURCE_COUNT, Resource,
+};
+use shikiri_arch::hw::PhysMem;
+use shikiri_config::{
+    BlobSpec, Bundle, CoreTime, DeviceSpec, GicVersion, Image, ImageKind, Memory, PartitionSpec,
+    Place, SystemSpec, Vcpu, crc32, write,
+};
+use shikiri_core::account::OverLimit;
+use shikiri_core::frame::{FrameState, Refusal};
+use shikiri_core::invariants::Violation;
+use shikiri_core::partition::build::HardwarePage;
+use shikiri_core::partition::{BuildError, Holdings};
+use shikiri_model::machine::{DIRT, Machine, RAM_BASE};
+use shikiri_pages::{FrameRange, Frames};
+use std::collections::BTreeMap;
+
+const MIB: u64 = 1 << 20;
+const GICV: HardwarePage =
+    HardwarePage { ipa: Ipa(0x0801_0000), pa: Pa(0x0804_0000), pages: PageCount(1) };
+
+fn partition(name: &str, memory: &[(u64, u64, Place)]) -> PartitionSpec {
+    let mut spec = PartitionSpec::new(name, GicVersion::V2);
+    spec.entry = Ipa(memory[0].0);
+    spec.vcpus = vec![Vcpu {
+        cores: CoreSet::one(CoreId(0)),
+        home: CoreId(0),
+        time: CoreTime::Reservation { budget_us: 100, period_us: 1000 },
+        priority: 1,
+    }];
+    spec.memory = memory
+        .iter()
+        .map(|(ipa, bytes, place)| Memory { ipa: Ipa(*ipa), bytes: *bytes, place: *place })
+        .collect();
+    spec
+}
+
+fn device(ipa: u64, pa: u64, bytes: u64, path: &str) -> DeviceSpec {
+    let path = path.to_string();
+    DeviceSpec { ipa: Ipa(ipa), pa: Pa(pa), bytes, moderated: false, dma_trusted: false, path }
+}
+
+/// A checked bundle. `damage` may change its bytes behind the tables' checksum.
+fn bundle(
+    partitions: Vec<PartitionSpec>,
+    blobs: Vec<Vec<u8>>,
+    damage: impl FnOnce(&mut [u8]),
+) -> Bundle<'static> {
+    let blobs = blobs.into_iter().map(|bytes| BlobSpec { bytes }).collect();
+    let board = "model".to_string();
+    let spec = SystemSpec { board, gic: GicVersion::V2, cores: 2, focus: None, partitions, blobs };
+    let written = write(&spec);
+    // A bundle starts at a multiple of 8 bytes.
+    let room = vec![0; written.len() + 8].leak();
+    let start = room.as_ptr().align_offset(8);
+    let bytes = &mut room[start..start + written.len()];
+    bytes.copy_from_slice(&written);
+    damage(bytes);
+    Bundle::parse(bytes, crc32).unwrap()
+}
+
+fn image(blob: usize, load: u64) -> Image {
+    Image { blob, load: Ipa(load), kind: ImageKind::Program }
+}
+
+/// Bytes that occur nowhere else.
+fn program(length: usize) -> Vec<u8> {
+    (0..length).map(|at| (at * 7 + at / 251 + 13) as u8).collect()
+}
+
+/// Two regions, of which one at odd places, a device in two parts, one below page size, two images.
+fn rich() -> PartitionSpec {
+    let at = Place::At(Pa(RAM_BASE + 3 * MIB + PAGE_BYTES));
+    let mut spec = partition(
+        "rich",
+        &[(0x4000_0000, 5 * MIB + 3 * PAGE_BYTES, Place::Any), (0x8000_0000, 3 * MIB, at)],
+    );
+    spec.devices = vec![
+        device(0x0a00_0000, 0x0a00_0000, 2 * PAGE_BYTES, "/first"),
+        device(0x0a10_0000, 0x0b00_0000, PAGE_BYTES, "/first"),
+        DeviceSpec { moderated: true, ..device(0x0c00_0200, 0x0c00_0200, 0x200, "/second") },
+    ];
+    spec.images = vec![image(0, 0x4000_0800), image(1, 0x8000_0000 + MIB)];
+    spec
+}
+
+fn rich_blobs() -> Vec<Vec<u8>> {
+    vec![program(700_001), program(4096)]
+}
+
+fn rich_bundle() -> Bundle<'static> {
+    bundle(vec![rich()], rich_blobs(), |_| ())
+}
+
+/// What a partition's tables map, page by page: where to, and the attribute bits. A walker of its own.
+fn mapped(machine: &Machine, holdings: &Holdings) -> BTreeMap<u64, (u64, u64)> {
+    fn table(
+        machine: &Machine,
+        at: u64,
+        ipa: u64,
+        level: u32,
+        pages: &mut BTreeMap<u64, (u64, u64)>,
+    ) {
+        let shift = 39 - 9 * level;
+        for index in 0..if level == 1 { 1024 } else { 512 } {
+            let raw = machine.ram.read_u64(Pa(at + 8 * index));
+            let (here, to) = (ipa + (index << shift), raw & 0xffff_ffff_f000);
+            let kind = if level == 3 { 4 | (raw & 3) } else { raw & 3 };
+            match kind {
+                3 => table(machine, to, here, level + 1, pages),
+                1 | 7 => {
+                    let bits = raw & !0xffff_ffff_f003;
+                    for offset in (0..1 << shift).step_by(4096) {
+                        assert_eq!(pages.insert(here + offset, (to + offset, bits)), None);
+                    }
+                }
+                _ => assert_eq!(raw, 0, "an invalid descriptor is not zero"),
+            }
+        }
+    }
+    let mut pages = BTreeMap::new();
+    table(machine, holdings.stage2().unwrap().root().0, 0, 1, &mut pages);
+    pages
+}
+
+/// Normal Write-Back, inner shareable, read-write, execute, accessed.
+const RAM_BITS: u64 = (1 << 10) | (3 << 8) | (3 << 6) | (0xf << 2);
+/// Device-nGnRE, read-write, never execute, accessed.
+const DEVICE_BITS: u64 = (1 << 54) | (1 << 10) | (3 << 6) | (1 << 2);
+
+/// Compares all that a partition got with its description.
+fn check_partition(machine: &Machine, bundle: &Bundle<'_>, index: u8, holdings: &Holdings) {
+    let description = bundle.partition(usize::from(index)).unwrap();
+    let pages = mapped(machine, holdings);
+    let mut expected = BTreeMap::new();
+    for memory in description.memory() {
+        let mut content = vec![0; memory.bytes as usize];
+        for image in description.images() {
+            if let Some(offset) =
+                image.load.0.checked_sub(memory.ipa.0).filter(|at| *at < memory.bytes)
+            {
+                let blob = bundle.blob(image.blob).unwrap().bytes;
+                content[offset as usize..offset as usize + blob.len()].copy_from_slice(blob);
+            }
+        }
+        for (at, wanted) in (0..memory.bytes).step_by(4096).zip(content.chunks(4096)) {
+            let ipa = memory.ipa.0 + at;
+            let (pa, bits) = pages[&ipa];
+            assert_eq!(machine.ram.read(Pa(pa), PAGE_BYTES), wanted, "content of {ipa:#x}");
+            assert_eq!(machine.state(Pa(pa)), FrameState::Private(PartitionSlot(index)));
+            if let Place::At(base) = memory.place {
+                assert_eq!(pa, base.0 + at);
+            }
+            assert_eq!(holdings.translate(Ipa(ipa)).unwrap().0, Pa(pa));
+            assert_eq!(bits, RAM_BITS);
+            expected.insert(ipa, pa);
+        }
+    }
+    let owned = description.devices().filter(|device| !device.moderated);
+    let owned = owned.map(|device| (device.ipa.0, device.pa.0, device.bytes));
+    for (ipa, pa, bytes) in owned.chain([(GICV.ipa.0, GICV.pa.0, PAGE_BYTES)]) {
+        for at in (0..bytes).step_by(4096) {
+            assert_eq!(pages[&(ipa + at)], (pa + at, DEVICE_BITS));
+            expected.insert(ipa + at, pa + at);
+        }
+    }
+    let pages: BTreeMap<_, _> = pages.into_iter().map(|(ipa, (pa, _))| (ipa, pa)).collect();
+    assert_eq!(pages, expected, "nothing else is mapped");
+}
+
+fn build(machine: &Machine, bundle: &Bundle<'_>, index: u8) -> Holdings {
+    let (holdings, result) = machine.build(bundle, index, Some(GICV));
+    assert_eq!(result, Ok(()));
+    assert!(holdings.is_complete());
+    holdings
+}
+
+fn used(holdings: &Holdings, resource: Resource) -> u64 {
+    holdings.account().line(resource).used
+}
+
+fn frames_free(machine: &Machine) -> u64 {
+    machine.audit([]).unwrap();
+    machine.store.free_pages().0
+}
+
+#[test]
+fn a_partition_gets_what_its_description_says_and_nothing_else() {
+    let bundle = rich_bundle();
+    let machine = Machine::new(32, &bundle, &[]);
+    let before = frames_free(&machine);
+    let holdings = build(&machine, &bundle, 0);
+    machine.audit([&holdings]).unwrap();
+    check_partition(&machine, &bundle, 0, &holdings);
+    let memory = 8 * 256 + 3;
+    assert_eq!(used(&holdings, Resource::Memory), memory);
+    // The interrupt controller's page is not charged, the devices' three are.
+    assert_eq!(used(&holdings, Resource::IpaSpace), memory + 3);
+    assert_eq!(used(&holdings, Resource::Devices), 2);
+    assert_eq!(used(&holdings, Resource::CoreTime), 100_000);
+    let management = used(&holdings, Resource::ManagementMemory);
+    // The list, the root, three level-2 tables, level-3 tables: GICV's, the devices' one (shared), the first region's
+    // last, and two for the region at odd places.
+    assert_eq!(management, 1 + 2 + 3 + 1 + 1 + 1 + 2);
+    // What came from the pool: all but the region that is placed.
+    assert_eq!(before - machine.store.free_pages().0, memory - 768 + management);
+    assert_eq!(machine.store.held(PartitionSlot(0)).0, memory + management);
+    machine.end(holdings);
+    assert_eq!(frames_free(&machine), before);
+    assert_eq!(machine.store.held(PartitionSlot(0)).0, 0);
+}
+
+#[test]
+fn a_thousand_lives_leave_nothing_behind() {
+    let mut spec = partition("often", &[(0x4000_0000, MIB + PAGE_BYTES, Place::Any)]);
+    spec.images = vec![image(0, 0x4000_0000)];
+    let bundle = bundle(vec![spec], vec![program(5000)], |_| ());
+    let machine = Machine::new(8, &bundle, &[]);
+    let before = frames_free(&machine);
+    for life in 0..1000 {
+        let holdings = build(&machine, &bundle, 0);
+        if life % 100 == 0 {
+            check_partition(&machine, &bundle, 0, &holdings);
+        }
+        for extent in holdings.extents() {
+            machine.ram.scribble(extent.frames.base(), extent.frames.pages().0 * PAGE_BYTES, 0x5a);
+        }
+        machine.end(holdings);
+        assert_eq!(machine.store.free_pages().0, before);
+    }
+    machine.audit([]).unwrap();
+}
+
+#[test]
+fn memory_is_cleared_before_another_partition_gets_it() {
+    let spec = |name| partition(name, &[(0x4000_0000, 6 * MIB, Place::Any)]);
+    let bundle = bundle(vec![spec("first"), spec("second")], vec![], |_| ());
+    let machine = Machine::new(8, &bundle, &[]);
+    let first = build(&machine, &bundle, 0);
+    let had: Vec<_> = first.extents().map(|extent| extent.frames.range()).collect();
+    for range in &had {
+        machine.ram.scribble(range.base, range.pages.0 * PAGE_BYTES, 0x5a);
+    }
+    machine.end(first);
+    let second = build(&machine, &bundle, 1);
+    let has_it_again = |extent: &FrameRange| had.iter().any(|range| range.overlaps(*extent));
+    assert!(second.extents().all(|extent| has_it_again(&extent.frames.range())));
+    check_partition(&machine, &bundle, 1, &second);
+    machine.end(second);
+}
+
+#[test]
+fn two_partitions_never_share_a_frame() {
+    let mut second = partition("second", &[(0x4000_0000, 4 * MIB - PAGE_BYTES, Place::Any)]);
+    second.vcpus[0].home = CoreId(1);
+    second.vcpus[0].cores = CoreSet::one(CoreId(1));
+    let bundle = bundle(vec![rich(), second], rich_blobs(), |_| ());
+    let machine = Machine::new(32, &bundle, &[]);
+    let before = frames_free(&machine);
+    let (first, second) = (build(&machine, &bundle, 0), build(&machine, &bundle, 1));
+    machine.audit([&first, &second]).unwrap();
+    let frames = |holdings| {
+        let pages = mapped(&machine, holdings).into_values().map(|(pa, _)| pa);
+        pages.filter(|pa| *pa >= RAM_BASE).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert!(frames(&first).is_disjoint(&frames(&second)));
+    check_partition(&machine, &bundle, 1, &second);
+    machine.end(first);
+    machine.audit([&second]).unwrap();
+    check_partition(&machine, &bundle, 1, &second);
+    machine.end(second);
+    assert_eq!(frames_free(&machine), before);
+}
+
+/// A failed build, torn down; why it failed.
+fn refused(machine: &Machine, bundle: &Bundle<'_>) -> BuildError {
+    let before = machine.store.free_pages();
+    let (holdings, result) = machine.build(bundle, 0, Some(GICV));
+    assert!(!holdings.is_complete());
+    machine.end(holdings);
+    machine.audit([]).unwrap();
+    assert_eq!(machine.store.free_pages(), before);
+    result.unwrap_err()
+}
+
+#[test]
+fn each_limit_on_management_memory_below_the_need_is_refused_and_leaves_nothing() {
+    let with_limit = |limit| {
+        let mut spec = rich();
+        spec.limits[usize::from(Resource::ManagementMemory.number())] = Some(limit);
+        bundle(vec![spec], rich_blobs(), |_| ())
+    };
+    for limit in 0..11 {
+        let bundle = with_limit(limit);
+        let machine = Machine::new(32, &bundle, &[]);
+        let error = refused(&machine, &bundle);
+        let resource = Resource::ManagementMemory;
+        assert!(
+            matches!(error, BuildError::OverLimit(OverLimit { resource: of, limit: Some(at), .. })
+                if of == resource && at == limit),
+            "{limit}: {error}"
+        );
+    }
+    let bundle = with_limit(11);
+    let machine = Machine::new(32, &bundle, &[]);
+    machine.end(build(&machine, &bundle, 0));
+}
+
+#[test]
+fn a_limit_on_address_space_counts_the_devices_of_its_own() {
+    let mut spec = rich();
+    let memory = 8 * 256 + 3;
+    for (limit, is_enough) in [(memory + 2, false), (memory + 3, true)] {
+        spec.limits = [None; RESOURCE_COUNT];
+        spec.limits[usize::from(Resource::IpaSpace.number())] = Some(limit);
+        let bundle = bundle(vec![spec.clone()], rich_blobs(), |_| ());
+        let machine = Machine::new(32, &bundle, &[]);
+        if is_enough {
+            machine.end(build(&machine, &bundle, 0));
+        } else {
+            assert!(matches!(refused(&machine, &bundle), BuildError::OverLimit(_)));
+        }
+    }
+}
+
+#[test]
+fn a_machine_that_is_full_refuses_wherever_the_last_frame_is_missing() {
+    let mut spec = partition("small", &[(0x4000_0000, 37 * PAGE_BYTES, Place::Any)]);
+    spec.images = vec![image(0, 0x4000_0000)];
+    let bundle = bundle(vec![spec], vec![program(5000)], |_| ());
+    let machine = Machine::new(4, &bundle, &[]);
+    // 37 frames, a list, a root, and two tables each for the memory and the interrupt controller's page.
+    let need = 37 + 1 + 2 + 2 + 2;
+    let hoard = machine.hoard(need);
+    for left in 0..need {
+        let more = machine.hoard(left);
+        let error = refused(&machine, &bundle);
+        assert!(matches!(error, BuildError::NoMemory(_)), "{left} frames: {error}");
+        machine.give(more);
+    }
+    machine.end(build(&machine, &bundle, 0));
+    machine.give(hoard);
+}
+
+#[test]
+fn in_the_most_fragmented_memory_there_are_frames_enough_for_list_and_tables() {
+    // Every second pair of frames is taken: no run is longer than two.
+    let spec = partition("patchwork", &[(0x4000_1000, 3 * MIB, Place::Any)]);
+    let bundle = bundle(vec![spec], vec![], |_| ());
+    let machine = Machine::new(8, &bundle, &[]);
+    let before = frames_free(&machine);
+    let (kept, given): (Vec<Frames>, Vec<Frames>) =
+        machine.hoard(0).into_iter().partition(|frames| (frames.base().0 / PAGE_BYTES) % 4 < 2);
+    machine.give(given);
+    let holdings = build(&machine, &bundle, 0);
+    machine.audit([&holdings]).unwrap();
+    check_partition(&machine, &bundle, 0, &holdings);
+    assert!(holdings.extents().count() >= 384, "it was fragmented");
+    machine.end(holdings);
+    machine.give(kept);
+    assert_eq!(frames_free(&machine), before);
+}
+
+#[test]
+fn memory_at_unlike_addresses_gets_the_tables_that_it_needs() {
+    let at = Place::At(Pa(RAM_BASE + 8 * MIB + PAGE_BYTES));
+    let bundle = bundle(vec![partition("unlike", &[(0x4000_0000, 16 * MIB, at)])], vec![], |_| ());
+    let machine = Machine::new(32, &bundle, &[]);
+    let holdings = build(&machine, &bundle, 0);
+    check_partition(&machine, &bundle, 0, &holdings);
+    assert_eq!(used(&holdings, Resource::ManagementMemory), 1 + 2 + 1 + 8 + 2);
+    machine.end(holdings);
+}
+
+#[test]
+fn a_damaged_image_is_refused() {
+    for at_end in [5, 100_000] {
+        let bundle = bundle(vec![rich()], rich_blobs(), |bytes| {
+            let length = bytes.len();
+            bytes[length - at_end] ^= 0x10;
+        });
+        let machine = Machine::new(32, &bundle, &[]);
+        let damaged = usize::from(at_end == 5);
+        assert_eq!(refused(&machine, &bundle), BuildError::Damaged(damaged));
+    }
+}
+
+#[test]
+fn a_device_in_ram_is_refused() {
+    for pa in [RAM_BASE, RAM_BASE - PAGE_BYTES, RAM_BASE + 32 * MIB - PAGE_BYTES] {
+        let mut spec = partition("thief", &[(0x8000_0000, MIB, Place::Any)]);
+        spec.devices = vec![device(0x0a00_0000, pa, 2 * PAGE_BYTES, "/ram")];
+        let bundle = bundle(vec![spec], vec![], |_| ());
+        let machine = Machine::new(32, &bundle, &[]);
+        assert_eq!(refused(&machine, &bundle), BuildError::DeviceIsRam(Pa(pa)));
+    }
+}
+
+#[test]
+fn addresses_that_need_too_many_tables_are_refused_with_their_number() {
+    let mut spec = partition("window", &[(0x4000_0000, MIB, Place::Any)]);
+    // The root, a table per GiB and one per 2 MiB of the window; two for the memory, two for the controller's page.
+    let bytes = 1016 * 2 * MIB + PAGE_BYTES;
+    spec.devices = vec![device(0x10_0000_0000, 0x20_0000_1000, bytes, "/window")];
+    let bundle = bundle(vec![spec], vec![], |_| ());
+    let machine = Machine::new(32, &bundle, &[]);
+    assert_eq!(refused(&machine, &bundle), BuildError::TooManyTables(1025));
+}
+
+/// A partition with a device that masters the bus, and one that would like its memory.
+fn dma_bundle() -> Bundle<'static> {
+    let base = RAM_BASE + 8 * MIB + 5 * PAGE_BYTES;
+    let mut spec = partition("dma", &[(base, 3 * MIB, Place::At(Pa(base)))]);
+    spec.devices = vec![DeviceSpec {
+        dma_trusted: true,
+        ..device(0x0a00_0000, 0x0a00_0000, PAGE_BYTES, "/master")
+    }];
+    bundle(vec![spec, partition("other", &[(0x4000_0000, 4 * MIB, Place::Any)])], vec![], |_| ())
+}
+
+#[test]
+fn what_a_bus_master_could_write_is_quarantined_until_its_own_partition_comes_back() {
+    let bundle = dma_bundle();
+    let machine = Machine::new(32, &bundle, &[]);
+    let base = bundle.partition(0).unwrap().memory().next().unwrap().ipa;
+    let (slot, last) = (PartitionSlot(0), Pa(base.0 + 3 * MIB - PAGE_BYTES));
+    for _ in 0..3 {
+        let holdings = build(&machine, &bundle, 0);
+        check_partition(&machine, &bundle, 0, &holdings);
+        assert_eq!(machine.state(last), FrameState::Private(slot));
+        machine.ram.scribble(last, PAGE_BYTES, DIRT);
+        machine.end(holdings);
+        assert_eq!(machine.state(Pa(base.0)), FrameState::Quarantined(slot));
+        assert_eq!(machine.state(last), FrameState::Quarantined(slot));
+        let other = build(&machine, &bundle, 1);
+        machine.audit([&other]).unwrap();
+        machine.end(other);
+        machine.audit([]).unwrap();
+    }
+}
+
+#[test]
+fn quarantined_frames_are_nobody_elses_even_at_the_same_place() {
+    let bundle = dma_bundle();
+    let machine = Machine::new(32, &bundle, &[]);
+    machine.end(build(&machine, &bundle, 0));
+    // Another bundle's first partition under another slot asks for the very same frames.
+    let base = bundle.partition(0).unwrap().memory().next().unwrap().ipa;
+    let wants = vec![
+        partition("nothing", &[(0x4000_0000, PAGE_BYTES, Place::Any)]),
+        partition("thief", &[(0x4000_0000, 3 * MIB, Place::At(Pa(base.0)))]),
+    ];
+    let thief = self::bundle(wants, vec![], |_| ());
+    let (holdings, result) = machine.build(&thief, 1, None);
+    let found = FrameState::Quarantined(PartitionSlot(0));
+    let refusal = Refusal::WrongState { frame: Pa(base.0), found, wanted: FrameState::Free };
+    assert_eq!(result, Err(BuildError::NotItsOwn(refusal)));
+    machine.end(holdings);
+    assert_eq!(machine.state(Pa(base.0)), found);
+    machine.end(build(&machine, &bundle, 0));
+}
+
+#[test]
+fn memory_that_a_living_partition_has_cannot_be_had_twice() {
+    let bundle = dma_bundle();
+    let machine = Machine::new(32, &bundle, &[]);
+    let first = build(&machine, &bundle, 0);
+    let base = bundle.partition(0).unwrap().memory().next().unwrap().ipa;
+    let (second, result) = machine.build(&bundle, 0, None);
+    assert_eq!(result, Err(BuildError::NotFree(Pa(base.0))));
+    // The slot still has what the first one has.
+    drop_failed(&machine, second);
+    machine.audit([&first]).unwrap();
+    machine.end(first);
+}
+
+/// Takes a failed build apart whose slot lives on elsewhere.
+fn drop_failed(machine: &Machine, mut holdings: Holdings) {
+    while !holdings.tear_down(&machine.ram, &machine.ram, &machine.store) {}
+    assert!(holdings.account().is_zero());
+}
+
+#[test]
+fn the_audit_finds_what_is_wrong() {
+    let bundle = rich_bundle();
+    let machine = Machine::new(32, &bundle, &[]);
+    let holdings = build(&machine, &bundle, 0);
+    let root = holdings.stage2().unwrap().root();
+    let slot = PartitionSlot(0);
+    let with = |at: Pa, value: u64| {
+        let before = machine.ram.read_u64(at);
+        machine.ram.write_u64(at, value);
+        let found = machine.audit([&holdings]).unwrap_err();
+        machine.ram.write_u64(at, before);
+        machine.audit([&holdings]).unwrap();
+        found
+    };
+    // A gigabyte of RAM where nothing is described.
+    let far = with(Pa(root.0 + 8 * 100), RAM_BASE | 0x7fd);
+    assert_eq!(far, Violation::Translation { slot, ipa: Ipa(100 << 30), pa: Pa(RAM_BASE) });
+    // A table that is none of its own.
+    let table = Pa(RAM_BASE + 31 * MIB);
+    let found = Some(machine.state(table));
+    assert_eq!(with(Pa(root.0 + 8 * 100), table.0 | 3), Violation::Table { slot, table, found });
+    // A page of its own that is not mapped any more.
+    let level2 = Pa(machine.ram.read_u64(Pa(root.0 + 8)) & 0xffff_ffff_f000);
+    let missing = with(level2, 0);
+    assert!(matches!(missing, Violation::Books(of, _) if of == slot), "{missing}");
+    // A page of its own at another place of its own.
+    let leaf = machine.ram.read_u64(level2);
+    let moved = with(level2, leaf ^ (2 * MIB));
+    assert!(matches!(moved, Violation::Translation { .. }), "{moved}");
+    // A frame that nobody has, and that is not in the pool.
+    let lost = machine
+        .store
+        .take(FrameState::Management(PartitionSlot(1)), PageCount(1), PAGE_BYTES)
+        .unwrap();
+    machine.store.with_books(|ledger, _| {
+        let left = shikiri_core::invariants::audit_ended(ledger, PartitionSlot(1));
+        assert_eq!(left, Err(Violation::LeftOver { slot: PartitionSlot(1), pages: PageCount(1) }));
+    });
+    machine.store.give(FrameState::Management(PartitionSlot(1)), lost);
+    machine.end(holdings);
+}
+
+mod random {
+    use super::{
+        FrameRange, Machine, PAGE_BYTES, Pa, PageCount, PartitionSpec, Place, RAM_BASE, build,
+        bundle, check_partition, frames_free, image, mapped, partition, program,
+    };
+    use proptest::prelude::*;
+    use shikiri_abi::{CoreId, CoreSet};
+
+    /// A partition: regions (pages, how many the guest address is above 2 MiB, whether it has a place), and the length
+    /// of its image.
+    type Shape = (Vec<(u64, u64, bool)>, usize);
+
+    fn shapes() -> impl Strategy<Value = Vec<Shape>> {
+        let region = (1..900_u64, 0..600_u64, any::<bool>());
+        let spec = (proptest::collection::vec(region, 1..4), 1..9000_usize);
+        proptest::collection::vec(spec, 1..4)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Partitions of random shapes come and go in random order in memory that others have holes in: each gets
+        /// exactly its description, no two share a frame, and in the end everything is back.
+        #[test]
+        fn random_partitions_come_and_go(
+            shapes in shapes(),
+            order in proptest::collection::vec(0..4_u8, 1..12),
+            holes in 1..7_u64,
+        ) {
+            let mut place = RAM_BASE + (16 << 20);
+            let mut blobs = Vec::new();
+            let specs: Vec<PartitionSpec> = shapes.into_iter().enumerate().map(|(number, (regions, length))| {
+                let mut memory = Vec::new();
+                for (at, (pages, offset, is_placed)) in (1..).zip(regions) {
+                    let ipa = (at << 32) + (offset << 12);
+                    let fits = is_placed && place + pages * PAGE_BYTES <= RAM_BASE + (32 << 20);
+                    let there = if fits { Place::At(Pa(place)) } else { Place::Any };
+                    if fits {
+                        place += pages * PAGE_BYTES;
+                    }
+                    memory.push((ipa, pages * PAGE_BYTES, there));
+                }
+                let mut spec = partition(&format!("p{number}"), &memory);
+                let core = CoreId(number as u8 % 2);
+                spec.vcpus[0].home = core;
+                spec.vcpus[0].cores = CoreSet::one(core);
+                let room = memory[0].1 as usize;
+                blobs.push(program(length.min(room)));
+                spec.images = vec![image(number, memory[0].0)];
+                spec
+            }).collect();
+            let count = specs.len();
+            let bundle = bundle(specs, blobs, |_| ());
+            let reserved = [FrameRange { base: Pa(RAM_BASE + 0x3000), pages: PageCount(17) }];
+            let machine = Machine::new(32, &bundle, &reserved);
+            let before = frames_free(&machine);
+            let (kept, given): (Vec<_>, Vec<_>) = machine.hoard(before - 900).into_iter()
+                .partition(|frames| (frames.base().0 / PAGE_BYTES) % holes == 1);
+            machine.give(given);
+            let mut living: Vec<Option<_>> = (0..count).map(|_| None).collect();
+            for index in order {
+                let index = usize::from(index) % count;
+                match living[index].take() {
+                    Some(holdings) => machine.end(holdings),
+                    None => living[index] = Some(build(&machine, &bundle, index as u8)),
+                }
+                machine.audit(living.iter().flatten()).unwrap();
+                let all = living.iter().flatten().flat_map(|holdings| mapped(&machine, holdings).into_values());
+                let mut frames: Vec<_> = all.map(|(pa, _)| pa).filter(|pa| *pa >= RAM_BASE).collect();
+                let number = frames.len();
+                frames.sort_unstable();
+                frames.dedup();
+                prop_assert_eq!(frames.len(), number, "a frame is shared");
+            }
+            for (index, holdings) in (0..).zip(&living) {
+                if let Some(holdings) = holdings {
+                    check_partition(&machine, &bundle, index, holdings);
+                }
+            }
+            living.into_iter().flatten().for_each(|holdings| machine.end(holdings));
+            machine.give(kept);
+            prop_assert_eq!(frames_free(&machine), before);
+        }
+    }
+}
