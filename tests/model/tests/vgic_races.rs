@@ -131,7 +131,7 @@ impl World {
             1 => self.machine.write(core, GICD, 0x104, 2, bit),
             2 => self.machine.write(core, GICD, 0x400 + intid, 0, u64::from(c >> 2 & 3) * 0x40),
             _ if self.is_v2 => {
-                self.machine.write(core, GICD, 0x800 + intid, 0, 1 << (c >> 2 & 0xff) % 3);
+                self.machine.write(core, GICD, 0x800 + intid, 0, 1 << (((c >> 2) & 0xff) % 3));
             }
             _ => {
                 self.machine.write(core, GICD, 0x6000 + intid * 8, 3, u64::from((c >> 2) % 3));

@@ -242,7 +242,7 @@ fn gicv2_deactivates_through_the_second_page_of_its_cpu_interface() {
     assert_eq!(m.read(0, Frame::Deactivate, 0, WORD), 0);
 }
 
-/// Every offset of every frame, every size, several values: nothing panics, and nothing is shown beyond
+/// Every offset at which a frame has registers, every size, several values: nothing panics, and nothing is shown beyond
 /// the access size that the register takes.
 #[test]
 fn no_access_to_any_offset_stops_anything() {
@@ -251,10 +251,10 @@ fn no_access_to_any_offset_stops_anything() {
             let mut m = Machine::new(model, spis, 3, 1, 2);
             m.load(0, 0);
             for frame in [GICD, gicr(0), gicr(2), gicr(3), gicr(255), Frame::Deactivate] {
-                for offset in 0..0x2_0000 {
+                for offset in (0..0x1000).chain(0x6000..0x6100).chain(0xff00..0x1_1000) {
                     let size = u8::try_from(offset & 3).unwrap();
                     let aligned = offset & !((1 << size) - 1);
-                    for value in [u64::MAX, 0, 0x5555_5555_5555_5555] {
+                    for value in [u64::MAX, 0] {
                         let _ = m.mmio(0, frame, aligned, size, Access::Write(value));
                     }
                     let _ = m.mmio(0, frame, aligned, size, Access::Read);

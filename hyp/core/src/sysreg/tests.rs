@@ -170,7 +170,7 @@ fn all_other_encodings_of_all_values_are_undefined() {
     }
     let named = NAMED.len() - 2 - 7;
     let reads = 56 + 2 + 1 + 3 + named + 7 + 64 + 63;
-    let writes = 3 + 3 + 3 + 1 + named + 2 + 64 + 63;
+    let writes = 3 + 1 + 3 + 3 + 1 + named + 2 + 64 + 63;
     assert_eq!(effects.iter().filter(|(_, is_read)| *is_read).count(), reads);
     assert_eq!(effects.iter().filter(|(_, is_read)| !*is_read).count(), writes);
 }
@@ -188,6 +188,16 @@ fn timer_read(timer: &mut PhysicalTimer, register: SysregEncoding, now: u64) -> 
     let outcome = decide(access(register, true), 0, &ids(), timer, now);
     let SysregOutcome::Read(value) = outcome else { panic!("{outcome:?}") };
     value
+}
+
+#[test]
+fn a_deactivation_is_the_virtual_gics_business_and_cannot_be_read() {
+    let mut timer = PhysicalTimer::new();
+    let register = encode(3, 0, 12, 11, 1);
+    let written = decide(access(register, false), 27, &ids(), &mut timer, 0);
+    assert_eq!(written, SysregOutcome::Deactivate(27));
+    let read = decide(access(register, true), 27, &ids(), &mut timer, 0);
+    assert_eq!(read, SysregOutcome::Undefined);
 }
 
 #[test]

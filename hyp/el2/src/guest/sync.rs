@@ -9,7 +9,7 @@ use shikiri_config::GicVersion;
 use shikiri_core::lifecycle::EndCause;
 use shikiri_core::psci::{self, PsciAction};
 use shikiri_core::vuart::{self, Drain};
-use shikiri_vgic::{Frame, Here, Line, MmioOutcome};
+use shikiri_vgic::{Frame, Here, Line, MmioOutcome, SgiRegister};
 
 use super::context::Context;
 use super::live::Live;
@@ -93,6 +93,11 @@ pub(crate) fn on_exit(core: &mut CoreLocal, context: &mut Context) -> Next {
         && let Some((frame, offset)) = gic_frame(loaded.live, access.ipa)
     {
         return virtual_gic(core, loaded, context, &access, (frame, offset));
+    }
+    if let Some(rt) = exit::sgi1r_write(esr)
+        && let Some(loaded) = core.loaded
+    {
+        return sysreg::send_sgi(core, loaded, (SgiRegister::Group1, context.read_x(rt)));
     }
     serve(core, context, esr)
 }
