@@ -98,7 +98,7 @@ fn hidden(page: &mut Page) -> Outcome {
         }
         equal("hidden field", (value >> shift) & 0xf, 0)?;
     }
-    for (crm, op2) in [(2, 7), (3, 3), (3, 7), (5, 2), (5, 6), (6, 7), (7, 7)] {
+    for (crm, op2) in [(3, 3), (3, 7), (5, 2), (5, 6), (6, 7), (7, 7)] {
         equal("reserved", read(page, (3, 0, 0, crm, op2)).map_err(failure)?, 0)?;
     }
     Ok(())
@@ -130,10 +130,13 @@ fn quiet(page: &mut Page) -> Outcome {
     Ok(())
 }
 
+const ZCR_EL1: Encoding = (3, 0, 1, 2, 0);
+const SMCR_EL1: Encoding = (3, 0, 1, 2, 6);
+
 fn undefined(page: &mut Page) -> Outcome {
     let registers: [Encoding; 10] = [
-        (3, 0, 1, 2, 0),  // ZCR_EL1
-        (3, 0, 1, 2, 6),  // SMCR_EL1
+        ZCR_EL1,
+        SMCR_EL1,
         (3, 0, 2, 1, 0),  // APIAKeyLo_EL1
         (3, 0, 1, 0, 6),  // GCR_EL1
         (3, 0, 1, 0, 5),  // RGSR_EL1
@@ -165,10 +168,17 @@ fn refuse(page: &mut Page, registers: &[Encoding]) -> Outcome {
     for register in registers {
         for tried in [read(page, *register), write(page, *register, 0)] {
             let class = tried.map_or_else(|fault| fault.class(), |_| u64::MAX);
-            if class != 0 {
+            // On a core that has SVE or SME, CPACR_EL1 (which this program leaves at no access) traps to EL1
+            // itself before EL2 is asked: that is the guest's own setting, and no way around the hiding.
+            let own_trap = match *register {
+                ZCR_EL1 => 0x19,
+                SMCR_EL1 => 0x1d,
+                _ => 0,
+            };
+            if class != 0 && class != own_trap {
                 println!("regs: {register:?} gives class {class:#x}");
+                equal("exception class", class, 0)?;
             }
-            equal("exception class", class, 0)?;
         }
     }
     Ok(())
