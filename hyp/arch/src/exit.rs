@@ -352,7 +352,10 @@ mod tests {
             let is_one = access.register == wanted && !access.is_read;
             assert_eq!(super::sgi1r_write(esr), is_one.then_some(access.rt), "{esr:#x}");
         }
-        assert_eq!(super::sgi1r_write((0x19 << 26) | (3 << 20) | (5 << 17) | (12 << 10) | (11 << 1)), None);
+        assert_eq!(
+            super::sgi1r_write((0x19 << 26) | (3 << 20) | (5 << 17) | (12 << 10) | (11 << 1)),
+            None
+        );
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub fn answer(call: Call, view: &impl CallView) -> [u64; 4] {
             let is_there = CALLS.iter().any(|row| u64::from(row.number) == number);
             ok([u64::from(is_there), 0, 0])
         }
-        Call::PartitionInfo => ok([u64::from(view.id().0), view.vcpu_count(), u64::from(view.starts())]),
+        Call::PartitionInfo => {
+            ok([u64::from(view.id().0), view.vcpu_count(), u64::from(view.starts())])
+        }
         Call::AccountRead(resource) => {
             let Line { limit, used, high } = view.line(resource);
             ok([limit.unwrap_or(u64::MAX), used, high])

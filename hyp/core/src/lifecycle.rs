@@ -268,7 +268,8 @@ impl Lifecycle {
         if !is_asked_for && self.is_too_often(restart, now, ticks_per_ms) {
             return After::GivenUp;
         }
-        let delay = if is_asked_for { 0 } else { u64::from(restart.delay_ms).saturating_mul(ticks_per_ms) };
+        let delay =
+            if is_asked_for { 0 } else { u64::from(restart.delay_ms).saturating_mul(ticks_per_ms) };
         let at = now.saturating_add(delay);
         self.restart_at = Some(at);
         After::StartAt(at)
@@ -350,7 +351,8 @@ mod tests {
             life.start(PartitionId(2)).unwrap();
             assert!(life.built());
         }
-        let given_up: std::vec::Vec<_> = outcomes.iter().map(|after| *after == After::GivenUp).collect();
+        let given_up: std::vec::Vec<_> =
+            outcomes.iter().map(|after| *after == After::GivenUp).collect();
         assert_eq!(given_up, [false, false, false, true, false]);
     }
 
@@ -389,7 +391,9 @@ mod tests {
 
     #[test]
     fn phases_survive_their_byte() {
-        for phase in [Phase::Ended, Phase::Building, Phase::Active, Phase::Ending, Phase::TearingDown] {
+        for phase in
+            [Phase::Ended, Phase::Building, Phase::Active, Phase::Ending, Phase::TearingDown]
+        {
             assert_eq!(Phase::from_code(phase.code()), phase);
         }
     }

@@ -16,8 +16,16 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(2), "the_operator_console_lists_and_explains", lists)
         .on_each(both_gics(2), "the_operator_restarts_a_partition_under_a_new_id", restarts)
         .on_each(both_gics(2), "a_dump_shows_each_vcpu_while_the_partition_goes_on", dump)
-        .on_each(both_gics(2), "the_report_of_a_fault_says_who_why_where_and_what_came_before", report)
-        .on_each(both_gics(2), "a_prompt_that_was_broken_is_shown_again_with_what_was_typed", prompt)
+        .on_each(
+            both_gics(2),
+            "the_report_of_a_fault_says_who_why_where_and_what_came_before",
+            report,
+        )
+        .on_each(
+            both_gics(2),
+            "a_prompt_that_was_broken_is_shown_again_with_what_was_typed",
+            prompt,
+        )
         .on_each(both_gics(2), "the_last_words_are_the_last_on_the_line", last_words);
 }
 
@@ -130,7 +138,8 @@ fn dump(machine: Machine) -> Outcome {
 fn report(machine: Machine) -> Outcome {
     let mut running = one_guest("crash", "crash=vectors", 1)?.boot(&machine)?;
     let console = running.wait_for_power_off(PATIENCE)?;
-    let from = console.find("partition crash (id 1) ended: unexpected exit").unwrap_or(console.len());
+    let from =
+        console.find("partition crash (id 1) ended: unexpected exit").unwrap_or(console.len());
     let text = console.split_at(from).1;
     let wanted = [
         "; vCPU 0 on core 0",
@@ -149,7 +158,9 @@ fn report(machine: Machine) -> Outcome {
     let mut rest = text;
     for words in wanted {
         let Some((_, after)) = rest.split_once(words) else {
-            return Err(running.failure(format!("the report lacks {words:?}, or has it too early")).into());
+            return Err(running
+                .failure(format!("the report lacks {words:?}, or has it too early"))
+                .into());
         };
         rest = after;
     }

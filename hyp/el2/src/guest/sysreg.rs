@@ -13,7 +13,11 @@ use crate::percore::{CoreLocal, Leave, Loaded};
 
 /// Sends an SGI of the loaded vCPU, and moves its PC on.
 #[inline]
-pub(crate) fn send_sgi(core: &CoreLocal, loaded: Loaded, (register, value): (SgiRegister, u64)) -> Next {
+pub(crate) fn send_sgi(
+    core: &CoreLocal,
+    loaded: Loaded,
+    (register, value): (SgiRegister, u64),
+) -> Next {
     let Loaded { live, vcpu } = loaded;
     let kick = {
         let interface = core.interface(live);
