@@ -65,9 +65,10 @@ mod tests {
         }
 
         fn line(&self, resource: Resource) -> Line {
-            match resource {
-                Resource::Memory => Line { limit: Some(100), used: 50, high: 60 },
-                _ => Line::default(),
+            if resource == Resource::Memory {
+                Line { limit: Some(100), used: 50, high: 60 }
+            } else {
+                Line::default()
             }
         }
     }

@@ -181,7 +181,9 @@ fn routes_read_as_written_and_follow_to_the_physical_interrupt() {
     assert_eq!(m.read(0, GICD, offset, DOUBLE), 0xff_0000_0001);
     assert_eq!(m.physical.routes.borrow().get(&90), Some(&1), "no vCPU has that affinity 3");
     m.write(0, GICD, offset, DOUBLE, 1 << 31 | 0xff_00ff_ffff);
-    assert_eq!(m.read(0, GICD, offset, DOUBLE), 1 << 31 | 0x00ff_ffff, "affinity 3 is bits 39:32");
+    assert_eq!(m.read(0, GICD, offset, DOUBLE), 0xff_80ff_ffff, "1 of N");
+    m.write(0, GICD, offset, DOUBLE, u64::MAX);
+    assert_eq!(m.read(0, GICD, offset, DOUBLE), 0xff_80ff_ffff, "reserved bits are zero");
     m.write(0, GICD, 0x6000 + 31 * 8, DOUBLE, 1);
     assert_eq!(m.read(0, GICD, 0x6000 + 31 * 8, DOUBLE), 0, "no PPI has a route");
 }
@@ -305,7 +307,8 @@ fn hostile(model: Model, steps: &[(u8, u32, u64)]) {
                 m.acknowledge(core);
             }
             9 => m.end(core, *offset & 0x1fff),
-            10 => m.deactivate(core, *offset),
+            10 if m.loaded[core].is_some() => m.deactivate(core, *offset),
+            10 => {}
             11 => m.sync(core),
             12 => {
                 let here = Here { hw: &m.cores[core], vcpu: m.loaded[core].map(VcpuIndex) };
