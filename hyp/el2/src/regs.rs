@@ -81,6 +81,8 @@ readers! {
     isr_el1 => "isr_el1";
     /// The stage-2 root and VMID.
     vttbr_el2 => "vttbr_el2";
+    /// Processor features 0: RAS.
+    id_aa64pfr0_el1 => "id_aa64pfr0_el1";
     /// EL1's vectors.
     vbar_el1 => "vbar_el1";
     /// EL1's control.
@@ -130,6 +132,8 @@ writers! {
     set_vmpidr_el2 => "vmpidr_el2";
     /// What the guest reads as MIDR_EL1.
     set_vpidr_el2 => "vpidr_el2";
+    /// The guest's deferred SError syndrome (FEAT_RAS).
+    set_vdisr_el2 => "S3_4_C12_C1_1";
     /// Extended configuration: features of FEAT_HCX.
     set_hcrx_el2 => "S3_4_C1_C2_2";
     /// Fine-grained read traps.

@@ -177,10 +177,12 @@ impl World {
         self.gicv.map(|pa| HardwarePage { ipa, pa, pages: PageCount(1) })
     }
 
-    /// Sets the trigger of an owned interrupt; it stays disabled until its guest enables it.
+    /// Sets the trigger and the priority of an owned interrupt, once, on the boot core (16 share a register);
+    /// it stays disabled until its guest enables it.
     pub(crate) fn prepare_interrupt(&self, interrupt: &Interrupt<'_>) {
         let trigger = if interrupt.edge { Trigger::Edge } else { Trigger::Level };
         self.gic.spis().set_trigger(interrupt.physical, trigger);
+        self.gic.spis().set_priority(interrupt.physical, 0xa0);
     }
 
     /// Whether everything that the description starts earlier is active or has ended.
@@ -197,7 +199,9 @@ impl World {
         slot.description.devices().filter(|device| device.moderated).find_map(|device| {
             let offset = access.ipa.offset_from(device.ipa)?;
             let end = offset.checked_add(access.bytes())?;
-            let is_inside = end <= device.bytes && access.ipa.is_aligned(access.bytes());
+            // Registers of such devices are words at most; a bus may answer a double word with an abort.
+            let is_plain = access.bytes() <= 4 && access.ipa.is_aligned(access.bytes());
+            let is_inside = end <= device.bytes && is_plain;
             is_inside.then(|| device.pa.wrapping_add(offset))
         })
     }

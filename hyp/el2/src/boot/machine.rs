@@ -34,6 +34,8 @@ static WORLD: Once<World> = Once::new();
 
 /// INTIDs that a routing table covers.
 const ROUTES: usize = 1020;
+/// The physical priority of interrupts that guests cause; the others have 0x80.
+const GUESTS_PRIORITY: u8 = 0xa0;
 /// QEMU's and the Pi's UART clocks differ; the firmware has set the line, and it is left as it is where
 /// this says so.
 const UART_CLOCK_HZ: u32 = 24_000_000;
@@ -415,6 +417,11 @@ pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal 
     for ppi in [25, 26, 27, world::SGI_SYNC, world::SGI_SCHEDULE] {
         core.gic.private().enable(shikiri_abi::IntId(ppi));
     }
+    // What a guest can cause without end comes after what the scheduler and the operator need: among equal
+    // priorities the lowest INTID would be first, and a flood of SGIs to a sibling would hide the timer.
+    for caused_by_guests in [world::SGI_SYNC, 25, 27] {
+        core.gic.private().set_priority(shikiri_abi::IntId(caused_by_guests), GUESTS_PRIORITY);
+    }
     if id == CoreId(0) && world.uart_intid.is_spi() {
         world.gic.route(world.uart_intid, &target);
         world.gic.spis().enable(world.uart_intid);
@@ -450,6 +457,9 @@ fn seat_vcpus(core: &mut CoreLocal) {
 
 /// Starts the partitions that start with the machine, in their order.
 pub(crate) fn start_partitions(world: &'static World) {
+    for interrupt in world.slots.iter().flat_map(|slot| slot.description.interrupts()) {
+        world.prepare_interrupt(&interrupt);
+    }
     let mut order = 0;
     loop {
         let due = world.slots.iter().filter(|slot| slot.description.autostart);

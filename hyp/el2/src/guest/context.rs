@@ -230,6 +230,10 @@ impl Context {
         write_tcr_el1(self.tcr_el1);
         regs::set_cntv_cval_el0(self.cntv_cval);
         regs::set_cntv_ctl_el0(self.cntv_ctl);
+        if (regs::id_aa64pfr0_el1() >> 28) & 15 != 0 {
+            // With HCR_EL2.AMO the guest's DISR_EL1 is VDISR_EL2: not another guest's (FEAT_RAS).
+            regs::set_vdisr_el2(0);
+        }
         // SAFETY: reads our own field only; EL2 uses no FP register.
         unsafe { fp_load(&raw const self.fp) };
     }

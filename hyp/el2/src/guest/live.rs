@@ -129,6 +129,8 @@ pub(crate) struct Own {
     pub(crate) timer_line: bool,
     /// Whether the virtual timer's physical interrupt is active for it while it is off its core.
     pub(crate) timer_active: bool,
+    /// How much of its partition's memory is cleaned, while maintenance by set and way is under way.
+    pub(crate) clean: Option<u64>,
     /// The last exits.
     pub(crate) exits: ExitRing,
 }
@@ -141,6 +143,7 @@ impl Own {
         self.is_waiting = false;
         self.timer_line = false;
         self.timer_active = false;
+        self.clean = None;
     }
 }
 
@@ -156,6 +159,9 @@ pub(crate) struct Vcpu {
     pub(crate) home: CoreId,
     /// Whether it shares its core: WFI and WFE trap then.
     pub(crate) is_shared: bool,
+    /// Whether it is out of the race on its seat until something wakes it: only then is a new interrupt worth a
+    /// word to its home core.
+    pub(crate) is_asleep: AtomicBool,
     /// Whether it has stopped for the partition's end.
     pub(crate) has_stopped: AtomicBool,
     /// The operator wants to see its registers: the core that has it shows them.
@@ -177,6 +183,7 @@ impl Vcpu {
             power: VcpuPower::new(),
             home: home.core,
             is_shared: home.is_shared,
+            is_asleep: AtomicBool::new(false),
             has_stopped: AtomicBool::new(false),
             dump_is_wanted: AtomicBool::new(false),
             loaded_on: AtomicU8::new(NOWHERE),

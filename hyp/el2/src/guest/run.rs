@@ -9,7 +9,7 @@ use shikiri_core::lifecycle::{EndCause, Phase};
 use shikiri_core::power::{PowerState, Remaining};
 use shikiri_core::report::ExitRing;
 use shikiri_core::sched::{Seat, VcpuKey};
-use shikiri_vgic::{Here, VcpuSet};
+use shikiri_vgic::{Here, Line, VcpuSet};
 
 use super::context::Context;
 use super::live::{Live, Vcpu};
@@ -128,16 +128,19 @@ fn enter_active(
     }
     if let Some(start) = vcpu.power.take_start() {
         own(vcpu).start(start, mpidr(live, index));
-        live.devices.lock().vgic().reset_interface(index);
+        reset_interrupts(core, live, index);
     } else if vcpu.power.state() == PowerState::Off {
         block(core, slot, index, None);
+        return None;
+    }
+    if let Some(done) = own(vcpu).clean {
+        own(vcpu).clean = worker::clean_step(slot, done);
         return None;
     }
     if is_loaded(core, vcpu) {
         return Some(vcpu.context());
     }
-    if own(vcpu).is_waiting && !has_reason_to_run(core, live, vcpu) {
-        block(core, slot, index, deadline(vcpu));
+    if own(vcpu).is_waiting && fall_asleep(core, live, vcpu) {
         return None;
     }
     own(vcpu).is_waiting = false;
@@ -156,6 +159,16 @@ fn dump(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
         unload(core);
     }
     report::dump(core.world, on, live, vcpu);
+}
+
+/// The CPU interface as after a reset, and the timer's line low: its timer is off.
+fn reset_interrupts(core: &CoreLocal, live: &'static Live, index: VcpuIndex) {
+    let interface = core.interface(live);
+    let here = Here { hw: &interface, vcpu: None };
+    let mut devices = live.devices.lock();
+    // It is on no core: nobody is to be kicked.
+    let _nobody = devices.vgic().set_line(here, VIRTUAL_TIMER, index, Line::Low);
+    devices.vgic().reset_interface(index);
 }
 
 /// What a vCPU reads as MPIDR_EL1: RES1 bit 31 and its affinity.
@@ -209,7 +222,11 @@ fn carry_out_leave(core: &mut CoreLocal) {
         }
         Leave::Off => turn_off(core),
         Leave::Fault(exit) => fault(core, exit),
-        Leave::CleanMemory => worker::clean_memory(core),
+        Leave::CleanMemory => {
+            if let Some(Loaded { vcpu, .. }) = core.loaded {
+                own(vcpu).clean = Some(0);
+            }
+        }
     }
 }
 
@@ -264,17 +281,34 @@ fn wait(core: &mut CoreLocal) {
     // Its list registers go back to memory under the lock; whoever raises an interrupt afterwards finds it
     // on no core and wakes its seat.
     unload(core);
+    fall_asleep(core, live, vcpu);
+}
+
+/// Takes a waiting vCPU that is on no core out of the race, unless there is something for it already: false.
+///
+/// Whoever raises an interrupt first changes the virtual GIC, under its lock, and then looks at `is_asleep`; here it is
+/// the other way round, so that one of the two sees the other.
+fn fall_asleep(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) -> bool {
+    vcpu.is_asleep.store(true, Ordering::SeqCst);
     if has_reason_to_run(core, live, vcpu) {
-        return;
+        vcpu.is_asleep.store(false, Ordering::SeqCst);
+        return false;
     }
     block(core, live.slot, vcpu.index, deadline(vcpu));
+    true
 }
 
 /// Stops a vCPU of a partition that ends; the last one hands over to the worker.
+///
+/// Under the lifecycle's lock: a seat may be woken again after its vCPU has stopped, and then only the phase
+/// says whether the incarnation is still there to be looked at.
 fn stop(core: &mut CoreLocal, slot: &'static Slot, index: VcpuIndex) {
     block(core, slot, index, None);
-    let Some(live) = worker::live(slot) else { return };
-    let Some(vcpu) = live.vcpu(index) else { return };
+    let mut lifecycle = slot.lifecycle.lock();
+    if lifecycle.phase() != Phase::Ending {
+        return;
+    }
+    let Some(vcpu) = worker::live(slot).and_then(|live| live.vcpu(index)) else { return };
     if vcpu.has_stopped.swap(true, Ordering::AcqRel) {
         return;
     }
@@ -282,8 +316,9 @@ fn stop(core: &mut CoreLocal, slot: &'static Slot, index: VcpuIndex) {
         unload(core);
         core.timer_at = None;
     }
-    if live.to_stop.fetch_sub(1, Ordering::AcqRel) == 1 {
-        let mut lifecycle = slot.lifecycle.lock();
+    let is_last =
+        worker::live(slot).is_some_and(|live| live.to_stop.fetch_sub(1, Ordering::AcqRel) == 1);
+    if is_last {
         lifecycle.stopped();
         slot.set_phase(lifecycle.phase());
         drop(lifecycle);
@@ -347,7 +382,10 @@ pub(crate) fn kick_vcpus(world: &World, live: &Live, vcpus: VcpuSet) {
         let Some(vcpu) = live.vcpu(index) else { continue };
         match vcpu.loaded_on() {
             Some(core) => send(world, core, SGI_SYNC),
-            None => wake(world, live.slot, index),
+            // One that sleeps is worth a word to its home core, once; one that is ready, off or out of budget
+            // finds the interrupt when its turn comes. Else a sibling's kicks would cost the core's others.
+            None if vcpu.is_asleep.swap(false, Ordering::SeqCst) => wake(world, live.slot, index),
+            None => {}
         }
     }
 }

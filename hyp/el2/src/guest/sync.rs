@@ -116,13 +116,25 @@ fn serve(core: &mut CoreLocal, context: &mut Context, esr: u64) -> Next {
             advance();
             call(core, loaded, context)
         }
-        Exit::Hvc(_) | Exit::Smc(_) | Exit::FpTrap => undefined(core),
+        // SMCCC knows immediate 0 only (DEN 0028, 2.9); HVC's PC has moved on already, SMC's has not.
+        Exit::Hvc(_) => not_supported(context),
+        Exit::Smc(_) => {
+            advance();
+            not_supported(context)
+        }
+        Exit::FpTrap => undefined(core),
         Exit::Wait(kind) => wait(core, kind),
         Exit::Abort(abort) => aborted(core, &abort),
         Exit::Unexpected { class } if is_hidden_feature(class) => undefined(core),
         // An exception class that this configuration should not give.
         Exit::Unexpected { .. } => fault(core, "unexpected exit"),
     }
+}
+
+/// Answers a call that does not exist.
+fn not_supported(context: &mut Context) -> Next {
+    context.write_x(0, psci::NOT_SUPPORTED);
+    Next::Resume
 }
 
 /// Moves the guest's PC behind the trapped instruction.

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use shikiri_abi::{PAGE_BYTES, PartitionId, VcpuIndex};
+use shikiri_abi::{PAGE_BYTES, PageCount, PartitionId, VcpuIndex};
 use shikiri_arch::hw::{Clock, PhysMem};
 use shikiri_config::GicVersion;
 use shikiri_core::lifecycle::{After, EndCause, Phase};
@@ -13,7 +13,7 @@ use shikiri_core::power::{LiveVcpus, Start};
 use shikiri_core::report::ExitRing;
 use shikiri_core::sysreg::PhysicalTimer;
 use shikiri_core::vuart::VirtualUart;
-use shikiri_pages::{PageBox, PageSlice};
+use shikiri_pages::{Frames, PageBox, PageSlice};
 use shikiri_stage2::invalidate;
 use shikiri_sync::TicketLock;
 use shikiri_vgic::{CpuInterface, Distributor, Model};
@@ -24,9 +24,10 @@ use super::run;
 use crate::boot::log;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
+use crate::hw::gic::SharedInterrupts;
 use crate::hw::mem::Ram;
 use crate::hw::tlb::MachineTlb;
-use crate::percore::{CoreLocal, Loaded};
+use crate::percore::CoreLocal;
 use crate::world::{Home, Slot, Work, World};
 
 /// The most bytes that one step of cleaning takes.
@@ -89,13 +90,18 @@ fn restart_if_due(core: &mut CoreLocal, slot: &'static Slot) {
 
 fn build(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
+    // Before the work's lock: the lifecycle's comes first in the order.
+    let (id, starts) = {
+        let lifecycle = slot.lifecycle.lock();
+        (lifecycle.id(), lifecycle.starts())
+    };
     let mut work = slot.work.lock();
     let result = match work.as_mut() {
-        None => begin(world, slot).map(|begun| {
+        None => begin(world, slot, id).map(|begun| {
             *work = Some(begun);
             false
         }),
-        Some(work) => build_step(core, slot, work),
+        Some(work) => build_step(core, slot, work, starts),
     };
     drop(work);
     match result {
@@ -103,7 +109,6 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
         Ok(false) => {}
         Err(error) => {
             let mut lifecycle = slot.lifecycle.lock();
-            let id = lifecycle.id();
             lifecycle.failed();
             slot.set_phase(lifecycle.phase());
             drop(lifecycle);
@@ -118,8 +123,7 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
 }
 
 /// A new incarnation that owns a VMID and nothing else.
-fn begin(world: &World, slot: &Slot) -> Result<Work, BuildError> {
-    let id = slot.lifecycle.lock().id();
+fn begin(world: &World, slot: &Slot, id: PartitionId) -> Result<Work, BuildError> {
     let taken = world.vmids.lock().take().ok_or(BuildError::NoVmid)?;
     let vmid = taken.flushed_with(|vmid| {
         invalidate::whole_vmid(&MachineTlb, shikiri_arch::hw::Vttbr::new(shikiri_abi::Pa(0), vmid));
@@ -134,7 +138,12 @@ fn begin(world: &World, slot: &Slot) -> Result<Work, BuildError> {
 }
 
 /// The next step; true when the incarnation is complete and may start.
-fn build_step(core: &CoreLocal, slot: &'static Slot, work: &mut Work) -> Result<bool, BuildError> {
+fn build_step(
+    core: &CoreLocal,
+    slot: &'static Slot,
+    work: &mut Work,
+    starts: u32,
+) -> Result<bool, BuildError> {
     let world = core.world;
     if let Some(builder) = work.builder.as_mut() {
         let machine = (&Ram, &MachineTlb, &world.frames);
@@ -144,7 +153,7 @@ fn build_step(core: &CoreLocal, slot: &'static Slot, work: &mut Work) -> Result<
         return Ok(false);
     }
     if work.live.is_none() {
-        work.live = Some(make_live(core, slot, &mut work.holdings)?);
+        work.live = Some(make_live(core, slot, &mut work.holdings, starts)?);
     }
     Ok(world.may_start(slot))
 }
@@ -154,33 +163,34 @@ fn make_live(
     core: &CoreLocal,
     slot: &'static Slot,
     holdings: &mut Holdings,
+    starts: u32,
 ) -> Result<PageBox<Live>, BuildError> {
     let world = core.world;
-    let store = &world.frames;
     let description = &slot.description;
     let count = slot.homes.len();
-    let (id, starts) = {
-        let lifecycle = slot.lifecycle.lock();
-        (lifecycle.id(), lifecycle.starts())
-    };
     let vttbr = holdings.stage2().map_or(0, |stage2| stage2.vttbr().0);
-    let frames = holdings.take_management(store, PageBox::<Distributor>::PAGES, PAGE_BYTES)?;
-    let distributor = PageBox::init_with(frames, |place| place.write(Distributor::new()));
-    let frames =
-        holdings.take_management(store, PageSlice::<CpuInterface>::pages(count), PAGE_BYTES)?;
-    let interfaces = PageSlice::from_fn(frames, count, |_| CpuInterface::new());
-    let frames = holdings.take_management(store, PageSlice::<Vcpu>::pages(count), PAGE_BYTES)?;
+    let [for_distributor, for_interfaces, for_vcpus, for_live] = take_all(
+        core,
+        holdings,
+        [
+            PageBox::<Distributor>::PAGES,
+            PageSlice::<CpuInterface>::pages(count),
+            PageSlice::<Vcpu>::pages(count),
+            PageBox::<Live>::PAGES,
+        ],
+    )?;
+    let distributor = PageBox::init_with(for_distributor, |place| place.write(Distributor::new()));
+    let interfaces = PageSlice::from_fn(for_interfaces, count, |_| CpuInterface::new());
     let mut homes = slot.homes.iter();
-    let vcpus = PageSlice::from_fn(frames, count, |index| {
+    let vcpus = PageSlice::from_fn(for_vcpus, count, |index| {
         let Some(home) = homes.next() else { unreachable!("a vCPU without a home") };
         make_vcpu(*home, index)
     });
-    let frames = holdings.take_management(store, PageBox::<Live>::PAGES, PAGE_BYTES)?;
     let devices = Devices { distributor, interfaces, uart: VirtualUart::new() };
-    let live = PageBox::new(
-        frames,
+    let mut live = PageBox::new(
+        for_live,
         Live {
-            id,
+            id: holdings.account().owner(),
             slot,
             vttbr,
             platform: description.platform,
@@ -194,8 +204,36 @@ fn make_live(
             to_stop: AtomicU32::new(u32::try_from(count).unwrap_or(u32::MAX)),
         },
     );
-    configure(core, &live);
+    configure(core, &mut live);
     Ok(live)
+}
+
+/// Takes frames for several records, or for none: what was taken before a refusal goes back.
+fn take_all<const N: usize>(
+    core: &CoreLocal,
+    holdings: &mut Holdings,
+    sizes: [PageCount; N],
+) -> Result<[Frames; N], BuildError> {
+    let store = &core.world.frames;
+    let mut refusal = BuildError::NoMemory(PageCount(0));
+    let taken = sizes.map(|pages| match holdings.take_management(store, pages, PAGE_BYTES) {
+        Ok(frames) => Some(frames),
+        Err(error) => {
+            refusal = error;
+            None
+        }
+    });
+    if taken.iter().all(Option::is_some) {
+        let mut frames = taken.into_iter().flatten();
+        return Ok(core::array::from_fn(|_| {
+            let Some(frames) = frames.next() else { unreachable!("as many as were taken") };
+            frames
+        }));
+    }
+    for frames in taken.into_iter().flatten() {
+        holdings.give_management(store, frames);
+    }
+    Err(refusal)
 }
 
 fn make_vcpu(home: Home, index: usize) -> Vcpu {
@@ -205,27 +243,34 @@ fn make_vcpu(home: Home, index: usize) -> Vcpu {
         is_waiting: false,
         timer_line: false,
         timer_active: false,
+        clean: None,
         exits: ExitRing::new(),
     };
     Vcpu::new(own, VcpuIndex(u8::try_from(index).unwrap_or(0)), home)
 }
 
 /// Sets the virtual devices up.
-fn configure(core: &CoreLocal, live: &Live) {
+fn configure(core: &CoreLocal, live: &mut Live) {
     let model = match live.gic {
         GicVersion::V2 => Model::V2,
         GicVersion::V3 => Model::V3,
     };
-    let mut devices = live.devices.lock();
-    devices.uart.reset(&live.slot.port);
-    let interface = core.interface(live);
+    let slot = live.slot;
+    let devices = live.devices.get_mut();
+    devices.uart.reset(&slot.port);
     let mut vgic = devices.vgic();
     vgic.configure(model, live.platform.spis);
-    for interrupt in live.slot.description.interrupts() {
+    for interrupt in slot.description.interrupts() {
         let _is_there = vgic.link(interrupt.virtual_id, interrupt.physical);
-        core.world.prepare_interrupt(&interrupt);
     }
-    vgic.reset(&interface);
+    vgic.reset(&SharedInterrupts(&core.world.gic));
+    // What the guest's registers say after a reset: SPIs go to vCPU 0. The guest's own routes win afterwards.
+    let home = slot.homes.first().and_then(|home| core.world.cores.get(usize::from(home.core.0)));
+    if let Some(home) = home {
+        for interrupt in slot.description.interrupts() {
+            core.world.gic.route(interrupt.physical, home.target());
+        }
+    }
 }
 
 /// Publishes the incarnation and turns its first vCPU on.
@@ -282,35 +327,33 @@ fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
     finish(core, slot);
 }
 
-/// Cleans the loaded vCPU's partition memory to the point of coherency, for a guest that maintains its caches
-/// by set and way: on a shared machine that can only be done by address. In steps; between them this core
-/// takes interrupts, and the vCPU's time runs.
-pub(crate) fn clean_memory(core: &mut CoreLocal) {
-    let Some(Loaded { live, .. }) = core.loaded else { return };
-    for memory in live.slot.description.memory() {
-        let mut done = 0;
-        while done < memory.bytes {
-            let ipa = memory.ipa.wrapping_add(done);
-            let run = {
-                let work = live.slot.work.lock();
-                work.as_ref().and_then(|work| work.holdings.translate(ipa))
-            };
-            let Some((pa, left)) = run else { return };
+/// Cleans the next stretch of a partition's memory to the point of coherency, for a guest that maintains its
+/// caches by set and way: on a shared machine that can only be done by address. `done` counts the bytes of all
+/// its regions; answers how far it is now, or `None` at the end. Between two stretches the scheduler decides, and
+/// the vCPU's time runs.
+pub(crate) fn clean_step(slot: &Slot, done: u64) -> Option<u64> {
+    let mut before = 0_u64;
+    for memory in slot.description.memory() {
+        let offset = done.saturating_sub(before);
+        if offset < memory.bytes {
+            let work = slot.work.lock();
+            let holdings = work.as_ref().map(|work| &work.holdings);
+            let (pa, left) =
+                holdings.and_then(|it| it.translate(memory.ipa.wrapping_add(offset)))?;
+            drop(work);
             let step = left.min(CLEAN_STEP_BYTES);
             Ram.clean_invalidate(pa, step);
-            done = done.saturating_add(step);
-            super::irq::take_pending(core);
+            return Some(done.saturating_add(step));
         }
+        before = before.saturating_add(memory.bytes);
     }
+    None
 }
 
 /// Gives the records of an incarnation back. No core looks at it any more.
-fn dissolve(core: &CoreLocal, live: PageBox<Live>, holdings: &mut Holdings) {
+fn dissolve(core: &CoreLocal, mut live: PageBox<Live>, holdings: &mut Holdings) {
     let store = &core.world.frames;
-    {
-        let interface = core.interface(&live);
-        live.devices.lock().vgic().reset(&interface);
-    }
+    live.devices.get_mut().vgic().reset(&SharedInterrupts(&core.world.gic));
     let (live, frames) = live.into_parts();
     holdings.give_management(store, frames);
     let Live { devices, vcpus, .. } = live;

@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_arch::hw::{ActivePriorities, ListRegisters, PhysIrq};
-use shikiri_drivers::Gich;
+use shikiri_drivers::{Gic, Gich};
 
 use crate::guest::live::Live;
 use crate::percore::CoreLocal;
@@ -192,5 +192,31 @@ impl PhysIrq for VirtualInterface<'_> {
             if intid.is_spi() { self.core.world.gic.spis() } else { self.core.gic.private() };
         bank.clear_pending(intid);
         bank.clear_active(intid);
+    }
+}
+
+/// The shared interrupts alone, for a partition none of whose vCPUs is on a core: its set-up and its end.
+pub(crate) struct SharedInterrupts<'a>(pub(crate) &'a Gic);
+
+impl PhysIrq for SharedInterrupts<'_> {
+    fn set_enabled(&self, intid: IntId, is_enabled: bool) {
+        if intid.is_spi() {
+            if is_enabled { self.0.spis().enable(intid) } else { self.0.spis().disable(intid) }
+        }
+    }
+
+    /// Nothing: whoever uses this sets the routes itself.
+    fn route(&self, _intid: IntId, _vcpu: VcpuIndex) {}
+
+    /// As [`PhysIrq::clear_state`]: no CPU interface has it.
+    fn deactivate(&self, intid: IntId) {
+        self.clear_state(intid);
+    }
+
+    fn clear_state(&self, intid: IntId) {
+        if intid.is_spi() {
+            self.0.spis().clear_pending(intid);
+            self.0.spis().clear_active(intid);
+        }
     }
 }
