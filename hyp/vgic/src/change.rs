@@ -246,7 +246,8 @@ impl Vgic<'_> {
     /// registers of other cores, which must fold first; the access is to be repeated.
     ///
     /// The request stays with the reader until it is answered, and any later fold answers it: repeating the
-    /// access makes progress even if the interrupts go back into list registers at once.
+    /// access makes progress even if the interrupts go back into list registers at once. What is read then was
+    /// true at some moment after the request.
     pub(crate) fn be_exact<H: ListRegisters + PhysIrq>(
         &mut self,
         here: Here<'_, H>,

@@ -43,7 +43,7 @@ impl<H> Here<'_, H> {
 #[must_use]
 pub struct Raised {
     /// The interrupt was pending already: this raise made no difference. Exact while the vCPU is loaded
-    /// here or nowhere; as of its last fold while it is loaded on another core.
+    /// here or nowhere; no more than a hint while it is loaded on another core.
     pub was_pending: bool,
     /// Who must be kicked.
     pub kick: VcpuSet,

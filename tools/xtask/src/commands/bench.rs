@@ -46,6 +46,11 @@ const LINUX_WORDS: &str = "quiet shikiri.script=boot";
 const LINUX_MEMORY: u64 = 256 << 20;
 
 impl Bench {
+    /// The rows that every test run holds: all but those of the Linux guest.
+    pub(crate) fn held_by_every_test() -> Self {
+        Self { write: false, cpu: "cortex-a72".into(), no_linux: true }
+    }
+
     pub(crate) fn execute(&self) -> Result<()> {
         setup::qemu()?;
         build::all()?;

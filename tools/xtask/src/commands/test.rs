@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use crate::commands::bench::Bench;
 use crate::commands::{build, layers, setup, unsafe_budget};
 use crate::metadata::{self, BARE_METAL, Workspace};
 use crate::process::{self, step};
@@ -44,6 +45,7 @@ impl Test {
             self.tests(&mut tally, "interleavings (loom)", &mut loom_tests());
         }
         self.machines(&mut tally);
+        self.check(&mut tally, "bench", || Bench::held_by_every_test().execute());
         tally.finish(started)
     }
 
