@@ -152,7 +152,14 @@ impl CoreLocal {
     /// The virtual interrupt interface of this core for a partition.
     #[inline]
     pub(crate) fn interface<'a>(&'a self, live: &'a Live) -> VirtualInterface<'a> {
-        VirtualInterface { core: self, live }
+        VirtualInterface { core: self, live: Some(live) }
+    }
+}
+
+impl CoreLocal {
+    /// Leaves the list registers empty and the virtual interface off, whatever firmware left there.
+    pub(crate) fn clear_virtual_interface(&self) {
+        shikiri_vgic::clear_hardware(&VirtualInterface { core: self, live: None });
     }
 }
 

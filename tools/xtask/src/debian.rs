@@ -174,8 +174,9 @@ fn apt_as_root(options: &[String]) -> Result<Command> {
     let mut command = if rustix::process::geteuid().is_root() {
         Command::new("apt-get")
     } else if Command::new("sudo").arg("--version").output().is_ok() {
+        // sudo does not hand the environment on.
         let mut sudo = Command::new("sudo");
-        sudo.arg("apt-get");
+        sudo.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
         sudo
     } else {
         bail!("packages have to be installed: run `cargo xtask setup` as root, or install sudo");

@@ -413,6 +413,7 @@ pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal 
     let core =
         PageBox::init_with(frames, |place| place.write(CoreLocal::new(id, world, gic, hcr, top)))
             .leak();
+    core.clear_virtual_interface();
     seat_vcpus(core);
     for ppi in [25, 26, 27, world::SGI_SYNC, world::SGI_SCHEDULE] {
         core.gic.private().enable(shikiri_abi::IntId(ppi));

@@ -15,8 +15,8 @@ use crate::regs;
 pub(crate) struct VirtualInterface<'a> {
     /// The core that runs this code.
     pub(crate) core: &'a CoreLocal,
-    /// The partition whose interrupts these are.
-    pub(crate) live: &'a Live,
+    /// The partition whose interrupts these are; none while the core comes up.
+    pub(crate) live: Option<&'a Live>,
 }
 
 impl VirtualInterface<'_> {
@@ -173,7 +173,7 @@ impl PhysIrq for VirtualInterface<'_> {
     }
 
     fn route(&self, intid: IntId, vcpu: VcpuIndex) {
-        let home = self.live.vcpu(vcpu).map(|vcpu| vcpu.home);
+        let home = self.live.and_then(|live| live.vcpu(vcpu)).map(|vcpu| vcpu.home);
         let target = home.and_then(|core| self.core.world.cores.get(usize::from(core.0)));
         if let Some(core) = target
             && intid.is_spi()
