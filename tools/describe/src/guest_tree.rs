@@ -304,7 +304,9 @@ impl Copier<'_> {
         let ours = self.next_phandle;
         self.next_phandle += 1;
         let mut copy = node(format!("clock-{ours}"));
-        for property in clock.properties().filter(|property| property.name() != "phandle") {
+        // Its output name stays behind: Linux refuses two clocks of one name, and the console's has one too.
+        let kept = |name: &str| !matches!(name, "phandle" | "clock-output-names");
+        for property in clock.properties().filter(|property| kept(property.name())) {
             set(&mut copy, property.name(), property.value());
         }
         set(&mut copy, "phandle", ours);
