@@ -204,10 +204,7 @@ pub const fn faulting_ipa(far: u64, hpfar: u64) -> Ipa {
 #[must_use]
 #[inline(always)]
 pub fn mmio(esr: u64, far: u64, hpfar: u64) -> Option<MmioAccess> {
-    // Class, valid syndrome, no walk, no cache maintenance, a translation fault: one comparison.
-    const MASK: u64 = (0x3f << 26) | ISS_ISV | ISS_S1PTW | ISS_CM | 0x3c;
-    const WANTED: u64 = (EC_DATA_ABORT << 26) | ISS_ISV | 0x04;
-    (esr & MASK == WANTED).then(|| MmioAccess {
+    is_mmio(esr).then(|| MmioAccess {
         ipa: faulting_ipa(far, hpfar),
         size_log2: low_u8((esr >> 22) & 3),
         rt: low_u8((esr >> 16) & 31),
@@ -215,6 +212,23 @@ pub fn mmio(esr: u64, far: u64, hpfar: u64) -> Option<MmioAccess> {
         is_signed: esr & ISS_SSE != 0,
         is_64_bit: esr & ISS_SF != 0,
     })
+}
+
+/// Whether the syndrome is that of a load or store that a device model can serve ([`mmio`]).
+#[must_use]
+#[inline(always)]
+pub const fn is_mmio(esr: u64) -> bool {
+    // Class, valid syndrome, no walk, no cache maintenance, a translation fault: one comparison.
+    const MASK: u64 = (0x3f << 26) | ISS_ISV | ISS_S1PTW | ISS_CM | 0x3c;
+    const WANTED: u64 = (EC_DATA_ABORT << 26) | ISS_ISV | 0x04;
+    esr & MASK == WANTED
+}
+
+/// Whether an access that [`is_mmio`] is a store (ISS.WnR).
+#[must_use]
+#[inline(always)]
+pub const fn is_store(esr: u64) -> bool {
+    esr & ISS_WNR != 0
 }
 
 /// The general-purpose register that a trapped write to ICC_SGI1R_EL1 takes its value from; `None` if the

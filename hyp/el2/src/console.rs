@@ -305,7 +305,7 @@ fn notify(core: &mut CoreLocal, number: usize, is_input: bool) {
         };
         level.map(|level| {
             let level = if level { Line::High } else { Line::Low };
-            devices.vgic().set_line(
+            devices.vgic(&live.quicks).set_line(
                 here,
                 live.platform.uart_intid,
                 shikiri_abi::VcpuIndex(0),

@@ -101,6 +101,8 @@ readers! {
     ich_vmcr_el2 => "S3_4_C12_C11_7";
     /// List registers that are empty.
     ich_elrsr_el2 => "S3_4_C12_C11_5";
+    /// Why the maintenance interrupt is asserted.
+    ich_misr_el2 => "S3_4_C12_C11_2";
     /// Active priorities, group 0.
     ich_ap0r0_el2 => "S3_4_C12_C8_0";
     /// Active priorities, group 1.

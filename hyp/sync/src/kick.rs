@@ -44,6 +44,19 @@ impl Pending {
         self.0.swap(0, Ordering::Acquire)
     }
 
+    /// What is pending at this moment; it stays so.
+    #[inline]
+    #[must_use]
+    pub fn peek(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Makes `bits` not pending any more. A kick for them may still come.
+    #[inline]
+    pub fn withdraw(&self, bits: u64) {
+        self.0.fetch_and(!bits, Ordering::AcqRel);
+    }
+
     /// Whether anything is pending: a hint, to be followed by [`Pending::take`].
     #[inline]
     #[must_use]

@@ -7,6 +7,7 @@
 
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
+use loom::sync::atomic::fence;
 use loom::thread;
 use shikiri_abi::CoreId;
 use shikiri_sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -32,6 +33,45 @@ fn the_lock_excludes_and_orders() {
         *lock.lock() += 1;
         thread.join().unwrap();
         assert_eq!(*lock.lock(), 3);
+    });
+}
+
+/// A vCPU that goes to sleep while another core posts an SGI for it (`kick_vcpus` and `fall_asleep` of EL2): it stays
+/// awake, or is woken, or its core is kicked.
+#[test]
+fn mail_is_never_slept_on() {
+    struct Vcpu {
+        mail: Pending,
+        is_loaded: AtomicBool,
+        is_asleep: AtomicBool,
+    }
+    model(|| {
+        let vcpu = Arc::new(Vcpu {
+            mail: Pending::new(),
+            is_loaded: AtomicBool::new(true),
+            is_asleep: AtomicBool::new(false),
+        });
+        let other = vcpu.clone();
+        let sender = thread::spawn(move || {
+            if !other.mail.raise(1) {
+                return false;
+            }
+            fence(Ordering::SeqCst);
+            if other.is_loaded.load(Ordering::Relaxed) {
+                // Its core gets an SGI: it finds that nobody is loaded, or takes the mail.
+                return false;
+            }
+            other.is_asleep.swap(false, Ordering::SeqCst)
+        });
+        vcpu.is_loaded.store(false, Ordering::Relaxed);
+        vcpu.is_asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let stays_awake = !vcpu.mail.is_empty();
+        if stays_awake {
+            vcpu.is_asleep.store(false, Ordering::SeqCst);
+        }
+        let was_woken = sender.join().unwrap();
+        assert!(stays_awake || was_woken, "asleep, with mail, and nobody was told");
     });
 }
 

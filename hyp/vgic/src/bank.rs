@@ -26,7 +26,7 @@ pub(crate) struct Bank {
     pub(crate) owed: u32,
     /// In a list register of a loaded vCPU.
     pub(crate) resident: u32,
-    /// Resident as an edge that is pending and nothing else, and untouched since (`fast`).
+    /// SPIs only: resident as an edge that is pending and nothing else, and untouched since (`fast`).
     pub(crate) armed: u32,
     /// The same for a linked interrupt.
     pub(crate) armed_linked: u32,

@@ -55,7 +55,7 @@ impl Vgic<'_> {
             }
             BitRegister::SetPending | BitRegister::ClearPending => {
                 self.be_exact(here, at)?;
-                Some(self.bank(at).map_or(0, Bank::pending))
+                Some(self.bank(at).map_or(0, Bank::pending) | self.posted(at))
             }
             BitRegister::SetActive | BitRegister::ClearActive => {
                 self.be_exact(here, at)?;
@@ -174,6 +174,11 @@ impl Vgic<'_> {
 
     fn clear_pending<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, at: At, mask: u32) {
         let mask = if self.dist.is_v2 && at.word() == 0 { mask & !SGIS } else { mask };
+        if let At::Private(vcpu) = at
+            && let Some(quick) = self.quick(vcpu)
+        {
+            quick.forget(mask);
+        }
         self.change(here, at, mask, |bank, elsewhere| {
             bank.left.clear_pending |= mask & elsewhere;
             bank.left.set_pending &= !(mask & elsewhere);

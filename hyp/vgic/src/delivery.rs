@@ -201,9 +201,8 @@ impl Vgic<'_> {
                 self.fold_all(here, holder);
             }
         }
-        let Some(bank) = self.bank_mut(at) else { return 0 };
-        bank.disarm(mask);
-        bank.resident & mask
+        self.disarm(at, mask);
+        self.bank(at).map_or(0, |bank| bank.resident) & mask
     }
 
     /// Recomputes where these interrupts wait; vCPUs for which something new waits will be kicked.
@@ -317,9 +316,9 @@ impl Vgic<'_> {
             At::Private(_) => {
                 if let Some(cpu) = self.cpu_mut(vcpu) {
                     cpu.set_waiting(0, cpu.waiting_in(0) & !bit);
-                    if let Some(home) = cpu.home.get_mut(usize::from(intid.0 & 31)) {
-                        *home = slot;
-                    }
+                }
+                if let Some(quick) = self.quick(vcpu) {
+                    quick.set_home(intid.0, slot);
                 }
             }
             At::Shared(word) => {

@@ -14,7 +14,7 @@ pub(crate) struct Slot {
     pub(crate) intid: u16,
     /// It was placed as pending (also).
     pub(crate) was_pending: bool,
-    /// Its deactivation deactivates the physical interrupt.
+    /// A physical interrupt is held active for it until it is deactivated.
     pub(crate) is_linked: bool,
     /// The sender of an SGI, on GICv2.
     pub(crate) source: u8,
@@ -53,15 +53,7 @@ pub struct CpuInterface {
     /// HCR as last written.
     pub(crate) control: u32,
     pub(crate) slots: [Slot; MAX_SLOTS],
-    /// What was last written to each list register.
-    pub(crate) images: [u64; MAX_SLOTS],
-    /// The list register of each resident SGI and PPI.
-    pub(crate) home: [u8; 32],
     pub(crate) is_loaded: bool,
-    /// Another core needs more of this one than to make an armed interrupt pending.
-    pub(crate) is_fold_due: bool,
-    /// A list register has held an SPI since the last fold of all.
-    pub(crate) has_spis: bool,
     /// GICR_WAKER.ProcessorSleep is clear.
     pub(crate) is_awake: bool,
     /// PPIs whose physical interrupt its core must deactivate at the next fold.
@@ -75,8 +67,6 @@ pub struct CpuInterface {
     pub(crate) request: Option<Request>,
     /// GICv2: the senders of each pending SGI.
     pub(crate) sources: [u8; 16],
-    /// GICv2: senders that other cores have left while the SGI was resident.
-    pub(crate) left_sources: [u8; 16],
     /// GICv2: the sender of each active SGI.
     pub(crate) active_source: [u8; 16],
 }
@@ -93,11 +83,7 @@ impl CpuInterface {
             all_slots: 0,
             control: 0,
             slots: [Slot::NEW; MAX_SLOTS],
-            images: [0; MAX_SLOTS],
-            home: [0; 32],
             is_loaded: false,
-            is_fold_due: false,
-            has_spis: false,
             is_awake: false,
             release: 0,
             vmcr: 0,
@@ -105,7 +91,6 @@ impl CpuInterface {
             synced_at: 0,
             request: None,
             sources: [0; 16],
-            left_sources: [0; 16],
             active_source: [0; 16],
         }
     }

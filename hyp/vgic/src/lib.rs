@@ -4,7 +4,8 @@
 //! redistributors and software-generated interrupts are emulated here; the CPU interface is the hardware's
 //! virtual one, fed through list registers. Complete for SGIs, PPIs and SPIs; no LPIs.
 //!
-//! [`Vgic`] is a partition's [`Distributor`] and [`CpuInterface`]s, opened under the partition's lock.
+//! [`Vgic`] is a partition's [`Distributor`] and [`CpuInterface`]s, opened under the partition's lock. A vCPU's
+//! [`Quick`] is beside the lock: what a timer tick and an SGI need.
 //! [`Here`] is the core that runs this code: its hardware, and which of the partition's vCPUs is loaded
 //! on it. Every operation answers which other vCPUs must be *kicked*: a kicked vCPU that is loaded leaves
 //! its guest and is given to [`Vgic::sync`]; one that is not, may now have a reason to run.
@@ -16,7 +17,7 @@
 //!
 //! Files: `bank` (32 interrupts), `distributor` and `interface` (the state), `lr` (list-register images),
 //! `residency` (load, fold, place), `overflow` (choose), `delivery` (raise, lines, waiting sets), `change`
-//! (what registers change), `fast` (short ways for what happens all the time), `mmio`, `settings`, `spi_registers`,
+//! (what registers change), `quick` and `fast` (short ways for what happens all the time), `mmio`, `settings`, `spi_registers`,
 //! `redistributor` (decoding and registers), `sgi`, `wake`.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -34,6 +35,7 @@ mod interface;
 mod lr;
 mod mmio;
 mod overflow;
+mod quick;
 mod redistributor;
 mod residency;
 mod set;
@@ -47,6 +49,7 @@ pub use delivery::Line;
 pub use distributor::{Distributor, MAX_SPIS, Model};
 pub use interface::CpuInterface;
 pub use mmio::{Access, Frame, MmioOutcome};
+pub use quick::{Quick, Sent, mmio_without_lock, send_sgi1r};
 pub use residency::clear_hardware;
 pub use set::VcpuSet;
 pub use sgi::SgiRegister;

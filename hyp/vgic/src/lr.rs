@@ -33,6 +33,9 @@ pub(crate) const VMCR_GROUP1: u32 = 1 << 1;
 /// VMCR: EOImode, priority drop and deactivation are apart.
 pub(crate) const VMCR_EOI_MODE: u32 = 1 << 9;
 
+/// GICH_LR.EOI, in a register without a hardware link: a maintenance interrupt at the end.
+const END_V2: u32 = 1 << 19;
+
 /// What the end of the interrupt does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -40,8 +43,18 @@ pub(crate) enum Ending {
     Silent,
     /// A maintenance interrupt.
     Reported,
+    /// A maintenance interrupt, on which EL2 deactivates the physical interrupt.
+    ReportedPhysical,
     /// The hardware deactivates this physical interrupt.
     Physical(u16),
+}
+
+impl Ending {
+    /// Whether the end of the interrupt ends a physical one.
+    #[inline]
+    pub(crate) const fn is_physical(self) -> bool {
+        matches!(self, Self::Physical(_) | Self::ReportedPhysical)
+    }
 }
 
 /// What goes into a list register.
@@ -71,7 +84,7 @@ impl Image {
     fn encode_v3(&self) -> u64 {
         let ending = match self.ending {
             Ending::Silent => 0,
-            Ending::Reported => 1 << 41,
+            Ending::Reported | Ending::ReportedPhysical => 1 << 41,
             Ending::Physical(intid) => (1 << 61) | (u64::from(intid & 0x1fff) << 32),
         };
         (u64::from(self.state & 3) << 62)
@@ -85,7 +98,9 @@ impl Image {
     fn encode_v2(&self) -> u32 {
         let ending = match self.ending {
             Ending::Silent => u32::from(self.source & 7) << 10,
-            Ending::Reported => (1 << 19) | (u32::from(self.source & 7) << 10),
+            Ending::Reported | Ending::ReportedPhysical => {
+                END_V2 | (u32::from(self.source & 7) << 10)
+            }
             Ending::Physical(intid) => (1 << 31) | (u32::from(intid & 0x3ff) << 10),
         };
         (u32::from(self.is_group1) << 30)
@@ -105,6 +120,12 @@ pub(crate) const fn state(model: Model, value: u64) -> u8 {
     };
     let [low, ..] = bits.to_le_bytes();
     low & 3
+}
+
+/// Whether a GICv2 list register has an end of interrupt to report.
+#[inline]
+pub(crate) fn is_ended_v2(value: u64) -> bool {
+    state(Model::V2, value) == 0 && value & u64::from(END_V2) != 0
 }
 
 /// The priority (8 bits, the low three zero) and whether the group is 1, in a register's value.

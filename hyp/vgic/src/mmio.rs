@@ -52,53 +52,9 @@ pub(crate) const DOUBLE: u8 = 3;
 
 impl Vgic<'_> {
     /// Carries out an access to one of the frames by the vCPU that is loaded here. `offset` counts from the
-    /// frame's start; `size_log2` is 0 to 3.
-    #[inline]
+    /// frame's start; `size_log2` is 0 to 3. What is frequent has shorter ways: [`Vgic::read_plain`],
+    /// [`Vgic::write_plain`], [`crate::mmio_without_lock`].
     pub fn mmio<H: ListRegisters + PhysIrq>(
-        &mut self,
-        here: Here<'_, H>,
-        frame: Frame,
-        offset: u32,
-        size_log2: u8,
-        access: Access,
-    ) -> MmioOutcome {
-        if access == Access::Read
-            && let Some(value) = self.read_plain(here.vcpu, frame, offset, size_log2)
-        {
-            return MmioOutcome { value, kick: VcpuSet::EMPTY, is_retry: false };
-        }
-        self.mmio_general(here, frame, offset, size_log2, access)
-    }
-
-    /// Reads what needs nothing but memory, and is read often: identification, group and enable bits.
-    #[inline]
-    fn read_plain(
-        &self,
-        vcpu: Option<VcpuIndex>,
-        frame: Frame,
-        offset: u32,
-        size: u8,
-    ) -> Option<u64> {
-        match frame {
-            Frame::Distributor if size == WORD && offset & 3 == 0 && offset < 0x200 => {
-                if offset < 0x80 {
-                    return Some(u64::from(self.read_identity(offset)));
-                }
-                let Some(at) = self.distributor_at(vcpu?, (offset & 0x7f) >> 2) else {
-                    return Some(0);
-                };
-                let bank = self.bank(at)?;
-                Some(u64::from(if offset < 0x100 { bank.group1 } else { bank.enabled }))
-            }
-            Frame::Redistributor(owner) if offset == 8 && size == DOUBLE && !self.dist.is_v2 => {
-                self.all().contains(owner).then(|| self.redistributor_type(owner))
-            }
-            Frame::Distributor | Frame::Redistributor(_) | Frame::Deactivate => None,
-        }
-    }
-
-    #[inline(never)]
-    fn mmio_general<H: ListRegisters + PhysIrq>(
         &mut self,
         here: Here<'_, H>,
         frame: Frame,
@@ -122,6 +78,42 @@ impl Vgic<'_> {
             kick: self.take_kick(),
             is_retry: answer.is_none(),
         }
+    }
+
+    /// Reads, for a vCPU, what needs nothing but memory and is read often: identification, group and enable bits.
+    /// `None`: it is something else, [`Vgic::mmio`] answers it.
+    #[inline(always)]
+    #[must_use]
+    pub fn read_plain(&self, vcpu: VcpuIndex, frame: Frame, offset: u32, size: u8) -> Option<u64> {
+        match frame {
+            Frame::Distributor if size == WORD && offset & 3 == 0 && offset < 0x200 => {
+                if offset < 0x80 {
+                    return Some(u64::from(self.read_identity(offset)));
+                }
+                let Some(at) = self.distributor_at(vcpu, (offset & 0x7f) >> 2) else {
+                    return Some(0);
+                };
+                let bank = self.bank(at)?;
+                Some(u64::from(if offset < 0x100 { bank.group1 } else { bank.enabled }))
+            }
+            Frame::Redistributor(owner) if offset == 8 && size == DOUBLE && !self.dist.is_v2 => {
+                self.all().contains(owner).then(|| self.redistributor_type(owner))
+            }
+            Frame::Distributor | Frame::Redistributor(_) | Frame::Deactivate => None,
+        }
+    }
+
+    /// Writes what changes nothing but memory, and is written often: the priority of an SPI that is not on its way to a
+    /// vCPU. `false`: it is something else, [`Vgic::mmio`] does it.
+    #[inline(always)]
+    #[must_use]
+    pub fn write_plain(&mut self, frame: Frame, offset: u32, size: u8, value: u64) -> bool {
+        // A byte of GICD_IPRIORITYR, from the first SPI on.
+        let [priority, ..] = value.to_le_bytes();
+        frame == Frame::Distributor
+            && size == BYTE
+            && (0x420..0x800).contains(&offset)
+            && self.write_idle_priority(offset & 0x3ff, priority)
     }
 
     #[inline]

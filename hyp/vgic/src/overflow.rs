@@ -78,6 +78,8 @@ impl Vgic<'_> {
             self.place(here, vcpu, slot, intid);
             slot = slot.saturating_add(1);
         }
+        // What is more urgent may wait outside: nothing is put back in a short way.
+        self.disarm(At::Private(vcpu), u32::MAX);
         let placed = first.saturating_add(rest.min(pending.kept.saturating_sub(first)));
         let mut control = base;
         if pending.seen > placed {

@@ -12,6 +12,7 @@ use crate::bank::Bank;
 use crate::bits::{Positions, bit, intid_at, low_u8, low_u16};
 use crate::interface::Slot;
 use crate::lr::{self, ACTIVE, Ending, HCR_EN, HCR_LRENPIE, HCR_TDIR, Image, PENDING};
+use crate::quick::Armed;
 use crate::set::VcpuSet;
 use crate::vgic::{At, Here, Vgic};
 
@@ -26,12 +27,12 @@ impl Vgic<'_> {
         self.dist.online = self.dist.online.union(VcpuSet::one(vcpu));
         let Some(cpu) = self.cpu_mut(vcpu) else { return };
         cpu.is_loaded = true;
-        cpu.is_fold_due = false;
         cpu.all_slots = !u32::MAX.wrapping_shl(u32::from(hw.count().clamp(1, 16)));
         cpu.used = 0;
         cpu.control = CONTROL_UNKNOWN;
         hw.set_vmcr(cpu.vmcr);
         hw.set_active_priorities(&cpu.priorities);
+        self.take_mail(vcpu);
         self.settle(Here { hw, vcpu: Some(vcpu) });
     }
 
@@ -49,13 +50,12 @@ impl Vgic<'_> {
     }
 
     /// Folds, carries out what other cores left, and fills the list registers anew: after a kick, and on
-    /// the maintenance interrupt. Answers who else must be kicked.
+    /// the maintenance interrupt. Answers who else must be kicked. [`crate::Quick`] has short ways for both.
     pub fn sync<H: ListRegisters + PhysIrq>(&mut self, hw: &H, vcpu: VcpuIndex) -> VcpuSet {
         let here = Here { hw, vcpu: Some(vcpu) };
-        if !self.sync_again(here, vcpu) {
-            self.fold_all(here, vcpu);
-            self.settle(here);
-        }
+        self.fold_all(here, vcpu);
+        self.take_mail(vcpu);
+        self.settle(here);
         self.take_kick()
     }
 
@@ -113,7 +113,7 @@ impl Vgic<'_> {
         let used = self.cpu(vcpu).map_or(0, |cpu| cpu.used);
         let finished = used & here.hw.empty();
         for index in Positions(finished) {
-            self.fold(here, vcpu, index, 0);
+            self.fold(here, vcpu, index, Found { state: 0, is_released: true });
         }
         finished != 0
     }
@@ -131,15 +131,17 @@ impl Vgic<'_> {
         self.dist.unsettled_private = self.dist.unsettled_private.without(settled);
         let Some(cpu) = self.cpu_mut(vcpu) else { return };
         cpu.synced_at = now;
-        cpu.is_fold_due = false;
-        cpu.has_spis = false;
         let release = cpu.release;
         cpu.release = 0;
         for index in Positions(cpu.used) {
             let slot = low_u8(index);
-            let state = lr::state(self.dist.model(), here.hw.read(slot));
+            let value = here.hw.read(slot);
             here.hw.write(slot, 0);
-            self.fold(here, vcpu, index, state);
+            let found = Found {
+                state: lr::state(self.dist.model(), value),
+                is_released: !self.dist.is_v2 || !lr::is_ended_v2(value),
+            };
+            self.fold(here, vcpu, index, found);
         }
         for position in Positions(release) {
             here.hw.deactivate(IntId(low_u16(position)));
@@ -152,7 +154,7 @@ impl Vgic<'_> {
         here: Here<'_, H>,
         vcpu: VcpuIndex,
         index: u32,
-        state: u8,
+        found: Found,
     ) {
         let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0)) else { return };
         cpu.used &= !bit(index);
@@ -160,16 +162,17 @@ impl Vgic<'_> {
         let at = At::of(IntId(slot.intid), vcpu);
         let bit = bit(u32::from(slot.intid));
         if self.dist.is_v2 && slot.intid < 16 {
-            self.fold_source(vcpu, slot, state);
+            self.fold_source(vcpu, slot, found.state);
         }
         let Some(bank) = self.bank_mut(at) else { return };
-        fold_bits(bank, bit, slot, state);
+        fold_bits(bank, bit, slot, found);
         if bank.left.any & bit != 0 {
             bank.apply_commands(bit);
         }
         if self.dist.is_v2 && slot.intid < 16 {
-            self.merge_sources(vcpu, slot.intid);
+            self.latch_senders(vcpu, slot.intid);
         }
+        self.disarm(at, bit);
         self.release(here, at, bit);
         self.refresh(here, at, bit);
     }
@@ -185,14 +188,14 @@ impl Vgic<'_> {
         let at = At::of(intid, vcpu);
         let position = u32::from(intid.0 & 31);
         let bit = bit(position);
-        let physical = self.physical(intid).0;
+        let link = self.link_ending(intid);
         let source = self.source(vcpu, intid);
         let groups = self.dist.groups;
         let is_by_sender = self.dist.is_v2 && intid.is_sgi();
         let is_split = self.has_more_sources(vcpu, intid) || self.is_split(vcpu, at, bit, intid);
         let Some(bank) = self.bank_mut(at) else { return };
         let (state, ending) =
-            choose_state(bank, bit, bank.ready(groups) & bit != 0, is_split, physical);
+            choose_state(bank, bit, bank.ready(groups) & bit != 0, is_split, link);
         let image = Image {
             intid: intid.0,
             priority: bank.priority_at(position),
@@ -201,22 +204,23 @@ impl Vgic<'_> {
             ending,
             source,
         };
+        let is_linked = bank.owed & bit != 0 && ending.is_physical();
         bank.resident |= bit;
-        bank.arm(bit, state, ending, is_by_sender);
+        let armed = Armed::from_placing(state, ending, is_by_sender);
         let image_bits = image.encode(self.dist.model());
         here.hw.write(slot, image_bits);
+        self.arm(vcpu, at, bit, armed);
         self.note_resident(vcpu, at, bit, intid, slot);
+        if let Some(quick) = self.quick(vcpu) {
+            quick.set_image(slot, image_bits);
+        }
         let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0)) else { return };
         cpu.used |= crate::bits::bit(u32::from(slot));
-        cpu.has_spis |= intid.is_spi();
-        if let Some(place) = cpu.images.get_mut(usize::from(slot & 15)) {
-            *place = image_bits;
-        }
         if let Some(place) = cpu.slots.get_mut(usize::from(slot & 15)) {
             *place = Slot {
                 intid: intid.0,
                 was_pending: state & PENDING != 0,
-                is_linked: matches!(ending, Ending::Physical(_)),
+                is_linked,
                 source,
                 priority: image.priority,
             };
@@ -225,6 +229,36 @@ impl Vgic<'_> {
 }
 
 impl Vgic<'_> {
+    /// How the end of an interrupt for which a physical one is held active ends that.
+    ///
+    /// On GICv3 the hardware does it. On GICv2 it could (GICH_LR.HW), but QEMU's does not look at a level again when
+    /// a virtual end of interrupt deactivates the physical one, so that a line that is high by then never fires
+    /// again: there EL2 does it, on the maintenance interrupt (decision page 0013).
+    #[inline]
+    fn link_ending(&self, intid: IntId) -> Ending {
+        if self.dist.is_v2 {
+            Ending::ReportedPhysical
+        } else {
+            Ending::Physical(self.physical(intid).0)
+        }
+    }
+
+    #[inline]
+    fn arm(&mut self, vcpu: VcpuIndex, at: At, bit: u32, how: Armed) {
+        match at {
+            At::Private(_) => {
+                if let Some(quick) = self.quick(vcpu) {
+                    quick.arm(bit, how);
+                }
+            }
+            At::Shared(_) => {
+                if let Some(bank) = self.bank_mut(at) {
+                    bank.arm(bit, how);
+                }
+            }
+        }
+    }
+
     /// Whether an SPI is active here and, when it is pending, will be another vCPU's.
     #[inline]
     fn is_split(&self, vcpu: VcpuIndex, at: At, bit: u32, intid: IntId) -> bool {
@@ -247,9 +281,18 @@ pub fn clear_hardware(hw: &impl ListRegisters) {
     hw.set_active_priorities(&ActivePriorities::NONE);
 }
 
+/// What a list register held when it was folded.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    state: u8,
+    /// If nothing: a physical interrupt behind it is deactivated, by the hardware or by [`crate::Quick::end_linked`].
+    is_released: bool,
+}
+
 /// A list register's state into the interrupt's bits.
 #[inline]
-fn fold_bits(bank: &mut Bank, bit: u32, slot: Slot, state: u8) {
+fn fold_bits(bank: &mut Bank, bit: u32, slot: Slot, found: Found) {
+    let state = found.state;
     let is_consumed = slot.was_pending && state & PENDING == 0;
     if is_consumed {
         bank.latch &= !bit;
@@ -262,13 +305,11 @@ fn fold_bits(bank: &mut Bank, bit: u32, slot: Slot, state: u8) {
     } else {
         bank.active &= !bit;
         bank.acknowledged &= !bit;
-        if slot.is_linked && state == 0 {
-            // The hardware has deactivated the physical interrupt.
+        if slot.is_linked && state == 0 && found.is_released {
             bank.owed &= !bit;
         }
     }
     bank.resident &= !bit;
-    bank.disarm(bit);
 }
 
 /// How an interrupt goes into a list register.
@@ -283,13 +324,13 @@ fn choose_state(
     bit: u32,
     is_ready: bool,
     is_split: bool,
-    physical: u16,
+    link: Ending,
 ) -> (u8, Ending) {
     let is_owed = bank.owed & bit != 0;
     let is_level = bank.edge & bit == 0;
     if bank.active & bit == 0 {
         let ending = if is_owed {
-            Ending::Physical(physical)
+            link
         } else if is_level || is_split {
             Ending::Reported
         } else {
@@ -298,7 +339,7 @@ fn choose_state(
         return (PENDING, ending);
     }
     if is_owed && bank.latch & bit == 0 {
-        return (ACTIVE, Ending::Physical(physical));
+        return (ACTIVE, link);
     }
     if is_level || is_owed || is_split {
         (ACTIVE, Ending::Reported)

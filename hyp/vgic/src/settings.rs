@@ -87,8 +87,8 @@ impl Vgic<'_> {
         for bank in &mut self.dist.banks {
             bank.disarm(u32::MAX);
         }
-        for cpu in self.cpus.iter_mut() {
-            cpu.private.disarm(u32::MAX);
+        for quick in self.quicks {
+            quick.disarm(u32::MAX);
         }
         for vcpu in self.all() {
             self.refresh(here, At::Private(vcpu), u32::MAX);
@@ -186,6 +186,24 @@ impl Vgic<'_> {
         }
         self.change(here, at, mask, |bank, _| write(bank));
         self.kick_waiting(here, at, mask);
+    }
+
+    /// Sets the priority of an SPI, if it exists and is not on its way to a vCPU.
+    #[inline]
+    pub(crate) fn write_idle_priority(&mut self, intid: u32, priority: u8) -> bool {
+        let word = low_u8(intid >> 5);
+        let bit = crate::bits::bit(intid);
+        if self.dist.valid(word) & bit == 0 {
+            return false;
+        }
+        let Some(bank) = self.bank_mut(At::Shared(word)) else { return false };
+        let is_idle = (bank.resident | bank.queued) & bit == 0;
+        if let Some(place) = bank.priority.get_mut(usize::from(low_u8(intid & 31)))
+            && is_idle
+        {
+            *place = priority & 0xf8;
+        }
+        is_idle
     }
 
     /// The interrupts that are in list registers or wait for one.

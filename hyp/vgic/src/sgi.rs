@@ -8,8 +8,12 @@ use crate::bits::{bit, bit_of, low_u8, low_u16, low_u32};
 use crate::interface::Slot;
 use crate::lr::{ACTIVE, PENDING};
 use crate::mmio::BYTE;
+use crate::quick::Quick;
 use crate::set::VcpuSet;
 use crate::vgic::{At, Here, Vgic};
+
+/// The offset of GICD_SGIR in the distributor's frame (GICv2).
+pub(crate) const GICD_SGIR: u32 = 0xf00;
 
 /// Which register a vCPU wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,22 +37,62 @@ impl Vgic<'_> {
         value: u64,
     ) -> VcpuSet {
         let Some(sender) = here.vcpu else { return VcpuSet::EMPTY };
-        let intid = IntId(u16::from(low_u8(low_u32(value >> 24)) & 15));
-        let all = self.all();
-        let targets = if value & (1 << 40) != 0 {
-            all.without(VcpuSet::one(sender))
-        } else {
-            listed(value).intersection(all)
-        };
+        let intid = intid(value);
         let is_group1_allowed = register == SgiRegister::Group1;
-        for target in targets {
+        for target in targets(value, self.all(), Some(sender)) {
             let is_group1 =
                 self.cpu(target).is_some_and(|cpu| cpu.private.group1 & bit_of(intid) != 0);
-            if is_group1_allowed || !is_group1 {
+            if !is_group1_allowed && is_group1 {
+                continue;
+            }
+            if target == sender {
                 self.pend(here, intid, target, false);
+            } else {
+                self.post(target, |quick| quick.post(intid));
             }
         }
         self.take_kick()
+    }
+
+    /// Leaves an SGI for another vCPU.
+    fn post(&mut self, target: VcpuIndex, post: impl FnOnce(&Quick) -> bool) {
+        if self.quick(target).is_some_and(post) {
+            self.kick = self.kick.union(VcpuSet::one(target));
+        }
+    }
+
+    /// Takes the SGIs that other vCPUs have left into memory. For a vCPU that is loaded here and just folded, or
+    /// loaded nowhere.
+    pub(crate) fn take_mail(&mut self, vcpu: VcpuIndex) {
+        let Some(quick) = self.quick(vcpu) else { return };
+        let posted = quick.take_posted();
+        if posted == 0 {
+            return;
+        }
+        let (is_v2, groups) = (self.dist.is_v2, self.dist.groups);
+        let Some(cpu) = self.cpu_mut(vcpu) else { return };
+        if is_v2 {
+            for (sgi, place) in (0..).zip(cpu.sources.iter_mut()) {
+                if posted & bit(u32::from(sgi)) != 0 {
+                    *place |= quick.take_senders(sgi);
+                    let has_sender = if *place == 0 { 0 } else { bit(u32::from(sgi)) };
+                    cpu.private.latch |= has_sender;
+                }
+            }
+        } else {
+            cpu.private.latch |= posted;
+        }
+        let waiting = cpu.private.waiting(groups);
+        cpu.set_waiting(0, waiting);
+    }
+
+    /// SGIs that other vCPUs have left and that are not in memory yet.
+    #[inline]
+    pub(crate) fn posted(&self, at: At) -> u32 {
+        match at {
+            At::Private(vcpu) => self.quick(vcpu).map_or(0, Quick::posted),
+            At::Shared(_) => 0,
+        }
     }
 
     /// GICD_SGIR (0x00) and GICD_CPENDSGIR (0x10–0x1f), GICD_SPENDSGIR (0x20–0x2f), from 0xf00.
@@ -68,6 +112,10 @@ impl Vgic<'_> {
         };
         let count = if size == BYTE { 1 } else { 4 };
         let existing = low_u8(low_u32(self.all().0));
+        if self.quick(vcpu).is_some_and(Quick::has_mail) {
+            self.fold_all(here, vcpu);
+            self.take_mail(vcpu);
+        }
         for (senders, index) in value.to_le_bytes().into_iter().zip(0_u32..count) {
             let intid = IntId(low_u16((offset & 15) | index));
             self.change_senders(here, vcpu, intid, senders & existing, is_set);
@@ -82,8 +130,13 @@ impl Vgic<'_> {
         let count = if size == BYTE { 1 } else { 4 };
         let mut bytes = [0_u8; 4];
         let first = usize::from(low_u8(offset & 15));
-        for (byte, senders) in bytes.iter_mut().zip(cpu.sources.iter().skip(first).take(count)) {
-            *byte = *senders;
+        let quick = self.quick(vcpu);
+        for ((byte, senders), sgi) in bytes
+            .iter_mut()
+            .zip(cpu.sources.iter().skip(first).take(count))
+            .zip(low_u16(offset & 15)..)
+        {
+            *byte = *senders | quick.map_or(0, |quick| quick.posted_by(sgi));
         }
         u32::from_le_bytes(bytes)
     }
@@ -95,22 +148,19 @@ impl Vgic<'_> {
         sender: VcpuIndex,
         value: u32,
     ) {
-        let all = self.all();
-        let own = VcpuSet::one(sender);
-        let targets = match (value >> 24) & 3 {
-            0 => VcpuSet(u64::from(low_u8(value >> 16))).intersection(all),
-            1 => all.without(own),
-            2 => own,
-            _ => VcpuSet::EMPTY,
-        };
+        let targets = targets_v2(value, self.all(), sender);
         let intid = IntId(low_u16(value & 15));
         let senders = low_u8(bit(u32::from(sender.0 & 7)));
         for target in targets {
-            self.change_senders(here, target, intid, senders, true);
+            if target == sender {
+                self.change_senders(here, target, intid, senders, true);
+            } else {
+                self.post(target, |quick| quick.post_from(intid, sender));
+            }
         }
     }
 
-    /// Adds or removes senders of a vCPU's pending SGI.
+    /// Adds or removes senders of a pending SGI of the vCPU that is loaded here.
     fn change_senders<H: ListRegisters + PhysIrq>(
         &mut self,
         here: Here<'_, H>,
@@ -119,27 +169,16 @@ impl Vgic<'_> {
         senders: u8,
         is_set: bool,
     ) {
-        if senders == 0 {
+        if senders == 0 || !here.is(vcpu) {
             return;
         }
         let at = At::Private(vcpu);
         let mask = bit_of(intid);
-        let is_elsewhere = self.touch(here, at, mask) != 0;
+        self.touch(here, at, mask);
         let Some(cpu) = self.cpu_mut(vcpu) else { return };
-        let index = usize::from(intid.0 & 15);
-        let list = if is_elsewhere { &mut cpu.left_sources } else { &mut cpu.sources };
-        let Some(place) = list.get_mut(index) else { return };
+        let Some(place) = cpu.sources.get_mut(usize::from(intid.0 & 15)) else { return };
         *place = if is_set { *place | senders } else { *place & !senders };
-        let is_pending = *place != 0;
-        if is_elsewhere {
-            // Only GICD_SGIR reaches another vCPU's SGIs, and that adds.
-            cpu.private.left.set_pending |= mask;
-            cpu.private.left.any |= mask;
-        } else if is_pending {
-            cpu.private.latch |= mask;
-        } else {
-            cpu.private.latch &= !mask;
-        }
+        self.latch_senders(vcpu, intid.0);
         self.refresh(here, at, mask);
         self.settle(here);
     }
@@ -188,23 +227,42 @@ impl Vgic<'_> {
         }
     }
 
-    /// After a fold: adds the senders that other cores have left, and makes pending mean *has a sender*.
-    pub(crate) fn merge_sources(&mut self, vcpu: VcpuIndex, intid: u16) {
+    /// Makes the pending state of an SGI of GICv2 mean *has a sender*.
+    pub(crate) fn latch_senders(&mut self, vcpu: VcpuIndex, intid: u16) {
         let Some(cpu) = self.cpu_mut(vcpu) else { return };
-        let index = usize::from(intid);
-        let (Some(senders), Some(left)) =
-            (cpu.sources.get_mut(index), cpu.left_sources.get_mut(index))
-        else {
-            return;
-        };
-        *senders |= *left;
-        *left = 0;
         let mask = bit(u32::from(intid));
-        if *senders == 0 {
+        if cpu.sources.get(usize::from(intid)).is_none_or(|senders| *senders == 0) {
             cpu.private.latch &= !mask;
         } else {
             cpu.private.latch |= mask;
         }
+    }
+}
+
+/// The SGI in an ICC_SGI*R value.
+#[inline]
+pub(crate) fn intid(value: u64) -> IntId {
+    IntId(u16::from(low_u8(low_u32(value >> 24)) & 15))
+}
+
+/// The vCPUs among `all` that an ICC_SGI*R value names: those that it lists, or all but the sender (IRM).
+#[inline]
+pub(crate) fn targets(value: u64, all: VcpuSet, sender: Option<VcpuIndex>) -> VcpuSet {
+    if value & (1 << 40) == 0 {
+        return listed(value).intersection(all);
+    }
+    sender.map_or(VcpuSet::EMPTY, |sender| all.without(VcpuSet::one(sender)))
+}
+
+/// The vCPUs among `all` that a GICD_SGIR value names (TargetListFilter).
+#[inline]
+pub(crate) fn targets_v2(value: u32, all: VcpuSet, sender: VcpuIndex) -> VcpuSet {
+    let own = VcpuSet::one(sender);
+    match (value >> 24) & 3 {
+        0 => VcpuSet(u64::from(low_u8(value >> 16))).intersection(all),
+        1 => all.without(own),
+        2 => own,
+        _ => VcpuSet::EMPTY,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::bank::{Bank, Commands};
 use crate::bits::{Positions, bit_of, intid_at, word_of};
 use crate::distributor::{Distributor, MAX_SPIS, Model};
 use crate::interface::CpuInterface;
+use crate::quick::Quick;
 use crate::set::VcpuSet;
 
 /// The most vCPUs of a partition (8 with GICv2).
@@ -77,19 +78,23 @@ impl At {
 
 /// A partition's virtual GIC: its distributor and its vCPUs' interfaces, borrowed from whoever stores
 /// them and holds the partition's lock. Making one costs nothing.
-#[derive(Debug)]
 pub struct Vgic<'a> {
     pub(crate) dist: &'a mut Distributor,
     pub(crate) cpus: &'a mut [CpuInterface],
+    pub(crate) quicks: &'a [Quick],
     pub(crate) kick: VcpuSet,
 }
 
 impl<'a> Vgic<'a> {
     /// Opens the virtual GIC of a partition that has `cpus.len()` vCPUs, at most [`MAX_VCPUS`]; vCPUs
-    /// beyond are not served.
+    /// beyond are not served. `quicks` has one for each of them, outside of the lock.
     #[inline]
-    pub fn open(dist: &'a mut Distributor, cpus: &'a mut [CpuInterface]) -> Self {
-        Self { dist, cpus, kick: VcpuSet::EMPTY }
+    pub fn open(
+        dist: &'a mut Distributor,
+        cpus: &'a mut [CpuInterface],
+        quicks: &'a [Quick],
+    ) -> Self {
+        Self { dist, cpus, quicks, kick: VcpuSet::EMPTY }
     }
 
     /// Brings everything to its state after power-on, with at least `spis` SPIs (rounded up to whole
@@ -172,6 +177,9 @@ impl<'a> Vgic<'a> {
             cpu.private.edge = SGIS;
             cpu.private.enabled = always_on;
         }
+        for quick in self.quicks {
+            quick.clear();
+        }
     }
 
     /// All vCPUs of the partition.
@@ -244,8 +252,31 @@ impl<'a> Vgic<'a> {
     #[inline]
     pub(crate) fn add_kick(&mut self, vcpu: VcpuIndex) {
         self.kick = self.kick.union(VcpuSet::one(vcpu));
-        if let Some(cpu) = self.cpu_mut(vcpu) {
-            cpu.is_fold_due = true;
+        if let Some(quick) = self.quick(vcpu) {
+            quick.ask_for_fold();
+        }
+    }
+
+    /// What a vCPU's short ways need.
+    #[inline]
+    pub(crate) fn quick(&self, vcpu: VcpuIndex) -> Option<&'a Quick> {
+        self.quicks.get(usize::from(vcpu.0))
+    }
+
+    /// Makes memory and the general ways count again.
+    #[inline]
+    pub(crate) fn disarm(&mut self, at: At, mask: u32) {
+        match at {
+            At::Private(vcpu) => {
+                if let Some(quick) = self.quick(vcpu) {
+                    quick.disarm(mask);
+                }
+            }
+            At::Shared(_) => {
+                if let Some(bank) = self.bank_mut(at) {
+                    bank.disarm(mask);
+                }
+            }
         }
     }
 
@@ -312,14 +343,11 @@ fn clear_interface(cpu: &mut CpuInterface) {
     cpu.used = 0;
     cpu.control = 0;
     cpu.is_loaded = false;
-    cpu.is_fold_due = false;
-    cpu.has_spis = false;
     cpu.is_awake = false;
     cpu.release = 0;
     cpu.vmcr = 0;
     cpu.priorities = shikiri_arch::hw::ActivePriorities::NONE;
     cpu.request = None;
     cpu.sources = [0; 16];
-    cpu.left_sources = [0; 16];
     cpu.active_source = [0; 16];
 }

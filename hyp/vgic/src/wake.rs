@@ -5,6 +5,7 @@ use shikiri_arch::hw::{ActivePriorities, ListRegisters, PhysIrq};
 
 use crate::bits::{Positions, low_u8};
 use crate::lr::{self, PENDING, VMCR_GROUP0, VMCR_GROUP1};
+use crate::quick::Quick;
 use crate::vgic::{At, Here, Vgic};
 
 impl Vgic<'_> {
@@ -17,12 +18,15 @@ impl Vgic<'_> {
         vcpu: VcpuIndex,
     ) -> bool {
         if here.is(vcpu) {
-            return self.has_deliverable_here(here, vcpu);
+            // Mail has a kick behind it, which is worth staying awake for.
+            return self.quick(vcpu).is_some_and(Quick::has_mail)
+                || self.has_deliverable_here(here, vcpu);
         }
-        let Some(cpu) = self.cpu(vcpu) else { return false };
-        if cpu.is_loaded {
+        if self.is_loaded(vcpu) {
             return false;
         }
+        self.take_mail(vcpu);
+        let Some(cpu) = self.cpu(vcpu) else { return false };
         let gate = Gate::new(cpu.vmcr, &cpu.priorities, self.dist.is_v2);
         Positions(cpu.waiting_words).any(|word| self.word_passes(vcpu, low_u8(word), &gate))
     }

@@ -315,6 +315,10 @@ impl ListRegisters for VirtualInterface {
         self.control.set(value);
     }
 
+    fn is_maintenance_due(&self) -> bool {
+        self.is_maintenance()
+    }
+
     fn vmcr(&self) -> u32 {
         self.vmcr.get()
     }

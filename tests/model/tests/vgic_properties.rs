@@ -34,7 +34,10 @@ impl World {
     fn new(model: Model, cores: usize, registers: usize) -> Self {
         let mut machine = Machine::new(model, SPIS, usize::from(VCPUS), cores, registers);
         for spi in LINKED {
-            assert!(Vgic::open(&mut machine.dist, &mut machine.cpus).link(IntId(spi), IntId(spi)));
+            assert!(
+                Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks)
+                    .link(IntId(spi), IntId(spi))
+            );
         }
         let is_v2 = model == Model::V2;
         let mut world = Self { machine, ideal: Ideal::new(is_v2, usize::from(VCPUS)) };
@@ -108,6 +111,8 @@ impl World {
     }
 
     fn step(&mut self, (kind, a, b, c): Step) {
+        // Short and general ways take turns at random: they must come to the same.
+        self.machine.takes_short_ways = c & 0x8000 == 0;
         let vcpu = u8::try_from(a % u16::from(VCPUS)).unwrap();
         let intid = pick(&INTIDS, b);
         let core = usize::from(c) % self.machine.cores.len();

@@ -40,7 +40,10 @@ impl World {
     fn new(model: Model, cores: usize, registers: usize) -> Self {
         let mut machine = Machine::new(model, 32, usize::from(VCPUS), cores, registers);
         for spi in LINKED {
-            assert!(Vgic::open(&mut machine.dist, &mut machine.cpus).link(IntId(spi), IntId(spi)));
+            assert!(
+                Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks)
+                    .link(IntId(spi), IntId(spi))
+            );
         }
         let is_v2 = model == Model::V2;
         for vcpu in 0..VCPUS {
@@ -76,6 +79,8 @@ impl World {
     }
 
     fn step(&mut self, (kind, a, b, c): Step) {
+        // Short and general ways take turns at random: they must come to the same.
+        self.machine.takes_short_ways = c & 0x8000 == 0;
         let core = usize::from(a) % self.machine.cores.len();
         let pick = |from: &[u16]| from[usize::from(b) % from.len()];
         match kind % 12 {

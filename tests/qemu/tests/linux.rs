@@ -15,11 +15,9 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         "a_shell_answers_and_powers_off",
         shell,
     );
-    for cores in [1, 2] {
+    for cores in [1, 2, 4] {
         topic.on_each(both_gics(cores), "all_scripts_pass", scripts);
     }
-    // Left out: GICv2 with 4 vCPUs. Its boot stalls at times (README, Limits); not understood yet.
-    topic.on_each(vec![Variant::new(Gic::V3, 4, "cortex-a72")], "all_scripts_pass", scripts);
     topic
         .on_each(both_gics(1), "sleeps_are_exact", sleeps)
         .on_each(both_gics(4), "two_run_at_once", two)

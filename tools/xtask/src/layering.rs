@@ -6,7 +6,7 @@ use crate::metadata::{Dependency, Package, Workspace};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-abi", &[]),
     ("shikiri-arch", &["shikiri-abi"]),
-    ("shikiri-vgic", &["shikiri-abi", "shikiri-arch"]),
+    ("shikiri-vgic", &["shikiri-abi", "shikiri-arch", "shikiri-sync"]),
     ("shikiri-stage2", &["shikiri-abi", "shikiri-arch"]),
     ("shikiri-config", &["shikiri-abi"]),
     ("shikiri-sync", &["shikiri-abi"]),

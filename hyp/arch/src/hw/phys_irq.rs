@@ -55,6 +55,9 @@ pub trait ListRegisters {
     /// Writes HCR.
     fn set_control(&self, value: u32);
 
+    /// Whether the maintenance interrupt is asserted (MISR is not zero).
+    fn is_maintenance_due(&self) -> bool;
+
     /// Reads VMCR: the guest's masks, binary points and group enables.
     fn vmcr(&self) -> u32;
 

@@ -4,9 +4,11 @@ use core::sync::atomic::Ordering;
 
 use shikiri_abi::IntId;
 use shikiri_arch::hw::Clock;
+use shikiri_drivers::Acknowledged;
 use shikiri_vgic::{Here, Line};
 
 use super::run;
+use super::sync::Next;
 use crate::console;
 use crate::hw::clock::{self, Counter};
 use crate::percore::{CoreLocal, Loaded};
@@ -23,38 +25,46 @@ const VIRTUAL_TIMER: u16 = run::VIRTUAL_TIMER.0;
 /// silent cannot hold the core.
 const BATCH: u32 = 16;
 
-/// Takes one interrupt while a guest runs. True if the scheduler has to be asked.
-#[inline]
-pub(crate) fn on_interrupt(core: &mut CoreLocal) -> bool {
+/// Takes one interrupt while a guest runs. What is frequent goes first, each in a function of its own that saves the
+/// registers it needs and no more: these costs are promises.
+#[inline(always)]
+pub(crate) fn on_interrupt(core: &mut CoreLocal) -> Next {
     let interrupt = core.gic.acknowledge();
-    let intid = interrupt.intid();
-    if intid.0 >= IntId::END_SPI.0 {
-        return false;
-    }
-    core.gic.end(interrupt);
-    match intid.0 {
+    match interrupt.intid().0 {
         VIRTUAL_TIMER => {
-            fire_timer(core);
-            false
+            core.gic.end(interrupt);
+            fire_timer(core)
         }
         SGI_SYNC => {
+            core.gic.end(interrupt);
             core.gic.deactivate(interrupt);
-            sync(core);
-            false
+            take_mail(core)
         }
-        MAINTENANCE => {
-            core.gic.deactivate(interrupt);
-            sync(core);
-            false
-        }
-        _ => {
-            let needs_scheduler = serve_rare(core, intid);
-            if !is_left_active(core, intid) {
-                core.gic.deactivate(interrupt);
-            }
-            needs_scheduler
-        }
+        _ => on_other_interrupt(core, interrupt),
     }
+}
+
+#[inline(never)]
+fn on_other_interrupt(core: &mut CoreLocal, interrupt: Acknowledged) -> Next {
+    let intid = interrupt.intid();
+    if intid.0 >= IntId::END_SPI.0 {
+        return Next::Resume;
+    }
+    core.gic.end(interrupt);
+    if intid.0 == MAINTENANCE {
+        core.gic.deactivate(interrupt);
+        return maintain(core);
+    }
+    let next = serve_rare(core, intid);
+    if !is_left_active(core, intid) {
+        core.gic.deactivate(interrupt);
+    }
+    next
+}
+
+#[inline(never)]
+fn take_one(core: &mut CoreLocal) -> Next {
+    on_interrupt(core)
 }
 
 /// Takes what is pending while this core is in the scheduler.
@@ -64,7 +74,7 @@ pub(crate) fn take_pending(core: &mut CoreLocal) {
             return;
         }
         // Whatever it is, the scheduler looks at everything next.
-        let _needs_scheduler = on_interrupt(core);
+        let _next = take_one(core);
     }
 }
 
@@ -74,76 +84,83 @@ fn is_left_active(core: &CoreLocal, intid: IntId) -> bool {
 }
 
 /// The interrupts that are no part of a promise.
-fn serve_rare(core: &mut CoreLocal, intid: IntId) -> bool {
+fn serve_rare(core: &mut CoreLocal, intid: IntId) -> Next {
     match intid.0 {
-        SGI_SCHEDULE => true,
-        HYP_TIMER => on_hyp_timer(core),
+        SGI_SCHEDULE => Next::Leave,
+        HYP_TIMER if on_hyp_timer(core) => Next::Leave,
+        HYP_TIMER => Next::Resume,
         _ if core.world.uart_intid == intid => {
             console::on_interrupt(core);
-            false
+            Next::Resume
         }
         _ => {
             deliver(core, intid);
-            false
+            Next::Resume
         }
     }
 }
 
-/// The loaded vCPU's virtual timer has fired: a hardware-linked interrupt, which its guest deactivates.
-#[inline]
-fn fire_timer(core: &mut CoreLocal) {
+/// The loaded vCPU's virtual timer has fired: a linked interrupt, whose end deactivates the physical one.
+#[inline(always)]
+fn fire_timer(core: &mut CoreLocal) -> Next {
+    if let Some(Loaded { live, vcpu }) = core.loaded
+        && let Some(quick) = live.quick(vcpu.index)
+        && quick.fire(&core.interface(live), run::VIRTUAL_TIMER)
+    {
+        return Next::Resume;
+    }
+    fire_timer_in_general(core)
+}
+
+#[inline(never)]
+fn fire_timer_in_general(core: &mut CoreLocal) -> Next {
     let Some(Loaded { live, vcpu }) = core.loaded else {
         // Nobody is loaded: a timer that was stopped when its vCPU left. It has been ended; nothing holds it.
         core.gic.deactivate_intid(run::VIRTUAL_TIMER);
-        return;
+        return Next::Resume;
     };
     let interface = core.interface(live);
     let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-    let mut devices = live.devices.lock();
-    // Either is for the vCPU that is loaded here: nobody else is to be kicked.
-    let _nobody = if core.world.gich.is_some() {
-        run::own(vcpu).timer_line = true;
-        devices.vgic().set_line(here, run::VIRTUAL_TIMER, vcpu.index, Line::High)
-    } else {
-        devices.vgic().fire(here, run::VIRTUAL_TIMER, vcpu.index)
-    };
+    // It is for the vCPU that is loaded here: nobody else is to be kicked.
+    let _nobody = live.devices.lock().vgic(&live.quicks).fire(here, run::VIRTUAL_TIMER, vcpu.index);
+    Next::Resume
 }
 
-/// GICv2: the loaded vCPU has ended its virtual timer's interrupt. If the timer has let go of its line, the
-/// physical interrupt is deactivated; else it stays, and the interrupt is delivered again.
-///
-/// On GICv3 the list register does this. On GICv2 it could, but QEMU's does not look at the line again when
-/// a virtual end of interrupt deactivates the physical one, and a timer that was late by then never fires again
-/// (`timers` and `regs` of the test guests); so one exit per tick is paid there.
-fn look_at_timer_line(core: &CoreLocal, loaded: Loaded) {
-    let Loaded { live, vcpu } = loaded;
-    // CNTV_CTL_EL0: ENABLE, not IMASK, ISTATUS.
-    if !run::own(vcpu).timer_line || crate::regs::cntv_ctl_el0() & 7 == 5 {
-        return;
+/// Another core has left something for the loaded vCPU.
+#[inline(never)]
+fn take_mail(core: &mut CoreLocal) -> Next {
+    if let Some(Loaded { live, vcpu }) = core.loaded
+        && let Some(quick) = live.quick(vcpu.index)
+        && quick.sync(&core.interface(live))
+    {
+        return Next::Resume;
     }
-    run::own(vcpu).timer_line = false;
-    let interface = core.interface(live);
-    let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-    let _nobody =
-        live.devices.lock().vgic().set_line(here, run::VIRTUAL_TIMER, vcpu.index, Line::Low);
-    core.gic.deactivate_intid(run::VIRTUAL_TIMER);
+    sync(core)
+}
+
+/// The virtual interface has something to report.
+#[inline(never)]
+fn maintain(core: &mut CoreLocal) -> Next {
+    if core.world.gich.is_some()
+        && let Some(Loaded { live, vcpu }) = core.loaded
+        && let Some(quick) = live.quick(vcpu.index)
+        && quick.end_linked(&core.interface(live))
+    {
+        return Next::Resume;
+    }
+    sync(core)
 }
 
 /// Brings the loaded vCPU's list registers up to date.
-#[inline]
-fn sync(core: &mut CoreLocal) {
-    let Some(Loaded { live, vcpu }) = core.loaded else { return };
-    if core.world.gich.is_some() {
-        look_at_timer_line(core, Loaded { live, vcpu });
-    }
+#[inline(never)]
+fn sync(core: &mut CoreLocal) -> Next {
+    let Some(Loaded { live, vcpu }) = core.loaded else { return Next::Resume };
     let interface = core.interface(live);
-    let kick = {
-        let mut devices = live.devices.lock();
-        devices.vgic().sync(&interface, vcpu.index)
-    };
+    let kick = live.devices.lock().vgic(&live.quicks).sync(&interface, vcpu.index);
     if !kick.is_empty() {
         run::kick_vcpus(core.world, live, kick);
     }
+    Next::Resume
 }
 
 /// The hypervisor timer: the loaded vCPU's physical timer, or time for the scheduler.
@@ -170,7 +187,12 @@ pub(crate) fn update_physical_timer(core: &mut CoreLocal) {
     let level = if timer.level(now) { Line::High } else { Line::Low };
     let interface = core.interface(live);
     let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-    let kick = live.devices.lock().vgic().set_line(here, run::PHYSICAL_TIMER, vcpu.index, level);
+    let kick = live.devices.lock().vgic(&live.quicks).set_line(
+        here,
+        run::PHYSICAL_TIMER,
+        vcpu.index,
+        level,
+    );
     run::kick_vcpus(core.world, live, kick);
     core.timer_at = timer.deadline().filter(|due| *due > now);
 }
@@ -198,6 +220,7 @@ fn deliver(core: &mut CoreLocal, physical: IntId) {
         .filter(|loaded| core::ptr::eq(loaded.live, live))
         .map(|loaded| loaded.vcpu.index);
     let here = Here { hw: &interface, vcpu };
-    let kick = live.devices.lock().vgic().fire(here, virtual_id, shikiri_abi::VcpuIndex(0));
+    let kick =
+        live.devices.lock().vgic(&live.quicks).fire(here, virtual_id, shikiri_abi::VcpuIndex(0));
     run::kick_vcpus(core.world, live, kick);
 }

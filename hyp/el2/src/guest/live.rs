@@ -19,7 +19,7 @@ use shikiri_core::sysreg::PhysicalTimer;
 use shikiri_core::vuart::VirtualUart;
 use shikiri_pages::{PageBox, PageSlice};
 use shikiri_sync::{TicketLock, rank};
-use shikiri_vgic::{CpuInterface, Distributor, Vgic};
+use shikiri_vgic::{CpuInterface, Distributor, Quick, Vgic};
 
 use super::context::Context;
 use crate::world::{Home, Slot};
@@ -38,10 +38,10 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// The virtual GIC, opened.
+    /// The virtual GIC, opened; `quicks` are the partition's.
     #[inline]
-    pub(crate) fn vgic(&mut self) -> Vgic<'_> {
-        Vgic::open(&mut self.distributor, &mut self.interfaces)
+    pub(crate) fn vgic<'a>(&'a mut self, quicks: &'a [Quick]) -> Vgic<'a> {
+        Vgic::open(&mut self.distributor, &mut self.interfaces, quicks)
     }
 }
 
@@ -65,6 +65,8 @@ pub(crate) struct Live {
     pub(crate) vcpu_count: u64,
     /// The device models.
     pub(crate) devices: TicketLock<Devices, rank::Partition>,
+    /// What their timers and SGIs need, beside that lock.
+    pub(crate) quicks: PageSlice<Quick>,
     /// The vCPUs.
     pub(crate) vcpus: PageSlice<Vcpu>,
     /// How many of them are not off.
@@ -74,6 +76,12 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    /// The short ways of a vCPU's interrupts.
+    #[inline]
+    pub(crate) fn quick(&self, index: VcpuIndex) -> Option<&Quick> {
+        self.quicks.get(usize::from(index.0))
+    }
+
     /// A vCPU by index.
     #[inline]
     pub(crate) fn vcpu(&self, index: VcpuIndex) -> Option<&Vcpu> {
@@ -125,8 +133,6 @@ pub(crate) struct Own {
     pub(crate) timer: PhysicalTimer,
     /// Whether it waits in WFI.
     pub(crate) is_waiting: bool,
-    /// GICv2: whether the virtual timer holds its line, and so its physical interrupt is active for this vCPU.
-    pub(crate) timer_line: bool,
     /// Whether the virtual timer's physical interrupt is active for it while it is off its core.
     pub(crate) timer_active: bool,
     /// How much of its partition's memory is cleaned, while maintenance by set and way is under way.
@@ -141,7 +147,6 @@ impl Own {
         self.context.start(start.entry, start.context, mpidr);
         self.timer = PhysicalTimer::new();
         self.is_waiting = false;
-        self.timer_line = false;
         self.timer_active = false;
         self.clean = None;
     }

@@ -15,6 +15,7 @@ pub(crate) mod worker;
 use core::ffi::c_void;
 
 use context::Context;
+use sync::Next;
 
 use crate::percore::CoreLocal;
 
@@ -36,44 +37,43 @@ pub(crate) unsafe fn run_core_on(core: *mut CoreLocal, stack: u64) -> ! {
     unsafe { run_core(core.cast(), stack) }
 }
 
-/// A synchronous exception of the guest. 0: back to it; 1: `reschedule`.
+/// A synchronous exception of the guest.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn on_sync(context: *mut Context, core: *mut CoreLocal) -> u32 {
+unsafe extern "C" fn on_sync(context: *mut Context, core: *mut CoreLocal) -> Next {
     // SAFETY: the vectors hand over the loaded vCPU's context, which nobody else touches now.
     let context = unsafe { &mut *context };
     // SAFETY: and this core's own block; EL2 runs masked, so this is the only reference.
     let core = unsafe { &mut *core };
-    sync::on_exit(core, context).code()
+    sync::on_exit(context, core)
 }
 
 /// An HVC of the guest; its x19 to x29 are not stored.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn on_hvc(context: *mut Context, core: *mut CoreLocal) -> u32 {
+unsafe extern "C" fn on_hvc(context: *mut Context, core: *mut CoreLocal) -> Next {
     // SAFETY: as in `on_sync`.
     let context = unsafe { &mut *context };
     if sync::answer_quickly(context) {
-        return 0;
+        return Next::Resume;
     }
     // SAFETY: as in `on_sync`.
     let core = unsafe { &mut *core };
-    sync::on_hvc(core, context).code()
+    sync::on_hvc(context, core)
 }
 
 /// An interrupt while the guest ran.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn on_irq(_context: *mut Context, core: *mut CoreLocal) -> u32 {
+unsafe extern "C" fn on_irq(_context: *mut Context, core: *mut CoreLocal) -> Next {
     // SAFETY: as in `on_sync`.
     let core = unsafe { &mut *core };
-    u32::from(irq::on_interrupt(core))
+    irq::on_interrupt(core)
 }
 
 /// An SError while the guest ran: the partition that ran is blamed.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn on_serror(_context: *mut Context, core: *mut CoreLocal) -> u32 {
+unsafe extern "C" fn on_serror(_context: *mut Context, core: *mut CoreLocal) -> Next {
     // SAFETY: as in `on_sync`.
     let core = unsafe { &mut *core };
-    sync::on_serror(core);
-    1
+    sync::on_serror(core)
 }
 
 /// Finds the next vCPU; its context, for the vectors.

@@ -1,6 +1,6 @@
 //! What a core does when it is not in a guest: looks for work, and finds the next vCPU.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 
 use shikiri_abi::{CoreId, IntId, VcpuIndex};
 use shikiri_arch::hw::{Clock, Tlb};
@@ -9,7 +9,7 @@ use shikiri_core::lifecycle::{EndCause, Phase};
 use shikiri_core::power::{PowerState, Remaining};
 use shikiri_core::report::ExitRing;
 use shikiri_core::sched::{Seat, VcpuKey};
-use shikiri_vgic::{Here, Line, VcpuSet};
+use shikiri_vgic::{Here, VcpuSet};
 
 use super::context::Context;
 use super::live::{Live, Vcpu};
@@ -128,7 +128,7 @@ fn enter_active(
     }
     if let Some(start) = vcpu.power.take_start() {
         own(vcpu).start(start, mpidr(live, index));
-        reset_interrupts(core, live, index);
+        reset_interrupts(live, index);
     } else if vcpu.power.state() == PowerState::Off {
         block(core, slot, index, None);
         return None;
@@ -161,14 +161,9 @@ fn dump(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
     report::dump(core.world, on, live, vcpu);
 }
 
-/// The CPU interface as after a reset, and the timer's line low: its timer is off.
-fn reset_interrupts(core: &CoreLocal, live: &'static Live, index: VcpuIndex) {
-    let interface = core.interface(live);
-    let here = Here { hw: &interface, vcpu: None };
-    let mut devices = live.devices.lock();
-    // It is on no core: nobody is to be kicked.
-    let _nobody = devices.vgic().set_line(here, VIRTUAL_TIMER, index, Line::Low);
-    devices.vgic().reset_interface(index);
+/// The CPU interface as after a reset.
+fn reset_interrupts(live: &Live, index: VcpuIndex) {
+    live.devices.lock().vgic(&live.quicks).reset_interface(index);
 }
 
 /// What a vCPU reads as MPIDR_EL1: RES1 bit 31 and its affinity.
@@ -187,7 +182,7 @@ fn has_reason_to_run(core: &CoreLocal, live: &'static Live, vcpu: &'static Vcpu)
     }
     let interface = core.interface(live);
     let here = Here { hw: &interface, vcpu: None };
-    live.devices.lock().vgic().has_deliverable(here, vcpu.index)
+    live.devices.lock().vgic(&live.quicks).has_deliverable(here, vcpu.index)
 }
 
 /// When a vCPU that is off its core has to be back: the earlier of its two timers, unless masked.
@@ -238,7 +233,7 @@ fn turn_off(core: &mut CoreLocal) {
     let kick = {
         let interface = core.interface(live);
         let here = Here { hw: &interface, vcpu: None };
-        live.devices.lock().vgic().set_offline(here, vcpu.index)
+        live.devices.lock().vgic(&live.quicks).set_offline(here, vcpu.index)
     };
     kick_vcpus(core.world, live, kick);
     if vcpu.power.turn_off(&live.powered) == Remaining::None {
@@ -272,7 +267,7 @@ fn wait(core: &mut CoreLocal) {
     let is_deliverable = {
         let interface = core.interface(live);
         let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-        live.devices.lock().vgic().has_deliverable(here, vcpu.index)
+        live.devices.lock().vgic(&live.quicks).has_deliverable(here, vcpu.index)
     };
     if is_deliverable {
         own(vcpu).is_waiting = false;
@@ -290,6 +285,7 @@ fn wait(core: &mut CoreLocal) {
 /// the other way round, so that one of the two sees the other.
 fn fall_asleep(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) -> bool {
     vcpu.is_asleep.store(true, Ordering::SeqCst);
+    fence(Ordering::SeqCst);
     if has_reason_to_run(core, live, vcpu) {
         vcpu.is_asleep.store(false, Ordering::SeqCst);
         return false;
@@ -348,7 +344,7 @@ fn load(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
     {
         let mut devices = live.devices.lock();
         vcpu.set_loaded_on(Some(core.id));
-        devices.vgic().load(&interface, vcpu.index);
+        devices.vgic(&live.quicks).load(&interface, vcpu.index);
     }
     core.context = vcpu.context();
     core.loaded = Some(Loaded { live, vcpu });
@@ -362,9 +358,9 @@ pub(crate) fn unload(core: &mut CoreLocal) {
     let interface = core.interface(live);
     let kick = {
         let mut devices = live.devices.lock();
-        let kick = devices.vgic().unload(&interface, vcpu.index);
-        let is_held = devices.vgic().holds_physical(vcpu.index, VIRTUAL_TIMER);
-        own(vcpu).timer_active = is_held || own(vcpu).timer_line;
+        let kick = devices.vgic(&live.quicks).unload(&interface, vcpu.index);
+        let is_held = devices.vgic(&live.quicks).holds_physical(vcpu.index, VIRTUAL_TIMER);
+        own(vcpu).timer_active = is_held;
         vcpu.set_loaded_on(None);
         kick
     };
@@ -375,7 +371,12 @@ pub(crate) fn unload(core: &mut CoreLocal) {
 }
 
 /// Reaches vCPUs whose interrupts have changed: by an SGI where they are loaded, else by waking their seats.
-pub(crate) fn kick_vcpus(world: &World, live: &Live, vcpus: VcpuSet) {
+///
+/// What changed is in memory before it is looked up here where each of them is; one that goes to sleep says so
+/// before it looks for changes (`fall_asleep`). The two fences make one of the two see the other (mail takes no lock).
+#[inline(always)]
+pub(crate) fn kick_receivers(world: &World, live: &Live, vcpus: VcpuSet) {
+    fence(Ordering::SeqCst);
     let mut left = vcpus;
     while let Some(index) = left.lowest() {
         left = left.without(VcpuSet::one(index));
@@ -387,6 +388,14 @@ pub(crate) fn kick_vcpus(world: &World, live: &Live, vcpus: VcpuSet) {
             None if vcpu.is_asleep.swap(false, Ordering::SeqCst) => wake(world, live.slot, index),
             None => {}
         }
+    }
+}
+
+/// [`kick_receivers`], for those whose cost is no promise.
+#[inline(never)]
+pub(crate) fn kick_vcpus(world: &World, live: &Live, vcpus: VcpuSet) {
+    if !vcpus.is_empty() {
+        kick_receivers(world, live, vcpus);
     }
 }
 

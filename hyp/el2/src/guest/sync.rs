@@ -9,7 +9,7 @@ use shikiri_config::GicVersion;
 use shikiri_core::lifecycle::EndCause;
 use shikiri_core::psci::{self, PsciAction};
 use shikiri_core::vuart::{self, Drain};
-use shikiri_vgic::{Frame, Here, Line, MmioOutcome, SgiRegister};
+use shikiri_vgic::{Frame, Here, Line, MmioOutcome};
 
 use super::context::Context;
 use super::live::Live;
@@ -19,15 +19,16 @@ use crate::percore::{CoreLocal, Leave, Loaded};
 use crate::report::{self, Unserved};
 use crate::{console, regs};
 
-/// What the vectors do next.
+/// What the vectors do next: the numbers that they know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub(crate) enum Next {
     /// Back to the guest.
-    Resume,
-    /// Back to the guest, one of whose x19 to x29 was changed.
-    Reload,
+    Resume = 0,
     /// Ask the scheduler.
-    Leave,
+    Leave = 1,
+    /// Back to the guest, one of whose x19 to x29 was changed.
+    Reload = 2,
 }
 
 impl Next {
@@ -35,16 +36,6 @@ impl Next {
     #[inline]
     pub(crate) const fn after_writing(rt: u8) -> Self {
         if rt < 19 { Self::Resume } else { Self::Reload }
-    }
-
-    /// The number that the vectors know.
-    #[inline]
-    pub(crate) const fn code(self) -> u32 {
-        match self {
-            Self::Resume => 0,
-            Self::Leave => 1,
-            Self::Reload => 2,
-        }
     }
 }
 
@@ -78,32 +69,81 @@ const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.numbe
 
 /// Serves an HVC #0 that has no constant answer.
 #[inline(never)]
-pub(crate) fn on_hvc(core: &mut CoreLocal, context: &mut Context) -> Next {
+pub(crate) fn on_hvc(context: &mut Context, core: &mut CoreLocal) -> Next {
     let Some(loaded) = core.loaded else { return Next::Leave };
     call(core, loaded, context)
 }
 
-/// Serves one exit of the loaded vCPU that is no HVC #0. Accesses to the virtual GIC go first: their cost is a
-/// promise.
-#[inline]
-pub(crate) fn on_exit(core: &mut CoreLocal, context: &mut Context) -> Next {
+/// Serves one exit of the loaded vCPU that is no HVC #0. What is frequent goes first, each in a function of its own
+/// that saves the registers it needs and no more: these costs are promises.
+#[inline(always)]
+pub(crate) fn on_exit(context: &mut Context, core: &mut CoreLocal) -> Next {
     let esr = regs::esr_el2();
+    if exit::is_mmio(esr) {
+        return if exit::is_store(esr) {
+            store(context, core, esr)
+        } else {
+            load(context, core, esr)
+        };
+    }
+    match exit::sgi1r_write(esr) {
+        Some(rt) => sysreg::send_sgi1r_of(context, core, rt),
+        None => serve(context, core, esr),
+    }
+}
+
+/// A load from a device. What the virtual GIC can answer from memory alone goes first.
+#[inline(never)]
+fn load(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
+    if let Some(access) = exit::mmio(esr, regs::far_el2(), regs::hpfar_el2())
+        && let Some(Loaded { live, vcpu }) = core.loaded
+        && let Some((frame, offset)) = gic_frame(live, access.ipa)
+        && let Some(value) = {
+            let mut devices = live.devices.lock();
+            let vgic = devices.vgic(&live.quicks);
+            vgic.read_plain(vcpu.index, frame, offset, access.size_log2)
+        }
+    {
+        advance();
+        context.write_x(access.rt, access.extend(value));
+        return Next::after_writing(access.rt);
+    }
+    any_access(context, core, esr)
+}
+
+/// A store to a device. What changes nothing but the virtual GIC's memory goes first.
+#[inline(never)]
+fn store(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
+    if let Some(access) = exit::mmio(esr, regs::far_el2(), regs::hpfar_el2())
+        && let Some(Loaded { live, .. }) = core.loaded
+        && let Some((frame, offset)) = gic_frame(live, access.ipa)
+        && {
+            let value = context.read_x(access.rt);
+            let mut devices = live.devices.lock();
+            let mut vgic = devices.vgic(&live.quicks);
+            vgic.write_plain(frame, offset, access.size_log2, value)
+        }
+    {
+        advance();
+        return Next::Resume;
+    }
+    any_access(context, core, esr)
+}
+
+/// A load or store to any device.
+#[inline(never)]
+fn any_access(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     if let Some(access) = exit::mmio(esr, regs::far_el2(), regs::hpfar_el2())
         && let Some(loaded) = core.loaded
         && let Some((frame, offset)) = gic_frame(loaded.live, access.ipa)
     {
         return virtual_gic(core, loaded, context, &access, (frame, offset));
     }
-    if let Some(rt) = exit::sgi1r_write(esr)
-        && let Some(loaded) = core.loaded
-    {
-        return sysreg::send_sgi(core, loaded, (SgiRegister::Group1, context.read_x(rt)));
-    }
-    serve(core, context, esr)
+    serve(context, core, esr)
 }
 
 #[inline(never)]
-fn serve(core: &mut CoreLocal, context: &mut Context, esr: u64) -> Next {
+fn serve(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     let Some(loaded) = core.loaded else { return Next::Leave };
     let (far, hpfar) = (regs::far_el2(), regs::hpfar_el2());
     report::record(loaded.vcpu, esr, far, hpfar, context.read_x(0));
@@ -295,10 +335,27 @@ fn virtual_gic(
     } else {
         shikiri_vgic::Access::Read
     };
+    if live.gic == GicVersion::V2
+        && let Some(kick) = {
+            let interface = core.interface(live);
+            let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
+            shikiri_vgic::mmio_without_lock(
+                &live.quicks,
+                here,
+                frame,
+                offset,
+                access.size_log2,
+                what,
+            )
+        }
+    {
+        run::kick_vcpus(core.world, live, kick);
+        return finish_access(context, access, 0);
+    }
     let MmioOutcome { value, kick, is_retry } = {
         let interface = core.interface(live);
         let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-        live.devices.lock().vgic().mmio(here, frame, offset, access.size_log2, what)
+        live.devices.lock().vgic(&live.quicks).mmio(here, frame, offset, access.size_log2, what)
     };
     if !kick.is_empty() {
         run::kick_vcpus(core.world, live, kick);
@@ -360,7 +417,7 @@ fn uart(
         let outcome = devices.uart.mmio(&live.slot.port, offset, access.bytes(), what);
         let kick = outcome.line.map(|level| {
             let level = if level { Line::High } else { Line::Low };
-            devices.vgic().set_line(here, live.platform.uart_intid, vcpu.index, level)
+            devices.vgic(&live.quicks).set_line(here, live.platform.uart_intid, vcpu.index, level)
         });
         (outcome, kick)
     };
@@ -402,6 +459,7 @@ fn fault(core: &mut CoreLocal, why: &'static str) -> Next {
 }
 
 /// An SError while the guest ran: the partition is blamed, and ends.
-pub(crate) fn on_serror(core: &mut CoreLocal) {
+pub(crate) fn on_serror(core: &mut CoreLocal) -> Next {
     core.leave = Leave::Fault(Unserved::now("SError while it ran"));
+    Next::Leave
 }

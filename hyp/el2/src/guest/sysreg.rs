@@ -1,15 +1,44 @@
 //! Trapped system registers: asks the core, applies the answer.
 
+use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_arch::exit::SysregAccess;
 use shikiri_arch::hw::Clock;
 use shikiri_core::sysreg::{SysregOutcome, decide};
-use shikiri_vgic::{Here, SgiRegister};
+use shikiri_vgic::{Here, SgiRegister, VcpuSet, send_sgi1r};
 
 use super::context::Context;
+use super::live::Live;
 use super::sync::{Next, advance, undefined};
 use super::{irq, run};
 use crate::hw::clock::Counter;
 use crate::percore::{CoreLocal, Leave, Loaded};
+
+/// A write to ICC_SGI1R_EL1 by the loaded vCPU.
+#[inline(never)]
+pub(crate) fn send_sgi1r_of(context: &mut Context, core: &mut CoreLocal, rt: u8) -> Next {
+    let Some(Loaded { live, vcpu }) = core.loaded else { return Next::Leave };
+    let interface = core.interface(live);
+    let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
+    let sent = send_sgi1r(&live.quicks, here, context.read_x(rt));
+    let kick = match sent.own {
+        None => sent.kick,
+        Some(intid) => sent.kick.union(raise_own(core, live, vcpu.index, intid)),
+    };
+    if !kick.is_empty() {
+        run::kick_receivers(core.world, live, kick);
+    }
+    advance();
+    Next::Resume
+}
+
+/// Makes an SGI of the loaded vCPU pending that has no short way.
+#[cold]
+#[inline(never)]
+fn raise_own(core: &CoreLocal, live: &Live, own: VcpuIndex, intid: IntId) -> VcpuSet {
+    let interface = core.interface(live);
+    let here = Here { hw: &interface, vcpu: Some(own) };
+    live.devices.lock().vgic(&live.quicks).raise(here, intid, own).kick
+}
 
 /// Sends an SGI of the loaded vCPU, and moves its PC on.
 #[inline]
@@ -22,7 +51,7 @@ pub(crate) fn send_sgi(
     let kick = {
         let interface = core.interface(live);
         let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-        live.devices.lock().vgic().send_sgi(here, register, value)
+        live.devices.lock().vgic(&live.quicks).send_sgi(here, register, value)
     };
     if !kick.is_empty() {
         run::kick_vcpus(core.world, live, kick);
@@ -48,7 +77,7 @@ pub(crate) fn serve(
             let kick = {
                 let interface = core.interface(live);
                 let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-                live.devices.lock().vgic().deactivate(here, value)
+                live.devices.lock().vgic(&live.quicks).deactivate(here, value)
             };
             run::kick_vcpus(core.world, live, kick);
         }

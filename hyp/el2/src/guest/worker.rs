@@ -16,7 +16,7 @@ use shikiri_core::vuart::VirtualUart;
 use shikiri_pages::{Frames, PageBox, PageSlice};
 use shikiri_stage2::invalidate;
 use shikiri_sync::TicketLock;
-use shikiri_vgic::{CpuInterface, Distributor, Model};
+use shikiri_vgic::{CpuInterface, Distributor, Model, Quick};
 
 use super::context::Context;
 use super::live::{Devices, Live, Own, Vcpu};
@@ -169,18 +169,20 @@ fn make_live(
     let description = &slot.description;
     let count = slot.homes.len();
     let vttbr = holdings.stage2().map_or(0, |stage2| stage2.vttbr().0);
-    let [for_distributor, for_interfaces, for_vcpus, for_live] = take_all(
+    let [for_distributor, for_interfaces, for_quicks, for_vcpus, for_live] = take_all(
         core,
         holdings,
         [
             PageBox::<Distributor>::PAGES,
             PageSlice::<CpuInterface>::pages(count),
+            PageSlice::<Quick>::pages(count),
             PageSlice::<Vcpu>::pages(count),
             PageBox::<Live>::PAGES,
         ],
     )?;
     let distributor = PageBox::init_with(for_distributor, |place| place.write(Distributor::new()));
     let interfaces = PageSlice::from_fn(for_interfaces, count, |_| CpuInterface::new());
+    let quicks = PageSlice::from_fn(for_quicks, count, |_| Quick::new());
     let mut homes = slot.homes.iter();
     let vcpus = PageSlice::from_fn(for_vcpus, count, |index| {
         let Some(home) = homes.next() else { unreachable!("a vCPU without a home") };
@@ -199,6 +201,7 @@ fn make_live(
             starts,
             vcpu_count: u64::try_from(count).unwrap_or(0),
             devices: TicketLock::with_key(devices, u32::from(slot.number.0)),
+            quicks,
             vcpus,
             powered: LiveVcpus::new(),
             to_stop: AtomicU32::new(u32::try_from(count).unwrap_or(u32::MAX)),
@@ -241,7 +244,6 @@ fn make_vcpu(home: Home, index: usize) -> Vcpu {
         context: Context::new(),
         timer: PhysicalTimer::new(),
         is_waiting: false,
-        timer_line: false,
         timer_active: false,
         clean: None,
         exits: ExitRing::new(),
@@ -258,7 +260,7 @@ fn configure(core: &CoreLocal, live: &mut Live) {
     let slot = live.slot;
     let devices = live.devices.get_mut();
     devices.uart.reset(&slot.port);
-    let mut vgic = devices.vgic();
+    let mut vgic = devices.vgic(&live.quicks);
     vgic.configure(model, live.platform.spis);
     for interrupt in slot.description.interrupts() {
         let _is_there = vgic.link(interrupt.virtual_id, interrupt.physical);
@@ -353,13 +355,15 @@ pub(crate) fn clean_step(slot: &Slot, done: u64) -> Option<u64> {
 /// Gives the records of an incarnation back. No core looks at it any more.
 fn dissolve(core: &CoreLocal, mut live: PageBox<Live>, holdings: &mut Holdings) {
     let store = &core.world.frames;
-    live.devices.get_mut().vgic().reset(&SharedInterrupts(&core.world.gic));
+    let records = &mut *live;
+    records.devices.get_mut().vgic(&records.quicks).reset(&SharedInterrupts(&core.world.gic));
     let (live, frames) = live.into_parts();
     holdings.give_management(store, frames);
-    let Live { devices, vcpus, .. } = live;
+    let Live { devices, quicks, vcpus, .. } = live;
     let Devices { distributor, interfaces, .. } = devices.into_inner();
     holdings.give_management(store, distributor.into_frames());
     holdings.give_management(store, interfaces.into_frames());
+    holdings.give_management(store, quicks.into_frames());
     holdings.give_management(store, vcpus.into_frames());
 }
 

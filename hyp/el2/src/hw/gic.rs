@@ -30,7 +30,7 @@ impl VirtualInterface<'_> {
 /// Defines indexed access to ICH_LR0_EL2 to ICH_LR15_EL2 (op0 3, op1 4, CRn 12, CRm 12 or 13, op2 0–7).
 macro_rules! list_registers {
     ($($index:literal => $name:literal;)*) => {
-        #[inline(always)]
+        #[inline(never)]
         fn read_lr(index: u8) -> u64 {
             let value: u64;
             match index {
@@ -118,6 +118,14 @@ impl ListRegisters for VirtualInterface<'_> {
         match self.gich() {
             Some(gich) => gich.set_hcr(value),
             None => regs::set_ich_hcr_el2(u64::from(value)),
+        }
+    }
+
+    #[inline]
+    fn is_maintenance_due(&self) -> bool {
+        match self.gich() {
+            Some(gich) => gich.misr() != 0,
+            None => regs::ich_misr_el2() != 0,
         }
     }
 

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_model::vgic_hw::{PhysicalGic, VirtualInterface};
 use shikiri_vgic::{
-    Access, CpuInterface, Distributor, Frame, Here, Line, MmioOutcome, Model, SgiRegister, VcpuSet,
-    Vgic,
+    Access, CpuInterface, Distributor, Frame, Here, Line, MmioOutcome, Model, Quick, SgiRegister,
+    VcpuSet, Vgic, mmio_without_lock, send_sgi1r,
 };
 
 /// One partition's virtual GIC on some cores.
@@ -18,6 +18,7 @@ pub(crate) struct Machine {
     pub(crate) is_v2: bool,
     pub(crate) dist: Box<Distributor>,
     pub(crate) cpus: Vec<CpuInterface>,
+    pub(crate) quicks: Vec<Quick>,
     pub(crate) cores: Vec<VirtualInterface>,
     /// Which vCPU is loaded on each core.
     pub(crate) loaded: Vec<Option<u8>>,
@@ -26,6 +27,8 @@ pub(crate) struct Machine {
     pub(crate) kicked: BTreeSet<u8>,
     /// Whether kicks and maintenance interrupts wait for [`Machine::drain`].
     pub(crate) is_delayed: bool,
+    /// Whether what has a short way ([`Quick`]) takes it, if it can: both must come to the same.
+    pub(crate) takes_short_ways: bool,
 }
 
 /// Runs `$body` with the opened virtual GIC and the hardware of the core.
@@ -33,9 +36,24 @@ macro_rules! with {
     ($machine:expr, $core:expr, |$vgic:ident, $here:ident| $body:expr) => {{
         let here_vcpu = $machine.loaded[$core].map(VcpuIndex);
         #[allow(unused_mut, reason = "not every operation changes it")]
-        let mut $vgic = Vgic::open(&mut $machine.dist, &mut $machine.cpus);
+        let mut $vgic = Vgic::open(&mut $machine.dist, &mut $machine.cpus, &$machine.quicks);
         let $here = Here { hw: &$machine.cores[$core], vcpu: here_vcpu };
         $body
+    }};
+}
+
+/// A kick or a maintenance interrupt, as EL2 serves it: in a short way if that does it, else in general.
+macro_rules! serve {
+    ($machine:expr, $core:expr, $vcpu:expr) => {{
+        let (hw, quick) = (&$machine.cores[$core], &$machine.quicks[usize::from($vcpu)]);
+        let is_short = $machine.takes_short_ways && quick.sync(hw);
+        let is_served =
+            is_short && (!hw.is_maintenance() || ($machine.is_v2 && quick.end_linked(hw)));
+        if is_served {
+            VcpuSet::EMPTY
+        } else {
+            with!($machine, $core, |vgic, here| vgic.sync(here.hw, VcpuIndex($vcpu)))
+        }
     }};
 }
 
@@ -53,6 +71,7 @@ impl Machine {
             is_v2,
             dist: Box::default(),
             cpus: (0..vcpus).map(|_| CpuInterface::new()).collect(),
+            quicks: (0..vcpus).map(|_| Quick::new()).collect(),
             cores: (0..cores)
                 .map(|_| VirtualInterface::new(is_v2, registers, physical.clone()))
                 .collect(),
@@ -60,8 +79,9 @@ impl Machine {
             physical,
             kicked: BTreeSet::new(),
             is_delayed: false,
+            takes_short_ways: true,
         };
-        Vgic::open(&mut machine.dist, &mut machine.cpus).configure(model, spis);
+        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks).configure(model, spis);
         machine
     }
 
@@ -117,7 +137,25 @@ impl Machine {
         size: u8,
         access: Access,
     ) -> MmioOutcome {
-        let outcome = with!(self, core, |vgic, here| vgic.mmio(here, frame, offset, size, access));
+        let outcome = with!(self, core, |vgic, here| {
+            let is_short = self.takes_short_ways && self.is_v2;
+            let kick = is_short
+                .then(|| mmio_without_lock(&self.quicks, here, frame, offset, size, access))
+                .flatten();
+            let plain = match (access, here.vcpu) {
+                _ if !self.takes_short_ways => None,
+                (Access::Read, Some(vcpu)) => vgic.read_plain(vcpu, frame, offset, size),
+                (Access::Write(value), Some(_)) => {
+                    vgic.write_plain(frame, offset, size, value).then_some(0)
+                }
+                (_, None) => None,
+            };
+            match (kick, plain) {
+                (Some(kick), _) => MmioOutcome { value: 0, kick, is_retry: false },
+                (None, Some(value)) => MmioOutcome { value, kick: VcpuSet::EMPTY, is_retry: false },
+                (None, None) => vgic.mmio(here, frame, offset, size, access),
+            }
+        });
         self.after(outcome.kick);
         outcome
     }
@@ -153,8 +191,13 @@ impl Machine {
             if !self.cores[core].active_ppis.borrow_mut().insert(intid) {
                 return false;
             }
-            let kick =
-                with!(self, core, |vgic, here| vgic.fire(here, IntId(intid), VcpuIndex(vcpu)));
+            let quick = &self.quicks[usize::from(vcpu)];
+            let is_short = self.takes_short_ways && quick.fire(&self.cores[core], IntId(intid));
+            let kick = if is_short {
+                VcpuSet::EMPTY
+            } else {
+                with!(self, core, |vgic, here| vgic.fire(here, IntId(intid), VcpuIndex(vcpu)))
+            };
             self.after(kick);
             return true;
         }
@@ -179,7 +222,18 @@ impl Machine {
     }
 
     pub(crate) fn send_sgi(&mut self, core: usize, register: SgiRegister, value: u64) {
-        let kick = with!(self, core, |vgic, here| vgic.send_sgi(here, register, value));
+        let is_short = self.takes_short_ways && !self.is_v2 && register == SgiRegister::Group1;
+        let kick = with!(self, core, |vgic, here| {
+            if !is_short || here.vcpu.is_none() {
+                vgic.send_sgi(here, register, value)
+            } else {
+                let sent = send_sgi1r(&self.quicks, here, value);
+                match (sent.own, here.vcpu) {
+                    (Some(intid), Some(own)) => sent.kick.union(vgic.raise(here, intid, own).kick),
+                    _ => sent.kick,
+                }
+            }
+        });
         self.after(kick);
     }
 
@@ -203,7 +257,7 @@ impl Machine {
 
     pub(crate) fn sync(&mut self, core: usize) {
         let Some(vcpu) = self.loaded[core] else { return };
-        let kick = with!(self, core, |vgic, here| vgic.sync(here.hw, VcpuIndex(vcpu)));
+        let kick = serve!(self, core, vcpu);
         self.kicked.remove(&vcpu);
         self.note(kick);
     }

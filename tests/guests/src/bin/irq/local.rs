@@ -10,7 +10,7 @@ use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, ensure, equal};
 
-use crate::tools::{PPIS, SPIS, arm, case, expect, expect_nothing, pend, take_soon};
+use crate::tools::{PPIS, SPIS, arm, case, expect, expect_nothing, pend, take_at_last};
 
 pub(crate) fn run() {
     case("an_sgi_to_itself_reaches_the_vector", vector);
@@ -108,7 +108,7 @@ fn overflow(seed: u64) -> Outcome {
     let mut last = 0;
     for _ in intids {
         let missing = Failure { what: "acknowledged", got: 1023, want: 0 };
-        let acknowledged = take_soon().ok_or(missing)?;
+        let acknowledged = take_at_last().ok_or(missing)?;
         let intid = acknowledged.intid().unwrap_or(1023) as usize;
         gic::end(acknowledged);
         ensure("known", intid < 128)?;

@@ -1,0 +1,317 @@
+//! What a vCPU's short ways need, outside of the partition's lock: a timer tick and an SGI take no lock.
+//!
+//! An interrupt that is placed as pending, with nothing else about it, is *armed*: as long as nobody touches
+//! it (any change to it, a fold, a change of GICD_CTLR), memory is the same after the guest has handled it as
+//! before, and its list register keeps all but the state. To make it pending again is then one write of the
+//! same image, and nothing to write down.
+//!
+//! Only the core that has the vCPU loaded arms, and only that core uses what is armed. Other cores disarm,
+//! under the lock, and kick. If the owner makes the interrupt pending in between, it has come before the
+//! change: it is in a list register, which the owner folds when it serves the kick.
+
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use shikiri_abi::{IntId, VcpuIndex};
+use shikiri_arch::hw::{ListRegisters, PhysIrq};
+use shikiri_sync::Pending;
+
+use crate::bits::{Positions, bit, bit_of, low_u8, low_u16, low_u32};
+use crate::interface::MAX_SLOTS;
+use crate::lr::{self, Ending, PENDING};
+use crate::mmio::{Access, Frame, WORD};
+use crate::set::VcpuSet;
+use crate::sgi::GICD_SGIR;
+use crate::vgic::{Here, SGIS};
+
+/// Mail: another core needs more of this vCPU than to make SGIs pending.
+const FOLD: u64 = 1 << 16;
+
+/// A vCPU's armed SGIs and PPIs, and the mail that other cores leave for it: in the caller's storage, beside the
+/// partition's lock.
+#[derive(Default)]
+pub struct Quick {
+    /// SGIs that were sent, a bit each, and [`FOLD`].
+    mail: Pending,
+    /// GICv2: who sent them, a bit for each sender.
+    senders: [AtomicU8; 16],
+    /// Resident as an edge that is pending and nothing else, and untouched since.
+    armed: AtomicU32,
+    /// The same for an interrupt behind which a physical one is held active.
+    armed_linked: AtomicU32,
+    /// The list register of each resident SGI and PPI.
+    home: [AtomicU8; 32],
+    /// What was last written to each list register.
+    images: [AtomicU64; MAX_SLOTS],
+}
+
+impl Quick {
+    /// Nothing armed, no mail.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes an armed SGI or PPI of the vCPU that is loaded here pending again, as an edge. `false`: nothing was
+    /// done, the general way ([`crate::Vgic::raise`]) must follow.
+    #[inline]
+    #[must_use = "an interrupt that is not armed must be raised in general"]
+    pub fn raise(&self, hw: &impl ListRegisters, intid: IntId) -> bool {
+        self.armed.load(Ordering::Relaxed) & bit_of(intid) != 0 && self.place_again(hw, intid)
+    }
+
+    /// Makes an armed PPI of the vCPU that is loaded here pending again, because its physical interrupt was taken.
+    /// `false`: nothing was done, the general way ([`crate::Vgic::fire`]) must follow.
+    #[inline]
+    #[must_use = "an interrupt that is not armed must be fired in general"]
+    pub fn fire(&self, hw: &impl ListRegisters, intid: IntId) -> bool {
+        self.armed_linked.load(Ordering::Relaxed) & bit_of(intid) != 0
+            && self.place_again(hw, intid)
+    }
+
+    /// Writes the image again, if the guest has finished with the list register.
+    #[inline]
+    fn place_again(&self, hw: &impl ListRegisters, intid: IntId) -> bool {
+        let home = self.home(intid.0);
+        if hw.empty() & bit(u32::from(home)) == 0 {
+            return false;
+        }
+        hw.write(home, self.image(home));
+        true
+    }
+
+    /// GICv2's maintenance interrupt: ends the armed physical interrupts whose handlers are done. `false`: that was
+    /// not all, the general way ([`crate::Vgic::sync`]) must follow.
+    #[inline]
+    #[must_use = "what is left must be served in general"]
+    pub fn end_linked<H: ListRegisters + PhysIrq>(&self, hw: &H) -> bool {
+        for position in Positions(self.armed_linked.load(Ordering::Relaxed)) {
+            let home = self.home(u16::from(low_u8(position)));
+            if lr::is_ended_v2(hw.read(home)) {
+                hw.write(home, 0);
+                hw.deactivate(IntId(u16::from(low_u8(position))));
+            }
+        }
+        !hw.is_maintenance_due()
+    }
+
+    /// Serves the mail of the vCPU that is loaded here: after a kick. `false`: not all of it could be served so,
+    /// and the general way ([`crate::Vgic::sync`]) must follow.
+    #[inline]
+    #[must_use = "what is left must be served in general"]
+    pub fn sync(&self, hw: &impl ListRegisters) -> bool {
+        let mail = self.mail.take();
+        let mut left = mail & !u64::from(SGIS);
+        for position in Positions(low_u32(mail) & SGIS) {
+            if !self.raise(hw, IntId(u16::from(low_u8(position)))) {
+                left |= u64::from(bit(position));
+            }
+        }
+        if left != 0 {
+            // Its own core puts it back: nobody else has to be told.
+            let _is_first = self.mail.raise(left);
+        }
+        left == 0
+    }
+
+    /// Leaves an SGI for the core that has this vCPU, or will have it next. True if that core, or whoever lets the
+    /// vCPU sleep, must be told: the mail box was empty.
+    #[inline]
+    #[must_use = "a vCPU that is not kicked may sleep on its mail"]
+    pub fn post(&self, sgi: IntId) -> bool {
+        self.mail.raise(1_u64.wrapping_shl(u32::from(sgi.0 & 15)))
+    }
+
+    /// The same on GICv2, where each SGI is pending once per sender.
+    #[inline]
+    #[must_use = "a vCPU that is not kicked may sleep on its mail"]
+    pub fn post_from(&self, sgi: IntId, sender: VcpuIndex) -> bool {
+        if let Some(senders) = self.senders.get(usize::from(sgi.0 & 15)) {
+            senders.fetch_or(low_u8(bit(u32::from(sender.0 & 7))), Ordering::Relaxed);
+        }
+        self.post(sgi)
+    }
+
+    /// Whether there is mail: a vCPU that has some has a reason to look at it before it sleeps.
+    #[inline]
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        !self.mail.is_empty()
+    }
+
+    /// Asks the core that has this vCPU for a fold. Under the lock.
+    #[inline]
+    pub(crate) fn ask_for_fold(&self) {
+        // Whoever asks kicks in any case.
+        let _is_first = self.mail.raise(FOLD);
+    }
+
+    /// The posted SGIs.
+    #[inline]
+    pub(crate) fn posted(&self) -> u32 {
+        low_u32(self.mail.peek()) & SGIS
+    }
+
+    /// GICv2: the senders of a posted SGI.
+    pub(crate) fn posted_by(&self, sgi: u16) -> u8 {
+        self.senders.get(usize::from(sgi & 15)).map_or(0, |senders| senders.load(Ordering::Relaxed))
+    }
+
+    /// Forgets posted SGIs: the guest has cleared their pending state. Under the lock.
+    pub(crate) fn forget(&self, sgis: u32) {
+        self.mail.withdraw(u64::from(sgis & SGIS));
+    }
+
+    /// Takes the posted SGIs.
+    #[inline]
+    pub(crate) fn take_posted(&self) -> u32 {
+        low_u32(self.mail.take()) & SGIS
+    }
+
+    /// Takes the senders of a posted SGI.
+    #[inline]
+    pub(crate) fn take_senders(&self, sgi: u16) -> u8 {
+        self.senders
+            .get(usize::from(sgi & 15))
+            .map_or(0, |senders| senders.swap(0, Ordering::Relaxed))
+    }
+
+    /// Notes the list register of an SGI or PPI.
+    #[inline]
+    pub(crate) fn set_home(&self, intid: u16, slot: u8) {
+        if let Some(home) = self.home.get(usize::from(intid & 31)) {
+            home.store(slot, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn home(&self, intid: u16) -> u8 {
+        self.home.get(usize::from(intid & 31)).map_or(0, |home| home.load(Ordering::Relaxed))
+    }
+
+    /// Notes what a list register was given.
+    #[inline]
+    pub(crate) fn set_image(&self, slot: u8, image: u64) {
+        if let Some(place) = self.images.get(usize::from(slot & 15)) {
+            place.store(image, Ordering::Relaxed);
+        }
+    }
+
+    /// What a list register was given.
+    #[inline]
+    pub(crate) fn image(&self, slot: u8) -> u64 {
+        self.images.get(usize::from(slot & 15)).map_or(0, |image| image.load(Ordering::Relaxed))
+    }
+
+    /// Notes how an interrupt was placed. On the core that has the vCPU.
+    #[inline]
+    pub(crate) fn arm(&self, bit: u32, how: Armed) {
+        match how {
+            Armed::No => {}
+            Armed::Edge => drop(self.armed.fetch_or(bit, Ordering::Relaxed)),
+            Armed::Linked => drop(self.armed_linked.fetch_or(bit, Ordering::Relaxed)),
+        }
+    }
+
+    /// Makes memory and the general ways count again. Under the lock.
+    #[inline]
+    pub(crate) fn disarm(&self, mask: u32) {
+        self.armed.fetch_and(!mask, Ordering::Relaxed);
+        self.armed_linked.fetch_and(!mask, Ordering::Relaxed);
+    }
+
+    /// As after power-on. The vCPU is loaded nowhere.
+    pub(crate) fn clear(&self) {
+        self.disarm(u32::MAX);
+        let _mail = self.mail.take();
+        for senders in &self.senders {
+            senders.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether, and as what, an interrupt is armed once it is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Armed {
+    /// More is to be done at its end than to forget it.
+    No,
+    /// As an edge.
+    Edge,
+    /// As one behind which a physical interrupt is held active.
+    Linked,
+}
+
+impl Armed {
+    /// How an interrupt that is placed so is armed.
+    #[inline]
+    pub(crate) const fn from_placing(state: u8, ending: Ending, is_by_sender: bool) -> Self {
+        if state != PENDING || is_by_sender {
+            return Self::No;
+        }
+        match ending {
+            Ending::Silent => Self::Edge,
+            Ending::Physical(_) | Ending::ReportedPhysical => Self::Linked,
+            Ending::Reported => Self::No,
+        }
+    }
+}
+
+/// What [`send_sgi1r`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Sent {
+    /// Who must be kicked.
+    pub kick: VcpuSet,
+    /// An SGI for the sender itself, which must be raised in general ([`crate::Vgic::raise`]).
+    pub own: Option<IntId>,
+}
+
+/// A write to ICC_SGI1R_EL1 by the vCPU that is loaded here, without the partition's lock (IHI 0069, 12.2.38). With
+/// one security state it reaches SGIs of both groups (8.1.10), so that no target's state has to be looked at.
+#[inline]
+pub fn send_sgi1r<H: ListRegisters>(quicks: &[Quick], here: Here<'_, H>, value: u64) -> Sent {
+    let intid = crate::sgi::intid(value);
+    let mut sent = Sent { kick: VcpuSet::EMPTY, own: None };
+    let mut targets = crate::sgi::targets(value, VcpuSet::first(quicks.len()), here.vcpu);
+    while let Some(target) = targets.lowest() {
+        let one = VcpuSet::one(target);
+        targets = targets.without(one);
+        let Some(quick) = quicks.get(usize::from(target.0)) else { break };
+        if here.is(target) {
+            sent.own = (!quick.raise(here.hw, intid)).then_some(intid);
+        } else if quick.post(intid) {
+            sent.kick = sent.kick.union(one);
+        }
+    }
+    sent
+}
+
+/// GICv2: an access that needs no lock, by the vCPU that is loaded here: a word to GICD_SGIR for other vCPUs (IHI 0048,
+/// 4.3.15). Answers who must be kicked. `None`: nothing was done, the general way ([`crate::Vgic::mmio`]) must follow.
+#[inline]
+pub fn mmio_without_lock<H>(
+    quicks: &[Quick],
+    here: Here<'_, H>,
+    frame: Frame,
+    offset: u32,
+    size_log2: u8,
+    access: Access,
+) -> Option<VcpuSet> {
+    let (Frame::Distributor, GICD_SGIR, WORD) = (frame, offset, size_log2) else { return None };
+    let (Access::Write(value), Some(sender)) = (access, here.vcpu) else { return None };
+    let value = low_u32(value);
+    let targets = crate::sgi::targets_v2(value, VcpuSet::first(quicks.len()), sender);
+    if targets.contains(sender) {
+        return None;
+    }
+    let sgi = IntId(low_u16(value & 15));
+    let mut kick = VcpuSet::EMPTY;
+    for target in targets {
+        if quicks.get(usize::from(target.0)).is_some_and(|quick| quick.post_from(sgi, sender)) {
+            kick = kick.union(VcpuSet::one(target));
+        }
+    }
+    Some(kick)
+}
+
+/// What fits into a cache line or three: it is one for each vCPU, charged to its partition.
+const _: () = assert!(size_of::<Quick>() <= 256);
