@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
     ("shikiri-qemu-tests", &["shikiri-describe"]),
+    ("shikiri-insn-count", &[]),
     ("xtask", &["shikiri-abi", "shikiri-describe", "shikiri-qemu-tests"]),
     ("shikiri-model", MODEL),
 ];

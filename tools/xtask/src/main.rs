@@ -8,6 +8,7 @@ mod doc_table;
 mod files;
 mod flatten;
 mod initrd;
+mod insn_count;
 mod layering;
 mod metadata;
 mod process;

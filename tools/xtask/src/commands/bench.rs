@@ -16,6 +16,7 @@ use shikiri_qemu_tests::{Gic, Machine, Overrides, Running, System, paths};
 
 use crate::bench_table::{self, Values};
 use crate::commands::{build, setup};
+use crate::insn_count::InsnCount;
 use crate::process::step;
 use crate::{doc_table, flatten};
 
@@ -39,8 +40,9 @@ const TABLE: &str = "bench";
 /// No run is longer; under counted instructions a Linux boot takes some seconds.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// What is added to the Linux guest's command line, with and without the hypervisor.
-const LINUX_WORDS: &str = "quiet shikiri.script=boot";
+/// What is added to the Linux guest's command line, with and without the hypervisor. Not `quiet`: the console is the
+/// dearer part.
+const LINUX_WORDS: &str = "shikiri.script=boot";
 
 /// The Linux guest's memory, in bytes.
 const LINUX_MEMORY: u64 = 256 << 20;
@@ -98,11 +100,11 @@ impl Bench {
         Ok(())
     }
 
-    /// Linux from the start of its clock to `/init`, under the hypervisor and without it, with the
-    /// same device tree, command line, memory and console. The kernel's own clock is the measure,
-    /// because it does not count what the hypervisor does before Linux starts; the little that the
-    /// kernel does before its clock runs is the same in both.
+    /// Linux from its first instruction to the power-off after `/init`, under the hypervisor and without it, with
+    /// the same device tree, command line, memory and console: all instructions that are executed, the hypervisor's
+    /// among them; idle time has none.
     fn linux(&self, values: &mut Values) -> Result<()> {
+        let count = InsnCount::new(&paths::linux_kernel())?;
         step("measuring the Linux boot under the hypervisor");
         let overrides = Overrides {
             append: Some(LINUX_WORDS.into()),
@@ -111,23 +113,28 @@ impl Bench {
             ..Overrides::default()
         };
         let system = System::find("linux")?.with(overrides);
-        let machine = self.counting().cpus(1);
-        let ours = instructions_to_init(system.boot(&machine)?)?;
+        let machine = count.watch(self.counting().cpus(1));
+        system.boot(&machine)?.wait_for_power_off(TIMEOUT)?;
+        let ours = count.take()?;
         step("measuring the Linux boot without the hypervisor");
         let tree = guest_tree(&system.compile(&machine)?.bundle)?;
-        let bare = instructions_to_init(self.bare_linux(&tree)?)?;
-        values.insert("linux_boot".into(), ours);
-        values.insert("linux_boot_bare".into(), bare);
-        let more = ours.saturating_sub(bare).saturating_mul(1_000_000);
-        values.insert("linux_boot_overhead_ppm".into(), more.checked_div(bare).unwrap_or(u64::MAX));
+        self.bare_linux(&tree, &count)?.wait_for_power_off(TIMEOUT)?;
+        let bare = count.take()?;
+        let ppm =
+            |part: u64| part.saturating_mul(1_000_000).checked_div(bare.all).unwrap_or(u64::MAX);
+        values.insert("linux_boot".into(), ours.all);
+        values.insert("linux_boot_bare".into(), bare.all);
+        values.insert("linux_boot_more_ppm".into(), ppm(ours.all.saturating_sub(bare.all)));
+        values.insert("linux_boot_el2_ppm".into(), ppm(ours.hypervisor));
         Ok(())
     }
 
-    fn bare_linux(&self, tree: &[u8]) -> Result<Running> {
+    fn bare_linux(&self, tree: &[u8], count: &InsnCount) -> Result<Running> {
         let scratch = tempfile::tempdir_in(paths::scratch())?;
         let file: PathBuf = scratch.path().join("guest.dtb");
         fs::write(&file, tree)?;
         let machine = self.counting().cpus(1).memory(LINUX_MEMORY).arg("-dtb").arg(file);
+        let machine = count.watch(machine);
         let boot = Boot::Bare {
             image: paths::linux_kernel(),
             initrd: Some(paths::linux_initrd()),
@@ -151,23 +158,6 @@ impl Bench {
         }
         bail!("the limits are not kept:\n{}", judged.problems.join("\n"))
     }
-}
-
-/// The instructions between the start of Linux's clock and its `/init`: one per nanosecond in which
-/// the processor is not idle.
-fn instructions_to_init(mut running: Running) -> Result<u64> {
-    let idle = number_before(&mut running, "boot: idle for ", " ns")?;
-    let time = number_before(&mut running, "boot: reached after ", " us")?.saturating_mul(1000);
-    running.wait_for_power_off(TIMEOUT)?;
-    Ok(time.saturating_sub(idle))
-}
-
-/// The number on the console between these two words.
-fn number_before(running: &mut Running, before: &str, unit: &str) -> Result<u64> {
-    running.wait_for(before, TIMEOUT)?;
-    let text = running.wait_for(unit, TIMEOUT)?;
-    let digits = text.trim_end_matches(unit);
-    digits.parse().with_context(|| format!("not a number: {text:?}"))
 }
 
 /// The device tree that the bundle holds for its one guest, found by its magic number.
