@@ -3,7 +3,8 @@
 
 use core::fmt;
 
-use shikiri_abi::{CALLS, CallRow, PartitionId, Resource, Status};
+pub use shikiri_abi::Resource;
+use shikiri_abi::{CALLS, CallRow, PartitionId, Status};
 
 use crate::raw::{Results, hvc};
 

@@ -49,7 +49,7 @@ pub use delivery::Line;
 pub use distributor::{Distributor, MAX_SPIS, Model};
 pub use interface::CpuInterface;
 pub use mmio::{Access, Frame, MmioOutcome};
-pub use quick::{Quick, Sent, mmio_without_lock, send_sgi1r};
+pub use quick::{Quick, Sent, send_sgi1r, write_without_lock};
 pub use residency::clear_hardware;
 pub use set::VcpuSet;
 pub use sgi::SgiRegister;

@@ -128,6 +128,20 @@ pub(crate) fn is_ended_v2(value: u64) -> bool {
     state(Model::V2, value) == 0 && value & u64::from(END_V2) != 0
 }
 
+/// A GICv2 list register's value for the same SGI from another sender.
+#[inline]
+pub(crate) const fn with_sender_v2(value: u64, sender: u8) -> u64 {
+    let [low, ..] = [sender & 7];
+    (value & !(7 << 10)) | (u64::from_le_bytes([low, 0, 0, 0, 0, 0, 0, 0]) << 10)
+}
+
+/// The sender in a GICv2 list register that holds an SGI.
+#[inline]
+pub(crate) const fn sender_v2(value: u64) -> u8 {
+    let [low, ..] = (value >> 10).to_le_bytes();
+    low & 7
+}
+
 /// The priority (8 bits, the low three zero) and whether the group is 1, in a register's value.
 #[inline]
 pub(crate) const fn priority_and_group(model: Model, value: u64) -> (u8, bool) {

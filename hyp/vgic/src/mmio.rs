@@ -53,7 +53,7 @@ pub(crate) const DOUBLE: u8 = 3;
 impl Vgic<'_> {
     /// Carries out an access to one of the frames by the vCPU that is loaded here. `offset` counts from the
     /// frame's start; `size_log2` is 0 to 3. What is frequent has shorter ways: [`Vgic::read_plain`],
-    /// [`Vgic::write_plain`], [`crate::mmio_without_lock`].
+    /// [`Vgic::write_plain`], [`crate::write_without_lock`].
     pub fn mmio<H: ListRegisters + PhysIrq>(
         &mut self,
         here: Here<'_, H>,
@@ -125,6 +125,10 @@ impl Vgic<'_> {
         offset: u32,
         size: u8,
     ) -> Option<u64> {
+        let is_sgi_pending = self.dist.is_v2 && frame == Frame::Distributor && offset >> 7 == 30;
+        if is_sgi_pending {
+            self.be_exact(here, At::Private(vcpu))?;
+        }
         match frame {
             Frame::Distributor if size == WORD => self.read_word(here, vcpu, offset).map(u64::from),
             Frame::Distributor => Some(self.read_odd_size(vcpu, offset, size)),

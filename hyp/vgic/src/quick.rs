@@ -9,7 +9,7 @@
 //! under the lock, and kick. If the owner makes the interrupt pending in between, it has come before the
 //! change: it is in a list register, which the owner folds when it serves the kick.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_arch::hw::{ListRegisters, PhysIrq};
@@ -18,7 +18,7 @@ use shikiri_sync::Pending;
 use crate::bits::{Positions, bit, bit_of, low_u8, low_u16, low_u32};
 use crate::interface::MAX_SLOTS;
 use crate::lr::{self, Ending, PENDING};
-use crate::mmio::{Access, Frame, WORD};
+use crate::mmio::{Frame, WORD};
 use crate::set::VcpuSet;
 use crate::sgi::GICD_SGIR;
 use crate::vgic::{Here, SGIS};
@@ -34,7 +34,9 @@ pub struct Quick {
     mail: Pending,
     /// GICv2: who sent them, a bit for each sender.
     senders: [AtomicU8; 16],
-    /// Resident as an edge that is pending and nothing else, and untouched since.
+    /// It is a GICv2's.
+    is_v2: AtomicBool,
+    /// Resident as an edge that is pending (of GICv2's SGIs: from one sender) and nothing else, and untouched since.
     armed: AtomicU32,
     /// The same for an interrupt behind which a physical one is held active.
     armed_linked: AtomicU32,
@@ -68,6 +70,18 @@ impl Quick {
             && self.place_again(hw, intid)
     }
 
+    /// GICv2: makes an armed SGI of the vCPU that is loaded here pending again, from one sender. `false`: nothing was
+    /// done.
+    #[inline]
+    fn raise_from(&self, hw: &impl ListRegisters, sgi: IntId, sender: u8) -> bool {
+        if self.armed.load(Ordering::Relaxed) & bit_of(sgi) == 0 {
+            return false;
+        }
+        let home = self.home(sgi.0);
+        self.set_image(home, lr::with_sender_v2(self.image(home), sender));
+        self.place_again(hw, sgi)
+    }
+
     /// Writes the image again, if the guest has finished with the list register.
     #[inline]
     fn place_again(&self, hw: &impl ListRegisters, intid: IntId) -> bool {
@@ -77,6 +91,22 @@ impl Quick {
         }
         hw.write(home, self.image(home));
         true
+    }
+
+    /// Makes a posted SGI pending, if it is armed. `false`: nothing was done.
+    #[inline]
+    fn raise_posted(&self, hw: &impl ListRegisters, sgi: IntId) -> bool {
+        if !self.is_v2.load(Ordering::Relaxed) {
+            return self.raise(hw, sgi);
+        }
+        let senders = self.take_senders(sgi.0);
+        if senders.is_power_of_two() && self.raise_from(hw, sgi, low_u8(senders.trailing_zeros())) {
+            return true;
+        }
+        if let Some(place) = self.senders.get(usize::from(sgi.0 & 15)) {
+            place.fetch_or(senders, Ordering::Relaxed);
+        }
+        false
     }
 
     /// GICv2's maintenance interrupt: ends the armed physical interrupts whose handlers are done. `false`: that was
@@ -102,7 +132,7 @@ impl Quick {
         let mail = self.mail.take();
         let mut left = mail & !u64::from(SGIS);
         for position in Positions(low_u32(mail) & SGIS) {
-            if !self.raise(hw, IntId(u16::from(low_u8(position)))) {
+            if !self.raise_posted(hw, IntId(u16::from(low_u8(position)))) {
                 left |= u64::from(bit(position));
             }
         }
@@ -219,8 +249,15 @@ impl Quick {
         self.armed_linked.fetch_and(!mask, Ordering::Relaxed);
     }
 
+    /// Whether an SGI or PPI is armed.
+    #[inline]
+    pub(crate) fn is_armed(&self, bit: u32) -> bool {
+        self.armed.load(Ordering::Relaxed) & bit != 0
+    }
+
     /// As after power-on. The vCPU is loaded nowhere.
-    pub(crate) fn clear(&self) {
+    pub(crate) fn clear(&self, is_v2: bool) {
+        self.is_v2.store(is_v2, Ordering::Relaxed);
         self.disarm(u32::MAX);
         let _mail = self.mail.take();
         for senders in &self.senders {
@@ -243,8 +280,8 @@ pub(crate) enum Armed {
 impl Armed {
     /// How an interrupt that is placed so is armed.
     #[inline]
-    pub(crate) const fn from_placing(state: u8, ending: Ending, is_by_sender: bool) -> Self {
-        if state != PENDING || is_by_sender {
+    pub(crate) const fn from_placing(state: u8, ending: Ending) -> Self {
+        if state != PENDING {
             return Self::No;
         }
         match ending {
@@ -285,27 +322,29 @@ pub fn send_sgi1r<H: ListRegisters>(quicks: &[Quick], here: Here<'_, H>, value: 
     sent
 }
 
-/// GICv2: an access that needs no lock, by the vCPU that is loaded here: a word to GICD_SGIR for other vCPUs (IHI 0048,
-/// 4.3.15). Answers who must be kicked. `None`: nothing was done, the general way ([`crate::Vgic::mmio`]) must follow.
+/// GICv2: a store that needs no lock, by the vCPU that is loaded here: a word to GICD_SGIR (IHI 0048, 4.3.15).
+/// Answers who must be kicked. `None`: nothing was done, the general way ([`crate::Vgic::mmio`]) must follow.
 #[inline]
-pub fn mmio_without_lock<H>(
+pub fn write_without_lock<H: ListRegisters>(
     quicks: &[Quick],
     here: Here<'_, H>,
     frame: Frame,
     offset: u32,
     size_log2: u8,
-    access: Access,
+    value: u64,
 ) -> Option<VcpuSet> {
     let (Frame::Distributor, GICD_SGIR, WORD) = (frame, offset, size_log2) else { return None };
-    let (Access::Write(value), Some(sender)) = (access, here.vcpu) else { return None };
+    let sender = here.vcpu?;
     let value = low_u32(value);
     let targets = crate::sgi::targets_v2(value, VcpuSet::first(quicks.len()), sender);
-    if targets.contains(sender) {
+    let sgi = IntId(low_u16(value & 15));
+    if targets.contains(sender)
+        && !quicks.get(usize::from(sender.0))?.raise_from(here.hw, sgi, sender.0 & 7)
+    {
         return None;
     }
-    let sgi = IntId(low_u16(value & 15));
     let mut kick = VcpuSet::EMPTY;
-    for target in targets {
+    for target in targets.without(VcpuSet::one(sender)) {
         if quicks.get(usize::from(target.0)).is_some_and(|quick| quick.post_from(sgi, sender)) {
             kick = kick.union(VcpuSet::one(target));
         }

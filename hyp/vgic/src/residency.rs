@@ -113,7 +113,7 @@ impl Vgic<'_> {
         let used = self.cpu(vcpu).map_or(0, |cpu| cpu.used);
         let finished = used & here.hw.empty();
         for index in Positions(finished) {
-            self.fold(here, vcpu, index, Found { state: 0, is_released: true });
+            self.fold(here, vcpu, index, Found { state: 0, is_released: true, sender: 0 });
         }
         finished != 0
     }
@@ -140,6 +140,7 @@ impl Vgic<'_> {
             let found = Found {
                 state: lr::state(self.dist.model(), value),
                 is_released: !self.dist.is_v2 || !lr::is_ended_v2(value),
+                sender: lr::sender_v2(value),
             };
             self.fold(here, vcpu, index, found);
         }
@@ -162,7 +163,7 @@ impl Vgic<'_> {
         let at = At::of(IntId(slot.intid), vcpu);
         let bit = bit(u32::from(slot.intid));
         if self.dist.is_v2 && slot.intid < 16 {
-            self.fold_source(vcpu, slot, found.state);
+            self.fold_source(vcpu, slot, found.state, found.sender);
         }
         let Some(bank) = self.bank_mut(at) else { return };
         fold_bits(bank, bit, slot, found);
@@ -191,7 +192,6 @@ impl Vgic<'_> {
         let link = self.link_ending(intid);
         let source = self.source(vcpu, intid);
         let groups = self.dist.groups;
-        let is_by_sender = self.dist.is_v2 && intid.is_sgi();
         let is_split = self.has_more_sources(vcpu, intid) || self.is_split(vcpu, at, bit, intid);
         let Some(bank) = self.bank_mut(at) else { return };
         let (state, ending) =
@@ -206,7 +206,7 @@ impl Vgic<'_> {
         };
         let is_linked = bank.owed & bit != 0 && ending.is_physical();
         bank.resident |= bit;
-        let armed = Armed::from_placing(state, ending, is_by_sender);
+        let armed = Armed::from_placing(state, ending);
         let image_bits = image.encode(self.dist.model());
         here.hw.write(slot, image_bits);
         self.arm(vcpu, at, bit, armed);
@@ -287,6 +287,8 @@ struct Found {
     state: u8,
     /// If nothing: a physical interrupt behind it is deactivated, by the hardware or by [`crate::Quick::end_linked`].
     is_released: bool,
+    /// The sender of an SGI of GICv2.
+    sender: u8,
 }
 
 /// A list register's state into the interrupt's bits.

@@ -178,7 +178,7 @@ impl<'a> Vgic<'a> {
             cpu.private.enabled = always_on;
         }
         for quick in self.quicks {
-            quick.clear();
+            quick.clear(self.dist.is_v2);
         }
     }
 

@@ -111,23 +111,46 @@ fn load(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     any_access(context, core, esr)
 }
 
-/// A store to a device. What changes nothing but the virtual GIC's memory goes first.
+/// A store to a device. SGIs of GICv2, and what changes nothing but the virtual GIC's memory, go first.
 #[inline(never)]
 fn store(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
-    if let Some(access) = exit::mmio(esr, regs::far_el2(), regs::hpfar_el2())
-        && let Some(Loaded { live, .. }) = core.loaded
-        && let Some((frame, offset)) = gic_frame(live, access.ipa)
-        && {
-            let value = context.read_x(access.rt);
-            let mut devices = live.devices.lock();
-            let mut vgic = devices.vgic(&live.quicks);
-            vgic.write_plain(frame, offset, access.size_log2, value)
-        }
+    let access = exit::mmio(esr, regs::far_el2(), regs::hpfar_el2());
+    let (Some(access), Some(loaded)) = (access, core.loaded) else {
+        return any_access(context, core, esr);
+    };
+    let live = loaded.live;
+    let value = context.read_x(access.rt);
+    let Some((frame, offset)) = gic_frame(live, access.ipa) else {
+        return any_access(context, core, esr);
+    };
+    if live.gic == GicVersion::V2
+        && let Some(kick) = without_lock(core, loaded, (frame, offset), access.size_log2, value)
     {
-        advance();
-        return Next::Resume;
+        run::kick_vcpus(core.world, live, kick);
+    } else {
+        let mut devices = live.devices.lock();
+        let mut vgic = devices.vgic(&live.quicks);
+        let is_done = vgic.write_plain(frame, offset, access.size_log2, value);
+        drop(devices);
+        if !is_done {
+            return any_access(context, core, esr);
+        }
     }
-    any_access(context, core, esr)
+    advance();
+    Next::Resume
+}
+
+#[inline]
+fn without_lock(
+    core: &CoreLocal,
+    Loaded { live, vcpu }: Loaded,
+    (frame, offset): (Frame, u32),
+    size_log2: u8,
+    value: u64,
+) -> Option<shikiri_vgic::VcpuSet> {
+    let interface = core.interface(live);
+    let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
+    shikiri_vgic::write_without_lock(&live.quicks, here, frame, offset, size_log2, value)
 }
 
 /// A load or store to any device.
@@ -335,23 +358,6 @@ fn virtual_gic(
     } else {
         shikiri_vgic::Access::Read
     };
-    if live.gic == GicVersion::V2
-        && let Some(kick) = {
-            let interface = core.interface(live);
-            let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-            shikiri_vgic::mmio_without_lock(
-                &live.quicks,
-                here,
-                frame,
-                offset,
-                access.size_log2,
-                what,
-            )
-        }
-    {
-        run::kick_vcpus(core.world, live, kick);
-        return finish_access(context, access, 0);
-    }
     let MmioOutcome { value, kick, is_retry } = {
         let interface = core.interface(live);
         let here = Here { hw: &interface, vcpu: Some(vcpu.index) };

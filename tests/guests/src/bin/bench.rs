@@ -15,7 +15,7 @@ use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_rt::gic::{self, Version};
-use shikiri_rt::hvc::psci;
+use shikiri_rt::hvc::{partition, psci};
 use shikiri_rt::platform::{GICC, GICD, GICR, platform};
 use shikiri_rt::timer::Timer;
 use shikiri_rt::{Lock, entry_time, irq, power, println, reg, smp};
@@ -85,6 +85,9 @@ fn main() {
     row("timer_wfi", bench_timer_wfi, gicc, 5000);
     if smp::start(1, target).is_ok() {
         other(gicc, clock);
+    }
+    if let Ok(line) = partition::account(partition::Resource::ManagementMemory) {
+        println!("bench: partition_metadata_pages {}", line.used);
     }
     println!("done");
     power::off();

@@ -10,7 +10,7 @@ use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_model::vgic_hw::{PhysicalGic, VirtualInterface};
 use shikiri_vgic::{
     Access, CpuInterface, Distributor, Frame, Here, Line, MmioOutcome, Model, Quick, SgiRegister,
-    VcpuSet, Vgic, mmio_without_lock, send_sgi1r,
+    VcpuSet, Vgic, send_sgi1r, write_without_lock,
 };
 
 /// One partition's virtual GIC on some cores.
@@ -138,10 +138,12 @@ impl Machine {
         access: Access,
     ) -> MmioOutcome {
         let outcome = with!(self, core, |vgic, here| {
-            let is_short = self.takes_short_ways && self.is_v2;
-            let kick = is_short
-                .then(|| mmio_without_lock(&self.quicks, here, frame, offset, size, access))
-                .flatten();
+            let kick = match access {
+                Access::Write(value) if self.takes_short_ways && self.is_v2 => {
+                    write_without_lock(&self.quicks, here, frame, offset, size, value)
+                }
+                Access::Read | Access::Write(_) => None,
+            };
             let plain = match (access, here.vcpu) {
                 _ if !self.takes_short_ways => None,
                 (Access::Read, Some(vcpu)) => vgic.read_plain(vcpu, frame, offset, size),
