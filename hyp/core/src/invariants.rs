@@ -66,34 +66,104 @@ pub enum Violation {
     },
 }
 
+impl Violation {
+    /// Whose books are wrong; `None` for the machine's own.
+    #[must_use]
+    pub const fn slot(&self) -> Option<PartitionSlot> {
+        match self {
+            Self::Books(slot, _)
+            | Self::Table { slot, .. }
+            | Self::Translation { slot, .. }
+            | Self::LeftOver { slot, .. }
+            | Self::Count { slot, .. } => Some(*slot),
+            Self::Pool { .. } => None,
+        }
+    }
+}
+
+/// What is wrong, without whose it is: whoever shows it has the name ([`Violation::slot`]).
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Books(slot, finding) => write!(f, "partition #{}: {finding}", slot.0),
-            Self::Table { slot, table, found: Some(found) } => {
-                write!(f, "partition #{}: its table at {table} is {found}", slot.0)
+            Self::Books(_, finding) => write!(f, "{finding}"),
+            Self::Table { table, found: Some(found), .. } => {
+                write!(f, "its table at {table} is {found}")
             }
-            Self::Table { slot, table, found: None } => {
-                write!(f, "partition #{}: its table at {table} is not RAM", slot.0)
+            Self::Table { table, found: None, .. } => {
+                write!(f, "its table at {table} is not RAM")
             }
-            Self::Translation { slot, ipa, pa } => {
-                write!(
-                    f,
-                    "partition #{}: {ipa} leads to {pa}, which is not its extent's frame",
-                    slot.0
-                )
+            Self::Translation { ipa, pa, .. } => {
+                write!(f, "{ipa} leads to {pa}, which is not its extent's frame")
             }
-            Self::LeftOver { slot, pages } => {
-                write!(f, "partition #{} has ended and has {} frames", slot.0, pages.0)
+            Self::LeftOver { pages, .. } => {
+                write!(f, "it has ended and has {} frames", pages.0)
             }
-            Self::Count { slot, counted, entries } => write!(
-                f,
-                "partition #{}: the ledger counts {} frames and has {} entries",
-                slot.0, counted.0, entries.0
-            ),
+            Self::Count { counted, entries, .. } => {
+                write!(f, "the ledger counts {} frames and has {} entries", counted.0, entries.0)
+            }
             Self::Pool { pool, ledger } => {
                 write!(f, "{} frames are free in the pool and {} in the ledger", pool.0, ledger.0)
             }
+        }
+    }
+}
+
+/// What an audit of the whole machine has compared, up to its end or to the first thing that is wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Complete partitions: ledger, tables, extents and account were compared.
+    pub complete: usize,
+    /// Partitions that have ended: the ledger has no frame of theirs.
+    pub ended: usize,
+    /// Partitions that are being built or taken apart: only that their tables and leaves are their own was
+    /// compared.
+    pub changing: usize,
+    /// Frames of all partitions, by the ledger.
+    pub held: PageCount,
+    /// Frames that nobody has, by pool and ledger alike; `None` if they could not be compared, because a partition
+    /// was being built or taken apart.
+    pub free: Option<PageCount>,
+    /// The first thing that is wrong.
+    pub violation: Option<Violation>,
+}
+
+impl Audit {
+    /// Compares one partition's books and counts it; false if something is wrong. `holdings` is `None` while it has
+    /// none.
+    pub fn partition<P: PhysMem>(
+        &mut self,
+        ledger: &Ledger<'_>,
+        mem: &P,
+        slot: PartitionSlot,
+        holdings: Option<&Holdings>,
+    ) -> bool {
+        let (count, result) = match holdings {
+            None => (&mut self.ended, audit_ended(ledger, slot)),
+            Some(holdings) if holdings.is_complete() => {
+                (&mut self.complete, audit_partition(ledger, mem, holdings))
+            }
+            Some(holdings) => (&mut self.changing, audit_partition(ledger, mem, holdings)),
+        };
+        *count = count.saturating_add(1);
+        self.held = PageCount(self.held.0.saturating_add(ledger.held(slot).0));
+        self.violation = result.err();
+        self.violation.is_none()
+    }
+
+    /// Compares the machine's books, at a moment when no partition is being built or taken apart.
+    pub fn frames<M: DirectMap>(&mut self, ledger: &Ledger<'_>, pool: &FramePool<M>) {
+        match audit_frames(ledger, pool) {
+            Ok(idle) => self.free = Some(idle),
+            Err(violation) => self.violation = Some(violation),
+        }
+    }
+
+    /// Takes back what [`Audit::frames`] has found: a partition was being built or taken apart meanwhile, so that
+    /// frames were in its worker's hands.
+    pub fn forget_frames(&mut self) {
+        self.free = None;
+        if matches!(self.violation, Some(Violation::Pool { .. })) {
+            self.violation = None;
         }
     }
 }
@@ -162,15 +232,16 @@ pub fn audit_count(ledger: &Ledger<'_>, slot: PartitionSlot) -> Result<(), Viola
     if counted == entries { Ok(()) } else { Err(Violation::Count { slot, counted, entries }) }
 }
 
-/// Compares the pool with the ledger: what nobody has is in the pool, and the rest is not. For moments in which no
-/// partition is being built or taken apart (a frame in its taker's hands is in neither).
+/// Compares the pool with the ledger: what nobody has is in the pool, and the rest is not; answers how many frames
+/// nobody has. For moments in which no partition is being built or taken apart (a frame in its taker's hands is in
+/// neither).
 ///
 /// # Errors
 /// [`Violation::Pool`].
 pub fn audit_frames<M: DirectMap>(
     ledger: &Ledger<'_>,
     pool: &FramePool<M>,
-) -> Result<(), Violation> {
+) -> Result<PageCount, Violation> {
     let mut idle = 0_u64;
     ledger.for_each_run(|run, state| {
         if matches!(state, FrameState::Free | FrameState::Quarantined(_)) {
@@ -179,7 +250,7 @@ pub fn audit_frames<M: DirectMap>(
     });
     let here = PageCount(pool.free_pages().0.saturating_add(pool.resting_pages().0));
     let ledger = PageCount(idle);
-    if here == ledger { Ok(()) } else { Err(Violation::Pool { pool: here, ledger }) }
+    if here == ledger { Ok(here) } else { Err(Violation::Pool { pool: here, ledger }) }
 }
 
 /// A leaf of guest memory leads where the extents say; one that is not RAM is a device, which the bundle's check

@@ -12,6 +12,7 @@ pub use editor::{LINE_BYTES, Line, LineEditor, PROMPT};
 
 use crate::account;
 use crate::console::Name;
+use crate::invariants::Audit;
 use core::fmt;
 use shikiri_abi::{CoreSet, PageCount, PartitionId, Resource};
 
@@ -42,6 +43,8 @@ pub trait MachineView {
     fn partition(&self, index: usize) -> Option<PartitionRow>;
     /// A line of a partition's account.
     fn account(&self, index: usize, resource: Resource) -> Option<account::Line>;
+    /// Compares all books on frames, at once: takes time in proportion to the machine's RAM.
+    fn audit(&self) -> Audit;
     /// Hands the boot log over, piece by piece.
     fn boot_log(&self, write: &mut dyn FnMut(&[u8]));
 }
@@ -91,6 +94,7 @@ pub fn answer(
                 accounts(index, view, out)?;
             }
         }
+        Command::Audit => audit(view, out)?,
         Command::Log => log(view, out)?,
         Command::Stop(index) => return Ok(Request::Stop(index)),
         Command::Start(index) => return Ok(Request::Start(index)),
@@ -147,6 +151,31 @@ fn accounts(
         out.write_char('\n')?;
     }
     Ok(())
+}
+
+/// The counts of a clean audit in one line, or the first thing that is wrong, with its partition's name.
+fn audit(view: &(impl MachineView + ?Sized), out: &mut impl fmt::Write) -> fmt::Result {
+    let audit = view.audit();
+    if let Some(violation) = audit.violation {
+        out.write_str("AUDIT FAILED: ")?;
+        let index = violation.slot().map(|slot| usize::from(slot.0));
+        match index.and_then(|index| view.partition(index)) {
+            Some(row) => write!(out, "partition {}: {violation}", row.name)?,
+            None => write!(out, "{violation}")?,
+        }
+        return writeln!(out, "\nthis is a fault of the hypervisor: please report it");
+    }
+    let Audit { complete, ended, changing, held, free, .. } = audit;
+    writeln!(out, "ledger, stage-2 tables and accounts agree")?;
+    writeln!(out, "  partitions: {complete} compared, {ended} ended and without frames")?;
+    if changing > 0 {
+        writeln!(out, "  partitions: {changing} being built or taken apart, compared in part")?;
+    }
+    write!(out, "  frames: {} held", held.0)?;
+    match free {
+        Some(free) => writeln!(out, ", {} free in pool and ledger", free.0),
+        None => writeln!(out, "; the free ones could not be compared now: ask again"),
+    }
 }
 
 fn log(view: &(impl MachineView + ?Sized), out: &mut impl fmt::Write) -> fmt::Result {

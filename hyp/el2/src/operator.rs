@@ -8,6 +8,7 @@ use core::sync::atomic::Ordering;
 use shikiri_abi::{CoreSet, PageCount, Resource};
 use shikiri_core::account::Line;
 use shikiri_core::console::{Focus, Name};
+use shikiri_core::invariants::Audit;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::operator::{MachineView, PartitionRow, Request, answer};
 
@@ -188,6 +189,10 @@ impl MachineView for World {
         let line = slot.account_line(resource);
         // Between two lives there is no account; the limit is the description's.
         Some(Line { limit: slot.description.limit(resource), ..line })
+    }
+
+    fn audit(&self) -> Audit {
+        World::audit(self)
     }
 
     fn boot_log(&self, write: &mut dyn FnMut(&[u8])) {

@@ -7,7 +7,7 @@ use shikiri_arch::exit::MmioAccess;
 use shikiri_arch::idreg::IdTable;
 use shikiri_config::{Bundle, Interrupt, Partition};
 use shikiri_core::account::Line;
-use shikiri_core::invariants::{self, Violation};
+use shikiri_core::invariants::Audit;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::partition::build::{Builder, HardwarePage};
 use shikiri_core::partition::{FrameStore, Holdings};
@@ -206,20 +206,41 @@ impl World {
         })
     }
 
-    /// Compares all books on frames with one another; the first thing that is wrong. Takes time in proportion to the
-    /// machine's RAM, during which nobody gets or gives a frame: for the operator and the soak runs.
-    #[expect(dead_code, reason = "the operator's `audit` command calls it")]
-    pub(crate) fn audit(&self) -> Result<(), Violation> {
-        let mut is_quiet = true;
+    /// Compares all books on frames with one another. Takes time in proportion to the machine's RAM, during which
+    /// this core does nothing else and nobody gets or gives a frame: for the operator and the tests.
+    pub(crate) fn audit(&self) -> Audit {
+        let before = self.moment();
+        let mut audit = Audit::default();
         for slot in self.slots {
             let work = slot.work.lock();
-            is_quiet &= matches!(slot.phase(), Phase::Ended | Phase::Active);
-            self.frames.with_books(|ledger, _pool| match work.as_ref() {
-                Some(work) => invariants::audit_partition(ledger, &Ram, &work.holdings),
-                None => invariants::audit_ended(ledger, slot.number),
-            })?;
+            let holdings = work.as_ref().map(|work| &work.holdings);
+            let is_right = self
+                .frames
+                .with_books(|ledger, _pool| audit.partition(ledger, &Ram, slot.number, holdings));
+            if !is_right {
+                return audit;
+            }
         }
-        if is_quiet { self.frames.with_books(invariants::audit_frames) } else { Ok(()) }
+        self.frames.with_books(|ledger, pool| audit.frames(ledger, pool));
+        if before.is_none() || before != self.moment() {
+            audit.forget_frames();
+        }
+        audit
+    }
+
+    /// How many lives have begun and how many partitions live, if none is being built or taken apart. Lives only
+    /// begin and end: two equal answers mean that none did in between, and so that no frame was in a worker's hands.
+    fn moment(&self) -> Option<(u64, u64)> {
+        self.slots.iter().try_fold((0_u64, 0_u64), |(begun, living), slot| {
+            let lifecycle = slot.lifecycle.lock();
+            let is_living = match lifecycle.phase() {
+                Phase::Ended => 0,
+                Phase::Active => 1,
+                Phase::Building | Phase::Ending | Phase::TearingDown => return None,
+            };
+            let starts = u64::from(lifecycle.starts());
+            Some((begun.saturating_add(starts), living.saturating_add(is_living)))
+        })
     }
 
     /// Turns the machine off when every partition has ended by itself and none will restart.

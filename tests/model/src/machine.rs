@@ -303,7 +303,7 @@ impl Machine {
             for holdings in living {
                 invariants::audit_partition(ledger, &self.ram, holdings)?;
             }
-            invariants::audit_frames(ledger, pool)
+            invariants::audit_frames(ledger, pool).map(drop)
         })
     }
 

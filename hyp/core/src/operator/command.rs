@@ -14,6 +14,8 @@ pub enum Command {
     List,
     /// Show the accounts of one partition, or of all.
     Accounts(Option<usize>),
+    /// Compare all books on frames.
+    Audit,
     /// Show the log of the boot.
     Log,
     /// End a partition.
@@ -52,6 +54,7 @@ pub(super) const HELP: &[(&str, &str, &str)] = &[
     ("restart", "NAME", "end a partition and start it again"),
     ("dump", "NAME", "a partition's registers and last exits"),
     ("focus", "NAME", "type to a partition's console (Ctrl-A c comes back)"),
+    ("audit", "", "compare ledger, stage-2 tables and accounts"),
     ("log", "", "the log of the boot"),
     ("off", "", "power the machine off"),
     ("help", "", "this list"),
@@ -95,6 +98,7 @@ impl Command {
             ("restart", Some(index)) => Self::Restart(index),
             ("dump", Some(index)) => Self::Dump(index),
             ("focus", Some(index)) => Self::Focus(index),
+            ("audit", _) => Self::Audit,
             ("log", _) => Self::Log,
             ("off", _) => Self::Off,
             _ => Self::Help,

@@ -3,12 +3,24 @@
 use super::{Command, CommandError, MachineView, PartitionRow, Request, answer};
 use crate::account::Line;
 use crate::console::Name;
-use shikiri_abi::{CoreId, CoreSet, PageCount, PartitionId, Resource};
+use crate::frame::Finding;
+use crate::invariants::{Audit, Violation};
+use shikiri_abi::{CoreId, CoreSet, PageCount, PartitionId, PartitionSlot, Resource};
 use std::string::String;
 use std::vec::Vec;
 
-/// Linux on two cores, and a crashed guest.
-struct Machine;
+/// Linux on two cores, and a crashed guest; and what an audit finds.
+struct Machine(Audit);
+
+/// Nothing is wrong.
+const CLEAN: Audit = Audit {
+    complete: 1,
+    ended: 1,
+    changing: 0,
+    held: PageCount(65_600),
+    free: Some(PageCount(1000)),
+    violation: None,
+};
 
 impl MachineView for Machine {
     fn partition_count(&self) -> usize {
@@ -49,6 +61,10 @@ impl MachineView for Machine {
         }
     }
 
+    fn audit(&self) -> Audit {
+        self.0
+    }
+
     fn boot_log(&self, write: &mut dyn FnMut(&[u8])) {
         write(b"shikiri: [01] entered\n");
         write(b"\x1b[2Jshikiri: [02]\n");
@@ -57,7 +73,7 @@ impl MachineView for Machine {
 
 fn answered(line: &str) -> (Request, String) {
     let mut out = String::new();
-    let request = answer(line, &Machine, &mut out).unwrap();
+    let request = answer(line, &Machine(CLEAN), &mut out).unwrap();
     (request, out)
 }
 
@@ -122,9 +138,10 @@ fn what_is_not_understood_is_answered_with_what_was_meant() {
 #[test]
 fn help_names_every_command_once() {
     let (_, out) = answered("help");
-    for command in
-        ["list", "accounts", "stop", "start", "restart", "dump", "focus", "log", "off", "help"]
-    {
+    for command in [
+        "list", "accounts", "stop", "start", "restart", "dump", "focus", "audit", "log", "off",
+        "help",
+    ] {
         let lines = out.lines().filter(|line| line.split_whitespace().next() == Some(command));
         assert_eq!(lines.count(), 1, "{command}");
     }
@@ -134,7 +151,7 @@ fn help_names_every_command_once() {
 fn every_command_in_the_help_is_understood() {
     for (name, argument, _) in super::command::HELP {
         let line = if argument.is_empty() { (*name).into() } else { std::format!("{name} linux") };
-        let command = Command::parse(&line, &Machine).unwrap();
+        let command = Command::parse(&line, &Machine(CLEAN)).unwrap();
         assert_eq!(command == Command::Help, *name == "help", "{line}");
     }
 }
@@ -156,5 +173,57 @@ fn no_line_fails() {
             }
         }
     }
-    assert_eq!(Command::parse("a b c", &Machine), Err(CommandError::TooMany("c")));
+    assert_eq!(Command::parse("a b c", &Machine(CLEAN)), Err(CommandError::TooMany("c")));
+}
+
+fn audited(audit: Audit) -> String {
+    let mut out = String::new();
+    assert_eq!(answer("audit", &Machine(audit), &mut out), Ok(Request::Done));
+    out
+}
+
+#[test]
+fn a_clean_audit_is_shown_with_its_counts() {
+    assert_eq!(
+        audited(CLEAN),
+        "ledger, stage-2 tables and accounts agree
+  partitions: 1 compared, 1 ended and without frames
+  frames: 65600 held, 1000 free in pool and ledger
+"
+    );
+}
+
+#[test]
+fn an_audit_says_what_it_could_not_compare() {
+    assert_eq!(
+        audited(Audit { ended: 0, changing: 1, free: None, ..CLEAN }),
+        "ledger, stage-2 tables and accounts agree
+  partitions: 1 compared, 0 ended and without frames
+  partitions: 1 being built or taken apart, compared in part
+  frames: 65600 held; the free ones could not be compared now: ask again
+"
+    );
+}
+
+#[test]
+fn a_failed_audit_names_the_partition_and_never_says_that_books_agree() {
+    let memory = Finding::Memory { charged: 8, owned: 9 };
+    for (violation, text) in [
+        (
+            Violation::Books(PartitionSlot(1), memory),
+            "AUDIT FAILED: partition crash: memory: 8 pages on the account, 9 in the ledger\n",
+        ),
+        (
+            Violation::Pool { pool: PageCount(3), ledger: PageCount(4) },
+            "AUDIT FAILED: 3 frames are free in the pool and 4 in the ledger\n",
+        ),
+        (
+            Violation::LeftOver { slot: PartitionSlot(9), pages: PageCount(2) },
+            "AUDIT FAILED: it has ended and has 2 frames\n",
+        ),
+    ] {
+        let answer = audited(Audit { violation: Some(violation), ..CLEAN });
+        let expected = std::format!("{text}this is a fault of the hypervisor: please report it\n");
+        assert_eq!(answer, expected);
+    }
 }
