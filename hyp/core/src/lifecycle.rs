@@ -118,6 +118,12 @@ pub enum After {
     StartAt(u64),
 }
 
+/// How far apart a partition's restarts are at least in the long run, in milliseconds: ending, building and reporting
+/// one is work for all (the console's), and a guest that ends itself at once must not make it without bound.
+pub const RESTART_SPACING_MS: u64 = 100;
+/// So many restarts may come sooner than that, after a quiet time.
+pub const RESTART_BURST: u64 = 4;
+
 /// The record of one partition of the description.
 #[derive(Debug)]
 pub struct Lifecycle {
@@ -128,6 +134,8 @@ pub struct Lifecycle {
     restart_at: Option<u64>,
     window_start: u64,
     restarts_in_window: u32,
+    /// When the next restart would come if all were [`RESTART_SPACING_MS`] apart, in ticks.
+    spaced_at: u64,
 }
 
 /// The request does not fit the phase.
@@ -149,6 +157,7 @@ impl Lifecycle {
             restart_at: None,
             window_start: 0,
             restarts_in_window: 0,
+            spaced_at: 0,
         }
     }
 
@@ -268,11 +277,24 @@ impl Lifecycle {
         if !is_asked_for && self.is_too_often(restart, now, ticks_per_ms) {
             return After::GivenUp;
         }
-        let delay =
-            if is_asked_for { 0 } else { u64::from(restart.delay_ms).saturating_mul(ticks_per_ms) };
-        let at = now.saturating_add(delay);
+        let at = if is_asked_for {
+            now
+        } else {
+            let delay = u64::from(restart.delay_ms).saturating_mul(ticks_per_ms);
+            self.space(now.saturating_add(delay), ticks_per_ms)
+        };
         self.restart_at = Some(at);
         After::StartAt(at)
+    }
+
+    /// When a restart may be that is wanted at `wanted`, and counts it: in any `t` milliseconds there are at most
+    /// `RESTART_BURST + 1 + t / RESTART_SPACING_MS` of them (a leaky bucket in one word).
+    fn space(&mut self, wanted: u64, ticks_per_ms: u64) -> u64 {
+        let spacing = RESTART_SPACING_MS.saturating_mul(ticks_per_ms);
+        let earliest = self.spaced_at.saturating_sub(spacing.saturating_mul(RESTART_BURST));
+        let at = wanted.max(earliest);
+        self.spaced_at = self.spaced_at.max(at).saturating_add(spacing);
+        at
     }
 
     /// Counts a restart against the window; a window begins with the first restart after the last one.
@@ -297,104 +319,4 @@ impl Default for Lifecycle {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{After, EndCause, Lifecycle, Phase, WrongPhase};
-    use shikiri_abi::PartitionId;
-    use shikiri_config::{Restart, RestartPolicy};
-
-    fn restart(policy: RestartPolicy) -> Restart {
-        Restart { policy, max: 3, window_ms: 100, delay_ms: 5 }
-    }
-
-    fn active(id: u32) -> Lifecycle {
-        let mut life = Lifecycle::new();
-        life.start(PartitionId(id)).unwrap();
-        assert!(life.built());
-        life
-    }
-
-    fn after(cause: EndCause, policy: RestartPolicy) -> After {
-        let mut life = active(1);
-        assert!(life.end(cause));
-        life.stopped();
-        life.torn_down(restart(policy), 1000, 10)
-    }
-
-    #[test]
-    fn the_policy_decides_what_follows_each_end() {
-        use EndCause::{Code, Fault, Off, Operator, OperatorRestart, Reset};
-        use RestartPolicy::{Always, Never, OnFault};
-        let again = After::StartAt(1050);
-        for (cause, expected) in [
-            (Off, [After::Stay, After::Stay, again]),
-            (Code(0), [After::Stay, After::Stay, again]),
-            (Code(1), [After::Stay, again, again]),
-            (Fault, [After::Stay, again, again]),
-            (Reset, [again, again, again]),
-            (Operator, [After::Stay, After::Stay, After::Stay]),
-            (OperatorRestart, [After::StartAt(1000), After::StartAt(1000), After::StartAt(1000)]),
-        ] {
-            for (policy, expected) in [Never, OnFault, Always].into_iter().zip(expected) {
-                assert_eq!(after(cause, policy), expected, "{cause:?} under {policy:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_partition_that_fails_too_often_is_given_up_until_the_window_has_passed() {
-        let mut life = active(1);
-        let mut outcomes = std::vec::Vec::new();
-        for now in [10_000, 10_100, 10_200, 10_300, 20_000] {
-            assert!(life.end(EndCause::Fault));
-            life.stopped();
-            outcomes.push(life.torn_down(restart(RestartPolicy::OnFault), now, 10));
-            life.start(PartitionId(2)).unwrap();
-            assert!(life.built());
-        }
-        let given_up: std::vec::Vec<_> =
-            outcomes.iter().map(|after| *after == After::GivenUp).collect();
-        assert_eq!(given_up, [false, false, false, true, false]);
-    }
-
-    #[test]
-    fn an_end_during_the_build_takes_effect_when_it_is_complete() {
-        let mut life = Lifecycle::new();
-        life.start(PartitionId(1)).unwrap();
-        assert!(!life.end(EndCause::Operator));
-        assert!(!life.built());
-        assert_eq!(life.phase(), Phase::TearingDown);
-        assert_eq!(life.torn_down(restart(RestartPolicy::Always), 0, 1), After::Stay);
-    }
-
-    #[test]
-    fn the_operator_can_stop_what_is_about_to_restart() {
-        let mut life = active(1);
-        assert!(life.end(EndCause::Fault));
-        assert!(!life.end(EndCause::Operator));
-        life.stopped();
-        assert_eq!(life.torn_down(restart(RestartPolicy::Always), 0, 1), After::Stay);
-
-        let mut life = active(1);
-        assert!(life.end(EndCause::Fault));
-        life.stopped();
-        assert_eq!(life.torn_down(restart(RestartPolicy::Always), 0, 1), After::StartAt(5));
-        assert!(!life.end(EndCause::Operator));
-        assert_eq!(life.restart_at(), None);
-    }
-
-    #[test]
-    fn only_an_ended_partition_starts() {
-        let mut life = active(1);
-        assert_eq!(life.start(PartitionId(2)), Err(WrongPhase(Phase::Active)));
-        assert_eq!((life.id(), life.starts()), (PartitionId(1), 1));
-    }
-
-    #[test]
-    fn phases_survive_their_byte() {
-        for phase in
-            [Phase::Ended, Phase::Building, Phase::Active, Phase::Ending, Phase::TearingDown]
-        {
-            assert_eq!(Phase::from_code(phase.code()), phase);
-        }
-    }
-}
+mod tests;
