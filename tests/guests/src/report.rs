@@ -50,11 +50,14 @@ pub fn case(name: &str, test: impl FnOnce() -> Outcome) {
     }
     match test() {
         Ok(()) => println!("ok {name}"),
-        Err(failure) => {
-            FAILED.fetch_add(1, Ordering::Relaxed);
-            println!("FAIL {name}: {failure}");
-        }
+        Err(failure) => fail(name, &failure),
     }
+}
+
+/// Prints a failure's line, and counts it.
+pub fn fail(name: &str, failure: &Failure) {
+    FAILED.fetch_add(1, Ordering::Relaxed);
+    println!("FAIL {name}: {failure}");
 }
 
 /// Prints the last line and turns the partition off.

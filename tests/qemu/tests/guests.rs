@@ -2,9 +2,9 @@
 //! P1, P4, V2, V3.
 
 use libtest_mimic::Trial;
-use shikiri_qemu_tests::{Gic, Machine};
+use shikiri_qemu_tests::{Failure, Gic, Machine};
 
-use crate::support::{self, Outcome, Topic, Variant, all_kinds};
+use crate::support::{self, Outcome, Partition, Topic, Variant, all_kinds};
 
 /// Each test guest and the numbers of vCPUs that it is run with.
 const GUESTS: [(&str, &[u32]); 6] = [
@@ -26,6 +26,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             });
         }
     }
+    topic.on_each(all_kinds(3), "an_owned_interrupt_comes_to_the_vcpu_it_is_routed_to", clock);
     let eight = |gic| vec![Variant::new(gic, 8, "cortex-a72")];
     topic.slow();
     for guest in ["irq", "psci"] {
@@ -40,4 +41,16 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
 fn alone(guest: &str, vcpus: u32, machine: &Machine) -> Outcome {
     support::passes(&support::one_guest(guest, "", vcpus)?, machine)?;
     Ok(())
+}
+
+/// Two vCPUs at home on cores 1 and 2 own the board's clock (SPI 2): no part of its way is core 0's or vCPU 0's by
+/// chance.
+fn clock(machine: Machine) -> Outcome {
+    let other = Partition::new("other", "hello").with("cores = [0]");
+    let clock = Partition::new("clock", "clock")
+        .with("cores = [1, 2]")
+        .with("devices = [\"/pl031@9010000\"]");
+    let console = support::passes(&support::system([other, clock])?, &machine)?;
+    let times = console.lines().filter(|line| line.contains("ok the_alarm_comes_once")).count();
+    if times == 3 { Ok(()) } else { Err(Failure::new(format!("{times} alarms"), &console).into()) }
 }

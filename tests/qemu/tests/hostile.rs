@@ -1,30 +1,76 @@
 //! A guest that tries everything; a witness beside it must not notice. V2, and design's "no guest can
 //! stop the hypervisor".
 
+use std::time::Duration;
+
 use libtest_mimic::Trial;
 use shikiri_qemu_tests::{Machine, counts};
 
-use crate::support::{self, Outcome, PATIENCE, Partition, Topic, all_kinds, system};
+use crate::support::{
+    self, Outcome, PATIENCE, Partition, Topic, all_kinds, both_gics, open_operator, system,
+};
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("hostile", trials);
-    topic.on_each(all_kinds(3), "a_hostile_guest_stops_nobody", hostile);
+    topic
+        .on_each(all_kinds(3), "a_hostile_guest_stops_nobody", stops_nobody)
+        .on_each(both_gics(3), "a_hostile_guest_on_cores_of_its_own_is_not_noticed", not_noticed)
+        .on_each(both_gics(1), "a_hostile_guest_delays_others_by_its_budget_at_most", on_one_core);
 }
 
-fn hostile(machine: Machine) -> Outcome {
-    let (seed, steps) = (counts::seed(), counts::HOSTILE_STEPS.now());
-    let hostile = Partition::new("hostile", "hostile")
-        .with("cores = 2")
-        .with(&format!("cmdline = \"seed={seed} steps={steps}\""));
-    let witness = Partition::new("witness", "witness");
-    let mut running = system([hostile, witness])?.boot(&machine)?;
+/// The attacks, from this run's seed, on two vCPUs.
+fn hostile(steps: u64, cores: &str) -> Partition {
+    let seed = counts::seed();
+    Partition::new("hostile", "hostile")
+        .with(cores)
+        .with(&format!("cmdline = \"seed={seed} steps={steps}\""))
+}
+
+/// The machine's cores are threads of the host, and the hypervisor's cores really race. How late the witness is says
+/// more about the host than about the hypervisor; that it goes on is what counts.
+fn stops_nobody(machine: Machine) -> Outcome {
     let patience = if counts::is_soak() { PATIENCE * 60 } else { PATIENCE * 2 };
-    let console = running.wait_for_power_off(patience)?;
-    for name in ["hostile| done", "witness| done"] {
-        if !console.contains(name) {
-            return Err(running.failure(format!("{name:?} is missing")).into());
-        }
+    let hostile = hostile(counts::HOSTILE_STEPS.now(), "cores = 2");
+    survives(&machine, hostile, Partition::new("witness", "witness"), ("", patience))
+}
+
+/// By counted instructions: no tick of the witness is later than 200 us, most of which is the emulator's turns between
+/// the cores.
+fn not_noticed(machine: Machine) -> Outcome {
+    let hostile = hostile(counts::HOSTILE_STEPS.short, "cores = 2");
+    let witness = Partition::new("witness", "witness");
+    survives(&machine.icount(), hostile, witness, ("limit_us=200", PATIENCE * 2))
+}
+
+/// On the witness's core two hostile vCPUs have 2 ms of every 10 ms each: more than 4 ms, and what the longest exit
+/// takes, they cannot delay it.
+fn on_one_core(machine: Machine) -> Outcome {
+    let share =
+        |budget| format!("cores = [0]\nshare = {{ budget = \"{budget}ms\", period = \"10ms\" }}");
+    let hostile = hostile(counts::HOSTILE_STEPS.short / 4, &format!("vcpus = 2\n{}", share(2)));
+    let witness = Partition::new("witness", "witness").with(&share(5));
+    survives(&machine.icount(), hostile, witness, ("limit_us=4100", PATIENCE * 2))
+}
+
+/// The hostile guest comes to its end, the witness goes on after it, and the books agree.
+fn survives(
+    machine: &Machine,
+    hostile: Partition,
+    witness: Partition,
+    (words, patience): (&str, Duration),
+) -> Outcome {
+    let witness = witness.with(&format!("cmdline = \"reports=0 report_ms=200 {words}\""));
+    let mut running = system([hostile, witness])?.boot(machine)?;
+    let mut console = running.wait_for("hostile| done", patience)?;
+    // Behind its last word it is still to be taken apart.
+    console +=
+        &running.wait_for("partition hostile (id 1) has ended: it powered itself off", PATIENCE)?;
+    open_operator(&mut running)?;
+    support::audit(&mut running)?;
+    // Two: the first may have been under way.
+    for _ in 0..2 {
+        console += &running.wait_for("| ok witness report", PATIENCE)?;
     }
     support::approve(&console)
 }

@@ -11,7 +11,10 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic
         .on_each(both_gics(1), "timers_hold_beside_a_guest_that_spins", timers_beside_spin)
         .on_each(all_kinds(1), "registers_survive_every_switch", registers)
-        .on_each(both_gics(1), "a_spinning_guest_delays_others_by_its_budget_at_most", budgets);
+        .on_each(both_gics(1), "a_spinning_guest_delays_others_by_its_budget_at_most", budgets)
+        .on_each(both_gics(1), "a_spinning_vcpu_gets_its_budget_and_no_more_beside_another", beside)
+        .on_each(both_gics(1), "a_spinning_vcpu_gets_its_budget_and_no_more_alone", alone)
+        .on_each(both_gics(1), "siblings_that_flood_delay_others_by_their_budget_at_most", floods);
 }
 
 fn share(partition: Partition, budget_ms: u32, period_ms: u32) -> Partition {
@@ -49,5 +52,39 @@ fn budgets(machine: Machine) -> Outcome {
     let spin = share(Partition::new("spin", "spin"), 4, 10);
     let mut running = system([witness, spin])?.boot(&machine.icount())?;
     let console = running.wait_for("witness| done", support::PATIENCE)?;
+    support::approve(&console)
+}
+
+/// A vCPU with 3 ms of every 10 ms that always wants more, and measures what it gets.
+fn greedy() -> Partition {
+    share(Partition::new("budget", "budget"), 3, 10)
+        .with("cmdline = \"budget_us=3000 period_us=10000\"")
+}
+
+/// The bound is the scheduler's promise, for every stretch of time: in `L` at most `3/10 L + 6 ms`.
+fn beside(machine: Machine) -> Outcome {
+    let spin = share(Partition::new("spin", "spin"), 7, 10);
+    let mut running = system([greedy(), spin])?.boot(&machine.icount())?;
+    let console = running.wait_for("budget| done", support::PATIENCE)?;
+    support::approve(&console)
+}
+
+/// The same on a core that is idle otherwise: what is left is not given away.
+fn alone(machine: Machine) -> Outcome {
+    support::passes(&system([greedy()])?, &machine.icount())?;
+    Ok(())
+}
+
+/// Two vCPUs with 2 ms of every 10 ms each, on the witness's core, that flood each other with SGIs and make maintenance
+/// by set and way. What the witness sees of it is 4 ms at most, and what the kicks and one step of cleaning take.
+fn floods(machine: Machine) -> Outcome {
+    let flood = share(Partition::new("flood", "flood"), 2, 10)
+        .with("vcpus = 2")
+        .with("cmdline = \"setway=16 beat=1000\"");
+    let witness = share(Partition::new("witness", "witness"), 5, 10)
+        .with("cmdline = \"reports=4 report_ms=200 limit_us=4100\"");
+    let mut running = system([witness, flood])?.boot(&machine.icount())?;
+    let before = running.wait_for("flood: 2000 SGIs sent", support::PATIENCE)?;
+    let console = before + &running.wait_for("witness| done", support::PATIENCE)?;
     support::approve(&console)
 }

@@ -169,5 +169,16 @@ pub(crate) fn open_operator(running: &mut Running) -> Outcome {
     Ok(())
 }
 
+/// Lets the hypervisor compare all its books on frames, with the operator console open and no partition being built
+/// or taken apart: they have to agree, those on free frames as well. Gives the answer.
+pub(crate) fn audit(running: &mut Running) -> Result<String, Failed> {
+    let answer = operator(running, "audit")?;
+    let agrees = ["ledger, stage-2 tables and accounts agree", "free in pool and ledger"];
+    if agrees.iter().all(|words| answer.contains(words)) && !answer.contains("AUDIT FAILED") {
+        return Ok(answer);
+    }
+    Err(running.failure(format!("the audit's answer is {answer:?}")).into())
+}
+
 /// The operator console's prompt.
 const OPERATOR_PROMPT: &str = "shikiri> ";

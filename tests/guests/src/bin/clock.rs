@@ -1,0 +1,81 @@
+//! Owns the board's clock (a PL031) and lets its alarm interrupt each of its vCPUs in turn.
+//!
+//! Command line: `at=N`, where the clock's registers are (default 0x9010000); `intid=N`, its interrupt (default 34).
+#![no_std]
+#![no_main]
+#![expect(unsafe_code, reason = "a device's registers")]
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use shikiri_rt::mmio::Registers;
+use shikiri_rt::{gic, irq, platform, println, reg, smp, timer};
+use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{case, done, equal};
+
+// The PL031's registers (Arm DDI 0224C, 3.2).
+const DATA: u64 = 0x00;
+const MATCH: u64 = 0x04;
+const MASK: u64 = 0x10;
+const MASKED_STATUS: u64 = 0x18;
+const CLEAR: u64 = 0x1c;
+
+/// Who took the alarm, and with what number: vCPU << 32 | INTID; 0 before it came.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// How many alarms were taken.
+static COUNT: AtomicU64 = AtomicU64::new(0);
+
+shikiri_rt::entry!(main);
+
+fn main() {
+    irq::set_handler(take);
+    gic::set_level(intid());
+    gic::enable(intid());
+    let others = (1..smp::count()).filter(|index| smp::start(*index, listen).is_ok()).count();
+    println!("clock: {} vCPUs", others + 1);
+    for vcpu in (0..smp::count()).chain([0]) {
+        case("the_alarm_comes_once_to_the_vcpu_that_it_is_routed_to", || alarm(vcpu));
+    }
+    done()
+}
+
+fn intid() -> u32 {
+    platform::number_of("intid").and_then(|intid| u32::try_from(intid).ok()).unwrap_or(34)
+}
+
+fn clock() -> Registers {
+    // SAFETY: the description gives this partition the clock, which masters no bus.
+    unsafe { Registers::new(platform::number_of("at").unwrap_or(0x0901_0000)) }
+}
+
+/// Another vCPU's life: it takes what comes.
+fn listen() {
+    irq::wait_until(|| false);
+}
+
+/// Sets the alarm to the next second and waits for it, on every vCPU but with this one's route.
+fn alarm(vcpu: usize) -> Outcome {
+    let before = COUNT.load(Ordering::Acquire);
+    TAKEN.store(0, Ordering::Release);
+    gic::route(intid(), vcpu);
+    clock().write32(MATCH, clock().read32(DATA).wrapping_add(1));
+    clock().write32(MASK, 1);
+    irq::unmask();
+    let end = reg::now() + timer::ticks(60_000_000);
+    while COUNT.load(Ordering::Acquire) == before && reg::now() < end {
+        reg::yield_now();
+    }
+    irq::mask();
+    let wanted = ((vcpu as u64) << 32) | u64::from(intid());
+    equal("vCPU and INTID", TAKEN.load(Ordering::Acquire), wanted)?;
+    equal("alarms", COUNT.load(Ordering::Acquire), before + 1)
+}
+
+fn take(number: u32) {
+    TAKEN.store(((smp::index() as u64) << 32) | u64::from(number), Ordering::Release);
+    // Without the clock's own state an interrupt is not the alarm.
+    if clock().read32(MASKED_STATUS) & 1 != 0 {
+        clock().write32(MASK, 0);
+        clock().write32(CLEAR, 1);
+        COUNT.fetch_add(1, Ordering::AcqRel);
+    }
+}
