@@ -125,8 +125,10 @@ impl MmioAccess {
 pub struct Abort {
     /// The intermediate physical address; only page-exact when the fault was in a stage-1 walk.
     pub ipa: Ipa,
-    /// What was accessed.
+    /// What the guest's access was.
     pub kind: AbortKind,
+    /// Whether not that access was aborted but its stage-1 walk's own, to a table (ISS.S1PTW).
+    pub is_on_walk: bool,
     /// The fault status code, ESR_ELx.DFSC/IFSC.
     pub status: u8,
 }
@@ -140,8 +142,6 @@ pub enum AbortKind {
     Read,
     /// A store.
     Write,
-    /// The stage-1 walk's own access to a table.
-    Walk,
     /// A cache-maintenance or address-translation instruction.
     Maintenance,
 }
@@ -176,7 +176,8 @@ impl Exit {
             EC_WFX => Self::Wait(if esr & 1 == 0 { WaitKind::Interrupt } else { WaitKind::Event }),
             EC_FETCH_ABORT => Self::Abort(Abort {
                 ipa: faulting_ipa(far, hpfar),
-                kind: if esr & ISS_S1PTW == 0 { AbortKind::Fetch } else { AbortKind::Walk },
+                kind: AbortKind::Fetch,
+                is_on_walk: esr & ISS_S1PTW != 0,
                 status: low_u8(esr & 0x3f),
             }),
             EC_FP | EC_SVE | EC_SME => Self::FpTrap,
@@ -190,6 +191,15 @@ impl Exit {
 #[inline]
 pub const fn class(esr: u64) -> u64 {
     (esr >> 26) & 0x3f
+}
+
+/// The length of the trapped instruction, 2 or 4 bytes (ESR_ELx.IL): an AArch32 program at EL0 may have made the exit
+/// by a 16-bit T32 instruction. To be asked for traps and for aborts with a valid syndrome; IL says nothing for others.
+#[must_use]
+#[inline(always)]
+pub const fn instruction_bytes(esr: u64) -> u64 {
+    // IL is bit 25: 0 for 2 bytes, 1 for 4.
+    2 << ((esr >> 25) & 1)
 }
 
 /// Joins HPFAR_EL2.FIPA (bits 43:4 hold IPA 51:12) with the offset of FAR_EL2.
@@ -249,16 +259,14 @@ fn data_abort(esr: u64, far: u64, hpfar: u64) -> Exit {
     }
     let ipa = faulting_ipa(far, hpfar);
     let status = low_u8(esr & 0x3f);
-    let kind = if esr & ISS_S1PTW != 0 {
-        AbortKind::Walk
-    } else if esr & ISS_CM != 0 {
+    let kind = if esr & ISS_CM != 0 {
         AbortKind::Maintenance
     } else if esr & ISS_WNR != 0 {
         AbortKind::Write
     } else {
         AbortKind::Read
     };
-    Exit::Abort(Abort { ipa, kind, status })
+    Exit::Abort(Abort { ipa, kind, is_on_walk: esr & ISS_S1PTW != 0, status })
 }
 
 /// ISS of a trapped MSR/MRS (EC 0x18): op0 21:20, op2 19:17, op1 16:14, CRn 13:10, Rt 9:5, CRm 4:1, read 0.
@@ -317,18 +325,39 @@ mod tests {
     #[test]
     fn what_has_no_syndrome_or_is_no_translation_fault_is_an_abort() {
         let esr = (0x24 << 26) | 0x07;
-        let expected = Abort { ipa: Ipa(0x1000), kind: AbortKind::Read, status: 7 };
+        let ipa = Ipa(0x1000);
+        let expected = Abort { ipa, kind: AbortKind::Read, is_on_walk: false, status: 7 };
         assert_eq!(Exit::decode(esr, 0, 0x10), Exit::Abort(expected));
         let permission = (0x24 << 26) | (1 << 24) | (1 << 6) | 0x0f;
         assert!(matches!(
             Exit::decode(permission, 0, 0),
             Exit::Abort(Abort { kind: AbortKind::Write, status: 0x0f, .. })
         ));
-        let walk = (0x24 << 26) | (1 << 24) | (1 << 7) | 0x07;
-        assert!(matches!(
-            Exit::decode(walk, 0, 0),
-            Exit::Abort(Abort { kind: AbortKind::Walk, .. })
-        ));
+    }
+
+    #[test]
+    fn an_abort_of_a_walk_says_what_the_walk_was_for() {
+        for (iss, kind) in [
+            (0x20 << 26, AbortKind::Fetch),
+            (0x24 << 26, AbortKind::Read),
+            ((0x24 << 26) | (1 << 24), AbortKind::Read),
+            ((0x24 << 26) | (1 << 6), AbortKind::Write),
+            ((0x24 << 26) | (1 << 8) | (1 << 6), AbortKind::Maintenance),
+        ] {
+            for is_on_walk in [false, true] {
+                let esr = iss | (u64::from(is_on_walk) << 7) | 0x0d;
+                let expected = Abort { ipa: Ipa(0x1000), kind, is_on_walk, status: 0x0d };
+                assert_eq!(Exit::decode(esr, 0, 0x10), Exit::Abort(expected), "{esr:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn trapped_t32_instructions_may_be_two_bytes_long() {
+        assert_eq!(super::instruction_bytes((0x24 << 26) | (1 << 25)), 4);
+        assert_eq!(super::instruction_bytes((0x24 << 26) | (1 << 24)), 2);
+        assert_eq!(super::instruction_bytes(0x01 << 26), 2);
+        assert_eq!(super::instruction_bytes(u64::MAX), 4);
     }
 
     #[test]

@@ -156,14 +156,17 @@ const fn new_pstate(from: &Interrupted, origin: Origin) -> u64 {
 }
 
 fn abort_syndrome(origin: Origin, abort: &Abort) -> u64 {
-    // A walk's abort says the level only if stage 2 reported one.
-    let on_walk = EXTERNAL_ON_WALK | u64::from(abort.status & 3);
+    let status = if abort.is_on_walk {
+        // The level is stage 2's; no register tells at which level of stage 1 the walk was.
+        EXTERNAL_ON_WALK | u64::from(abort.status & 3)
+    } else {
+        EXTERNAL
+    };
     let (class, iss) = match abort.kind {
-        AbortKind::Fetch => (EC_FETCH_ABORT, EXTERNAL),
-        AbortKind::Read => (EC_DATA_ABORT, EXTERNAL),
-        AbortKind::Write => (EC_DATA_ABORT, EXTERNAL | ISS_WNR),
-        AbortKind::Maintenance => (EC_DATA_ABORT, EXTERNAL | ISS_WNR | ISS_CM),
-        AbortKind::Walk => (EC_DATA_ABORT, on_walk),
+        AbortKind::Fetch => (EC_FETCH_ABORT, status),
+        AbortKind::Read => (EC_DATA_ABORT, status),
+        AbortKind::Write => (EC_DATA_ABORT, status | ISS_WNR),
+        AbortKind::Maintenance => (EC_DATA_ABORT, status | ISS_WNR | ISS_CM),
     };
     let class = if origin.is_same_level() { class | 1 } else { class };
     (class << 26) | ESR_IL | iss
@@ -182,8 +185,9 @@ mod tests {
         Interrupted { pc: 0x4008_0004, pstate, vbar: 0x4010_0800, sctlr: SPAN, has_pan: false }
     }
 
-    fn abort(kind: AbortKind) -> Injected {
-        Injected::Abort { abort: Abort { ipa: Ipa(0x1000), kind, status: 0x06 }, far: 0x1234 }
+    fn abort(kind: AbortKind, is_on_walk: bool) -> Injected {
+        let abort = Abort { ipa: Ipa(0x1000), kind, is_on_walk, status: 0x06 };
+        Injected::Abort { abort, far: 0x1234 }
     }
 
     #[test]
@@ -217,11 +221,14 @@ mod tests {
             (AbortKind::Read, 0x9600_0010, 0x9200_0010),
             (AbortKind::Write, 0x9600_0050, 0x9200_0050),
             (AbortKind::Maintenance, 0x9600_0150, 0x9200_0150),
-            (AbortKind::Walk, 0x9600_0016, 0x9200_0016),
         ] {
             for (pstate, esr) in [(5, from_el1), (4, from_el1), (0, from_el0), (0x10, from_el0)] {
-                let entry = Entry::new(&at(pstate), abort(kind));
-                assert_eq!((entry.esr, entry.far), (esr, Some(0x1234)), "{kind:?} {pstate:#x}");
+                // On a walk: status 0b0101LL in the place of 0b010000.
+                for (is_on_walk, esr) in [(false, esr), (true, esr | 0x06)] {
+                    let entry = Entry::new(&at(pstate), abort(kind, is_on_walk));
+                    let what = (kind, is_on_walk, pstate);
+                    assert_eq!((entry.esr, entry.far), (esr, Some(0x1234)), "{what:x?}");
+                }
             }
         }
     }

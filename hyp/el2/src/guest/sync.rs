@@ -200,14 +200,21 @@ fn not_supported(context: &mut Context) -> Next {
     Next::Resume
 }
 
-/// Moves the guest's PC behind the trapped instruction.
+/// Moves the guest's PC behind the trapped instruction, one that only AArch64 has.
 #[inline]
 pub(crate) fn advance() {
     regs::set_elr_el2(regs::elr_el2().wrapping_add(4));
 }
 
+/// Moves the guest's PC behind the trapped instruction, which a program in AArch32 may have executed.
+#[inline]
+fn advance_any() {
+    let bytes = exit::instruction_bytes(regs::esr_el2());
+    regs::set_elr_el2(regs::elr_el2().wrapping_add(bytes));
+}
+
 fn wait(core: &mut CoreLocal, kind: WaitKind) -> Next {
-    advance();
+    advance_any();
     match kind {
         WaitKind::Interrupt => core.leave = Leave::Wait,
         // WFE is a spinning guest that shares its core: others may go first.
@@ -372,7 +379,7 @@ fn virtual_gic(
 /// Completes a load or store that was served.
 #[inline]
 fn finish_access(context: &mut Context, access: &MmioAccess, value: u64) -> Next {
-    advance();
+    advance_any();
     if access.is_write {
         return Next::Resume;
     }
@@ -399,7 +406,7 @@ fn other_device(
         return finish_access(context, access, value);
     }
     let kind = if access.is_write { AbortKind::Write } else { AbortKind::Read };
-    aborted(core, &Abort { ipa: access.ipa, kind, status: 0x07 })
+    aborted(core, &Abort { ipa: access.ipa, kind, is_on_walk: false, status: 0x07 })
 }
 
 /// The virtual UART.

@@ -11,7 +11,7 @@ use shikiri_rt::gic::{self, Version};
 use shikiri_rt::hvc::partition;
 use shikiri_rt::mmu::{self, Access};
 use shikiri_rt::platform::{GICD, GICR, GICR_STRIDE, UART, platform};
-use shikiri_rt::println;
+use shikiri_rt::{println, reg};
 use shikiri_test_guests::fault::{self, Fault, Piece};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
@@ -55,6 +55,7 @@ fn main() {
         });
         case("no_execution_from_emulated_devices", device_execution);
         case("no_access_without_syndrome_to_emulated_devices", device_pairs);
+        case("a_walk_through_foreign_tables_aborts_as_what_it_was_for", foreign_walks);
     }
     case("addresses_from_the_command_line", named);
     case("own_memory_is_untouched", own_memory);
@@ -186,6 +187,36 @@ fn device_execution() -> Outcome {
         ensure("mapped", mapped.is_ok())?;
         // SAFETY: if it executes, that is the failure that is looked for.
         instruction_abort(unsafe { fault::attempt(fault::fault_call, WINDOW, 0) }, WINDOW)?;
+    }
+    Ok(())
+}
+
+/// The next table of a walk lies where nothing is: the access that it was for is aborted, at EL1, on a walk, as a fetch,
+/// a load or a store.
+fn foreign_walks() -> Outcome {
+    const BROKEN: u64 = 0x58_0000_0000;
+    let entry = (reg::ttbr0() & 0xffff_ffff_f000) + (BROKEN >> 30) * 8;
+    // SAFETY: nothing lies in this GiB.
+    let broken = unsafe { fault::attempt(fault::fault_store64, entry, 0x70_0000_0000 | 3) };
+    ensure("a descriptor is written", broken.is_ok())?;
+    reg::dsb_ishst();
+    reg::tlbi_vmalle1is();
+    reg::dsb_ish();
+    reg::isb();
+    for (way, class, writes) in [
+        (fault::fault_call as Piece, 0x21, false),
+        (fault::fault_load64, 0x25, false),
+        (fault::fault_store64, 0x25, true),
+    ] {
+        // SAFETY: no translation leads anywhere from there.
+        let Err(fault) = (unsafe { fault::attempt(way, BROKEN + 0x1230, 0) }) else {
+            return ensure("an abort", false);
+        };
+        equal("exception class", fault.class(), class)?;
+        // Synchronous external abort on a walk; the level is in bits 1:0.
+        equal("fault status", fault.status() & !3, 0x14)?;
+        equal("fault address", fault.far, BROKEN + 0x1230)?;
+        equal("write, not read", (fault.esr >> 6) & 1, u64::from(writes))?;
     }
     Ok(())
 }
