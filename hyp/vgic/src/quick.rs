@@ -249,12 +249,6 @@ impl Quick {
         self.armed_linked.fetch_and(!mask, Ordering::Relaxed);
     }
 
-    /// Whether an SGI or PPI is armed.
-    #[inline]
-    pub(crate) fn is_armed(&self, bit: u32) -> bool {
-        self.armed.load(Ordering::Relaxed) & bit != 0
-    }
-
     /// As after power-on. The vCPU is loaded nowhere.
     pub(crate) fn clear(&self, is_v2: bool) {
         self.is_v2.store(is_v2, Ordering::Relaxed);

@@ -210,25 +210,25 @@ impl Vgic<'_> {
         senders.count_ones() > u32::from(!is_active)
     }
 
-    /// Folds the sender of an SGI: served if its pending state is gone, and then perhaps active. An armed SGI may have
-    /// come again from another sender (`quick`); it has one at a time.
+    /// Folds the sender of an SGI: served if its pending state is gone, and then perhaps active. If the list register
+    /// shows another sender than the one that was placed, that one is served, and the SGI came again in a short way
+    /// (`quick`).
     pub(crate) fn fold_source(&mut self, vcpu: VcpuIndex, slot: Slot, state: u8, sender: u8) {
-        let index = usize::from(slot.intid);
-        let is_armed =
-            self.quick(vcpu).is_some_and(|quick| quick.is_armed(bit(u32::from(slot.intid))));
         let Some(cpu) = self.cpu_mut(vcpu) else { return };
-        let is_served = slot.was_pending && state & PENDING == 0;
+        let index = usize::from(slot.intid);
+        let is_pending = state & PENDING != 0;
         if let Some(senders) = cpu.sources.get_mut(index) {
-            if is_armed {
-                *senders = if is_served { 0 } else { low_u8(bit(u32::from(sender))) };
-            } else if is_served {
+            if slot.was_pending && (!is_pending || sender != slot.source) {
                 *senders &= !low_u8(bit(u32::from(slot.source & 7)));
+            }
+            if is_pending {
+                *senders |= low_u8(bit(u32::from(sender & 7)));
             }
         }
         if let Some(place) = cpu.active_source.get_mut(index)
             && state & ACTIVE != 0
         {
-            *place = if is_armed { sender } else { slot.source };
+            *place = sender;
         }
     }
 

@@ -443,3 +443,22 @@ fn a_reset_leaves_no_physical_interrupt_active() {
         assert!(machine.physical.enabled.borrow().contains(&77), "the link is still there");
     }
 }
+
+#[test]
+fn an_sgi_keeps_its_sender_when_another_vcpu_switches_the_distributor() {
+    let mut machine = Machine::running(Model::V2, 3, 4);
+    let sgi_to_0 = (1 << 16) | 3;
+    machine.write(1, GICD, 0xf00, 2, sgi_to_0);
+    assert_eq!(machine.acknowledge(0), 3 | 1 << 10);
+    machine.end(0, 3 | 1 << 10);
+    machine.is_delayed = true;
+    machine.write(2, GICD, 0xf00, 2, sgi_to_0);
+    machine.sync(0);
+    machine.write(1, GICD, 0, 2, 0);
+    machine.write(1, GICD, 0, 2, 3);
+    machine.drain();
+    assert_eq!(machine.acknowledge(0), 3 | 2 << 10);
+    machine.end(0, 3 | 2 << 10);
+    machine.drain();
+    assert_eq!(machine.acknowledge(0), SPURIOUS);
+}
