@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use shikiri_abi::MAX_CORES;
 
 use crate::boot::{self, log};
+use crate::hw::device;
 use crate::hw::uart::direct;
 use crate::regs;
 
@@ -28,7 +29,7 @@ const VECTORS: [&str; 8] = [
 
 /// What `own_fault_entry` in `vectors.s` stores on the fault stack.
 #[repr(C)]
-struct Frame {
+pub(crate) struct Frame {
     x: [u64; 31],
     sp: u64,
 }
@@ -38,9 +39,15 @@ const _: () = assert!(size_of::<Frame>() == 256);
 /// Which cores have begun to report. Plain loads and stores: each core has its own place.
 static HAS_FAILED: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MAX_CORES];
 
-/// An exception taken from EL2.
+/// The vector of a synchronous exception from EL2 with its own stack pointer.
+const SYNCHRONOUS: u64 = 4;
+
+/// An exception taken from EL2: our bug, unless a bus has refused an access that was made for a guest.
 #[unsafe(no_mangle)]
 extern "C" fn own_fault(vector: u64, frame: *const Frame) -> ! {
+    if vector == SYNCHRONOUS {
+        device::resume_if_aborted(frame);
+    }
     stop_if_failed_before();
     let name = usize::try_from(vector).ok().and_then(|index| VECTORS.get(index)).unwrap_or(&"?");
     direct!("\nshikiri: EL2 FAULT: {name} exception in the hypervisor; please report this");

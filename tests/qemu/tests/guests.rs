@@ -27,6 +27,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         }
     }
     topic.on_each(all_kinds(3), "an_owned_interrupt_comes_to_the_vcpu_it_is_routed_to", clock);
+    topic.on_each(all_kinds(2), "an_abort_of_the_bus_comes_back_to_who_caused_it", moderated);
     let eight = |gic| vec![Variant::new(gic, 8, "cortex-a72")];
     topic.slow();
     for guest in ["irq", "psci"] {
@@ -53,4 +54,14 @@ fn clock(machine: Machine) -> Outcome {
     let console = support::passes(&support::system([other, clock])?, &machine)?;
     let times = console.lines().filter(|line| line.contains("ok the_alarm_comes_once")).count();
     if times == 3 { Ok(()) } else { Err(Failure::new(format!("{times} alarms"), &console).into()) }
+}
+
+/// A guest whose device does not fill its page, and one beside it.
+fn moderated(machine: Machine) -> Outcome {
+    let guest = Partition::new("moderated", "moderated")
+        .with("devices = [{ path = \"/fw-cfg@9020000\", dma = \"none\" }]");
+    let witness =
+        Partition::new("witness", "witness").with("cmdline = \"reports=1 report_ms=100\"");
+    support::passes(&support::system([guest, witness])?, &machine)?;
+    Ok(())
 }

@@ -15,6 +15,7 @@ use super::context::Context;
 use super::live::Live;
 use super::{inject, run, sysreg, worker};
 use crate::hw::clock::Counter;
+use crate::hw::device;
 use crate::percore::{CoreLocal, Leave, Loaded};
 use crate::report::{self, Unserved};
 use crate::{console, regs};
@@ -401,8 +402,9 @@ fn other_device(
     {
         return uart(core, loaded, context, access, offset);
     }
-    if let Some(pa) = core.world.moderated(live.slot, access) {
-        let value = crate::hw::device::access(pa, access, context.read_x(access.rt));
+    if let Some(pa) = core.world.moderated(live.slot, access)
+        && let Ok(value) = device::access(pa, access, context.read_x(access.rt))
+    {
         return finish_access(context, access, value);
     }
     let kind = if access.is_write { AbortKind::Write } else { AbortKind::Read };
