@@ -11,6 +11,22 @@ const KEPT: usize = 4 << 20;
 /// What the hypervisor prints when it has failed itself: no test may go on after it.
 const ALARMS: [&[u8]; 2] = [b"EL2 FAULT", b"EL2 PANIC"];
 
+/// How the report of such a failure ends.
+const LAST_WORDS: &[u8] = b"this core stops, the others go on";
+
+/// What [`Console::wait_for_any`] has met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The text came.
+    Text,
+    /// The console was closed: the machine has ended.
+    Closed,
+    /// Somebody wants to stop.
+    Stopped,
+    /// The deadline has passed.
+    TimedOut,
+}
+
 /// What [`Console::wait`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -61,28 +77,82 @@ impl Console {
     /// Waits until `text` appears behind the last text that was found.
     #[must_use]
     pub fn wait(&self, text: &str, timeout: Duration) -> Found {
-        let deadline = Instant::now() + timeout;
-        let mut state = self.lock();
-        loop {
+        self.look(Some(Instant::now() + timeout), |state| {
             if let Some(found) = state.take_through(text.as_bytes()) {
-                return Found::Text(found);
+                return Some(Found::Text(found));
             }
             if state.alarm {
-                return Found::Alarm;
+                return Some(Found::Alarm);
+            }
+            state.closed.then_some(Found::Closed)
+        })
+        .unwrap_or(Found::TimedOut)
+    }
+
+    /// Waits until the console is closed, or the hypervisor reports a failure of its own; whether it is closed.
+    #[must_use]
+    pub fn wait_closed(&self, timeout: Duration) -> bool {
+        self.look(Some(Instant::now() + timeout), |state| {
+            (state.closed || state.alarm).then_some(state.closed)
+        })
+        .unwrap_or(false)
+    }
+
+    /// Waits until all of an alarm's report has come, to its last words.
+    pub fn wait_for_report(&self, timeout: Duration) {
+        self.look(Some(Instant::now() + timeout), |state| {
+            (state.closed || find(&state.bytes, LAST_WORDS).is_some()).then_some(())
+        });
+    }
+
+    /// Waits for whichever comes first: `text`, the console's end, a true answer of `is_stopped`, the deadline. Alarms
+    /// are not looked at. Whoever makes `is_stopped` true calls [`Console::wake`] afterwards.
+    pub fn wait_for_any(
+        &self,
+        text: Option<&str>,
+        deadline: Option<Instant>,
+        is_stopped: impl Fn() -> bool,
+    ) -> Event {
+        self.look(deadline, |state| {
+            if text.is_some_and(|text| state.take_through(text.as_bytes()).is_some()) {
+                return Some(Event::Text);
             }
             if state.closed {
-                return Found::Closed;
+                return Some(Event::Closed);
             }
+            is_stopped().then_some(Event::Stopped)
+        })
+        .unwrap_or(Event::TimedOut)
+    }
+
+    /// Lets all who wait look again.
+    pub fn wake(&self) {
+        // Under the lock: who has just looked is asleep by then, and hears it.
+        let _state = self.lock();
+        self.shared.changed.notify_all();
+    }
+
+    /// Looks at the state now and after each change until there is an answer; `None` when the deadline has passed.
+    fn look<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut answer: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if let Some(answer) = answer(&mut state) {
+                return Some(answer);
+            }
+            let changed = &self.shared.changed;
+            let Some(deadline) = deadline else {
+                state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Found::TimedOut;
+                return None;
             }
-            state = self
-                .shared
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -196,6 +266,50 @@ mod tests {
         writer.write_all(b"ULT").unwrap();
         assert_eq!(console.wait("x", SOON), Found::Alarm);
         drop(writer);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn the_report_of_an_alarm_is_waited_for_to_its_last_words() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (console, thread) = Console::collect(reader, None);
+        writer.write_all(b"shikiri: EL2 FAULT ").unwrap();
+        assert!(!console.wait_closed(SOON), "the alarm ends the waiting");
+        let rest = std::thread::spawn(move || {
+            writer.write_all(b"ESR 0\nthis core stops, the others go on\n").unwrap();
+            writer
+        });
+        console.wait_for_report(SOON);
+        assert!(console.text().contains("ESR 0"));
+        drop(rest.join().unwrap());
+        thread.join().unwrap();
+        assert!(console.wait_closed(SOON));
+    }
+
+    #[test]
+    fn whatever_comes_first_ends_the_waiting() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (console, thread) = Console::collect(reader, None);
+        let stop = Arc::new(AtomicBool::new(false));
+        let any =
+            |text, deadline| console.wait_for_any(text, deadline, || stop.load(Ordering::SeqCst));
+        assert_eq!(any(Some("x"), Some(Instant::now())), Event::TimedOut);
+        writer.write_all(b"an x, EL2 PANIC").unwrap();
+        assert_eq!(any(Some("x"), None), Event::Text);
+        let stopper = std::thread::spawn({
+            let (console, stop) = (console.clone(), Arc::clone(&stop));
+            move || {
+                stop.store(true, Ordering::SeqCst);
+                console.wake();
+            }
+        });
+        assert_eq!(any(Some("x"), None), Event::Stopped);
+        stopper.join().unwrap();
+        stop.store(false, Ordering::SeqCst);
+        drop(writer);
+        assert_eq!(any(None, None), Event::Closed);
         thread.join().unwrap();
     }
 

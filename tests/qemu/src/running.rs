@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -12,8 +12,8 @@ use crate::console::{Console, Found};
 use crate::failure::Failure;
 use crate::machine::{Boot, Machine};
 
-/// How often the end of QEMU is looked for.
-const POLL: Duration = Duration::from_millis(10);
+/// How long the rest of a failure's report may take.
+const REPORT: Duration = Duration::from_secs(5);
 
 /// How a machine ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,21 +133,15 @@ impl Running {
     /// # Errors
     /// The operating system does not tell.
     pub fn wait_for_end(&mut self, timeout: Duration) -> Result<Option<Ended>> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                // The last of the console may still be in the pipe.
-                for thread in self.threads.drain(..) {
-                    drop(thread.join());
-                }
-                let ended = if status.success() { Ended::PoweredOff } else { Ended::Error(status) };
-                return Ok(Some(ended));
-            }
-            if Instant::now() >= deadline || self.console.is_alarmed() {
-                return Ok(None);
-            }
-            std::thread::sleep(POLL);
+        // QEMU's output ends when QEMU does, and the last of it has been collected by then.
+        if !self.console.wait_closed(timeout) {
+            return Ok(None);
         }
+        let status = self.child.wait()?;
+        for thread in self.threads.drain(..) {
+            drop(thread.join());
+        }
+        Ok(Some(if status.success() { Ended::PoweredOff } else { Ended::Error(status) }))
     }
 
     /// What the machine has printed.
@@ -176,7 +170,7 @@ impl Running {
 
     /// The failure after an alarm; what is still being printed about it is waited for.
     fn alarm(&self, before: &str) -> Failure {
-        std::thread::sleep(Duration::from_millis(200));
+        self.console.wait_for_report(REPORT);
         self.failure(format!("the hypervisor itself failed before {before}"))
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use shikiri_qemu_tests::console::Found;
+use shikiri_qemu_tests::console::{Console, Event};
 use shikiri_qemu_tests::{Ended, Gic, Machine, Overrides, Running, System};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -22,9 +22,6 @@ use crate::{process, size, terminal};
 
 /// The key that ends the run from an interactive terminal: Ctrl-].
 const QUIT_KEY: u8 = 0x1d;
-
-/// How often the end conditions are looked at.
-const POLL: Duration = Duration::from_millis(20);
 
 /// Boots a system in QEMU with the terminal attached.
 #[derive(Debug, Args)]
@@ -169,7 +166,7 @@ impl Run {
 
     /// Connects the terminal and waits for one of the ends.
     fn attend(&self, mut running: Running, stop: &Arc<AtomicI32>) -> Result<Outcome> {
-        catch_signals(stop)?;
+        catch_signals(stop, running.console())?;
         let interactive = terminal::is_interactive();
         let raw = if interactive {
             eprintln!("(Ctrl-] ends QEMU; Ctrl-A h shows the hypervisor's own keys)");
@@ -178,8 +175,11 @@ impl Run {
             None
         };
         if let Some(input) = running.take_input() {
-            let stop = Arc::clone(stop);
-            thread::spawn(move || copy_input(input, interactive, &stop));
+            let (stop, console) = (Arc::clone(stop), running.console().clone());
+            thread::spawn(move || {
+                copy_input(input, interactive, &stop);
+                console.wake();
+            });
         }
         let outcome = self.wait(&mut running, stop);
         if let Ok(Outcome::QemuFailed(_)) = &outcome {
@@ -192,43 +192,22 @@ impl Run {
 
     fn wait(&self, running: &mut Running, stop: &AtomicI32) -> Result<Outcome> {
         let deadline = self.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-        loop {
-            // The end is looked for first: what was printed before it is then complete.
-            let ended = running.wait_for_end(Duration::ZERO)?;
-            let pause = if ended.is_some() { Duration::ZERO } else { POLL };
-            if self.text_came(running, pause) {
-                return Ok(Outcome::Found);
-            }
-            match ended {
-                Some(Ended::PoweredOff) => return Ok(Outcome::PoweredOff),
-                Some(Ended::Error(status)) => return Ok(Outcome::QemuFailed(status)),
-                None => {}
-            }
-            match stop.load(Ordering::SeqCst) {
-                RUNNING => {}
-                QUIT => return Ok(Outcome::Quit),
-                signal => return Ok(Outcome::Signal(signal)),
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(Outcome::TimedOut);
-            }
-        }
-    }
-
-    fn text_came(&self, running: &Running, pause: Duration) -> bool {
-        let Some(text) = &self.until else {
-            thread::sleep(pause);
-            return false;
-        };
-        match running.console().wait(text, pause) {
-            Found::Text(_) => true,
-            Found::TimedOut => false,
-            // A user may want to look at a hypervisor that has failed: go on.
-            Found::Alarm | Found::Closed => {
-                thread::sleep(pause);
-                false
-            }
-        }
+        // A user may want to look at a hypervisor that has failed: its alarm is no end.
+        let event = running.console().wait_for_any(self.until.as_deref(), deadline, || {
+            stop.load(Ordering::SeqCst) != RUNNING
+        });
+        Ok(match event {
+            Event::Text => Outcome::Found,
+            Event::TimedOut => Outcome::TimedOut,
+            Event::Stopped => match stop.load(Ordering::SeqCst) {
+                QUIT => Outcome::Quit,
+                signal => Outcome::Signal(signal),
+            },
+            Event::Closed => match running.wait_for_end(Duration::ZERO)? {
+                Some(Ended::Error(status)) => Outcome::QemuFailed(status),
+                Some(Ended::PoweredOff) | None => Outcome::PoweredOff,
+            },
+        })
     }
 
     /// Says how it ended, unless that is plain, and gives the exit code of the contract.
@@ -285,12 +264,13 @@ impl Write for Tee {
 }
 
 /// Lets the signals that would end us end the machine first.
-fn catch_signals(stop: &Arc<AtomicI32>) -> Result<()> {
+fn catch_signals(stop: &Arc<AtomicI32>, console: &Console) -> Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let stop = Arc::clone(stop);
+    let (stop, console) = (Arc::clone(stop), console.clone());
     thread::spawn(move || {
         for signal in signals.forever() {
             stop.store(signal, Ordering::SeqCst);
+            console.wake();
         }
     });
     Ok(())
