@@ -15,13 +15,16 @@
 //! - *No starvation*: the book admits reservations up to the whole of a core. So among vCPUs of one priority
 //!   each that stays ready gets its whole budget in every period (less the cost of switching). A higher priority
 //!   takes its budget first; it can delay those below it, and can never take more than its budget.
+//! - *Moves*: a vCPU that waits for its turn is lent to an idle core of its set ([`lend`]). It pays at home for what
+//!   it uses there, so that it gets no more than it reserved, only sooner; and those at home get no less.
 //! - *Slack*: a vCPU with [`Excess::Slack`] also runs, unpaid, when nobody with budget is ready, at home or
-//!   lent to an idle core of its set ([`lend`]). With [`Excess::Stop`] it never exceeds its budget.
+//!   lent. With [`Excess::Stop`] it never exceeds its budget.
 //!
 //! Time is an argument, in ticks of the system counter, and never goes back. Every call is bounded by
 //! the 32 seats.
 
 pub mod book;
+pub mod exchange;
 pub mod inbox;
 pub mod lend;
 pub mod server;
@@ -30,11 +33,13 @@ pub mod terms;
 use shikiri_abi::CoreId;
 
 pub use book::{Admitted, CoreBook, NotAdmitted};
-pub use inbox::{Drained, Exchange, Inbox, Returned};
-pub use lend::{Loan, Visitor};
+pub use exchange::Exchange;
+pub use inbox::{Drained, Inbox, Returned};
+pub use lend::{Homeward, Loan, Search, Visitor};
 pub use server::{BadReservation, Reservation};
 pub use terms::{Excess, Seat, Share, Terms, VcpuKey};
 
+use lend::{Away, Standing, Visit};
 use server::Server;
 
 /// How many vCPUs have their home on one core at most.
@@ -48,8 +53,8 @@ pub struct Decision {
     pub run: Option<VcpuKey>,
     /// When to ask again at the latest; `None`: no timer is needed.
     pub until: Option<u64>,
-    /// A visitor that has to go: once its state is saved, hand it back with [`Inbox::hand_back`] at its home.
-    pub give_back: Option<Visitor>,
+    /// A visitor that has to go: once its state is saved, hand it back, ready, with [`Inbox::hand_back`] at its home.
+    pub give_back: Option<Homeward>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +63,8 @@ struct Entry {
     server: Server,
     /// When it last ran in slack: whoever waited longest is next.
     slack_at: u64,
+    /// Where it is while it is lent.
+    away: Away,
 }
 
 /// Who runs on this core since `since`.
@@ -83,11 +90,16 @@ pub struct RunQueue {
     lent: u32,
     /// Lent seats that were woken at home.
     woken: u32,
+    /// Seats whose vCPU may run on other cores too.
+    movable: u32,
+    /// Seats that may use slack.
+    greedy: u32,
     /// The seat that owns the core.
     owner: Option<Seat>,
     running: Running,
     since: u64,
-    visitor: Option<Visitor>,
+    visitor: Option<Visit>,
+    standing: Standing,
 }
 
 impl RunQueue {
@@ -101,10 +113,13 @@ impl RunQueue {
             spent: 0,
             lent: 0,
             woken: 0,
+            movable: 0,
+            greedy: 0,
             owner: None,
             running: Running::Nobody,
             since: 0,
             visitor: None,
+            standing: Standing::NEW,
         }
     }
 
@@ -119,8 +134,9 @@ impl RunQueue {
             Share::Reserved(reservation) => Server::new(reservation, now),
         };
         if let Some(place) = self.place(seat) {
-            *place = Some(Entry { terms, server, slack_at: 0 });
+            *place = Some(Entry { terms, server, slack_at: 0, away: Away::default() });
         }
+        self.note_mobility(seat, terms.cores, terms.excess);
     }
 
     /// Forgets a vCPU: its partition ends. It runs on no other core any more. Returns its terms.
@@ -165,7 +181,7 @@ impl RunQueue {
         }
     }
 
-    /// Charges the time since the last call to whom it ran.
+    /// Charges the time since the last call to whom it ran; a visitor pays at its home.
     pub fn account(&mut self, now: u64) {
         let elapsed = now.saturating_sub(self.since);
         self.since = now.max(self.since);
@@ -182,7 +198,12 @@ impl RunQueue {
                     entry.slack_at = now;
                 }
             }
-            Running::Seat(_) | Running::Nobody | Running::Visitor => {}
+            Running::Visitor => {
+                if let Some(visit) = &mut self.visitor {
+                    visit.used = visit.used.saturating_add(elapsed);
+                }
+            }
+            Running::Seat(_) | Running::Nobody => {}
         }
     }
 
@@ -234,19 +255,27 @@ impl RunQueue {
             let turn = now.saturating_add(slice);
             return self.run(Running::Slack(seat), next.map(|next| next.min(turn)));
         }
-        let running = if self.visitor.is_some() { Running::Visitor } else { Running::Nobody };
-        self.run(running, next)
+        let Some(left) = self.visitor.map(|visit| visit.left()).filter(|left| *left > 0) else {
+            return self.run(Running::Nobody, next);
+        };
+        let until = now.saturating_add(left);
+        self.run(Running::Visitor, Some(next.map_or(until, |next| next.min(until))))
     }
 
+    /// Whoever is chosen but the visitor sends the visitor home.
     fn run(&mut self, running: Running, until: Option<u64>) -> Decision {
         self.running = running;
-        let (run, give_back) = match running {
-            Running::Nobody => (None, None),
-            Running::Visitor => (self.visitor.map(|visitor| visitor.key), None),
+        let run = match running {
+            Running::Visitor => {
+                let run = self.visitor.map(|visit| visit.visitor.key);
+                return Decision { run, until, give_back: None };
+            }
+            Running::Nobody => None,
             Running::Seat(seat) | Running::Slack(seat) => {
-                (self.entry(seat).map(|entry| entry.terms.key), self.visitor.take())
+                self.entry(seat).map(|entry| entry.terms.key)
             }
         };
+        let give_back = self.visitor.take().map(|visit| visit.homeward());
         Decision { run, until, give_back }
     }
 

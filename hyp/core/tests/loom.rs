@@ -8,7 +8,7 @@ use loom::thread;
 use shikiri_abi::{CoreId, CoreSet, PartitionSlot, VcpuIndex};
 use shikiri_core::power::{LiveVcpus, PowerState, Remaining, Start, VcpuPower};
 use shikiri_core::sched::{
-    Excess, Exchange, Inbox, Reservation, Returned, RunQueue, Seat, Share, Terms, VcpuKey,
+    Excess, Exchange, Inbox, Reservation, Returned, RunQueue, Seat, Share, Terms, VcpuKey, Visitor,
 };
 
 /// Two vCPUs turn on a third at the same time; its core looks whenever it likes.
@@ -101,6 +101,13 @@ fn queue() -> RunQueue {
     queue
 }
 
+/// Lends the queue's vCPU to core 1.
+fn lend(home: &mut RunQueue) -> Visitor {
+    let exchange = Exchange::new();
+    let _called = exchange.enter_idle(CoreId(1), CoreSet::EMPTY);
+    home.seek_host(&exchange, (0, 0), |_| true).loan.unwrap().visitor
+}
+
 /// A lent vCPU comes home blocked while a third core wakes it: after both it is ready, in every order, and
 /// whoever found the inbox empty kicks.
 #[test]
@@ -109,10 +116,10 @@ fn a_wake_up_that_meets_the_return_is_not_lost() {
         let inbox = Arc::new(Inbox::new());
         let mut home = queue();
         assert!(home.wake(seat(), 0));
-        assert!(home.lend(CoreSet(0b10)).is_some());
+        lend(&mut home);
         let host = {
             let inbox = Arc::clone(&inbox);
-            thread::spawn(move || inbox.hand_back(seat(), Returned::Blocked))
+            thread::spawn(move || inbox.hand_back(seat(), Returned::Blocked, 1))
         };
         let waker = {
             let inbox = Arc::clone(&inbox);
@@ -144,17 +151,77 @@ fn a_newcomers_key_comes_with_its_wake_up() {
     });
 }
 
-/// A core goes idle while another gets work that it could lend: at least one sees the other.
+/// A visitor's state goes out with it and comes home with it, and so does what it has used.
+#[test]
+fn a_visitors_state_is_one_cores_at_a_time() {
+    loom::model(|| {
+        let state = Arc::new(loom::cell::UnsafeCell::new(()));
+        let inboxes = Arc::new([Inbox::new(), Inbox::new()]);
+        let mut home = queue();
+        assert!(home.wake(seat(), 0));
+        let visitor = lend(&mut home);
+        state.with_mut(|_| ());
+        let host = {
+            let (state, inboxes) = (Arc::clone(&state), Arc::clone(&inboxes));
+            thread::spawn(move || {
+                let mut queue = RunQueue::new(CoreId(1));
+                let _drained = queue.drain(&inboxes[1], 0);
+                let has_come = queue.pick(0).run.is_some();
+                if has_come {
+                    state.with_mut(|_| ());
+                    let it = queue.dismiss(1).unwrap();
+                    assert!(inboxes[0].hand_back(it.seat, Returned::Ready, it.used));
+                }
+                has_come
+            })
+        };
+        inboxes[1].offer(visitor).unwrap();
+        let _early = home.drain(&inboxes[0], 2);
+        if home.host_of(seat()).is_none() {
+            state.with_mut(|_| ());
+            assert_eq!(home.budget_left(seat()), Some(0));
+        }
+        if host.join().unwrap() {
+            let _late = home.drain(&inboxes[0], 3);
+            assert_eq!(home.host_of(seat()), None);
+        } else {
+            assert!(!inboxes[1].is_empty(), "the offer is still there");
+        }
+    });
+}
+
+/// A core goes idle while another gets work that it could lend: one of them sees the other, and the idle core gets one
+/// offer, or the busy one one call.
 #[test]
 fn an_idle_core_and_a_busy_one_cannot_miss_each_other() {
     loom::model(|| {
         let exchange = Arc::new(Exchange::new());
         let idle = {
             let exchange = Arc::clone(&exchange);
-            thread::spawn(move || exchange.enter_idle(CoreId(1)))
+            thread::spawn(move || exchange.enter_idle(CoreId(1), CoreSet(1)))
         };
         let seen_by_busy = exchange.enter_surplus(CoreId(0));
         let seen_by_idle = idle.join().unwrap();
         assert!(!seen_by_busy.is_empty() || !seen_by_idle.is_empty());
+        assert_eq!(exchange.is_surplus(CoreId(0)), seen_by_idle.is_empty());
+        assert!(exchange.claim(CoreId(1)) && !exchange.claim(CoreId(1)));
+    });
+}
+
+/// Two busy cores see the same idle one: it gets one offer.
+#[test]
+fn an_idle_core_is_claimed_once() {
+    loom::model(|| {
+        let exchange = Arc::new(Exchange::new());
+        let _called = exchange.enter_idle(CoreId(2), CoreSet::EMPTY);
+        let others = [0, 1].map(|core| {
+            let exchange = Arc::clone(&exchange);
+            thread::spawn(move || {
+                let seen = exchange.enter_surplus(CoreId(core));
+                seen.contains(CoreId(2)) && exchange.claim(CoreId(2))
+            })
+        });
+        let claims = others.map(|other| other.join().unwrap());
+        assert_eq!(claims.iter().filter(|claim| **claim).count(), 1);
     });
 }

@@ -4,10 +4,10 @@
 //! [`RunQueue::drain`] whenever it is in EL2 for a kick, and before it waits.
 
 use shikiri_abi::{CoreId, PartitionSlot, VcpuIndex};
-use shikiri_sync::atomic::{AtomicU16, AtomicU64, Ordering, fence};
-use shikiri_sync::{KickSet, Pending};
+use shikiri_sync::Pending;
+use shikiri_sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
-use super::{RunQueue, SEATS, Seat, VcpuKey, Visitor};
+use super::{Homeward, RunQueue, SEATS, Seat, VcpuKey, Visitor};
 
 /// In what state a lent vCPU comes home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Inbox {
     seats: Pending,
     /// Bits 0–31: lent seats that come back ready; 32–63: blocked.
     returns: Pending,
+    /// How long each of them has run elsewhere, in ticks.
+    used: [AtomicU64; SEATS],
     /// Who a seat was given to, while its core does not know it.
     keys: [AtomicU16; SEATS],
     /// A visitor, or 0.
@@ -42,8 +44,12 @@ pub struct Drained {
     pub unknown: u32,
     /// Seats whose partition ends: stop their vCPUs, [`RunQueue::remove`] them, and tell whoever waits for it.
     pub leaving: u32,
+    /// Seats that were woken while their vCPU is lent: [`RunQueue::host_of`] may have to look at it.
+    pub away: u32,
+    /// Seats whose vCPU came home and waits for an interrupt, or is off: keep its timers.
+    pub blocked: u32,
     /// A visitor that cannot be taken in: hand it back, ready, at once.
-    pub bounce: Option<Visitor>,
+    pub bounce: Option<Homeward>,
 }
 
 impl Inbox {
@@ -92,9 +98,15 @@ impl Inbox {
         VcpuKey { partition: PartitionSlot(partition), vcpu: VcpuIndex(vcpu) }
     }
 
-    /// Brings a lent vCPU home, its state saved. Returns whether to kick the core.
+    /// Brings a lent vCPU home, its state saved, after it has run for `used` ticks. Returns whether to kick the core.
+    ///
+    /// The last thing that the host does with it: from here on its home may run it, or take it apart.
     #[must_use = "a core that is not kicked may sleep on its work"]
-    pub fn hand_back(&self, seat: Seat, how: Returned) -> bool {
+    pub fn hand_back(&self, seat: Seat, how: Returned, used: u64) -> bool {
+        // Ordered by the bit that follows. A vCPU is lent to one core at a time: nobody else writes here.
+        if let Some(place) = self.used.get(usize::from(seat.number())) {
+            place.store(used, Ordering::Relaxed);
+        }
         let bit = u64::from(seat.bit());
         self.returns.raise(match how {
             Returned::Ready => bit,
@@ -120,10 +132,11 @@ impl RunQueue {
     pub fn drain(&mut self, inbox: &Inbox, now: u64) -> Drained {
         let mut drained = Drained::default();
         let (ready, blocked) = halves(inbox.returns.take());
-        let returns = [(ready, Returned::Ready), (blocked, Returned::Blocked)];
-        for (seats, how) in returns {
+        for (seats, how) in [(ready, Returned::Ready), (blocked, Returned::Blocked)] {
             for seat in Seat::of(seats) {
-                self.returned(seat, how, now);
+                let used = inbox.used.get(usize::from(seat.number()));
+                let used = used.map_or(0, |used| used.load(Ordering::Relaxed));
+                self.returned(seat, how, used, now);
                 drained.is_changed = true;
             }
         }
@@ -134,6 +147,8 @@ impl RunQueue {
             }
             drained.is_changed |= self.wake(seat, now);
         }
+        drained.away = wake & self.lent;
+        drained.blocked = blocked & !self.ready;
         drained.leaving = leaving;
         if let Some(visitor) = take_visitor(&inbox.visitor) {
             drained.is_changed = true;
@@ -150,64 +165,34 @@ fn take_visitor(slot: &AtomicU64) -> Option<Visitor> {
     decode(slot.swap(0, Ordering::Acquire))
 }
 
-const OCCUPIED: u8 = 1;
+/// The longest that a vCPU is lent, in ticks: what a visitor's word has room for, 17 seconds at 1 GHz. Then it goes
+/// home, and may be lent again.
+pub const MAX_ALLOWANCE: u64 = (1 << 34) - 1;
 
+/// Set in every visitor's word.
+const OCCUPIED: u8 = 1 << 5;
+
+/// Partition, vCPU and home a byte each, then five bits of the seat, [`OCCUPIED`], and the allowance.
 fn encode(visitor: Visitor) -> u64 {
-    let Visitor { key, home, seat } = visitor;
-    u64::from_le_bytes([key.partition.0, key.vcpu.0, home.0, seat.number(), OCCUPIED, 0, 0, 0])
+    let Visitor { key, home, seat, allowance } = visitor;
+    let names = [key.partition.0, key.vcpu.0, home.0, seat.number() | OCCUPIED, 0, 0, 0, 0];
+    u64::from_le_bytes(names) | allowance.min(MAX_ALLOWANCE) << 30
 }
 
 fn decode(word: u64) -> Option<Visitor> {
-    let [partition, vcpu, home, seat, occupied, ..] = word.to_le_bytes();
+    let [partition, vcpu, home, seat, ..] = word.to_le_bytes();
     let key = VcpuKey { partition: PartitionSlot(partition), vcpu: VcpuIndex(vcpu) };
-    (occupied == OCCUPIED).then_some(())?;
-    Seat::new(seat).map(|seat| Visitor { key, home: CoreId(home), seat })
+    (seat & OCCUPIED != 0).then_some(())?;
+    Seat::new(seat & 31).map(|seat| Visitor {
+        key,
+        home: CoreId(home),
+        seat,
+        allowance: word >> 30,
+    })
 }
 
 /// Bits 0–31 and bits 32–63.
 const fn halves(word: u64) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
     (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
-}
-
-/// Where idle cores and cores with too much work find each other; one per machine.
-///
-/// Each side enters itself and *then* looks at the other (with a full fence between): of an idle core and a
-/// busy one that come at the same time, at least one sees the other.
-#[derive(Default)]
-pub struct Exchange {
-    idle: KickSet,
-    surplus: KickSet,
-}
-
-impl Exchange {
-    /// Nobody is idle, nobody has too much.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// This core has nothing to run. Returns the cores to kick: they have something to lend.
-    pub fn enter_idle(&self, core: CoreId) -> shikiri_abi::CoreSet {
-        self.idle.insert(core);
-        fence(Ordering::SeqCst);
-        self.surplus.load()
-    }
-
-    /// This core has something to run again.
-    pub fn leave_idle(&self, core: CoreId) {
-        self.idle.remove(core);
-    }
-
-    /// This core has ready vCPUs that wait and could be lent. Returns the idle cores.
-    pub fn enter_surplus(&self, core: CoreId) -> shikiri_abi::CoreSet {
-        self.surplus.insert(core);
-        fence(Ordering::SeqCst);
-        self.idle.load()
-    }
-
-    /// This core has nothing to lend any more.
-    pub fn leave_surplus(&self, core: CoreId) {
-        self.surplus.remove(core);
-    }
 }

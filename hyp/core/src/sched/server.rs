@@ -98,6 +98,23 @@ impl Server {
         self.deadline.saturating_add(self.reservation.period)
     }
 
+    /// How long it may run elsewhere from now on: as long as its budget lasts if it is paid, else until the period ends.
+    pub(super) fn allowance(&self, now: u64, is_paid: bool) -> u64 {
+        if is_paid { self.left } else { self.deadline.saturating_sub(now) }
+    }
+
+    /// Pays for `used` ticks elsewhere that ended at about `now`; `None` if nothing is left. What it used after its
+    /// period had ended is paid from the next one's budget.
+    pub(super) fn consume_elsewhere(&mut self, used: u64, now: u64) -> Option<Left> {
+        let late = now.saturating_sub(self.deadline).min(used);
+        let left = self.consume(used.saturating_sub(late));
+        if late == 0 {
+            return left;
+        }
+        let _has_budget = self.renew(now);
+        self.consume(late)
+    }
+
     /// Pays for `elapsed` ticks; `None` if nothing is left.
     pub(super) const fn consume(&mut self, elapsed: u64) -> Option<Left> {
         self.debt = self.debt.saturating_add(elapsed.saturating_sub(self.left));

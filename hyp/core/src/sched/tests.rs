@@ -2,6 +2,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows is a failed test")]
 
 mod lending;
+mod migration;
 mod simulation;
 
 use shikiri_abi::{CoreId, CoreSet, PartitionSlot, VcpuIndex};

@@ -11,13 +11,13 @@ use crate::sched::{Excess, RunQueue, Share, Terms};
 
 /// What a vCPU does: always ready, or in turns so long awake (of its own running) and so long asleep.
 #[derive(Clone, Copy, Debug)]
-struct Behaviour {
-    terms: Terms,
-    burst: Option<(u64, u64)>,
+pub(super) struct Behaviour {
+    pub(super) terms: Terms,
+    pub(super) burst: Option<(u64, u64)>,
 }
 
 /// When each vCPU ran: `(from, to)` in order.
-type Trace = Vec<Vec<(u64, u64)>>;
+pub(super) type Trace = Vec<Vec<(u64, u64)>>;
 
 struct Core {
     queue: RunQueue,
@@ -91,12 +91,12 @@ impl Core {
 }
 
 /// The ticks that a trace has in `from..to`.
-fn ran(trace: &[(u64, u64)], from: u64, to: u64) -> u64 {
+pub(super) fn ran(trace: &[(u64, u64)], from: u64, to: u64) -> u64 {
     trace.iter().map(|(a, b)| (*b).min(to).saturating_sub((*a).max(from))).sum()
 }
 
 /// Budgets in ticks and periods that together fill at most one core.
-fn admitted() -> impl Strategy<Value = Vec<Terms>> {
+pub(super) fn admitted() -> impl Strategy<Value = Vec<Terms>> {
     let shares = proptest::collection::vec((20..400_u64, 1..100_u64), 1..7);
     (shares, any::<bool>())
         .prop_map(|(shares, is_full)| {
@@ -115,7 +115,7 @@ fn admitted() -> impl Strategy<Value = Vec<Terms>> {
         })
 }
 
-fn behaviour(terms: Vec<Terms>) -> impl Strategy<Value = Vec<Behaviour>> {
+pub(super) fn behaviour(terms: Vec<Terms>) -> impl Strategy<Value = Vec<Behaviour>> {
     let bursts =
         proptest::collection::vec(proptest::option::of((1..80_u64, 0..300_u64)), terms.len());
     bursts.prop_map(move |bursts| {
@@ -123,14 +123,14 @@ fn behaviour(terms: Vec<Terms>) -> impl Strategy<Value = Vec<Behaviour>> {
     })
 }
 
-fn numbers(terms: &Terms) -> (u64, u64) {
+pub(super) fn numbers(terms: &Terms) -> (u64, u64) {
     match terms.share {
         Share::Reserved(reservation) => (reservation.budget(), reservation.period()),
         Share::Owned => panic!("not reserved"),
     }
 }
 
-const END: u64 = 3000;
+pub(super) const END: u64 = 3000;
 
 proptest! {
     /// Whatever the others do and wherever it sleeps: at most `budget · L / period + 2 · budget` in any L ticks,
