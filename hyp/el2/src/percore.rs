@@ -5,7 +5,7 @@ use core::mem::offset_of;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use shikiri_abi::CoreId;
+use shikiri_abi::{CoreId, CoreSet};
 use shikiri_core::power::Start;
 use shikiri_core::sched::{Inbox, RunQueue, SEATS};
 use shikiri_drivers::{CoreGic, CoreTarget};
@@ -102,6 +102,8 @@ pub(crate) struct CoreLocal {
     pub(crate) loaded: Option<Loaded>,
     /// The vCPUs that live here.
     pub(crate) queue: RunQueue,
+    /// The home cores of those that live elsewhere and may come here.
+    pub(crate) lenders: CoreSet,
     /// When a waiting vCPU's timer is due, by seat.
     pub(crate) wake_at: [Option<u64>; SEATS],
     /// When the scheduler wants to be asked again.
@@ -135,6 +137,7 @@ impl CoreLocal {
             gic,
             loaded: None,
             queue: RunQueue::new(id),
+            lenders: CoreSet::EMPTY,
             wake_at: [None; SEATS],
             ask_at: None,
             timer_at: None,

@@ -11,7 +11,7 @@ use shikiri_core::invariants::Audit;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::partition::build::{Builder, HardwarePage};
 use shikiri_core::partition::{FrameStore, Holdings};
-use shikiri_core::sched::Seat;
+use shikiri_core::sched::{Exchange, Seat};
 use shikiri_core::vmid::{VmidLease, VmidPool};
 use shikiri_core::vuart::ConsolePort;
 use shikiri_drivers::{Gic, Gich, Trigger};
@@ -129,6 +129,8 @@ pub(crate) struct World {
     pub(crate) slots: &'static [Slot],
     /// The cores.
     pub(crate) cores: &'static [CoreShared],
+    /// Where idle cores and busy ones find each other.
+    pub(crate) exchange: Exchange,
     /// Who owns which physical interrupt, by INTID.
     pub(crate) routes: &'static [Route],
     /// The interrupt controller.

@@ -11,7 +11,7 @@ use shikiri_config::{Bundle, CoreTime, GicVersion, Partition, Place};
 use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{FrameRun, FrameState, Ledger, MAX_RANGES};
 use shikiri_core::partition::{FrameStore, run_of};
-use shikiri_core::sched::{CoreBook, Excess, Reservation, Share, Terms, VcpuKey};
+use shikiri_core::sched::{CoreBook, Excess, Exchange, Reservation, Share, Terms, VcpuKey};
 use shikiri_core::vmid::VmidPool;
 use shikiri_drivers::{Gic, GicV2, GicV3, Gich, LineInterrupts, Pl011, RedistributorRegion};
 use shikiri_pages::{FramePool, FrameRange, PageBox, PageSlice};
@@ -93,6 +93,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         bundle,
         slots,
         cores,
+        exchange: Exchange::new(),
         routes,
         gic,
         gich,
@@ -436,7 +437,7 @@ pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal 
     core
 }
 
-/// Seats the vCPUs whose home this core is.
+/// Seats the vCPUs whose home this core is, and notes where those live that may come here.
 fn seat_vcpus(core: &mut CoreLocal) {
     let world = core.world;
     for slot in world.slots {
@@ -451,6 +452,8 @@ fn seat_vcpus(core: &mut CoreLocal) {
                     cores: vcpu.cores,
                 };
                 core.queue.seat(home.seat, terms, Counter.now());
+            } else if vcpu.cores.contains(core.id) {
+                core.lenders = core.lenders.union(CoreSet::one(home.core));
             }
         }
     }

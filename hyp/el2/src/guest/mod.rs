@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod ids;
 mod inject;
 mod irq;
+mod lending;
 pub(crate) mod live;
 pub(crate) mod run;
 pub(crate) mod setup;

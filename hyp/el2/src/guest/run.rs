@@ -8,12 +8,12 @@ use shikiri_arch::trap_config::HCR_WAIT_TRAPS;
 use shikiri_core::lifecycle::{EndCause, Phase};
 use shikiri_core::power::{PowerState, Remaining};
 use shikiri_core::report::ExitRing;
-use shikiri_core::sched::{Seat, VcpuKey};
+use shikiri_core::sched::{Returned, Seat, VcpuKey};
 use shikiri_vgic::{Here, VcpuSet};
 
 use super::context::Context;
 use super::live::{Live, Vcpu};
-use super::{irq, worker};
+use super::{irq, lending, worker};
 use crate::hw::clock::{self, Counter};
 use crate::hw::tlb::MachineTlb;
 use crate::percore::{CoreLocal, Leave, Loaded};
@@ -38,6 +38,10 @@ pub(crate) fn reschedule(core: &mut CoreLocal) -> *mut Context {
         console::tend_if_due(core, now);
         let decision = core.queue.pick(now);
         core.ask_at = decision.until;
+        if let Some(visitor) = decision.give_back {
+            lending::send_home(core, visitor, Returned::Ready);
+        }
+        lending::lend(core, now);
         let Some(key) = decision.run else {
             idle(core);
             continue;
@@ -57,6 +61,7 @@ fn look_at_inbox(core: &mut CoreLocal, now: u64) {
         // Every seat is filled before the core starts; one that is empty has nobody to wake.
         debug_assert!(false, "a seat that nobody has was woken");
     }
+    lending::settle(core, &drained);
 }
 
 /// Wakes the waiting vCPUs whose timers are due.
@@ -86,10 +91,12 @@ fn idle(core: &mut CoreLocal) {
         return;
     }
     let before = Counter.now();
+    lending::enter_idle(core);
     // WFI also wakes for interrupts that PSTATE masks (Arm ARM D1.6.2); one that came since the inbox was
     // looked at is pending and makes it return at once.
     regs::dsb_sy();
     regs::wfi();
+    lending::leave_idle(core);
     shared.idle_ticks.fetch_add(Counter.now().wrapping_sub(before), Ordering::Relaxed);
 }
 
@@ -98,6 +105,11 @@ fn enter(core: &mut CoreLocal, key: VcpuKey) -> Option<*mut Context> {
     let slot = core.world.slots.get(usize::from(key.partition.0))?;
     match slot.phase() {
         Phase::Active => enter_active(core, slot, key.vcpu),
+        // Its home stops it, and is where its worker is.
+        _ if core.queue.is_visitor(key) => {
+            lending::send_visitor_home(core, Returned::Ready);
+            None
+        }
         Phase::Ending => {
             stop(core, slot, key.vcpu);
             None
@@ -186,7 +198,7 @@ fn has_reason_to_run(core: &CoreLocal, live: &'static Live, vcpu: &'static Vcpu)
 }
 
 /// When a vCPU that is off its core has to be back: the earlier of its two timers, unless masked.
-fn deadline(vcpu: &Vcpu) -> Option<u64> {
+pub(crate) fn deadline(vcpu: &Vcpu) -> Option<u64> {
     let own = own(vcpu);
     let context = &own.context;
     // CNT*_CTL: enabled and not masked. CNTVOFF is zero: both compare against the system counter.
@@ -194,8 +206,12 @@ fn deadline(vcpu: &Vcpu) -> Option<u64> {
     [virtual_due, own.timer.deadline()].into_iter().flatten().min()
 }
 
-/// Takes a vCPU out of the race on its seat until it is woken, or until `due`.
+/// Takes a vCPU out of the race on its seat until it is woken, or until `due`. It is on no core. A visitor goes home,
+/// which keeps its timers: after this it is not to be touched.
 pub(crate) fn block(core: &mut CoreLocal, slot: &Slot, index: VcpuIndex, due: Option<u64>) {
+    if core.queue.is_visitor(VcpuKey { partition: slot.number, vcpu: index }) {
+        return lending::send_visitor_home(core, Returned::Blocked);
+    }
     let Some(home) = slot.homes.get(usize::from(index.0)) else { return };
     core.queue.block(home.seat, Counter.now());
     if let Some(place) = core.wake_at.get_mut(usize::from(home.seat.number())) {
@@ -229,7 +245,6 @@ fn carry_out_leave(core: &mut CoreLocal) {
 fn turn_off(core: &mut CoreLocal) {
     let Some(Loaded { live, vcpu }) = core.loaded else { return };
     unload(core);
-    block(core, live.slot, vcpu.index, None);
     let kick = {
         let interface = core.interface(live);
         let here = Here { hw: &interface, vcpu: None };
@@ -239,6 +254,9 @@ fn turn_off(core: &mut CoreLocal) {
     if vcpu.power.turn_off(&live.powered) == Remaining::None {
         worker::end(core.world, live.slot, EndCause::Off);
     }
+    // Last: a visitor is its home's from here on. Who has turned it on again since has left a bit in its home's inbox,
+    // which is looked at after this.
+    block(core, live.slot, vcpu.index, None);
 }
 
 /// The current vCPU has made an exit that cannot be served: its partition ends, with a report.
@@ -409,7 +427,7 @@ pub(crate) fn wake(world: &World, slot: &Slot, index: VcpuIndex) {
 }
 
 /// Sends an SGI to a core; what was stored before is visible there.
-fn send(world: &World, core: CoreId, sgi: u16) {
+pub(crate) fn send(world: &World, core: CoreId, sgi: u16) {
     if let Some(shared) = world.cores.get(usize::from(core.0)) {
         regs::dsb_ishst();
         world.gic.send_sgi(IntId(sgi), shared.target());
