@@ -100,7 +100,8 @@ fn account(running: &mut Running, name: &str) -> Result<Vec<(String, String)>, F
     if lines.len() == 8 { Ok(lines) } else { Err(format!("not an account: {answer}").into()) }
 }
 
-fn nothing_is_used(running: &mut Running, name: &str) -> Outcome {
+/// Every line of an account says that nothing is used.
+pub(crate) fn nothing_is_used(running: &mut Running, name: &str) -> Outcome {
     let account = account(running, name)?;
     match account.iter().find(|(_, used)| used != "0") {
         None => Ok(()),

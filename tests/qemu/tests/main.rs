@@ -9,6 +9,7 @@ mod guests;
 mod hostile;
 mod lifecycle;
 mod linux;
+mod moving;
 mod native;
 mod sharing;
 mod support;
@@ -19,7 +20,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 9] = [
+const TOPICS: [Topic; 10] = [
     systems::trials,
     native::trials,
     boot::trials,
@@ -27,6 +28,7 @@ const TOPICS: [Topic; 9] = [
     console::trials,
     lifecycle::trials,
     sharing::trials,
+    moving::trials,
     hostile::trials,
     linux::trials,
 ];
