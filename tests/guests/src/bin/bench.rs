@@ -4,6 +4,10 @@
 //! together. Each row is the median of 1,000, without the cost of reading the clock, and printed as
 //! `bench: ROW N`. Row `sgi_send` sends to a vCPU that has the SGI disabled: the sender's trap, nothing on the
 //! other side; `sgi_other` is everything from the sender's instruction to the vector of a vCPU in WFI.
+//!
+//! With `switch` on the command line, and two vCPUs on one core of which the second has the lower priority: what it costs to
+//! change between them (`vcpu_switch`: from WFI to the other's next instruction), and how late a deadline is that takes the core
+//! back (`vcpu_wake`).
 #![no_std]
 #![no_main]
 #![expect(
@@ -16,9 +20,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_rt::gic::{self, Version};
 use shikiri_rt::hvc::{partition, psci};
-use shikiri_rt::platform::{GICC, GICD, GICR, platform};
+use shikiri_rt::platform::{GICC, GICD, GICR};
 use shikiri_rt::timer::Timer;
-use shikiri_rt::{Lock, entry_time, irq, power, println, reg, smp};
+use shikiri_rt::{Lock, entry_time, irq, platform, power, println, reg, smp};
 
 global_asm!(include_str!("../bench.s"));
 
@@ -39,6 +43,8 @@ unsafe extern "C" {
     fn bench_timer_wfi(gicc: u64, ticks: u64) -> u64;
     fn bench_other_v3(gicc: u64, value: u64) -> u64;
     fn bench_other_v2(gicc: u64, value: u64) -> u64;
+    fn bench_switch(gicc: u64, ticks: u64) -> u64;
+    fn bench_turns();
     fn bench_target(gicc: u64, sgi: u64);
     fn bench_install();
 }
@@ -64,6 +70,16 @@ fn main() {
     let row = |name: &str, operation: Operation, a: u64, b: u64| {
         println!("bench: {name} {}", median(operation, a, b).saturating_sub(clock));
     };
+    if platform::has_word("switch") {
+        let gicc = if gic::version() == Version::V2 { GICC } else { 0 };
+        gic::enable(Timer::Virtual.intid());
+        if smp::start(1, turns).is_ok() {
+            row("vcpu_switch", bench_switch, gicc, 20_000);
+            row("vcpu_wake", bench_timer_wfi, gicc, 20_000);
+        }
+        println!("done");
+        power::off();
+    }
     row("psci_version", bench_hvc, u64::from(psci::VERSION), 0);
     row("null_call", bench_hvc, 0xC600_0000, 0);
     row("unknown_call", bench_hvc, 0xC600_00FF, 0);
@@ -91,6 +107,13 @@ fn main() {
     }
     println!("done");
     power::off();
+}
+
+/// What the second vCPU on the same core does.
+fn turns() {
+    irq::mask();
+    // SAFETY: it writes to words of its own, and never returns.
+    unsafe { bench_turns() };
 }
 
 /// The rows with two vCPUs.
@@ -124,7 +147,7 @@ fn target() {
 }
 
 fn mpidr(vcpu: usize) -> u64 {
-    platform().mpidr(vcpu).unwrap_or(0)
+    platform::platform().mpidr(vcpu).unwrap_or(0)
 }
 
 /// What is written to send the SGI to `vcpu`.

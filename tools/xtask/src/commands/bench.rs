@@ -58,8 +58,9 @@ impl Bench {
         build::all()?;
         let mut values = Values::new();
         image_sizes(&mut values)?;
-        self.operations(&mut values, Gic::V3)?;
-        self.operations(&mut values, Gic::V2)?;
+        self.operations(&mut values, "bench", 2, Gic::V3)?;
+        self.operations(&mut values, "bench", 2, Gic::V2)?;
+        self.operations(&mut values, "switch", 1, Gic::V3)?;
         self.reset(&mut values, 1)?;
         self.reset(&mut values, 4)?;
         if !self.no_linux {
@@ -75,12 +76,12 @@ impl Bench {
         Machine::new().gic(Gic::V3).cpu(&cpu).icount()
     }
 
-    /// The guest that measures single operations. On GICv2 only those count that have to do with it, and their names
-    /// end with `_v2`.
-    fn operations(&self, values: &mut Values, gic: Gic) -> Result<()> {
-        step(&format!("measuring single operations, GICv{}", gic.number()));
-        let machine = self.counting().gic(gic).cpus(2);
-        let mut running = System::find("bench")?.boot(&machine)?;
+    /// The guest that measures single operations, in one of the systems that it is in. On GICv2 only those count that
+    /// have to do with it, and their names end with `_v2`.
+    fn operations(&self, values: &mut Values, system: &str, cores: u32, gic: Gic) -> Result<()> {
+        step(&format!("measuring single operations ({system}, GICv{})", gic.number()));
+        let machine = self.counting().gic(gic).cpus(cores);
+        let mut running = System::find(system)?.boot(&machine)?;
         let console = running.wait_for_power_off(TIMEOUT)?;
         let mut rows = bench_table::rows_of(&console);
         // How long the start takes depends on the system; it has rows of its own.
