@@ -23,6 +23,7 @@
 //! Time is an argument, in ticks of the system counter, and never goes back. Every call is bounded by
 //! the 32 seats.
 
+pub mod alarms;
 pub mod book;
 pub mod exchange;
 pub mod inbox;
@@ -32,6 +33,7 @@ pub mod terms;
 
 use shikiri_abi::CoreId;
 
+pub use alarms::Alarms;
 pub use book::{Admitted, CoreBook, NotAdmitted};
 pub use exchange::Exchange;
 pub use inbox::{Drained, Inbox, Returned};

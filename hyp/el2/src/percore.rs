@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use shikiri_abi::{CoreId, CoreSet};
 use shikiri_core::power::Start;
-use shikiri_core::sched::{Inbox, RunQueue, SEATS};
+use shikiri_core::sched::{Alarms, Inbox, RunQueue};
 use shikiri_drivers::{CoreGic, CoreTarget};
 use shikiri_sync::Once;
 
@@ -105,7 +105,7 @@ pub(crate) struct CoreLocal {
     /// The home cores of those that live elsewhere and may come here.
     pub(crate) lenders: CoreSet,
     /// When a waiting vCPU's timer is due, by seat.
-    pub(crate) wake_at: [Option<u64>; SEATS],
+    pub(crate) wake_at: Alarms,
     /// When the scheduler wants to be asked again.
     pub(crate) ask_at: Option<u64>,
     /// When the loaded vCPU's physical timer is due.
@@ -138,7 +138,7 @@ impl CoreLocal {
             loaded: None,
             queue: RunQueue::new(id),
             lenders: CoreSet::EMPTY,
-            wake_at: [None; SEATS],
+            wake_at: Alarms::new(),
             ask_at: None,
             timer_at: None,
             leave: Leave::Nothing,

@@ -109,9 +109,15 @@ impl Standing {
 impl RunQueue {
     /// Whether ready vCPUs wait that could run elsewhere, if a core of theirs is idle.
     #[must_use]
-    #[inline]
     pub fn has_surplus(&self) -> bool {
         self.waiting() != 0
+    }
+
+    /// Whether [`RunQueue::seek_host`] may have something to do. Cores none of whose vCPUs may run elsewhere never have.
+    #[must_use]
+    #[inline]
+    pub const fn has_to_seek(&self) -> bool {
+        self.ready & self.movable & !self.lent != 0 || self.standing.is_entered
     }
 
     /// Looks for an idle core for a vCPU that waits, after each [`RunQueue::pick`]. `pause` is the least time in
@@ -119,15 +125,13 @@ impl RunQueue {
     ///
     /// The loan's host has been taken out of the exchange for it: its inbox gets the visitor, and it is kicked.
     /// If the inbox does not take the visitor, [`RunQueue::returned`] undoes the loan.
-    #[inline]
     pub fn seek_host(
         &mut self,
         exchange: &Exchange,
         (now, pause): (u64, u64),
         may_go: impl Fn(VcpuKey) -> bool,
     ) -> Search {
-        let may_come = self.ready & self.movable & !self.lent;
-        if may_come == 0 && !self.standing.is_entered {
+        if !self.has_to_seek() {
             return Search::default();
         }
         let Search { loan, again } = self.search(exchange, (now, pause), &may_go);
@@ -136,7 +140,6 @@ impl RunQueue {
         Search { loan, again: [again, renewal].into_iter().flatten().min() }
     }
 
-    #[inline(never)]
     fn search(
         &mut self,
         exchange: &Exchange,

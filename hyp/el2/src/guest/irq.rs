@@ -170,9 +170,8 @@ fn on_hyp_timer(core: &mut CoreLocal) -> bool {
     if core.timer_at.is_some_and(|due| due <= now) {
         update_physical_timer(core);
     }
-    let others = core.wake_at.iter().copied().flatten();
-    let asked = [core.ask_at, core.console_at].into_iter().flatten();
-    let is_due = others.chain(asked).any(|due| due <= now);
+    let mut asked = [core.wake_at.next(), core.ask_at, core.console_at].into_iter().flatten();
+    let is_due = asked.any(|due| due <= now);
     if !is_due {
         run::arm(core);
     }

@@ -31,6 +31,13 @@ use crate::world::{SGI_SCHEDULE, World};
 /// millisecond: what others' coming and going costs this core is bounded by that.
 #[inline]
 pub(super) fn lend(core: &mut CoreLocal, now: u64) {
+    if core.queue.has_to_seek() {
+        seek(core, now);
+    }
+}
+
+#[inline(never)]
+fn seek(core: &mut CoreLocal, now: u64) {
     let world = core.world;
     let pause = world.ticks_per_ms;
     let search = core.queue.seek_host(&world.exchange, (now, pause), |key| is_active(world, key));
@@ -43,14 +50,11 @@ pub(super) fn lend(core: &mut CoreLocal, now: u64) {
 }
 
 /// Hands a vCPU over to an idle core.
-#[inline(never)]
 fn offer(core: &mut CoreLocal, Loan { visitor, to }: Loan, now: u64) {
     if is_here(core, visitor.key) {
         run::unload(core);
     }
-    if let Some(due) = core.wake_at.get_mut(usize::from(visitor.seat.number())) {
-        *due = None;
-    }
+    core.wake_at.set(visitor.seat, None);
     regs::dsb_sy();
     let world = core.world;
     let host = world.cores.get(usize::from(to.0));
@@ -66,6 +70,7 @@ fn offer(core: &mut CoreLocal, Loan { visitor, to }: Loan, now: u64) {
 }
 
 /// Sends the visitor home. It is not to be touched any more.
+#[inline(never)]
 pub(super) fn send_visitor_home(core: &mut CoreLocal, how: Returned) {
     if let Some(visitor) = core.queue.dismiss(Counter.now()) {
         send_home(core, visitor, how);
@@ -73,6 +78,7 @@ pub(super) fn send_visitor_home(core: &mut CoreLocal, how: Returned) {
 }
 
 /// Sends home what is no visitor any more, its state saved.
+#[inline(never)]
 pub(super) fn send_home(core: &mut CoreLocal, visitor: Homeward, how: Returned) {
     if is_here(core, visitor.key) {
         run::unload(core);
@@ -100,9 +106,7 @@ pub(super) fn settle(core: &mut CoreLocal, drained: &Drained) {
 fn settle_own(core: &mut CoreLocal, drained: &Drained) {
     for seat in Seat::of(drained.blocked) {
         let due = vcpu_of(core, seat).and_then(deadline);
-        if let Some(place) = core.wake_at.get_mut(usize::from(seat.number())) {
-            *place = due;
-        }
+        core.wake_at.set(seat, due);
     }
     // Its partition ends, or the operator wants to see it: the core that has it looks.
     for seat in Seat::of(drained.away) {
@@ -127,9 +131,13 @@ fn deadline(vcpu: &'static Vcpu) -> Option<u64> {
 /// Tells cores with too much that this one waits: called before a last WFI.
 #[inline]
 pub(super) fn enter_idle(core: &CoreLocal) {
-    if core.lenders.is_empty() {
-        return;
+    if !core.lenders.is_empty() {
+        call_lenders(core);
     }
+}
+
+#[inline(never)]
+fn call_lenders(core: &CoreLocal) {
     let world = core.world;
     let mut called: CoreSet = world.exchange.enter_idle(core.id, core.lenders);
     while let Some(lender) = called.first() {

@@ -66,21 +66,15 @@ fn look_at_inbox(core: &mut CoreLocal, now: u64) {
 
 /// Wakes the waiting vCPUs whose timers are due.
 fn wake_due(core: &mut CoreLocal, now: u64) {
-    for (number, due) in (0_u8..).zip(core.wake_at.iter_mut()) {
-        if due.is_some_and(|due| due <= now)
-            && let Some(seat) = Seat::new(number)
-        {
-            *due = None;
-            core.queue.wake(seat, now);
-        }
+    for seat in Seat::of(core.wake_at.take_due(now)) {
+        core.queue.wake(seat, now);
     }
 }
 
 /// Programs the hypervisor timer to the earliest of what this core waits for.
 pub(crate) fn arm(core: &CoreLocal) {
-    let waits = core.wake_at.iter().copied().flatten();
-    let own = [core.ask_at, core.timer_at, core.console_at].into_iter().flatten();
-    clock::arm(waits.chain(own).min());
+    let all = [core.wake_at.next(), core.ask_at, core.timer_at, core.console_at];
+    clock::arm(all.into_iter().flatten().min());
 }
 
 /// Waits for an interrupt.
@@ -214,9 +208,7 @@ pub(crate) fn block(core: &mut CoreLocal, slot: &Slot, index: VcpuIndex, due: Op
     }
     let Some(home) = slot.homes.get(usize::from(index.0)) else { return };
     core.queue.block(home.seat, Counter.now());
-    if let Some(place) = core.wake_at.get_mut(usize::from(home.seat.number())) {
-        *place = due;
-    }
+    core.wake_at.set(home.seat, due);
 }
 
 /// Carries out what the last exit left to be done once the vCPU's registers are stored.
