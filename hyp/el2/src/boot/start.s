@@ -48,17 +48,31 @@ primary_entry:
     stp     xzr, xzr, [x1], #16
     b       3b
 
-    // Apply the image's relocations: all are R_AARCH64_RELATIVE (type 1027), *(base + offset) = base + addend.
-4:  adrp    x1, __rela_start
-    add     x1, x1, :lo12:__rela_start
-    adrp    x2, __rela_end
-    add     x2, x2, :lo12:__rela_end
+    // Apply the image's relocations, in the packed form of the ELF gABI (SHT_RELR), all *place += base: an even
+    // word is a place's offset; an odd one says by its bits 1 to 63 which of the 63 words behind are places.
+4:  adrp    x1, __relr_start
+    add     x1, x1, :lo12:__relr_start
+    adrp    x2, __relr_end
+    add     x2, x2, :lo12:__relr_end
 5:  cmp     x1, x2
     b.hs    6f
-    ldp     x3, x4, [x1], #16
-    ldr     x5, [x1], #8
+    ldr     x3, [x1], #8
+    tbnz    x3, #0, 21f
+    add     x4, x3, x20
+    ldr     x5, [x4]
     add     x5, x5, x20
-    str     x5, [x3, x20]
+    str     x5, [x4], #8                // x4: the word behind the last place
+    b       5b
+21: mov     x6, x4
+22: lsr     x3, x3, #1
+    cbz     x3, 24f
+    tbz     x3, #0, 23f
+    ldr     x5, [x6]
+    add     x5, x5, x20
+    str     x5, [x6]
+23: add     x6, x6, #8
+    b       22b
+24: add     x4, x4, #63 * 8
     b       5b
 
     // The stores above went to memory; drop older lines of .data and .bss from the caches, so that they
