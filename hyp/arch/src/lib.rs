@@ -2,7 +2,7 @@
 //!
 //! `exit` turns a syndrome into an [`Exit`]; `idreg` gives the guest's view of the ID registers;
 //! `trap_config` the trap bits that go with it; `inject` what a guest finds at its own vector;
-//! `errata` the cores' bugs by MIDR; `hw` holds the five hardware traits that the core is
+//! `el2_map` EL2's own tables; `errata` the cores' bugs by MIDR; `hw` holds the five hardware traits that the core is
 //! generic over. Nothing here touches hardware.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@
 extern crate std;
 
 pub mod devicetree;
+pub mod el2_map;
 pub mod errata;
 pub mod exit;
 pub mod hw;

@@ -6,50 +6,40 @@
 //! Device-nGnRE.
 #![expect(unsafe_code, reason = "hands out table frames and turns the MMU on")]
 
-use core::ptr::NonNull;
-
 use aarch64_cpu::registers::{MAIR_EL2, SCTLR_EL2, TCR_EL2};
-use aarch64_paging::descriptor::{El23Attributes as Attributes, PhysicalAddress};
-use aarch64_paging::paging::{Constraints, El2, MemoryRegion, PageTable, RootTable, Translation};
+use shikiri_abi::{PAGE_BYTES, Pa, PageCount};
+use shikiri_arch::el2_map::{Content, MAIR, Map};
+use shikiri_arch::hw::PhysMem;
 
 use super::image::{self, Span};
+use super::log::refuse;
 use super::tree::Range;
 
-const PAGE: usize = 4096;
-/// MAIR attribute 0: Device-nGnRE; attribute 1: Normal Write-Back, read- and write-allocate.
-const MAIR: u64 = 0xff04;
-const DEVICE: Attributes = Attributes::ATTRIBUTE_INDEX_0.union(Attributes::XN);
-const NORMAL: Attributes = Attributes::ATTRIBUTE_INDEX_1.union(Attributes::INNER_SHAREABLE);
-const LIVE: Attributes = Attributes::VALID.union(Attributes::ACCESSED);
-const TEXT: Attributes = NORMAL.union(LIVE).union(Attributes::READ_ONLY);
-const RODATA: Attributes = TEXT.union(Attributes::XN);
-const DATA: Attributes = NORMAL.union(LIVE).union(Attributes::XN);
+/// Memory while MMU and caches are off: plain stores, no DC ZVA.
+struct Uncached;
 
-/// Hands out the image's table frames, zeroed. The image, and so each frame, is identity-mapped.
-struct TableFrames {
-    next: usize,
-    end: usize,
+impl PhysMem for Uncached {
+    fn read_u64(&self, at: Pa) -> u64 {
+        // SAFETY: the map reads its own tables, in the image's table area; aligned words.
+        unsafe { pointer(at).read_volatile() }
+    }
+
+    fn write_u64(&self, at: Pa, value: u64) {
+        // SAFETY: as above; nobody else uses the area.
+        unsafe { pointer(at).write_volatile(value) };
+    }
+
+    fn zero(&self, at: Pa, pages: PageCount) {
+        let words = usize::try_from(pages.0.saturating_mul(PAGE_BYTES / 8)).unwrap_or(0);
+        // SAFETY: as above; whole pages.
+        unsafe { pointer(at).write_bytes(0, words) };
+    }
+
+    fn clean_invalidate(&self, _at: Pa, _bytes: u64) {}
 }
 
-impl Translation<Attributes> for TableFrames {
-    fn allocate_table(&mut self) -> (NonNull<PageTable<Attributes>>, PhysicalAddress) {
-        // 48 tables map any board that `Ranges` can hold; more is our bug, found at the first boot.
-        assert!(self.next < self.end, "no EL2 table frame left");
-        let at = self.next;
-        self.next = at.saturating_add(PAGE);
-        let table = core::ptr::with_exposed_provenance_mut::<u64>(at);
-        for word in 0..PAGE / 8 {
-            // SAFETY: the frame lies in the image's table area, which nobody else uses.
-            unsafe { table.wrapping_add(word).write_volatile(0) };
-        }
-        (self.physical_to_virtual(PhysicalAddress(at)), PhysicalAddress(at))
-    }
-
-    unsafe fn deallocate_table(&mut self, _table: NonNull<PageTable<Attributes>>) {}
-
-    fn physical_to_virtual(&self, pa: PhysicalAddress) -> NonNull<PageTable<Attributes>> {
-        NonNull::new(core::ptr::with_exposed_provenance_mut(pa.0)).unwrap_or(NonNull::dangling())
-    }
+fn pointer(at: Pa) -> *mut u64 {
+    core::ptr::with_exposed_provenance_mut(to_usize(at.0))
 }
 
 /// What a core needs to turn its MMU on.
@@ -66,16 +56,19 @@ pub(crate) struct MmuRegisters {
     pub(crate) sctlr: u64,
 }
 
-/// Collects mappings; nothing is live before [`MapBuilder::finish`].
+/// Collects mappings; nothing is live before [`MmuRegisters::enable`].
 pub(crate) struct MapBuilder {
-    root: RootTable<El2, TableFrames>,
+    map: Map<Uncached>,
 }
 
 impl MapBuilder {
     /// An empty map over the image's table frames.
     pub(crate) fn new() -> Self {
-        let Span { start, end } = image::tables();
-        Self { root: RootTable::new(TableFrames { next: start, end }, 0, El2) }
+        let tables = image::tables();
+        match Map::new(Uncached, pa(tables.start), pa(tables.end)) {
+            Ok(map) => Self { map },
+            Err(error) => refuse(format_args!("EL2 map: {error:?}")),
+        }
     }
 
     /// Maps RAM outside the image. What the stacks of cores that the board does not have would take is
@@ -83,48 +76,44 @@ impl MapBuilder {
     pub(crate) fn ram(&mut self, range: Range, cores: usize) {
         let image = image::used(cores);
         let (start, end) = (to_usize(range.start), to_usize(range.end));
-        self.map(Span { start, end: end.min(image.start) }, DATA);
-        self.map(Span { start: start.max(image.end), end }, DATA);
+        self.map(Span { start, end: end.min(image.start) }, Content::Data);
+        self.map(Span { start: start.max(image.end), end }, Content::Data);
     }
 
     /// Maps device registers.
     pub(crate) fn device(&mut self, start: u64, bytes: u64) {
-        let start = to_usize(start) & !(PAGE - 1);
-        let end = start.saturating_add(to_usize(bytes)).next_multiple_of(PAGE);
-        self.map(Span { start, end }, DEVICE.union(LIVE));
+        let start = to_usize(start);
+        self.map(Span { start, end: start.saturating_add(to_usize(bytes)) }, Content::Device);
     }
 
     /// Maps the image: text, read-only data, data, tables, and the stacks of `cores` cores without their
     /// guard pages.
     pub(crate) fn image(&mut self, cores: usize) {
-        self.map(image::text(), TEXT);
-        self.map(image::rodata(), RODATA);
-        self.map(Span { start: image::rodata().end, end: image::tables().end }, DATA);
+        self.map(image::text(), Content::Text);
+        self.map(image::rodata(), Content::Constants);
+        let data = Span { start: image::rodata().end, end: image::tables().end };
+        self.map(data, Content::Data);
         for core in 0..cores {
-            self.map(image::stack(core), DATA);
+            self.map(image::stack(core), Content::Data);
         }
     }
 
-    fn map(&mut self, span: Span, attributes: Attributes) {
-        if span.start >= span.end {
-            return;
+    /// 48 tables map any board that `Ranges` can hold, unless its tree names addresses that no board has.
+    fn map(&mut self, span: Span, content: Content) {
+        if let Err(error) = self.map.add(pa(span.start), pa(span.end), content) {
+            let Span { start, end } = span;
+            refuse(format_args!("EL2 map: {error:?} for {start:#x}..{end:#x}"));
         }
-        let region = MemoryRegion::new(span.start, span.end);
-        let result = self.root.map_range(
-            &region,
-            PhysicalAddress(span.start),
-            attributes,
-            Constraints::empty(),
-        );
-        assert!(result.is_ok(), "EL2 map: {result:?}");
     }
 
     /// The register values; the tables stay where they are for ever.
     pub(crate) fn finish(self, pa_range: u64) -> MmuRegisters {
-        let ttbr0 = u64::try_from(self.root.to_physical().0).unwrap_or(0);
-        core::mem::forget(self.root);
-        MmuRegisters { ttbr0, tcr: tcr(pa_range), mair: MAIR, sctlr: sctlr() }
+        MmuRegisters { ttbr0: self.map.root().0, tcr: tcr(pa_range), mair: MAIR, sctlr: sctlr() }
     }
+}
+
+fn pa(address: usize) -> Pa {
+    Pa(u64::try_from(address).unwrap_or(u64::MAX))
 }
 
 /// 48-bit VA, 4 KiB granule, Write-Back inner-shareable walks, PS as the core has it but at most 48 bits
