@@ -183,6 +183,7 @@ const fn leaf(bits: u64, shift: u32) -> u64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test")]
 mod tests {
     use super::*;
     use std::cell::RefCell;

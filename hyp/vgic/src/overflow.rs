@@ -14,7 +14,7 @@ use crate::bits::{Positions, bit, bit_of, intid_at, low_u8, low_u16};
 use crate::interface::MAX_SLOTS;
 use crate::lr::{
     HCR_EOI_COUNT_SHIFT, HCR_LRENPIE, HCR_NPIE, HCR_VGRP0D, HCR_VGRP0E, HCR_VGRP1D, HCR_VGRP1E,
-    VMCR_GROUP0, VMCR_GROUP1,
+    VMCR_EOI_MODE, VMCR_GROUP0, VMCR_GROUP1,
 };
 use crate::vgic::{At, Here, Vgic};
 
@@ -136,6 +136,11 @@ impl Vgic<'_> {
         control: u32,
     ) {
         self.set_control(here, vcpu, control & !(u32::MAX << HCR_EOI_COUNT_SHIFT));
+        // With EOImode 1 an end drops the priority and no more, and GICC_DIR and ICC_DIR_EL1 trap: what is counted then
+        // (the field's text can be read so, and QEMU does it) deactivates nothing.
+        if here.hw.vmcr() & VMCR_EOI_MODE != 0 {
+            return;
+        }
         for _ in 0..control >> HCR_EOI_COUNT_SHIFT {
             let Some(intid) = self.most_urgent_evicted(vcpu) else { break };
             self.end(here, At::of(intid, vcpu), bit_of(intid));

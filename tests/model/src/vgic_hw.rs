@@ -40,6 +40,9 @@ pub struct VirtualInterface {
     pub active_ppis: RefCell<BTreeSet<u16>>,
     /// How often a list register was written.
     pub writes: Cell<u32>,
+    /// Whether an end of interrupt that finds no list register is counted (HCR.EOIcount) with EOImode 1 too, where it
+    /// only drops the priority: the text of the field can be read so, and QEMU's GICv3 does it.
+    pub counts_split_ends: Cell<bool>,
     physical: Rc<PhysicalGic>,
 }
 
@@ -82,6 +85,7 @@ impl VirtualInterface {
             priorities: RefCell::new(ActivePriorities::NONE),
             active_ppis: RefCell::default(),
             writes: Cell::new(0),
+            counts_split_ends: Cell::new(false),
             physical,
         }
     }
@@ -219,7 +223,16 @@ impl VirtualInterface {
         }
         if self.vmcr.get() & (1 << 9) == 0 {
             self.deactivate_virtual(acknowledged);
+        } else if self.counts_split_ends.get()
+            && !self.all().any(|(_, lr)| lr.state & 2 != 0 && lr.intid == intid)
+        {
+            self.count_end();
         }
+    }
+
+    fn count_end(&self) {
+        let count = (self.control.get() >> 27).saturating_add(1).min(31);
+        self.control.set((self.control.get() & 0x07ff_ffff) | (count << 27));
     }
 
     /// Whether a write to DIR traps.
@@ -237,8 +250,7 @@ impl VirtualInterface {
                 && (lr.physical.is_some() || lr.source == source || intid >= 16)
         });
         let Some((index, lr)) = found else {
-            let count = (self.control.get() >> 27).saturating_add(1).min(31);
-            self.control.set((self.control.get() & 0x07ff_ffff) | (count << 27));
+            self.count_end();
             return;
         };
         assert!(

@@ -258,6 +258,27 @@ fn split_ends_deactivate_in_any_order_beyond_the_list_registers() {
 }
 
 #[test]
+fn a_split_end_that_finds_no_list_register_deactivates_nothing() {
+    for model in BOTH {
+        for counts in [false, true] {
+            let mut machine = Machine::running(model, 1, 2);
+            machine.cores[0].set_split_end(true);
+            machine.cores[0].counts_split_ends.set(counts);
+            for n in 0..5_u16 {
+                edge_spi(&mut machine, 32 + n);
+                priority(&mut machine, 32 + n, 0x80 - 0x10 * u64::from(n));
+                machine.raise(0, 32 + n, 0);
+                assert_eq!(machine.acknowledge(0), 32 + u32::from(n));
+            }
+            for n in (0..5).rev() {
+                machine.end(0, 32 + n);
+                assert_eq!(machine.read(0, GICD, 0x304, 2), 0x1f, "{model:?}, {n}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_disabled_group_in_the_list_registers_does_not_hide_the_other_group() {
     for model in BOTH {
         let mut machine = Machine::running(model, 1, 2);

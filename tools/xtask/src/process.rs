@@ -50,9 +50,9 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{name}: the output is not text"))
 }
 
-/// Runs `command`, prints its lines as they come and also gives each to `each`. The answer is
-/// whether it succeeded.
-pub(crate) fn watch(command: &mut Command, mut each: impl FnMut(&str)) -> Result<bool> {
+/// Runs `command` and gives each line of its output to `each` as it comes; prints those for which that answers true, and
+/// of several empty ones that follow each other the first. The answer is whether the command succeeded.
+pub(crate) fn watch(command: &mut Command, mut each: impl FnMut(&str) -> bool) -> Result<bool> {
     let name = describe(command);
     let mut child = command
         .stdin(Stdio::null())
@@ -60,11 +60,15 @@ pub(crate) fn watch(command: &mut Command, mut each: impl FnMut(&str)) -> Result
         .spawn()
         .with_context(|| format!("{name}: cannot be started"))?;
     let stdout = child.stdout.take().with_context(|| format!("{name}: has no output"))?;
+    let mut was_empty = true;
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        each(&line);
+        let is_empty = line.trim().is_empty();
+        if each(&line) && !(is_empty && was_empty) {
+            println!("{line}");
+            was_empty = is_empty;
+        }
     }
     Ok(child.wait()?.success())
 }

@@ -70,11 +70,15 @@ impl Test {
         if let Some(filter) = &self.filter {
             cargo.arg(filter);
         }
-        let before = tally.failed;
+        let before = (tally.passed, tally.failed);
         match process::watch(cargo, |line| tally.read(line)) {
+            // A step that silently runs nothing would hold nothing.
+            Ok(true) if self.filter.is_none() && (tally.passed, tally.failed) == before => {
+                tally.fail(format!("{name}: not one test ran"));
+            }
             Ok(true) => {}
             // It did not come to running tests, or one of them took the process down.
-            Ok(false) if tally.failed == before => tally.fail(format!("{name} (see above)")),
+            Ok(false) if tally.failed == before.1 => tally.fail(format!("{name} (see above)")),
             Ok(false) => {}
             Err(error) => tally.fail(format!("{name}: {error:#}")),
         }
@@ -143,9 +147,10 @@ fn host_tests(workspace: &Workspace) -> Command {
 fn loom_tests() -> Command {
     let mut cargo = process::cargo();
     cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
-    cargo.args(["test", "--quiet", "--release", "-p", "shikiri-sync", "--target-dir"]);
+    cargo.args(["test", "--quiet", "--release", "-p", "shikiri-sync", "-p", "shikiri-core"]);
+    cargo.args(["--test", "loom", "--target-dir"]);
     cargo.arg(shikiri_qemu_tests::paths::target().join("loom"));
-    cargo.args(["--", "loom"]);
+    cargo.arg("--");
     cargo
 }
 
@@ -163,8 +168,9 @@ impl Tally {
         self.failures.push(name);
     }
 
-    /// Takes the counts from a line of a test program's output.
-    pub(crate) fn read(&mut self, line: &str) {
+    /// Takes the counts from a line of a test program's output; whether the line is worth printing: a program none of
+    /// whose tests was chosen says nothing.
+    pub(crate) fn read(&mut self, line: &str) -> bool {
         if let Some((passed, failed)) = counts(line) {
             self.passed += passed;
             self.failed += failed;
@@ -172,6 +178,7 @@ impl Tally {
         if let Some(name) = failed_test(line) {
             self.failures.push(name.to_owned());
         }
+        line != "running 0 tests" && !line.starts_with(NOTHING_CHOSEN)
     }
 
     /// Says the result.
@@ -192,6 +199,9 @@ impl Tally {
     }
 }
 
+/// How the result of a test program begins that ran nothing.
+const NOTHING_CHOSEN: &str = "test result: ok. 0 passed; 0 failed; 0 ignored; ";
+
 /// The numbers in `test result: ok. 3 passed; 0 failed; …`.
 fn counts(line: &str) -> Option<(u64, u64)> {
     let result = line.trim().strip_prefix("test result: ")?;
@@ -203,9 +213,10 @@ fn counts(line: &str) -> Option<(u64, u64)> {
     Some((number("passed")?, number("failed")?))
 }
 
-/// The name in `test NAME ... FAILED`, or in the list of failures that `--quiet` prints.
+/// The name in `test NAME ... FAILED`, or in `NAME --- FAILED` as `--quiet` prints it.
 fn failed_test(line: &str) -> Option<&str> {
-    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+    let long = || line.strip_prefix("test ")?.strip_suffix(" ... FAILED");
+    long().or_else(|| line.strip_suffix(" --- FAILED"))
 }
 
 /// Runs the QEMU tests alone with additional settings; for the long commands.
@@ -231,15 +242,25 @@ mod tests {
     #[test]
     fn the_counts_of_a_test_program_are_added_up() {
         let mut tally = Tally::default();
-        tally.read("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
-        tally.read("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured");
-        tally.read("12 passed; 0 failed is not a result line");
+        assert!(
+            tally.read(
+                "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out"
+            )
+        );
+        assert!(tally.read("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured"));
+        assert!(tally.read("12 passed; 0 failed is not a result line"));
+        assert!(!tally.read("running 0 tests"));
+        assert!(
+            !tally
+                .read("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out")
+        );
         assert_eq!((tally.passed, tally.failed), (15, 2));
     }
 
     #[test]
     fn failed_tests_are_named() {
         assert_eq!(failed_test("test smp::cores_start ... FAILED"), Some("smp::cores_start"));
+        assert_eq!(failed_test("good::it_compiles --- FAILED"), Some("good::it_compiles"));
         assert_eq!(failed_test("test smp::cores_start ... ok"), None);
     }
 }
