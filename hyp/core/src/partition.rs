@@ -90,6 +90,12 @@ impl Holdings {
         &self.account
     }
 
+    /// Its account, to charge what is made at its guest's request.
+    #[must_use]
+    pub const fn account_mut(&mut self) -> &mut Account {
+        &mut self.account
+    }
+
     /// The name under which the ledger knows it.
     #[must_use]
     pub const fn slot(&self) -> PartitionSlot {

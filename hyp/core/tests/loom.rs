@@ -3,6 +3,9 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p shikiri-core --test loom`
 #![cfg(loom)]
 
+#[path = "loom/events.rs"]
+mod events;
+
 use loom::sync::Arc;
 use loom::thread;
 use shikiri_abi::{CoreId, CoreSet, PartitionSlot, VcpuIndex};

@@ -1,0 +1,148 @@
+//! What must hold between operations: for tests and audits.
+
+use shikiri_abi::PartitionSlot;
+
+use super::{ALONE, Party, Source};
+use crate::event::{PortId, Receive, Send, Wire, asker};
+use crate::handle::Kind;
+
+/// Compares what all parties say of each other and of themselves. The slots' parties in any order.
+///
+/// # Errors
+/// A sentence about the first disagreement.
+pub fn check(parties: &[Party<'_>]) -> Result<(), &'static str> {
+    parties.iter().try_for_each(|party| {
+        let see = |slot: PartitionSlot| parties.iter().find(|other| other.state.slot == slot);
+        check_entries(party, &see)?;
+        check_lists(party, &see)?;
+        check_counts(party)
+    })
+}
+
+fn says(holds: bool, otherwise: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(otherwise) }
+}
+
+fn check_entries<'p, 'a: 'p>(
+    party: &Party<'_>,
+    see: &impl Fn(PartitionSlot) -> Option<&'p Party<'a>>,
+) -> Result<(), &'static str> {
+    for (entry, index) in party.shared.entries.iter().zip(0_u16..) {
+        let here = PortId { slot: party.state.slot, index };
+        let word = entry.value();
+        match entry.kind() {
+            None => {
+                says(word == 0, "a free entry has a value")?;
+                says(party.source(index) == Source::Nobody, "a free entry has a source")?;
+            }
+            Some(Kind::Send) => check_send(here, Send::decode(word), party, see)?,
+            Some(Kind::Receive) => check_receive(here, Receive(word), party, see)?,
+            Some(Kind::Request) => {
+                let Some(from) = asker(word) else { continue };
+                let other = see(from.slot).ok_or("a request of a partition that is not there")?;
+                let back = Send::decode(other.value(from.index));
+                says(back == Some(Send::Taken { by: here }), "a request that nobody made")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_send<'p, 'a: 'p>(
+    here: PortId,
+    state: Option<Send>,
+    party: &Party<'_>,
+    see: &impl Fn(PartitionSlot) -> Option<&'p Party<'a>>,
+) -> Result<(), &'static str> {
+    match state.ok_or("a send port without a state")? {
+        Send::Idle | Send::Refused | Send::Gone => Ok(()),
+        Send::Queued { to, record } => {
+            let is_there = party
+                .state
+                .queues
+                .list(party.records, to)
+                .any(|(index, waiting)| index == record && waiting.port == here.index);
+            says(is_there, "a port waits for a request that is not in its list")
+        }
+        Send::Taken { by } => {
+            let other =
+                see(by.slot).ok_or("a request was taken by a partition that is not there")?;
+            says(asker(other.value(by.index)) == Some(here), "a taken request is not there")
+        }
+        Send::Connected(Wire { to, serial }) => {
+            let other = see(to.slot).ok_or("connected to a partition that is not there")?;
+            let word = Receive(other.value(to.index));
+            says(word.matches(Receive::connected(serial)), "connected to another connection")?;
+            says(other.source(to.index) == Source::Port(here), "connected to another's port")
+        }
+    }
+}
+
+fn check_receive<'p, 'a: 'p>(
+    here: PortId,
+    word: Receive,
+    party: &Party<'_>,
+    see: &impl Fn(PartitionSlot) -> Option<&'p Party<'a>>,
+) -> Result<(), &'static str> {
+    says(word.is_receive(), "a receive port with another's word")?;
+    let source = party.source(here.index);
+    let is_connected = word.has(Receive::CONNECTED);
+    says(is_connected == (source != Source::Nobody), "word and source of a port disagree")?;
+    match source {
+        Source::Nobody => Ok(()),
+        Source::Signals => says(party.state.notify == Some(here.index), "two notification ports"),
+        Source::Port(from) => {
+            let other = see(from.slot).ok_or("a source that is not there")?;
+            let back = Wire::decode(other.value(from.index)).map(|wire| wire.to);
+            says(back == Some(here), "a source that sends elsewhere")
+        }
+    }
+}
+
+fn check_lists<'p, 'a: 'p>(
+    party: &Party<'_>,
+    see: &impl Fn(PartitionSlot) -> Option<&'p Party<'a>>,
+) -> Result<(), &'static str> {
+    let mut records = 0_usize;
+    for to in (0..=u8::MAX).map(PartitionSlot) {
+        for (index, record) in party.state.queues.list(party.records, to) {
+            records = records.saturating_add(1);
+            let state = Send::decode(party.value(record.port));
+            says(state == Some(Send::Queued { to, record: index }), "a record without a port")?;
+        }
+        let has_first = party.state.queues.first(to).is_some();
+        match see(to) {
+            Some(other) => says(
+                other.state.queues.has_from(party.state.slot) == has_first,
+                "a receiver does not know who waits",
+            )?,
+            None => says(!has_first, "a request to a partition that is not there")?,
+        }
+    }
+    says(usize::from(party.state.queues.used()) == records, "records are lost")
+}
+
+fn check_counts(party: &Party<'_>) -> Result<(), &'static str> {
+    let kinds = || party.shared.entries.iter().filter_map(crate::handle::HandleEntry::kind);
+    says(kinds().count() == usize::from(party.state.book.used()), "handles are lost")?;
+    let ports = kinds().filter(|kind| *kind != Kind::Request).count();
+    let charged = party.state.charge.as_ref().map_or(0, crate::account::Charge::amount);
+    says(u64::try_from(ports) == Ok(charged), "ports and their charge differ")?;
+    let words = || party.shared.entries.iter().map(|entry| Receive(entry.value()));
+    let bound = || words().filter(|word| word.is_receive() && word.has(Receive::BOUND));
+    for port in bound() {
+        let here = bound().filter(|word| word.intid() == port.intid()).count();
+        let uses = party.state.uses.get(usize::from(port.intid().0)).copied();
+        let expected = if port.is_alone() { Ok(ALONE) } else { u16::try_from(here) };
+        says(!port.is_alone() || here == 1, "an INTID alone for several")?;
+        says(expected.ok() == uses, "an INTID's count is wrong")?;
+    }
+    let uses = party
+        .state
+        .uses
+        .iter()
+        .filter(|uses| **uses != 0)
+        .map(|uses| if *uses == ALONE { 1 } else { usize::from(*uses) });
+    says(uses.fold(0, usize::saturating_add) == bound().count(), "an INTID is used by nobody")?;
+    Ok(())
+}

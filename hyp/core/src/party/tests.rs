@@ -1,0 +1,237 @@
+use std::vec;
+use std::vec::Vec;
+
+use shikiri_abi::{IntId, PartitionId, PartitionSlot, RESOURCE_COUNT, Resource, Status, VcpuIndex};
+use shikiri_sync::atomic::AtomicU64;
+
+use super::{Ask, Cold, EndStep, Party, PartyState, Record, Refusal, Sharing, check};
+use crate::account::{Account, OverLimit};
+use crate::event::{Before, Shared, Visitor};
+use crate::handle::{BadHandle, Handle, HandleEntry};
+
+struct Side {
+    entries: Vec<HandleEntry>,
+    pending: Vec<AtomicU64>,
+    state: PartyState,
+    cold: Vec<Cold>,
+    records: Vec<Record>,
+    account: Account,
+}
+
+impl Side {
+    fn new(slot: u8, handles: usize, records: usize) -> Self {
+        let id = PartitionId(u32::from(slot) + 1);
+        Self {
+            entries: (0..handles).map(|_| HandleEntry::new()).collect(),
+            pending: (0..Shared::words(handles)).map(|_| AtomicU64::new(0)).collect(),
+            state: PartyState::new(id, PartitionSlot(slot), 2, [!0; 32]),
+            cold: vec![Cold::default(); handles],
+            records: vec![Record::new(); records],
+            account: Account::new(id),
+        }
+    }
+
+    fn shared(&self) -> Shared<'_> {
+        Shared::new(&self.entries, &self.pending)
+    }
+
+    fn open(&mut self) -> (Party<'_>, &mut Account) {
+        let Self { entries, pending, state, cold, records, account } = self;
+        (Party::open(state, Shared::new(entries, pending), cold, records), account)
+    }
+
+    /// Asks `to` with a new port, `count` times.
+    fn flood(&mut self, to: &mut Self, count: u64) {
+        for word in 0..count {
+            let ((mut party, account), (mut peer, _)) = (self.open(), to.open());
+            let port = party.create_send(account).unwrap();
+            party.ask(Some(&mut peer), Ask { port, service: 7, word }).unwrap();
+        }
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // A charge that nobody refunds must not panic again.
+            let empty = PartyState::new(PartitionId(0), PartitionSlot(0), 0, [0; 32]);
+            std::mem::forget(std::mem::replace(&mut self.state, empty));
+        }
+    }
+}
+
+/// Ends a party that meets only `other`; the number of steps.
+fn end(side: &mut Side, other: &mut Side) -> u32 {
+    for steps in 1..10_000 {
+        let ((mut party, account), (mut peer, _)) = (side.open(), other.open());
+        if party.end_step(Some(&mut peer), account).0 == EndStep::Done {
+            assert!(side.account.is_zero());
+            return steps;
+        }
+    }
+    panic!("the end does not come");
+}
+
+#[test]
+fn each_refusal_has_its_own_status() {
+    let all = [
+        (Refusal::BadHandle, Status::BadHandle, 0),
+        (Refusal::WrongState, Status::WrongState, 0),
+        (Refusal::Refused, Status::Refused, 0),
+        (Refusal::PeerGone, Status::PeerGone, 0),
+        (Refusal::Empty, Status::Empty, 0),
+        (Refusal::OverLimit(Resource::EventPorts), Status::OverLimit, 4),
+        (Refusal::Argument(2), Status::InvalidParameter, 2),
+        (Refusal::Moved, Status::Again, 0),
+    ];
+    for (refusal, status, x1) in all {
+        assert_eq!(refusal.answer(), (status, x1));
+    }
+    assert_eq!(Refusal::from(BadHandle), Refusal::BadHandle);
+    for resource in Resource::ALL {
+        let error = OverLimit { resource, limit: None, used: 0, asked: 1 };
+        assert_eq!(Refusal::from(error), Refusal::OverLimit(resource));
+    }
+    assert_eq!(Resource::ALL.len(), RESOURCE_COUNT);
+}
+
+#[test]
+fn a_sender_that_floods_does_not_stand_in_front_of_the_others() {
+    let (mut loud, mut quiet, mut server) =
+        (Side::new(9, 200, 100), Side::new(4, 8, 4), Side::new(0, 300, 1));
+    loud.flood(&mut server, 100);
+    quiet.flood(&mut server, 2);
+    let mut order = Vec::new();
+    for _ in 0..102 {
+        let (mut party, _) = server.open();
+        let sender =
+            if party.next_sender() == Some(PartitionSlot(9)) { &mut loud } else { &mut quiet };
+        let (mut peer, _) = sender.open();
+        let signal = party.take_signal(Some(&mut peer)).unwrap();
+        order.push((signal.from.0, signal.word));
+    }
+    assert_eq!(order[..5], [(5, 0), (10, 0), (5, 1), (10, 1), (10, 2)]);
+    assert_eq!(order[101], (10, 99));
+    assert_eq!(server.open().0.take_signal(None).err(), Some(Refusal::Empty));
+    end(&mut loud, &mut server);
+    end(&mut quiet, &mut server);
+    end(&mut server, &mut loud);
+}
+
+#[test]
+fn a_receiver_that_ends_withdraws_in_steps_and_the_sender_can_ask_again() {
+    let (mut sender, mut server) = (Side::new(1, 1100, 1000), Side::new(2, 1000, 1));
+    sender.flood(&mut server, 1000);
+    let (mut party, account) = sender.open();
+    let port = party.create_send(account).unwrap();
+    let (mut peer, _) = server.open();
+    let refused = party.ask(Some(&mut peer), Ask { port, service: 7, word: 0 });
+    assert_eq!(
+        refused,
+        Err(Refusal::OverLimit(Resource::ManagementMemory)),
+        "records are the sender's"
+    );
+    assert_eq!(check(&[sender.open().0, server.open().0]), Ok(()));
+    let steps = end(&mut server, &mut sender);
+    assert_eq!(check(&[sender.open().0]), Ok(()));
+    assert!((63..100).contains(&steps), "{steps} steps for 1,000 requests and 1,000 entries");
+    let mut again = Side::new(2, 1000, 1);
+    let ((mut party, _), (mut peer, _)) = (sender.open(), again.open());
+    assert_eq!(party.ask(Some(&mut peer), Ask { port, service: 7, word: 1 }), Ok(None));
+    end(&mut sender, &mut again);
+    end(&mut again, &mut sender);
+}
+
+#[test]
+fn an_ending_party_is_asked_nothing() {
+    let (mut sender, mut server) = (Side::new(1, 200, 100), Side::new(2, 70, 1));
+    sender.flood(&mut server, 40);
+    let ((mut party, account), (mut peer, _)) = (server.open(), sender.open());
+    assert_eq!(party.end_step(Some(&mut peer), account).0, EndStep::Again);
+    let port = peer.create_send(&mut Account::new(PartitionId(2)));
+    let ask = Ask { port: port.unwrap(), service: 7, word: 0 };
+    assert_eq!(peer.ask(Some(&mut party), ask), Err(Refusal::PeerGone));
+    std::mem::forget((sender, server));
+}
+
+/// 1,000 ports at one INTID: one interrupt, and as many calls as there are words to take them all.
+#[test]
+fn many_ports_share_an_intid() {
+    let mut side = Side::new(0, 2000, 1);
+    let mut sends = Vec::new();
+    for _ in 0..1000 {
+        let (mut party, account) = side.open();
+        let (send, receive) =
+            (party.create_send(account).unwrap(), party.create_receive(account).unwrap());
+        party.connect(send, receive).unwrap();
+        party.bind(receive, IntId(40), VcpuIndex(1), Sharing::Grouped).unwrap();
+        sends.push((send, receive));
+    }
+    let (visitor, shared) = (Visitor::new(), side.shared());
+    for round in 0..2 {
+        for (send, _) in &sends {
+            let sent = shared.send(*send, &visitor, |_| Some(shared)).unwrap();
+            let before = if round == 0 { Before::Idle } else { Before::Pending };
+            assert_eq!((sent.arrival.before, sent.arrival.raise.is_some()), (before, round == 0));
+        }
+    }
+    let words = u16::try_from(Shared::words(2000)).unwrap();
+    let taken: u32 = (0..words).map(|word| shared.take(word).count_ones()).sum();
+    assert_eq!((taken, words), (1000, 32));
+    assert_eq!((0..=words).map(|word| shared.take(word)).sum::<u64>(), 0);
+    let mut other = Side::new(1, 1, 1);
+    end(&mut side, &mut other);
+}
+
+/// A connected pair, bound to INTID 40.
+fn bound(side: &mut Side, sharing: Sharing) -> (Handle, Handle) {
+    let (mut party, account) = side.open();
+    let (send, receive) =
+        (party.create_send(account).unwrap(), party.create_receive(account).unwrap());
+    party.connect(send, receive).unwrap();
+    party.bind(receive, IntId(40), VcpuIndex(1), sharing).unwrap();
+    (send, receive)
+}
+
+#[test]
+fn a_port_with_an_intid_of_its_own_is_pending_where_its_interrupt_is() {
+    let mut side = Side::new(0, 4, 1);
+    let (send, receive) = bound(&mut side, Sharing::Alone);
+    let (visitor, shared) = (Visitor::new(), side.shared());
+    let arrival = shared.send(send, &visitor, |_| Some(shared)).unwrap().arrival;
+    assert_eq!(arrival.before, Before::AsTheInterrupt);
+    let raise = arrival.raise.unwrap();
+    assert_eq!(
+        (raise.partition, raise.intid, raise.vcpu),
+        (PartitionSlot(0), IntId(40), VcpuIndex(1))
+    );
+    for was_pending in [true, false] {
+        let polled = shared.poll(receive, |intid, vcpu| {
+            assert_eq!((intid, vcpu), (IntId(40), VcpuIndex(1)));
+            was_pending
+        });
+        assert_eq!(polled, Ok(was_pending));
+    }
+    assert_eq!(shared.take(0), 0);
+    end(&mut side, &mut Side::new(1, 1, 1));
+}
+
+#[test]
+fn a_closed_ports_bit_does_not_speak_for_the_next_one() {
+    let mut side = Side::new(0, 2, 1);
+    let (send, receive) = bound(&mut side, Sharing::Grouped);
+    let visitor = Visitor::new();
+    let shared = side.shared();
+    assert!(shared.send(send, &visitor, |_| Some(shared)).unwrap().arrival.raise.is_some());
+    let (mut party, account) = side.open();
+    assert_eq!(party.close(None, receive, account).unwrap().unused, Some(IntId(40)));
+    assert_eq!(party.close(None, send, account).unwrap().unused, None);
+    let (send, later) = bound(&mut side, Sharing::Grouped);
+    assert_eq!(later.0 & 0xffff, receive.0 & 0xffff);
+    let shared = side.shared();
+    shared.mask(later).unwrap();
+    assert_eq!(shared.send(send, &visitor, |_| Some(shared)).unwrap().arrival.raise, None);
+    assert_eq!(shared.take(0), 0, "it is masked");
+    assert_eq!(shared.poll(later, |_, _| false), Ok(true));
+    end(&mut side, &mut Side::new(1, 1, 1));
+}

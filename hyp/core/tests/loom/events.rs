@@ -1,0 +1,225 @@
+//! Sends that meet whatever the receiver, or the end of a partition, does at the same time.
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+use shikiri_abi::{IntId, PartitionId, PartitionSlot, VcpuIndex};
+use shikiri_core::account::Account;
+use shikiri_core::event::{Arrival, Before, Shared, Visitor, nobody_visits};
+use shikiri_core::handle::{Handle, HandleEntry};
+use shikiri_core::party::{Cold, Party, PartyState, Record, Refusal, Sharing};
+use shikiri_sync::atomic::AtomicU64;
+
+const SLOT: PartitionSlot = PartitionSlot(3);
+const INTID: IntId = IntId(40);
+
+/// What all cores see of a partition, and a core that visits.
+struct World {
+    entries: Vec<HandleEntry>,
+    pending: Vec<AtomicU64>,
+    visitor: Visitor,
+    /// What the partition's memory holds: gone when it is freed.
+    memory: UnsafeCell<u32>,
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            entries: (0..4).map(|_| HandleEntry::new()).collect(),
+            pending: vec![AtomicU64::new(0)],
+            visitor: Visitor::new(),
+            memory: UnsafeCell::new(0),
+        })
+    }
+
+    fn shared(&self) -> Shared<'_> {
+        Shared::new(&self.entries, &self.pending)
+    }
+
+    fn send(&self, port: Handle) -> Result<Arrival, Refusal> {
+        let sent = self.shared().send(port, &self.visitor, |_| {
+            self.memory.with(|_| ());
+            Some(self.shared())
+        })?;
+        self.memory.with(|_| ());
+        Ok(sent.arrival)
+    }
+}
+
+/// The locked half.
+struct Locked {
+    state: PartyState,
+    cold: [Cold; 4],
+    records: [Record; 1],
+    account: Account,
+}
+
+impl Locked {
+    fn new() -> Self {
+        let state = PartyState::new(PartitionId(1), SLOT, 1, [!0; 32]);
+        let account = Account::new(PartitionId(1));
+        Self { state, cold: [Cold::default(); 4], records: [Record::new()], account }
+    }
+
+    fn party<'a>(&'a mut self, world: &'a World) -> (Party<'a>, &'a mut Account) {
+        let Self { state, cold, records, account } = self;
+        (Party::open(state, world.shared(), cold, records), account)
+    }
+
+    /// A send port connected to a receive port.
+    fn connected(&mut self, world: &World) -> (Handle, Handle) {
+        let (mut party, account) = self.party(world);
+        let send = party.create_send(account).unwrap();
+        let receive = party.create_receive(account).unwrap();
+        party.connect(send, receive).unwrap();
+        (send, receive)
+    }
+
+    fn bind(&mut self, world: &World, port: Handle, sharing: Sharing) {
+        let raise = self.party(world).0.bind(port, INTID, VcpuIndex(0), sharing);
+        assert_eq!(raise, Ok(None));
+    }
+
+    fn close(&mut self, world: &World, port: Handle) {
+        let (mut party, account) = self.party(world);
+        assert_eq!(party.close(None, port, account).unwrap().raise, None);
+    }
+
+    /// Everything goes, so that no charge is forgotten.
+    fn finish(mut self, world: &World) {
+        let (mut party, account) = self.party(world);
+        while party.end_step(None, account).0 != shikiri_core::party::EndStep::Done {}
+        assert!(account.is_zero());
+    }
+}
+
+/// An event that meets a mask is raised at once, or when the mask goes.
+#[test]
+fn a_send_that_meets_a_mask_is_raised_in_the_end() {
+    loom::model(|| {
+        let (world, mut locked) = (World::new(), Locked::new());
+        let (send, receive) = locked.connected(&world);
+        locked.bind(&world, receive, Sharing::Alone);
+        let sender = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.send(send).unwrap().raise.is_some())
+        };
+        world.shared().mask(receive).unwrap();
+        let late = world.shared().unmask(SLOT, receive).unwrap();
+        assert!(sender.join().unwrap() || late.is_some(), "the event is lost");
+        assert_eq!(world.shared().poll(receive, |_, _| false), Ok(false), "and was kept, too");
+        locked.finish(&world);
+    });
+}
+
+/// Binding a port with an event on its way: the event is raised by the one or by the other.
+#[test]
+fn a_send_that_meets_a_binding_is_raised_in_the_end() {
+    for sharing in [Sharing::Alone, Sharing::Grouped] {
+        loom::model(move || {
+            let (world, mut locked) = (World::new(), Locked::new());
+            let (send, receive) = locked.connected(&world);
+            let sender = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.send(send).unwrap().raise.is_some())
+            };
+            let (mut party, _) = locked.party(&world);
+            let raised = party.bind(receive, INTID, VcpuIndex(0), sharing).unwrap().is_some();
+            assert!(sender.join().unwrap() || raised, "the event is lost");
+            locked.finish(&world);
+        });
+    }
+}
+
+/// Two sends and a take: what is told as new is taken, or is still there with its interrupt.
+#[test]
+fn a_grouped_event_is_taken_or_raised() {
+    loom::model(|| {
+        let (world, mut locked) = (World::new(), Locked::new());
+        let (send, receive) = locked.connected(&world);
+        locked.bind(&world, receive, Sharing::Grouped);
+        let senders = [(); 2].map(|()| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || {
+                let visitor = Visitor::new();
+                let find = |_| Some(world.shared());
+                world.shared().send(send, &visitor, find).unwrap().arrival
+            })
+        });
+        let early = world.shared().take(0);
+        let arrivals = senders.map(|sender| sender.join().unwrap());
+        let raises = arrivals.iter().filter(|arrival| arrival.raise.is_some()).count();
+        let late = world.shared().take(0);
+        assert!(early | late == 2, "an event is lost");
+        assert!(early & late == 0 || raises == 2, "an event is told twice");
+        assert!(raises >= 1 && (late == 0 || raises >= 1));
+        assert!(
+            arrivals
+                .iter()
+                .all(|arrival| { arrival.raise.is_some() == (arrival.before == Before::Idle) })
+        );
+        assert_eq!(world.shared().take(0), 0);
+        locked.finish(&world);
+    });
+}
+
+/// A poll that meets a send: it tells the event, or the interrupt is raised behind it.
+#[test]
+fn a_poll_loses_nothing() {
+    loom::model(|| {
+        let (world, mut locked) = (World::new(), Locked::new());
+        let (send, receive) = locked.connected(&world);
+        locked.bind(&world, receive, Sharing::Grouped);
+        let sender = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.send(send).unwrap().raise.is_some())
+        };
+        let polled = world.shared().poll(receive, |_, _| false).unwrap();
+        assert!(sender.join().unwrap());
+        let taken = world.shared().take(0) != 0;
+        assert!(polled != taken, "told {} times", u8::from(polled) + u8::from(taken));
+        locked.finish(&world);
+    });
+}
+
+/// The receiver's memory goes when its connections are cut and nobody visits: no sender looks at it then.
+#[test]
+fn memory_goes_only_when_nobody_looks() {
+    loom::model(|| {
+        let (world, mut locked) = (World::new(), Locked::new());
+        let (send, receive) = locked.connected(&world);
+        let sender = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.send(send).map(|_| ()))
+        };
+        locked.close(&world, receive);
+        while !nobody_visits([&world.visitor], SLOT) {
+            thread::yield_now();
+        }
+        world.memory.with_mut(|_| ());
+        assert!(matches!(sender.join().unwrap(), Ok(()) | Err(Refusal::PeerGone)));
+        locked.finish(&world);
+    });
+}
+
+/// A port is closed and its entry used for another connection while a send is under way: the event reaches the
+/// one that it was sent to, or nobody.
+#[test]
+fn an_event_never_reaches_a_later_connection() {
+    loom::model(|| {
+        let (world, mut locked) = (World::new(), Locked::new());
+        let (send, receive) = locked.connected(&world);
+        let sender = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.send(send))
+        };
+        // The entry that is freed last is used first: the new ports stand where the old ones stood.
+        locked.close(&world, receive);
+        locked.close(&world, send);
+        let (_, later) = locked.connected(&world);
+        assert_eq!(later.0 & 0xffff, receive.0 & 0xffff);
+        let result = sender.join().unwrap();
+        assert_eq!(world.shared().poll(later, |_, _| false), Ok(false), "{result:?}");
+        locked.finish(&world);
+    });
+}
