@@ -267,9 +267,14 @@ fn check_limits<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
     let memory =
         partition.memory().fold(0_u64, |sum, region| sum.saturating_add(region.bytes / PAGE_BYTES));
     let time = partition.vcpus().fold(0_u64, |sum, vcpu| sum.saturating_add(vcpu.time.ppm()));
+    // What is mapped; a moderated device is not.
+    let devices = partition
+        .devices()
+        .filter(|device| !device.moderated)
+        .fold(0_u64, |sum, device| sum.saturating_add(device.bytes / PAGE_BYTES));
     let given = [
         (Resource::CoreTime, time),
-        (Resource::IpaSpace, memory),
+        (Resource::IpaSpace, memory.saturating_add(devices)),
         (Resource::Memory, memory),
         (Resource::Devices, device_count(partition)),
     ];

@@ -362,7 +362,10 @@ fn limits_are_not_below_what_is_given() {
     };
     accepted(limit(2, 512));
     refused(limit(2, 511), "partition `a`: limit of memory is 511, but 512 are given");
-    refused(limit(1, 511), "partition `a`: limit of IPA space is 511, but 512 are given");
+    // With the page of its clock; a moderated region is not mapped.
+    accepted(limit(1, 513));
+    refused(limit(1, 512), "partition `a`: limit of IPA space is 512, but 513 are given");
+    accepted(|s| s.partitions[1].limits[1] = Some(257));
     refused(
         limit(0, 1_999_999),
         "partition `a`: limit of core time is 1999999, but 2000000 are given",

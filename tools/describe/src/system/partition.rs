@@ -157,9 +157,11 @@ impl Builder<'_> {
         let limits = limit_values(text.get_ref());
         let memory: u64 = spec.memory.iter().map(|region| region.bytes / PAGE_BYTES).sum();
         let time: u64 = spec.vcpus.iter().map(|vcpu| vcpu.time.ppm()).sum();
+        let mapped = spec.devices.iter().filter(|device| !device.moderated);
+        let devices: u64 = mapped.map(|device| device.bytes / PAGE_BYTES).sum();
         let given = [
             (Resource::CoreTime, time),
-            (Resource::IpaSpace, memory),
+            (Resource::IpaSpace, memory + devices),
             (Resource::Memory, memory),
             (Resource::Devices, self.devices.len() as u64),
         ];
