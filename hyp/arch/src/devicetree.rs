@@ -33,7 +33,21 @@ pub enum Token<'a> {
 pub struct Tokens<'a> {
     structure: &'a [u8],
     strings: &'a [u8],
+    /// Names by some bits of their offset: a tree has the same few hundred times, and the end of each would be
+    /// looked for byte by byte.
+    known: [Option<Known<'a>>; KNOWN_NAMES],
 }
+
+/// A property's name that has been read before.
+#[derive(Clone, Copy, Debug)]
+struct Known<'a> {
+    /// Where it lies in the strings block.
+    offset: u32,
+    name: &'a [u8],
+}
+
+/// A power of two.
+const KNOWN_NAMES: usize = 32;
 
 /// The first word of a flattened tree.
 pub const MAGIC: u32 = 0xd00d_feed;
@@ -87,7 +101,7 @@ impl<'a> Blob<'a> {
     /// The tokens, from the root on.
     #[must_use]
     pub const fn tokens(&self) -> Tokens<'a> {
-        Tokens { structure: self.structure, strings: self.strings }
+        Tokens { structure: self.structure, strings: self.strings, known: [None; KNOWN_NAMES] }
     }
 }
 
@@ -115,24 +129,56 @@ impl<'a> Iterator for Tokens<'a> {
 impl<'a> Tokens<'a> {
     /// Goes behind the end of the node that began last, over all that is in it.
     pub fn skip_node(&mut self) {
+        // Whatever is wrong, the tokens end there.
+        if self.try_skip_node().is_none() {
+            self.structure = &[];
+        }
+    }
+
+    /// As [`Tokens::next`], without a look at the properties.
+    fn try_skip_node(&mut self) -> Option<()> {
         let mut depth = 1_u32;
         while depth > 0 {
-            match self.next() {
-                Some(Token::Begin(_)) => depth = depth.saturating_add(1),
-                Some(Token::End) => depth = depth.saturating_sub(1),
-                Some(Token::Property { .. }) => {}
-                None => return,
+            match take_word(&mut self.structure)? {
+                BEGIN_NODE => {
+                    let name = string(self.structure)?;
+                    self.skip(name.len().checked_add(1)?)?;
+                    depth = depth.checked_add(1)?;
+                }
+                END_NODE => depth = depth.saturating_sub(1),
+                PROPERTY => {
+                    let length = usize::try_from(take_word(&mut self.structure)?).ok()?;
+                    let _name = take_word(&mut self.structure)?;
+                    self.skip(length)?;
+                }
+                NOP => {}
+                _ => return None,
             }
         }
+        Some(())
     }
 
     #[inline]
     fn property(&mut self) -> Option<Token<'a>> {
         let length = usize::try_from(take_word(&mut self.structure)?).ok()?;
-        let name = usize::try_from(take_word(&mut self.structure)?).ok()?;
+        let offset = take_word(&mut self.structure)?;
         let value = self.structure.get(..length)?;
         self.skip(length)?;
-        Some(Token::Property { name: string(self.strings.get(name..)?)?, value })
+        Some(Token::Property { name: self.name(offset)?, value })
+    }
+
+    /// The name at this offset of the strings block.
+    #[inline]
+    fn name(&mut self, offset: u32) -> Option<&'a [u8]> {
+        let at = usize::try_from(offset).ok()?;
+        // Names have five letters or more as a rule, so that neighbours seldom share a place.
+        let place = self.known.get_mut((at >> 2) & KNOWN_NAMES.wrapping_sub(1))?;
+        if let Some(known) = place.filter(|known| known.offset == offset) {
+            return Some(known.name);
+        }
+        let name = string(self.strings.get(at..)?)?;
+        *place = Some(Known { offset, name });
+        Some(name)
     }
 
     /// Goes on by `bytes`, rounded up to a word.
@@ -246,5 +292,46 @@ mod tests {
         assert_eq!(tokens.next(), Some(Token::Begin(b"")));
         tokens.skip_node();
         assert_eq!(tokens.next(), None);
+    }
+
+    /// The names of the root's children, by skipping each.
+    fn children(bytes: &[u8]) -> Vec<String> {
+        let mut tokens = Blob::new(bytes).unwrap().tokens();
+        let mut names = Vec::new();
+        tokens.next();
+        while let Some(token) = tokens.next() {
+            if let Token::Begin(name) = token {
+                names.push(text(name));
+                tokens.skip_node();
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn behind_a_skipped_node_its_neighbour_follows() {
+        for tree in TREES {
+            let tree_of_theirs = fdt::Fdt::new(tree).unwrap();
+            let root = tree_of_theirs.find_node("/").unwrap();
+            let expected: Vec<String> = root.children().map(|node| node.name.into()).collect();
+            assert!(expected.len() > 10);
+            assert_eq!(children(tree), expected);
+        }
+    }
+
+    #[test]
+    fn a_node_that_does_not_end_ends_the_tokens() {
+        for tree in TREES {
+            let total = Blob::new(tree).unwrap().structure.len();
+            for cut in 0..total.min(3000) {
+                let mut blob = Blob::new(tree).unwrap();
+                blob.structure = &blob.structure[..cut];
+                let mut tokens = blob.tokens();
+                if tokens.next().is_some() {
+                    tokens.skip_node();
+                    assert_eq!(tokens.next(), None, "cut at {cut}");
+                }
+            }
+        }
     }
 }

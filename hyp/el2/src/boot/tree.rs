@@ -240,8 +240,17 @@ impl<'a> NodeFacts<'a> {
         }
     }
 
-    fn is_compatible(&self, with: &[&[u8]]) -> bool {
-        self.compatible.split(|byte| *byte == 0).any(|entry| with.contains(&entry))
+    /// What the first entry of `compatible` that we know stands for.
+    fn kind(&self) -> Option<Kind> {
+        let ours = |entry: &&[u8]| entry.starts_with(b"arm,");
+        let mut entries = self.compatible.split(|byte| *byte == 0).filter(ours);
+        entries.find_map(|entry| match entry {
+            b"arm,psci-1.0" | b"arm,psci-0.2" => Some(Kind::Psci),
+            b"arm,gic-v3" => Some(Kind::GicV3),
+            b"arm,gic-400" | b"arm,cortex-a15-gic" | b"arm,cortex-a7-gic" => Some(Kind::GicV2),
+            b"arm,pl011" => Some(Kind::Pl011),
+            _ => None,
+        })
     }
 }
 
@@ -249,10 +258,15 @@ fn small_cell(value: &[u8]) -> usize {
     Cells(value).take(1).and_then(|cells| usize::try_from(cells).ok()).unwrap_or(0).min(2)
 }
 
-const GIC_V2: &[&[u8]] = &[b"arm,gic-400", b"arm,cortex-a15-gic", b"arm,cortex-a7-gic"];
-const GIC_V3: &[&[u8]] = &[b"arm,gic-v3"];
-const PL011: &[&[u8]] = &[b"arm,pl011"];
-const PSCI: &[&[u8]] = &[b"arm,psci-1.0", b"arm,psci-0.2"];
+/// Devices that EL2 knows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Psci,
+    GicV3,
+    GicV2,
+    Pl011,
+}
+
 const NO_CORE: CoreFact = CoreFact { mpidr: 0, start: StartMethod::Psci };
 /// Nodes nested deeper than this are not looked at.
 const MAX_DEPTH: u32 = 6;
@@ -408,6 +422,7 @@ impl<'a> Finding<'a> {
         if !facts.is_okay {
             return Children::Ignored;
         }
+        let kind = facts.kind();
         let mut reg = Cells(facts.reg);
         let cells = (parent.address_cells, parent.size_cells);
         let mut next_reg = || Some((bus.to_physical(reg.take(cells.0)?), reg.take(cells.1)?));
@@ -419,14 +434,14 @@ impl<'a> Finding<'a> {
             return Children::Cores;
         } else if facts.name == b"reserved-memory" {
             return Children::Reserved;
-        } else if facts.is_compatible(PSCI) {
+        } else if kind == Some(Kind::Psci) {
             self.has_psci_by_smc = facts.method == b"smc\0";
-        } else if facts.is_compatible(GIC_V3) {
+        } else if kind == Some(Kind::GicV3) {
             self.gic = gic_v3(next_reg);
-        } else if facts.is_compatible(GIC_V2) {
+        } else if kind == Some(Kind::GicV2) {
             self.gic = gic_v2(next_reg);
             self.gic_lacks_virtual = self.gic.is_none();
-        } else if facts.is_compatible(PL011) {
+        } else if kind == Some(Kind::Pl011) {
             let free = self.uarts.iter_mut().find(|place| place.is_none());
             if let (Some(place), Some((base, _))) = (free, next_reg()) {
                 *place = Some((
