@@ -43,9 +43,13 @@ primary_entry:
     add     x1, x1, :lo12:__bss_start
     adrp    x2, __bss_end
     add     x2, x2, :lo12:__bss_end
-3:  cmp     x1, x2
+3:  cmp     x1, x2                      // both are multiples of 64
     b.hs    4f
-    stp     xzr, xzr, [x1], #16
+    stp     xzr, xzr, [x1]
+    stp     xzr, xzr, [x1, #16]
+    stp     xzr, xzr, [x1, #32]
+    stp     xzr, xzr, [x1, #48]
+    add     x1, x1, #64
     b       3b
 
     // Apply the image's relocations, in the packed form of the ELF gABI (SHT_RELR), all *place += base: an even

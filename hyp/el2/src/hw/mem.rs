@@ -31,16 +31,19 @@ impl PhysMem for Ram {
     fn zero(&self, at: Pa, pages: PageCount) {
         let bytes = pages.bytes().unwrap_or(0);
         let end = at.0.saturating_add(bytes);
-        let block = zva_bytes();
         let mut next = at.0;
-        while next < end {
-            match block {
-                // SAFETY: whole pages that the caller owns, Normal memory, a multiple of the block size.
-                Some(_) => unsafe { regs::dc_zva(next) },
-                // SAFETY: as above.
-                None => unsafe { pointer(Pa(next)).write_volatile(0) },
+        let Some(block) = zva_bytes() else {
+            while next < end {
+                // SAFETY: whole pages that the caller owns.
+                unsafe { pointer(Pa(next)).write_volatile(0) };
+                next = next.wrapping_add(8);
             }
-            next = next.saturating_add(block.unwrap_or(8));
+            return;
+        };
+        while next < end {
+            // SAFETY: as above, Normal memory, a multiple of the block size.
+            unsafe { regs::dc_zva(next) };
+            next = next.wrapping_add(block);
         }
     }
 
