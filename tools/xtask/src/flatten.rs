@@ -75,6 +75,10 @@ pub(crate) fn sizes(bytes: &[u8]) -> Result<Sizes> {
         if !flags.contains(elf::SHF_ALLOC) {
             continue;
         }
+        if flags.contains(elf::SHF_EXECINSTR) {
+            let code = section.data(endian, bytes).ok().context("code outside the file")?;
+            sizes.largest_frame = sizes.largest_frame.max(largest_frame(code));
+        }
         if !flags.contains(elf::SHF_WRITE) {
             sizes.read_only += section.sh_size(endian);
         } else {
@@ -91,11 +95,49 @@ pub(crate) struct Sizes {
     pub(crate) read_only: u64,
     /// Writable data, zeroed memory and stacks, in bytes.
     pub(crate) writable: u64,
+    /// The most that one function takes of the stack, in bytes, the registers that it saves left out.
+    pub(crate) largest_frame: u64,
+}
+
+/// The largest constant that `code` takes from the stack pointer in one go (Arm ARM C6.2, SUB immediate): a run of
+/// `SUB SP, SP, #imm12 {, LSL #12}`, between which a page is touched (`STR XZR, [SP]`) so that the guard page is not
+/// jumped over; or the end of the loop that does the same for a larger frame, `SUB Xd, SP, #imm12, LSL #12`.
+fn largest_frame(code: &[u8]) -> u64 {
+    const TOUCH: u32 = 0xf900_03ff;
+    let (mut largest, mut run) = (0, 0_u64);
+    for word in code.chunks_exact(4).filter_map(|word| word.first_chunk()) {
+        let word = u32::from_le_bytes(*word);
+        let amount = u64::from((word >> 10) & 0xfff);
+        run = match (word & 0xffc0_03ff, word & 0xffc0_03e0) {
+            (0xd100_03ff, _) => run.saturating_add(amount),
+            (0xd140_03ff, _) => run.saturating_add(amount << 12),
+            (_, 0xd140_03e0) => amount << 12,
+            _ if word == TOUCH => run,
+            _ => 0,
+        };
+        largest = largest.max(run);
+    }
+    largest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_frame_is_read_from_the_code() {
+        let (small, page, touch) = (0xd107_43ff_u32, 0xd140_07ff, 0xf900_03ff);
+        let frame = |words: &[u32]| {
+            largest_frame(&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>())
+        };
+        assert_eq!(frame(&[small]), 0x1d0);
+        assert_eq!(frame(&[page, touch, page, touch, small]), 0x21d0);
+        // What stands between them is another function.
+        assert_eq!(frame(&[page, 0xd65f_03c0, small]), 0x1000);
+        // sub x9, sp, #8, lsl #12
+        assert_eq!(frame(&[0xd140_23e9]), 0x8000);
+        assert_eq!(frame(&[]), 0);
+    }
 
     #[test]
     fn what_is_not_an_elf_file_is_refused() {

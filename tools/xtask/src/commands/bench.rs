@@ -198,6 +198,7 @@ fn image_sizes(values: &mut Values) -> Result<()> {
     let rows = BTreeMap::from([
         ("image_read_only_bytes".to_owned(), sizes.read_only),
         ("image_writable_bytes".to_owned(), sizes.writable),
+        ("largest_stack_frame_bytes".to_owned(), sizes.largest_frame),
         ("image_file_bytes".to_owned(), fs::metadata(paths::hypervisor())?.len()),
     ]);
     values.extend(rows);
