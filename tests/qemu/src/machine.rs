@@ -57,6 +57,11 @@ pub enum Boot {
         /// Whether the machine has EL2.
         el2: bool,
     },
+    /// Any image at EL2, placed by no loader that knows the boot protocol: x0 is 0.
+    Raw {
+        /// The flat image.
+        image: PathBuf,
+    },
 }
 
 /// A machine that can be started.
@@ -196,6 +201,7 @@ impl Machine {
             Boot::Hypervisor { .. } => true,
             Boot::Bare { .. } => false,
             Boot::Image { el2, .. } => *el2,
+            Boot::Raw { .. } => true,
         };
         let mut command = self.base(el2, None);
         match boot {
@@ -213,6 +219,12 @@ impl Machine {
             }
             Boot::Image { image, .. } => {
                 command.arg("-kernel").arg(image);
+            }
+            Boot::Raw { image } => {
+                let mut loader =
+                    OsString::from("loader,addr=0x40200000,cpu-num=0,force-raw=on,file=");
+                loader.push(image);
+                command.arg("-device").arg(loader);
             }
         }
         command

@@ -19,6 +19,9 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("without_a_bundle_it_says_so_and_stops", || {
             refused(image_alone(true)?, "there is no bundle")
         })
+        .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
+        .test("without_a_console_in_the_tree_it_says_so_on_the_boards_known_console", no_console)
+        .test("a_device_tree_beyond_the_boot_protocols_limit_is_refused", large_tree)
         .test("a_bundle_for_another_gic_is_refused", another_gic)
         .test("a_bundle_for_more_cores_is_refused", more_cores)
         .test("a_damaged_image_is_found_before_it_runs", damaged_image);
@@ -47,6 +50,55 @@ fn checkpoints(machine: Machine) -> Outcome {
 fn image_alone(el2: bool) -> Result<Running, Failed> {
     let boot = Boot::Image { image: paths::hypervisor(), el2 };
     Ok(Running::start(&Machine::new(), &boot, None, None)?)
+}
+
+/// Nobody tells where anything is.
+fn no_tree() -> Outcome {
+    let boot = Boot::Raw { image: paths::hypervisor() };
+    let mut running = Running::start(&Machine::new(), &boot, None, None)?;
+    running.wait_for("shikiri: [01]", PATIENCE)?;
+    running.wait_for("this is a PL011 at 0x9000000, as QEMU virt has it", PATIENCE)?;
+    refused(running, "boot refused: x0 does not point to a device tree")
+}
+
+/// The machine's tree without the room that QEMU leaves in it, and twice of which it would add (`-dtb`).
+fn small_tree() -> Result<Vec<u8>, Failed> {
+    let mut tree = Machine::new().device_tree()?;
+    let field = |at: usize| -> usize {
+        tree[at..at + 4].iter().fold(0, |value, byte| value << 8 | usize::from(*byte))
+    };
+    // Header (Devicetree Specification, 5.2): offsets of structure and strings, and their sizes.
+    let end = (field(8) + field(36)).max(field(12) + field(32));
+    tree.truncate(end);
+    tree[4..8].copy_from_slice(&u32::try_from(end)?.to_be_bytes());
+    Ok(tree)
+}
+
+/// The tree's UART is of a kind that nobody knows.
+fn no_console() -> Outcome {
+    let mut tree = small_tree()?;
+    let name = b"arm,pl011\0";
+    let at = tree.windows(name.len()).position(|bytes| bytes == name).ok_or("no PL011")?;
+    tree[at..at + 9].copy_from_slice(b"arm,plxxx");
+    let mut running = with_tree(&tree)?;
+    running.wait_for("this is a PL011 at 0x9000000, as QEMU virt has it", PATIENCE)?;
+    refused(running, "boot refused: the device tree's /chosen/stdout-path names no PL011")
+}
+
+/// QEMU makes room for its own changes: as much again as the tree, which is 1 MiB by then.
+fn large_tree() -> Outcome {
+    let running = with_tree(&Machine::new().device_tree()?)?;
+    refused(running, "boot refused: the device tree at x0 is larger than 2 MiB")
+}
+
+/// The image, without a bundle, with this device tree.
+fn with_tree(tree: &[u8]) -> Result<Running, Failed> {
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let file = scratch.path().join("edited.dtb");
+    std::fs::write(&file, tree)?;
+    let machine = Machine::new().arg("-dtb").arg(file);
+    let boot = Boot::Image { image: paths::hypervisor(), el2: true };
+    Ok(Running::start(&machine, &boot, Some(scratch), None)?)
 }
 
 /// The reason has to come; after it nothing more, and no guest runs.

@@ -103,6 +103,11 @@ pub(crate) fn show(write: &mut dyn FnMut(&[u8])) {
     }
 }
 
+/// Says something that is no checkpoint.
+pub(crate) fn note(text: fmt::Arguments<'_>) {
+    with(|log| log.line(text, &mut print));
+}
+
 /// Says why the machine cannot be divided, and stops.
 pub(crate) fn refuse(reason: fmt::Arguments<'_>) -> ! {
     with(|log| log.line(format_args!("boot refused: {reason}"), &mut print));

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the entry is assembly")]
 
 mod image;
+mod known;
 pub(crate) mod log;
 mod machine;
 mod mmu;

@@ -8,7 +8,7 @@ use shikiri_core::bootlog::Checkpoint;
 use super::log::{self, refuse};
 use super::mmu::MapBuilder;
 use super::tree::{self, Board, GicFact, TreeError};
-use super::{machine, secondary};
+use super::{known, machine, secondary};
 use crate::hw::mem;
 use crate::hw::uart::Direct;
 use crate::{guest, regs};
@@ -25,7 +25,12 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
     log::checkpoint(Checkpoint::Entered, format_args!("at EL{level}"));
     let board = match read_tree(tree_at) {
         Ok(board) => board,
-        Err(error) => refuse(format_args!("{error}")),
+        Err(error) => {
+            if level == 2 {
+                speak_without_tree();
+            }
+            refuse(format_args!("{error}"))
+        }
     };
     if level != 2 {
         refuse(format_args!(
@@ -48,6 +53,21 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
     machine::run(core)
 }
 
+/// Before a refusal that would be silent, since no console is known: looks for one where the known boards have it.
+fn speak_without_tree() {
+    if Direct::is_found() {
+        return;
+    }
+    if let Some((board, base)) = known::console() {
+        // SAFETY: the identification registers say that it is a PL011; the MMU is off.
+        unsafe { Direct::found(base) };
+        log::print_kept();
+        log::note(format_args!(
+            "the device tree tells no console; this is a PL011 at {base:#x}, as {board} has it"
+        ));
+    }
+}
+
 /// Reads the device tree at x0.
 fn read_tree(at: u64) -> Result<Board, TreeError> {
     if at == 0 || at & 7 != 0 {
@@ -55,9 +75,10 @@ fn read_tree(at: u64) -> Result<Board, TreeError> {
     }
     // SAFETY: the boot protocol puts a tree at x0; its header's 8 bytes are looked at first.
     let head = unsafe { mem::bytes(Pa(at), 8) };
-    let size = Blob::claimed_bytes(head)
-        .filter(|size| *size <= FDT_MAX_BYTES)
-        .ok_or(TreeError::NotATree)?;
+    let size = Blob::claimed_bytes(head).ok_or(TreeError::NotATree)?;
+    if size > FDT_MAX_BYTES {
+        return Err(TreeError::TooLarge);
+    }
     // SAFETY: the magic says that it is a tree of this size; nobody writes it.
     let bytes = unsafe { mem::bytes(Pa(at), size) };
     tree::read(bytes, |uart| {

@@ -32,6 +32,14 @@ pub(crate) fn access(pa: Pa, access: &MmioAccess, register: u64) -> Result<u64, 
     if done.has_aborted == 0 { Ok(done.value) } else { Err(ExternalAbort) }
 }
 
+/// Reads a word of what may be a device, while the MMU is off: `None` if the bus answers with an abort. EL2's vectors must
+/// be set.
+pub(crate) fn probe(pa: Pa) -> Option<u32> {
+    // SAFETY: a load of a word, naturally aligned; whoever asks knows that reading there has no effect.
+    let done = unsafe { device_access(pa.0, 0, 2) };
+    if done.has_aborted == 0 { u32::try_from(done.value & 0xffff_ffff).ok() } else { None }
+}
+
 /// Goes back to the access that made this exception at EL2, if one did; else returns.
 pub(crate) fn resume_if_aborted(frame: *const Frame) {
     // ESR_EL2: a data abort without a change of exception level, synchronous external, not on a walk.

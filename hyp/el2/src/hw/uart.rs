@@ -34,6 +34,11 @@ impl Direct {
         unsafe { write32(base.wrapping_add(CR), CR_ON) };
     }
 
+    /// Whether a UART is known.
+    pub(crate) fn is_found() -> bool {
+        BASE.load(Ordering::Relaxed) != 0
+    }
+
     fn put(byte: u8) {
         let base = BASE.load(Ordering::Relaxed);
         if base == 0 {
