@@ -6,8 +6,8 @@ use shikiri_abi::{
 };
 use shikiri_arch::hw::PhysMem;
 use shikiri_config::{
-    BlobSpec, Bundle, CoreTime, DeviceSpec, GicVersion, Image, ImageKind, Memory, PartitionSpec,
-    Place, SystemSpec, Vcpu, crc32, write,
+    BlobSpec, Bundle, BundleError, CoreTime, DeviceSpec, GicVersion, Image, ImageKind, Memory,
+    PartitionSpec, Place, SystemSpec, Vcpu, crc32, write,
 };
 use shikiri_core::account::OverLimit;
 use shikiri_core::frame::{FrameState, Refusal};
@@ -49,6 +49,14 @@ fn bundle(
     blobs: Vec<Vec<u8>>,
     damage: impl FnOnce(&mut [u8]),
 ) -> Bundle<'static> {
+    parsed(partitions, blobs, damage).unwrap()
+}
+
+fn parsed(
+    partitions: Vec<PartitionSpec>,
+    blobs: Vec<Vec<u8>>,
+    damage: impl FnOnce(&mut [u8]),
+) -> Result<Bundle<'static>, BundleError<'static>> {
     let blobs = blobs.into_iter().map(|bytes| BlobSpec { bytes }).collect();
     let board = "model".to_string();
     let spec = SystemSpec { board, gic: GicVersion::V2, cores: 2, focus: None, partitions, blobs };
@@ -59,7 +67,7 @@ fn bundle(
     let bytes = &mut room[start..start + written.len()];
     bytes.copy_from_slice(&written);
     damage(bytes);
-    Bundle::parse(bytes, crc32).unwrap()
+    Bundle::parse(bytes, crc32)
 }
 
 fn image(blob: usize, load: u64) -> Image {
@@ -316,12 +324,17 @@ fn a_limit_on_address_space_counts_the_devices_of_its_own() {
     for (limit, is_enough) in [(memory + 2, false), (memory + 3, true)] {
         spec.limits = [None; RESOURCE_COUNT];
         spec.limits[usize::from(Resource::IpaSpace.number())] = Some(limit);
-        let bundle = bundle(vec![spec.clone()], rich_blobs(), |_| ());
-        let machine = Machine::new(32, &bundle, &[]);
-        if is_enough {
-            machine.end(build(&machine, &bundle, 0));
-        } else {
-            assert!(matches!(refused(&machine, &bundle), BuildError::OverLimit(_)));
+        match parsed(vec![spec.clone()], rich_blobs(), |_| ()) {
+            Ok(bundle) => {
+                assert!(is_enough);
+                let machine = Machine::new(32, &bundle, &[]);
+                machine.end(build(&machine, &bundle, 0));
+            }
+            Err(BundleError::Limit { resource, limit: said, given, .. }) => {
+                assert!(!is_enough);
+                assert_eq!((resource, said, given), (Resource::IpaSpace, limit, memory + 3));
+            }
+            Err(error) => panic!("{error}"),
         }
     }
 }
