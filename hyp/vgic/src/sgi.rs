@@ -120,6 +120,8 @@ impl Vgic<'_> {
             let intid = IntId(low_u16((offset & 15) | index));
             self.change_senders(here, vcpu, intid, senders & existing, is_set);
         }
+        // Also if nothing was to be changed: what was folded must not stay out, for the kick behind the mail finds none.
+        self.settle(here);
     }
 
     /// GICD_CPENDSGIR and GICD_SPENDSGIR as read: the senders of each pending SGI.

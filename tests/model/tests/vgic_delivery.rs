@@ -483,3 +483,22 @@ fn an_sgi_keeps_its_sender_when_another_vcpu_switches_the_distributor() {
     machine.drain();
     assert_eq!(machine.acknowledge(0), SPURIOUS);
 }
+
+/// GICv2: a write to GICD_CPENDSGIR that names nobody takes back what is in the list registers if there is mail; it must
+/// put it there again, since the kick behind the mail finds none any more.
+#[test]
+fn a_cleared_sgi_that_nobody_sent_hides_no_interrupt() {
+    let mut machine = Machine::running(Model::V2, 2, 4);
+    edge_spi(&mut machine, 40);
+    machine.raise(0, 40, 0);
+    machine.is_delayed = true;
+    machine.write(1, GICD, 0xf00, 2, 1 << 16 | 5);
+    machine.write(0, GICD, 0xf10, 2, 0);
+    machine.drain();
+    machine.is_delayed = false;
+    let first = machine.acknowledge(0);
+    machine.end(0, first);
+    let second = machine.acknowledge(0);
+    machine.end(0, second);
+    assert_eq!([first, second].map(|taken| taken & 0x3ff), [5, 40]);
+}
