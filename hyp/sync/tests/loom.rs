@@ -75,6 +75,30 @@ fn mail_is_never_slept_on() {
     });
 }
 
+/// A vCPU that is put on a core while another core posts an SGI for it (`kick_receivers` and `load` of EL2): it takes the
+/// mail, or its core is kicked. Nobody else would tell it: the next sender finds that the mail box is not empty.
+#[test]
+fn mail_is_found_by_a_vcpu_that_is_loaded_meanwhile() {
+    struct Vcpu {
+        mail: Pending,
+        is_loaded: AtomicBool,
+    }
+    model(|| {
+        let vcpu = Arc::new(Vcpu { mail: Pending::new(), is_loaded: AtomicBool::new(false) });
+        let other = vcpu.clone();
+        let sender = thread::spawn(move || {
+            let is_first = other.mail.raise(1);
+            fence(Ordering::SeqCst);
+            is_first && other.is_loaded.load(Ordering::Relaxed)
+        });
+        vcpu.is_loaded.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let is_found = vcpu.mail.take() != 0;
+        let was_kicked = sender.join().unwrap();
+        assert!(is_found || was_kicked, "loaded, with mail, and nobody was told");
+    });
+}
+
 #[test]
 fn a_lock_that_was_tried_is_held_by_one_only() {
     model(|| {

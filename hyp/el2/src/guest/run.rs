@@ -354,6 +354,8 @@ fn load(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
     {
         let mut devices = live.devices.lock();
         vcpu.set_loaded_on(Some(core.id));
+        // Before the mail is looked at, without which nobody would serve what comes just now (`kick_receivers`).
+        fence(Ordering::SeqCst);
         devices.vgic(&live.quicks).load(&interface, vcpu.index);
     }
     core.context = vcpu.context();
@@ -382,8 +384,9 @@ pub(crate) fn unload(core: &mut CoreLocal) {
 
 /// Reaches vCPUs whose interrupts have changed: by an SGI where they are loaded, else by waking their seats.
 ///
-/// What changed is in memory before it is looked up here where each of them is; one that goes to sleep says so
-/// before it looks for changes (`fall_asleep`). The two fences make one of the two see the other (mail takes no lock).
+/// What changed is in memory before it is looked up here where each of them is; one that goes to sleep, or is
+/// put on a core, says so before it looks for changes (`fall_asleep`, `load`). A fence on each side makes one of the two
+/// see the other (mail takes no lock).
 #[inline(always)]
 pub(crate) fn kick_receivers(world: &World, live: &Live, vcpus: VcpuSet) {
     fence(Ordering::SeqCst);
