@@ -22,10 +22,11 @@ const CONTROL_UNKNOWN: u32 = u32::MAX;
 impl Vgic<'_> {
     /// Makes a vCPU the one that is loaded on this core: its masks, its running priorities and as many of
     /// its interrupts as fit go to hardware. The list registers must be empty (as [`Vgic::unload`] or
-    /// [`clear_hardware`] leaves them).
-    pub fn load<H: ListRegisters + PhysIrq>(&mut self, hw: &H, vcpu: VcpuIndex) {
+    /// [`clear_hardware`] leaves them). Answers who else must be kicked.
+    #[must_use = "a vCPU that is not kicked may sleep on what it got"]
+    pub fn load<H: ListRegisters + PhysIrq>(&mut self, hw: &H, vcpu: VcpuIndex) -> VcpuSet {
         self.dist.online = self.dist.online.union(VcpuSet::one(vcpu));
-        let Some(cpu) = self.cpu_mut(vcpu) else { return };
+        let Some(cpu) = self.cpu_mut(vcpu) else { return VcpuSet::EMPTY };
         cpu.is_loaded = true;
         cpu.all_slots = !u32::MAX.wrapping_shl(u32::from(hw.count().clamp(1, 16)));
         cpu.used = 0;
@@ -34,6 +35,7 @@ impl Vgic<'_> {
         hw.set_active_priorities(&cpu.priorities);
         self.take_mail(vcpu);
         self.settle(Here { hw, vcpu: Some(vcpu) });
+        self.take_kick()
     }
 
     /// Takes the loaded vCPU's interrupts, masks and running priorities back into memory and leaves the

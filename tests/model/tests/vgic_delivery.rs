@@ -502,3 +502,47 @@ fn a_cleared_sgi_that_nobody_sent_hides_no_interrupt() {
     machine.end(0, second);
     assert_eq!([first, second].map(|taken| taken & 0x3ff), [5, 40]);
 }
+
+/// Two vCPUs of GICv3 with one list register each; SPIs 40 and 41 go to whoever is online. Both are pending and belong to
+/// vCPU 1, since vCPU 0 came online later.
+fn two_for_anybody() -> Machine {
+    let mut machine = Machine::new(Model::V3, 64, 2, 2, 1);
+    machine.load(1, 1);
+    machine.write(1, GICD, 0, 2, 3);
+    for intid in [40, 41] {
+        machine.write(1, GICD, 0x100 + 4, 2, 1 << (intid - 32));
+        machine.write(1, GICD, 0x6000 + u32::from(intid) * 8, 3, 1 << 31);
+        machine.write(1, GICD, 0xc00 + 8, 2, u64::MAX);
+        machine.raise(1, intid, 0);
+    }
+    machine
+}
+
+fn unmask(machine: &mut Machine, core: usize) {
+    machine.cores[core].set_groups(3);
+    machine.cores[core].set_priority_mask(0xf8);
+}
+
+#[test]
+fn what_a_load_has_no_room_for_is_told_to_who_gets_it() {
+    let mut machine = two_for_anybody();
+    machine.unload(1);
+    machine.load(0, 0);
+    unmask(&mut machine, 0);
+    machine.load(1, 1);
+    assert_eq!(machine.acknowledge(0), 40, "the lowest that is online");
+}
+
+/// Also the interrupt of a vCPU's own timer may push another one out, which then is somebody else's.
+#[test]
+fn what_a_timer_displaces_is_told_to_who_gets_it() {
+    let mut machine = two_for_anybody();
+    machine.load(0, 0);
+    unmask(&mut machine, 0);
+    machine.write(1, Frame::Redistributor(VcpuIndex(1)), 0x1_0100, 2, 1 << 27);
+    machine.is_delayed = true;
+    assert!(machine.fire(1, 27));
+    assert!(machine.kicked.contains(&0), "a kick for vCPU 0");
+    machine.drain();
+    assert_eq!(machine.acknowledge(0), 40);
+}

@@ -121,8 +121,9 @@ fn fire_timer_in_general(core: &mut CoreLocal) -> Next {
     };
     let interface = core.interface(live);
     let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-    // It is for the vCPU that is loaded here: nobody else is to be kicked.
-    let _nobody = live.devices.lock().vgic(&live.quicks).fire(here, run::VIRTUAL_TIMER, vcpu.index);
+    let kick = live.devices.lock().vgic(&live.quicks).fire(here, run::VIRTUAL_TIMER, vcpu.index);
+    // It is for the vCPU that is loaded here, but what it displaces may be another's.
+    run::kick_vcpus(core.world, live, kick);
     Next::Resume
 }
 

@@ -351,12 +351,15 @@ fn load(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
     if own(vcpu).timer_active {
         core.gic.private().set_active(VIRTUAL_TIMER);
     }
-    {
+    let kick = {
         let mut devices = live.devices.lock();
         vcpu.set_loaded_on(Some(core.id));
         // Before the mail is looked at, without which nobody would serve what comes just now (`kick_receivers`).
         fence(Ordering::SeqCst);
-        devices.vgic(&live.quicks).load(&interface, vcpu.index);
+        devices.vgic(&live.quicks).load(&interface, vcpu.index)
+    };
+    if !kick.is_empty() {
+        kick_vcpus(core.world, live, kick);
     }
     core.context = vcpu.context();
     core.loaded = Some(Loaded { live, vcpu });

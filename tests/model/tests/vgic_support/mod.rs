@@ -104,15 +104,15 @@ impl Machine {
 
     pub(crate) fn load(&mut self, core: usize, vcpu: u8) {
         assert!(self.loaded[core].is_none() && self.core_of(vcpu).is_none());
-        with!(self, core, |vgic, here| {
+        let kick = with!(self, core, |vgic, here| {
             if vgic.holds_physical(VcpuIndex(vcpu), IntId(27)) {
                 here.hw.active_ppis.borrow_mut().insert(27);
             }
-            vgic.load(here.hw, VcpuIndex(vcpu));
+            vgic.load(here.hw, VcpuIndex(vcpu))
         });
         self.loaded[core] = Some(vcpu);
         self.kicked.remove(&vcpu);
-        self.after(VcpuSet::EMPTY);
+        self.after(kick);
     }
 
     pub(crate) fn unload(&mut self, core: usize) {
