@@ -14,6 +14,7 @@ use shikiri_arch::hw::PhysMem;
 use super::image::{self, Span};
 use super::log::refuse;
 use super::tree::Range;
+use crate::hw::mem::Ram;
 
 /// Memory while MMU and caches are off: plain stores, no DC ZVA.
 struct Uncached;
@@ -29,7 +30,10 @@ impl PhysMem for Uncached {
         unsafe { pointer(at).write_volatile(value) };
     }
 
+    /// Drops what the caches may still hold of the frames from before: the stores go past them, and the table walks,
+    /// which are cacheable, would find the old lines (Arm ARM D8.5.6, mismatched attributes). With the MMU off no new lines come.
     fn zero(&self, at: Pa, pages: PageCount) {
+        Ram.clean_invalidate(at, pages.0.saturating_mul(PAGE_BYTES));
         let words = usize::try_from(pages.0.saturating_mul(PAGE_BYTES / 8)).unwrap_or(0);
         // SAFETY: as above; whole pages.
         unsafe { pointer(at).write_bytes(0, words) };

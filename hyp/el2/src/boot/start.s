@@ -79,27 +79,34 @@ primary_entry:
 24: add     x4, x4, #63 * 8
     b       5b
 
-    // The stores above went to memory; drop older lines of .data and .bss from the caches, so that they
-    // are not read once the caches are on (Arm ARM D8.5.6, mismatched attributes; booting.rst asks the
-    // loader to have cleaned the image to the point of coherency, so no dirty line is lost).
+    // The stores above went to memory, as will those to the stack until the MMU is on; drop older lines of .data, .bss
+    // and this stack from the caches, so that they are not read once the caches are on (Arm ARM D8.5.6, mismatched
+    // attributes; booting.rst asks the loader to have cleaned the image to the point of coherency, so no dirty
+    // line is lost). The frames of the tables follow as they are taken (`mmu.rs`).
 6:  adrp    x1, __rodata_end
     add     x1, x1, :lo12:__rodata_end
     adrp    x2, __bss_end
     add     x2, x2, :lo12:__bss_end
+    adrp    x4, __stacks_start
+    add     x4, x4, :lo12:__stacks_start
+    add     x5, x4, #1 * 4096           // core 0's stack begins behind its guard page
+    add     x6, x4, #9 * 4096
     mrs     x3, ctr_el0
     ubfx    x3, x3, #16, #4             // CTR_EL0.DminLine: log2 of words
-    mov     x4, #4
-    lsl     x3, x4, x3
+    mov     x7, #4
+    lsl     x3, x7, x3
     dsb     sy
 7:  dc      ivac, x1
     add     x1, x1, x3
     cmp     x1, x2
     b.lo    7b
+71: dc      ivac, x5
+    add     x5, x5, x3
+    cmp     x5, x6
+    b.lo    71b
     dsb     sy
 
-    adrp    x1, __stacks_start
-    add     x1, x1, :lo12:__stacks_start
-    add     sp, x1, #9 * 4096           // core 0: behind its guard page
+    mov     sp, x6
     mov     x29, xzr
     mov     x30, xzr
     mov     x0, x21
