@@ -172,7 +172,9 @@ pub(crate) fn detach(world: &World, slot: &Slot) {
 
 /// Looks after the console if its time has come.
 pub(crate) fn tend_if_due(core: &mut CoreLocal, now: u64) {
-    let is_asked = core.world.console_is_due.swap(false, Ordering::Acquire);
+    // All cores share the word, at each reschedule: to read it costs them nothing.
+    let is_due = &core.world.console_is_due;
+    let is_asked = is_due.load(Ordering::Relaxed) && is_due.swap(false, Ordering::Acquire);
     if is_asked || core.console_at.is_some_and(|due| due <= now) {
         tend(core, now);
     }
