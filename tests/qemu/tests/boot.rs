@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::machine::Boot;
-use shikiri_qemu_tests::{Gic, Machine, Running, paths, system as systems};
+use shikiri_qemu_tests::{Gic, Machine, Running, System, paths, system as systems};
 
 use crate::support::{Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, one_guest, system};
 
@@ -24,6 +24,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("a_device_tree_beyond_the_boot_protocols_limit_is_refused", large_tree)
         .test("a_bundle_for_another_gic_is_refused", another_gic)
         .test("a_bundle_for_more_cores_is_refused", more_cores)
+        .test("a_bundle_for_more_memory_is_refused", less_memory)
         .test("a_damaged_image_is_found_before_it_runs", damaged_image);
     for part in 0..8 {
         topic.test(&format!("a_damaged_bundle_is_refused_with_a_reason [{part}]"), move || {
@@ -127,6 +128,16 @@ fn more_cores() -> Outcome {
     let hello = Partition::new("hello", "hello").with("cores = [3]");
     let bundle = system([hello])?.compile(&Machine::new().cpus(4))?.bundle;
     refused(boot_with(&Machine::new().cpus(2), &bundle)?, "4 cores, and this machine has 2")
+}
+
+/// Memory that is placed where this machine has no RAM.
+fn less_memory() -> Outcome {
+    let placed = "[[partition]]\nname = \"hello\"\nimage = \"hello\"\n\
+                  memory = { size = \"4MiB\", at = 0x7000_0000 }\n";
+    let system = System::from_text(placed)?;
+    let bundle = system.compile(&Machine::new().memory(1 << 30))?.bundle;
+    let running = boot_with(&Machine::new().memory(512 << 20), &bundle)?;
+    refused(running, "memory of `hello`: is not in RAM: 0x70000000")
 }
 
 /// A bit of the description itself is wrong, in the part-th eighth of it.

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use shikiri_abi::{CoreId, CoreSet, PAGE_BYTES, Pa, PageCount, PartitionSlot};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
-use shikiri_config::{Bundle, CoreTime, GicVersion, Partition, Place};
+use shikiri_config::{Bundle, CoreTime, GicVersion, MachineFacts, Partition, Place};
 use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{FrameRun, FrameState, Ledger, MAX_RANGES};
 use shikiri_core::partition::{FrameStore, run_of};
@@ -137,6 +137,17 @@ fn fits(bundle: &Bundle<'_>, board: &Board) {
             "the description counts on {} cores, and this machine has {}",
             wants.cores, board.core_count
         ));
+    }
+    let mut ram = [(Pa(0), 0); MAX_RANGES];
+    let found = board.ram.as_slice();
+    for (place, range) in ram.iter_mut().zip(found) {
+        *place = (Pa(range.start), range.end.saturating_sub(range.start));
+    }
+    let ram = ram.get(..found.len()).unwrap_or(&[]);
+    if let Err(error) =
+        bundle.check_machine(&MachineFacts { cores: board.core_count, gic: has, ram })
+    {
+        refuse(format_args!("the bundle does not fit this machine: {error}"));
     }
 }
 
