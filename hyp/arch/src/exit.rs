@@ -234,6 +234,13 @@ pub const fn is_mmio(esr: u64) -> bool {
     esr & MASK == WANTED
 }
 
+/// Whether the trapped instruction has 4 bytes (ESR.IL), as all have but some of T32.
+#[must_use]
+#[inline(always)]
+pub const fn is_long(esr: u64) -> bool {
+    esr & (1 << 25) != 0
+}
+
 /// Whether an access that [`is_mmio`] is a store (ISS.WnR).
 #[must_use]
 #[inline(always)]

@@ -81,7 +81,10 @@ pub(crate) fn on_hvc(context: &mut Context, core: &mut CoreLocal) -> Next {
 pub(crate) fn on_exit(context: &mut Context, core: &mut CoreLocal) -> Next {
     let esr = regs::esr_el2();
     if exit::is_mmio(esr) {
-        return if exit::is_store(esr) {
+        // A program in AArch32 may use short instructions; it does not often talk to the interrupt controller.
+        return if !exit::is_long(esr) {
+            any_access(context, core, esr)
+        } else if exit::is_store(esr) {
             store(context, core, esr)
         } else {
             load(context, core, esr)
