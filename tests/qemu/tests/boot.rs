@@ -6,7 +6,9 @@ use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::machine::Boot;
 use shikiri_qemu_tests::{Gic, Machine, Running, System, paths, system as systems};
 
-use crate::support::{Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, one_guest, system};
+use crate::support::{
+    self, Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, one_guest, system,
+};
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
@@ -22,6 +24,8 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
         .test("without_a_console_in_the_tree_it_says_so_on_the_boards_known_console", no_console)
         .test("a_device_tree_beyond_the_boot_protocols_limit_is_refused", large_tree)
+        .test("the_core_that_boots_may_stand_anywhere_in_the_tree", boot_core_second)
+        .test("a_core_that_boots_and_is_not_in_the_tree_is_refused", boot_core_unknown)
         .test("a_bundle_for_another_gic_is_refused", another_gic)
         .test("a_bundle_for_more_cores_is_refused", more_cores)
         .test("a_bundle_for_more_memory_is_refused", less_memory)
@@ -63,8 +67,8 @@ fn no_tree() -> Outcome {
 }
 
 /// The machine's tree without the room that QEMU leaves in it, and twice of which it would add (`-dtb`).
-fn small_tree() -> Result<Vec<u8>, Failed> {
-    let mut tree = Machine::new().device_tree()?;
+fn small_tree_of(machine: &Machine) -> Result<Vec<u8>, Failed> {
+    let mut tree = machine.device_tree()?;
     let field = |at: usize| -> usize {
         tree[at..at + 4].iter().fold(0, |value, byte| value << 8 | usize::from(*byte))
     };
@@ -77,13 +81,48 @@ fn small_tree() -> Result<Vec<u8>, Failed> {
 
 /// The tree's UART is of a kind that nobody knows.
 fn no_console() -> Outcome {
-    let mut tree = small_tree()?;
+    let mut tree = small_tree_of(&Machine::new())?;
     let name = b"arm,pl011\0";
     let at = tree.windows(name.len()).position(|bytes| bytes == name).ok_or("no PL011")?;
     tree[at..at + 9].copy_from_slice(b"arm,plxxx");
     let mut running = with_tree(&tree)?;
     running.wait_for("this is a PL011 at 0x9000000, as QEMU virt has it", PATIENCE)?;
     refused(running, "boot refused: the device tree's /chosen/stdout-path names no PL011")
+}
+
+/// Core 0, which boots, is the second node.
+fn boot_core_second() -> Outcome {
+    let machine = Machine::new().cpus(2);
+    let tree = renumbered(&machine, [1, 0])?;
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let file = scratch.path().join("edited.dtb");
+    std::fs::write(&file, tree)?;
+    support::passes(&one_guest("psci", "", 2)?, &machine.arg("-dtb").arg(&file))?;
+    Ok(())
+}
+
+fn boot_core_unknown() -> Outcome {
+    let tree = renumbered(&Machine::new().cpus(2), [2, 3])?;
+    refused(with_tree(&tree)?, "the core that boots, MPIDR 0x0, is not among the device tree's")
+}
+
+/// The machine's tree with other affinities for the nodes `cpu@0` and `cpu@1`.
+fn renumbered(machine: &Machine, affinities: [u32; 2]) -> Result<Vec<u8>, Failed> {
+    let mut tree = small_tree_of(machine)?;
+    let find = |tree: &[u8], from: usize, what: &[u8]| {
+        tree[from..].windows(what.len()).position(|bytes| bytes == what).map(|at| from + at)
+    };
+    // Properties name themselves by an offset in the strings (Devicetree Specification, 5.4.1 and 5.5).
+    let strings = usize::try_from(u32::from_be_bytes(tree[12..16].try_into()?))?;
+    let name = find(&tree, strings, b"\0reg\0").ok_or("no property reg")? + 1 - strings;
+    let mut property = vec![0, 0, 0, 3, 0, 0, 0, 4];
+    property.extend(u32::try_from(name)?.to_be_bytes());
+    for (node, affinity) in [b"cpu@0\0", b"cpu@1\0"].into_iter().zip(affinities) {
+        let at = find(&tree, 0, node).ok_or("no such cpu")?;
+        let value = find(&tree, at, &property).ok_or("a cpu without reg")? + property.len();
+        tree[value..value + 4].copy_from_slice(&affinity.to_be_bytes());
+    }
+    Ok(tree)
 }
 
 /// QEMU makes room for its own changes: as much again as the tree, which is 1 MiB by then.

@@ -19,7 +19,7 @@ pub trait PhysIrq {
 }
 
 /// The active priorities of a virtual CPU interface (ICH_AP0R\<n\>_EL2, ICH_AP1R\<n\>_EL2; GICH_APR in
-/// `group0[0]`). What is not implemented is zero.
+/// `group0[0]`). Registers that the core does not have stay zero: with five bits of preemption there is one for each group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ActivePriorities {
     /// Group 0, or the one register of GICv2.

@@ -23,7 +23,7 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
         guest::setup::set_vectors();
     }
     log::checkpoint(Checkpoint::Entered, format_args!("at EL{level}"));
-    let board = match read_tree(tree_at) {
+    let mut board = match read_tree(tree_at) {
         Ok(board) => board,
         Err(error) => {
             if level == 2 {
@@ -35,6 +35,12 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
     if level != 2 {
         refuse(format_args!(
             "entered at EL{level}, but a hypervisor needs EL2 (QEMU: -machine virtualization=on)"
+        ));
+    }
+    let mpidr = regs::mpidr_el1() & 0xff_00ff_ffff;
+    if !board.put_first(mpidr) {
+        refuse(format_args!(
+            "the core that boots, MPIDR {mpidr:#x}, is not among the device tree's"
         ));
     }
     let detail = format_args!("{}, {} cores", board.compatible, board.core_count);

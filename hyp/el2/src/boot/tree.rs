@@ -103,6 +103,18 @@ pub(crate) struct Board {
     pub(crate) has_psci_by_smc: bool,
 }
 
+impl Board {
+    /// Gives the core that boots number 0; the others keep their order. `false` if it is not among them.
+    pub(crate) fn put_first(&mut self, mpidr: u64) -> bool {
+        let cores = self.cores.get_mut(..self.core_count).unwrap_or(&mut []);
+        let Some(place) = cores.iter().position(|core| core.mpidr == mpidr) else { return false };
+        if let Some(before) = cores.get_mut(..=place) {
+            before.rotate_right(1);
+        }
+        true
+    }
+}
+
 /// Why the tree cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TreeError {
