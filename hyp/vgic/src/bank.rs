@@ -20,6 +20,8 @@ pub(crate) struct Bank {
     pub(crate) group1: u32,
     /// Edge-triggered (GICD_ICFGR).
     pub(crate) edge: u32,
+    /// An event port's: edge-triggered for as long as that is bound.
+    pub(crate) fixed: u32,
     /// A physical interrupt stands behind it.
     pub(crate) linked: u32,
     /// That physical interrupt is held active until this one is deactivated.
@@ -68,6 +70,7 @@ impl Bank {
         acknowledged: 0,
         group1: 0,
         edge: 0,
+        fixed: 0,
         linked: 0,
         owed: 0,
         resident: 0,
@@ -141,6 +144,17 @@ impl Bank {
         left.clear_active &= !bit;
         left.fired &= !bit;
         left.any &= !bit;
+    }
+
+    /// Makes an interrupt pending as an edge: here, or by its holder at the next fold.
+    pub(crate) const fn latch_or_leave(&mut self, bit: u32) {
+        if self.resident & bit == 0 {
+            self.latch |= bit;
+            return;
+        }
+        self.left.set_pending |= bit;
+        self.left.clear_pending &= !bit;
+        self.left.any |= bit;
     }
 
     /// Takes those physical interrupts that are held active for nothing any more.

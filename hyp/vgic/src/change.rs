@@ -172,7 +172,12 @@ impl Vgic<'_> {
         });
     }
 
-    fn clear_pending<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, at: At, mask: u32) {
+    pub(crate) fn clear_pending<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        at: At,
+        mask: u32,
+    ) {
         let mask = if self.dist.is_v2 && at.word() == 0 { mask & !SGIS } else { mask };
         if let At::Private(vcpu) = at
             && let Some(quick) = self.quick(vcpu)
@@ -258,8 +263,18 @@ impl Vgic<'_> {
         here: Here<'_, H>,
         at: At,
     ) -> Option<()> {
+        self.be_exact_for(here, at, u32::MAX)
+    }
+
+    /// The same for some of the 32.
+    pub(crate) fn be_exact_for<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        at: At,
+        mask: u32,
+    ) -> Option<()> {
         let reader = here.vcpu?;
-        let doubtful = self.bank(at).map_or(0, |bank| bank.resident | bank.active);
+        let doubtful = self.bank(at).map_or(0, |bank| bank.resident | bank.active) & mask;
         let mut others = VcpuSet::EMPTY;
         let mut is_here = false;
         for position in Positions(doubtful) {

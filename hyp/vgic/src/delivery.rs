@@ -10,7 +10,7 @@ use crate::vgic::{At, Here, Raised, Vgic, spi_index};
 
 impl Vgic<'_> {
     /// Makes an interrupt pending as an edge does: event ports, control signals. `vcpu` counts for SGIs and
-    /// PPIs only. Nothing happens if the partition has no such interrupt.
+    /// PPIs only. Nothing happens if the partition has no such interrupt. [`crate::raise_without_lock`] is the short way.
     #[inline]
     pub fn raise<H: ListRegisters + PhysIrq>(
         &mut self,
@@ -152,18 +152,11 @@ impl Vgic<'_> {
         self.touch(here, at, bit);
         let Some(bank) = self.bank_mut(at) else { return false };
         let was_pending = bank.pending() & bit != 0;
-        if bank.resident & bit != 0 {
-            bank.left.set_pending |= bit;
-            bank.left.clear_pending &= !bit;
-            bank.left.any |= bit;
-            if is_fired {
-                bank.left.fired |= bit;
-            }
-        } else {
-            bank.latch |= bit;
-            if is_fired {
-                bank.owed |= bit;
-            }
+        bank.latch_or_leave(bit);
+        match (is_fired, bank.resident & bit != 0) {
+            (true, true) => bank.left.fired |= bit,
+            (true, false) => bank.owed |= bit,
+            (false, _) => {}
         }
         self.refresh(here, at, bit);
         self.settle(here);

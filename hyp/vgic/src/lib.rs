@@ -17,7 +17,7 @@
 //!
 //! Files: `bank` (32 interrupts), `distributor` and `interface` (the state), `lr` (list-register images),
 //! `residency` (load, fold, place), `overflow` (choose), `delivery` (raise, lines, waiting sets), `change`
-//! (what registers change), `quick` and `fast` (short ways for what happens all the time), `mmio`, `settings`, `spi_registers`,
+//! (what registers change), `event` (SPIs of event ports), `quick`, `quick_spi` and `fast` (short ways for what happens all the time), `mmio`, `settings`, `spi_registers`,
 //! `redistributor` (decoding and registers), `sgi`, `wake`.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -30,12 +30,14 @@ mod bits;
 mod change;
 mod delivery;
 mod distributor;
+mod event;
 mod fast;
 mod interface;
 mod lr;
 mod mmio;
 mod overflow;
 mod quick;
+mod quick_spi;
 mod redistributor;
 mod residency;
 mod set;
@@ -47,9 +49,11 @@ mod wake;
 
 pub use delivery::Line;
 pub use distributor::{Distributor, MAX_SPIS, Model};
+pub use event::Polled;
 pub use interface::CpuInterface;
 pub use mmio::{Access, Frame, MmioOutcome};
 pub use quick::{Quick, Sent, send_sgi1r, write_without_lock};
+pub use quick_spi::{QuickSpi, raise_without_lock};
 pub use residency::clear_hardware;
 pub use set::VcpuSet;
 pub use sgi::SgiRegister;

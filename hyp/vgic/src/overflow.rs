@@ -75,7 +75,8 @@ impl Vgic<'_> {
             .chain(pending.intids().skip(first).take(rest));
         let mut slot = 0_u8;
         for intid in chosen {
-            self.place(here, vcpu, slot, intid);
+            // Not armed for others: see below.
+            let _armed = self.place(here, vcpu, slot, intid);
             slot = slot.saturating_add(1);
         }
         // What is more urgent may wait outside: nothing is put back in a short way.

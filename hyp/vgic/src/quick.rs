@@ -19,11 +19,13 @@ use crate::bits::{Positions, bit, bit_of, low_u8, low_u16, low_u32};
 use crate::interface::MAX_SLOTS;
 use crate::lr::{self, Ending, PENDING};
 use crate::mmio::{Frame, WORD};
+use crate::quick_spi::QuickSpi;
 use crate::set::VcpuSet;
 use crate::sgi::GICD_SGIR;
 use crate::vgic::{Here, SGIS};
 
-/// Mail: another core needs more of this vCPU than to make SGIs pending.
+/// Mail: another core needs more of this vCPU than to make SGIs pending. From bit 32 on there is one for each list
+/// register whose SPI was raised ([`QuickSpi`]).
 const FOLD: u64 = 1 << 16;
 
 /// A vCPU's armed SGIs and PPIs, and the mail that other cores leave for it: in the caller's storage, beside the
@@ -85,11 +87,16 @@ impl Quick {
     /// Writes the image again, if the guest has finished with the list register.
     #[inline]
     fn place_again(&self, hw: &impl ListRegisters, intid: IntId) -> bool {
-        let home = self.home(intid.0);
-        if hw.empty() & bit(u32::from(home)) == 0 {
+        self.place_image(hw, self.home(intid.0))
+    }
+
+    /// Writes a list register's image again, if the guest has finished with it.
+    #[inline]
+    pub(crate) fn place_image(&self, hw: &impl ListRegisters, slot: u8) -> bool {
+        if hw.empty() & bit(u32::from(slot)) == 0 {
             return false;
         }
-        hw.write(home, self.image(home));
+        hw.write(slot, self.image(slot));
         true
     }
 
@@ -124,13 +131,16 @@ impl Quick {
         !hw.is_maintenance_due()
     }
 
-    /// Serves the mail of the vCPU that is loaded here: after a kick. `false`: not all of it could be served so,
-    /// and the general way ([`crate::Vgic::sync`]) must follow.
+    /// Serves the mail of the vCPU that is loaded here, whose this is: after a kick. `false`: not all of it could be served
+    /// so, and the general way ([`crate::Vgic::sync`]) must follow.
     #[inline]
     #[must_use = "what is left must be served in general"]
-    pub fn sync(&self, hw: &impl ListRegisters) -> bool {
+    pub fn sync(&self, hw: &impl ListRegisters, vcpu: VcpuIndex, spis: &[QuickSpi]) -> bool {
         let mail = self.mail.take();
-        let mut left = mail & !u64::from(SGIS);
+        let mut left = mail & u64::from(!SGIS);
+        if mail >> 32 != 0 {
+            left |= self.raise_spis(hw, (vcpu, spis), mail);
+        }
         for position in Positions(low_u32(mail) & SGIS) {
             if !self.raise_posted(hw, IntId(u16::from(low_u8(position)))) {
                 left |= u64::from(bit(position));
@@ -159,6 +169,12 @@ impl Quick {
             senders.fetch_or(low_u8(bit(u32::from(sender.0 & 7))), Ordering::Relaxed);
         }
         self.post(sgi)
+    }
+
+    /// The same for an SPI in a list register of the vCPU's.
+    #[inline]
+    pub(crate) fn post_spi(&self, slot: u8) -> bool {
+        self.mail.raise(1 << (32 | (slot & 15)))
     }
 
     /// Whether there is mail: a vCPU that has some has a reason to look at it before it sleeps.
@@ -230,6 +246,12 @@ impl Quick {
     #[inline]
     pub(crate) fn image(&self, slot: u8) -> u64 {
         self.images.get(usize::from(slot & 15)).map_or(0, |image| image.load(Ordering::Relaxed))
+    }
+
+    /// The INTID of what a list register was given: bits 9 to 0 with both versions.
+    #[inline]
+    pub(crate) fn intid_in(&self, slot: u8) -> IntId {
+        IntId(low_u16(low_u32(self.image(slot)) & 0x3ff))
     }
 
     /// Notes how an interrupt was placed. On the core that has the vCPU.

@@ -85,7 +85,10 @@ impl Vgic<'_> {
                 }
                 return self.overflow(here, vcpu, base);
             }
-            self.place(here, vcpu, low_u8(free.trailing_zeros()), intid_at(word, position));
+            let (slot, intid) = (low_u8(free.trailing_zeros()), intid_at(word, position));
+            if self.place(here, vcpu, slot, intid) == Armed::Edge {
+                self.arm_spi(vcpu, slot, intid);
+            }
         }
     }
 
@@ -180,14 +183,14 @@ impl Vgic<'_> {
         self.refresh(here, at, bit);
     }
 
-    /// Puts a waiting interrupt into an empty list register.
+    /// Puts a waiting interrupt into an empty list register. Returns how it is armed there.
     pub(crate) fn place<H: ListRegisters + PhysIrq>(
         &mut self,
         here: Here<'_, H>,
         vcpu: VcpuIndex,
         slot: u8,
         intid: IntId,
-    ) {
+    ) -> Armed {
         let at = At::of(intid, vcpu);
         let position = u32::from(intid.0 & 31);
         let bit = bit(position);
@@ -195,7 +198,7 @@ impl Vgic<'_> {
         let source = self.source(vcpu, intid);
         let groups = self.dist.groups;
         let is_split = self.has_more_sources(vcpu, intid) || self.is_split(vcpu, at, bit, intid);
-        let Some(bank) = self.bank_mut(at) else { return };
+        let Some(bank) = self.bank_mut(at) else { return Armed::No };
         let (state, ending) =
             choose_state(bank, bit, bank.ready(groups) & bit != 0, is_split, link);
         let image = Image {
@@ -216,7 +219,7 @@ impl Vgic<'_> {
         if let Some(quick) = self.quick(vcpu) {
             quick.set_image(slot, image_bits);
         }
-        let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0)) else { return };
+        let Some(cpu) = self.cpus.get_mut(usize::from(vcpu.0)) else { return Armed::No };
         cpu.used |= crate::bits::bit(u32::from(slot));
         if let Some(place) = cpu.slots.get_mut(usize::from(slot & 15)) {
             *place = Slot {
@@ -227,6 +230,7 @@ impl Vgic<'_> {
                 priority: image.priority,
             };
         }
+        armed
     }
 }
 

@@ -84,8 +84,8 @@ impl Vgic<'_> {
             }
         }
         self.dist.groups = groups;
-        for bank in &mut self.dist.banks {
-            bank.disarm(u32::MAX);
+        for word in 1..=self.dist.words {
+            self.disarm(At::Shared(word), u32::MAX);
         }
         for quick in self.quicks {
             quick.disarm(u32::MAX);
@@ -119,7 +119,7 @@ impl Vgic<'_> {
             (0xffff_0000, gather_odd(value) << 16)
         };
         let mask = mask & self.valid(at);
-        let changed = self.bank(at).map_or(0, |bank| (bank.edge ^ edge) & mask);
+        let changed = self.bank(at).map_or(0, |bank| (bank.edge ^ edge) & mask & !bank.fixed);
         self.change(here, at, changed, |bank, _| bank.edge ^= changed);
     }
 

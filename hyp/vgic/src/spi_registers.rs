@@ -118,7 +118,7 @@ impl Vgic<'_> {
         }
     }
 
-    fn set_route<H: ListRegisters + PhysIrq>(
+    pub(crate) fn set_route<H: ListRegisters + PhysIrq>(
         &mut self,
         here: Here<'_, H>,
         word: u8,

@@ -8,6 +8,7 @@ use crate::bits::{Positions, bit_of, intid_at, word_of};
 use crate::distributor::{Distributor, MAX_SPIS, Model};
 use crate::interface::CpuInterface;
 use crate::quick::Quick;
+use crate::quick_spi::QuickSpi;
 use crate::set::VcpuSet;
 
 /// The most vCPUs of a partition (8 with GICv2).
@@ -82,19 +83,22 @@ pub struct Vgic<'a> {
     pub(crate) dist: &'a mut Distributor,
     pub(crate) cpus: &'a mut [CpuInterface],
     pub(crate) quicks: &'a [Quick],
+    pub(crate) quick_spis: &'a [QuickSpi],
     pub(crate) kick: VcpuSet,
 }
 
 impl<'a> Vgic<'a> {
     /// Opens the virtual GIC of a partition that has `cpus.len()` vCPUs, at most [`MAX_VCPUS`]; vCPUs
-    /// beyond are not served. `quicks` has one for each of them, outside of the lock.
+    /// beyond are not served. `quicks` has one for each of them, outside of the lock; `quick_spis` one for each SPI, or none if no
+    /// events are raised.
     #[inline]
     pub fn open(
         dist: &'a mut Distributor,
         cpus: &'a mut [CpuInterface],
         quicks: &'a [Quick],
+        quick_spis: &'a [QuickSpi],
     ) -> Self {
-        Self { dist, cpus, quicks, kick: VcpuSet::EMPTY }
+        Self { dist, cpus, quicks, quick_spis, kick: VcpuSet::EMPTY }
     }
 
     /// Brings everything to its state after power-on, with at least `spis` SPIs (rounded up to whole
@@ -273,8 +277,11 @@ impl<'a> Vgic<'a> {
                 }
             }
             At::Shared(_) => {
-                if let Some(bank) = self.bank_mut(at) {
-                    bank.disarm(mask);
+                let Some(bank) = self.bank_mut(at) else { return };
+                let armed = bank.armed & mask;
+                bank.disarm(mask);
+                if armed != 0 {
+                    self.disarm_spis(at, armed);
                 }
             }
         }
@@ -330,6 +337,7 @@ fn clear_bank(bank: &mut Bank) {
     bank.edge = 0;
     bank.owed = 0;
     bank.resident = 0;
+    bank.fixed = 0;
     bank.disarm(u32::MAX);
     bank.queued = 0;
     bank.left = Commands::NONE;

@@ -109,7 +109,7 @@ fn a_level_that_drops_before_the_acknowledge_is_not_delivered() {
 fn a_linked_interrupt_ends_without_an_exit_on_gicv3_and_with_one_on_gicv2() {
     for model in BOTH {
         let mut machine = Machine::running(model, 1, 4);
-        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks)
+        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis)
             .link(shikiri_abi::IntId(45), shikiri_abi::IntId(45));
         level_spi(&mut machine, 45);
         for _ in 0..3 {
@@ -442,19 +442,21 @@ fn a_disable_shows_write_pending_until_the_other_core_has_seen_it() {
 fn a_reset_leaves_no_physical_interrupt_active() {
     for model in BOTH {
         let mut machine = Machine::running(model, 1, 4);
-        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks)
+        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis)
             .link(shikiri_abi::IntId(45), shikiri_abi::IntId(77));
         level_spi(&mut machine, 45);
         assert!(machine.physical.enabled.borrow().contains(&77));
         machine.physical.active.borrow_mut().insert(77);
-        let kick = Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks).fire(
-            shikiri_vgic::Here { hw: &machine.cores[0], vcpu: Some(VcpuIndex(0)) },
-            shikiri_abi::IntId(45),
-            VcpuIndex(0),
-        );
+        let kick = Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis)
+            .fire(
+                shikiri_vgic::Here { hw: &machine.cores[0], vcpu: Some(VcpuIndex(0)) },
+                shikiri_abi::IntId(45),
+                VcpuIndex(0),
+            );
         assert!(kick.is_empty());
         machine.unload(0);
-        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks).reset(&machine.cores[0]);
+        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis)
+            .reset(&machine.cores[0]);
         assert!(machine.physical.active.borrow().is_empty());
         assert!(machine.physical.enabled.borrow().is_empty());
         machine.load(0, 0);

@@ -41,7 +41,7 @@ impl World {
         let mut machine = Machine::new(model, 32, usize::from(VCPUS), cores, registers);
         for spi in LINKED {
             assert!(
-                Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks)
+                Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis)
                     .link(IntId(spi), IntId(spi))
             );
         }

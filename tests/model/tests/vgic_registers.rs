@@ -171,7 +171,7 @@ fn triggers_of_sgis_are_fixed_and_others_are_kept() {
 #[test]
 fn routes_read_as_written_and_follow_to_the_physical_interrupt() {
     let mut m = machine(Model::V3, 32, 3);
-    assert!(Vgic::open(&mut m.dist, &mut m.cpus, &m.quicks).link(IntId(40), IntId(90)));
+    assert!(Vgic::open(&mut m.dist, &mut m.cpus, &m.quicks, &m.spis).link(IntId(40), IntId(90)));
     let offset = 0x6000 + 40 * 8;
     m.write(0, GICD, offset, DOUBLE, 2);
     assert_eq!(m.read(0, GICD, offset, DOUBLE), 2);
@@ -209,13 +209,15 @@ fn targets_are_banked_for_private_interrupts_and_absent_on_a_uniprocessor() {
 fn enables_of_linked_interrupts_follow_to_the_physical_ones() {
     for model in [Model::V2, Model::V3] {
         let mut m = machine(model, 32, 1);
-        assert!(Vgic::open(&mut m.dist, &mut m.cpus, &m.quicks).link(IntId(40), IntId(90)));
         assert!(
-            !Vgic::open(&mut m.dist, &mut m.cpus, &m.quicks).link(IntId(64), IntId(91)),
+            Vgic::open(&mut m.dist, &mut m.cpus, &m.quicks, &m.spis).link(IntId(40), IntId(90))
+        );
+        assert!(
+            !Vgic::open(&mut m.dist, &mut m.cpus, &m.quicks, &m.spis).link(IntId(64), IntId(91)),
             "no such SPI"
         );
         assert!(
-            !Vgic::open(&mut m.dist, &mut m.cpus, &m.quicks).link(IntId(27), IntId(27)),
+            !Vgic::open(&mut m.dist, &mut m.cpus, &m.quicks, &m.spis).link(IntId(27), IntId(27)),
             "no SPI"
         );
         m.write(0, GICD, 0x104, WORD, 0xffff_ffff);
@@ -318,7 +320,7 @@ fn hostile(model: Model, steps: &[(u8, u32, u64)]) {
             11 => m.sync(core),
             12 => {
                 let here = Here { hw: &m.cores[core], vcpu: m.loaded[core].map(VcpuIndex) };
-                let mut vgic = Vgic::open(&mut m.dist, &mut m.cpus, &m.quicks);
+                let mut vgic = Vgic::open(&mut m.dist, &mut m.cpus, &m.quicks, &m.spis);
                 let _ = vgic.raise(here, IntId(intid), vcpu);
                 let line = if kind & 2 == 0 { Line::High } else { Line::Low };
                 let _ = vgic.set_line(here, IntId(intid), vcpu, line);

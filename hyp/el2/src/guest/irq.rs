@@ -132,7 +132,7 @@ fn fire_timer_in_general(core: &mut CoreLocal) -> Next {
 fn take_mail(core: &mut CoreLocal) -> Next {
     if let Some(Loaded { live, vcpu }) = core.loaded
         && let Some(quick) = live.quick(vcpu.index)
-        && quick.sync(&core.interface(live))
+        && quick.sync(&core.interface(live), vcpu.index, live.quicks.spis())
     {
         return Next::Resume;
     }

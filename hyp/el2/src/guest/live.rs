@@ -19,7 +19,7 @@ use shikiri_core::sysreg::PhysicalTimer;
 use shikiri_core::vuart::VirtualUart;
 use shikiri_pages::{PageBox, PageSlice};
 use shikiri_sync::{TicketLock, rank};
-use shikiri_vgic::{CpuInterface, Distributor, Quick, Vgic};
+use shikiri_vgic::{CpuInterface, Distributor, Quick, QuickSpi, Vgic};
 
 use super::context::Context;
 use crate::world::{Home, Slot};
@@ -40,8 +40,24 @@ pub(crate) struct Devices {
 impl Devices {
     /// The virtual GIC, opened; `quicks` are the partition's.
     #[inline]
-    pub(crate) fn vgic<'a>(&'a mut self, quicks: &'a [Quick]) -> Vgic<'a> {
-        Vgic::open(&mut self.distributor, &mut self.interfaces, quicks)
+    pub(crate) fn vgic<'a>(&'a mut self, quicks: &'a Quicks) -> Vgic<'a> {
+        Vgic::open(&mut self.distributor, &mut self.interfaces, &quicks.vcpus, quicks.spis())
+    }
+}
+
+/// What the virtual GIC's short ways need, beside its lock.
+pub(crate) struct Quicks {
+    /// By vCPU.
+    pub(crate) vcpus: PageSlice<Quick>,
+    /// By SPI, if the partition can have event ports.
+    pub(crate) spis: Option<PageSlice<QuickSpi>>,
+}
+
+impl Quicks {
+    /// By SPI; empty if no events come.
+    #[inline]
+    pub(crate) fn spis(&self) -> &[QuickSpi] {
+        self.spis.as_deref().unwrap_or(&[])
     }
 }
 
@@ -65,8 +81,8 @@ pub(crate) struct Live {
     pub(crate) vcpu_count: u64,
     /// The device models.
     pub(crate) devices: TicketLock<Devices, rank::Partition>,
-    /// What their timers and SGIs need, beside that lock.
-    pub(crate) quicks: PageSlice<Quick>,
+    /// What their timers, SGIs and events need, beside that lock.
+    pub(crate) quicks: Quicks,
     /// The vCPUs.
     pub(crate) vcpus: PageSlice<Vcpu>,
     /// How many of them are not off.
@@ -79,7 +95,7 @@ impl Live {
     /// The short ways of a vCPU's interrupts.
     #[inline]
     pub(crate) fn quick(&self, index: VcpuIndex) -> Option<&Quick> {
-        self.quicks.get(usize::from(index.0))
+        self.quicks.vcpus.get(usize::from(index.0))
     }
 
     /// A vCPU by index.

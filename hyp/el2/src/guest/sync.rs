@@ -154,7 +154,7 @@ fn without_lock(
 ) -> Option<shikiri_vgic::VcpuSet> {
     let interface = core.interface(live);
     let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-    shikiri_vgic::write_without_lock(&live.quicks, here, frame, offset, size_log2, value)
+    shikiri_vgic::write_without_lock(&live.quicks.vcpus, here, frame, offset, size_log2, value)
 }
 
 /// A load or store to any device.

@@ -19,7 +19,7 @@ pub(crate) fn send_sgi1r_of(context: &mut Context, core: &mut CoreLocal, rt: u8)
     let Some(Loaded { live, vcpu }) = core.loaded else { return Next::Leave };
     let interface = core.interface(live);
     let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-    let sent = send_sgi1r(&live.quicks, here, context.read_x(rt));
+    let sent = send_sgi1r(&live.quicks.vcpus, here, context.read_x(rt));
     let kick = match sent.own {
         None => sent.kick,
         Some(intid) => sent.kick.union(raise_own(core, live, vcpu.index, intid)),

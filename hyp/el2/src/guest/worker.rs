@@ -19,7 +19,7 @@ use shikiri_sync::TicketLock;
 use shikiri_vgic::{CpuInterface, Distributor, Model, Quick};
 
 use super::context::Context;
-use super::live::{Devices, Live, Own, Vcpu};
+use super::live::{Devices, Live, Own, Quicks, Vcpu};
 use super::run;
 use crate::boot::log;
 use crate::console::{self, say};
@@ -182,7 +182,8 @@ fn make_live(
     )?;
     let distributor = PageBox::init_with(for_distributor, |place| place.write(Distributor::new()));
     let interfaces = PageSlice::from_fn(for_interfaces, count, |_| CpuInterface::new());
-    let quicks = PageSlice::from_fn(for_quicks, count, |_| Quick::new());
+    let vcpus = PageSlice::from_fn(for_quicks, count, |_| Quick::new());
+    let quicks = Quicks { vcpus, spis: None };
     let mut homes = slot.homes.iter();
     let vcpus = PageSlice::from_fn(for_vcpus, count, |index| {
         let Some(home) = homes.next() else { unreachable!("a vCPU without a home") };
@@ -363,7 +364,7 @@ fn dissolve(core: &CoreLocal, mut live: PageBox<Live>, holdings: &mut Holdings) 
     let Devices { distributor, interfaces, .. } = devices.into_inner();
     holdings.give_management(store, distributor.into_frames());
     holdings.give_management(store, interfaces.into_frames());
-    holdings.give_management(store, quicks.into_frames());
+    holdings.give_management(store, quicks.vcpus.into_frames());
     holdings.give_management(store, vcpus.into_frames());
 }
 

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_model::vgic_hw::{PhysicalGic, VirtualInterface};
 use shikiri_vgic::{
-    Access, CpuInterface, Distributor, Frame, Here, Line, MmioOutcome, Model, Quick, SgiRegister,
-    VcpuSet, Vgic, send_sgi1r, write_without_lock,
+    Access, CpuInterface, Distributor, Frame, Here, Line, MAX_SPIS, MmioOutcome, Model, Quick,
+    QuickSpi, SgiRegister, VcpuSet, Vgic, raise_without_lock, send_sgi1r, write_without_lock,
 };
 
 /// One partition's virtual GIC on some cores.
@@ -19,6 +19,7 @@ pub(crate) struct Machine {
     pub(crate) dist: Box<Distributor>,
     pub(crate) cpus: Vec<CpuInterface>,
     pub(crate) quicks: Vec<Quick>,
+    pub(crate) spis: Vec<QuickSpi>,
     pub(crate) cores: Vec<VirtualInterface>,
     /// Which vCPU is loaded on each core.
     pub(crate) loaded: Vec<Option<u8>>,
@@ -36,7 +37,8 @@ macro_rules! with {
     ($machine:expr, $core:expr, |$vgic:ident, $here:ident| $body:expr) => {{
         let here_vcpu = $machine.loaded[$core].map(VcpuIndex);
         #[allow(unused_mut, reason = "not every operation changes it")]
-        let mut $vgic = Vgic::open(&mut $machine.dist, &mut $machine.cpus, &$machine.quicks);
+        let mut $vgic =
+            Vgic::open(&mut $machine.dist, &mut $machine.cpus, &$machine.quicks, &$machine.spis);
         let $here = Here { hw: &$machine.cores[$core], vcpu: here_vcpu };
         $body
     }};
@@ -46,7 +48,8 @@ macro_rules! with {
 macro_rules! serve {
     ($machine:expr, $core:expr, $vcpu:expr) => {{
         let (hw, quick) = (&$machine.cores[$core], &$machine.quicks[usize::from($vcpu)]);
-        let is_short = $machine.takes_short_ways && quick.sync(hw);
+        let is_short =
+            $machine.takes_short_ways && quick.sync(hw, VcpuIndex($vcpu), &$machine.spis);
         let is_served =
             is_short && (!hw.is_maintenance() || ($machine.is_v2 && quick.end_linked(hw)));
         if is_served {
@@ -72,6 +75,7 @@ impl Machine {
             dist: Box::default(),
             cpus: (0..vcpus).map(|_| CpuInterface::new()).collect(),
             quicks: (0..vcpus).map(|_| Quick::new()).collect(),
+            spis: (0..MAX_SPIS).map(|_| QuickSpi::new()).collect(),
             cores: (0..cores)
                 .map(|_| VirtualInterface::new(is_v2, registers, physical.clone()))
                 .collect(),
@@ -81,7 +85,8 @@ impl Machine {
             is_delayed: false,
             takes_short_ways: true,
         };
-        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks).configure(model, spis);
+        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis)
+            .configure(model, spis);
         machine
     }
 
@@ -180,8 +185,13 @@ impl Machine {
     }
 
     pub(crate) fn raise(&mut self, core: usize, intid: u16, vcpu: u8) -> bool {
-        let raised =
-            with!(self, core, |vgic, here| vgic.raise(here, IntId(intid), VcpuIndex(vcpu)));
+        let raised = with!(self, core, |vgic, here| {
+            let short = self
+                .takes_short_ways
+                .then(|| raise_without_lock(&self.quicks, &self.spis, here, IntId(intid)));
+            let short = short.flatten();
+            short.unwrap_or_else(|| vgic.raise(here, IntId(intid), VcpuIndex(vcpu)))
+        });
         self.after(raised.kick);
         raised.was_pending
     }
