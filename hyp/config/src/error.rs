@@ -140,6 +140,15 @@ pub enum BundleError<'a> {
         /// What is given.
         given: u64,
     },
+    /// Only one of two partitions permits that the one asks the other for connections.
+    OneSided {
+        /// Who would ask.
+        asker: &'a str,
+        /// Who would be asked.
+        asked: &'a str,
+        /// It is the one that is asked who permits it.
+        is_accepted: bool,
+    },
     /// Two want the same.
     Clash {
         /// What.
@@ -171,6 +180,14 @@ impl fmt::Display for BundleError<'_> {
                     "partition `{partition}`: limit of {resource} is {limit}, but {given} are given"
                 )
             }
+            Self::OneSided { asker, asked, is_accepted: false } => write!(
+                f,
+                "partition `{asker}` may connect to partition `{asked}`, which does not accept from it"
+            ),
+            Self::OneSided { asker, asked, is_accepted: true } => write!(
+                f,
+                "partition `{asked}` accepts from partition `{asker}`, which may not connect to it"
+            ),
             Self::Clash { contested, first, second } => {
                 write!(f, "{contested} is claimed by {first} and by {second}")
             }

@@ -9,8 +9,8 @@ use crate::row::{
     BlobRow, DeviceRow, ImageRow, InterruptRow, MemoryRow, NONE, PartitionRow, VcpuRow,
 };
 use crate::types::{
-    CoreTime, Device, Image, ImageKind, Interrupt, Memory, Place, Platform, Restart, RestartPolicy,
-    Vcpu,
+    CoreTime, Device, Image, ImageKind, Interrupt, Memory, PartitionSet, Place, Platform, Restart,
+    RestartPolicy, Talk, Vcpu,
 };
 
 /// The tables of a bundle: rows still encoded, cut to length.
@@ -45,6 +45,8 @@ pub struct Partition<'a> {
     pub x0: u64,
     /// Where its virtual devices are.
     pub platform: Platform,
+    /// How much it may talk, and to whom.
+    pub talk: Talk,
     limits: [u64; RESOURCE_COUNT],
     tables: Tables<'a>,
 }
@@ -136,6 +138,12 @@ fn partition<'a>(name: &'a str, row: &PartitionRow, tables: Tables<'a>) -> Parti
             uart: row.uart,
             uart_intid: IntId(row.uart_intid),
             spis: row.spis,
+        },
+        talk: Talk {
+            handles: row.handles,
+            requests: row.requests,
+            connect_to: PartitionSet(row.connect_to),
+            accept_from: PartitionSet(row.accept_from),
         },
         limits: row.limits,
         tables,

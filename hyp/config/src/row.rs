@@ -12,7 +12,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"SHIKIRI\0";
 /// The same as the header's first word.
 pub(crate) const MAGIC_WORD: u64 = u64::from_le_bytes(MAGIC);
 /// The version of this layout; another one is refused.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Where the part that the CRC covers begins: behind magic and CRC.
 pub(crate) const CRC_FROM: usize = 12;
 /// A blob starts at a multiple of this many bytes from the bundle's start; the gap before it is zero.
@@ -84,7 +84,10 @@ record!(
         restart_max: u32,
         restart_window_ms: u32,
         restart_delay_ms: u32,
-        reserved2: u32,
+        /// Entries of its handle table.
+        handles: u16,
+        /// Requests of its own that can wait at others.
+        requests: u16,
         entry: Ipa,
         x0: u64,
         distributor: Ipa,
@@ -94,6 +97,10 @@ record!(
         uart_intid: u16,
         spis: u16,
         reserved3: u32,
+        /// Whom it may ask for connections, a bit for each partition.
+        connect_to: u64,
+        /// Whose requests it gets.
+        accept_from: u64,
         /// Limit per resource, `NONE` = unset.
         limits: [u64; RESOURCE_COUNT],
     }

@@ -147,6 +147,71 @@ pub struct Platform {
     pub spis: u16,
 }
 
+/// Some of a description's partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionSet(pub u64);
+
+impl PartitionSet {
+    /// None of them.
+    pub const EMPTY: Self = Self(0);
+
+    /// The set of one partition, by its position; the empty set if there is no such position.
+    #[must_use]
+    pub fn one(index: usize) -> Self {
+        u32::try_from(index)
+            .ok()
+            .and_then(|index| 1_u64.checked_shl(index))
+            .map_or(Self::EMPTY, Self)
+    }
+
+    /// Whether the partition at this position is in the set.
+    #[must_use]
+    pub fn contains(self, index: usize) -> bool {
+        self.0 & Self::one(index).0 != 0
+    }
+
+    /// This set and `other`.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The positions in ascending order.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..MAX_PARTITIONS).filter(move |index| self.contains(*index))
+    }
+}
+
+/// How much a partition may talk, and to whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Talk {
+    /// Entries of its handle table: its ports, and requests of others that it has taken. With 0 it cannot talk.
+    pub handles: u16,
+    /// Requests of its own that can wait at others.
+    pub requests: u16,
+    /// Whom it may ask for connections.
+    pub connect_to: PartitionSet,
+    /// Whose requests it gets.
+    pub accept_from: PartitionSet,
+}
+
+impl Talk {
+    /// The pages of management memory that its tables take; a test compares them with the hypervisor's records.
+    #[must_use]
+    pub fn pages(self) -> u64 {
+        if self.handles == 0 {
+            return 0;
+        }
+        let runs = |count: u16, bytes: u64| {
+            u64::from(count).saturating_mul(bytes).div_ceil(shikiri_abi::PAGE_BYTES).max(1)
+        };
+        // The state, what SPIs need beside the lock; handles and what lies beside them; the bitmap; requests.
+        let tables =
+            [runs(self.handles, 16), runs(self.handles, 6), runs(self.handles.div_ceil(64), 8)];
+        tables.into_iter().fold(2, u64::saturating_add).saturating_add(runs(self.requests, 24))
+    }
+}
+
 /// How a vCPU gets core time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CoreTime {

@@ -11,7 +11,7 @@ use crate::row::{
     MemoryRow, NO_FOCUS, NONE, PartitionRow, VERSION, VcpuRow,
 };
 use crate::types::{
-    CoreTime, GicVersion, Image, Memory, Place, Platform, Restart, RestartPolicy, Vcpu,
+    CoreTime, GicVersion, Image, Memory, Place, Platform, Restart, RestartPolicy, Talk, Vcpu,
 };
 
 /// A whole system, to be written as a bundle.
@@ -50,6 +50,8 @@ pub struct PartitionSpec {
     pub x0: u64,
     /// Where its virtual devices are.
     pub platform: Platform,
+    /// How much it may talk, and to whom.
+    pub talk: Talk,
     /// The account's limits, by `Resource::number`.
     pub limits: [Option<u64>; RESOURCE_COUNT],
     /// Its vCPUs.
@@ -87,6 +89,7 @@ impl PartitionSpec {
                 uart_intid: shikiri_abi::IntId(33),
                 spis: 256,
             },
+            talk: Talk::default(),
             limits: [None; RESOURCE_COUNT],
             vcpus: Vec::new(),
             memory: Vec::new(),
@@ -333,7 +336,8 @@ fn partition_row(partition: &PartitionSpec) -> PartitionRow {
         restart_max: partition.restart.max,
         restart_window_ms: partition.restart.window_ms,
         restart_delay_ms: partition.restart.delay_ms,
-        reserved2: 0,
+        handles: partition.talk.handles,
+        requests: partition.talk.requests,
         entry: partition.entry,
         x0: partition.x0,
         distributor: partition.platform.distributor,
@@ -342,6 +346,8 @@ fn partition_row(partition: &PartitionSpec) -> PartitionRow {
         uart_intid: partition.platform.uart_intid.0,
         spis: partition.platform.spis,
         reserved3: 0,
+        connect_to: partition.talk.connect_to.0,
+        accept_from: partition.talk.accept_from.0,
         limits: partition.limits.map(|limit| limit.unwrap_or(NONE)),
     }
 }

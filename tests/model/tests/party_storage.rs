@@ -2,13 +2,16 @@
 
 use shikiri_abi::{CoreId, CoreSet, Ipa, PageCount, PartitionId, PartitionSlot, Resource};
 use shikiri_config::{
-    Bundle, CoreTime, GicVersion, Memory, PartitionSpec, Place, SystemSpec, Vcpu, crc32, write,
+    Bundle, CoreTime, GicVersion, Memory, PartitionSpec, Place, SystemSpec, Talk, Vcpu, crc32,
+    write,
 };
 use shikiri_core::account::OverLimit;
 use shikiri_core::event::{Before, Visitor};
 use shikiri_core::partition::{BuildError, Holdings};
 use shikiri_core::party::{EndStep, PartyState, Refusal, Sizes};
 use shikiri_model::machine::Machine;
+use shikiri_pages::PageSlice;
+use shikiri_vgic::{MAX_SPIS, QuickSpi};
 
 const SLOT: PartitionSlot = PartitionSlot(3);
 const SIZES: Sizes = Sizes { handles: 4096, requests: 200 };
@@ -81,6 +84,20 @@ fn a_party_lives_in_pages_that_its_partition_pays_for() {
     assert_eq!(machine.store.free_pages(), free);
     assert_eq!(used(&holdings, Resource::ManagementMemory), 0);
     machine.end(holdings);
+}
+
+/// The description's check, which knows no records, and the records.
+#[test]
+fn the_description_counts_the_pages_that_talking_takes() {
+    let beside_the_lock = PageSlice::<QuickSpi>::pages(usize::from(MAX_SPIS)).0;
+    for handles in [1, 63, 64, 256, 257, 682, 683, 4096, 20_000, u16::MAX] {
+        for requests in [0, 1, 170, 171, 5000, u16::MAX] {
+            let talk = Talk { handles, requests, ..Talk::default() };
+            let pages = Sizes { handles, requests }.pages().0 + beside_the_lock;
+            assert_eq!(talk.pages(), pages, "{handles} handles, {requests} requests");
+        }
+    }
+    assert_eq!(Talk::default().pages(), 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_spanned::Spanned;
 use shikiri_abi::CoreSet;
-use shikiri_config::{CoreTime, PartitionSpec, Place, RestartPolicy, Vcpu};
+use shikiri_config::{CoreTime, PartitionSet, PartitionSpec, Place, RestartPolicy, Vcpu};
 
 use crate::board::Range;
 use crate::cores::percent;
@@ -72,7 +72,31 @@ fn write_partition(
         };
         writeln!(out, "  memory     {}, {}, {place}", Size(region.bytes), span_text(range))?;
     }
+    write_talk(out, plan, partition)?;
     write_devices(out, plan, index, partition)
+}
+
+fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> std::fmt::Result {
+    let talk = partition.talk;
+    if talk.handles == 0 {
+        return Ok(());
+    }
+    let pages = talk.pages();
+    writeln!(
+        out,
+        "  talk       {} handles, {} requests, {pages} pages",
+        talk.handles, talk.requests
+    )?;
+    let names = |set: PartitionSet| {
+        let named = set.iter().filter_map(|index| plan.spec.partitions.get(index));
+        named.map(|partition| partition.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    for (what, set) in [("may connect to", talk.connect_to), ("accepts from", talk.accept_from)] {
+        if set != PartitionSet::EMPTY {
+            writeln!(out, "  talk       {what} {}", names(set))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_devices(

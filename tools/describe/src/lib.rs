@@ -17,6 +17,7 @@ mod overrides;
 mod problem;
 mod schema;
 mod system;
+mod talk;
 mod text;
 mod units;
 

@@ -13,7 +13,10 @@ use crate::devices::{self, DevicePlan};
 use crate::images::{self, Files};
 use crate::memory::MemoryPlan;
 use crate::problem::Problem;
+use crate::talk;
 use crate::text::Description;
+pub(crate) use sanity::check_exists;
+
 use partition::Builder;
 use sanity::{check_machine, check_names, check_rest, focus};
 
@@ -48,6 +51,7 @@ impl<'a> Plan<'a> {
         let devices = DevicePlan::make(description, board)?;
         devices::check_physical(description, board, &devices, &memory)?;
         let focus = focus(description)?;
+        let talks = talk::plan(description)?;
         let mut partitions = Vec::new();
         for (index, partition) in description.partitions.iter().enumerate() {
             let builder = Builder {
@@ -57,6 +61,7 @@ impl<'a> Plan<'a> {
                 cores: &cores,
                 memory: &memory,
                 devices: devices.of(index),
+                talk: talks[index],
             };
             partitions.push(builder.build(&loaded[index], &mut files)?);
         }

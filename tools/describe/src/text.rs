@@ -131,6 +131,20 @@ pub(crate) struct PartitionText {
     /// When it is started again after its end. Default: `"never"`.
     #[schemars(with = "Option<RestartText>")]
     pub(crate) restart: Option<Spanned<RestartText>>,
+    /// How many event ports, and requests of others that it has taken, it can have at a time. Default: 0, it cannot talk.
+    #[schemars(with = "Option<u16>")]
+    pub(crate) handles: Option<Spanned<u16>>,
+    /// How many requests of its own can wait at others. Default: 0.
+    #[schemars(with = "Option<u16>")]
+    pub(crate) requests: Option<Spanned<u16>>,
+    /// Partitions that it may ask for connections; each of them has to `accept_from` it. Default: nobody.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) connect_to: Vec<Spanned<String>>,
+    /// Partitions whose requests it gets; each of them has to `connect_to` it. Default: nobody.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) accept_from: Vec<Spanned<String>>,
     /// Upper limits of its account. Default: unset.
     #[serde(default)]
     #[schemars(with = "LimitsText")]

@@ -7,6 +7,7 @@ mod address;
 mod cores;
 mod machine;
 mod partition;
+mod talk;
 
 pub use machine::MachineFacts;
 pub(crate) use machine::check as check_machine;
@@ -27,6 +28,7 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     }
     check_focus(bundle)?;
     cores::check(bundle)?;
+    talk::check(bundle)?;
     address::check_physical(bundle)?;
     partition::check_physical_interrupts(bundle)
 }

@@ -67,12 +67,7 @@ fn wrong<'a>(partition: &Partition<'a>, what: &'static str, value: u64) -> Bundl
 
 /// The fields of the partition's own row.
 fn check_row<'a>(partition: &Partition<'a>, row: &PartitionRow) -> Result<(), BundleError<'a>> {
-    if row.autostart > 1
-        || row.console > 1
-        || row.reserved != 0
-        || row.reserved2 != 0
-        || row.reserved3 != 0
-    {
+    if row.autostart > 1 || row.console > 1 || row.reserved != 0 || row.reserved3 != 0 {
         return Err(BundleError::Layout("unknown flag of a partition"));
     }
     let padding = row.name.as_bytes().get(partition.name.len()..).unwrap_or(&[]);
@@ -276,6 +271,7 @@ fn check_limits<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
         (Resource::CoreTime, time),
         (Resource::IpaSpace, memory.saturating_add(devices)),
         (Resource::Memory, memory),
+        (Resource::ManagementMemory, partition.talk.pages()),
         (Resource::Devices, device_count(partition)),
     ];
     for (resource, given) in given {

@@ -3,7 +3,8 @@
 use crate::sample::{device, interrupt, owned, refusal, shared, system};
 use shikiri_abi::{CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
-    GicVersion, Image, ImageKind, Memory, PartitionSpec, Place, RestartPolicy, SystemSpec,
+    GicVersion, Image, ImageKind, Memory, PartitionSet, PartitionSpec, Place, RestartPolicy,
+    SystemSpec,
 };
 
 /// Changes the sample system and expects a refusal with exactly this message.
@@ -420,4 +421,59 @@ fn sixty_four_partitions_are_possible() {
     };
     accepted(full(64));
     refused(full(65), "number of partitions out of range: 0x41");
+}
+
+/// `a` may ask `b-2_x`, and both say so.
+fn talking(s: &mut SystemSpec) {
+    s.partitions[0].talk.handles = 16;
+    s.partitions[0].talk.requests = 4;
+}
+
+#[test]
+fn who_may_talk_to_whom_is_said_on_both_sides() {
+    accepted(talking);
+    let but = |change: fn(&mut SystemSpec)| {
+        move |s: &mut SystemSpec| {
+            talking(s);
+            change(s);
+        }
+    };
+    refused(
+        but(|s| s.partitions[1].talk.accept_from = PartitionSet::EMPTY),
+        "partition `a` may connect to partition `b-2_x`, which does not accept from it",
+    );
+    refused(
+        but(|s| s.partitions[0].talk.connect_to = PartitionSet::EMPTY),
+        "partition `b-2_x` accepts from partition `a`, which may not connect to it",
+    );
+    refused(
+        but(|s| s.partitions[0].talk.requests = 0),
+        "partition `a`: may ask others, but has no requests: 0x2",
+    );
+    refused(
+        but(|s| s.partitions[1].talk.handles = 0),
+        "partition `b-2_x`: may talk, but has no handles: 0x0",
+    );
+    for nobody in [0, 2, 63] {
+        let set = PartitionSet::one(nobody);
+        refused(
+            move |s| {
+                talking(s);
+                s.partitions[0].talk.connect_to = set;
+            },
+            &format!("partition `a`: may talk to itself or to nobody: {:#x}", set.0),
+        );
+    }
+}
+
+#[test]
+fn what_talking_takes_counts_as_management_memory() {
+    let limited = |pages| {
+        move |s: &mut SystemSpec| {
+            talking(s);
+            s.partitions[0].limits[3] = Some(pages);
+        }
+    };
+    accepted(limited(6));
+    refused(limited(5), "partition `a`: limit of management memory is 5, but 6 are given");
 }

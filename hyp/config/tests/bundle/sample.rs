@@ -3,7 +3,8 @@
 use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
     BlobSpec, Bundle, CoreTime, DeviceSpec, GicVersion, Image, ImageKind, InterruptSpec, Memory,
-    PartitionSpec, Place, Restart, RestartPolicy, SystemSpec, Vcpu, crc32, write,
+    PartitionSet, PartitionSpec, Place, Restart, RestartPolicy, SystemSpec, Talk, Vcpu, crc32,
+    write,
 };
 
 pub(crate) fn owned(core: u8) -> Vcpu {
@@ -62,6 +63,9 @@ pub(crate) fn system() -> SystemSpec {
     }];
     b.limits[2] = Some(1000);
     b.platform.uart_intid = IntId(33);
+    let talk = Talk { handles: 300, requests: 7, ..Talk::default() };
+    a.talk = Talk { connect_to: PartitionSet::one(1), ..talk };
+    b.talk = Talk { accept_from: PartitionSet::one(0), requests: 0, ..talk };
     SystemSpec {
         board: "linux,dummy-virt".to_owned(),
         gic: GicVersion::V3,

@@ -4,7 +4,7 @@ use serde_spanned::Spanned;
 use shikiri_abi::{IntId, Ipa, PAGE_BYTES, RESOURCE_COUNT, Resource};
 use shikiri_config::{
     GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind, PartitionSpec, Platform,
-    REDISTRIBUTOR_BYTES, Restart, RestartPolicy,
+    REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk,
 };
 
 use crate::board::{Board, Range};
@@ -25,6 +25,7 @@ pub(super) struct Builder<'a> {
     pub(super) cores: &'a CorePlan,
     pub(super) memory: &'a MemoryPlan,
     pub(super) devices: &'a [Owned<'a>],
+    pub(super) talk: Talk,
 }
 
 impl Builder<'_> {
@@ -43,6 +44,7 @@ impl Builder<'_> {
         spec.memory = self.memory.regions(self.index).iter().map(|region| region.memory).collect();
         spec.memory.sort_by_key(|region| region.ipa);
         spec.platform.spis = self.spis();
+        spec.talk = self.talk;
         self.add_devices(&mut spec);
         devices::check_dma(partition, self.devices, self.memory, self.index)?;
         self.check_guest_addresses(&spec)?;
@@ -163,6 +165,7 @@ impl Builder<'_> {
             (Resource::CoreTime, time),
             (Resource::IpaSpace, memory + devices),
             (Resource::Memory, memory),
+            (Resource::ManagementMemory, spec.talk.pages()),
             (Resource::Devices, self.devices.len() as u64),
         ];
         for (resource, given) in given {

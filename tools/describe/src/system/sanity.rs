@@ -96,7 +96,11 @@ pub(super) fn check_rest(description: &Description) -> Result<(), Problem> {
     Ok(())
 }
 
-fn check_exists(description: &Description, name: &Spanned<String>) -> Result<usize, Problem> {
+/// The position of the partition with this name.
+pub(crate) fn check_exists(
+    description: &Description,
+    name: &Spanned<String>,
+) -> Result<usize, Problem> {
     find(description, name.get_ref()).ok_or_else(|| {
         let names: Vec<_> = description
             .partitions
