@@ -1,6 +1,6 @@
 //! Calls from a guest to what lies below it.
 //!
-//! [`partition`] holds one typed function for each row of the hypervisor's call table (`shikiri_abi::CALLS`);
+//! [`partition`] and [`talk`] hold one typed function for each row of the hypervisor's call table (`shikiri_abi::CALLS`);
 //! the function ids come from that table and a call without a wrapper does not compile. [`psci`] and [`smccc`]
 //! are the standard services, which a bare machine's firmware answers too. [`raw`] is what they are made of.
 //!
@@ -11,5 +11,6 @@ pub mod partition;
 pub mod psci;
 pub mod raw;
 pub mod smccc;
+pub mod talk;
 
 pub use raw::Conduit;

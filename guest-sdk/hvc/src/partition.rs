@@ -114,15 +114,22 @@ const PARTITION_INFO: u32 = function("PARTITION_INFO", 0);
 const ACCOUNT_READ: u32 = function("ACCOUNT_READ", 1);
 const PARTITION_END: u32 = function("PARTITION_END", 1);
 
-// A row added to the table must get its wrapper here.
-const _: () = assert!(CALLS.len() == 5, "each call of the table has a wrapper in this file");
+// A row added to the table must get its wrapper here, or in `talk`.
+const _: () = assert!(CALLS.len() == 5 + crate::talk::CALLS, "each call has a wrapper");
 
 /// Makes the call `FUNCTION`; `x0` = 0 or 1 is success.
-fn request<const FUNCTION: u32>(arguments: [u64; 6]) -> Result<[u64; 3], Refusal> {
+pub(crate) fn request<const FUNCTION: u32>(arguments: [u64; 6]) -> Result<[u64; 3], Refusal> {
+    request_in_full::<FUNCTION>(arguments).map(|(_, results)| results)
+}
+
+/// The same, and whether success was `PENDING`.
+pub(crate) fn request_in_full<const FUNCTION: u32>(
+    arguments: [u64; 6],
+) -> Result<(bool, [u64; 3]), Refusal> {
     // SAFETY: no call of the table's present version takes memory away or starts a vCPU.
     let [x0, x1, x2, x3]: Results = unsafe { hvc(u64::from(FUNCTION), arguments) };
     match x0.cast_signed() {
-        0 | 1 => Ok([x1, x2, x3]),
+        code @ (0 | 1) => Ok((code == 1, [x1, x2, x3])),
         code => Err(Refusal { code, which: x1 }),
     }
 }
@@ -132,7 +139,7 @@ fn request<const FUNCTION: u32>(arguments: [u64; 6]) -> Result<[u64; 3], Refusal
     clippy::panic,
     reason = "evaluated by the compiler only: a wrapper without a row does not compile"
 )]
-const fn function(name: &str, arguments: usize) -> u32 {
+pub(crate) const fn function(name: &str, arguments: usize) -> u32 {
     let mut rows = CALLS;
     while let [row, rest @ ..] = rows {
         if same(row.name.as_bytes(), name.as_bytes()) {

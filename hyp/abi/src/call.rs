@@ -6,7 +6,7 @@
 //! Numbers: guest calls below `0x100`, policy calls `0x100`–`0x1FF`; a number is never given twice.
 
 use crate::smccc::VENDOR_HYP_FAST64;
-use crate::{Resource, Status};
+use crate::{Resource, Status, TalkCall, talk};
 
 /// An argument or a result of a call, as the reference page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub enum Call {
     AccountRead(Resource),
     /// `PARTITION_END`: the code that the end report carries.
     PartitionEnd(u64),
+    /// `EVENT_…`, `HANDLE_CLOSE`, `SIGNAL_…`, `PEER_INFO`.
+    Talk(TalkCall),
 }
 
 /// Why a call was not decoded; becomes the answer.
@@ -130,6 +132,213 @@ pub const CALLS: &[CallRow] = &[
         statuses: &[Status::InvalidParameter],
         requirement: "P2",
     },
+    CallRow {
+        name: "EVENT_CREATE_SEND",
+        number: 0x10,
+        summary: "Makes an event send port, not connected.",
+        arguments: &[],
+        results: &[arg("port", "its handle")],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::OverLimit],
+        requirement: "C1",
+    },
+    CallRow {
+        name: "EVENT_CREATE_RECEIVE",
+        number: 0x11,
+        summary: "Makes an event receive port: not connected, not bound, not masked.",
+        arguments: &[],
+        results: &[arg("port", "its handle")],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::OverLimit],
+        requirement: "C1",
+    },
+    CallRow {
+        name: "EVENT_CONNECT",
+        number: 0x12,
+        summary: "Connects a send port to a receive port of the same partition.",
+        arguments: &[arg("send", "the send port"), arg("receive", "the receive port")],
+        results: &[],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::WrongState],
+        requirement: "C1",
+    },
+    CallRow {
+        name: "EVENT_BIND",
+        number: 0x13,
+        summary: "Gives a receive port an interrupt: an SPI of the virtual GIC that no device has. It is edge-triggered from then on, and routed to the vCPU until the guest routes it otherwise. A port is bound once, until it is closed.",
+        arguments: &[
+            arg("port", "the receive port"),
+            arg("intid", "32 to 1019"),
+            arg("vcpu", "the index of the vCPU that it is routed to first"),
+            arg(
+                "sharing",
+                "0: the interrupt is this port's alone; 1: it is shared by any number of ports, which EVENT_TAKE tells apart",
+            ),
+        ],
+        results: &[],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::WrongState],
+        requirement: "C1",
+    },
+    CallRow {
+        name: "EVENT_MASK",
+        number: 0x14,
+        summary: "Masks a receive port: what arrives is kept. Unmasked again, it is raised.",
+        arguments: &[arg("port", "the receive port"), arg("masked", "1 masks, 0 unmasks")],
+        results: &[],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle],
+        requirement: "C1",
+    },
+    CallRow {
+        name: "EVENT_STATE",
+        number: 0x15,
+        summary: "Tells how it stands with a send port: OK, it is connected; PENDING, its request was not answered yet; WRONG_STATE, it was never connected; REFUSED; PEER_GONE.",
+        arguments: &[arg("port", "the send port")],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::Pending,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::Refused,
+            Status::PeerGone,
+        ],
+        requirement: "C1",
+    },
+    CallRow {
+        name: "EVENT_POLL",
+        number: 0x16,
+        summary: "Tells whether a receive port is pending, and makes it not pending; the interrupt's pending state is cleared with it. AGAIN: another vCPU's core has to be asked first; call again.",
+        arguments: &[arg("port", "the receive port")],
+        results: &[arg("pending", "1 if it was pending, else 0")],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::Again],
+        requirement: "C1",
+    },
+    CallRow {
+        name: "EVENT_TAKE",
+        number: 0x17,
+        summary: "Takes the pending ports among 64 neighbouring handles, of those that share an interrupt.",
+        arguments: &[arg("word", "0 to 1023: handles with index 64 × word to 64 × word + 63")],
+        results: &[arg("pending", "bit n: the port with index 64 × word + n was pending")],
+        statuses: &[Status::Ok, Status::InvalidParameter],
+        requirement: "C1",
+    },
+    CallRow {
+        name: "EVENT_SEND",
+        number: 0x18,
+        summary: "Sends an event to the peer of a send port.",
+        arguments: &[arg("port", "the send port")],
+        results: &[arg(
+            "pending",
+            "1 if it was pending there already: the event made no difference",
+        )],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::Refused,
+            Status::PeerGone,
+        ],
+        requirement: "C1",
+    },
+    CallRow {
+        name: "HANDLE_CLOSE",
+        number: 0x19,
+        summary: "Closes a port, or refuses a request that was taken. What is at the other end is told.",
+        arguments: &[arg("handle", "the port or the request")],
+        results: &[],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::Again],
+        requirement: "C1",
+    },
+    CallRow {
+        name: "SIGNAL_NOTIFY",
+        number: 0x1a,
+        summary: "Chooses the receive port that is raised when a control signal arrives and none waits, and when a request of the caller was answered.",
+        arguments: &[arg("port", "a receive port to which nothing is connected")],
+        results: &[],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::WrongState],
+        requirement: "P9",
+    },
+    CallRow {
+        name: "SIGNAL_ASK",
+        number: 0x1b,
+        summary: "Asks another partition to connect a send port to one of its receive ports. The answer is raised at the port of SIGNAL_NOTIFY and read by EVENT_STATE.",
+        arguments: &[
+            arg("port", "the send port"),
+            arg("partition", "the other's number, as the device tree has it"),
+            arg("service", "which service is meant, 0 to 2^32 - 1"),
+            arg("word", "a word for the other"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Pending,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::NotPermitted,
+            Status::WrongState,
+            Status::OverLimit,
+            Status::PeerGone,
+            Status::Again,
+        ],
+        requirement: "P9",
+    },
+    CallRow {
+        name: "SIGNAL_TAKE",
+        number: 0x1c,
+        summary: "Takes the oldest control signal of the next sender in turn.",
+        arguments: &[],
+        results: &[
+            arg(
+                "request",
+                "bits 0 to 55 the handle of the request, to be accepted, refused or closed; bits 56 to 63 what is asked: 0 an event connection",
+            ),
+            arg("sender", "bits 0 to 31 the sender's partition id, bits 32 to 63 the service"),
+            arg("word", "the sender's word"),
+        ],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::Empty,
+            Status::OverLimit,
+            Status::Again,
+        ],
+        requirement: "P9",
+    },
+    CallRow {
+        name: "SIGNAL_ACCEPT",
+        number: 0x1d,
+        summary: "Accepts a request: connects its sender to a receive port.",
+        arguments: &[arg("request", "the request"), arg("receive", "the receive port")],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::PeerGone,
+            Status::Again,
+        ],
+        requirement: "P9",
+    },
+    CallRow {
+        name: "SIGNAL_REFUSE",
+        number: 0x1e,
+        summary: "Refuses a request.",
+        arguments: &[arg("request", "the request")],
+        results: &[],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::Again],
+        requirement: "P9",
+    },
+    CallRow {
+        name: "PEER_INFO",
+        number: 0x1f,
+        summary: "Tells about a partition that the caller may talk to.",
+        arguments: &[arg("partition", "its number, as the device tree has it")],
+        results: &[
+            arg("id", "the id of its present life; 0 while it has none"),
+            arg("may", "bit 0: it may be asked for connections; bit 1: it may ask"),
+        ],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::NotPermitted],
+        requirement: "P9",
+    },
 ];
 
 impl Call {
@@ -158,13 +367,13 @@ impl Call {
                     Err(DecodeError::Argument(1))
                 }
             }
-            _ => Err(DecodeError::NotSupported),
+            _ => talk::decode(number, &x).map(Self::Talk),
         }
     }
 }
 
 /// Refuses a non-zero register behind the first `used` ones: so that a later version can give it a meaning.
-fn check_unused(x: &[u64; 6], used: usize) -> Result<(), DecodeError> {
+pub(crate) fn check_unused(x: &[u64; 6], used: usize) -> Result<(), DecodeError> {
     match x.iter().enumerate().skip(used).find(|(_, value)| **value != 0) {
         None => Ok(()),
         Some((index, _)) => {

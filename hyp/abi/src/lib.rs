@@ -15,9 +15,11 @@ mod id;
 mod resource;
 pub mod smccc;
 mod status;
+mod talk;
 
 pub use addr::{Ipa, PAGE_BYTES, PAGE_SHIFT, Pa, PageCount};
 pub use call::{Argument, CALLS, Call, CallRow, DecodeError};
 pub use id::{CoreId, CoreSet, IntId, MAX_CORES, PartitionId, PartitionSlot, VcpuIndex, Vmid};
 pub use resource::{RESOURCE_COUNT, Resource};
 pub use status::Status;
+pub use talk::{Sharing, TalkCall};

@@ -19,12 +19,12 @@ pub trait CallView {
     fn line(&self, resource: Resource) -> Line;
 }
 
-/// Answers a call that does not end the caller: `x0` to `x3`.
+/// Answers a call that changes nothing: `x0` to `x3`. The others are carried out by the caller of this function.
 #[must_use]
 pub fn answer(call: Call, view: &impl CallView) -> [u64; 4] {
     match call {
-        // PARTITION_END that was accepted does not return; the caller of this function carries it out.
-        Call::Null | Call::PartitionEnd(_) => ok([0; 3]),
+        // PARTITION_END that was accepted does not return.
+        Call::Null | Call::PartitionEnd(_) | Call::Talk(_) => ok([0; 3]),
         Call::Feature(number) => {
             let is_there = CALLS.iter().any(|row| u64::from(row.number) == number);
             ok([u64::from(is_there), 0, 0])

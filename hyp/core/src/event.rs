@@ -219,23 +219,41 @@ impl<'s> Shared<'s> {
         after.is_grouped().then(|| self.mark(port, after))
     }
 
-    /// Tells whether a port is pending, and makes it not pending. `clear` clears the pending state of the port's own
-    /// INTID in the vGIC and tells what it was; it runs first, so that an event that comes in between is either
-    /// told here or raised again.
+    /// Tells how it stands with a send port: whether it is connected (true), or its request is open (false).
     ///
     /// # Errors
-    /// `BadHandle`.
+    /// `BadHandle`; `WrongState` if the port was never connected; `Refused`, `PeerGone`.
+    pub fn state(self, handle: Handle) -> Result<bool, Refusal> {
+        let port = find(self.entries, handle, Kind::Send, Rights::USE)?;
+        let word = port.entry.value();
+        match Send::decode(word).filter(|_| port.is_same()) {
+            Some(Send::Connected(_)) => Ok(true),
+            Some(Send::Queued { .. } | Send::Taken { .. }) => Ok(false),
+            Some(Send::Idle | Send::Refused | Send::Gone) | None => Err(unconnected(port, word)),
+        }
+    }
+
+    /// Tells whether a port is pending, and makes it not pending. `clear` clears the pending state of the port's own
+    /// INTID in the vGIC and tells what it was; it runs first, so that an event that comes in between is either
+    /// told here or raised again. If it cannot tell yet, nothing is changed.
+    ///
+    /// # Errors
+    /// `BadHandle`; `Moved` if `clear` does not know: ask again.
     pub fn poll(
         self,
         handle: Handle,
-        clear: impl FnOnce(IntId, VcpuIndex) -> bool,
-    ) -> Result<bool, BadHandle> {
+        clear: impl FnOnce(IntId, VcpuIndex) -> Option<bool>,
+    ) -> Result<bool, Refusal> {
         let port = find(self.entries, handle, Kind::Receive, Rights::USE)?;
         let word = Receive(port.entry.value());
         if !word.is_receive() || !port.is_same() {
-            return Err(BadHandle);
+            return Err(Refusal::BadHandle);
         }
-        let was_raised = word.is_alone() && clear(word.intid(), word.vcpu());
+        let was_raised = if word.is_alone() {
+            clear(word.intid(), word.vcpu()).ok_or(Refusal::Moved)?
+        } else {
+            false
+        };
         if word.has(Receive::GROUPED) {
             self.unmark(port.index);
         }

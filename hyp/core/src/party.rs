@@ -14,6 +14,7 @@
 //!
 //! What is to be raised is returned, and is raised after the locks are gone.
 
+mod call;
 mod check;
 mod close;
 mod end;
@@ -23,10 +24,12 @@ mod storage;
 
 use shikiri_abi::{IntId, PartitionId, PartitionSlot, Resource, Status, VcpuIndex};
 
+pub use call::Done;
 pub use check::check;
 pub use close::Closed;
 pub use end::EndStep;
 pub use queue::Record;
+pub use shikiri_abi::Sharing;
 pub use signal::{Ask, Signal, SignalKind};
 pub use storage::{Locked, Sizes, Tables};
 
@@ -42,6 +45,8 @@ pub enum Refusal {
     BadHandle,
     /// The port is in use, or not yet.
     WrongState,
+    /// The description does not permit it.
+    NotPermitted,
     /// The peer has refused.
     Refused,
     /// The peer has closed its port or ended, or there is no such partition.
@@ -63,6 +68,7 @@ impl Refusal {
         match self {
             Self::BadHandle => (Status::BadHandle, 0),
             Self::WrongState => (Status::WrongState, 0),
+            Self::NotPermitted => (Status::NotPermitted, 0),
             Self::Refused => (Status::Refused, 0),
             Self::PeerGone => (Status::PeerGone, 0),
             Self::Empty => (Status::Empty, 0),
@@ -70,6 +76,13 @@ impl Refusal {
             Self::Argument(number) => (Status::InvalidParameter, number),
             Self::Moved => (Status::Again, 0),
         }
+    }
+
+    /// The answer to the call: `x0` to `x3`.
+    #[must_use]
+    pub fn registers(&self) -> [u64; 4] {
+        let (status, which) = self.answer();
+        [status.code().cast_unsigned(), u64::from(which), 0, 0]
     }
 }
 
@@ -101,15 +114,6 @@ pub(crate) enum Source {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cold {
     source: Source,
-}
-
-/// How many ports share an INTID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
-    /// None: the port has it alone.
-    Alone,
-    /// Any number; the pending bitmap tells them apart.
-    Grouped,
 }
 
 /// The INTID is one port's alone.

@@ -6,6 +6,7 @@ use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use shikiri_abi::{CoreId, CoreSet};
+use shikiri_core::event::Visitor;
 use shikiri_core::power::Start;
 use shikiri_core::sched::{Alarms, Inbox, RunQueue};
 use shikiri_drivers::{CoreGic, CoreTarget};
@@ -27,6 +28,8 @@ pub(crate) struct CoreShared {
     target: Once<CoreTarget>,
     /// The PSCI or spin-table identity.
     pub(crate) mpidr: u64,
+    /// Whose memory the core looks at without a lock.
+    pub(crate) visitor: Visitor,
     /// Ticks that the core waited in EL2, for the operator.
     pub(crate) idle_ticks: AtomicU64,
 }
@@ -39,6 +42,7 @@ impl CoreShared {
             is_up: AtomicBool::new(false),
             target: Once::new(),
             mpidr,
+            visitor: Visitor::new(),
             idle_ticks: AtomicU64::new(0),
         }
     }

@@ -21,6 +21,16 @@ pub enum SignalKind {
     EventConnect,
 }
 
+impl SignalKind {
+    /// The number in the ABI.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::EventConnect => 0,
+        }
+    }
+}
+
 /// A request, as its sender makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {

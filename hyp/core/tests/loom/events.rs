@@ -107,7 +107,11 @@ fn a_send_that_meets_a_mask_is_raised_in_the_end() {
         world.shared().mask(receive).unwrap();
         let late = world.shared().unmask(SLOT, receive).unwrap();
         assert!(sender.join().unwrap() || late.is_some(), "the event is lost");
-        assert_eq!(world.shared().poll(receive, |_, _| false), Ok(false), "and was kept, too");
+        assert_eq!(
+            world.shared().poll(receive, |_, _| Some(false)),
+            Ok(false),
+            "and was kept, too"
+        );
         locked.finish(&world);
     });
 }
@@ -174,7 +178,7 @@ fn a_poll_loses_nothing() {
             let world = Arc::clone(&world);
             thread::spawn(move || world.send(send).unwrap().raise.is_some())
         };
-        let polled = world.shared().poll(receive, |_, _| false).unwrap();
+        let polled = world.shared().poll(receive, |_, _| Some(false)).unwrap();
         assert!(sender.join().unwrap());
         let taken = world.shared().take(0) != 0;
         assert!(polled != taken, "told {} times", u8::from(polled) + u8::from(taken));
@@ -219,7 +223,7 @@ fn an_event_never_reaches_a_later_connection() {
         let (_, later) = locked.connected(&world);
         assert_eq!(later.0 & 0xffff, receive.0 & 0xffff);
         let result = sender.join().unwrap();
-        assert_eq!(world.shared().poll(later, |_, _| false), Ok(false), "{result:?}");
+        assert_eq!(world.shared().poll(later, |_, _| Some(false)), Ok(false), "{result:?}");
         locked.finish(&world);
     });
 }

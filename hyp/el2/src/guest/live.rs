@@ -12,6 +12,7 @@ use shikiri_abi::{CoreId, Ipa, PartitionId, Resource, VcpuIndex};
 use shikiri_config::{GicVersion, Platform};
 use shikiri_core::account::Line;
 use shikiri_core::call::CallView;
+use shikiri_core::party;
 use shikiri_core::power::{LiveVcpus, Start, VcpuPower};
 use shikiri_core::psci::PsciView;
 use shikiri_core::report::ExitRing;
@@ -35,6 +36,8 @@ pub(crate) struct Devices {
     pub(crate) interfaces: PageSlice<CpuInterface>,
     /// The virtual UART.
     pub(crate) uart: VirtualUart,
+    /// Its ports and requests, if it may talk.
+    pub(crate) talk: Option<party::Locked>,
 }
 
 impl Devices {
@@ -83,6 +86,8 @@ pub(crate) struct Live {
     pub(crate) devices: TicketLock<Devices, rank::Partition>,
     /// What their timers, SGIs and events need, beside that lock.
     pub(crate) quicks: Quicks,
+    /// Its handles, which all cores may look at, if it may talk.
+    pub(crate) talk: Option<party::Tables>,
     /// The vCPUs.
     pub(crate) vcpus: PageSlice<Vcpu>,
     /// How many of them are not off.

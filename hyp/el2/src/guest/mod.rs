@@ -11,6 +11,7 @@ pub(crate) mod run;
 pub(crate) mod setup;
 mod sync;
 mod sysreg;
+mod talk;
 pub(crate) mod worker;
 
 use core::ffi::c_void;
@@ -58,6 +59,9 @@ unsafe extern "C" fn on_hvc(context: *mut Context, core: *mut CoreLocal) -> Next
     }
     // SAFETY: as in `on_sync`.
     let core = unsafe { &mut *core };
+    if talk::send_quickly(context, core) {
+        return Next::Resume;
+    }
     sync::on_hvc(context, core)
 }
 

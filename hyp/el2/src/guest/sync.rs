@@ -13,7 +13,7 @@ use shikiri_vgic::{Frame, Here, Line, MmioOutcome};
 
 use super::context::Context;
 use super::live::Live;
-use super::{inject, run, sysreg, worker};
+use super::{inject, run, sysreg, talk, worker};
 use crate::hw::clock::Counter;
 use crate::hw::device;
 use crate::percore::{CoreLocal, Leave, Loaded};
@@ -65,8 +65,8 @@ pub(crate) fn answer_quickly(context: &mut Context) -> bool {
 }
 
 /// The highest number of the call table.
-const LAST_CALL: u32 = 4;
-const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 4));
+const LAST_CALL: u32 = 0x1f;
+const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 0x1f));
 
 /// Serves an HVC #0 that has no constant answer.
 #[inline(never)]
@@ -314,6 +314,7 @@ fn own_call(
             let code = u32::try_from(code).unwrap_or(u32::MAX);
             return end(core, loaded.live, EndCause::Code(code));
         }
+        Ok(Call::Talk(call)) => talk::serve(core, loaded, call),
         Ok(call) => shikiri_core::call::answer(call, loaded.live),
         Err(DecodeError::NotSupported) => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],
         Err(DecodeError::Argument(which)) => {

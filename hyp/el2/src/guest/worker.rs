@@ -3,12 +3,13 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use shikiri_abi::{PAGE_BYTES, PageCount, PartitionId, VcpuIndex};
+use shikiri_abi::{IntId, PAGE_BYTES, PageCount, PartitionId, VcpuIndex};
 use shikiri_arch::hw::{Clock, PhysMem};
-use shikiri_config::GicVersion;
+use shikiri_config::{GicVersion, Partition, Talk};
 use shikiri_core::lifecycle::{After, EndCause, Phase};
 use shikiri_core::partition::build::Builder;
 use shikiri_core::partition::{BuildError, Holdings};
+use shikiri_core::party::{PartyState, Sizes};
 use shikiri_core::power::{LiveVcpus, Start};
 use shikiri_core::report::ExitRing;
 use shikiri_core::sysreg::PhysicalTimer;
@@ -16,11 +17,11 @@ use shikiri_core::vuart::VirtualUart;
 use shikiri_pages::{Frames, PageBox, PageSlice};
 use shikiri_stage2::invalidate;
 use shikiri_sync::TicketLock;
-use shikiri_vgic::{CpuInterface, Distributor, Model, Quick};
+use shikiri_vgic::{CpuInterface, Distributor, MAX_SPIS, Model, Quick, QuickSpi};
 
 use super::context::Context;
 use super::live::{Devices, Live, Own, Quicks, Vcpu};
-use super::run;
+use super::{run, talk};
 use crate::boot::log;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
@@ -37,8 +38,9 @@ const CLEAN_STEP_BYTES: u64 = 256 << 10;
 #[inline]
 pub(crate) fn live(slot: &Slot) -> Option<&'static Live> {
     let live = slot.live.load(Ordering::Acquire);
-    // SAFETY: published by `publish` and withdrawn by `tear_down` only after each of its vCPUs has stopped;
-    // callers hold a vCPU of it, or the lifecycle's lock in phase Active.
+    // SAFETY: published by `become_active` and withdrawn by `tear_down` only after each of its vCPUs has stopped, and
+    // dissolved when nobody visits it; callers hold a vCPU of it, or the lifecycle's lock in phase Active, or are its worker,
+    // or visit it (`guest::talk`).
     unsafe { live.as_ref() }
 }
 
@@ -155,6 +157,9 @@ fn build_step(
     if work.live.is_none() {
         work.live = Some(make_live(core, slot, &mut work.holdings, starts)?);
     }
+    if let Some(live) = &mut work.live {
+        add_talk(core, live, &mut work.holdings)?;
+    }
     Ok(world.may_start(slot))
 }
 
@@ -182,14 +187,13 @@ fn make_live(
     )?;
     let distributor = PageBox::init_with(for_distributor, |place| place.write(Distributor::new()));
     let interfaces = PageSlice::from_fn(for_interfaces, count, |_| CpuInterface::new());
-    let vcpus = PageSlice::from_fn(for_quicks, count, |_| Quick::new());
-    let quicks = Quicks { vcpus, spis: None };
+    let quicks = PageSlice::from_fn(for_quicks, count, |_| Quick::new());
     let mut homes = slot.homes.iter();
     let vcpus = PageSlice::from_fn(for_vcpus, count, |index| {
         let Some(home) = homes.next() else { unreachable!("a vCPU without a home") };
         make_vcpu(*home, index)
     });
-    let devices = Devices { distributor, interfaces, uart: VirtualUart::new() };
+    let devices = Devices { distributor, interfaces, uart: VirtualUart::new(), talk: None };
     let mut live = PageBox::new(
         for_live,
         Live {
@@ -202,7 +206,8 @@ fn make_live(
             starts,
             vcpu_count: u64::try_from(count).unwrap_or(0),
             devices: TicketLock::with_key(devices, u32::from(slot.number.0)),
-            quicks,
+            quicks: Quicks { vcpus: quicks, spis: None },
+            talk: None,
             vcpus,
             powered: LiveVcpus::new(),
             to_stop: AtomicU32::new(u32::try_from(count).unwrap_or(u32::MAX)),
@@ -210,6 +215,45 @@ fn make_live(
     );
     configure(core, &mut live);
     Ok(live)
+}
+
+/// What a partition needs that may talk.
+fn add_talk(core: &CoreLocal, live: &mut Live, holdings: &mut Holdings) -> Result<(), BuildError> {
+    let description = &live.slot.description;
+    let Talk { handles, requests, .. } = description.talk;
+    if handles == 0 || live.talk.is_some() {
+        return Ok(());
+    }
+    let store = &core.world.frames;
+    let count = usize::from(MAX_SPIS);
+    let spis = holdings.take_management(store, PageSlice::<QuickSpi>::pages(count), PAGE_BYTES)?;
+    live.quicks.spis = Some(PageSlice::from_fn(spis, count, |_| QuickSpi::new()));
+    let vcpus = u8::try_from(live.vcpu_count).unwrap_or(u8::MAX);
+    let state = PartyState::new(live.id, live.slot.number, vcpus, usable(description));
+    let (tables, locked) = Sizes { handles, requests }.build(holdings, store, state)?;
+    live.talk = Some(tables);
+    live.devices.get_mut().talk = Some(locked);
+    Ok(())
+}
+
+/// The SPIs of a partition that nothing else uses, 32 to a word.
+fn usable(description: &Partition<'_>) -> [u32; 32] {
+    let mut usable = [0; 32];
+    let mut set = |IntId(intid): IntId, is_usable: bool| {
+        if let Some(word) = usable.get_mut(usize::from(intid >> 5)) {
+            let bit = 1 << (intid & 31);
+            *word = if is_usable { *word | bit } else { *word & !bit };
+        }
+    };
+    let IntId(first) = IntId::FIRST_SPI;
+    (first..)
+        .take(usize::from(description.platform.spis))
+        .for_each(|intid| set(IntId(intid), true));
+    if description.has_console {
+        set(description.platform.uart_intid, false);
+    }
+    description.interrupts().for_each(|interrupt| set(interrupt.virtual_id, false));
+    usable
 }
 
 /// Takes frames for several records, or for none: what was taken before a refusal goes back.
@@ -304,6 +348,16 @@ fn become_active(core: &CoreLocal, slot: &'static Slot) {
 
 fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
+    if let Some(live) = live(slot) {
+        // Peers still find it, until nothing of it is left at them.
+        if talk::end_step(core, live) {
+            slot.live.store(core::ptr::null_mut(), Ordering::Release);
+        }
+        return;
+    }
+    if !talk::is_unvisited(world, slot) {
+        return;
+    }
     let mut place = slot.work.lock();
     let Some(work) = place.as_mut() else {
         drop(place);
@@ -311,7 +365,6 @@ fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
         return;
     };
     if let Some(live) = work.live.take() {
-        slot.live.store(core::ptr::null_mut(), Ordering::Release);
         dissolve(core, live, &mut work.holdings);
         return;
     }
@@ -360,8 +413,14 @@ fn dissolve(core: &CoreLocal, mut live: PageBox<Live>, holdings: &mut Holdings) 
     records.devices.get_mut().vgic(&records.quicks).reset(&SharedInterrupts(&core.world.gic));
     let (live, frames) = live.into_parts();
     holdings.give_management(store, frames);
-    let Live { devices, quicks, vcpus, .. } = live;
-    let Devices { distributor, interfaces, .. } = devices.into_inner();
+    let Live { devices, quicks, talk, vcpus, .. } = live;
+    let Devices { distributor, interfaces, talk: locked, .. } = devices.into_inner();
+    if let Some((tables, locked)) = talk.zip(locked) {
+        tables.give(locked, holdings, store);
+    }
+    if let Some(spis) = quicks.spis {
+        holdings.give_management(store, spis.into_frames());
+    }
     holdings.give_management(store, distributor.into_frames());
     holdings.give_management(store, interfaces.into_frames());
     holdings.give_management(store, quicks.vcpus.into_frames());

@@ -1,0 +1,182 @@
+//! The calls by which partitions talk, decoded. Handles are numbers here: whoever has the table looks them up.
+
+use crate::call::{DecodeError, check_unused};
+use crate::{IntId, VcpuIndex};
+
+/// A decoded call about ports, requests and peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TalkCall {
+    /// `EVENT_CREATE_SEND`
+    CreateSend,
+    /// `EVENT_CREATE_RECEIVE`
+    CreateReceive,
+    /// `EVENT_CONNECT`
+    Connect {
+        /// The send port.
+        send: u64,
+        /// The receive port.
+        receive: u64,
+    },
+    /// `EVENT_BIND`
+    Bind {
+        /// The receive port.
+        port: u64,
+        /// The SPI; whether it is one is not known here.
+        intid: IntId,
+        /// Where it goes first.
+        vcpu: VcpuIndex,
+        /// How many ports share it.
+        sharing: Sharing,
+    },
+    /// `EVENT_MASK` with 1: the receive port.
+    Mask(u64),
+    /// `EVENT_MASK` with 0: the receive port.
+    Unmask(u64),
+    /// `EVENT_STATE`: the send port.
+    State(u64),
+    /// `EVENT_POLL`: the receive port.
+    Poll(u64),
+    /// `EVENT_TAKE`: the word.
+    Take(u16),
+    /// `EVENT_SEND`: the send port.
+    Send(u64),
+    /// `HANDLE_CLOSE`
+    Close(u64),
+    /// `SIGNAL_NOTIFY`: the receive port.
+    Notify(u64),
+    /// `SIGNAL_ASK`
+    Ask {
+        /// The send port.
+        port: u64,
+        /// The other partition's number.
+        partition: u8,
+        /// The service.
+        service: u32,
+        /// The word.
+        word: u64,
+    },
+    /// `SIGNAL_TAKE`
+    TakeSignal,
+    /// `SIGNAL_ACCEPT`
+    Accept {
+        /// The request.
+        request: u64,
+        /// The receive port.
+        receive: u64,
+    },
+    /// `SIGNAL_REFUSE`: the request.
+    Refuse(u64),
+    /// `PEER_INFO`: the partition's number.
+    Peer(u8),
+}
+
+/// How many ports share an INTID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// None: the port has it alone.
+    Alone,
+    /// Any number; the pending bitmap tells them apart.
+    Grouped,
+}
+
+/// Words of 64 handles.
+const WORDS: u64 = 1024;
+
+/// Decodes the calls from 0x10 to 0x1f.
+pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<TalkCall, DecodeError> {
+    use TalkCall as C;
+    let [a, b, c, d, _, _] = *x;
+    let used = match number {
+        0x10 | 0x11 | 0x1c => 0,
+        0x15..=0x1a | 0x1e | 0x1f => 1,
+        0x12 | 0x14 | 0x1d => 2,
+        0x13 | 0x1b => 4,
+        _ => return Err(DecodeError::NotSupported),
+    };
+    check_unused(x, used)?;
+    let bad = DecodeError::Argument;
+    Ok(match number {
+        0x10 => C::CreateSend,
+        0x11 => C::CreateReceive,
+        0x12 => C::Connect { send: a, receive: b },
+        0x13 => C::Bind {
+            port: a,
+            intid: IntId(u16::try_from(b).map_err(|_| bad(2))?),
+            vcpu: VcpuIndex(u8::try_from(c).map_err(|_| bad(3))?),
+            sharing: if flag(d, 4)? { Sharing::Grouped } else { Sharing::Alone },
+        },
+        0x14 => {
+            if flag(b, 2)? {
+                C::Mask(a)
+            } else {
+                C::Unmask(a)
+            }
+        }
+        0x15 => C::State(a),
+        0x16 => C::Poll(a),
+        0x17 => C::Take(u16::try_from(a).ok().filter(|_| a < WORDS).ok_or(bad(1))?),
+        0x18 => C::Send(a),
+        0x19 => C::Close(a),
+        0x1a => C::Notify(a),
+        0x1b => C::Ask {
+            port: a,
+            partition: u8::try_from(b).map_err(|_| bad(2))?,
+            service: u32::try_from(c).map_err(|_| bad(3))?,
+            word: d,
+        },
+        0x1c => C::TakeSignal,
+        0x1d => C::Accept { request: a, receive: b },
+        0x1e => C::Refuse(a),
+        _ => C::Peer(u8::try_from(a).map_err(|_| bad(1))?),
+    })
+}
+
+/// An argument that is 0 or 1.
+fn flag(value: u64, register: u8) -> Result<bool, DecodeError> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::Argument(register)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sharing, TalkCall, decode};
+    use crate::call::DecodeError;
+    use crate::{IntId, VcpuIndex};
+
+    #[test]
+    fn arguments_arrive_where_they_belong() {
+        let bind = TalkCall::Bind {
+            port: 9,
+            intid: IntId(1019),
+            vcpu: VcpuIndex(63),
+            sharing: Sharing::Grouped,
+        };
+        assert_eq!(decode(0x13, &[9, 1019, 63, 1, 0, 0]), Ok(bind));
+        let ask = TalkCall::Ask { port: 9, partition: 63, service: u32::MAX, word: u64::MAX };
+        assert_eq!(decode(0x1b, &[9, 63, u64::from(u32::MAX), u64::MAX, 0, 0]), Ok(ask));
+        assert_eq!(decode(0x14, &[9, 1, 0, 0, 0, 0]), Ok(TalkCall::Mask(9)));
+        assert_eq!(decode(0x14, &[9, 0, 0, 0, 0, 0]), Ok(TalkCall::Unmask(9)));
+        assert_eq!(decode(0x17, &[1023, 0, 0, 0, 0, 0]), Ok(TalkCall::Take(1023)));
+        assert_eq!(decode(0x18, &[u64::MAX, 0, 0, 0, 0, 0]), Ok(TalkCall::Send(u64::MAX)));
+    }
+
+    #[test]
+    fn arguments_out_of_range_are_named() {
+        for (number, x, register) in [
+            (0x13, [9, 1 << 16, 0, 0, 0, 0], 2),
+            (0x13, [9, 32, 256, 0, 0, 0], 3),
+            (0x13, [9, 32, 0, 2, 0, 0], 4),
+            (0x14, [9, 2, 0, 0, 0, 0], 2),
+            (0x17, [1024, 0, 0, 0, 0, 0], 1),
+            (0x17, [u64::MAX, 0, 0, 0, 0, 0], 1),
+            (0x1b, [9, 256, 0, 0, 0, 0], 2),
+            (0x1b, [9, 0, 1 << 32, 0, 0, 0], 3),
+            (0x1f, [256, 0, 0, 0, 0, 0], 1),
+        ] {
+            assert_eq!(decode(number, &x), Err(DecodeError::Argument(register)), "{number:#x}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The calls by which partitions talk: locks, visits, and interrupts. What they do is `shikiri_core::party`'s and
+//! `shikiri_core::event`'s to decide.
+//!
+//! A *visit* keeps another partition's incarnation there ([`visit`]): its end withdraws it from the slot first, and then
+//! waits until no core visits. A core makes one visit at a time, and never waits in one for more than a lock.
+
+use shikiri_abi::{CALLS, IntId, PartitionSlot, Status, TalkCall, smccc};
+use shikiri_core::event::{Arrival, Before, Raise, Visit, Visitor, nobody_visits};
+use shikiri_core::handle::Handle;
+use shikiri_core::party::{EndStep, Refusal};
+use shikiri_sync::rank;
+use shikiri_vgic::{Here, Polled, VcpuSet, raise_without_lock};
+
+use super::context::Context;
+use super::live::{Devices, Live};
+use super::{run, worker};
+use crate::hw::gic::VirtualInterface;
+use crate::percore::{CoreLocal, Loaded};
+use crate::world::{Slot, World};
+
+/// How often a call whose other end has changed meanwhile is tried before its caller has to call again.
+const TRIES: u32 = 4;
+
+/// EVENT_SEND's function id.
+const SEND: u32 = smccc::VENDOR_HYP_FAST64 | 0x18;
+const _: () = assert!(has_send_row());
+
+const fn has_send_row() -> bool {
+    let mut rows = CALLS;
+    while let [row, rest @ ..] = rows {
+        if row.number == 0x18 {
+            return matches!(row.name.as_bytes(), b"EVENT_SEND");
+        }
+        rows = rest;
+    }
+    false
+}
+
+/// Answers EVENT_SEND with its registers in the context; false if it is another call. This cost is a promise.
+#[inline(always)]
+pub(super) fn send_quickly(context: &mut Context, core: &CoreLocal) -> bool {
+    let [x0, x1, x2, x3, x4, x5, x6, ..] = &mut context.x;
+    let [a, b, c, d, ..] = x0.to_le_bytes();
+    if u32::from_le_bytes([a, b, c, d]) != SEND || *x2 | *x3 | *x4 | *x5 | *x6 != 0 {
+        return false;
+    }
+    let Some(Loaded { live, .. }) = core.loaded else { return false };
+    match send(core, live, Handle(*x1)) {
+        Ok(was_pending) => (*x0, *x1) = (Status::Ok.code().cast_unsigned(), u64::from(was_pending)),
+        Err(refusal) => [*x0, *x1, ..] = refusal.registers(),
+    }
+    true
+}
+
+/// Sends an event; whether its port was pending.
+#[inline(always)]
+fn send(core: &CoreLocal, live: &Live, port: Handle) -> Result<bool, Refusal> {
+    let (Some(tables), Some(visitor)) = (&live.talk, visitor(core)) else {
+        return Err(Refusal::BadHandle);
+    };
+    let sent = tables.shared().send(port, visitor, |slot| {
+        let slot = core.world.slots.get(usize::from(slot.0))?;
+        worker::live(slot)?.talk.as_ref().map(|tables| tables.shared())
+    })?;
+    // The visit lasts until `sent` goes, behind the raise.
+    let Arrival { raise, before } = sent.arrival;
+    let was_pending = raise.is_some_and(|raise| raise_at(core, raise));
+    drop(sent);
+    Ok(match before {
+        Before::Idle => false,
+        Before::Pending => true,
+        Before::AsTheInterrupt => was_pending,
+    })
+}
+
+/// Raises an event's interrupt, at a partition that is visited or this core's own; whether it was pending.
+#[inline(always)]
+fn raise_at(core: &CoreLocal, raise: Raise) -> bool {
+    let slot = core.world.slots.get(usize::from(raise.partition.0));
+    let Some(live) = slot.and_then(worker::live) else { return false };
+    let interface = core.interface(live);
+    let here = here(core, live, &interface);
+    let raised = raise_without_lock(&live.quicks.vcpus, live.quicks.spis(), here, raise.intid)
+        .unwrap_or_else(|| raise_in_general(live, here, raise));
+    if !raised.kick.is_empty() {
+        run::kick_receivers(core.world, live, raised.kick);
+    }
+    raised.was_pending
+}
+
+#[inline(never)]
+fn raise_in_general(
+    live: &Live,
+    here: Here<'_, VirtualInterface<'_>>,
+    raise: Raise,
+) -> shikiri_vgic::Raised {
+    live.devices.lock().vgic(&live.quicks).raise(here, raise.intid, raise.vcpu)
+}
+
+/// [`raise_at`], for those whose cost is no promise.
+#[inline(never)]
+fn raise_some(core: &CoreLocal, raise: Option<Raise>) {
+    if let Some(raise) = raise {
+        let _was_pending = raise_at(core, raise);
+    }
+}
+
+/// This core as a partition's virtual GIC sees it.
+#[inline(always)]
+fn here<'h>(
+    core: &CoreLocal,
+    live: &Live,
+    interface: &'h VirtualInterface<'h>,
+) -> Here<'h, VirtualInterface<'h>> {
+    let own = core.loaded.filter(|loaded| core::ptr::eq(loaded.live, live));
+    Here { hw: interface, vcpu: own.map(|loaded| loaded.vcpu.index) }
+}
+
+#[inline(always)]
+fn visitor(core: &CoreLocal) -> Option<&'static Visitor> {
+    core.shared().map(|shared| &shared.visitor)
+}
+
+/// Serves a call: `x0` to `x3`.
+#[inline(never)]
+pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: TalkCall) -> [u64; 4] {
+    let answer = match call {
+        TalkCall::Peer(number) => peer_info(core, loaded.live, number),
+        TalkCall::Mask(_)
+        | TalkCall::Unmask(_)
+        | TalkCall::State(_)
+        | TalkCall::Poll(_)
+        | TalkCall::Take(_)
+        | TalkCall::Send(_) => without_lock(core, loaded.live, call),
+        TalkCall::CreateSend
+        | TalkCall::CreateReceive
+        | TalkCall::Connect { .. }
+        | TalkCall::Bind { .. }
+        | TalkCall::Close(_)
+        | TalkCall::Notify(_)
+        | TalkCall::Ask { .. }
+        | TalkCall::TakeSignal
+        | TalkCall::Accept { .. }
+        | TalkCall::Refuse(_) => with_locks(core, loaded.live, call),
+    };
+    answer.unwrap_or_else(|refusal| refusal.registers())
+}
+
+const fn ok(value: u64) -> [u64; 4] {
+    [Status::Ok.code().cast_unsigned(), value, 0, 0]
+}
+
+/// PEER_INFO.
+fn peer_info(core: &CoreLocal, live: &Live, number: u8) -> Result<[u64; 4], Refusal> {
+    let talk = live.slot.description.talk;
+    let (asks, accepts) = (
+        talk.connect_to.contains(usize::from(number)),
+        talk.accept_from.contains(usize::from(number)),
+    );
+    if !asks && !accepts {
+        return Err(Refusal::NotPermitted);
+    }
+    let id = visit(core, PartitionSlot(number)).map_or(0, |peer| peer.live.id.0);
+    let [status, id, ..] = ok(u64::from(id));
+    Ok([status, id, u64::from(asks) | u64::from(accepts) << 1, 0])
+}
+
+/// The calls about the caller's own ports that change one word.
+fn without_lock(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Refusal> {
+    let shared = live.talk.as_ref().map(|tables| tables.shared());
+    match call {
+        TalkCall::Take(word) => Ok(ok(shared.map_or(0, |shared| shared.take(word)))),
+        TalkCall::Send(port) => send(core, live, Handle(port)).map(|was| ok(u64::from(was))),
+        TalkCall::Mask(port) => {
+            shared.ok_or(Refusal::BadHandle)?.mask(Handle(port))?;
+            Ok(ok(0))
+        }
+        TalkCall::Unmask(port) => {
+            let shared = shared.ok_or(Refusal::BadHandle)?;
+            raise_some(core, shared.unmask(live.slot.number, Handle(port))?);
+            Ok(ok(0))
+        }
+        TalkCall::State(port) => {
+            let is_connected = shared.ok_or(Refusal::BadHandle)?.state(Handle(port))?;
+            let status = if is_connected { Status::Ok } else { Status::Pending };
+            Ok([status.code().cast_unsigned(), 0, 0, 0])
+        }
+        TalkCall::Poll(port) => {
+            let clear = |intid, _| clear_pending(core, live, intid);
+            let was_pending = shared.ok_or(Refusal::BadHandle)?.poll(Handle(port), clear)?;
+            Ok(ok(u64::from(was_pending)))
+        }
+        _ => Err(Refusal::BadHandle),
+    }
+}
+
+/// Takes the pending state of an interrupt of this core's partition; `None` if another core has to be asked first, and was.
+fn clear_pending(core: &CoreLocal, live: &Live, intid: IntId) -> Option<bool> {
+    let interface = core.interface(live);
+    let here = here(core, live, &interface);
+    let Polled { was_pending, kick } =
+        live.devices.lock().vgic(&live.quicks).take_pending(here, intid);
+    run::kick_vcpus(core.world, live, kick);
+    was_pending
+}
+
+/// The calls that change what the partition has, or what it and another say of each other.
+fn with_locks(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Refusal> {
+    let Some(tables) = &live.talk else { return Err(unable(call)) };
+    if let TalkCall::Ask { port, partition, .. } = call {
+        // The handle goes first; whatever else stands against the port is told when both are locked.
+        if tables.shared().state(Handle(port)) == Err(Refusal::BadHandle) {
+            return Err(Refusal::BadHandle);
+        }
+        if !live.slot.description.talk.connect_to.contains(usize::from(partition)) {
+            return Err(Refusal::NotPermitted);
+        }
+    }
+    for _ in 0..TRIES {
+        match attempt(core, live, call) {
+            Err(Refusal::Moved) => {}
+            answer => return answer,
+        }
+    }
+    Err(Refusal::Moved)
+}
+
+/// What a partition without handles is told.
+const fn unable(call: TalkCall) -> Refusal {
+    match call {
+        TalkCall::CreateSend | TalkCall::CreateReceive => {
+            Refusal::OverLimit(shikiri_abi::Resource::ManagementMemory)
+        }
+        TalkCall::TakeSignal => Refusal::Empty,
+        _ => Refusal::BadHandle,
+    }
+}
+
+/// Looks whom the call meets, locks both, and carries it out.
+fn attempt(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Refusal> {
+    let meets = opened(live, &mut live.devices.lock()).and_then(|party| party.meets(call));
+    let visited = meets.and_then(|slot| visit(core, slot));
+    let done = {
+        let (mut own, mut peer) = lock_both(live, visited.as_ref().map(|visited| visited.live));
+        let mut work = live.slot.work.lock();
+        let Some(holdings) = work.as_mut().map(|work| &mut work.holdings) else {
+            return Err(Refusal::BadHandle);
+        };
+        let mut other = visited
+            .as_ref()
+            .zip(peer.as_mut())
+            .and_then(|(visited, devices)| opened(visited.live, devices));
+        let mut party = opened(live, &mut own).ok_or(Refusal::BadHandle)?;
+        let done = party.carry_out(other.as_mut(), holdings.account_mut(), call)?;
+        drop(peer);
+        let interface = core.interface(live);
+        let here = here(core, live, &interface);
+        let mut vgic = own.vgic(&live.quicks);
+        let mut kick = VcpuSet::EMPTY;
+        if let Some((intid, vcpu)) = done.bound {
+            kick = vgic.bind(here, intid, vcpu);
+        }
+        if let Some(intid) = done.unused {
+            kick = vgic.unbind(here, intid);
+        }
+        drop((work, own));
+        run::kick_vcpus(core.world, live, kick);
+        done
+    };
+    raise_some(core, done.raise);
+    Ok(done.answer)
+}
+
+/// A partition's party, opened under its lock.
+fn opened<'a>(live: &'a Live, devices: &'a mut Devices) -> Option<shikiri_core::party::Party<'a>> {
+    Some(live.talk.as_ref()?.party(devices.talk.as_mut()?))
+}
+
+type Guard<'l> = shikiri_sync::Guard<'l, Devices, rank::Partition>;
+
+/// Locks a partition, and another one with it, in the order of their slots.
+fn lock_both<'l>(own: &'l Live, peer: Option<&'l Live>) -> (Guard<'l>, Option<Guard<'l>>) {
+    match peer {
+        Some(peer) if peer.slot.number < own.slot.number => {
+            let first = peer.devices.lock();
+            (own.devices.lock(), Some(first))
+        }
+        _ => {
+            let first = own.devices.lock();
+            (first, peer.map(|peer| peer.devices.lock()))
+        }
+    }
+}
+
+/// Another partition's incarnation, which stays there as long as this does.
+struct Visited<'v> {
+    live: &'v Live,
+    _visit: Visit<'v>,
+}
+
+/// Visits a partition; `None` if it has no life now.
+fn visit(core: &CoreLocal, slot: PartitionSlot) -> Option<Visited<'static>> {
+    let visit = visitor(core)?.enter(slot);
+    // Behind the visit's fence: whoever withdraws it from here on sees the visit.
+    let live = worker::live(core.world.slots.get(usize::from(slot.0))?)?;
+    Some(Visited { live, _visit: visit })
+}
+
+/// Whether no core visits a partition that was withdrawn from its slot: none will.
+pub(super) fn is_unvisited(world: &World, slot: &Slot) -> bool {
+    nobody_visits(world.cores.iter().map(|core| &core.visitor), slot.number)
+}
+
+/// One bounded step of the end of a partition's ports and requests; true when nothing is left of them at any other partition.
+pub(super) fn end_step(core: &CoreLocal, live: &Live) -> bool {
+    let mut visited = None;
+    loop {
+        let (step, raise) = end_with(live, visited.as_ref());
+        raise_some(core, raise);
+        match step {
+            EndStep::Done => return true,
+            EndStep::Meet(slot) if visited.is_none() => {
+                visited = visit(core, slot);
+                if visited.is_none() {
+                    // It has ended meanwhile, and has left nothing here.
+                    return false;
+                }
+            }
+            EndStep::Meet(_) | EndStep::Again => return false,
+        }
+    }
+}
+
+fn end_with(live: &Live, visited: Option<&Visited<'_>>) -> (EndStep, Option<Raise>) {
+    let (mut own, mut peer) = lock_both(live, visited.map(|visited| visited.live));
+    let mut work = live.slot.work.lock();
+    let other = visited.zip(peer.as_mut());
+    let mut other = other.and_then(|(visited, devices)| opened(visited.live, devices));
+    match (opened(live, &mut own), work.as_mut()) {
+        (Some(mut party), Some(work)) => {
+            party.end_step(other.as_mut(), work.holdings.account_mut())
+        }
+        _ => (EndStep::Done, None),
+    }
+}
