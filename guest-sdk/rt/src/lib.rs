@@ -19,11 +19,12 @@
 //!
 //! Returning from `main` turns the partition off; a panic or an exception without handler prints a report and
 //! ends it. Where to look: [`platform`] what the device tree says, [`console`] printing, [`irq`] and [`gic`]
-//! interrupts, [`timer`], [`smp`] further vCPUs, [`trap`] exceptions, [`mmu`] mappings, [`mmio`] device
+//! interrupts, [`event`] ports, [`timer`], [`smp`] further vCPUs, [`trap`] exceptions, [`mmu`] mappings, [`mmio`] device
 //! registers, [`power`] the end, [`heap`] (feature `heap`) an allocator. No file here allocates.
 #![no_std]
 
 pub mod console;
+pub mod event;
 pub mod gic;
 #[cfg(feature = "heap")]
 pub mod heap;

@@ -172,7 +172,7 @@ fn free_when_stopped(running: &mut Running) -> Result<u64, Failed> {
 }
 
 /// Asks the operator console for the list until the partition is neither alive nor about to start.
-fn wait_until_stopped(running: &mut Running, name: &str) -> Outcome {
+pub(crate) fn wait_until_stopped(running: &mut Running, name: &str) -> Outcome {
     for _ in 0..1000 {
         let answer = operator(running, "list")?;
         let row = answer.lines().find(|line| line.trim().starts_with(name)).unwrap_or_default();

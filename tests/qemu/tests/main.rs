@@ -5,6 +5,7 @@
 
 mod boot;
 mod console;
+mod events;
 mod guests;
 mod hostile;
 mod lifecycle;
@@ -20,11 +21,12 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 10] = [
+const TOPICS: [Topic; 11] = [
     systems::trials,
     native::trials,
     boot::trials,
     guests::trials,
+    events::trials,
     console::trials,
     lifecycle::trials,
     sharing::trials,

@@ -1,0 +1,291 @@
+//! The one who asks.
+
+use shikiri_rt::event::{self, Answer, Asking, SendPort, Sender};
+use shikiri_rt::hvc::partition::{self, Resource};
+use shikiri_rt::hvc::talk;
+use shikiri_rt::{platform, power, println, reg, timer};
+use shikiri_test_guests::report::{Outcome, fail};
+use shikiri_test_guests::{Failure, ensure, equal};
+
+use shikiri_abi::Status;
+
+use crate::tools::{
+    EVENT, NOTICE, came, joined, made, notice, port, refused as is_refused, service, wait,
+};
+
+/// The server's number.
+fn server() -> u8 {
+    platform::number_of("server").unwrap_or(0) as u8
+}
+
+/// Asks the server.
+fn ask(service: u32, word: u64) -> Result<Asking, Failure> {
+    joined(made(SendPort::new())?.ask(server(), service, word))
+}
+
+/// Waits for the answer, which is told at the notification port.
+fn answer(asking: Asking) -> Result<Answer, Failure> {
+    let end = reg::now() + timer::ticks(60_000_000);
+    let mut asking = asking;
+    loop {
+        match asking.answer() {
+            Answer::Open(open) if reg::now() < end => asking = open,
+            Answer::Open(_) => return Err(Failure { what: "no answer", got: 0, want: 1 }),
+            answer => return Ok(answer),
+        }
+        reg::yield_now();
+    }
+}
+
+fn connected(asking: Asking) -> Result<Sender, Failure> {
+    match answer(asking)? {
+        Answer::Accepted(sender) => Ok(sender),
+        Answer::Open(_) | Answer::Refused(_) | Answer::Gone(_) => {
+            Err(Failure { what: "accepted", got: 0, want: 1 })
+        }
+    }
+}
+
+fn used() -> Result<u64, Failure> {
+    made(partition::account(Resource::EventPorts)).map(|line| line.used)
+}
+
+pub(crate) fn permitted() -> Outcome {
+    wait("the server lives", || talk::peer(server()).is_ok_and(|peer| peer.id.is_some()))?;
+    let peer = made(talk::peer(server()))?;
+    ensure("may be asked", peer.may_be_asked)?;
+    for number in (0..=u8::MAX).filter(|number| *number != server()) {
+        let port = made(SendPort::new())?;
+        let asked = port.ask(number, service::ECHO, 0).map_err(|(_, refusal)| refusal);
+        is_refused("ask", asked, Status::NotPermitted)?;
+        is_refused("peer", talk::peer(number), Status::NotPermitted)?;
+    }
+    equal("nothing is left", used()?, 0)
+}
+
+pub(crate) fn accepted() -> Outcome {
+    let _notice = notice()?;
+    let told = came(NOTICE);
+    let sender = connected(ask(service::ECHO, 0xfeed_f00d_dead_beef)?)?;
+    wait("told of the answer", || came(NOTICE) > told)?;
+    // The server asks back.
+    let back = port(EVENT)?;
+    let request = taken()?;
+    equal("service", u64::from(request.service), u64::from(service::BACK))?;
+    equal("the word came back", request.word, 0xfeed_f00d_dead_beef)?;
+    let peer = made(talk::peer(server()))?;
+    equal("who", u64::from(request.from.0), u64::from(peer.id.map_or(0, |id| id.0)))?;
+    joined(request.accept(&back))?;
+    let before = came(EVENT);
+    for count in 1..=10 {
+        made(sender.send())?;
+        wait("the echo", || came(EVENT) >= before + count)?;
+    }
+    drop((sender, back));
+    Ok(())
+}
+
+/// The next request.
+fn taken() -> Result<event::Request, Failure> {
+    let end = reg::now() + timer::ticks(60_000_000);
+    loop {
+        if let Some(request) = made(event::take_request())? {
+            return Ok(request);
+        }
+        if reg::now() > end {
+            return Err(Failure { what: "no request", got: 0, want: 1 });
+        }
+        reg::yield_now();
+    }
+}
+
+pub(crate) fn ping_pong() -> Outcome {
+    let _notice = notice()?;
+    let sender = connected(ask(service::ECHO, 1)?)?;
+    let back = port(EVENT)?;
+    joined(taken()?.accept(&back))?;
+    let before = came(EVENT);
+    for count in 1..=1000 {
+        made(sender.send())?;
+        wait("the echo", || came(EVENT) >= before + count)?;
+    }
+    equal("as many as were sent", came(EVENT), before + 1000)
+}
+
+pub(crate) fn refused() -> Outcome {
+    let _notice = notice()?;
+    let mut port = made(SendPort::new())?;
+    for _ in 0..3 {
+        let told = came(NOTICE);
+        port = match answer(joined(port.ask(server(), service::REFUSE, 7))?)? {
+            Answer::Refused(port) => port,
+            Answer::Open(_) | Answer::Accepted(_) | Answer::Gone(_) => {
+                return Err(Failure { what: "refused", got: 0, want: 1 });
+            }
+        };
+        wait("told", || came(NOTICE) > told)?;
+    }
+    Ok(())
+}
+
+/// The server sleeps, so that requests wait.
+pub(crate) fn limited() -> Outcome {
+    let waker = connected(ask(service::CLOSE, 0)?)?;
+    let _sleep = ask(service::SLEEP, 0)?;
+    wait_until_taken()?;
+    let most = platform::number_of("requests").unwrap_or(0) as usize;
+    let mut kept = [const { None }; 16];
+    for place in kept.iter_mut().take(most) {
+        *place = Some(ask(service::REFUSE, 0)?);
+    }
+    let late = made(SendPort::new())?.ask(server(), service::REFUSE, 0);
+    let (late, refusal) = late.err().ok_or(Failure { what: "over", got: 0, want: 1 })?;
+    equal("over the limit", refusal.code as u64, Status::OverLimit.code() as u64)?;
+    equal("of", refusal.which, u64::from(Resource::ManagementMemory.number()))?;
+    // One that is withdrawn makes room for another.
+    kept[0] = None;
+    let late = joined(late.ask(server(), service::REFUSE, 0))?;
+    made(waker.send())?;
+    for asking in kept.into_iter().flatten().chain([late]) {
+        ensure("refused", matches!(answer(asking)?, Answer::Refused(_)))?;
+    }
+    let _all_is_back = ask(service::REFUSE, 0)?;
+    Ok(())
+}
+
+/// Waits until nothing of ours waits at the server: what waits is limited, and all of it can be had again.
+fn wait_until_taken() -> Outcome {
+    let most = platform::number_of("requests").unwrap_or(0) as usize;
+    wait("taken", || {
+        let mut kept = [const { None }; 16];
+        let places = kept.iter_mut().take(most);
+        places.into_iter().all(|place| {
+            *place =
+                SendPort::new().ok().and_then(|port| port.ask(server(), service::KEEP, 0).ok());
+            place.is_some()
+        })
+    })
+}
+
+pub(crate) fn withdrawn() -> Outcome {
+    for _ in 0..20 {
+        // Before it is taken, or after: the server is told, or never sees it.
+        drop(ask(service::KEEP, 0)?);
+    }
+    equal("nothing is left", used()?, 0)?;
+    ensure("the server goes on", matches!(answer(ask(service::REFUSE, 0)?)?, Answer::Refused(_)))
+}
+
+pub(crate) fn closed() -> Outcome {
+    let sender = connected(ask(service::CLOSE, 0)?)?;
+    made(sender.send())?;
+    wait("gone", || sender.send().is_err_and(|refusal| refusal.status() == Some(Status::PeerGone)))
+}
+
+/// One request waits, one is taken, one is accepted: then the server ends, and starts again.
+pub(crate) fn ends() -> Outcome {
+    let rounds = platform::number_of("rounds").unwrap_or(3);
+    let _notice = notice()?;
+    let mut last = None;
+    for _ in 0..rounds {
+        wait("the server lives", || {
+            talk::peer(server()).is_ok_and(|peer| peer.id.is_some() && peer.id != last)
+        })?;
+        last = made(talk::peer(server()))?.id;
+        let waker = connected(ask(service::CLOSE, 0)?)?;
+        // The server asks back, and is not answered.
+        let connected = connected(ask(service::ECHO, 0)?)?;
+        let kept = ask(service::KEEP, 0)?;
+        let _sleep = ask(service::SLEEP, 0)?;
+        let end = ask(service::END, 0)?;
+        let waiting = ask(service::KEEP, 0)?;
+        let told = came(NOTICE);
+        made(waker.send())?;
+        for asking in [kept, end, waiting] {
+            ensure("gone", matches!(answer(asking)?, Answer::Gone(_)))?;
+        }
+        wait("told", || came(NOTICE) > told)?;
+        is_refused("send", connected.send(), Status::PeerGone)?;
+        is_refused("send", waker.send(), Status::PeerGone)?;
+        ensure("its own request is withdrawn", made(event::take_request())?.is_none())?;
+        drop((connected, waker));
+    }
+    equal("all is refunded", used()?, 1)
+}
+
+/// Queues requests that are numbered, then says so by an event, and waits to be ended.
+pub(crate) fn queue() {
+    let queued = || -> Outcome {
+        wait("the server lives", || talk::peer(server()).is_ok_and(|peer| peer.id.is_some()))?;
+        let ready = connected(ask(service::ECHO, 0)?)?;
+        let count = platform::number_of("count").unwrap_or(1);
+        let mut kept = [const { None }; 16];
+        for (word, place) in (1..=count).zip(&mut kept) {
+            *place = Some(ask(service::REFUSE, word)?);
+        }
+        made(ready.send())?;
+        for asking in kept.into_iter().flatten() {
+            ensure("refused", matches!(answer(asking)?, Answer::Refused(_)))?;
+        }
+        Ok(())
+    };
+    match queued() {
+        Ok(()) => println!("ok queued"),
+        Err(failure) => fail("queue", &failure),
+    }
+    power::off()
+}
+
+/// Connects, sends, and ends at some moment: again and again, by the restart policy. Never done.
+pub(crate) fn churn() {
+    let starts = partition::info().map_or(0, |info| info.starts);
+    let mut random = shikiri_test_guests::random::Random::new(starts ^ reg::now());
+    let rounds = random.below(40);
+    let mut senders = [const { None }; 4];
+    let mut receivers = [const { None }; 4];
+    let mut asking = [const { None }; 4];
+    if starts.is_multiple_of(8) {
+        println!("churn {starts}");
+    }
+    for _ in 0..rounds {
+        let place = random.below(4) as usize;
+        match random.below(6) {
+            0 | 1 if asking[place].is_none() => asking[place] = ask(service::ECHO, 0).ok(),
+            2 => match asking[place].take().map(Asking::answer) {
+                Some(Answer::Open(open)) => asking[place] = Some(open),
+                Some(Answer::Accepted(sender)) => senders[place] = Some(sender),
+                Some(Answer::Refused(_) | Answer::Gone(_)) | None => {}
+            },
+            3 => {
+                if let (Ok(Some(request)), Ok(port)) =
+                    (event::take_request(), port(EVENT + place as u32))
+                    && request.accept(&port).is_ok()
+                {
+                    receivers[place] = Some(port);
+                }
+            }
+            4 => drop((senders[place].take(), receivers[place].take())),
+            _ => {
+                if let Some(sender) = &senders[place] {
+                    let _was_pending = sender.send();
+                }
+            }
+        }
+    }
+    let _refused = partition::end(1);
+}
+
+/// Sends as fast as it can, for ever.
+pub(crate) fn flood() {
+    let flooding = || -> Outcome {
+        wait("the server lives", || talk::peer(server()).is_ok_and(|peer| peer.id.is_some()))?;
+        let sender = connected(ask(service::ECHO, 0)?)?;
+        println!("ok flooding");
+        while sender.send().is_ok() {}
+        // The one who was flooded has had enough.
+        power::off()
+    };
+    if let Err(failure) = flooding() {
+        fail("flood", &failure);
+    }
+}

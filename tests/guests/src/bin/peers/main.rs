@@ -1,0 +1,41 @@
+//! Two partitions, or three, that connect by control signals. `role=` on the command line says what this one does.
+#![no_std]
+#![no_main]
+
+mod client;
+mod server;
+mod tools;
+
+use shikiri_rt::{irq, platform};
+use shikiri_test_guests::{case, done};
+
+shikiri_rt::entry!(main);
+
+fn main() {
+    irq::set_handler(tools::count);
+    irq::unmask();
+    match platform::value_of("role") {
+        Some("server") => server::serve(),
+        Some("turns") => server::turns(),
+        Some("queue") => client::queue(),
+        Some("churn") => client::churn(),
+        Some("flood") => client::flood(),
+        Some("flooded") => server::flooded(),
+        _ => client(),
+    }
+}
+
+fn client() {
+    if platform::has_word("ends") {
+        case("a_peer_that_ends_is_told_at_every_state", client::ends);
+        done()
+    }
+    case("only_who_is_permitted_is_asked", client::permitted);
+    case("a_request_is_accepted_and_events_arrive", client::accepted);
+    case("a_request_is_refused_and_can_be_made_again", client::refused);
+    case("a_sender_over_its_limit_is_refused_and_refunded", client::limited);
+    case("a_request_is_withdrawn_by_closing_its_port", client::withdrawn);
+    case("a_receiver_that_closes_is_an_error_to_its_sender", client::closed);
+    case("events_go_both_ways_a_thousand_times", client::ping_pong);
+    done()
+}
