@@ -19,7 +19,7 @@ use shikiri_abi::IntId;
 
 use bank::InterruptBank;
 #[cfg(target_arch = "aarch64")]
-pub use core_gic::{Acknowledged, CoreGic};
+pub use core_gic::{Acknowledged, CoreGic, CpuInterface, SystemInterface};
 use v2::GicV2;
 use v3::GicV3;
 

@@ -22,6 +22,6 @@ pub use gic::gich::{Gich, GichRegisters};
 pub use gic::v2::{CoreGicV2, GicV2};
 pub use gic::v3::{GicV3, Redistributor};
 #[cfg(target_arch = "aarch64")]
-pub use gic::{Acknowledged, CoreGic};
+pub use gic::{Acknowledged, CoreGic, CpuInterface, SystemInterface};
 pub use gic::{CoreTarget, Gic, GicError, RedistributorRegion};
 pub use pl011::{LineInterrupts, Pl011};

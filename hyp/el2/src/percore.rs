@@ -5,12 +5,13 @@ use core::mem::offset_of;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use shikiri_abi::{CoreId, CoreSet};
+use shikiri_abi::{CoreId, CoreSet, VcpuIndex};
 use shikiri_core::event::Visitor;
 use shikiri_core::power::Start;
 use shikiri_core::sched::{Alarms, Inbox, RunQueue};
 use shikiri_drivers::{CoreGic, CoreTarget};
 use shikiri_sync::Once;
+use shikiri_vgic::{Quick, QuickSpi};
 
 use crate::guest::context::Context;
 use crate::guest::live::{Live, Vcpu};
@@ -45,6 +46,12 @@ impl CoreShared {
             visitor: Visitor::new(),
             idle_ticks: AtomicU64::new(0),
         }
+    }
+
+    /// How to address it, once it is up.
+    #[inline]
+    pub(crate) fn announced(&self) -> Option<&CoreTarget> {
+        self.target.get()
     }
 
     /// How to address it; before it is up, by its affinity.
@@ -154,6 +161,19 @@ impl CoreLocal {
     #[inline]
     pub(crate) fn shared(&self) -> Option<&'static CoreShared> {
         self.world.cores.get(usize::from(self.id.0))
+    }
+
+    /// The short ways of the loaded vCPU's interrupts.
+    #[inline]
+    pub(crate) fn quick(&self) -> Option<&'static Quick> {
+        self.loaded.and_then(|Loaded { live, vcpu }| live.quick(vcpu.index))
+    }
+
+    /// The loaded vCPU, and what its partition's events need beside the lock.
+    #[inline]
+    pub(crate) fn own_spis(&self) -> (VcpuIndex, &'static [QuickSpi]) {
+        self.loaded
+            .map_or((VcpuIndex(0), &[]), |Loaded { live, vcpu }| (vcpu.index, live.quicks.spis()))
     }
 
     /// The virtual interrupt interface of this core for a partition.

@@ -75,7 +75,7 @@ fn mail_is_never_slept_on() {
     });
 }
 
-/// A vCPU that is put on a core while another core posts an SGI for it (`kick_receivers` and `load` of EL2): it takes the
+/// A vCPU that is put on a core while another core posts an SGI for it (`ring` and `load` of EL2): it takes the
 /// mail, or its core is kicked. Nobody else would tell it: the next sender finds that the mail box is not empty.
 #[test]
 fn mail_is_found_by_a_vcpu_that_is_loaded_meanwhile() {

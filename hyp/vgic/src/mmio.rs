@@ -97,7 +97,7 @@ impl Vgic<'_> {
                 Some(u64::from(if offset < 0x100 { bank.group1 } else { bank.enabled }))
             }
             Frame::Redistributor(owner) if offset == 8 && size == DOUBLE && !self.dist.is_v2 => {
-                self.all().contains(owner).then(|| self.redistributor_type(owner))
+                self.cpu(owner).map(|_| self.redistributor_type(owner))
             }
             Frame::Distributor | Frame::Redistributor(_) | Frame::Deactivate => None,
         }

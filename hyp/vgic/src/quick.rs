@@ -9,7 +9,7 @@
 //! under the lock, and kick. If the owner makes the interrupt pending in between, it has come before the
 //! change: it is in a list register, which the owner folds when it serves the kick.
 
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_arch::hw::{ListRegisters, PhysIrq};
@@ -36,8 +36,6 @@ pub struct Quick {
     mail: Pending,
     /// GICv2: who sent them, a bit for each sender.
     senders: [AtomicU8; 16],
-    /// It is a GICv2's.
-    is_v2: AtomicBool,
     /// Resident as an edge that is pending (of GICv2's SGIs: from one sender) and nothing else, and untouched since.
     armed: AtomicU32,
     /// The same for an interrupt behind which a physical one is held active.
@@ -100,12 +98,9 @@ impl Quick {
         true
     }
 
-    /// Makes a posted SGI pending, if it is armed. `false`: nothing was done.
+    /// GICv2: makes a posted SGI pending, if it is armed. `false`: nothing was done.
     #[inline]
-    fn raise_posted(&self, hw: &impl ListRegisters, sgi: IntId) -> bool {
-        if !self.is_v2.load(Ordering::Relaxed) {
-            return self.raise(hw, sgi);
-        }
+    fn raise_posted_v2(&self, hw: &impl ListRegisters, sgi: IntId) -> bool {
         let senders = self.take_senders(sgi.0);
         if senders.is_power_of_two() && self.raise_from(hw, sgi, low_u8(senders.trailing_zeros())) {
             return true;
@@ -131,18 +126,38 @@ impl Quick {
         !hw.is_maintenance_due()
     }
 
-    /// Serves the mail of the vCPU that is loaded here, whose this is: after a kick. `false`: not all of it could be served
-    /// so, and the general way ([`crate::Vgic::sync`]) must follow.
-    #[inline]
+    /// Serves the mail of the vCPU that is loaded here, whose this is: after a kick, on GICv3. `spis` names that vCPU and its
+    /// partition's SPIs. `false`: not all of it could be served so, and the general way ([`crate::Vgic::sync`]) must follow.
+    #[inline(always)]
     #[must_use = "what is left must be served in general"]
-    pub fn sync(&self, hw: &impl ListRegisters, vcpu: VcpuIndex, spis: &[QuickSpi]) -> bool {
+    pub fn sync_v3<'s>(
+        &self,
+        hw: &impl ListRegisters,
+        spis: impl FnOnce() -> (VcpuIndex, &'s [QuickSpi]),
+    ) -> bool {
+        self.sync(|mail| self.raise_spis(hw, spis(), mail), |sgi| self.raise(hw, sgi))
+    }
+
+    /// The same on GICv2.
+    #[inline(always)]
+    #[must_use = "what is left must be served in general"]
+    pub fn sync_v2<'s>(
+        &self,
+        hw: &impl ListRegisters,
+        spis: impl FnOnce() -> (VcpuIndex, &'s [QuickSpi]),
+    ) -> bool {
+        self.sync(|mail| self.raise_spis(hw, spis(), mail), |sgi| self.raise_posted_v2(hw, sgi))
+    }
+
+    #[inline(always)]
+    fn sync(&self, raise_spis: impl FnOnce(u64) -> u64, raise: impl Fn(IntId) -> bool) -> bool {
         let mail = self.mail.take();
         let mut left = mail & u64::from(!SGIS);
         if mail >> 32 != 0 {
-            left |= self.raise_spis(hw, (vcpu, spis), mail);
+            left |= raise_spis(mail);
         }
         for position in Positions(low_u32(mail) & SGIS) {
-            if !self.raise_posted(hw, IntId(u16::from(low_u8(position)))) {
+            if !raise(IntId(u16::from(low_u8(position)))) {
                 left |= u64::from(bit(position));
             }
         }
@@ -272,8 +287,7 @@ impl Quick {
     }
 
     /// As after power-on. The vCPU is loaded nowhere.
-    pub(crate) fn clear(&self, is_v2: bool) {
-        self.is_v2.store(is_v2, Ordering::Relaxed);
+    pub(crate) fn clear(&self) {
         self.disarm(u32::MAX);
         let _mail = self.mail.take();
         for senders in &self.senders {
@@ -308,11 +322,11 @@ impl Armed {
     }
 }
 
-/// What [`send_sgi1r`] did.
+/// What a short way of sending an SGI leaves to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Sent {
-    /// Who must be kicked.
+    /// Who must be kicked: those that `ring` did not reach.
     pub kick: VcpuSet,
     /// An SGI for the sender itself, which must be raised in general ([`crate::Vgic::raise`]).
     pub own: Option<IntId>,
@@ -320,27 +334,34 @@ pub struct Sent {
 
 /// A write to ICC_SGI1R_EL1 by the vCPU that is loaded here, without the partition's lock (IHI 0069, 12.2.38). With
 /// one security state it reaches SGIs of both groups (8.1.10), so that no target's state has to be looked at.
-#[inline]
-pub fn send_sgi1r<H: ListRegisters>(quicks: &[Quick], here: Here<'_, H>, value: u64) -> Sent {
+///
+/// `ring` is asked for each vCPU that has to be told of its mail, and says whether it could be.
+#[inline(always)]
+pub fn send_sgi1r<H: ListRegisters>(
+    quicks: &[Quick],
+    here: Here<'_, H>,
+    value: u64,
+    mut ring: impl FnMut(VcpuIndex) -> bool,
+) -> Sent {
     let intid = crate::sgi::intid(value);
     let mut sent = Sent { kick: VcpuSet::EMPTY, own: None };
-    let mut targets = crate::sgi::targets(value, VcpuSet::first(quicks.len()), here.vcpu);
-    while let Some(target) = targets.lowest() {
-        let one = VcpuSet::one(target);
-        targets = targets.without(one);
+    let Some(sender) = here.vcpu else { return sent };
+    for target in crate::sgi::targets(value, quicks.len(), sender) {
+        // Those that follow do not exist either.
         let Some(quick) = quicks.get(usize::from(target.0)) else { break };
-        if here.is(target) {
+        if target == sender {
             sent.own = (!quick.raise(here.hw, intid)).then_some(intid);
-        } else if quick.post(intid) {
-            sent.kick = sent.kick.union(one);
+        } else if quick.post(intid) && !ring(target) {
+            sent.kick = sent.kick.union(VcpuSet::one(target));
         }
     }
     sent
 }
 
 /// GICv2: a store that needs no lock, by the vCPU that is loaded here: a word to GICD_SGIR (IHI 0048, 4.3.15).
-/// Answers who must be kicked. `None`: nothing was done, the general way ([`crate::Vgic::mmio`]) must follow.
-#[inline]
+/// Answers who must be kicked: those that `ring` did not reach ([`send_sgi1r`]). `None`: nothing was done, the
+/// general way ([`crate::Vgic::mmio`]) must follow.
+#[inline(always)]
 pub fn write_without_lock<H: ListRegisters>(
     quicks: &[Quick],
     here: Here<'_, H>,
@@ -348,20 +369,23 @@ pub fn write_without_lock<H: ListRegisters>(
     offset: u32,
     size_log2: u8,
     value: u64,
+    mut ring: impl FnMut(VcpuIndex) -> bool,
 ) -> Option<VcpuSet> {
     let (Frame::Distributor, GICD_SGIR, WORD) = (frame, offset, size_log2) else { return None };
-    let sender = here.vcpu?;
+    let sender = VcpuIndex(here.vcpu?.0 & 7);
     let value = low_u32(value);
-    let targets = crate::sgi::targets_v2(value, VcpuSet::first(quicks.len()), sender);
+    let targets = crate::sgi::targets_v2(value, quicks.len(), sender);
     let sgi = IntId(low_u16(value & 15));
     if targets.contains(sender)
-        && !quicks.get(usize::from(sender.0))?.raise_from(here.hw, sgi, sender.0 & 7)
+        && !quicks.get(usize::from(sender.0))?.raise_from(here.hw, sgi, sender.0)
     {
         return None;
     }
     let mut kick = VcpuSet::EMPTY;
     for target in targets.without(VcpuSet::one(sender)) {
-        if quicks.get(usize::from(target.0)).is_some_and(|quick| quick.post_from(sgi, sender)) {
+        // Those that follow do not exist either.
+        let Some(quick) = quicks.get(usize::from(target.0)) else { break };
+        if quick.post_from(sgi, sender) && !ring(target) {
             kick = kick.union(VcpuSet::one(target));
         }
     }

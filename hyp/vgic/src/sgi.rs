@@ -39,7 +39,7 @@ impl Vgic<'_> {
         let Some(sender) = here.vcpu else { return VcpuSet::EMPTY };
         let intid = intid(value);
         let is_group1_allowed = register == SgiRegister::Group1;
-        for target in targets(value, self.all(), Some(sender)) {
+        for target in targets(value, self.cpus.len(), sender) {
             let is_group1 =
                 self.cpu(target).is_some_and(|cpu| cpu.private.group1 & bit_of(intid) != 0);
             if !is_group1_allowed && is_group1 {
@@ -150,7 +150,7 @@ impl Vgic<'_> {
         sender: VcpuIndex,
         value: u32,
     ) {
-        let targets = targets_v2(value, self.all(), sender);
+        let targets = targets_v2(value, self.cpus.len(), sender);
         let intid = IntId(low_u16(value & 15));
         let senders = low_u8(bit(u32::from(sender.0 & 7)));
         for target in targets {
@@ -252,22 +252,23 @@ pub(crate) fn intid(value: u64) -> IntId {
     IntId(u16::from(low_u8(low_u32(value >> 24)) & 15))
 }
 
-/// The vCPUs among `all` that an ICC_SGI*R value names: those that it lists, or all but the sender (IRM).
+/// The vCPUs that an ICC_SGI*R value names: those that it lists, some of which may not exist, or all but the sender
+/// (IRM). `count` vCPUs exist.
 #[inline]
-pub(crate) fn targets(value: u64, all: VcpuSet, sender: Option<VcpuIndex>) -> VcpuSet {
+pub(crate) fn targets(value: u64, count: usize, sender: VcpuIndex) -> VcpuSet {
     if value & (1 << 40) == 0 {
-        return listed(value).intersection(all);
+        return listed(value);
     }
-    sender.map_or(VcpuSet::EMPTY, |sender| all.without(VcpuSet::one(sender)))
+    VcpuSet::first(count).without(VcpuSet::one(sender))
 }
 
-/// The vCPUs among `all` that a GICD_SGIR value names (TargetListFilter).
+/// The vCPUs that a GICD_SGIR value names (TargetListFilter): some that it lists may not exist. `count` vCPUs exist.
 #[inline]
-pub(crate) fn targets_v2(value: u32, all: VcpuSet, sender: VcpuIndex) -> VcpuSet {
+pub(crate) fn targets_v2(value: u32, count: usize, sender: VcpuIndex) -> VcpuSet {
     let own = VcpuSet::one(sender);
     match (value >> 24) & 3 {
-        0 => VcpuSet(u64::from(low_u8(value >> 16))).intersection(all),
-        1 => all.without(own),
+        0 => VcpuSet(u64::from(low_u8(value >> 16))),
+        1 => VcpuSet::first(count).without(own),
         2 => own,
         _ => VcpuSet::EMPTY,
     }

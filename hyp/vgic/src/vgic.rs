@@ -182,7 +182,7 @@ impl<'a> Vgic<'a> {
             cpu.private.enabled = always_on;
         }
         for quick in self.quicks {
-            quick.clear(self.dist.is_v2);
+            quick.clear();
         }
     }
 

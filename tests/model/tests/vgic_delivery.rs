@@ -4,7 +4,9 @@ mod vgic_support;
 
 use shikiri_abi::VcpuIndex;
 use shikiri_model::vgic_hw::SPURIOUS;
-use shikiri_vgic::{Frame, Model, SgiRegister, Vgic};
+use shikiri_vgic::{
+    Frame, Here, Model, SgiRegister, VcpuSet, Vgic, send_sgi1r, write_without_lock,
+};
 use vgic_support::Machine;
 
 const GICD: Frame = Frame::Distributor;
@@ -326,6 +328,34 @@ fn an_sgi_reaches_each_listed_vcpu() {
     assert_eq!(machine.acknowledge(2), 7);
     machine.send_sgi(0, SgiRegister::Group0, (9 << 24) | 0b010);
     assert_eq!(machine.acknowledge(1), SPURIOUS, "it is in group 1");
+}
+
+#[test]
+fn who_is_told_of_its_mail_at_once_needs_no_kick() {
+    for model in BOTH {
+        let machine = Machine::new(model, 32, 4, 1, 4);
+        let here = Here { hw: &machine.cores[0], vcpu: Some(VcpuIndex(0)) };
+        let mut asked = Vec::new();
+        let ring = |vcpu: VcpuIndex| {
+            asked.push(vcpu.0);
+            vcpu.0 == 2
+        };
+        // To 1, 2, 3 and 7, which does not exist.
+        let kick = if model == Model::V3 {
+            send_sgi1r(&machine.quicks, here, (5 << 24) | 0b1000_1110, ring).kick
+        } else {
+            write_without_lock(&machine.quicks, here, GICD, 0xf00, 2, 0x8e_0005, ring).unwrap()
+        };
+        assert_eq!((asked, kick), (vec![1, 2, 3], VcpuSet(0b1010)));
+        // Who has not looked at its mail yet is not told again.
+        let ring = |_| panic!("told twice");
+        let kick = if model == Model::V3 {
+            send_sgi1r(&machine.quicks, here, (6 << 24) | 0b1110, ring).kick
+        } else {
+            write_without_lock(&machine.quicks, here, GICD, 0xf00, 2, 0x0e_0006, ring).unwrap()
+        };
+        assert!(kick.is_empty());
+    }
 }
 
 #[test]

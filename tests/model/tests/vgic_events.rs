@@ -53,7 +53,8 @@ fn handle(m: &mut Machine, core: usize) {
 }
 
 fn sync_shortly(m: &Machine) -> bool {
-    m.quicks[1].sync(&m.cores[1], VcpuIndex(1), &m.spis)
+    let (quick, hw, spis) = (&m.quicks[1], &m.cores[1], || (VcpuIndex(1), &m.spis[..]));
+    if m.is_v2 { quick.sync_v2(hw, spis) } else { quick.sync_v3(hw, spis) }
 }
 
 const KICKED: Raised = Raised { was_pending: false, kick: VcpuSet::one(VcpuIndex(1)) };

@@ -82,34 +82,31 @@ impl CoreGic {
         }
     }
 
-    /// Takes the first pending interrupt, if any: it becomes active, and its priority the running one.
+    /// Takes the first pending interrupt, if any: [`CpuInterface::acknowledge`].
     #[inline]
     #[must_use = "an interrupt that was acknowledged must be ended"]
     pub fn acknowledge(&self) -> Acknowledged {
         match self {
-            Self::V2(core) => Acknowledged(core.acknowledge()),
-            Self::V3(_) => Acknowledged(read_icc_iar1_el1().intid()),
+            Self::V2(core) => CpuInterface::acknowledge(core),
+            Self::V3(_) => SystemInterface.acknowledge(),
         }
     }
 
-    /// Drops the running priority, so that other interrupts come through. The interrupt stays active, and so is
-    /// not taken again, until it is deactivated.
+    /// Drops the running priority: [`CpuInterface::end`].
     #[inline]
     pub fn end(&self, interrupt: Acknowledged) {
         match self {
-            Self::V2(core) => core.end(interrupt.0),
-            Self::V3(_) => {
-                write_icc_eoir1_el1(IccEoir1El1::from_bits_retain(u64::from(interrupt.0)))
-            }
+            Self::V2(core) => CpuInterface::end(core, interrupt),
+            Self::V3(_) => SystemInterface.end(interrupt),
         }
     }
 
-    /// Ends the active state of an interrupt that was ended.
+    /// Ends the active state of an interrupt that was ended: [`CpuInterface::deactivate`].
     #[inline]
     pub fn deactivate(&self, interrupt: Acknowledged) {
         match self {
-            Self::V2(core) => core.deactivate(interrupt.0),
-            Self::V3(_) => write_icc_dir_el1(IccDirEl1::from_bits_retain(u64::from(interrupt.0))),
+            Self::V2(core) => CpuInterface::deactivate(core, interrupt),
+            Self::V3(_) => SystemInterface.deactivate(interrupt),
         }
     }
 
@@ -117,6 +114,58 @@ impl CoreGic {
     #[inline]
     pub fn deactivate_intid(&self, intid: IntId) {
         self.deactivate(Acknowledged(u32::from(intid.0)));
+    }
+}
+
+/// This core's CPU interface of one version; [`CoreGic`] has the one of the machine's.
+pub trait CpuInterface {
+    /// Takes the first pending interrupt, if any: it becomes active, and its priority the running one.
+    #[must_use = "an interrupt that was acknowledged must be ended"]
+    fn acknowledge(&self) -> Acknowledged;
+
+    /// Drops the running priority, so that other interrupts come through. The interrupt stays active, and so is
+    /// not taken again, until it is deactivated.
+    fn end(&self, interrupt: Acknowledged);
+
+    /// Ends the active state of an interrupt that was ended.
+    fn deactivate(&self, interrupt: Acknowledged);
+}
+
+impl CpuInterface for CoreGicV2 {
+    #[inline]
+    fn acknowledge(&self) -> Acknowledged {
+        Acknowledged(Self::acknowledge(self))
+    }
+
+    #[inline]
+    fn end(&self, interrupt: Acknowledged) {
+        Self::end(self, interrupt.0);
+    }
+
+    #[inline]
+    fn deactivate(&self, interrupt: Acknowledged) {
+        Self::deactivate(self, interrupt.0);
+    }
+}
+
+/// The CPU interface of a GICv3: system registers of the core that runs this code.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemInterface;
+
+impl CpuInterface for SystemInterface {
+    #[inline]
+    fn acknowledge(&self) -> Acknowledged {
+        Acknowledged(read_icc_iar1_el1().intid())
+    }
+
+    #[inline]
+    fn end(&self, interrupt: Acknowledged) {
+        write_icc_eoir1_el1(IccEoir1El1::from_bits_retain(u64::from(interrupt.0)));
+    }
+
+    #[inline]
+    fn deactivate(&self, interrupt: Acknowledged) {
+        write_icc_dir_el1(IccDirEl1::from_bits_retain(u64::from(interrupt.0)));
     }
 }
 

@@ -8,6 +8,7 @@
 use core::ptr::NonNull;
 
 use arm_gic::gicv2::registers::{Gicc, Gicd, GicdCtlr};
+use safe_mmio::fields::WriteOnly;
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use shikiri_abi::IntId;
 
@@ -166,8 +167,10 @@ impl CoreGicV2 {
     #[inline]
     pub fn deactivate(&self, acknowledged: u32) {
         let mut block = self.block();
-        // SAFETY: DIR is a write-only register of the CPU interface; any value is harmless to memory.
-        unsafe { field!(block, dir).write_unsafe(acknowledged) };
+        let mut untyped = field!(block, dir);
+        let start = untyped.ptr_nonnull().cast::<WriteOnly<u32>>();
+        // SAFETY: DIR is a write-only register of the CPU interface, and this is all of it.
+        unsafe { untyped.child(start) }.write(acknowledged);
     }
 
     #[inline]

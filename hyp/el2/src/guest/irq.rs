@@ -3,14 +3,15 @@
 use core::sync::atomic::Ordering;
 
 use shikiri_abi::IntId;
-use shikiri_arch::hw::Clock;
-use shikiri_drivers::Acknowledged;
-use shikiri_vgic::{Here, Line};
+use shikiri_arch::hw::{Clock, ListRegisters};
+use shikiri_drivers::{Acknowledged, CoreGic, CpuInterface, SystemInterface};
+use shikiri_vgic::{Here, Line, Quick};
 
 use super::run;
 use super::sync::Next;
 use crate::console;
 use crate::hw::clock::{self, Counter};
+use crate::hw::gic::{MappedRegisters, SystemRegisters};
 use crate::percore::{CoreLocal, Loaded};
 use crate::world::{SGI_SCHEDULE, SGI_SYNC};
 
@@ -25,25 +26,74 @@ const VIRTUAL_TIMER: u16 = run::VIRTUAL_TIMER.0;
 /// silent cannot hold the core.
 const BATCH: u32 = 16;
 
-/// Takes one interrupt while a guest runs. What is frequent goes first, each in a function of its own that saves the
-/// registers it needs and no more: these costs are promises.
-#[inline(always)]
+/// Takes one interrupt. What is frequent is done in place, without a lock and with nothing looked at twice, and what it
+/// leaves is done last: these costs are promises.
+#[inline(never)]
 pub(crate) fn on_interrupt(core: &mut CoreLocal) -> Next {
-    let interrupt = core.gic.acknowledge();
-    match interrupt.intid().0 {
-        VIRTUAL_TIMER => {
-            core.gic.end(interrupt);
-            fire_timer(core)
+    let left = match &core.gic {
+        CoreGic::V3(_) => take_one(core, &SystemInterface, &SystemRegisters, |quick| {
+            quick.sync_v3(&SystemRegisters, || core.own_spis())
+        }),
+        CoreGic::V2(gic) => {
+            // A GICv2 without it is refused at boot.
+            let Some(gich) = core.world.gich.as_ref() else { return Next::Leave };
+            let registers = MappedRegisters(gich);
+            take_one(core, gic, &registers, |quick| quick.sync_v2(&registers, || core.own_spis()))
         }
-        SGI_SYNC => {
-            core.gic.end(interrupt);
-            core.gic.deactivate(interrupt);
-            take_mail(core)
-        }
-        _ => on_other_interrupt(core, interrupt),
+    };
+    if let Left::Nothing = left { Next::Resume } else { serve_left(core, left) }
+}
+
+#[inline(never)]
+fn serve_left(core: &mut CoreLocal, left: Left) -> Next {
+    match left {
+        Left::Nothing => Next::Resume,
+        Left::Timer => fire_timer(core),
+        Left::Mail => sync(core),
+        Left::Interrupt(interrupt) => on_other_interrupt(core, interrupt),
     }
 }
 
+/// What [`take_one`] leaves to be done.
+enum Left {
+    Nothing,
+    /// The virtual timer's interrupt, which was ended.
+    Timer,
+    /// Mail, whose SGI was deactivated.
+    Mail,
+    /// This interrupt, of which nothing was done.
+    Interrupt(Acknowledged),
+}
+
+#[inline(always)]
+fn take_one(
+    core: &CoreLocal,
+    gic: &impl CpuInterface,
+    registers: &impl ListRegisters,
+    serve_mail: impl FnOnce(&Quick) -> bool,
+) -> Left {
+    let interrupt = gic.acknowledge();
+    match interrupt.intid().0 {
+        VIRTUAL_TIMER => {
+            gic.end(interrupt);
+            match core.quick() {
+                Some(quick) if quick.fire(registers, run::VIRTUAL_TIMER) => Left::Nothing,
+                _ => Left::Timer,
+            }
+        }
+        SGI_SYNC => {
+            gic.end(interrupt);
+            gic.deactivate(interrupt);
+            match core.quick() {
+                Some(quick) if serve_mail(quick) => Left::Nothing,
+                _ => Left::Mail,
+            }
+        }
+        _ => Left::Interrupt(interrupt),
+    }
+}
+
+/// Takes any other interrupt, in general.
 #[inline(never)]
 fn on_other_interrupt(core: &mut CoreLocal, interrupt: Acknowledged) -> Next {
     let intid = interrupt.intid();
@@ -62,11 +112,6 @@ fn on_other_interrupt(core: &mut CoreLocal, interrupt: Acknowledged) -> Next {
     next
 }
 
-#[inline(never)]
-fn take_one(core: &mut CoreLocal) -> Next {
-    on_interrupt(core)
-}
-
 /// Takes what is pending while this core is in the scheduler.
 pub(crate) fn take_pending(core: &mut CoreLocal) {
     for _ in 0..BATCH {
@@ -74,7 +119,7 @@ pub(crate) fn take_pending(core: &mut CoreLocal) {
             return;
         }
         // Whatever it is, the scheduler looks at everything next.
-        let _next = take_one(core);
+        let _next = on_interrupt(core);
     }
 }
 
@@ -101,19 +146,8 @@ fn serve_rare(core: &mut CoreLocal, intid: IntId) -> Next {
 }
 
 /// The loaded vCPU's virtual timer has fired: a linked interrupt, whose end deactivates the physical one.
-#[inline(always)]
-fn fire_timer(core: &mut CoreLocal) -> Next {
-    if let Some(Loaded { live, vcpu }) = core.loaded
-        && let Some(quick) = live.quick(vcpu.index)
-        && quick.fire(&core.interface(live), run::VIRTUAL_TIMER)
-    {
-        return Next::Resume;
-    }
-    fire_timer_in_general(core)
-}
-
 #[inline(never)]
-fn fire_timer_in_general(core: &mut CoreLocal) -> Next {
+fn fire_timer(core: &CoreLocal) -> Next {
     let Some(Loaded { live, vcpu }) = core.loaded else {
         // Nobody is loaded: a timer that was stopped when its vCPU left. It has been ended; nothing holds it.
         core.gic.deactivate_intid(run::VIRTUAL_TIMER);
@@ -127,25 +161,12 @@ fn fire_timer_in_general(core: &mut CoreLocal) -> Next {
     Next::Resume
 }
 
-/// Another core has left something for the loaded vCPU.
-#[inline(never)]
-fn take_mail(core: &mut CoreLocal) -> Next {
-    if let Some(Loaded { live, vcpu }) = core.loaded
-        && let Some(quick) = live.quick(vcpu.index)
-        && quick.sync(&core.interface(live), vcpu.index, live.quicks.spis())
-    {
-        return Next::Resume;
-    }
-    sync(core)
-}
-
 /// The virtual interface has something to report.
 #[inline(never)]
-fn maintain(core: &mut CoreLocal) -> Next {
+fn maintain(core: &CoreLocal) -> Next {
     if core.world.gich.is_some()
-        && let Some(Loaded { live, vcpu }) = core.loaded
-        && let Some(quick) = live.quick(vcpu.index)
-        && quick.end_linked(&core.interface(live))
+        && let Some(Loaded { live, .. }) = core.loaded
+        && core.quick().is_some_and(|quick| quick.end_linked(&core.interface(live)))
     {
         return Next::Resume;
     }
@@ -154,7 +175,7 @@ fn maintain(core: &mut CoreLocal) -> Next {
 
 /// Brings the loaded vCPU's list registers up to date.
 #[inline(never)]
-fn sync(core: &mut CoreLocal) -> Next {
+fn sync(core: &CoreLocal) -> Next {
     let Some(Loaded { live, vcpu }) = core.loaded else { return Next::Resume };
     let interface = core.interface(live);
     let kick = live.devices.lock().vgic(&live.quicks).sync(&interface, vcpu.index);

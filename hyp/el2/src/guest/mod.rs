@@ -17,11 +17,17 @@ pub(crate) mod worker;
 use core::ffi::c_void;
 
 use context::Context;
+use shikiri_arch::exit;
 use sync::Next;
 
 use crate::percore::CoreLocal;
 
-core::arch::global_asm!(include_str!("vectors.s"));
+core::arch::global_asm!(
+    include_str!("vectors.s"),
+    sgi1r_low = const exit::SGI1R_WRITE & 0xffff,
+    sgi1r_high = const exit::SGI1R_WRITE >> 16,
+    sgi1r_rt = const exit::SGI1R_RT,
+);
 
 unsafe extern "C" {
     /// The vector table.
@@ -39,14 +45,24 @@ pub(crate) unsafe fn run_core_on(core: *mut CoreLocal, stack: u64) -> ! {
     unsafe { run_core(core.cast(), stack) }
 }
 
-/// A synchronous exception of the guest.
+/// A synchronous exception of the guest, with this syndrome.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn on_sync(context: *mut Context, core: *mut CoreLocal) -> Next {
+unsafe extern "C" fn on_sync(context: *mut Context, core: *mut CoreLocal, esr: u64) -> Next {
     // SAFETY: the vectors hand over the loaded vCPU's context, which nobody else touches now.
     let context = unsafe { &mut *context };
     // SAFETY: and this core's own block; EL2 runs masked, so this is the only reference.
     let core = unsafe { &mut *core };
-    sync::on_exit(context, core)
+    sync::on_exit(context, core, esr)
+}
+
+/// A write to ICC_SGI1R_EL1 with this syndrome; the guest's x19 to x29 are not stored.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn on_sgi(context: *mut Context, core: *mut CoreLocal, esr: u64) -> Next {
+    // SAFETY: as in `on_sync`.
+    let context = unsafe { &*context };
+    // SAFETY: as in `on_sync`.
+    let core = unsafe { &mut *core };
+    sysreg::send_sgi1r_of(core, context.read_x(exit::sgi1r_source(esr)))
 }
 
 /// An HVC of the guest; its x19 to x29 are not stored.

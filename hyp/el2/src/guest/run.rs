@@ -16,7 +16,7 @@ use super::live::{Live, Vcpu};
 use super::{irq, lending, worker};
 use crate::hw::clock::{self, Counter};
 use crate::hw::tlb::MachineTlb;
-use crate::percore::{CoreLocal, Leave, Loaded};
+use crate::percore::{CoreLocal, CoreShared, Leave, Loaded};
 use crate::report::{self, Unserved};
 use crate::world::{SGI_SCHEDULE, SGI_SYNC, Slot, World};
 use crate::{console, regs};
@@ -354,7 +354,7 @@ fn load(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
     let kick = {
         let mut devices = live.devices.lock();
         vcpu.set_loaded_on(Some(core.id));
-        // Before the mail is looked at, without which nobody would serve what comes just now (`kick_receivers`).
+        // Before the mail is looked at, without which nobody would serve what comes just now (`ring`).
         fence(Ordering::SeqCst);
         devices.vgic(&live.quicks).load(&interface, vcpu.index)
     };
@@ -390,29 +390,30 @@ pub(crate) fn unload(core: &mut CoreLocal) {
 /// What changed is in memory before it is looked up here where each of them is; one that goes to sleep, or is
 /// put on a core, says so before it looks for changes (`fall_asleep`, `load`). A fence on each side makes one of the two
 /// see the other (mail takes no lock).
-#[inline(always)]
-pub(crate) fn kick_receivers(world: &World, live: &Live, vcpus: VcpuSet) {
-    fence(Ordering::SeqCst);
-    let mut left = vcpus;
-    while let Some(index) = left.lowest() {
-        left = left.without(VcpuSet::one(index));
-        let Some(vcpu) = live.vcpu(index) else { continue };
-        match vcpu.loaded_on() {
-            Some(core) => send(world, core, SGI_SYNC),
-            // One that sleeps is worth a word to its home core, once; one that is ready, off or out of budget
-            // finds the interrupt when its turn comes. Else a sibling's kicks would cost the core's others.
-            None if vcpu.is_asleep.swap(false, Ordering::SeqCst) => wake(world, live.slot, index),
-            None => {}
+#[inline(never)]
+pub(crate) fn kick_vcpus(world: &World, live: &Live, vcpus: VcpuSet) {
+    for index in vcpus {
+        // One that sleeps is worth a word to its home core, once; one that is ready, off or out of budget
+        // finds the interrupt when its turn comes. Else a sibling's kicks would cost the core's others.
+        if !ring(world, live, index)
+            && live.vcpu(index).is_some_and(|vcpu| vcpu.is_asleep.swap(false, Ordering::SeqCst))
+        {
+            wake(world, live.slot, index);
         }
     }
 }
 
-/// [`kick_receivers`], for those whose cost is no promise.
-#[inline(never)]
-pub(crate) fn kick_vcpus(world: &World, live: &Live, vcpus: VcpuSet) {
-    if !vcpus.is_empty() {
-        kick_receivers(world, live, vcpus);
-    }
+/// The first half of [`kick_vcpus`], for one vCPU: false if it is loaded nowhere.
+#[inline(always)]
+pub(crate) fn ring(world: &World, live: &Live, index: VcpuIndex) -> bool {
+    fence(Ordering::SeqCst);
+    let on = live.vcpu(index).and_then(Vcpu::loaded_on);
+    let shared = on.and_then(|core| world.cores.get(usize::from(core.0)));
+    let Some(target) = shared.and_then(CoreShared::announced) else { return false };
+    // What was stored before the SGI is visible where it arrives.
+    regs::dsb_ishst();
+    world.gic.send_sgi(IntId(SGI_SYNC), target);
+    true
 }
 
 /// Wakes a vCPU's seat on its home core.

@@ -9,7 +9,7 @@ use shikiri_config::GicVersion;
 use shikiri_core::lifecycle::EndCause;
 use shikiri_core::psci::{self, PsciAction};
 use shikiri_core::vuart::{self, Drain};
-use shikiri_vgic::{Frame, Here, Line, MmioOutcome};
+use shikiri_vgic::{Frame, Here, Line, MmioOutcome, VcpuSet};
 
 use super::context::Context;
 use super::live::Live;
@@ -78,8 +78,7 @@ pub(crate) fn on_hvc(context: &mut Context, core: &mut CoreLocal) -> Next {
 /// Serves one exit of the loaded vCPU that is no HVC #0. What is frequent goes first, each in a function of its own
 /// that saves the registers it needs and no more: these costs are promises.
 #[inline(always)]
-pub(crate) fn on_exit(context: &mut Context, core: &mut CoreLocal) -> Next {
-    let esr = regs::esr_el2();
+pub(crate) fn on_exit(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     if exit::is_mmio(esr) {
         // A program in AArch32 may use short instructions; it does not often talk to the interrupt controller.
         return if !exit::is_long(esr) {
@@ -90,17 +89,14 @@ pub(crate) fn on_exit(context: &mut Context, core: &mut CoreLocal) -> Next {
             load(context, core, esr)
         };
     }
-    match exit::sgi1r_write(esr) {
-        Some(rt) => sysreg::send_sgi1r_of(context, core, rt),
-        None => serve(context, core, esr),
-    }
+    serve(context, core, esr)
 }
 
 /// A load from a device. What the virtual GIC can answer from memory alone goes first.
 #[inline(never)]
 fn load(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
-    if let Some(access) = exit::mmio(esr, regs::far_el2(), regs::hpfar_el2())
-        && let Some(Loaded { live, vcpu }) = core.loaded
+    let access = exit::known_mmio(esr, regs::far_el2(), regs::hpfar_el2());
+    if let Some(Loaded { live, vcpu }) = core.loaded
         && let Some((frame, offset)) = gic_frame(live, access.ipa)
         && let Some(value) = {
             let mut devices = live.devices.lock();
@@ -118,10 +114,8 @@ fn load(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
 /// A store to a device. SGIs of GICv2, and what changes nothing but the virtual GIC's memory, go first.
 #[inline(never)]
 fn store(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
-    let access = exit::mmio(esr, regs::far_el2(), regs::hpfar_el2());
-    let (Some(access), Some(loaded)) = (access, core.loaded) else {
-        return any_access(context, core, esr);
-    };
+    let access = exit::known_mmio(esr, regs::far_el2(), regs::hpfar_el2());
+    let Some(loaded) = core.loaded else { return any_access(context, core, esr) };
     let live = loaded.live;
     let value = context.read_x(access.rt);
     let Some((frame, offset)) = gic_frame(live, access.ipa) else {
@@ -130,7 +124,8 @@ fn store(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     if live.gic == GicVersion::V2
         && let Some(kick) = without_lock(core, loaded, (frame, offset), access.size_log2, value)
     {
-        run::kick_vcpus(core.world, live, kick);
+        advance();
+        return if kick.is_empty() { Next::Resume } else { kick_others(core, loaded, kick) };
     } else {
         let mut devices = live.devices.lock();
         let mut vgic = devices.vgic(&live.quicks);
@@ -144,6 +139,14 @@ fn store(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     Next::Resume
 }
 
+/// Kicks those that a store has changed something for.
+#[cold]
+#[inline(never)]
+fn kick_others(core: &CoreLocal, Loaded { live, .. }: Loaded, kick: VcpuSet) -> Next {
+    run::kick_vcpus(core.world, live, kick);
+    Next::Resume
+}
+
 #[inline]
 fn without_lock(
     core: &CoreLocal,
@@ -151,10 +154,18 @@ fn without_lock(
     (frame, offset): (Frame, u32),
     size_log2: u8,
     value: u64,
-) -> Option<shikiri_vgic::VcpuSet> {
+) -> Option<VcpuSet> {
     let interface = core.interface(live);
     let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-    shikiri_vgic::write_without_lock(&live.quicks.vcpus, here, frame, offset, size_log2, value)
+    shikiri_vgic::write_without_lock(
+        &live.quicks.vcpus,
+        here,
+        frame,
+        offset,
+        size_log2,
+        value,
+        |target| run::ring(core.world, live, target),
+    )
 }
 
 /// A load or store to any device.

@@ -1,43 +1,46 @@
 //! Trapped system registers: asks the core, applies the answer.
 
-use shikiri_abi::{IntId, VcpuIndex};
+use shikiri_abi::IntId;
 use shikiri_arch::exit::SysregAccess;
 use shikiri_arch::hw::Clock;
 use shikiri_core::sysreg::{SysregOutcome, decide};
 use shikiri_vgic::{Here, SgiRegister, VcpuSet, send_sgi1r};
 
 use super::context::Context;
-use super::live::Live;
 use super::sync::{Next, advance, undefined};
 use super::{irq, run};
 use crate::hw::clock::Counter;
+use crate::hw::gic::SystemRegisters;
 use crate::percore::{CoreLocal, Leave, Loaded};
 
-/// A write to ICC_SGI1R_EL1 by the loaded vCPU.
-#[inline(never)]
-pub(crate) fn send_sgi1r_of(context: &mut Context, core: &mut CoreLocal, rt: u8) -> Next {
+/// A write of `value` to ICC_SGI1R_EL1 by the loaded vCPU. Its cost is a promise: what is not done in place comes last.
+#[inline(always)]
+pub(crate) fn send_sgi1r_of(core: &mut CoreLocal, value: u64) -> Next {
     let Some(Loaded { live, vcpu }) = core.loaded else { return Next::Leave };
-    let interface = core.interface(live);
-    let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-    let sent = send_sgi1r(&live.quicks.vcpus, here, context.read_x(rt));
-    let kick = match sent.own {
-        None => sent.kick,
-        Some(intid) => sent.kick.union(raise_own(core, live, vcpu.index, intid)),
-    };
-    if !kick.is_empty() {
-        run::kick_receivers(core.world, live, kick);
-    }
+    // Only a GICv3 has the register.
+    let here = Here { hw: &SystemRegisters, vcpu: Some(vcpu.index) };
+    let ring = |target| run::ring(core.world, live, target);
+    let sent = send_sgi1r(&live.quicks.vcpus, here, value, ring);
     advance();
-    Next::Resume
+    if sent.own.is_none() && sent.kick.is_empty() {
+        return Next::Resume;
+    }
+    finish_sgi1r(core, sent.kick, sent.own)
 }
 
-/// Makes an SGI of the loaded vCPU pending that has no short way.
+/// What sending an SGI has left.
 #[cold]
 #[inline(never)]
-fn raise_own(core: &CoreLocal, live: &Live, own: VcpuIndex, intid: IntId) -> VcpuSet {
-    let interface = core.interface(live);
-    let here = Here { hw: &interface, vcpu: Some(own) };
-    live.devices.lock().vgic(&live.quicks).raise(here, intid, own).kick
+fn finish_sgi1r(core: &CoreLocal, mut kick: VcpuSet, own: Option<IntId>) -> Next {
+    let Some(Loaded { live, vcpu }) = core.loaded else { return Next::Leave };
+    if let Some(intid) = own {
+        let interface = core.interface(live);
+        let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
+        let raised = live.devices.lock().vgic(&live.quicks).raise(here, intid, vcpu.index);
+        kick = kick.union(raised.kick);
+    }
+    run::kick_vcpus(core.world, live, kick);
+    Next::Resume
 }
 
 /// Sends an SGI of the loaded vCPU, and moves its PC on.

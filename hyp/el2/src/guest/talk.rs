@@ -83,7 +83,7 @@ fn raise_at(core: &CoreLocal, raise: Raise) -> bool {
     let raised = raise_without_lock(&live.quicks.vcpus, live.quicks.spis(), here, raise.intid)
         .unwrap_or_else(|| raise_in_general(live, here, raise));
     if !raised.kick.is_empty() {
-        run::kick_receivers(core.world, live, raised.kick);
+        run::kick_vcpus(core.world, live, raised.kick);
     }
     raised.was_pending
 }

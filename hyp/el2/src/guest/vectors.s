@@ -31,6 +31,11 @@
     mov     w3, #0x5a000000             // EC 0x16 (HVC), IL 1, immediate 0
     cmp     w2, w3
     b.eq    hvc_from_guest
+    bic     w3, w2, #{sgi1r_rt}         // a write to ICC_SGI1R_EL1 from x0 to x15
+    mov     w4, #{sgi1r_low}
+    movk    w4, #{sgi1r_high}, lsl #16
+    cmp     w3, w4
+    b.eq    sgi_from_guest
     stp     x19, x20, [x0, #152]
     stp     x21, x22, [x0, #168]
     stp     x23, x24, [x0, #184]
@@ -84,6 +89,10 @@ el2_vectors:
     exit_from_guest on_serror
 
 .balign 128
+sgi_from_guest:
+    bl      on_sgi
+    b       exit_done
+
 hvc_from_guest:
     bl      on_hvc
 exit_done:

@@ -19,48 +19,53 @@ pub(crate) struct VirtualInterface<'a> {
     pub(crate) live: Option<&'a Live>,
 }
 
-impl VirtualInterface<'_> {
-    /// GICv2's virtual interface control; `None` on GICv3.
-    #[inline(always)]
-    const fn gich(&self) -> Option<&Gich> {
-        self.core.world.gich.as_ref()
-    }
-}
-
-/// Defines indexed access to ICH_LR0_EL2 to ICH_LR15_EL2 (op0 3, op1 4, CRn 12, CRm 12 or 13, op2 0–7).
+/// The instructions for ICH_LR0_EL2 to ICH_LR15_EL2 (op0 3, op1 4, CRn 12, CRm 12 or 13, op2 0–7), 8 bytes for each:
+/// `$access`, and a branch to the end. Before them, a branch to the one whose number is in `{index}`.
 macro_rules! list_registers {
-    ($($index:literal => $name:literal;)*) => {
-        #[inline(never)]
-        fn read_lr(index: u8) -> u64 {
-            let value: u64;
-            match index {
-                $(
-                    // SAFETY: reading a list register has no effect.
-                    $index => unsafe { asm!(concat!("mrs {}, ", $name), out(reg) value, options(nostack, preserves_flags)) },
-                )*
-                _ => value = 0,
-            }
-            value
-        }
-
-        #[inline(always)]
-        fn write_lr(index: u8, value: u64) {
-            match index {
-                $(
-                    // SAFETY: a list register steers the guest's interrupts only.
-                    $index => unsafe { asm!(concat!("msr ", $name, ", {}"), in(reg) value, options(nostack, preserves_flags)) },
-                )*
-                _ => {}
-            }
-        }
+    ($access:literal) => {
+        concat!(
+            "adr {place}, 2f",
+            "\nadd {place}, {place}, {index}, lsl #3",
+            "\nbr {place}",
+            "\n2:",
+            "\n.irp crm, 12, 13\n.irp op2, 0, 1, 2, 3, 4, 5, 6, 7\n",
+            $access,
+            "\nb 3f\n.endr\n.endr\n3:",
+        )
     };
 }
 
-list_registers! {
-    0 => "S3_4_C12_C12_0"; 1 => "S3_4_C12_C12_1"; 2 => "S3_4_C12_C12_2"; 3 => "S3_4_C12_C12_3";
-    4 => "S3_4_C12_C12_4"; 5 => "S3_4_C12_C12_5"; 6 => "S3_4_C12_C12_6"; 7 => "S3_4_C12_C12_7";
-    8 => "S3_4_C12_C13_0"; 9 => "S3_4_C12_C13_1"; 10 => "S3_4_C12_C13_2"; 11 => "S3_4_C12_C13_3";
-    12 => "S3_4_C12_C13_4"; 13 => "S3_4_C12_C13_5"; 14 => "S3_4_C12_C13_6"; 15 => "S3_4_C12_C13_7";
+/// ICH_LR`index`_EL2; of 16 and more it is that of the low 4 bits.
+#[inline(never)]
+fn read_lr(index: u8) -> u64 {
+    let value: u64;
+    // SAFETY: reading a list register has no effect; the branch stays inside this block, for the index is below 16.
+    unsafe {
+        asm!(
+            list_registers!("mrs {value}, S3_4_C12_C\\crm\\()_\\op2"),
+            index = in(reg) u64::from(index & 15),
+            place = out(reg) _,
+            value = out(reg) value,
+            options(nostack, preserves_flags),
+        );
+    }
+    value
+}
+
+/// Sets ICH_LR`index`_EL2; of 16 and more it is that of the low 4 bits.
+#[inline(always)]
+fn write_lr(index: u8, value: u64) {
+    // SAFETY: a list register steers the guest's interrupts only; the branch stays inside this block, for the index is
+    // below 16.
+    unsafe {
+        asm!(
+            list_registers!("msr S3_4_C12_C\\crm\\()_\\op2, {value}"),
+            index = in(reg) u64::from(index & 15),
+            place = out(reg) _,
+            value = in(reg) value,
+            options(nostack, preserves_flags),
+        );
+    }
 }
 
 #[inline(always)]
@@ -69,102 +74,189 @@ fn low(value: u64) -> u32 {
     u32::from_le_bytes([a, b, c, d])
 }
 
-impl ListRegisters for VirtualInterface<'_> {
+/// GICv3's virtual interface: system registers of the core that runs this code.
+pub(crate) struct SystemRegisters;
+
+/// GICv2's: a block in memory.
+pub(crate) struct MappedRegisters<'a>(pub(crate) &'a Gich);
+
+impl ListRegisters for SystemRegisters {
     #[inline]
     fn count(&self) -> u8 {
-        match self.gich() {
-            Some(gich) => gich.list_registers(),
-            None => {
-                let [last, ..] = (regs::ich_vtr_el2() & 31).to_le_bytes();
-                last.saturating_add(1)
-            }
-        }
+        let [last, ..] = (regs::ich_vtr_el2() & 31).to_le_bytes();
+        last.saturating_add(1)
     }
 
-    #[inline]
+    #[inline(always)]
     fn empty(&self) -> u32 {
-        match self.gich() {
-            Some(gich) => gich.elrsr(),
-            None => low(regs::ich_elrsr_el2()),
-        }
+        low(regs::ich_elrsr_el2())
     }
 
     #[inline]
     fn read(&self, index: u8) -> u64 {
-        match self.gich() {
-            Some(gich) => u64::from(gich.lr(index)),
-            None => read_lr(index),
-        }
+        read_lr(index)
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&self, index: u8, value: u64) {
-        match self.gich() {
-            Some(gich) => gich.set_lr(index, low(value)),
-            None => write_lr(index, value),
-        }
+        write_lr(index, value);
     }
 
     #[inline]
     fn control(&self) -> u32 {
-        match self.gich() {
-            Some(gich) => gich.hcr(),
-            None => low(regs::ich_hcr_el2()),
-        }
+        low(regs::ich_hcr_el2())
     }
 
     #[inline]
     fn set_control(&self, value: u32) {
-        match self.gich() {
-            Some(gich) => gich.set_hcr(value),
-            None => regs::set_ich_hcr_el2(u64::from(value)),
-        }
+        regs::set_ich_hcr_el2(u64::from(value));
     }
 
     #[inline]
     fn is_maintenance_due(&self) -> bool {
-        match self.gich() {
-            Some(gich) => gich.misr() != 0,
-            None => regs::ich_misr_el2() != 0,
-        }
+        regs::ich_misr_el2() != 0
     }
 
     fn vmcr(&self) -> u32 {
-        match self.gich() {
-            Some(gich) => gich.vmcr(),
-            None => low(regs::ich_vmcr_el2()),
-        }
+        low(regs::ich_vmcr_el2())
     }
 
     fn set_vmcr(&self, value: u32) {
-        match self.gich() {
-            Some(gich) => gich.set_vmcr(value),
-            None => regs::set_ich_vmcr_el2(u64::from(value)),
-        }
+        regs::set_ich_vmcr_el2(u64::from(value));
     }
 
     fn active_priorities(&self) -> ActivePriorities {
         let mut all = ActivePriorities::NONE;
         let ([group0, ..], [group1, ..]) = (&mut all.group0, &mut all.group1);
-        match self.gich() {
-            Some(gich) => *group0 = gich.apr(),
-            None => {
-                *group0 = low(regs::ich_ap0r0_el2());
-                *group1 = low(regs::ich_ap1r0_el2());
-            }
-        }
+        *group0 = low(regs::ich_ap0r0_el2());
+        *group1 = low(regs::ich_ap1r0_el2());
         all
     }
 
     fn set_active_priorities(&self, value: &ActivePriorities) {
         let ([group0, ..], [group1, ..]) = (value.group0, value.group1);
-        match self.gich() {
-            Some(gich) => gich.set_apr(group0),
-            None => {
-                regs::set_ich_ap0r0_el2(u64::from(group0));
-                regs::set_ich_ap1r0_el2(u64::from(group1));
-            }
+        regs::set_ich_ap0r0_el2(u64::from(group0));
+        regs::set_ich_ap1r0_el2(u64::from(group1));
+    }
+}
+
+impl ListRegisters for MappedRegisters<'_> {
+    #[inline]
+    fn count(&self) -> u8 {
+        self.0.list_registers()
+    }
+
+    #[inline(always)]
+    fn empty(&self) -> u32 {
+        self.0.elrsr()
+    }
+
+    #[inline]
+    fn read(&self, index: u8) -> u64 {
+        u64::from(self.0.lr(index))
+    }
+
+    #[inline(always)]
+    fn write(&self, index: u8, value: u64) {
+        self.0.set_lr(index, low(value));
+    }
+
+    #[inline]
+    fn control(&self) -> u32 {
+        self.0.hcr()
+    }
+
+    #[inline]
+    fn set_control(&self, value: u32) {
+        self.0.set_hcr(value);
+    }
+
+    #[inline]
+    fn is_maintenance_due(&self) -> bool {
+        self.0.misr() != 0
+    }
+
+    fn vmcr(&self) -> u32 {
+        self.0.vmcr()
+    }
+
+    fn set_vmcr(&self, value: u32) {
+        self.0.set_vmcr(value);
+    }
+
+    fn active_priorities(&self) -> ActivePriorities {
+        let mut all = ActivePriorities::NONE;
+        let [group0, ..] = &mut all.group0;
+        *group0 = self.0.apr();
+        all
+    }
+
+    fn set_active_priorities(&self, value: &ActivePriorities) {
+        let [group0, ..] = value.group0;
+        self.0.set_apr(group0);
+    }
+}
+
+/// Calls a function of [`ListRegisters`] of the version that the machine has.
+macro_rules! of_either {
+    ($self:ident.$function:ident($($argument:expr),*)) => {
+        match $self.core.world.gich.as_ref() {
+            Some(gich) => MappedRegisters(gich).$function($($argument),*),
+            None => SystemRegisters.$function($($argument),*),
         }
+    };
+}
+
+impl ListRegisters for VirtualInterface<'_> {
+    #[inline]
+    fn count(&self) -> u8 {
+        of_either!(self.count())
+    }
+
+    #[inline]
+    fn empty(&self) -> u32 {
+        of_either!(self.empty())
+    }
+
+    #[inline]
+    fn read(&self, index: u8) -> u64 {
+        of_either!(self.read(index))
+    }
+
+    #[inline]
+    fn write(&self, index: u8, value: u64) {
+        of_either!(self.write(index, value));
+    }
+
+    #[inline]
+    fn control(&self) -> u32 {
+        of_either!(self.control())
+    }
+
+    #[inline]
+    fn set_control(&self, value: u32) {
+        of_either!(self.set_control(value));
+    }
+
+    #[inline]
+    fn is_maintenance_due(&self) -> bool {
+        of_either!(self.is_maintenance_due())
+    }
+
+    fn vmcr(&self) -> u32 {
+        of_either!(self.vmcr())
+    }
+
+    fn set_vmcr(&self, value: u32) {
+        of_either!(self.set_vmcr(value));
+    }
+
+    fn active_priorities(&self) -> ActivePriorities {
+        of_either!(self.active_priorities())
+    }
+
+    fn set_active_priorities(&self, value: &ActivePriorities) {
+        of_either!(self.set_active_priorities(value));
     }
 }
 

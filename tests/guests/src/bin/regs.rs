@@ -10,8 +10,9 @@
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use shikiri_rt::gic::Version;
 use shikiri_rt::hvc::partition;
-use shikiri_rt::platform::GICD;
+use shikiri_rt::platform::{GICD, GICR};
 use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::{gic, irq, platform, println, reg, smp};
 use shikiri_test_guests::code::{Encoding, NOP, Page, mrs, msr};
@@ -35,6 +36,9 @@ fn main() {
         case("set_and_way_maintenance_is_carried_out", || set_way(&mut page));
     }
     case("device_accesses_work_with_every_register", || every_register(&mut page));
+    if gic::version() == Version::V3 {
+        case("sgis_are_sent_from_every_register", || every_source(&mut page));
+    }
     case("the_affinity_is_the_device_trees", || {
         equal("MPIDR", reg::mpidr() & 0xff_00ff_ffff, platform::platform().mpidr(0).unwrap_or(0))
     });
@@ -194,12 +198,38 @@ fn set_way(page: &mut Page) -> Outcome {
     equal("memory", marker.load(Ordering::Relaxed), 0x1234_5678_9abc_def0)
 }
 
+/// `MOV x<to>, x<from>`.
+const fn mov(to: u32, from: u32) -> u32 {
+    0xaa00_03e0 | (from << 16) | to
+}
+
+/// Writes of ICC_SGI1R_EL1 from x0 to x30, each of which makes another SGI of this vCPU pending; one from XZR reaches nobody.
+fn every_source(page: &mut Page) -> Outcome {
+    const SGI1R: Encoding = (3, 0, 12, 11, 5);
+    /// GICR_ISPENDR0, GICR_ICPENDR0.
+    const SET: u64 = GICR + 0x1_0200;
+    const CLEAR: u64 = GICR + 0x1_0280;
+    const LOAD: u32 = 0xb940_0020;
+    const STORE: u32 = 0xb900_0020;
+    for number in 0..32 {
+        let sgi = number & 15;
+        let kept = if number == 12 { 13 } else { 12 };
+        let (before, after) =
+            if number == 31 { (NOP, NOP) } else { (mov(number, 0), mov(number, kept)) };
+        let send = [mov(kept, number), before, msr(SGI1R) | number, after];
+        // SAFETY: the register is put back; interrupts are masked, and the SGI is taken back.
+        unsafe { page.run(&send, gic::sgi_value(sgi, reg::mpidr()), 0) }.map_err(failure)?;
+        // SAFETY: reads what is pending.
+        let pending = unsafe { page.run(&[LOAD], 0, SET) }.map_err(failure)? & 0xffff;
+        // SAFETY: nothing else of this program's is pending.
+        unsafe { page.run(&[STORE], 0xffff, CLEAR) }.map_err(failure)?;
+        equal("pending SGIs", pending, if number == 31 { 0 } else { 1 << sgi })?;
+    }
+    Ok(())
+}
+
 /// Loads and stores of the distributor's priorities through x0 to x30, and through XZR.
 fn every_register(page: &mut Page) -> Outcome {
-    /// `MOV x<to>, x<from>`.
-    const fn mov(to: u32, from: u32) -> u32 {
-        0xaa00_03e0 | (from << 16) | to
-    }
     const ADDRESS: u64 = GICD + 0x460;
     for number in 0..32 {
         // The address goes to x10 or x11, the register's own value to x12 or x13, whichever it is not itself.

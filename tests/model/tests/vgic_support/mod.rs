@@ -48,8 +48,9 @@ macro_rules! with {
 macro_rules! serve {
     ($machine:expr, $core:expr, $vcpu:expr) => {{
         let (hw, quick) = (&$machine.cores[$core], &$machine.quicks[usize::from($vcpu)]);
-        let is_short =
-            $machine.takes_short_ways && quick.sync(hw, VcpuIndex($vcpu), &$machine.spis);
+        let spis = || (VcpuIndex($vcpu), &$machine.spis[..]);
+        let is_short = $machine.takes_short_ways
+            && if $machine.is_v2 { quick.sync_v2(hw, spis) } else { quick.sync_v3(hw, spis) };
         let is_served =
             is_short && (!hw.is_maintenance() || ($machine.is_v2 && quick.end_linked(hw)));
         if is_served {
@@ -145,7 +146,7 @@ impl Machine {
         let outcome = with!(self, core, |vgic, here| {
             let kick = match access {
                 Access::Write(value) if self.takes_short_ways && self.is_v2 => {
-                    write_without_lock(&self.quicks, here, frame, offset, size, value)
+                    write_without_lock(&self.quicks, here, frame, offset, size, value, |_| false)
                 }
                 Access::Read | Access::Write(_) => None,
             };
@@ -239,7 +240,7 @@ impl Machine {
             if !is_short || here.vcpu.is_none() {
                 vgic.send_sgi(here, register, value)
             } else {
-                let sent = send_sgi1r(&self.quicks, here, value);
+                let sent = send_sgi1r(&self.quicks, here, value, |_| false);
                 match (sent.own, here.vcpu) {
                     (Some(intid), Some(own)) => sent.kick.union(vgic.raise(here, intid, own).kick),
                     _ => sent.kick,
