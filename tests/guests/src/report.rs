@@ -3,7 +3,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use shikiri_rt::{platform, power, println};
+use shikiri_rt::{platform, power, println, reg};
 
 static FAILED: AtomicU32 = AtomicU32::new(0);
 
@@ -60,11 +60,15 @@ pub fn fail(name: &str, failure: &Failure) {
     println!("FAIL {name}: {failure}");
 }
 
-/// Prints the last line and turns the partition off.
+/// Prints the last line and turns the partition off; with `then=stay` on the command line it stays as it is, for whoever
+/// looks at it.
 pub fn done() -> ! {
     match FAILED.load(Ordering::Relaxed) {
         0 => println!("done"),
         failed => println!("done, {failed} failed"),
+    }
+    while platform::value_of("then") == Some("stay") {
+        reg::wfi();
     }
     power::off()
 }

@@ -4,13 +4,12 @@
 use libtest_mimic::Trial;
 use shikiri_qemu_tests::{Failure, Gic, Machine};
 
-use crate::support::{self, Outcome, Partition, Topic, Variant, all_kinds};
+use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, all_kinds};
 
 /// Each test guest and the numbers of vCPUs that it is run with.
-const GUESTS: [(&str, &[u32]); 6] = [
+const GUESTS: [(&str, &[u32]); 5] = [
     ("calls", &[1]),
     ("irq", &[1, 2, 4]),
-    ("probe", &[1]),
     ("psci", &[1, 2, 4]),
     ("regs", &[1, 2]),
     ("timers", &[1, 2]),
@@ -26,6 +25,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             });
         }
     }
+    topic.on_each(all_kinds(2), "probe_passes", isolated);
     topic.on_each(all_kinds(3), "an_owned_interrupt_comes_to_the_vcpu_it_is_routed_to", clock);
     topic.on_each(all_kinds(2), "an_abort_of_the_bus_comes_back_to_who_caused_it", moderated);
     let eight = |gic| vec![Variant::new(gic, 8, "cortex-a72")];
@@ -42,6 +42,23 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
 fn alone(guest: &str, vcpus: u32, machine: &Machine) -> Outcome {
     support::passes(&support::one_guest(guest, "", vcpus)?, machine)?;
     Ok(())
+}
+
+/// The probe has an abort from every address that is not its own, and changes nothing by asking: all books agree while its
+/// tables are still there, and when it is gone; its neighbour goes on.
+fn isolated(machine: Machine) -> Outcome {
+    let probe = Partition::new("probe", "probe").with("cmdline = \"then=stay\"");
+    let witness =
+        Partition::new("witness", "witness").with("cmdline = \"reports=0 report_ms=200\"");
+    let mut running = support::system([probe, witness])?.boot(&machine)?;
+    let mut console = running.wait_for("probe| done", PATIENCE)?;
+    support::open_operator(&mut running)?;
+    support::audit(&mut running)?;
+    support::operator(&mut running, "stop probe")?;
+    console += &running.wait_for("partition probe (id 1) has ended", PATIENCE)?;
+    support::audit(&mut running)?;
+    console += &running.wait_for("witness| ok witness report", PATIENCE)?;
+    support::approve(&console)
 }
 
 /// Two vCPUs at home on cores 1 and 2 own the board's clock (SPI 2): no part of its way is core 0's or vCPU 0's by
