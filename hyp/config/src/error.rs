@@ -120,6 +120,15 @@ pub enum BundleError<'a> {
         /// The value.
         value: u64,
     },
+    /// It was made for another machine.
+    Machine {
+        /// What is different.
+        what: &'static str,
+        /// What the description counts on.
+        wants: usize,
+        /// What the machine has.
+        has: usize,
+    },
     /// A value is out of range.
     Value {
         /// Whose.
@@ -173,6 +182,9 @@ impl fmt::Display for BundleError<'_> {
             }
             Self::Layout(what) => write!(f, "bundle inconsistent: {what}"),
             Self::System { what, value } => write!(f, "{what}: {value:#x}"),
+            Self::Machine { what, wants, has } => {
+                write!(f, "{what}: the description counts on {wants}, this machine has {has}")
+            }
             Self::Value { claimant, what, value } => write!(f, "{claimant}: {what}: {value:#x}"),
             Self::Limit { partition, resource, limit, given } => {
                 write!(

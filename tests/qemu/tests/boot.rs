@@ -160,13 +160,15 @@ fn boot_with(machine: &Machine, bundle: &[u8]) -> Result<Running, Failed> {
 
 fn another_gic() -> Outcome {
     let bundle = bundle(&Machine::new().gic(Gic::V2))?;
-    refused(boot_with(&Machine::new().gic(Gic::V3), &bundle)?, "GICv2")
+    let running = boot_with(&Machine::new().gic(Gic::V3), &bundle)?;
+    refused(running, "GIC version: the description counts on 2, this machine has 3")
 }
 
 fn more_cores() -> Outcome {
     let hello = Partition::new("hello", "hello").with("cores = [3]");
     let bundle = system([hello])?.compile(&Machine::new().cpus(4))?.bundle;
-    refused(boot_with(&Machine::new().cpus(2), &bundle)?, "4 cores, and this machine has 2")
+    let running = boot_with(&Machine::new().cpus(2), &bundle)?;
+    refused(running, "cores: the description counts on 4, this machine has 2")
 }
 
 /// Memory that is placed where this machine has no RAM.

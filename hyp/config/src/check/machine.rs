@@ -24,12 +24,13 @@ pub(crate) fn check<'a>(
 ) -> Result<(), BundleError<'a>> {
     let board = bundle.board();
     if machine.gic != board.gic {
-        let value = u64::from(board.gic.number());
-        return Err(BundleError::System { what: "made for another GIC version", value });
+        let number = |gic: GicVersion| usize::from(gic.number());
+        let (wants, has) = (number(board.gic), number(machine.gic));
+        return Err(BundleError::Machine { what: "GIC version", wants, has });
     }
     if machine.cores < board.cores {
-        let value = u64::try_from(board.cores).unwrap_or(u64::MAX);
-        return Err(BundleError::System { what: "needs more cores than there are", value });
+        let (wants, has) = (board.cores, machine.cores);
+        return Err(BundleError::Machine { what: "cores", wants, has });
     }
     for partition in bundle.partitions() {
         let memory = Claimant { partition: partition.name, item: Item::Memory };

@@ -147,10 +147,13 @@ fn the_machine_must_have_what_the_bundle_counts_on() {
     assert_eq!(bundle.check_machine(&good), Ok(()));
     assert_eq!(bundle.check_machine(&MachineFacts { cores: 8, ..good }), Ok(()));
     let refusal = |facts: MachineFacts<'_>| bundle.check_machine(&facts).unwrap_err().to_string();
-    assert_eq!(refusal(MachineFacts { cores: 3, ..good }), "needs more cores than there are: 0x4");
+    assert_eq!(
+        refusal(MachineFacts { cores: 3, ..good }),
+        "cores: the description counts on 4, this machine has 3"
+    );
     assert_eq!(
         refusal(MachineFacts { gic: GicVersion::V2, ..good }),
-        "made for another GIC version: 0x3"
+        "GIC version: the description counts on 3, this machine has 2"
     );
     let small = [(Pa(0x4000_0000), 512 << 20)];
     assert_eq!(
