@@ -31,9 +31,9 @@ pub use error::{BundleError, Claimant, Contested, Item};
 pub use partition::Partition;
 pub use types::{
     Blob, Board, CoreTime, Device, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind,
-    Interrupt, MAX_NAME_BYTES, MAX_PARTITIONS, MAX_PERIOD_US, MAX_VCPUS, MAX_VCPUS_GICV2,
-    MIN_BUDGET_US, MIN_PERIOD_US, Memory, PA_BITS, PartitionSet, Place, Platform,
-    REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk, Vcpu,
+    Interrupt, MAX_MODERATED, MAX_NAME_BYTES, MAX_PARTITIONS, MAX_PERIOD_US, MAX_PLACED, MAX_VCPUS,
+    MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2, MIN_BUDGET_US, MIN_PERIOD_US, Memory, PA_BITS,
+    PartitionSet, Place, Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk, Vcpu,
 };
 #[cfg(feature = "alloc")]
 pub use writer::{BlobSpec, DeviceSpec, InterruptSpec, PartitionSpec, SystemSpec, write};

@@ -18,6 +18,13 @@ pub const REDISTRIBUTOR_BYTES: u64 = 2 * GIC_FRAME_BYTES;
 pub const IPA_BITS: u32 = 40;
 /// Physical addresses have at most this many bits.
 pub const PA_BITS: u32 = 48;
+/// The most moderated regions of devices, those of all partitions together: EL2 makes their accesses itself, and never
+/// gives back the place that it has for each of their pages.
+pub const MAX_MODERATED: usize = 512;
+/// The most regions of memory with a physical address, those of all partitions together.
+pub const MAX_PLACED: usize = 32;
+/// The most vCPUs that have their home on one core (a seat there is a bit of a word).
+pub const MAX_VCPUS_AT_HOME: usize = 32;
 /// The shortest period of a reservation, in microseconds.
 pub const MIN_PERIOD_US: u32 = 100;
 /// The longest period of a reservation, in microseconds.

@@ -4,12 +4,12 @@ mod rules;
 
 use serde_spanned::Spanned;
 use shikiri_abi::{CoreId, CoreSet};
-use shikiri_config::{CoreTime, Vcpu};
+use shikiri_config::{CoreTime, MAX_VCPUS_AT_HOME, Vcpu};
 
 use crate::board::Board;
 use crate::problem::{Place, Problem};
 use crate::text::{Cores, Description, PartitionText, VcpuText};
-use rules::{check_count, check_shape, core_set, overbooked, pinned_home, reservation};
+use rules::{check_count, check_shape, core_set, no_seat, overbooked, pinned_home, reservation};
 
 /// All of one core, in parts per million.
 const WHOLE_CORE_PPM: u64 = 1_000_000;
@@ -23,6 +23,8 @@ struct Core {
     owner: Option<Claim>,
     sharers: Vec<Claim>,
     reserved_ppm: u64,
+    /// vCPUs that share it and have their home here.
+    seats: usize,
 }
 
 /// Who wants a core, and where that stands.
@@ -312,8 +314,11 @@ impl CorePlan {
         priority: u8,
         place: &Place,
     ) -> Result<(), Problem> {
-        let room =
-            |core: &CoreId| self.cores.get(usize::from(core.0)).map(|core| core.reserved_ppm);
+        // Where all seats are taken, time does not help.
+        let room = |core: &CoreId| {
+            let core = self.cores.get(usize::from(core.0))?;
+            Some((core.seats >= MAX_VCPUS_AT_HOME, core.reserved_ppm))
+        };
         let Some(home) = pinned.or_else(|| set.iter().min_by_key(|core| room(core))) else {
             return Ok(());
         };
@@ -322,7 +327,11 @@ impl CorePlan {
         if sum > WHOLE_CORE_PPM {
             return Err(overbooked(partition, home, core, time.ppm(), place));
         }
+        if core.seats >= MAX_VCPUS_AT_HOME {
+            return Err(no_seat(partition, home, place));
+        }
         core.reserved_ppm = sum;
+        core.seats += 1;
         if let Some(vcpus) = self.vcpus.get_mut(index) {
             vcpus.push(Vcpu { cores: set, home, time, priority });
         }

@@ -12,7 +12,7 @@ use crate::claims::Claim;
 use crate::problem::{Place, Problem};
 use crate::text::{Description, DeviceTable, DeviceText, Dma, PartitionText};
 use pieces::{Piece, cut};
-pub(crate) use rules::{check_dma, check_physical};
+pub(crate) use rules::{check_dma, check_moderated, check_physical};
 use rules::{check_guest_spi, check_table, same_guest_interrupt, same_interrupt, unknown};
 
 /// The virtual UART's SPI, as the device tree writes it.

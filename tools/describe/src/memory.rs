@@ -2,7 +2,7 @@
 
 use serde_spanned::Spanned;
 use shikiri_abi::{Ipa, PAGE_BYTES, Pa};
-use shikiri_config::{IPA_BITS, Memory, Place as Where};
+use shikiri_config::{IPA_BITS, MAX_PLACED, Memory, Place as Where};
 
 use crate::board::{Board, Range};
 use crate::claims::Claim;
@@ -133,11 +133,21 @@ impl MemoryPlan {
         Ok(())
     }
 
-    /// Regions with a fixed place lie in the machine's RAM.
+    /// Regions with a fixed place lie in the machine's RAM, and are not more than the hypervisor can keep aside.
     fn check_places(&self, description: &Description, board: &Board) -> Result<(), Problem> {
+        let mut count = 0;
         for (spanned, regions) in description.partitions.iter().zip(&self.regions) {
             for region in regions {
                 let Where::At(pa) = region.memory.place else { continue };
+                count += 1;
+                if count > MAX_PLACED {
+                    let problem = Problem::new(format!(
+                        "more than {MAX_PLACED} regions of memory have a physical address"
+                    ));
+                    return Err(problem
+                        .at(&region.place, format!("number {count} of all partitions"))
+                        .help("leave `at` out where it does not matter, or make one region of several"));
+                }
                 let wanted = Range { start: pa.0, bytes: region.memory.bytes };
                 let is_in = |ram: &Range| ram.start <= wanted.start && wanted.end() <= ram.end();
                 if !board.memory.iter().any(is_in) {

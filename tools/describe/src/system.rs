@@ -50,6 +50,7 @@ impl<'a> Plan<'a> {
         let memory = MemoryPlan::make(description, board, files.total())?;
         let devices = DevicePlan::make(description, board)?;
         devices::check_physical(description, board, &devices, &memory)?;
+        devices::check_moderated(description, &devices)?;
         let focus = focus(description)?;
         let talks = talk::plan(description)?;
         let mut partitions = Vec::new();

@@ -7,7 +7,8 @@ use crate::error::{BundleError, Claimant, Contested, Item};
 use crate::partition::{Partition, memory};
 use crate::row::{DeviceRow, MemoryRow};
 use crate::types::{
-    Device, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Memory, PA_BITS, Place, REDISTRIBUTOR_BYTES,
+    Device, GIC_FRAME_BYTES, GicVersion, IPA_BITS, MAX_MODERATED, MAX_PLACED, Memory, PA_BITS,
+    Place, REDISTRIBUTOR_BYTES,
 };
 
 /// The bits of an address inside its page.
@@ -93,6 +94,27 @@ pub(crate) fn check_physical<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<
             Err(clash(&overlap, physical_claims(bundle), Contested::Pa(overlap.address)))
         }
     }
+}
+
+/// EL2 has places for so many regions of all partitions, and no more.
+pub(crate) fn check_places<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
+    let tables = bundle.tables();
+    let moderated = tables.devices.iter().filter(|row| DeviceRow::get(row).moderated != 0);
+    let fixed = tables.memory.iter().filter(|row| memory(MemoryRow::get(row)).place != Place::Any);
+    at_most(MAX_MODERATED, moderated, "too many moderated regions")?;
+    at_most(MAX_PLACED, fixed, "too many regions by address")
+}
+
+fn at_most<'a, T>(
+    most: usize,
+    rows: impl Iterator<Item = T>,
+    what: &'static str,
+) -> Result<(), BundleError<'a>> {
+    let count = rows.count();
+    if count <= most {
+        return Ok(());
+    }
+    Err(BundleError::System { what, value: u64::try_from(count).unwrap_or(u64::MAX) })
 }
 
 /// The physical range of a region, if it has a fixed one.

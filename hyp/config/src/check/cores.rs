@@ -4,7 +4,9 @@ use shikiri_abi::{CoreId, CoreSet, MAX_CORES};
 
 use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Contested, Item};
-use crate::types::{CoreTime, MAX_PERIOD_US, MIN_BUDGET_US, MIN_PERIOD_US, Vcpu};
+use crate::types::{
+    CoreTime, MAX_PERIOD_US, MAX_VCPUS_AT_HOME, MIN_BUDGET_US, MIN_PERIOD_US, Vcpu,
+};
 
 /// All of one core, in parts per million.
 const WHOLE_CORE_PPM: u32 = 1_000_000;
@@ -81,14 +83,19 @@ fn check_vcpu<'a>(
     }
 }
 
-/// The reservations of a core sum up to at most the whole core.
+/// The reservations of a core sum up to at most the whole core, and each vCPU has a seat there.
 fn check_admission<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
-    let mut reserved = [0_u32; MAX_CORES];
+    let mut reserved = [(0_u32, 0_usize); MAX_CORES];
     for (claimant, vcpu) in vcpus(bundle) {
-        let Some(sum) = reserved.get_mut(usize::from(vcpu.home.0)) else { continue };
+        let Some((sum, seats)) = reserved.get_mut(usize::from(vcpu.home.0)) else { continue };
         *sum = sum.saturating_add(u32::try_from(vcpu.time.ppm()).unwrap_or(u32::MAX));
         if *sum > WHOLE_CORE_PPM {
             return Err(clash(bundle, Contested::CoreTime(vcpu.home), vcpu.home, claimant));
+        }
+        *seats = seats.saturating_add(1);
+        if *seats > MAX_VCPUS_AT_HOME {
+            let (what, value) = ("no seat is left at home on core", u64::from(vcpu.home.0));
+            return Err(BundleError::Value { claimant, what, value });
         }
     }
     Ok(())

@@ -30,6 +30,7 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     cores::check(bundle)?;
     talk::check(bundle)?;
     address::check_physical(bundle)?;
+    address::check_places(bundle)?;
     partition::check_physical_interrupts(bundle)
 }
 

@@ -118,7 +118,10 @@ fn vcpus_have_cores_of_the_machine_and_sound_budgets() {
 fn a_partition_has_as_many_vcpus_as_its_gic_serves() {
     refused(|s| s.partitions[0].vcpus.clear(), "partition `a`: number of vCPUs out of range: 0x0");
     let many = |count| {
-        move |s: &mut SystemSpec| s.partitions[1].vcpus = vec![shared(4, 2, 50, 100_000); count]
+        move |s: &mut SystemSpec| {
+            let homes = [2, 3].into_iter().cycle().take(count);
+            s.partitions[1].vcpus = homes.map(|home| shared(0b1100, home, 50, 100_000)).collect();
+        }
     };
     accepted(many(64));
     refused(many(65), "partition `b-2_x`: number of vCPUs out of range: 0x41");
@@ -231,6 +234,35 @@ fn physical_addresses_have_one_claimant() {
             s.partitions[0].devices.push(twin);
         },
         "physical address 0x9010000 is claimed by device `/pl031@9010000` of `a` and by device `/other` of `a`",
+    );
+}
+
+#[test]
+fn the_hypervisor_has_places_for_so_many_regions() {
+    // The sample has one moderated region and two with a physical address.
+    let moderated = |s: &mut SystemSpec, count: u64| {
+        s.partitions[0].devices =
+            (1..count).map(|n| device("/d", 0x1_0000_0200 + (n << 12), 0x100)).collect();
+    };
+    accepted(|s| moderated(s, 512));
+    refused(|s| moderated(s, 513), "too many moderated regions: 0x201");
+    let placed = |s: &mut SystemSpec, count: u64| {
+        s.partitions[0].memory.extend((2..count).map(|n| Memory {
+            ipa: Ipa(0x5000_0000 + (n << 12)),
+            bytes: 4096,
+            place: Place::At(Pa(0x7000_0000 + (n << 12))),
+        }));
+    };
+    accepted(|s| placed(s, 32));
+    refused(|s| placed(s, 33), "too many regions by address: 0x21");
+}
+
+#[test]
+fn a_core_is_home_for_so_many() {
+    accepted(|s| s.partitions[1].vcpus = vec![shared(4, 2, 100, 10_000); 32]);
+    refused(
+        |s| s.partitions[1].vcpus = vec![shared(4, 2, 100, 10_000); 33],
+        "vCPU 32 of `b-2_x`: no seat is left at home on core: 0x2",
     );
 }
 

@@ -7,14 +7,14 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use shikiri_abi::{CoreId, CoreSet, PAGE_BYTES, Pa, PageCount, PartitionSlot};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
-use shikiri_config::{Bundle, CoreTime, GicVersion, MachineFacts, Partition, Place};
+use shikiri_config::{Bundle, CoreTime, GicVersion, MAX_PLACED, MachineFacts, Partition, Place};
 use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{FrameRun, FrameState, Ledger, MAX_RANGES};
 use shikiri_core::partition::{FrameStore, run_of};
 use shikiri_core::sched::{CoreBook, Excess, Exchange, Reservation, Share, Terms, VcpuKey};
 use shikiri_core::vmid::VmidPool;
 use shikiri_drivers::{Gic, GicV2, GicV3, Gich, LineInterrupts, Pl011, RedistributorRegion};
-use shikiri_pages::{FramePool, FrameRange, PageBox, PageSlice};
+use shikiri_pages::{FramePool, FrameRange, MAX_FIXED, PageBox, PageSlice};
 use shikiri_stage2::Format;
 use shikiri_sync::{Once, TicketLock};
 
@@ -39,6 +39,9 @@ const GUESTS_PRIORITY: u8 = 0xa0;
 /// QEMU's and the Pi's UART clocks differ; the firmware has set the line, and it is left as it is where
 /// this says so.
 const UART_CLOCK_HZ: u32 = 24_000_000;
+
+// The pool keeps aside all that a checked description places.
+const _: () = assert!(MAX_PLACED <= MAX_FIXED);
 
 /// Makes the world of the board and its bundle, or refuses the boot with the reason.
 pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
@@ -200,7 +203,7 @@ fn frames(
     let mut reserved = [FrameRange::default(); 40];
     let kept = own.iter().chain([&initrd, &tree]).chain(board.reserved.as_slice());
     let reserved = fill(&mut reserved, kept.map(|range| whole_frames(*range)));
-    let mut fixed = [FrameRange::default(); 32];
+    let mut fixed = [FrameRange::default(); MAX_PLACED];
     let placed =
         bundle.partitions().flat_map(|partition| partition.memory()).filter_map(|memory| {
             match memory.place {

@@ -1,7 +1,7 @@
 //! Accesses that EL2 makes to a device for its owner: where the device's page is shared with others.
 //!
 //! The pages are not in EL2's identity map, which is made before the bundle is known: each gets a place in a window of
-//! its own at the first access, and keeps it. An address where the bus answers with an abort is the guest's affair:
+//! its own at the first access, and keeps it; a description with more regions than places is refused. An address where the bus answers with an abort is the guest's affair:
 //! a synchronous abort comes back as [`ExternalAbort`] (`device.s`, `fault.rs`), an asynchronous one is taken
 //! while the guest runs, and blamed on it.
 #![expect(unsafe_code, reason = "device registers by address, and EL2's own tables")]
@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_abi::{PAGE_BYTES, Pa};
 use shikiri_arch::exit::{MmioAccess, class};
+use shikiri_config::MAX_MODERATED;
 
 use crate::fault::Frame;
 use crate::regs;
@@ -22,7 +23,7 @@ pub(crate) struct ExternalAbort;
 /// Makes the guest's access at `pa`; what a load read.
 ///
 /// # Errors
-/// [`ExternalAbort`]; also if the window has no place left: 512 pages.
+/// [`ExternalAbort`].
 pub(crate) fn access(pa: Pa, access: &MmioAccess, register: u64) -> Result<u64, ExternalAbort> {
     let at = window(pa).ok_or(ExternalAbort)?;
     let way = u64::from(access.size_log2 & 3) | if access.is_write { 4 } else { 0 };
@@ -97,6 +98,9 @@ impl Table {
 static LEVEL1: Table = Table::empty();
 static LEVEL2: Table = Table::empty();
 static PAGES: Table = Table::empty();
+
+// `PAGES` has a place for every region of a checked description.
+const _: () = assert!(MAX_MODERATED <= 512);
 
 /// The last 512 GiB of EL2's 48 bits: far above the devices and the RAM of any board.
 const WINDOW: u64 = 511 << 39;

@@ -2,7 +2,7 @@
 
 use serde_spanned::Spanned;
 use shikiri_abi::{CoreId, CoreSet};
-use shikiri_config::{CoreTime, MAX_PERIOD_US, MIN_BUDGET_US, MIN_PERIOD_US};
+use shikiri_config::{CoreTime, MAX_PERIOD_US, MAX_VCPUS_AT_HOME, MIN_BUDGET_US, MIN_PERIOD_US};
 
 use super::{Core, percent};
 use crate::board::Board;
@@ -30,6 +30,14 @@ pub(super) fn overbooked(
         None => problem,
     };
     problem.help("lower a budget, raise a period, or let a vCPU run on more cores")
+}
+
+/// As many vCPUs as possible have their home on a core.
+pub(super) fn no_seat(partition: &PartitionText, home: CoreId, place: &Place) -> Problem {
+    let name = partition.name.get_ref();
+    Problem::new(format!("more than {MAX_VCPUS_AT_HOME} vCPUs have their home on core {}", home.0))
+        .at(place, format!("`{name}` wants one more"))
+        .help("let vCPUs run on more cores")
 }
 
 /// Keys that exclude each other.

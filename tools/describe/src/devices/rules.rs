@@ -2,7 +2,7 @@
 
 use serde_spanned::Spanned;
 use shikiri_abi::{PAGE_BYTES, Pa};
-use shikiri_config::Place as Where;
+use shikiri_config::{MAX_MODERATED, Place as Where};
 
 use super::{DevicePlan, Owned, UART_SPI};
 use crate::board::{Board, BoardDevice};
@@ -142,6 +142,28 @@ pub(crate) fn check_dma(
         .at(&device.place, "trusted with DMA")
         .at(&region.place, "guest and physical address are not the same")
         .help("write `memory = { size = …, at = ADDRESS, ipa = ADDRESS }` with the same address twice"))
+}
+
+/// Refuses the device with which more regions are moderated than the hypervisor has places for.
+pub(crate) fn check_moderated(
+    description: &Description,
+    devices: &DevicePlan<'_>,
+) -> Result<(), Problem> {
+    let mut before = 0;
+    for (name, device) in devices.with_owner(description) {
+        let own = device.pieces().iter().filter(|piece| piece.moderated).count();
+        if before + own > MAX_MODERATED {
+            let problem = Problem::new(format!(
+                "device `{}` of `{name}` is moderated, and too many are: the machine has room for {MAX_MODERATED} such regions",
+                device.path
+            ));
+            return Err(problem
+                .at(&device.place, format!("has {own}, after {before} of others"))
+                .help("moderated are registers that do not fill whole 4 KiB pages"));
+        }
+        before += own;
+    }
+    Ok(())
 }
 
 /// Refuses devices that overlap physically.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use dtoolkit::fdt::Fdt;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use miette::{GraphicalReportHandler, GraphicalTheme, Report};
 use shikiri_config::{Bundle, ImageKind, crc32};
 use shikiri_describe::{Compiled, Overrides, Request, compile};
@@ -48,6 +50,8 @@ pub(crate) enum Board {
     VirtGic2,
     VirtGic3,
     Odd,
+    /// `VirtGic3` with devices that lie in more pages than the hypervisor has places for.
+    Crowded,
 }
 
 impl Board {
@@ -55,11 +59,26 @@ impl Board {
     pub(crate) fn tree(self) -> Vec<u8> {
         let file = match self {
             Self::VirtGic2 => "qemu-virt-gic2",
-            Self::VirtGic3 => "qemu-virt-gic3",
+            Self::VirtGic3 | Self::Crowded => "qemu-virt-gic3",
             Self::Odd => "odd",
         };
-        std::fs::read(format!("tests/board/{file}.dtb")).unwrap()
+        let tree = std::fs::read(format!("tests/board/{file}.dtb")).unwrap();
+        if self == Self::Crowded { crowded(&tree) } else { tree }
     }
+}
+
+/// Adds a device in parts of 511 pages, and one in parts of two.
+fn crowded(tree: &[u8]) -> Vec<u8> {
+    let mut tree = DeviceTree::from_fdt(&Fdt::new(tree).unwrap());
+    for (name, start, pages) in [("shelf", 0x0c00_0000, 511), ("box", 0x0d00_0000, 2)] {
+        let mut node = DeviceTreeNode::new_unchecked(format!("{name}@{start:x}"));
+        let reg: Vec<u32> =
+            (0..pages).flat_map(|page| [0, start + page * 0x1000, 0, 0x200]).collect();
+        node.add_property(DeviceTreeProperty::new_unchecked("compatible", "arm,pl061"));
+        node.add_property(DeviceTreeProperty::new_unchecked("reg", reg));
+        tree.root.add_child(node);
+    }
+    tree.to_dtb()
 }
 
 /// A request to compile a file of the repository.
