@@ -44,6 +44,8 @@ pub enum Content {
     Data,
     /// Device registers: Device-nGnRE, never executed.
     Device,
+    /// Nothing: neither read nor written, nor fetched ahead.
+    Unmapped,
 }
 
 impl Content {
@@ -54,6 +56,7 @@ impl Content {
             Self::Constants => normal | READ_ONLY | EXECUTE_NEVER,
             Self::Data => normal | EXECUTE_NEVER,
             Self::Device => VALID | AP1 | ACCESSED | EXECUTE_NEVER,
+            Self::Unmapped => 0,
         }
     }
 }
@@ -234,7 +237,8 @@ mod tests {
                     return Some((address + va % size, attributes, size));
                 }
                 (3, _) => table = address,
-                (0, _) => return None,
+                // Bit 0 says that it is valid.
+                (0 | 2, _) => return None,
                 (kind, _) => panic!("descriptor {kind} at level {level}"),
             }
         }
@@ -301,6 +305,26 @@ mod tests {
         ] {
             assert_eq!(walk(&memory, map.root(), va), Some((va, attributes, size)), "{va:#x}");
         }
+    }
+
+    #[test]
+    fn a_range_is_taken_back_and_no_page_beside_it() {
+        let memory = Memory::default();
+        let mut map = map(&memory, 8);
+        map.add(Pa(0x4000_0000), Pa(0xc000_0000), Content::Data).unwrap();
+        map.add(Pa(0x4020_3000), Pa(0x4060_1000), Content::Unmapped).unwrap();
+        map.add(Pa(0x8000_0000), Pa(0xc000_0000), Content::Unmapped).unwrap();
+        map.add(Pa(0xb000_0000), Pa(0xb000_0800), Content::Unmapped).unwrap();
+        for va in [0x4000_0000, 0x4020_2fff, 0x4060_1000, 0x7fff_ffff] {
+            assert_eq!(walk(&memory, map.root(), va).map(|(pa, ..)| pa), Some(va), "{va:#x}");
+        }
+        for va in [0x4020_3000, 0x4040_0000, 0x4060_0fff, 0x8000_0000, 0xb000_0000, 0xbfff_ffff] {
+            assert_eq!(walk(&memory, map.root(), va), None, "{va:#x}");
+        }
+        // What lies there and is known to be used comes back.
+        map.add(Pa(0x9000_0000), Pa(0x9000_1000), Content::Device).unwrap();
+        assert!(walk(&memory, map.root(), 0x9000_0fff).is_some());
+        assert_eq!(walk(&memory, map.root(), 0x9000_1000), None);
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use dtoolkit::ToPropertyValue;
+use dtoolkit::fdt::Fdt;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::machine::Boot;
 use shikiri_qemu_tests::{Gic, Machine, Running, System, paths, system as systems};
@@ -26,6 +29,8 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("a_device_tree_beyond_the_boot_protocols_limit_is_refused", large_tree)
         .test("the_core_that_boots_may_stand_anywhere_in_the_tree", boot_core_second)
         .test("a_core_that_boots_and_is_not_in_the_tree_is_refused", boot_core_unknown)
+        .test("reserved_memory_is_nobodys", reserved_memory)
+        .test("memory_that_nobody_may_map_is_not_mapped_at_el2", unmapped_memory)
         .test("a_bundle_for_another_gic_is_refused", another_gic)
         .test("a_bundle_for_more_cores_is_refused", more_cores)
         .test("a_bundle_for_more_memory_is_refused", less_memory)
@@ -123,6 +128,82 @@ fn renumbered(machine: &Machine, affinities: [u32; 2]) -> Result<Vec<u8>, Failed
         tree[value..value + 4].copy_from_slice(&affinity.to_be_bytes());
     }
     Ok(tree)
+}
+
+/// What reserved memory takes, one node with `no-map` and one without, is missing in the ledger, and a bundle that was made
+/// for a machine without them cannot have it.
+fn reserved_memory() -> Outcome {
+    let (whole, kept) =
+        (Machine::new(), reserving(&[(RESERVED, 64 << 20, true), (0x6800_0000, 32 << 20, false)])?);
+    let (machine, _tree) = kept;
+    let megabytes = |machine: &Machine| -> Result<u64, Failed> {
+        let mut running = one_guest("hello", "", 1)?.boot(machine)?;
+        running.wait_for("frame ledger ready (", PATIENCE)?;
+        let size = running.wait_for(" MiB)", PATIENCE)?;
+        running.wait_for_power_off(PATIENCE)?;
+        Ok(size.trim_end_matches(" MiB)").parse()?)
+    };
+    let (all, less) = (megabytes(&whole)?, megabytes(&machine)?);
+    if all - less != 96 {
+        return Err(format!("{all} MiB without, {less} MiB with 96 MiB of reserved memory").into());
+    }
+    for at in [RESERVED, 0x6800_0000] {
+        let system = System::from_text(&format!(
+            "[[partition]]\nname = \"hello\"\nimage = \"hello\"\nmemory = {{ size = \"4MiB\", at = {at} }}\n"
+        ))?;
+        let refusal = match system.compile(&machine) {
+            Ok(_) => return Err("the description is accepted".into()),
+            Err(error) => error.to_string(),
+        };
+        if !refusal.contains("/reserved-memory/kept@") {
+            return Err(format!("not refused for the reservation: {refusal}").into());
+        }
+        let bundle = system.compile(&whole)?.bundle;
+        refused(boot_with(&machine, &bundle)?, "boot refused: memory: ")?;
+    }
+    Ok(())
+}
+
+/// Where the tests reserve memory: far from what QEMU loads.
+const RESERVED: u64 = 0x6000_0000;
+
+/// A node with `no-map` covers the bundle, so that EL2 itself has to touch it: it faults at its first bytes.
+fn unmapped_memory() -> Outcome {
+    const BUNDLE: u64 = 0x4800_0000;
+    let (machine, _tree) = reserving(&[(BUNDLE, 1 << 20, true)])?;
+    let mut running = boot_with(&machine, &bundle(&Machine::new())?)?;
+    let failure = match running.wait_for("hello: 1 vCPU", PATIENCE) {
+        Ok(_) => return Err(running.failure("it is mapped".into()).into()),
+        Err(failure) => failure.to_string(),
+    };
+    let is_fault = failure.contains("EL2 FAULT") && failure.contains("FAR 0x480000");
+    if is_fault { Ok(()) } else { Err(failure.into()) }
+}
+
+/// A machine whose tree reserves these ranges (start, size, `no-map`), and where the tree is.
+fn reserving(ranges: &[(u64, u64, bool)]) -> Result<(Machine, tempfile::TempDir), Failed> {
+    fn set(node: &mut DeviceTreeNode, name: &str, value: impl ToPropertyValue) {
+        node.add_property(DeviceTreeProperty::new_unchecked(name, value));
+    }
+    let original = Machine::new().device_tree()?;
+    let mut tree = DeviceTree::from_fdt(&Fdt::new(&original).map_err(|error| error.to_string())?);
+    let mut parent = DeviceTreeNode::new_unchecked("reserved-memory");
+    set(&mut parent, "#address-cells", 2_u32);
+    set(&mut parent, "#size-cells", 2_u32);
+    set(&mut parent, "ranges", Vec::<u8>::new());
+    for (start, bytes, is_unmapped) in ranges {
+        let mut node = DeviceTreeNode::new_unchecked(format!("kept@{start:x}"));
+        set(&mut node, "reg", [start.to_be_bytes(), bytes.to_be_bytes()].concat());
+        if *is_unmapped {
+            set(&mut node, "no-map", Vec::<u8>::new());
+        }
+        parent.add_child(node);
+    }
+    tree.root.add_child(parent);
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let file = scratch.path().join("edited.dtb");
+    std::fs::write(&file, tree.to_dtb())?;
+    Ok((Machine::new().arg("-dtb").arg(&file), scratch))
 }
 
 /// QEMU makes room for its own changes: as much again as the tree, which is 1 MiB by then.

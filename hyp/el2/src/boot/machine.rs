@@ -338,7 +338,7 @@ fn homes(
         refuse(format_args!("there is not enough RAM for the hypervisor itself"));
     };
     let mut vcpus = partition.vcpus();
-    PageSlice::from_fn(frames, count, |index| {
+    PageSlice::from_fn(frames, count, |_| {
         let Some(vcpu) = vcpus.next() else { refuse(format_args!("the bundle lost a vCPU")) };
         match book.admit(CoreSet::one(vcpu.home), share(vcpu.time)) {
             Ok(home) => Home {
@@ -346,10 +346,7 @@ fn homes(
                 seat: home.seat(),
                 is_shared: vcpu.time != CoreTime::Owned,
             },
-            Err(_) => refuse(format_args!(
-                "core {} has not enough time left for vCPU {index} of {}",
-                vcpu.home.0, partition.name
-            )),
+            Err(_) => refuse(format_args!("core {} is promised twice", vcpu.home.0)),
         }
     })
 }

@@ -84,6 +84,13 @@ impl MapBuilder {
         self.map(Span { start: start.max(image.end), end }, Content::Data);
     }
 
+    /// Takes RAM back that the firmware lets nobody map (Devicetree Specification, 3.5.4): not even speculation may
+    /// reach it.
+    pub(crate) fn unmapped(&mut self, range: Range) {
+        let (start, end) = (to_usize(range.start), to_usize(range.end));
+        self.map(Span { start, end }, Content::Unmapped);
+    }
+
     /// Maps device registers.
     pub(crate) fn device(&mut self, start: u64, bytes: u64) {
         let start = to_usize(start);
@@ -102,7 +109,8 @@ impl MapBuilder {
         }
     }
 
-    /// 48 tables map any board that `Ranges` can hold, unless its tree names addresses that no board has.
+    /// 48 tables map the RAM of any board that `Ranges` can hold, unless its tree names addresses that no board has; the
+    /// ends of `no-map` ranges take one each where they are no multiple of 2 MiB and have no neighbour.
     fn map(&mut self, span: Span, content: Content) {
         if let Err(error) = self.map.add(pa(span.start), pa(span.end), content) {
             let Span { start, end } = span;

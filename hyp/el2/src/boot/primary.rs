@@ -94,11 +94,16 @@ fn read_tree(at: u64) -> Result<Board, TreeError> {
     })
 }
 
-/// EL2's map: RAM, the image, and the devices that EL2 itself drives.
+/// EL2's map: RAM but what nobody may map, the image, and the devices that EL2 itself drives.
 fn map(board: &Board) -> MapBuilder {
     let mut map = MapBuilder::new();
     for range in board.ram.as_slice() {
         map.ram(*range, board.core_count);
+    }
+    for (number, range) in (0..32).zip(board.reserved.as_slice()) {
+        if board.unmapped >> number & 1 != 0 {
+            map.unmapped(*range);
+        }
     }
     map.image(board.core_count);
     map.device(board.uart.base.0, 0x1000);

@@ -89,6 +89,8 @@ pub(crate) struct Board {
     pub(crate) ram: Ranges<16>,
     /// What firmware keeps: `/memreserve/` and `/reserved-memory`.
     pub(crate) reserved: Ranges<32>,
+    /// Which of these ranges nobody may map (`no-map`), by bits.
+    pub(crate) unmapped: u32,
     /// The bundle.
     pub(crate) initrd: Option<Range>,
     /// Cores by number; the first `core_count` are filled.
@@ -216,6 +218,7 @@ struct NodeFacts<'a> {
     release_addr: &'a [u8],
     method: &'a [u8],
     is_okay: bool,
+    is_unmapped: bool,
     address_cells: usize,
     size_cells: usize,
 }
@@ -233,6 +236,7 @@ impl<'a> NodeFacts<'a> {
             release_addr: &[],
             method: &[],
             is_okay: true,
+            is_unmapped: false,
             address_cells: 2,
             size_cells: 1,
         }
@@ -249,6 +253,7 @@ impl<'a> NodeFacts<'a> {
             b"cpu-release-addr" => self.release_addr = value,
             b"method" => self.method = value,
             b"status" => self.is_okay = matches!(value, b"okay\0" | b"ok\0"),
+            b"no-map" => self.is_unmapped = true,
             b"#address-cells" => self.address_cells = small_cell(value),
             b"#size-cells" => self.size_cells = small_cell(value),
             _ => {}
@@ -303,6 +308,7 @@ enum Children {
 struct Finding<'a> {
     ram: Ranges<16>,
     reserved: Ranges<32>,
+    unmapped: u32,
     cores: [CoreFact; MAX_CORES],
     core_count: usize,
     gic: Option<GicFact>,
@@ -332,6 +338,7 @@ pub(crate) fn read(
     let mut finding = Finding {
         ram: Ranges::new(),
         reserved: Ranges::new(),
+        unmapped: 0,
         cores: [NO_CORE; MAX_CORES],
         core_count: 0,
         gic: None,
@@ -492,7 +499,11 @@ impl<'a> Finding<'a> {
         while let (Some(start), Some(bytes)) =
             (reg.take(parent.address_cells), reg.take(parent.size_cells))
         {
+            let number = u32::try_from(self.reserved.len).unwrap_or(0);
             self.reserve(start, bytes);
+            if facts.is_unmapped && bytes != 0 {
+                self.unmapped |= 1_u32.wrapping_shl(number);
+            }
         }
     }
 
@@ -528,6 +539,7 @@ impl<'a> Finding<'a> {
             compatible: first_string(self.compatible),
             ram: self.ram,
             reserved: self.reserved,
+            unmapped: self.unmapped,
             initrd: initrd.map(|(start, end)| Range { start, end }),
             cores: self.cores,
             core_count: self.core_count,
