@@ -182,6 +182,16 @@ impl Board {
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory.iter().map(|range| range.bytes).sum()
     }
+
+    /// The RAM that the firmware keeps; what is kept twice counts twice.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        let nodes = self.devices.values().filter(|device| device.kept_for == Some(KEPT_MEMORY));
+        let kept = nodes.flat_map(|device| &device.regions).chain(&self.reserved);
+        let inside = |range: &Range, ram: &Range| {
+            range.end().min(ram.end()).saturating_sub(range.start.max(ram.start))
+        };
+        kept.flat_map(|range| self.memory.iter().map(|ram| inside(range, ram))).sum()
+    }
 }
 
 /// A node with its path and translated registers.
@@ -360,6 +370,9 @@ fn may_master(node: &DeviceTreeNode) -> bool {
     !strings(node, "compatible").iter().any(|name| REGISTERS_ONLY.contains(&name.as_str()))
 }
 
+/// What the nodes below `/reserved-memory` are.
+const KEPT_MEMORY: &str = "memory that the firmware keeps";
+
 /// Why a device cannot be given away.
 fn kept_for(path: &str, gic: &str, console: Option<&str>) -> Option<&'static str> {
     if path == gic || path.starts_with(&format!("{gic}/")) {
@@ -367,7 +380,7 @@ fn kept_for(path: &str, gic: &str, console: Option<&str>) -> Option<&'static str
     } else if console == Some(path) {
         Some("the hypervisor's console")
     } else if path.starts_with("/reserved-memory/") {
-        Some("memory that the firmware keeps")
+        Some(KEPT_MEMORY)
     } else if path.starts_with("/cpus/") {
         Some("the cores")
     } else {

@@ -172,7 +172,10 @@ fn write_left(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
         writeln!(out, "  core {core:<6}{} % not reserved", percent(rest))?;
     }
     let (free, reserved) = (Size(plan.memory.left), Size(plan.memory.reserved));
-    writeln!(out, "  memory     {free}; {reserved} are the hypervisor's")?;
+    writeln!(
+        out,
+        "  memory     {free}; {reserved} are set aside for firmware, hypervisor and images"
+    )?;
     for group in left_devices(plan) {
         let (first, last) = (&group.first, &group.last);
         let name = if group.count == 1 {

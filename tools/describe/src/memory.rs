@@ -30,9 +30,9 @@ pub(crate) struct Region {
 #[derive(Debug)]
 pub(crate) struct MemoryPlan {
     regions: Vec<Vec<Region>>,
-    /// What nobody has: machine − partitions − hypervisor.
+    /// What nobody has: machine − partitions − hypervisor − firmware.
     pub(crate) left: u64,
-    /// What is set aside for the hypervisor.
+    /// What is set aside for the hypervisor, and what the firmware keeps.
     pub(crate) reserved: u64,
 }
 
@@ -48,7 +48,8 @@ impl MemoryPlan {
             regions.push(stated(description, spanned.get_ref())?);
         }
         let total = board.memory_bytes();
-        let reserved = HYPERVISOR_BYTES + total / 256 + bundle_bytes.next_multiple_of(REST_ALIGN);
+        let own = HYPERVISOR_BYTES + total / 256 + bundle_bytes.next_multiple_of(REST_ALIGN);
+        let reserved = own + board.kept_bytes();
         let mut plan = Self { regions, left: total.saturating_sub(reserved), reserved };
         plan.subtract(description, board)?;
         plan.give_rest(description)?;
@@ -112,7 +113,7 @@ impl MemoryPlan {
         }
         let (total, reserved) = (Size(board.memory_bytes()), Size(self.reserved));
         problem.help(format!(
-            "the machine has {total}; {reserved} are set aside for the hypervisor and the images"
+            "the machine has {total}; {reserved} are set aside for firmware, hypervisor and images"
         ))
     }
 

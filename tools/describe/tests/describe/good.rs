@@ -255,6 +255,18 @@ fn slots_of_one_page_go_to_different_partitions() {
     });
 }
 
+/// 1,472 MiB of RAM; `/memreserve/` and the logo take 4 KiB and 2 MiB.
+#[test]
+fn the_rest_of_the_memory_leaves_the_firmware_its_own() {
+    let text = "[rest]\nmemory = \"big\"\n[[partition]]\nname = \"big\"\nimage = \"timer\"\n";
+    with_partitions("rest-odd", text, Board::Odd, |partitions| {
+        let bytes: u64 = partitions[0].memory().map(|region| region.bytes).sum();
+        // The hypervisor's are 16 MiB, 1/256, and 2 MiB for the image.
+        let left = (1472 << 20) - (16 << 20) - ((1472 << 20) / 256) - (2 << 20);
+        assert_eq!(bytes, (left - (2 << 20) - 4096) / (2 << 20) * (2 << 20));
+    });
+}
+
 #[test]
 fn the_rest_of_the_devices_is_what_cannot_write_memory() {
     let text = format!("[rest]\ndevices = \"hello\"\n{HELLO}");
