@@ -10,7 +10,7 @@ use shikiri_qemu_tests::machine::Boot;
 use shikiri_qemu_tests::{Gic, Machine, Running, System, paths, system as systems};
 
 use crate::support::{
-    self, Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, one_guest, system,
+    self, Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, both_gics, one_guest, system,
 };
 
 /// Adds this topic's tests.
@@ -27,7 +27,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
         .test("without_a_console_in_the_tree_it_says_so_on_the_boards_known_console", no_console)
         .test("a_device_tree_beyond_the_boot_protocols_limit_is_refused", large_tree)
-        .test("the_core_that_boots_may_stand_anywhere_in_the_tree", boot_core_second)
+        .on_each(
+            both_gics(4),
+            "the_core_that_boots_may_stand_anywhere_in_the_tree_and_keeps_its_number",
+            boot_core_third,
+        )
         .test("a_core_that_boots_and_is_not_in_the_tree_is_refused", boot_core_unknown)
         .test("reserved_memory_is_nobodys", reserved_memory)
         .test("memory_that_nobody_may_map_is_not_mapped_at_el2", unmapped_memory)
@@ -95,24 +99,32 @@ fn no_console() -> Outcome {
     refused(running, "boot refused: the device tree's /chosen/stdout-path names no PL011")
 }
 
-/// Core 0, which boots, is the second node.
-fn boot_core_second() -> Outcome {
-    let machine = Machine::new().cpus(2);
-    let tree = renumbered(&machine, [1, 0])?;
+/// The core with affinity 0, which boots, is the third node and so core 2, with the console's interrupts; all others come,
+/// too.
+fn boot_core_third(machine: Machine) -> Outcome {
+    let tree = renumbered(&machine, &[2, 3, 0, 1])?;
     let scratch = tempfile::tempdir_in(paths::scratch())?;
     let file = scratch.path().join("edited.dtb");
     std::fs::write(&file, tree)?;
-    support::passes(&one_guest("psci", "", 2)?, &machine.arg("-dtb").arg(&file))?;
+    let machine = machine.arg("-dtb").arg(&file);
+    support::passes(&one_guest("psci", "", 4)?, &machine)?;
+    let alone = |name, core| Partition::new(name, "spin").with(&format!("cores = [{core}]"));
+    let mut running = system([alone("one", 2), alone("other", 0)])?.boot(&machine)?;
+    running.wait_for("[02] device tree read (linux,dummy-virt, 4 cores, on core 2)", PATIENCE)?;
+    running.wait_for("| spin", PATIENCE)?;
+    running.wait_for("| spin", PATIENCE)?;
+    support::open_operator(&mut running)?;
+    support::audit(&mut running)?;
     Ok(())
 }
 
 fn boot_core_unknown() -> Outcome {
-    let tree = renumbered(&Machine::new().cpus(2), [2, 3])?;
+    let tree = renumbered(&Machine::new().cpus(2), &[2, 3])?;
     refused(with_tree(&tree)?, "the core that boots, MPIDR 0x0, is not among the device tree's")
 }
 
-/// The machine's tree with other affinities for the nodes `cpu@0` and `cpu@1`.
-fn renumbered(machine: &Machine, affinities: [u32; 2]) -> Result<Vec<u8>, Failed> {
+/// The machine's tree with other affinities for the nodes `cpu@0`, `cpu@1` and so on.
+fn renumbered(machine: &Machine, affinities: &[u32]) -> Result<Vec<u8>, Failed> {
     let mut tree = small_tree_of(machine)?;
     let find = |tree: &[u8], from: usize, what: &[u8]| {
         tree[from..].windows(what.len()).position(|bytes| bytes == what).map(|at| from + at)
@@ -122,8 +134,9 @@ fn renumbered(machine: &Machine, affinities: [u32; 2]) -> Result<Vec<u8>, Failed
     let name = find(&tree, strings, b"\0reg\0").ok_or("no property reg")? + 1 - strings;
     let mut property = vec![0, 0, 0, 3, 0, 0, 0, 4];
     property.extend(u32::try_from(name)?.to_be_bytes());
-    for (node, affinity) in [b"cpu@0\0", b"cpu@1\0"].into_iter().zip(affinities) {
-        let at = find(&tree, 0, node).ok_or("no such cpu")?;
+    for (number, affinity) in affinities.iter().enumerate() {
+        let node = format!("cpu@{number}\0");
+        let at = find(&tree, 0, node.as_bytes()).ok_or("no such cpu")?;
         let value = find(&tree, at, &property).ok_or("a cpu without reg")? + property.len();
         tree[value..value + 4].copy_from_slice(&affinity.to_be_bytes());
     }

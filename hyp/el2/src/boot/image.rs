@@ -3,6 +3,8 @@
 
 use core::ptr::addr_of;
 
+use shikiri_abi::CoreId;
+
 /// A span of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -54,10 +56,20 @@ pub(crate) fn tables() -> Span {
     Span { start: address!(__tables_start), end: address!(__tables_end) }
 }
 
-/// The stack of core number `core`, guard page not included.
-pub(crate) fn stack(core: usize) -> Span {
-    let base = address!(__stacks_start).saturating_add(core.saturating_mul(STACK_STRIDE));
+/// A stack by its number, guard page not included.
+pub(crate) fn stack(number: usize) -> Span {
+    let base = address!(__stacks_start).saturating_add(number.saturating_mul(STACK_STRIDE));
     Span { start: base.saturating_add(GUARD), end: base.saturating_add(STACK_STRIDE) }
+}
+
+/// A core's stack: the core that boots has had the first since its first instruction, core 0 gets that one's.
+pub(crate) fn stack_of(core: CoreId, boot_core: CoreId) -> Span {
+    let number = match core {
+        CoreId(0) => boot_core,
+        core if core == boot_core => CoreId(0),
+        core => core,
+    };
+    stack(usize::from(number.0))
 }
 
 /// The image as far as `cores` cores use it.

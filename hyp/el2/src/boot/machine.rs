@@ -96,6 +96,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         bundle,
         slots,
         cores,
+        boot_core: board.boot_core,
         exchange: Exchange::new(),
         routes,
         gic,
@@ -422,7 +423,7 @@ pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal 
     for caused_by_guests in [world::SGI_SYNC, 25, 27] {
         core.gic.private().set_priority(shikiri_abi::IntId(caused_by_guests), GUESTS_PRIORITY);
     }
-    if id == CoreId(0) && world.uart_intid.is_spi() {
+    if id == world.boot_core && world.uart_intid.is_spi() {
         world.gic.route(world.uart_intid, &target);
         world.gic.spis().enable(world.uart_intid);
     }
@@ -485,7 +486,8 @@ pub(crate) fn start_partitions(world: &'static World) {
 
 /// Enters the run loop on a fresh stack.
 pub(crate) fn run(core: &'static mut CoreLocal) -> ! {
-    let stack = u64::try_from(image::stack(usize::from(core.id.0)).end).unwrap_or(0);
+    let stack = image::stack_of(core.id, core.world.boot_core);
+    let stack = u64::try_from(stack.end).unwrap_or(0);
     // SAFETY: the block is this core's, and nothing of the present stack is used again.
     unsafe { guest::run_core_on(core, stack) }
 }

@@ -1,7 +1,7 @@
 //! The boot core's way, MMU off to run loop.
 #![expect(unsafe_code, reason = "entered from assembly, makes the device tree a slice")]
 
-use shikiri_abi::{CoreId, Pa};
+use shikiri_abi::Pa;
 use shikiri_arch::devicetree::Blob;
 use shikiri_core::bootlog::Checkpoint;
 
@@ -16,7 +16,7 @@ use crate::{guest, regs};
 /// No tree is larger: the arm64 boot protocol's limit.
 const FDT_MAX_BYTES: u64 = 2 << 20;
 
-/// Entered from `start.s` with MMU and caches off, on core 0's stack.
+/// Entered from `start.s` with MMU and caches off, on the first stack.
 #[unsafe(no_mangle)]
 extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
     if level == 2 {
@@ -38,18 +38,19 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
         ));
     }
     let mpidr = regs::mpidr_el1() & 0xff_00ff_ffff;
-    if !board.put_first(mpidr) {
+    if !board.boots_on(mpidr) {
         refuse(format_args!(
             "the core that boots, MPIDR {mpidr:#x}, is not among the device tree's"
         ));
     }
-    let detail = format_args!("{}, {} cores", board.compatible, board.core_count);
+    let Board { compatible, core_count, boot_core, .. } = &board;
+    let detail = format_args!("{compatible}, {core_count} cores, on core {}", boot_core.0);
     log::checkpoint(Checkpoint::TreeRead, detail);
     let mmu = map(&board).finish(regs::id_aa64mmfr0_el1() & 15);
     mmu.enable();
     log::checkpoint(Checkpoint::MmuOn, format_args!(""));
     let world = machine::make(&board, tree_at);
-    let core = machine::join(world, CoreId(0));
+    let core = machine::join(world, board.boot_core);
     secondary::start(world, &board, &mmu);
     log::checkpoint(Checkpoint::CoresAsked, format_args!(""));
     secondary::wait_for_all(world);

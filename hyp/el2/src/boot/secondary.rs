@@ -48,17 +48,18 @@ pub(crate) fn start(world: &'static World, board: &Board, mmu: &MmuRegisters) {
         if fact.mpidr == boot {
             continue;
         }
-        let record = record(number, mmu);
+        let record = record(number, world.boot_core, mmu);
         start_one(number, fact, entry, record);
     }
 }
 
 /// Fills in a core's record and cleans it to memory: the core reads it with its caches off.
-fn record(number: usize, mmu: &MmuRegisters) -> u64 {
+fn record(number: usize, boot_core: CoreId, mmu: &MmuRegisters) -> u64 {
     let mut starts = STARTS.lock();
     let Some(record) = starts.get_mut(number) else { return 0 };
-    let stack = u64::try_from(image::stack(number).end).unwrap_or(0);
-    *record = SecondaryStart { mmu: *mmu, stack, core: u64::try_from(number).unwrap_or(0) };
+    let id = CoreId(u8::try_from(number).unwrap_or(u8::MAX));
+    let stack = u64::try_from(image::stack_of(id, boot_core).end).unwrap_or(0);
+    *record = SecondaryStart { mmu: *mmu, stack, core: u64::from(id.0) };
     let at = u64::try_from(core::ptr::from_ref(record).expose_provenance()).unwrap_or(0);
     Ram.clean_invalidate(Pa(at), 64);
     at

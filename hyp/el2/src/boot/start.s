@@ -89,7 +89,7 @@ primary_entry:
     add     x2, x2, :lo12:__bss_end
     adrp    x4, __stacks_start
     add     x4, x4, :lo12:__stacks_start
-    add     x5, x4, #1 * 4096           // core 0's stack begins behind its guard page
+    add     x5, x4, #1 * 4096           // the first stack begins behind its guard page
     add     x6, x4, #9 * 4096
     mrs     x3, ctr_el0
     ubfx    x3, x3, #16, #4             // CTR_EL0.DminLine: log2 of words

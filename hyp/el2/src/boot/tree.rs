@@ -7,7 +7,7 @@
 
 use core::fmt;
 
-use shikiri_abi::{IntId, MAX_CORES, Pa};
+use shikiri_abi::{CoreId, IntId, MAX_CORES, Pa};
 use shikiri_arch::devicetree::{Blob, Token, Tokens};
 
 /// A range of physical addresses.
@@ -97,6 +97,8 @@ pub(crate) struct Board {
     pub(crate) cores: [CoreFact; MAX_CORES],
     /// How many cores there are.
     pub(crate) core_count: usize,
+    /// The core that boots.
+    pub(crate) boot_core: CoreId,
     /// The interrupt controller.
     pub(crate) gic: GicFact,
     /// The console.
@@ -106,14 +108,12 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// Gives the core that boots number 0; the others keep their order. `false` if it is not among them.
-    pub(crate) fn put_first(&mut self, mpidr: u64) -> bool {
-        let cores = self.cores.get_mut(..self.core_count).unwrap_or(&mut []);
-        let Some(place) = cores.iter().position(|core| core.mpidr == mpidr) else { return false };
-        if let Some(before) = cores.get_mut(..=place) {
-            before.rotate_right(1);
-        }
-        true
+    /// Notes which core boots; `false` if it is not among them. Its number is its place in the tree, like the others'.
+    pub(crate) fn boots_on(&mut self, mpidr: u64) -> bool {
+        let cores = (0..).map(CoreId).zip(self.cores.iter().take(self.core_count));
+        let found = cores.into_iter().find(|(_, core)| core.mpidr == mpidr);
+        self.boot_core = found.map_or(CoreId(0), |(id, _)| id);
+        found.is_some()
     }
 }
 
@@ -543,6 +543,7 @@ impl<'a> Finding<'a> {
             initrd: initrd.map(|(start, end)| Range { start, end }),
             cores: self.cores,
             core_count: self.core_count,
+            boot_core: CoreId(0),
             gic: self.gic.ok_or(missing_gic)?,
             uart: uart.ok_or(TreeError::NoUart)?,
             has_psci_by_smc: self.has_psci_by_smc,
