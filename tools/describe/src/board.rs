@@ -239,8 +239,7 @@ impl<'a> Walk<'a> {
     }
 
     fn visit(&mut self, node: &'a DeviceTreeNode, bus: &Bus) {
-        let is_enabled = first_string(node, "status").is_none_or(|s| s == "okay" || s == "ok");
-        if !is_enabled {
+        if !is_enabled(node) {
             return;
         }
         let path = format!("{}/{}", bus.path, node.name());
@@ -344,18 +343,23 @@ fn join(cells: &[u32]) -> Option<u64> {
     })
 }
 
+fn is_enabled(node: &DeviceTreeNode) -> bool {
+    first_string(node, "status").is_none_or(|status| status == "okay" || status == "ok")
+}
+
+/// The cores that the hypervisor will count.
 fn cores(tree: &DeviceTree) -> u32 {
     let Some(cpus) = tree.find_node("/cpus") else { return 0 };
-    let is_core =
-        |node: &&DeviceTreeNode| first_string(node, "device_type").as_deref() == Some("cpu");
+    let is_core = |node: &&DeviceTreeNode| {
+        first_string(node, "device_type").as_deref() == Some("cpu") && is_enabled(node)
+    };
     u32::try_from(cpus.children().filter(is_core).count()).unwrap_or(u32::MAX)
 }
 
 fn gic_version(node: &DeviceTreeNode) -> Option<GicVersion> {
-    let is_enabled = first_string(node, "status").is_none_or(|s| s == "okay" || s == "ok");
     let compatible = strings(node, "compatible");
     let is = |names: &[&str]| compatible.iter().any(|name| names.contains(&name.as_str()));
-    if !is_enabled {
+    if !is_enabled(node) {
         None
     } else if is(&["arm,gic-v3"]) {
         Some(GicVersion::V3)
