@@ -144,9 +144,12 @@ fn new_scratch() -> Result<tempfile::TempDir> {
     Ok(tempfile::tempdir_in(paths::scratch())?)
 }
 
-/// The rendered report, with its source lines and carets, as an error.
+/// The rendered report, with its source lines and carets, as an error; the cross before it is left to whoever prints
+/// the error.
 fn explain(report: &miette::Report) -> anyhow::Error {
-    anyhow::anyhow!("{report:?}")
+    let text = format!("{report:?}");
+    let text = text.trim();
+    anyhow::anyhow!("{}", text.strip_prefix("× ").unwrap_or(text))
 }
 
 /// The file of the system called `name`.
@@ -186,4 +189,18 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = read.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_in_a_description_begins_with_what_is_wrong() {
+        let system = System::from_text("[[partition]]\nnmae = \"x\"\n").unwrap();
+        let error = system.machine().unwrap_err().to_string();
+        assert!(error.starts_with("unknown field `nmae`"), "{error}");
+        assert!(error.contains("system.toml:2:1"), "{error}");
+        assert_eq!(error, error.trim());
+    }
 }

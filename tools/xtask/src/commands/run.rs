@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read as _, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ExitCode, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -107,6 +107,9 @@ impl Run {
     fn session(&self) -> Result<Outcome> {
         if self.board != "qemu-virt" {
             bail!("there is no board {:?} for QEMU; there is: qemu-virt", self.board);
+        }
+        for (flag, file) in [("--kernel", &self.kernel), ("--initrd", &self.initrd)] {
+            check_file(flag, file.as_deref())?;
         }
         let system = System::find(&self.system)?.with(self.overrides());
         let machine = self.machine(&system)?;
@@ -293,8 +296,35 @@ fn copy_input(mut input: ChildStdin, interactive: bool, stop: &AtomicI32) {
     std::mem::forget(input);
 }
 
+/// Finds a mistyped path before anything is built.
+fn check_file(flag: &str, file: Option<&Path>) -> Result<()> {
+    match file {
+        Some(file) if file.is_dir() => bail!("{flag} {}: this is a folder", file.display()),
+        Some(file) if !file.exists() => bail!("{flag} {}: there is no such file", file.display()),
+        _ => Ok(()),
+    }
+}
+
 /// A port of the loopback interface that nobody uses.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port for the debugger")?;
     Ok(listener.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_named_with_its_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let refusal = |file: &Path| check_file("--kernel", Some(file)).unwrap_err().to_string();
+        let missing = folder.path().join("Imge");
+        assert_eq!(
+            refusal(&missing),
+            format!("--kernel {}: there is no such file", missing.display())
+        );
+        assert!(refusal(folder.path()).ends_with(": this is a folder"));
+        assert!(check_file("--kernel", None).is_ok());
+    }
 }
