@@ -28,15 +28,18 @@ fn write_machine(out: &mut String, plan: &Plan<'_>, bundle_bytes: usize) -> std:
     let board = plan.board;
     writeln!(
         out,
-        "machine   {}: {} cores, {} of memory, GICv{}",
+        "machine   {} ({}): {} core{}, {} of memory, GICv{}",
+        board.name().unwrap_or("unknown board"),
         board.compatible,
         board.cores,
+        if board.cores == 1 { "" } else { "s" },
         Size(board.memory_bytes()),
         board.gic.number()
     )?;
     writeln!(out, "bundle    {}", Size(bundle_bytes as u64))?;
     let focus = plan.focus.and_then(|index| plan.spec.partitions.get(index));
-    writeln!(out, "console   {}", focus.map_or("nobody", |partition| &partition.name))
+    let focus = focus.map_or("nobody", |partition| &partition.name);
+    writeln!(out, "console   {focus} gets the keys at start")
 }
 
 fn write_partition(
@@ -61,16 +64,23 @@ fn write_partition(
         "  program    {program}, entry {:#x}, device tree {:#x}",
         partition.entry.0, partition.x0
     )?;
+    if let Some(initrd) = text.and_then(|text| text.initrd.as_ref()) {
+        writeln!(out, "  initrd     {}", initrd.get_ref())?;
+    }
+    if let Some(cmdline) = text.and_then(|text| text.cmdline.as_ref()) {
+        writeln!(out, "  words      {}", cmdline.get_ref())?;
+    }
     for (number, vcpu) in partition.vcpus.iter().enumerate() {
         writeln!(out, "  vCPU {number:<6}{}", cores(vcpu))?;
     }
     for region in &partition.memory {
         let range = Range { start: region.ipa.0, bytes: region.bytes };
         let place = match region.place {
-            Place::Any => "anywhere".to_owned(),
-            Place::At(pa) => format!("at {:#x}", pa.0),
+            Place::Any => "anywhere in RAM".to_owned(),
+            Place::At(pa) => format!("in RAM at {:#x}", pa.0),
         };
-        writeln!(out, "  memory     {}, {}, {place}", Size(region.bytes), span_text(range))?;
+        let (size, span) = (Size(region.bytes), span_text(range));
+        writeln!(out, "  memory     {size}, for the guest {span}, {place}")?;
     }
     write_talk(out, plan, partition)?;
     write_devices(out, plan, index, partition)

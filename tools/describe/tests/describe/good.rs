@@ -368,6 +368,7 @@ fn the_explanation_shows_who_has_what_and_what_is_left() {
         share = { budget = "1ms", period = "8ms", priority = 2 }
         memory = "4MiB"
         image = "timer"
+        cmdline = "ticks=3"
         autostart = false
         console = false
     "#;
