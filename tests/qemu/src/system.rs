@@ -29,7 +29,8 @@ impl System {
     /// # Errors
     /// There is no such file; the error lists the systems that exist.
     pub fn find(name: &str) -> Result<Self> {
-        let file = if name.ends_with(".toml") { PathBuf::from(name) } else { named(name)? };
+        let is_path = name.ends_with(".toml") || name.contains('/');
+        let file = if is_path { PathBuf::from(name) } else { named(name)? };
         if !file.is_file() {
             bail!("there is no file {}", file.display());
         }
@@ -161,7 +162,10 @@ fn named(name: &str) -> Result<PathBuf> {
     }
     let names: Vec<_> =
         all.iter().filter_map(|file| file.file_stem()).map(|stem| stem.to_string_lossy()).collect();
-    bail!("there is no system {name:?}; there are: {}", names.join(", "))
+    bail!(
+        "there is no system {name:?}; there are: {}; or write the path of a .toml file",
+        names.join(", ")
+    )
 }
 
 /// Every system description of the repository, sorted within its folder, the boards' first.

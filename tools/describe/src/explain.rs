@@ -172,11 +172,7 @@ fn restart(partition: &PartitionSpec) -> String {
 fn write_left(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
     writeln!(out, "\nleft over")?;
     let left: CoreSet = plan.cores.left();
-    writeln!(
-        out,
-        "  cores      {}",
-        if left.is_empty() { "none".to_owned() } else { left.to_string() }
-    )?;
+    writeln!(out, "  cores      {}", if left.is_empty() { "none".to_owned() } else { runs(left) })?;
     for (core, ppm) in plan.cores.shared() {
         let rest = 1_000_000_u64.saturating_sub(ppm);
         writeln!(out, "  core {core:<6}{} % not reserved", percent(rest))?;
@@ -196,6 +192,23 @@ fn write_left(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
         writeln!(out, "  device     {name}: {}", group.state)?;
     }
     Ok(())
+}
+
+/// A set of cores as `0,2-5`.
+fn runs(set: CoreSet) -> String {
+    let mut runs: Vec<(u8, u8)> = Vec::new();
+    for core in set.iter().map(|core| core.0) {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == core => *last = core,
+            _ => runs.push((core, core)),
+        }
+    }
+    let name = |(first, last): &(u8, u8)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first},{last}"),
+        _ => format!("{first}-{last}"),
+    };
+    runs.iter().map(name).collect::<Vec<_>>().join(",")
 }
 
 /// Neighbouring devices of the same kind and state.
@@ -236,4 +249,17 @@ fn left_devices(plan: &Plan<'_>) -> Vec<Group> {
 /// A path without its unit address.
 fn stem(path: &str) -> &str {
     path.rsplit_once('@').map_or(path, |(stem, _)| stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use shikiri_abi::CoreSet;
+
+    #[test]
+    fn neighbouring_cores_are_written_as_a_run() {
+        for (set, text) in [(1, "0"), (0b11, "0,1"), (0b101_1101, "0,2-4,6"), (u128::MAX, "0-127")]
+        {
+            assert_eq!(super::runs(CoreSet(set)), text);
+        }
+    }
 }

@@ -107,8 +107,10 @@ fn compile_text(request: &Request, text: &str) -> Result<Compiled, Problem> {
 /// The file cannot be read, or is not a description.
 pub fn machine(file: &Path) -> Result<Machine, Report> {
     let text = read(file)?;
-    let description = parse(&text).map_err(|problem| problem.report(file, &text))?;
-    let machine = description.machine;
+    let machine = parse(&text)
+        .map(|description| description.machine)
+        .and_then(|machine| system::check_possible(&machine).map(|()| machine))
+        .map_err(|problem| problem.report(file, &text))?;
     Ok(Machine {
         board: machine
             .board

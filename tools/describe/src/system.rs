@@ -18,6 +18,7 @@ use crate::text::Description;
 pub(crate) use sanity::check_exists;
 
 use partition::Builder;
+pub(crate) use sanity::check_possible;
 use sanity::{check_machine, check_names, check_rest, focus};
 
 /// Everything that was decided about a system.

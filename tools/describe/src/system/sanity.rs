@@ -1,16 +1,46 @@
 //! The description as a whole: its machine, its names, its console.
 
 use serde_spanned::Spanned;
-use shikiri_config::MAX_PARTITIONS;
+use shikiri_abi::MAX_CORES;
+use shikiri_config::{MAX_PARTITIONS, MAX_VCPUS_GICV2};
 
 use crate::board::{BOARDS, Board};
 use crate::cores::find;
 use crate::problem::Problem;
-use crate::text::Description;
+use crate::text::{Description, MachineText};
+
+/// A machine that the hypervisor could serve; there need not be one yet.
+pub(crate) fn check_possible(machine: &MachineText) -> Result<(), Problem> {
+    let gic = machine.gic.as_ref().filter(|gic| !matches!(gic.get_ref(), 2 | 3));
+    if let Some(gic) = gic {
+        let problem = Problem::new(format!("there is no GICv{}", gic.get_ref()));
+        return Err(problem.at(gic.span(), "2 or 3"));
+    }
+    let Some(cores) = &machine.cores else { return Ok(()) };
+    let gic2 = machine.gic.as_ref().filter(|gic| *gic.get_ref() == 2);
+    let most = if gic2.is_some() { MAX_VCPUS_GICV2 } else { MAX_CORES };
+    let wanted = usize::try_from(*cores.get_ref()).unwrap_or(usize::MAX);
+    if (1..=most).contains(&wanted) {
+        return Ok(());
+    }
+    let problem = Problem::new(format!("a machine of {wanted} cores is not possible"));
+    let problem = problem.at(cores.span(), format!("1 to {most}"));
+    Err(match gic2 {
+        Some(gic) => problem.at(gic.span(), format!("a GICv2 serves {most}")),
+        None => problem,
+    })
+}
 
 /// What the description says about the machine must be true of the device tree.
 pub(super) fn check_machine(description: &Description, board: &Board) -> Result<(), Problem> {
     let machine = &description.machine;
+    check_possible(machine)?;
+    if usize::try_from(board.cores).is_ok_and(|cores| cores > MAX_CORES) {
+        return Err(Problem::new(format!(
+            "the machine has {} cores, and the hypervisor serves {MAX_CORES}",
+            board.cores
+        )));
+    }
     if let Some(name) = &machine.board {
         check_board_name(name, board)?;
     }
