@@ -190,6 +190,13 @@ fn hostile(machine: Machine) -> Outcome {
     for _ in 0..2 {
         console.push_str(&running.wait_for("| done", patience)?);
     }
+    // Behind their last words they are still to be taken apart.
+    let end = "has ended: it powered itself off";
+    while console.matches(end).count() < 2 {
+        console.push_str(&running.wait_for(end, PATIENCE)?);
+    }
+    support::open_operator(&mut running)?;
+    support::audit(&mut running)?;
     support::approve(&console)
 }
 
