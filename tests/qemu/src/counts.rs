@@ -29,6 +29,16 @@ impl Count {
     }
 }
 
+/// Steps of the hostile guest in this run: `SHIKIRI_STEPS`, or the count that holds.
+#[must_use]
+pub fn hostile_steps() -> u64 {
+    number("SHIKIRI_STEPS").unwrap_or_else(|| HOSTILE_STEPS.now())
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
 /// Whether the full counts hold.
 #[must_use]
 pub fn is_soak() -> bool {
@@ -44,5 +54,5 @@ pub fn is_fast() -> bool {
 /// The seed of this run.
 #[must_use]
 pub fn seed() -> u64 {
-    std::env::var("SHIKIRI_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(SEED)
+    number("SHIKIRI_SEED").unwrap_or(SEED)
 }

@@ -31,7 +31,7 @@ fn hostile(steps: u64, cores: &str) -> Partition {
 /// more about the host than about the hypervisor; that it goes on is what counts.
 fn stops_nobody(machine: Machine) -> Outcome {
     let patience = if counts::is_soak() { PATIENCE * 60 } else { PATIENCE * 2 };
-    let hostile = hostile(counts::HOSTILE_STEPS.now(), "cores = 2");
+    let hostile = hostile(counts::hostile_steps(), "cores = 2");
     survives(&machine, hostile, Partition::new("witness", "witness"), ("", patience))
 }
 

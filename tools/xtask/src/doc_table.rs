@@ -22,6 +22,18 @@ pub(crate) fn replace(file: &Path, name: &str, new: &str) -> Result<()> {
     Ok(())
 }
 
+/// Puts a row into the table called `name`: in place of the one with the same first cell, or behind the last.
+pub(crate) fn set_row(file: &Path, name: &str, first_cell: &str, row: &str) -> Result<()> {
+    let table = read(file, name)?;
+    let start = format!("| {first_cell} |");
+    let mut rows: Vec<_> = table.lines().filter(|line| !line.is_empty()).collect();
+    match rows.iter_mut().find(|line| line.starts_with(&start)) {
+        Some(old) => *old = row,
+        None => rows.push(row),
+    }
+    replace(file, name, &rows.join("\n"))
+}
+
 /// What stands before (with the opening marker), between, and after (with the closing marker).
 fn split<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
     let open = format!("<!-- {name} -->\n");
@@ -42,6 +54,20 @@ mod tests {
         assert_eq!(read(&file, "t").unwrap(), "old\n");
         replace(&file, "t", "new\n").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "a\n<!-- t -->\nnew\n<!-- /t -->\nb\n");
+    }
+
+    #[test]
+    fn a_row_takes_the_place_of_its_predecessor() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("spec.md");
+        fs::write(&file, "<!-- t -->\n| x | y |\n|---|---|\n| a | 1 |\n| b | 2 |\n<!-- /t -->\n")
+            .unwrap();
+        set_row(&file, "t", "a", "| a | 3 |").unwrap();
+        set_row(&file, "t", "c", "| c | 4 |").unwrap();
+        assert_eq!(
+            read(&file, "t").unwrap(),
+            "| x | y |\n|---|---|\n| a | 3 |\n| b | 2 |\n| c | 4 |\n"
+        );
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! `cargo xtask soak`: the QEMU tests with their full counts.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use shikiri_qemu_tests::paths;
+use shikiri_qemu_tests::{counts, paths};
 
 use crate::commands::test;
 use crate::{doc_table, process};
@@ -24,28 +24,31 @@ pub(crate) struct Soak {
 
 impl Soak {
     pub(crate) fn execute(&self) -> Result<()> {
-        let seed = self.seed.unwrap_or(shikiri_qemu_tests::counts::SEED);
+        let seed = self.seed.unwrap_or(counts::SEED);
         let settings = [("SHIKIRI_SOAK", "1".to_owned()), ("SHIKIRI_SEED", seed.to_string())];
-        test::run_machines(self.filter.as_deref(), &settings)?;
+        let passed = test::run_machines(self.filter.as_deref(), &settings)?;
         if self.write {
-            self.record(seed)?;
+            let run = format!("soak {}", self.filter.as_deref().unwrap_or("of all"));
+            record(&run, passed, seed, &full_counts())?;
         }
         Ok(())
     }
+}
 
-    fn record(&self, seed: u64) -> Result<()> {
-        let what = self.filter.as_deref().unwrap_or("all tests");
-        let date = process::output(std::process::Command::new("date").args(["-u", "+%F"]))?;
-        let restarts = shikiri_qemu_tests::counts::RESTARTS.full;
-        let calls = shikiri_qemu_tests::counts::HOSTILE_STEPS.full;
-        let row = format!(
-            "Last run: {}, {what}, seed {seed}; {restarts} restarts, {calls} hostile steps; all passed.",
-            date.trim()
-        );
-        let file = paths::root().join("hyp/doc/spec.md");
-        doc_table::replace(&file, "soak", &row).context("the result cannot be recorded")?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        eprintln!("recorded at {now}");
-        Ok(())
-    }
+/// What the full counts are, of those tests that have any.
+fn full_counts() -> String {
+    format!(
+        "{} restarts, {} hostile steps, {} s of load",
+        counts::RESTARTS.full,
+        counts::HOSTILE_STEPS.full,
+        counts::LOAD_SECONDS.full
+    )
+}
+
+/// Writes a run's row, in place of its last one.
+pub(crate) fn record(run: &str, passed: u64, seed: u64, counts: &str) -> Result<()> {
+    let date = process::output(Command::new("date").args(["-u", "+%F"]))?;
+    let row = format!("| {run} | {} | {counts} | {seed} | {passed} passed |", date.trim());
+    let file = paths::root().join("hyp/doc/spec.md");
+    doc_table::set_row(&file, "soak", run, &row).context("the result cannot be recorded")
 }

@@ -46,7 +46,8 @@ impl Test {
         }
         self.machines(&mut tally);
         self.check(&mut tally, "bench", || Bench::held_by_every_test().execute());
-        tally.finish(started)
+        tally.finish(started)?;
+        Ok(())
     }
 
     /// A check that is one pass or one failure.
@@ -181,8 +182,8 @@ impl Tally {
         line != "running 0 tests" && !line.starts_with(NOTHING_CHOSEN)
     }
 
-    /// Says the result.
-    pub(crate) fn finish(self, started: Instant) -> Result<()> {
+    /// Says the result; how many passed.
+    pub(crate) fn finish(self, started: Instant) -> Result<u64> {
         if !self.failures.is_empty() {
             println!("\nFailed:");
             for name in &self.failures {
@@ -193,7 +194,7 @@ impl Tally {
         println!("{} passed, {} failed", self.passed, self.failed);
         match (self.failed, self.passed) {
             (0, 0) => bail!("no test has such a name"),
-            (0, _) => Ok(()),
+            (0, passed) => Ok(passed),
             (failed, _) => bail!("{failed} failed"),
         }
     }
@@ -219,8 +220,8 @@ fn failed_test(line: &str) -> Option<&str> {
     long().or_else(|| line.strip_suffix(" --- FAILED"))
 }
 
-/// Runs the QEMU tests alone with additional settings; for the long commands.
-pub(crate) fn run_machines(filter: Option<&str>, settings: &[(&str, String)]) -> Result<()> {
+/// Runs the QEMU tests alone with additional settings, for the long commands; how many passed.
+pub(crate) fn run_machines(filter: Option<&str>, settings: &[(&str, String)]) -> Result<u64> {
     setup::qemu()?;
     setup::linux()?;
     build::all().context("the images cannot be built")?;
