@@ -114,6 +114,12 @@ pub(crate) fn load(
     };
     let extension = if is_kernel { "" } else { ".bin" };
     let program = find(request, files, text, extension)?;
+    if files.get(program).starts_with(b"\x7fELF") {
+        let problem = Problem::new(format!("`{}` is an ELF file", text.get_ref()));
+        return Err(problem
+            .at(text.span(), "a program is a flat binary, entered at its first byte")
+            .help("`cargo xtask flatten FILE FLAT` makes one of it"));
+    }
     let linux = if is_kernel { LinuxHeader::read(files.get(program)) } else { None };
     let initrd =
         partition.initrd.as_ref().map(|text| find(request, files, text, "")).transpose()?;

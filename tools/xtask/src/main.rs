@@ -38,6 +38,8 @@ enum Commands {
     Check(commands::check::Check),
     /// Builds the hypervisor and the guests, and makes their flat images.
     Build(commands::build::Build),
+    /// Makes a flat image of an ELF file.
+    Flatten(commands::flatten::Flatten),
     /// Counts instructions and bytes, and compares them with the limits in `hyp/doc/spec.md`.
     Bench(commands::bench::Bench),
     /// Checks which crate imports which.
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Commands::Test(test) => test.execute(),
         Commands::Check(check) => check.execute(),
         Commands::Build(build) => build.execute(),
+        Commands::Flatten(flatten) => flatten.execute(),
         Commands::Bench(bench) => bench.execute(),
         Commands::Layers(layers) => layers.execute(),
         Commands::UnsafeBudget(budget) => budget.execute(),

@@ -19,6 +19,7 @@ static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
     for name in ["hello", "timer", "spin", "crash"] {
         put(&folder.join(format!("{name}.bin")), format!("program {name}").as_bytes());
     }
+    put(&folder.join("elf.bin"), b"\x7fELF\x02\x01\x01");
     put(&folder.join("linux/Image"), &linux_image());
     put(&folder.join("linux/initrd.cpio"), &[b'0'; 5000]);
     folder
