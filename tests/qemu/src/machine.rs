@@ -189,7 +189,9 @@ impl Machine {
             .output()
             .with_context(|| format!("{QEMU} could not be started (see `cargo xtask setup`)"))?;
         if !output.status.success() {
-            bail!("QEMU refuses this machine:\n{}", String::from_utf8_lossy(&output.stderr).trim());
+            // Lists of what an argument may be come on standard output.
+            let said = [output.stderr, output.stdout].concat();
+            bail!("QEMU refuses this machine:\n{}", String::from_utf8_lossy(&said).trim());
         }
         std::fs::read(&file).context("QEMU wrote no device tree")
     }
@@ -294,6 +296,14 @@ mod tests {
         let line = line(&Machine::new().command(&boot));
         assert!(line.contains("virtualization=off"));
         assert!(!line.contains("-initrd"));
+    }
+
+    #[test]
+    fn what_qemu_refuses_comes_with_its_words() {
+        // Whoever has no QEMU sees that instead.
+        let error =
+            format!("{:#}", Machine::new().args(["-d", "nonsense"]).device_tree().unwrap_err());
+        assert!(error.contains("could not be started") || error.contains("Log items"), "{error}");
     }
 
     #[test]
