@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-el2", EL2),
     ("shikiri-hvc", &["shikiri-abi", "shikiri-arch"]),
     ("shikiri-rt", &["shikiri-abi", "shikiri-arch", "shikiri-hvc"]),
+    ("shikiri-rpc", &[]),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
@@ -52,7 +53,7 @@ const EL2: &[&str] = &[
 ];
 
 /// What a guest may import: the SDK and the facts that it shares with the hypervisor.
-const GUEST: &[&str] = &["shikiri-abi", "shikiri-arch", "shikiri-hvc", "shikiri-rt"];
+const GUEST: &[&str] = &["shikiri-abi", "shikiri-arch", "shikiri-hvc", "shikiri-rt", "shikiri-rpc"];
 
 /// What the model machine may import: what it is a model for.
 const MODEL: &[&str] = &[

@@ -1,0 +1,229 @@
+//! The caller's side: call slots, and what brings replies to them.
+
+use crate::codec::{Payload, Value};
+use crate::error::CallError;
+use crate::facade::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::leg::{Leg, Patience};
+use crate::message::{Kind, Message};
+use crate::pending::Pending;
+use crate::room::WhenRoom;
+use crate::slot::{Delivered, Slot, call_id, place_of};
+use crate::transport::{PeerGone, Transport};
+use serde_core::Serialize;
+
+/// The most call slots that a client can have.
+pub const MAX_CALLS: usize = 4096;
+
+/// How many messages are taken in at a time: a peer that sends without end keeps nobody longer.
+const BATCH: usize = 64;
+
+/// A caller's end of a leg, with slots for `CALLS` calls in flight. Any number of threads or vCPUs may call at the
+/// same time; replies come in any order.
+pub struct Client<'a, T, const CALLS: usize> {
+    leg: Leg<'a, T>,
+    slots: [Slot; CALLS],
+    is_gone: AtomicBool,
+    /// Somebody found all slots in use, and may wait for one.
+    is_missing_slot: AtomicBool,
+    strays: AtomicU64,
+}
+
+impl<'a, T: Transport, const CALLS: usize> Client<'a, T, CALLS> {
+    /// A client on this leg.
+    pub fn new(leg: Leg<'a, T>) -> Self {
+        const { assert!(CALLS <= MAX_CALLS, "a call's number has 12 bits for the slot") };
+        Self {
+            leg,
+            slots: core::array::from_fn(|_| Slot::new()),
+            is_gone: AtomicBool::new(false),
+            is_missing_slot: AtomicBool::new(false),
+            strays: AtomicU64::new(0),
+        }
+    }
+
+    /// Its leg.
+    pub fn leg(&self) -> &Leg<'a, T> {
+        &self.leg
+    }
+
+    /// Begins a call of `method`: marshals the arguments and sends them. Does not wait.
+    ///
+    /// # Errors
+    /// [`CallError`]; nothing of the call is left then. [`CallError::is_shortage`] tells what waiting may help against.
+    pub fn begin<A: Serialize + ?Sized, R>(
+        &self,
+        method: u16,
+        arguments: &A,
+    ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
+        self.begin_with(method, &Value(arguments))
+    }
+
+    /// Begins a call, and waits for a buffer, for room or for a slot if need be.
+    ///
+    /// # Errors
+    /// As [`Client::begin`].
+    pub fn begin_patiently<A: Serialize + ?Sized, R>(
+        &self,
+        method: u16,
+        arguments: &A,
+        patience: Patience,
+    ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
+        match self.begin(method, arguments) {
+            Err(why) if why.is_shortage() && patience == Patience::Wait => {
+                self.begin_until(method, arguments, || false)
+            }
+            result => result,
+        }
+    }
+
+    /// Begins a call, and waits for a buffer, for room or for a slot until `is_over`, which is asked at each wake-up.
+    ///
+    /// # Errors
+    /// As [`Client::begin`].
+    pub fn begin_until<A: Serialize + ?Sized, R>(
+        &self,
+        method: u16,
+        arguments: &A,
+        is_over: impl FnMut() -> bool,
+    ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
+        self.leg.persist(
+            || self.begin(method, arguments),
+            |why| why.is_shortage(),
+            is_over,
+            || self.receive_for(None).unwrap_or(false),
+        )
+    }
+
+    /// A future that repeats `attempt` (which begins a call) whenever there may be a buffer, room or a slot again.
+    pub fn when_room<R, F>(&self, attempt: F) -> WhenRoom<'_, 'a, T, CALLS, F>
+    where
+        F: FnMut() -> Result<R, CallError> + Unpin,
+    {
+        WhenRoom::new(self, attempt)
+    }
+
+    /// Brings the replies that have arrived to their slots, and wakes the tasks that wait for them, or for room. To be
+    /// called when the transport's event comes, if tasks wait; who polls or waits for a call does it by itself. Returns
+    /// whether there may be more.
+    ///
+    /// # Errors
+    /// [`PeerGone`]: all calls without a reply have failed.
+    pub fn receive(&self) -> Result<bool, PeerGone> {
+        let received = self.receive_for(None);
+        // Whatever the peer has freed. Threads that wait for it are woken by the event itself.
+        self.leg.waiters().wake();
+        received
+    }
+
+    /// Brings the replies that have arrived to their slots, for who waits for slot `own` and need not be woken for that.
+    pub(crate) fn receive_for(&self, own: Option<usize>) -> Result<bool, PeerGone> {
+        let mut has_others = false;
+        let mut has_more = true;
+        for _ in 0..BATCH {
+            match self.leg.transport().receive() {
+                Ok(Some(message)) => {
+                    has_others |= self.deliver(&message).is_some_and(|slot| Some(slot) != own);
+                }
+                Ok(None) => {
+                    has_more = false;
+                    break;
+                }
+                Err(PeerGone) => return self.lose_peer(),
+            }
+        }
+        if has_others {
+            self.leg.transport().wake();
+        }
+        Ok(has_more)
+    }
+
+    /// How many messages have come that no call waited for, or that were no replies.
+    #[must_use]
+    pub fn strays(&self) -> u64 {
+        self.strays.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer is known to be gone.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// How many calls are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.slots.iter().filter(|slot| !slot.is_free()).count()
+    }
+
+    /// Claims a slot and sends the request.
+    pub(crate) fn begin_with<R>(
+        &self,
+        method: u16,
+        payload: &impl Payload,
+    ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
+        if self.is_gone() {
+            return Err(CallError::PeerGone);
+        }
+        let (index, slot, generation) = self.claim().ok_or(CallError::Busy)?;
+        let call = call_id(index, generation);
+        match self.leg.send(Kind::Request, method, call, payload) {
+            Ok(()) => Ok(Pending::new(self, slot, index, generation)),
+            Err(why) => {
+                if let Some(answer_to_nothing) = slot.leave(generation) {
+                    self.leg.discard(&answer_to_nothing);
+                }
+                self.has_freed_slot();
+                Err(why.into())
+            }
+        }
+    }
+
+    /// Claims a slot. Who finds none says so and looks again, so that who frees one in this moment wakes it.
+    fn claim(&self) -> Option<(usize, &Slot, u32)> {
+        let first_free = || {
+            let mut slots = self.slots.iter().enumerate();
+            slots.find_map(|(index, slot)| Some((index, slot, slot.claim()?)))
+        };
+        first_free().or_else(|| {
+            self.is_missing_slot.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            first_free()
+        })
+    }
+
+    /// A slot is free again: wakes who wanted one.
+    pub(crate) fn has_freed_slot(&self) {
+        fence(Ordering::SeqCst);
+        if self.is_missing_slot.load(Ordering::Relaxed)
+            && self.is_missing_slot.swap(false, Ordering::Relaxed)
+        {
+            self.leg.has_freed_here();
+        }
+    }
+
+    /// Brings a message to its slot, whose number is returned, or gets rid of it.
+    fn deliver(&self, message: &Message) -> Option<usize> {
+        let (index, generation) = place_of(message.call);
+        let slot = self.slots.get(index).filter(|_| message.kind == Kind::Reply);
+        match slot.map(|slot| slot.deliver(generation, message)) {
+            Some(Delivered::Taken) => Some(index),
+            Some(Delivered::Unwanted) | None => {
+                self.strays.fetch_add(1, Ordering::Relaxed);
+                self.leg.discard(message);
+                None
+            }
+        }
+    }
+
+    /// The peer is gone: tells everybody, once.
+    fn lose_peer(&self) -> Result<bool, PeerGone> {
+        if !self.is_gone.swap(true, Ordering::AcqRel) {
+            for slot in &self.slots {
+                slot.wake();
+            }
+            self.leg.has_freed_here();
+            self.leg.transport().wake();
+        }
+        Err(PeerGone)
+    }
+}

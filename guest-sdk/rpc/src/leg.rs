@@ -1,0 +1,170 @@
+//! One leg of a call: a transport, the areas that go with it, and who waits for either.
+
+use crate::codec::Payload;
+use crate::error::{FetchError, SendError};
+use crate::message::{Body, CallId, INLINE_BYTES, Inline, Kind, Message};
+use crate::pools::Pools;
+use crate::room::Waiters;
+use crate::transport::Transport;
+
+/// What to do when there is no buffer, no room or no call slot at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Say so.
+    Fail,
+    /// Wait until there is, or the peer is gone. The peer decides how long.
+    Wait,
+}
+
+/// One side's end of a connection between two partitions.
+pub struct Leg<'a, T> {
+    transport: T,
+    pools: Pools<'a>,
+    /// Payloads up to this size travel in the message.
+    threshold: usize,
+    waiters: Waiters,
+}
+
+impl<'a, T: Transport> Leg<'a, T> {
+    /// A leg without an area. Payloads up to 128 bytes travel without a buffer, or less if the transport's messages
+    /// are shorter.
+    pub fn new(transport: T) -> Self {
+        Self::with_threshold(transport, INLINE_BYTES)
+    }
+
+    /// A leg with another threshold: the most bytes that travel without a buffer; 0: only what is empty.
+    pub fn with_threshold(transport: T, threshold: usize) -> Self {
+        let threshold = threshold.min(transport.inline_bytes()).min(INLINE_BYTES);
+        Self { transport, pools: Pools::new(), threshold, waiters: Waiters::new() }
+    }
+
+    /// Its areas.
+    pub fn pools(&self) -> &Pools<'a> {
+        &self.pools
+    }
+
+    /// Its transport.
+    pub fn transport(&self) -> &T {
+        &self.transport
+    }
+
+    /// Who waits for a buffer or for room.
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// Sends a message with this payload: in the message if it is small, else in a buffer.
+    pub(crate) fn send(
+        &self,
+        kind: Kind,
+        code: u16,
+        call: CallId,
+        payload: &impl Payload,
+    ) -> Result<(), SendError> {
+        let bytes = payload.bytes().ok_or(SendError::NotMarshalled)?;
+        if bytes <= self.threshold {
+            let body = Body::Inline(inline(payload)?);
+            return self.transport.send(&Message { kind, code, call, body });
+        }
+        let (area, mut buffer) = self.pools.take(bytes, kind)?;
+        let length = payload.to_area(buffer.area()).and_then(|length| u32::try_from(length).ok());
+        let Some(bytes) = length else {
+            drop(buffer);
+            self.has_freed();
+            return Err(SendError::NotMarshalled);
+        };
+        let body = Body::Buffer { area, reference: buffer.reference(), bytes };
+        // If it cannot be sent the buffer is dropped here, that is given back. Who found it taken meanwhile is woken when
+        // there is room.
+        self.transport.send(&Message { kind, code, call, body })?;
+        buffer.hand_over();
+        Ok(())
+    }
+
+    /// Copies a message's payload to memory of one's own, and gives its buffer back, in any case.
+    pub(crate) fn fetch<'c>(
+        &self,
+        message: &Message,
+        copy: &'c mut [u8],
+    ) -> Result<&'c [u8], FetchError> {
+        match &message.body {
+            Body::Inline(inline) => {
+                let payload = inline.as_bytes();
+                let copy = copy.get_mut(..payload.len()).ok_or(FetchError::TooLarge)?;
+                copy.copy_from_slice(payload);
+                Ok(copy)
+            }
+            Body::Buffer { area, reference, bytes } => {
+                let buffer = self.pools.adopt(*area, *reference)?;
+                let bytes = usize::try_from(*bytes).map_err(|_| FetchError::BadReference)?;
+                let copied = if bytes > buffer.bytes() {
+                    Err(FetchError::BadReference)
+                } else {
+                    copy.get_mut(..bytes).ok_or(FetchError::TooLarge)
+                };
+                let copied = copied.and_then(|copy| {
+                    buffer.read(copy).ok_or(FetchError::BadReference)?;
+                    Ok(&*copy)
+                });
+                drop(buffer);
+                self.has_freed();
+                copied
+            }
+        }
+    }
+
+    /// Gives back the buffer of a message that nobody wants.
+    pub(crate) fn discard(&self, message: &Message) {
+        if let Body::Buffer { area, reference, .. } = message.body
+            && let Ok(buffer) = self.pools.adopt(area, reference)
+        {
+            drop(buffer);
+            self.has_freed();
+        }
+    }
+
+    /// Something has become free: tells whoever waits for it, on either side.
+    pub(crate) fn has_freed(&self) {
+        self.transport.notify();
+        self.has_freed_here();
+    }
+
+    /// Something that only this side uses has become free.
+    pub(crate) fn has_freed_here(&self) {
+        if self.waiters.wake() {
+            self.transport.wake();
+        }
+    }
+
+    /// Tries until it succeeds, fails otherwise than by a shortage, `is_over`, or the peer is gone; waits in between.
+    /// `receive` has to take in what has arrived, so that the peer can go on, and says whether there is more.
+    pub(crate) fn persist<R, E>(
+        &self,
+        mut attempt: impl FnMut() -> Result<R, E>,
+        is_shortage: impl Fn(&E) -> bool,
+        mut is_over: impl FnMut() -> bool,
+        mut receive: impl FnMut() -> bool,
+    ) -> Result<R, E> {
+        let _waits = self.waiters.enter();
+        loop {
+            let seen = self.transport.watch();
+            // The end first: the attempt after it is the last.
+            let is_gone = self.transport.is_peer_gone();
+            let has_more = receive();
+            match attempt() {
+                Err(why) if is_shortage(&why) && !is_gone && !is_over() => {}
+                result => return result,
+            }
+            if !has_more {
+                self.transport.wait(seen);
+            }
+        }
+    }
+}
+
+/// A small payload.
+fn inline(payload: &impl Payload) -> Result<Inline, SendError> {
+    let mut bytes = [0; INLINE_BYTES];
+    let length = payload.to_slice(&mut bytes).ok_or(SendError::NotMarshalled)?;
+    bytes.get(..length).and_then(Inline::new).ok_or(SendError::NotMarshalled)
+}

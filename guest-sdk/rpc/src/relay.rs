@@ -1,0 +1,173 @@
+//! The intermediary of a call over two hops: a server on one leg, a client on the next.
+//!
+//! ```text
+//!   caller ──request──▶ [buffer of leg 1] ──copy──▶ relay ──copy──▶ [buffer of leg 2] ──▶ server
+//!   caller ◀──reply──── [buffer of leg 1] ◀──copy── relay ◀──copy── [buffer of leg 2] ◀── server
+//! ```
+//!
+//! The relay gives a buffer of one leg back before it asks for one of the other, so that no leg holds up the other.
+//! While the server executes, neither leg has a buffer for the call.
+
+use crate::client::Client;
+use crate::codec::Raw;
+use crate::error::{CallError, SendError, Status};
+use crate::pending::Pending;
+use crate::pool::DEFAULT_BUFFER_BYTES;
+use crate::server::{Answer, NotSent, Server};
+use crate::transport::{PeerGone, Transport};
+
+/// What a step has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// No call is here, and none has arrived.
+    Idle,
+    /// A call went on.
+    Moved,
+    /// A call is here and waits: for a buffer, for room, or for the server.
+    Waiting,
+}
+
+/// The context of one call at the intermediary, with the copy of its payload. It takes a call, sees it through, and is
+/// free for the next. Several serve at the same time, in one thread or in many.
+///
+/// `U` is the transport of the leg to the caller, `D` of the one to the server.
+pub struct Relay<'r, 'u, 'd, U, D, const CALLS: usize, const BYTES: usize = DEFAULT_BUFFER_BYTES>
+where
+    U: Transport,
+    D: Transport,
+{
+    up: &'r Server<'u, U>,
+    down: &'r Client<'d, D, CALLS>,
+    copy: [u8; BYTES],
+    state: State<'r, 'u, 'd, U, D, CALLS>,
+}
+
+enum State<'r, 'u, 'd, U: Transport, D: Transport, const CALLS: usize> {
+    /// No call.
+    Free,
+    /// The request is in the copy and has to go to the server.
+    Request { answer: Answer<'r, 'u, U>, method: u16, length: usize },
+    /// The server has it.
+    Called { answer: Answer<'r, 'u, U>, pending: Pending<'r, 'd, D, CALLS, ()> },
+    /// The reply is in the copy (or is only a status) and has to go to the caller.
+    Reply { answer: Answer<'r, 'u, U>, status: Option<Status>, length: usize },
+}
+
+impl<'r, 'u, 'd, U, D, const CALLS: usize, const BYTES: usize> Relay<'r, 'u, 'd, U, D, CALLS, BYTES>
+where
+    U: Transport,
+    D: Transport,
+{
+    /// A context that is free.
+    pub fn new(up: &'r Server<'u, U>, down: &'r Client<'d, D, CALLS>) -> Self {
+        Self { up, down, copy: [0; BYTES], state: State::Free }
+    }
+
+    /// Whether it has a call.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !matches!(self.state, State::Free)
+    }
+
+    /// Does what can be done without waiting, at most one step of a call.
+    ///
+    /// # Errors
+    /// [`PeerGone`]: the caller's side is gone, and with it the call. That the server is gone is told the caller.
+    pub fn step(&mut self) -> Result<Step, PeerGone> {
+        match core::mem::replace(&mut self.state, State::Free) {
+            State::Free => self.take_request(),
+            State::Request { answer, method, length } => self.forward(answer, method, length),
+            State::Called { answer, pending } => Ok(self.take_reply(answer, pending)),
+            State::Reply { answer, status, length } => self.give_back(answer, status, length),
+        }
+    }
+
+    /// Copies the next request, whose buffer is free then.
+    fn take_request(&mut self) -> Result<Step, PeerGone> {
+        let Some((method, length, answer)) = self.up.receive_raw(&mut self.copy)? else {
+            return Ok(Step::Idle);
+        };
+        self.state = State::Request { answer, method, length };
+        Ok(Step::Moved)
+    }
+
+    /// Sends the request on, or tries again at the next step.
+    fn forward(
+        &mut self,
+        answer: Answer<'r, 'u, U>,
+        method: u16,
+        length: usize,
+    ) -> Result<Step, PeerGone> {
+        let request = self.copy.get(..length).unwrap_or_default();
+        match self.down.begin_with(method, &Raw(request)) {
+            Ok(pending) => {
+                self.state = State::Called { answer, pending };
+                Ok(Step::Moved)
+            }
+            Err(why) if why.is_shortage() => {
+                self.state = State::Request { answer, method, length };
+                // What frees a buffer or a slot may be in what has arrived.
+                if self.down.receive_for(None).is_err() {
+                    return Ok(self.fail(CallError::PeerGone));
+                }
+                Ok(Step::Waiting)
+            }
+            Err(why) => {
+                self.state = State::Reply { answer, status: Some(why.into()), length: 0 };
+                Ok(Step::Moved)
+            }
+        }
+    }
+
+    /// Copies the reply, if it is here; its buffer is free then.
+    fn take_reply(
+        &mut self,
+        answer: Answer<'r, 'u, U>,
+        mut pending: Pending<'r, 'd, D, CALLS, ()>,
+    ) -> Step {
+        let (status, length) = match pending.finish_raw(&mut self.copy) {
+            None => {
+                self.state = State::Called { answer, pending };
+                return Step::Waiting;
+            }
+            Some(Ok(reply)) => (None, reply.len()),
+            Some(Err(why)) => (Some(why.into()), 0),
+        };
+        self.state = State::Reply { answer, status, length };
+        Step::Moved
+    }
+
+    /// Sends the reply back, or tries again at the next step.
+    fn give_back(
+        &mut self,
+        answer: Answer<'r, 'u, U>,
+        status: Option<Status>,
+        length: usize,
+    ) -> Result<Step, PeerGone> {
+        let reply = self.copy.get(..length).unwrap_or_default();
+        let Err(NotSent { answer, why }) =
+            answer.send_payload(status.map_or(0, Status::code), &Raw(reply))
+        else {
+            return Ok(Step::Moved);
+        };
+        match why {
+            SendError::NoBuffer | SendError::NoMemory | SendError::Full => {
+                self.state = State::Reply { answer, status, length };
+                Ok(Step::Waiting)
+            }
+            SendError::TooLarge | SendError::NotMarshalled => {
+                self.state = State::Reply { answer, status: Some(Status::TooLarge), length: 0 };
+                Ok(Step::Moved)
+            }
+            SendError::PeerGone => Err(PeerGone),
+        }
+    }
+
+    /// The call has ended at this side.
+    fn fail(&mut self, why: CallError) -> Step {
+        if let State::Request { answer, .. } = core::mem::replace(&mut self.state, State::Free) {
+            self.state = State::Reply { answer, status: Some(why.into()), length: 0 };
+        }
+        Step::Moved
+    }
+}

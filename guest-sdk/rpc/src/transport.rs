@@ -1,0 +1,95 @@
+//! What carries messages: the two traits that connect this crate to the world.
+
+use crate::error::SendError;
+use crate::message::Message;
+
+/// The peer has ended, or has left the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerGone;
+
+/// A moment in the life of a [`Doorbell`]: what happens later changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch(pub u32);
+
+/// One end of a connection that carries messages both ways, in order, each once. Any number of threads or vCPUs of one
+/// side may use it at the same time.
+///
+/// How one waits without missing anything: `watch`, look once more, then `wait`.
+pub trait Transport: Sync {
+    /// The most bytes of payload that a message itself can carry: at most [`INLINE_BYTES`](crate::INLINE_BYTES).
+    fn inline_bytes(&self) -> usize;
+
+    /// Sends a message and wakes the peer if it waits. Never blocks.
+    ///
+    /// # Errors
+    /// `Full` when there is no room now, `PeerGone`, `TooLarge` for an inline payload above
+    /// [`Transport::inline_bytes`].
+    fn send(&self, message: &Message) -> Result<(), SendError>;
+
+    /// The next message that has arrived. What is no message is passed over.
+    ///
+    /// # Errors
+    /// [`PeerGone`], once there is nothing left of what the peer sent before.
+    fn receive(&self) -> Result<Option<Message>, PeerGone>;
+
+    /// Wakes the peer if it waits: a buffer is free again, or there is room for a message.
+    fn notify(&self);
+
+    /// Announces that this side is about to wait; from here on the peer wakes it.
+    fn watch(&self) -> Epoch;
+
+    /// Waits until something has happened since `seen`, or returns early. What can happen: a message, room, a free
+    /// buffer, the peer's end, [`Transport::wake`].
+    fn wait(&self, seen: Epoch);
+
+    /// Wakes what waits on this side: another of its threads has made something happen.
+    fn wake(&self);
+
+    /// Whether the peer has ended or has left. Stays so; what it sent before may still be here.
+    fn is_peer_gone(&self) -> bool;
+}
+
+/// How two sides that share memory wake each other: an event port, a channel, or a condition variable in a test.
+///
+/// A doorbell does not count and does not carry anything. An implementation for a guest: `ring` sends an event; the
+/// handler of the peer's event, and `wake`, add one to a word and execute SEV; `wait` executes WFE until the word
+/// differs.
+pub trait Doorbell: Sync {
+    /// Wakes the peer's waiters. Whether the peer still exists shows in [`Doorbell::is_peer_gone`].
+    fn ring(&self);
+
+    /// The present moment.
+    fn epoch(&self) -> Epoch;
+
+    /// Waits until the peer rings, the peer is gone, or somebody calls [`Doorbell::wake`], unless one of these has
+    /// happened since `seen`. May return early, for instance when a timer that the caller has set goes off.
+    fn wait(&self, seen: Epoch);
+
+    /// Wakes the waiters of this side.
+    fn wake(&self);
+
+    /// Whether the peer has ended or has left. Stays so.
+    fn is_peer_gone(&self) -> bool;
+}
+
+impl<D: Doorbell> Doorbell for &D {
+    fn ring(&self) {
+        (**self).ring();
+    }
+
+    fn epoch(&self) -> Epoch {
+        (**self).epoch()
+    }
+
+    fn wait(&self, seen: Epoch) {
+        (**self).wait(seen);
+    }
+
+    fn wake(&self) {
+        (**self).wake();
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        (**self).is_peer_gone()
+    }
+}
