@@ -6,7 +6,7 @@
 //! over at the end is an error.
 
 use postcard::ser_flavors::{Flavor, Size};
-use postcard::{Error, serialize_with_flavor, take_from_bytes};
+use postcard::{Deserializer, Error, de_flavors, serialize_with_flavor};
 use serde_core::{Deserialize, Serialize};
 
 use crate::area::{Area, WORD_BYTES, join};
@@ -37,7 +37,7 @@ impl<V: Serialize + ?Sized> Payload for Value<'_, V> {
     }
 
     fn to_slice(&self, into: &mut [u8]) -> Option<usize> {
-        Some(postcard::to_slice(self.0, into).ok()?.len())
+        serialize_with_flavor(self.0, SliceWriter { into, length: 0 }).ok()
     }
 
     fn to_area(&self, into: Area<'_>) -> Option<usize> {
@@ -69,9 +69,62 @@ impl Payload for Raw<'_> {
 /// # Errors
 /// [`BadPayload`].
 pub fn decode<'b, V: Deserialize<'b>>(bytes: &'b [u8]) -> Result<V, BadPayload> {
-    match take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
+    let mut deserializer = Deserializer::from_flavor(SliceReader { left: bytes });
+    let value = V::deserialize(&mut deserializer).map_err(|_| BadPayload)?;
+    match deserializer.finalize() {
+        Ok([]) => Ok(value),
         Ok(_) | Err(_) => Err(BadPayload),
+    }
+}
+
+/// Reads a peer's bytes, by safe code alone (postcard's own reader goes by pointers).
+struct SliceReader<'b> {
+    left: &'b [u8],
+}
+
+impl<'b> de_flavors::Flavor<'b> for SliceReader<'b> {
+    type Remainder = &'b [u8];
+    type Source = &'b [u8];
+
+    fn pop(&mut self) -> Result<u8, Error> {
+        let (first, left) = self.left.split_first().ok_or(Error::DeserializeUnexpectedEnd)?;
+        self.left = left;
+        Ok(*first)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left.len())
+    }
+
+    fn try_take_n(&mut self, count: usize) -> Result<&'b [u8], Error> {
+        let split = self.left.split_at_checked(count);
+        let (taken, left) = split.ok_or(Error::DeserializeUnexpectedEnd)?;
+        self.left = left;
+        Ok(taken)
+    }
+
+    fn finalize(self) -> Result<&'b [u8], Error> {
+        Ok(self.left)
+    }
+}
+
+/// Puts bytes into memory of one's own.
+struct SliceWriter<'a> {
+    into: &'a mut [u8],
+    length: usize,
+}
+
+impl Flavor for SliceWriter<'_> {
+    type Output = usize;
+
+    fn try_push(&mut self, byte: u8) -> Result<(), Error> {
+        *self.into.get_mut(self.length).ok_or(Error::SerializeBufferFull)? = byte;
+        self.length = self.length.checked_add(1).ok_or(Error::SerializeBufferFull)?;
+        Ok(())
+    }
+
+    fn finalize(self) -> Result<usize, Error> {
+        Ok(self.length)
     }
 }
 
