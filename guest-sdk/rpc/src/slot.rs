@@ -16,7 +16,7 @@ use core::task::Waker;
 use atomic_waker::AtomicWaker;
 
 use crate::facade::atomic::{AtomicU64, Ordering};
-use crate::message::{CallId, MESSAGE_WORDS, Message};
+use crate::message::{CallId, MESSAGE_WORDS, Message, words_of};
 
 /// Bits of a call's number that are the slot's.
 const INDEX_BITS: u32 = 12;
@@ -77,8 +77,8 @@ impl Slot {
         if !self.go(generation, WAITING, FILLING) {
             return Delivered::Unwanted;
         }
-        let (words, _) = reply.encode();
-        for (to, from) in self.words.iter().zip(words) {
+        let (words, used) = reply.encode();
+        for (to, from) in self.words.iter().zip(words).take(used) {
             to.store(from, Ordering::Relaxed);
         }
         if !self.go(generation, FILLING, ARRIVED) {
@@ -106,7 +106,8 @@ impl Slot {
             return None;
         }
         let mut words = [0; MESSAGE_WORDS];
-        for (to, from) in words.iter_mut().zip(&self.words) {
+        let used = self.words.first().map_or(0, |word| words_of(word.load(Ordering::Relaxed)));
+        for (to, from) in words.iter_mut().zip(&self.words).take(used) {
             *to = from.load(Ordering::Relaxed);
         }
         self.free(generation);
@@ -116,12 +117,11 @@ impl Slot {
     /// Leaves the call. If its reply is here it has to be discarded. For the caller only.
     pub(crate) fn leave(&self, generation: u32) -> Option<Message> {
         let next = state(following(generation), FREE);
-        let waiting = state(generation, WAITING);
-        if self.swap(waiting, next) || self.go(generation, FILLING, DROPPED) {
+        if self.swap(state(generation, WAITING), next) || self.go(generation, FILLING, DROPPED) {
             return None;
         }
-        // Delivered in between: it is here, or will be in a moment.
-        if self.go(generation, FILLING, DROPPED) { None } else { self.take(generation) }
+        // It goes from waiting to filling to arrived and not back: the reply is here.
+        self.take(generation)
     }
 
     /// The task to be woken when the reply comes.

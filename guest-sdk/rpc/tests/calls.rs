@@ -1,7 +1,6 @@
 //! Calls over one hop (B2, B3): sync, polled, timed and awaited; what is used up; what goes wrong.
 #![cfg(not(loom))]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
-#![expect(clippy::arithmetic_side_effects, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 

@@ -1,6 +1,8 @@
 //! Two sides in one process: memory that both map, doorbells of condition variables, and a transport without shared
 //! memory.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::arithmetic_side_effects, reason = "a test")]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
