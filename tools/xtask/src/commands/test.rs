@@ -154,7 +154,7 @@ fn loom_tests() -> Command {
     let mut cargo = process::cargo();
     cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
     cargo.args(["test", "--quiet", "--release", "-p", "shikiri-sync", "-p", "shikiri-core"]);
-    cargo.args(["--test", "loom", "--target-dir"]);
+    cargo.args(["-p", RPC, "--test", "loom", "--target-dir"]);
     cargo.arg(shikiri_qemu_tests::paths::target().join("loom"));
     cargo.arg("--");
     cargo
