@@ -97,11 +97,8 @@ impl<'a, T: Transport> Leg<'a, T> {
             Body::Buffer { area, reference, bytes } => {
                 let buffer = self.pools.adopt(*area, *reference)?;
                 let bytes = usize::try_from(*bytes).map_err(|_| FetchError::BadReference)?;
-                let copied = if bytes > buffer.bytes() {
-                    Err(FetchError::BadReference)
-                } else {
-                    copy.get_mut(..bytes).ok_or(FetchError::TooLarge)
-                };
+                // More bytes than the buffer has are not read.
+                let copied = copy.get_mut(..bytes).ok_or(FetchError::TooLarge);
                 let copied = copied.and_then(|copy| {
                     buffer.read(copy).ok_or(FetchError::BadReference)?;
                     Ok(&*copy)

@@ -30,7 +30,8 @@ impl<'a> Pools<'a> {
     /// # Errors
     /// The pool, if there are [`MAX_AREAS`] already.
     pub fn add(&self, pool: Pool<'a>) -> Result<u8, Pool<'a>> {
-        if self.next.load(Ordering::Relaxed) >= 8 {
+        // A look first: refusals must not move the number on and on.
+        if usize::try_from(self.next.load(Ordering::Relaxed)).is_ok_and(|next| next >= MAX_AREAS) {
             return Err(pool);
         }
         // Each number is given to one caller only: nobody ever waits in `call_once`.

@@ -74,6 +74,11 @@ where
     /// # Errors
     /// [`PeerGone`]: the caller's side is gone, and with it the call. That the server is gone is told the caller.
     pub fn step(&mut self) -> Result<Step, PeerGone> {
+        if self.is_busy() && self.up.leg().transport().is_peer_gone() {
+            // Nobody waits for the call: its slot on the other leg is free with it, its late reply is thrown away.
+            self.state = State::Free;
+            return Err(PeerGone);
+        }
         match core::mem::replace(&mut self.state, State::Free) {
             State::Free => self.take_request(),
             State::Request { answer, method, length } => self.forward(answer, method, length),

@@ -12,8 +12,9 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread;
 
 use shikiri_rpc::{
-    Area, Begin, Blocking, CallError, Client, Context, Doorbell, Epoch, INLINE_BYTES, Leg,
-    Patience, Pool, Ring, SendError, Server, Side, Status, Transport,
+    Area, Begin, Blocking, Body, CallError, CallId, Client, Context, Doorbell, Epoch, INLINE_BYTES,
+    Kind, Leg, Message, Patience, Pool, Reference, Ring, SendError, Server, Side, Status,
+    Transport,
 };
 use support::{Queue, Wire, WireLeg, queues, words};
 
@@ -595,6 +596,42 @@ fn nobody_rings_for_who_does_not_wait() {
         assert_eq!(pending.finish().ok(), Some(Ok(Plain.fill(500))));
     }
     assert_eq!((wire.bells[0].rings(), wire.bells[1].rings()), (0, 0));
+}
+
+/// By hand over the transport, as a peer may do it.
+#[test]
+fn malformed_messages_are_refused_and_their_buffers_free() {
+    let wire = Wire::new(8, 2, 1024);
+    let server: WireServer<'_> = Server::new(wire.leg(Side::B), Patience::Fail);
+    let peer = wire.transport(Side::A);
+    let pool = wire.pool();
+    let mut context = Context::<2048>::new();
+    let mut refused = |kind: Kind, body: Body| {
+        peer.send(&Message { kind, code: 1, call: CallId(77), body }).unwrap();
+        assert!(server.receive(&mut context).unwrap().is_none());
+        assert_eq!(wire.pool().in_use(), 0);
+        peer.receive().unwrap().map(|reply| {
+            assert_eq!((reply.kind, reply.call), (Kind::Reply, CallId(77)));
+            reply.code
+        })
+    };
+    let bad = Some(Status::BadMessage.code());
+    let hand_over = || pool.take().unwrap().hand_over();
+    let free = {
+        let buffer = pool.take().unwrap();
+        buffer.reference()
+    };
+    let body = |area, reference, bytes| Body::Buffer { area, reference, bytes };
+    // Free, absent, in an area that does not exist, longer than a buffer, larger than the context.
+    assert_eq!(refused(Kind::Request, body(0, free, 8)), bad);
+    assert_eq!(refused(Kind::Request, body(0, Reference(free.0 + 8), 8)), bad);
+    assert_eq!(refused(Kind::Request, body(1, free, 8)), bad);
+    assert_eq!(refused(Kind::Request, body(0, hand_over(), 1025)), bad);
+    let too_large = Some(Status::TooLarge.code());
+    assert_eq!(refused(Kind::Request, body(0, hand_over(), 2049)), too_large);
+    // A reply to nobody: no answer to it, but its buffer is free.
+    assert_eq!(refused(Kind::Reply, body(0, hand_over(), 8)), None);
+    assert_eq!(server.rejected(), 6);
 }
 
 /// The legs' types can be named.
