@@ -131,8 +131,7 @@ pub(crate) fn refused() -> Outcome {
 /// The server sleeps, so that requests wait.
 pub(crate) fn limited() -> Outcome {
     let waker = connected(ask(service::CLOSE, 0)?)?;
-    let _sleep = ask(service::SLEEP, 0)?;
-    wait_until_taken()?;
+    sleep()?;
     let most = platform::number_of("requests").unwrap_or(0) as usize;
     let mut kept = [const { None }; 16];
     for place in kept.iter_mut().take(most) {
@@ -153,18 +152,10 @@ pub(crate) fn limited() -> Outcome {
     Ok(())
 }
 
-/// Waits until nothing of ours waits at the server: what waits is limited, and all of it can be had again.
-fn wait_until_taken() -> Outcome {
-    let most = platform::number_of("requests").unwrap_or(0) as usize;
-    wait("taken", || {
-        let mut kept = [const { None }; 16];
-        let places = kept.iter_mut().take(most);
-        places.into_iter().all(|place| {
-            *place =
-                SendPort::new().ok().and_then(|port| port.ask(server(), service::KEEP, 0).ok());
-            place.is_some()
-        })
-    })
+/// Has the server take nothing more, until the event of an earlier connection.
+fn sleep() -> Outcome {
+    let asking = ask(service::SLEEP, 0)?;
+    ensure("it sleeps", matches!(answer(asking)?, Answer::Refused(_)))
 }
 
 pub(crate) fn withdrawn() -> Outcome {
@@ -196,7 +187,7 @@ pub(crate) fn ends() -> Outcome {
         // The server asks back, and is not answered.
         let connected = connected(ask(service::ECHO, 0)?)?;
         let kept = ask(service::KEEP, 0)?;
-        let _sleep = ask(service::SLEEP, 0)?;
+        sleep()?;
         let end = ask(service::END, 0)?;
         let waiting = ask(service::KEEP, 0)?;
         let told = came(NOTICE);

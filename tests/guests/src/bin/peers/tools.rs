@@ -29,7 +29,7 @@ pub(crate) mod service {
     pub(crate) const CLOSE: u32 = 5;
     /// End the partition as soon as it is taken.
     pub(crate) const END: u32 = 6;
-    /// Stop taking anything, until the event of an earlier connection.
+    /// Refuse, and then take nothing more, until the event of an earlier connection with `CLOSE`.
     pub(crate) const SLEEP: u32 = 7;
 }
 
