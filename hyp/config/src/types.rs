@@ -212,10 +212,10 @@ impl Talk {
         let runs = |count: u16, bytes: u64| {
             u64::from(count).saturating_mul(bytes).div_ceil(shikiri_abi::PAGE_BYTES).max(1)
         };
-        // The state, what SPIs need beside the lock; handles and what lies beside them; the bitmap; requests.
+        // The state; handles and what lies beside them; the bitmap; requests.
         let tables =
             [runs(self.handles, 16), runs(self.handles, 6), runs(self.handles.div_ceil(64), 8)];
-        tables.into_iter().fold(2, u64::saturating_add).saturating_add(runs(self.requests, 24))
+        tables.into_iter().fold(1, u64::saturating_add).saturating_add(runs(self.requests, 24))
     }
 }
 

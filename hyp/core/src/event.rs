@@ -103,7 +103,7 @@ impl<'s> Shared<'s> {
     /// # Errors
     /// `BadHandle`; `WrongState` if the port was never connected, or its request is open; `Refused`, and
     /// `PeerGone` if the peer has closed its port or ended.
-    #[inline]
+    #[inline(always)]
     pub fn send<'v, 'p>(
         self,
         handle: Handle,
@@ -126,7 +126,7 @@ impl<'s> Shared<'s> {
     }
 
     /// An event at this partition's port `index`, if its word still has the bits of `key`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn arrive(self, port: PortId, key: Receive) -> Option<Arrival> {
         let entry = self.entries.get(usize::from(port.index))?;
         let mut word = Receive(entry.value());

@@ -11,7 +11,7 @@ use shikiri_core::power::Start;
 use shikiri_core::sched::{Alarms, Inbox, RunQueue};
 use shikiri_drivers::{CoreGic, CoreTarget};
 use shikiri_sync::Once;
-use shikiri_vgic::{Quick, QuickSpi};
+use shikiri_vgic::{Quick, QuickSpis};
 
 use crate::guest::context::Context;
 use crate::guest::live::{Live, Vcpu};
@@ -171,9 +171,8 @@ impl CoreLocal {
 
     /// The loaded vCPU, and what its partition's events need beside the lock.
     #[inline]
-    pub(crate) fn own_spis(&self) -> (VcpuIndex, &'static [QuickSpi]) {
-        self.loaded
-            .map_or((VcpuIndex(0), &[]), |Loaded { live, vcpu }| (vcpu.index, live.quicks.spis()))
+    pub(crate) fn own_spis(&self) -> Option<(VcpuIndex, &'static QuickSpis)> {
+        self.loaded.map(|Loaded { live, vcpu }| (vcpu.index, &live.quicks.spis))
     }
 
     /// The virtual interrupt interface of this core for a partition.

@@ -53,7 +53,7 @@ pub use event::Polled;
 pub use interface::CpuInterface;
 pub use mmio::{Access, Frame, MmioOutcome};
 pub use quick::{Quick, Sent, send_sgi1r, write_without_lock};
-pub use quick_spi::{QuickSpi, raise_without_lock};
+pub use quick_spi::{QuickSpis, raise_without_lock};
 pub use residency::clear_hardware;
 pub use set::VcpuSet;
 pub use sgi::SgiRegister;

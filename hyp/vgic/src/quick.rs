@@ -19,13 +19,13 @@ use crate::bits::{Positions, bit, bit_of, low_u8, low_u16, low_u32};
 use crate::interface::MAX_SLOTS;
 use crate::lr::{self, Ending, PENDING};
 use crate::mmio::{Frame, WORD};
-use crate::quick_spi::QuickSpi;
+use crate::quick_spi::QuickSpis;
 use crate::set::VcpuSet;
 use crate::sgi::GICD_SGIR;
 use crate::vgic::{Here, SGIS};
 
 /// Mail: another core needs more of this vCPU than to make SGIs pending. From bit 32 on there is one for each list
-/// register whose SPI was raised ([`QuickSpi`]).
+/// register whose SPI was raised ([`QuickSpis`]).
 const FOLD: u64 = 1 << 16;
 
 /// A vCPU's armed SGIs and PPIs, and the mail that other cores leave for it: in the caller's storage, beside the
@@ -133,9 +133,9 @@ impl Quick {
     pub fn sync_v3<'s>(
         &self,
         hw: &impl ListRegisters,
-        spis: impl FnOnce() -> (VcpuIndex, &'s [QuickSpi]),
+        spis: impl FnOnce() -> Option<(VcpuIndex, &'s QuickSpis)>,
     ) -> bool {
-        self.sync(|mail| self.raise_spis(hw, spis(), mail), |sgi| self.raise(hw, sgi))
+        self.sync(|mail| self.raise_some_spis(hw, spis(), mail), |sgi| self.raise(hw, sgi))
     }
 
     /// The same on GICv2.
@@ -144,9 +144,12 @@ impl Quick {
     pub fn sync_v2<'s>(
         &self,
         hw: &impl ListRegisters,
-        spis: impl FnOnce() -> (VcpuIndex, &'s [QuickSpi]),
+        spis: impl FnOnce() -> Option<(VcpuIndex, &'s QuickSpis)>,
     ) -> bool {
-        self.sync(|mail| self.raise_spis(hw, spis(), mail), |sgi| self.raise_posted_v2(hw, sgi))
+        self.sync(
+            |mail| self.raise_some_spis(hw, spis(), mail),
+            |sgi| self.raise_posted_v2(hw, sgi),
+        )
     }
 
     #[inline(always)]
@@ -161,6 +164,12 @@ impl Quick {
                 left |= u64::from(bit(position));
             }
         }
+        self.put_back(left)
+    }
+
+    /// Puts back what could not be served; whether there was nothing.
+    #[inline(always)]
+    fn put_back(&self, left: u64) -> bool {
         if left != 0 {
             // Its own core puts it back: nobody else has to be told.
             let _is_first = self.mail.raise(left);

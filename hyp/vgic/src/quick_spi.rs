@@ -1,7 +1,7 @@
 //! What an event for an SPI needs, outside of the partition's lock (decision 0024).
 //!
 //! An SPI that stands in a list register as an edge that is pending and nothing else, untouched since, is *armed*
-//! (see `quick`). Its [`QuickSpi`] then says where it is: the vCPU, and the list register. Whoever raises it from elsewhere marks
+//! (see `quick`). Its word here then says where it is: the vCPU, and the list register. Whoever raises it from elsewhere marks
 //! it as *posted* and leaves a bit for the list register in the vCPU's mail; the core that has the vCPU writes
 //! the same image again. What is not armed goes the general way, under the lock.
 //!
@@ -13,6 +13,7 @@ use shikiri_arch::hw::ListRegisters;
 use shikiri_sync::atomic::{AtomicU16, Ordering};
 
 use crate::bits::{Positions, bit, high_u32, intid_at, low_u8};
+use crate::distributor::SPI_WORDS;
 use crate::quick::Quick;
 use crate::set::VcpuSet;
 use crate::vgic::{At, Here, Raised, Vgic, spi_index};
@@ -24,18 +25,37 @@ const ARMED: u16 = 1 << 14;
 /// Where the vCPU begins in the word; the list register is below.
 const VCPU_SHIFT: u32 = 4;
 
-/// An SPI's state beside the lock: in the caller's storage, one for each SPI from INTID 32 on. A partition without event
-/// ports needs none.
-#[derive(Debug, Default)]
-pub struct QuickSpi(AtomicU16);
+/// A partition's SPIs beside the lock: in the caller's storage.
+#[derive(Debug)]
+pub struct QuickSpis([QuickSpi; SPIS]);
 
-impl QuickSpi {
-    /// Not armed.
+/// INTIDs 32 to 1023: four more than there are.
+const SPIS: usize = SPI_WORDS * 32;
+
+impl QuickSpis {
+    /// None of them armed.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self(core::array::from_fn(|_| QuickSpi::default()))
     }
 
+    #[inline]
+    fn get(&self, intid: IntId) -> Option<&QuickSpi> {
+        self.0.get(spi_index(intid))
+    }
+}
+
+impl Default for QuickSpis {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An SPI beside the lock.
+#[derive(Debug, Default)]
+struct QuickSpi(AtomicU16);
+
+impl QuickSpi {
     /// Notes where the SPI is. Under the lock, on the core that has the vCPU.
     fn arm(&self, vcpu: VcpuIndex, slot: u8) {
         let place = u16::from(vcpu.0 & 63) << VCPU_SHIFT | u16::from(slot & 15);
@@ -67,11 +87,11 @@ const fn place(word: u16) -> (VcpuIndex, u8) {
 #[inline]
 pub fn raise_without_lock<H: ListRegisters>(
     quicks: &[Quick],
-    spis: &[QuickSpi],
+    spis: &QuickSpis,
     here: Here<'_, H>,
     intid: IntId,
 ) -> Option<Raised> {
-    let spi = &spis.get(spi_index(intid))?.0;
+    let spi = &spis.get(intid)?.0;
     let word = spi.load(Ordering::Relaxed);
     if word & ARMED == 0 {
         return None;
@@ -95,14 +115,16 @@ pub fn raise_without_lock<H: ListRegisters>(
 }
 
 impl Quick {
-    /// Puts posted SPIs into their list registers: the bits of `mail` from 32 on. Returns those that could not be.
-    #[inline]
-    pub(crate) fn raise_spis(
+    /// Puts posted SPIs into their list registers: the bits of `mail` from 32 on. Returns those that could not be. `spis` are
+    /// those of the vCPU's partition; without them none could.
+    #[inline(never)]
+    pub(crate) fn raise_some_spis(
         &self,
         hw: &impl ListRegisters,
-        (vcpu, spis): (VcpuIndex, &[QuickSpi]),
+        spis: Option<(VcpuIndex, &QuickSpis)>,
         mail: u64,
     ) -> u64 {
+        let Some((vcpu, spis)) = spis else { return mail & u64::MAX << 32 };
         let mut left = 0;
         for position in Positions(high_u32(mail)) {
             let slot = low_u8(position);
@@ -111,7 +133,7 @@ impl Quick {
                 continue;
             }
             // Mail for what was disarmed since is old: who disarmed it has taken the event into memory.
-            let spi = spis.get(spi_index(self.intid_in(slot)));
+            let spi = spis.get(self.intid_in(slot));
             if spi.is_some_and(|spi| spi.take_posted(vcpu, slot)) {
                 hw.write(slot, self.image(slot));
             }
@@ -124,18 +146,15 @@ impl Vgic<'_> {
     /// Lets others raise an SPI that has just been armed in a list register.
     #[inline]
     pub(crate) fn arm_spi(&self, vcpu: VcpuIndex, slot: u8, intid: IntId) {
-        if let Some(spi) = self.quick_spis.get(spi_index(intid)) {
+        if let Some(spi) = self.quick_spis.get(intid) {
             spi.arm(vcpu, slot);
         }
     }
 
     /// Takes back that others may raise these SPIs. What they have raised is pending from here on.
     pub(crate) fn disarm_spis(&mut self, at: At, armed: u32) {
-        if self.quick_spis.is_empty() {
-            return;
-        }
         for position in Positions(armed) {
-            let spi = self.quick_spis.get(spi_index(intid_at(at.word(), position)));
+            let spi = self.quick_spis.get(intid_at(at.word(), position));
             if spi.is_some_and(QuickSpi::disarm)
                 && let Some(bank) = self.bank_mut(at)
             {
@@ -154,7 +173,7 @@ mod tests {
     #[test]
     fn an_spi_tells_where_it_is_armed() {
         for (vcpu, slot) in [(0, 0), (63, 15), (17, 3)] {
-            let spi = QuickSpi::new();
+            let spi = QuickSpi::default();
             spi.arm(VcpuIndex(vcpu), slot);
             assert_eq!(place(spi.0.load(Ordering::Relaxed)), (VcpuIndex(vcpu), slot));
         }
@@ -162,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_taken_once_and_only_where_the_spi_is_armed() {
-        let spi = QuickSpi::new();
+        let spi = QuickSpi::default();
         spi.arm(VcpuIndex(2), 3);
         assert!(!spi.take_posted(VcpuIndex(2), 3));
         spi.0.fetch_or(POSTED, Ordering::Relaxed);

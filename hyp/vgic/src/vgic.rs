@@ -8,7 +8,7 @@ use crate::bits::{Positions, bit_of, intid_at, word_of};
 use crate::distributor::{Distributor, MAX_SPIS, Model};
 use crate::interface::CpuInterface;
 use crate::quick::Quick;
-use crate::quick_spi::QuickSpi;
+use crate::quick_spi::QuickSpis;
 use crate::set::VcpuSet;
 
 /// The most vCPUs of a partition (8 with GICv2).
@@ -83,20 +83,19 @@ pub struct Vgic<'a> {
     pub(crate) dist: &'a mut Distributor,
     pub(crate) cpus: &'a mut [CpuInterface],
     pub(crate) quicks: &'a [Quick],
-    pub(crate) quick_spis: &'a [QuickSpi],
+    pub(crate) quick_spis: &'a QuickSpis,
     pub(crate) kick: VcpuSet,
 }
 
 impl<'a> Vgic<'a> {
     /// Opens the virtual GIC of a partition that has `cpus.len()` vCPUs, at most [`MAX_VCPUS`]; vCPUs
-    /// beyond are not served. `quicks` has one for each of them, outside of the lock; `quick_spis` one for each SPI, or none if no
-    /// events are raised.
+    /// beyond are not served. `quicks` has one for each of them, outside of the lock, as `quick_spis` are.
     #[inline]
     pub fn open(
         dist: &'a mut Distributor,
         cpus: &'a mut [CpuInterface],
         quicks: &'a [Quick],
-        quick_spis: &'a [QuickSpi],
+        quick_spis: &'a QuickSpis,
     ) -> Self {
         Self { dist, cpus, quicks, quick_spis, kick: VcpuSet::EMPTY }
     }

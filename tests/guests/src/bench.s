@@ -37,12 +37,15 @@ bench_clock:
 
     .global bench_hvc
 bench_hvc:
+    mov     x1, #0
+// The same with an argument in x1.
+    .global bench_hvc1
+bench_hvc1:
     mov     x2, #0
     mov     x3, #0
     mov     x4, #0
     mov     x5, #0
     mov     x6, #0
-    mov     x1, #0
     stp     x29, x30, [sp, #-16]!
     isb
     clock   x29
@@ -125,6 +128,30 @@ bench_hvc:
 
     other   bench_other_v3, msr s3_0_c12_c11_5, x1
     other   bench_other_v2, str w1, [x14]
+
+// An event to the other vCPU, in the same way: x0 = the CPU interface or 0, x1 = the send port.
+    .global bench_event_other
+bench_event_other:
+    mov     x13, x0
+    mov     x12, #0
+    movz    x0, #0x0018
+    movk    x0, #0xc600, lsl #16
+    mov     x2, #0
+    mov     x3, #0
+    mov     x4, #0
+    mov     x5, #0
+    mov     x6, #0
+    msr     daifclr, #2
+    isb
+    clock   x8
+    hvc     #0
+1:  wfi
+    cbz     x12, 1b
+    msr     daifset, #2
+    adrp    x10, bench_time
+    ldr     x9, [x10, :lo12:bench_time]
+    sub     x0, x9, x8
+    ret
 
 // The other vCPU: x0 = its CPU interface or 0, x1 = what sends the SGI back.
     .global bench_target

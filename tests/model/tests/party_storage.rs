@@ -10,8 +10,6 @@ use shikiri_core::event::{Before, Visitor};
 use shikiri_core::partition::{BuildError, Holdings};
 use shikiri_core::party::{EndStep, PartyState, Refusal, Sizes};
 use shikiri_model::machine::Machine;
-use shikiri_pages::PageSlice;
-use shikiri_vgic::{MAX_SPIS, QuickSpi};
 
 const SLOT: PartitionSlot = PartitionSlot(3);
 const SIZES: Sizes = Sizes { handles: 4096, requests: 200 };
@@ -89,11 +87,10 @@ fn a_party_lives_in_pages_that_its_partition_pays_for() {
 /// The description's check, which knows no records, and the records.
 #[test]
 fn the_description_counts_the_pages_that_talking_takes() {
-    let beside_the_lock = PageSlice::<QuickSpi>::pages(usize::from(MAX_SPIS)).0;
     for handles in [1, 63, 64, 256, 257, 682, 683, 4096, 20_000, u16::MAX] {
         for requests in [0, 1, 170, 171, 5000, u16::MAX] {
             let talk = Talk { handles, requests, ..Talk::default() };
-            let pages = Sizes { handles, requests }.pages().0 + beside_the_lock;
+            let pages = Sizes { handles, requests }.pages().0;
             assert_eq!(talk.pages(), pages, "{handles} handles, {requests} requests");
         }
     }

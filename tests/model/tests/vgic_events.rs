@@ -53,7 +53,7 @@ fn handle(m: &mut Machine, core: usize) {
 }
 
 fn sync_shortly(m: &Machine) -> bool {
-    let (quick, hw, spis) = (&m.quicks[1], &m.cores[1], || (VcpuIndex(1), &m.spis[..]));
+    let (quick, hw, spis) = (&m.quicks[1], &m.cores[1], || Some((VcpuIndex(1), &*m.spis)));
     if m.is_v2 { quick.sync_v2(hw, spis) } else { quick.sync_v3(hw, spis) }
 }
 

@@ -506,6 +506,6 @@ fn what_talking_takes_counts_as_management_memory() {
             s.partitions[0].limits[3] = Some(pages);
         }
     };
-    accepted(limited(6));
-    refused(limited(5), "partition `a`: limit of management memory is 5, but 6 are given");
+    accepted(limited(5));
+    refused(limited(4), "partition `a`: limit of management memory is 4, but 5 are given");
 }

@@ -20,7 +20,7 @@ use shikiri_core::sysreg::PhysicalTimer;
 use shikiri_core::vuart::VirtualUart;
 use shikiri_pages::{PageBox, PageSlice};
 use shikiri_sync::{TicketLock, rank};
-use shikiri_vgic::{CpuInterface, Distributor, Quick, QuickSpi, Vgic};
+use shikiri_vgic::{CpuInterface, Distributor, Quick, QuickSpis, Vgic};
 
 use super::context::Context;
 use crate::world::{Home, Slot};
@@ -44,7 +44,7 @@ impl Devices {
     /// The virtual GIC, opened; `quicks` are the partition's.
     #[inline]
     pub(crate) fn vgic<'a>(&'a mut self, quicks: &'a Quicks) -> Vgic<'a> {
-        Vgic::open(&mut self.distributor, &mut self.interfaces, &quicks.vcpus, quicks.spis())
+        Vgic::open(&mut self.distributor, &mut self.interfaces, &quicks.vcpus, &quicks.spis)
     }
 }
 
@@ -52,16 +52,8 @@ impl Devices {
 pub(crate) struct Quicks {
     /// By vCPU.
     pub(crate) vcpus: PageSlice<Quick>,
-    /// By SPI, if the partition can have event ports.
-    pub(crate) spis: Option<PageSlice<QuickSpi>>,
-}
-
-impl Quicks {
-    /// By SPI; empty if no events come.
-    #[inline]
-    pub(crate) fn spis(&self) -> &[QuickSpi] {
-        self.spis.as_deref().unwrap_or(&[])
-    }
+    /// By SPI.
+    pub(crate) spis: QuickSpis,
 }
 
 /// A partition that lives.

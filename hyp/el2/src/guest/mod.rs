@@ -75,9 +75,6 @@ unsafe extern "C" fn on_hvc(context: *mut Context, core: *mut CoreLocal) -> Next
     }
     // SAFETY: as in `on_sync`.
     let core = unsafe { &mut *core };
-    if talk::send_quickly(context, core) {
-        return Next::Resume;
-    }
     sync::on_hvc(context, core)
 }
 

@@ -68,9 +68,14 @@ pub(crate) fn answer_quickly(context: &mut Context) -> bool {
 const LAST_CALL: u32 = 0x1f;
 const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 0x1f));
 
-/// Serves an HVC #0 that has no constant answer.
+/// Serves an HVC #0 that has no constant answer. What is frequent goes first.
 #[inline(never)]
 pub(crate) fn on_hvc(context: &mut Context, core: &mut CoreLocal) -> Next {
+    if talk::send_quickly(context, core) { Next::Resume } else { any_call(context, core) }
+}
+
+#[inline(never)]
+fn any_call(context: &mut Context, core: &mut CoreLocal) -> Next {
     let Some(loaded) = core.loaded else { return Next::Leave };
     call(core, loaded, context)
 }

@@ -5,9 +5,9 @@
 //! waits until no core visits. A core makes one visit at a time, and never waits in one for more than a lock.
 
 use shikiri_abi::{CALLS, IntId, PartitionSlot, Status, TalkCall, smccc};
-use shikiri_core::event::{Arrival, Before, Raise, Visit, Visitor, nobody_visits};
+use shikiri_core::event::{Arrival, Before, Raise, Shared, Visit, Visitor, nobody_visits};
 use shikiri_core::handle::Handle;
-use shikiri_core::party::{EndStep, Refusal};
+use shikiri_core::party::{EndStep, Party, Refusal, Tables};
 use shikiri_sync::rank;
 use shikiri_vgic::{Here, Polled, VcpuSet, raise_without_lock};
 
@@ -52,6 +52,12 @@ pub(super) fn send_quickly(context: &mut Context, core: &CoreLocal) -> bool {
     true
 }
 
+/// [`send`], for a call by SMC.
+#[inline(never)]
+fn send_plainly(core: &CoreLocal, live: &Live, port: u64) -> Result<[u64; 4], Refusal> {
+    send(core, live, Handle(port)).map(|was_pending| ok(u64::from(was_pending)))
+}
+
 /// Sends an event; whether its port was pending.
 #[inline(always)]
 fn send(core: &CoreLocal, live: &Live, port: Handle) -> Result<bool, Refusal> {
@@ -80,7 +86,7 @@ fn raise_at(core: &CoreLocal, raise: Raise) -> bool {
     let Some(live) = slot.and_then(worker::live) else { return false };
     let interface = core.interface(live);
     let here = here(core, live, &interface);
-    let raised = raise_without_lock(&live.quicks.vcpus, live.quicks.spis(), here, raise.intid)
+    let raised = raise_without_lock(&live.quicks.vcpus, &live.quicks.spis, here, raise.intid)
         .unwrap_or_else(|| raise_in_general(live, here, raise));
     if !raised.kick.is_empty() {
         run::kick_vcpus(core.world, live, raised.kick);
@@ -124,14 +130,16 @@ fn visitor(core: &CoreLocal) -> Option<&'static Visitor> {
 /// Serves a call: `x0` to `x3`.
 #[inline(never)]
 pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: TalkCall) -> [u64; 4] {
+    let live = loaded.live;
+    let shared = live.talk.as_ref().map(Tables::shared).ok_or(Refusal::BadHandle);
     let answer = match call {
-        TalkCall::Peer(number) => peer_info(core, loaded.live, number),
-        TalkCall::Mask(_)
-        | TalkCall::Unmask(_)
-        | TalkCall::State(_)
-        | TalkCall::Poll(_)
-        | TalkCall::Take(_)
-        | TalkCall::Send(_) => without_lock(core, loaded.live, call),
+        TalkCall::Peer(number) => peer_info(core, live, number),
+        TalkCall::Take(word) => Ok(ok(shared.map_or(0, |shared| shared.take(word)))),
+        TalkCall::Send(port) => send_plainly(core, live, port),
+        TalkCall::Mask(port) => shared.and_then(|shared| mask(shared, port)),
+        TalkCall::Unmask(port) => shared.and_then(|shared| unmask(core, live, shared, port)),
+        TalkCall::State(port) => shared.and_then(|shared| state(shared, port)),
+        TalkCall::Poll(port) => shared.and_then(|shared| poll(core, live, shared, port)),
         TalkCall::CreateSend
         | TalkCall::CreateReceive
         | TalkCall::Connect { .. }
@@ -141,7 +149,7 @@ pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: TalkCall) -> [u64; 4
         | TalkCall::Ask { .. }
         | TalkCall::TakeSignal
         | TalkCall::Accept { .. }
-        | TalkCall::Refuse(_) => with_locks(core, loaded.live, call),
+        | TalkCall::Refuse(_) => with_locks(core, live, call),
     };
     answer.unwrap_or_else(|refusal| refusal.registers())
 }
@@ -165,33 +173,29 @@ fn peer_info(core: &CoreLocal, live: &Live, number: u8) -> Result<[u64; 4], Refu
     Ok([status, id, u64::from(asks) | u64::from(accepts) << 1, 0])
 }
 
-/// The calls about the caller's own ports that change one word.
-fn without_lock(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Refusal> {
-    let shared = live.talk.as_ref().map(|tables| tables.shared());
-    match call {
-        TalkCall::Take(word) => Ok(ok(shared.map_or(0, |shared| shared.take(word)))),
-        TalkCall::Send(port) => send(core, live, Handle(port)).map(|was| ok(u64::from(was))),
-        TalkCall::Mask(port) => {
-            shared.ok_or(Refusal::BadHandle)?.mask(Handle(port))?;
-            Ok(ok(0))
-        }
-        TalkCall::Unmask(port) => {
-            let shared = shared.ok_or(Refusal::BadHandle)?;
-            raise_some(core, shared.unmask(live.slot.number, Handle(port))?);
-            Ok(ok(0))
-        }
-        TalkCall::State(port) => {
-            let is_connected = shared.ok_or(Refusal::BadHandle)?.state(Handle(port))?;
-            let status = if is_connected { Status::Ok } else { Status::Pending };
-            Ok([status.code().cast_unsigned(), 0, 0, 0])
-        }
-        TalkCall::Poll(port) => {
-            let clear = |intid, _| clear_pending(core, live, intid);
-            let was_pending = shared.ok_or(Refusal::BadHandle)?.poll(Handle(port), clear)?;
-            Ok(ok(u64::from(was_pending)))
-        }
-        _ => Err(Refusal::BadHandle),
-    }
+fn mask(shared: Shared<'_>, port: u64) -> Result<[u64; 4], Refusal> {
+    shared.mask(Handle(port))?;
+    Ok(ok(0))
+}
+
+fn unmask(
+    core: &CoreLocal,
+    live: &Live,
+    shared: Shared<'_>,
+    port: u64,
+) -> Result<[u64; 4], Refusal> {
+    raise_some(core, shared.unmask(live.slot.number, Handle(port))?);
+    Ok(ok(0))
+}
+
+fn state(shared: Shared<'_>, port: u64) -> Result<[u64; 4], Refusal> {
+    let status = if shared.state(Handle(port))? { Status::Ok } else { Status::Pending };
+    Ok([status.code().cast_unsigned(), 0, 0, 0])
+}
+
+fn poll(core: &CoreLocal, live: &Live, shared: Shared<'_>, port: u64) -> Result<[u64; 4], Refusal> {
+    let was_pending = shared.poll(Handle(port), |intid, _| clear_pending(core, live, intid))?;
+    Ok(ok(u64::from(was_pending)))
 }
 
 /// Takes the pending state of an interrupt of this core's partition; `None` if another core has to be asked first, and was.
@@ -227,12 +231,12 @@ fn with_locks(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4],
 
 /// What a partition without handles is told.
 const fn unable(call: TalkCall) -> Refusal {
-    match call {
-        TalkCall::CreateSend | TalkCall::CreateReceive => {
-            Refusal::OverLimit(shikiri_abi::Resource::ManagementMemory)
-        }
-        TalkCall::TakeSignal => Refusal::Empty,
-        _ => Refusal::BadHandle,
+    if matches!(call, TalkCall::CreateSend | TalkCall::CreateReceive) {
+        Refusal::OverLimit(shikiri_abi::Resource::ManagementMemory)
+    } else if matches!(call, TalkCall::TakeSignal) {
+        Refusal::Empty
+    } else {
+        Refusal::BadHandle
     }
 }
 
@@ -272,7 +276,7 @@ fn attempt(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Re
 }
 
 /// A partition's party, opened under its lock.
-fn opened<'a>(live: &'a Live, devices: &'a mut Devices) -> Option<shikiri_core::party::Party<'a>> {
+fn opened<'a>(live: &'a Live, devices: &'a mut Devices) -> Option<Party<'a>> {
     Some(live.talk.as_ref()?.party(devices.talk.as_mut()?))
 }
 

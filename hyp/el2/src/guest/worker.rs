@@ -17,7 +17,7 @@ use shikiri_core::vuart::VirtualUart;
 use shikiri_pages::{Frames, PageBox, PageSlice};
 use shikiri_stage2::invalidate;
 use shikiri_sync::TicketLock;
-use shikiri_vgic::{CpuInterface, Distributor, MAX_SPIS, Model, Quick, QuickSpi};
+use shikiri_vgic::{CpuInterface, Distributor, Model, Quick, QuickSpis};
 
 use super::context::Context;
 use super::live::{Devices, Live, Own, Quicks, Vcpu};
@@ -206,7 +206,7 @@ fn make_live(
             starts,
             vcpu_count: u64::try_from(count).unwrap_or(0),
             devices: TicketLock::with_key(devices, u32::from(slot.number.0)),
-            quicks: Quicks { vcpus: quicks, spis: None },
+            quicks: Quicks { vcpus: quicks, spis: QuickSpis::new() },
             talk: None,
             vcpus,
             powered: LiveVcpus::new(),
@@ -225,9 +225,6 @@ fn add_talk(core: &CoreLocal, live: &mut Live, holdings: &mut Holdings) -> Resul
         return Ok(());
     }
     let store = &core.world.frames;
-    let count = usize::from(MAX_SPIS);
-    let spis = holdings.take_management(store, PageSlice::<QuickSpi>::pages(count), PAGE_BYTES)?;
-    live.quicks.spis = Some(PageSlice::from_fn(spis, count, |_| QuickSpi::new()));
     let vcpus = u8::try_from(live.vcpu_count).unwrap_or(u8::MAX);
     let state = PartyState::new(live.id, live.slot.number, vcpus, usable(description));
     let (tables, locked) = Sizes { handles, requests }.build(holdings, store, state)?;
@@ -417,9 +414,6 @@ fn dissolve(core: &CoreLocal, mut live: PageBox<Live>, holdings: &mut Holdings) 
     let Devices { distributor, interfaces, talk: locked, .. } = devices.into_inner();
     if let Some((tables, locked)) = talk.zip(locked) {
         tables.give(locked, holdings, store);
-    }
-    if let Some(spis) = quicks.spis {
-        holdings.give_management(store, spis.into_frames());
     }
     holdings.give_management(store, distributor.into_frames());
     holdings.give_management(store, interfaces.into_frames());

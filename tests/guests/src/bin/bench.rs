@@ -5,6 +5,9 @@
 //! `bench: ROW N`. Row `sgi_send` sends to a vCPU that has the SGI disabled: the sender's trap, nothing on the
 //! other side; `sgi_other` is everything from the sender's instruction to the vector of a vCPU in WFI.
 //!
+//! With `events` on the command line, and handles: `event_send` is an event to a port that has one already, the sender's
+//! whole call; `event_other` is everything from the call to the vector of a vCPU in WFI.
+//!
 //! With `switch` on the command line, and two vCPUs on one core of which the second has the lower priority: what it costs to
 //! change between them (`vcpu_switch`: from WFI to the other's next instruction), and how late a deadline is that takes the core
 //! back (`vcpu_wake`).
@@ -19,7 +22,7 @@ use core::arch::global_asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_rt::gic::{self, Version};
-use shikiri_rt::hvc::{partition, psci};
+use shikiri_rt::hvc::{partition, psci, talk};
 use shikiri_rt::platform::{GICC, GICD, GICR};
 use shikiri_rt::timer::Timer;
 use shikiri_rt::{Lock, entry_time, irq, platform, power, println, reg, smp};
@@ -43,6 +46,8 @@ unsafe extern "C" {
     fn bench_timer_wfi(gicc: u64, ticks: u64) -> u64;
     fn bench_other_v3(gicc: u64, value: u64) -> u64;
     fn bench_other_v2(gicc: u64, value: u64) -> u64;
+    fn bench_hvc1(function: u64, argument: u64) -> u64;
+    fn bench_event_other(gicc: u64, port: u64) -> u64;
     fn bench_switch(gicc: u64, ticks: u64) -> u64;
     fn bench_turns();
     fn bench_target(gicc: u64, sgi: u64);
@@ -76,6 +81,14 @@ fn main() {
         if smp::start(1, turns).is_ok() {
             row("vcpu_switch", bench_switch, gicc, 20_000);
             row("vcpu_wake", bench_timer_wfi, gicc, 20_000);
+        }
+        println!("done");
+        power::off();
+    }
+    if platform::has_word("events") {
+        gic::enable(SGI);
+        if smp::start(1, target).is_ok() && events(clock).is_err() {
+            println!("bench: no events");
         }
         println!("done");
         power::off();
@@ -114,6 +127,27 @@ fn turns() {
     irq::mask();
     // SAFETY: it writes to words of its own, and never returns.
     unsafe { bench_turns() };
+}
+
+/// The rows about events: to a port of this partition that is bound to the other vCPU.
+fn events(clock: u64) -> Result<(), partition::Refusal> {
+    while TARGET_READY.load(Ordering::Acquire) == 0 {
+        reg::yield_now();
+    }
+    let gicc = if gic::version() == Version::V2 { GICC } else { 0 };
+    let intid = SPI as u32;
+    let (send, receive) = (talk::create_send()?, talk::create_receive()?);
+    talk::connect(send, receive)?;
+    talk::bind(receive, intid, 1, talk::Sharing::Alone)?;
+    gic::enable(intid);
+    let ticks = median(bench_event_other, gicc, send.0);
+    println!("bench: event_other {}", ticks.saturating_sub(clock));
+    // Masked, it keeps a flag: the first event sets it, the others find it.
+    talk::mask(receive)?;
+    talk::send(send)?;
+    let ticks = median(bench_hvc1, 0xC600_0018, send.0);
+    println!("bench: event_send {}", ticks.saturating_sub(clock));
+    Ok(())
 }
 
 /// The rows with two vCPUs.

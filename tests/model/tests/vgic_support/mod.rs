@@ -9,8 +9,8 @@ use std::rc::Rc;
 use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_model::vgic_hw::{PhysicalGic, VirtualInterface};
 use shikiri_vgic::{
-    Access, CpuInterface, Distributor, Frame, Here, Line, MAX_SPIS, MmioOutcome, Model, Quick,
-    QuickSpi, SgiRegister, VcpuSet, Vgic, raise_without_lock, send_sgi1r, write_without_lock,
+    Access, CpuInterface, Distributor, Frame, Here, Line, MmioOutcome, Model, Quick, QuickSpis,
+    SgiRegister, VcpuSet, Vgic, raise_without_lock, send_sgi1r, write_without_lock,
 };
 
 /// One partition's virtual GIC on some cores.
@@ -19,7 +19,7 @@ pub(crate) struct Machine {
     pub(crate) dist: Box<Distributor>,
     pub(crate) cpus: Vec<CpuInterface>,
     pub(crate) quicks: Vec<Quick>,
-    pub(crate) spis: Vec<QuickSpi>,
+    pub(crate) spis: Box<QuickSpis>,
     pub(crate) cores: Vec<VirtualInterface>,
     /// Which vCPU is loaded on each core.
     pub(crate) loaded: Vec<Option<u8>>,
@@ -48,7 +48,7 @@ macro_rules! with {
 macro_rules! serve {
     ($machine:expr, $core:expr, $vcpu:expr) => {{
         let (hw, quick) = (&$machine.cores[$core], &$machine.quicks[usize::from($vcpu)]);
-        let spis = || (VcpuIndex($vcpu), &$machine.spis[..]);
+        let spis = || Some((VcpuIndex($vcpu), &*$machine.spis));
         let is_short = $machine.takes_short_ways
             && if $machine.is_v2 { quick.sync_v2(hw, spis) } else { quick.sync_v3(hw, spis) };
         let is_served =
@@ -76,7 +76,7 @@ impl Machine {
             dist: Box::default(),
             cpus: (0..vcpus).map(|_| CpuInterface::new()).collect(),
             quicks: (0..vcpus).map(|_| Quick::new()).collect(),
-            spis: (0..MAX_SPIS).map(|_| QuickSpi::new()).collect(),
+            spis: Box::default(),
             cores: (0..cores)
                 .map(|_| VirtualInterface::new(is_v2, registers, physical.clone()))
                 .collect(),

@@ -60,6 +60,8 @@ impl Bench {
         image_sizes(&mut values)?;
         self.operations(&mut values, "bench", 2, Gic::V3)?;
         self.operations(&mut values, "bench", 2, Gic::V2)?;
+        self.operations(&mut values, "events", 2, Gic::V3)?;
+        self.operations(&mut values, "events", 2, Gic::V2)?;
         self.operations(&mut values, "switch", 1, Gic::V3)?;
         self.reset(&mut values, 1)?;
         self.reset(&mut values, 4)?;
@@ -88,7 +90,7 @@ impl Bench {
         rows.remove("first_instruction");
         ensure!(!rows.is_empty(), "the guest measured nothing:\n{console}");
         let depends = |name: &str| {
-            ["read_", "write_", "sgi_", "timer_"].iter().any(|it| name.starts_with(it))
+            ["read_", "write_", "sgi_", "timer_", "event_"].iter().any(|it| name.starts_with(it))
         };
         match gic {
             Gic::V3 => values.extend(rows),
