@@ -29,20 +29,10 @@ impl Soak {
         let passed = test::run_machines(self.filter.as_deref(), &settings)?;
         if self.write {
             let run = format!("soak {}", self.filter.as_deref().unwrap_or("of all"));
-            record(&run, passed, seed, &full_counts())?;
+            record(&run, passed, seed, "full")?;
         }
         Ok(())
     }
-}
-
-/// What the full counts are, of those tests that have any.
-fn full_counts() -> String {
-    format!(
-        "{} restarts, {} hostile steps, {} s of load",
-        counts::RESTARTS.full,
-        counts::HOSTILE_STEPS.full,
-        counts::LOAD_SECONDS.full
-    )
 }
 
 /// Writes a run's row, in place of its last one.
