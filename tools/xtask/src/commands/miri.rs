@@ -1,5 +1,6 @@
 //! `cargo xtask miri`: the host tests of the crates with `unsafe`, and of the core, under Miri.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -18,14 +19,27 @@ pub(crate) struct Miri {
 /// What is worth the time: Miri is some hundred times slower than the machine.
 const PACKAGES: [&str; 4] = ["shikiri-sync", "shikiri-pages", "shikiri-drivers", "shikiri-core"];
 
+/// What of the nightly toolchain is not there.
+fn missing() -> Option<&'static str> {
+    let nightly = |program: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.arg("+nightly").args(words).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+        process::output(&mut command)
+    };
+    let Ok(sysroot) = nightly("rustc", &["--print", "sysroot"]) else {
+        return Some("the nightly toolchain");
+    };
+    if nightly("cargo", &["miri", "--version"]).is_err() {
+        return Some("Miri");
+    }
+    let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
+    (!source.is_dir()).then_some("the standard library's source")
+}
+
 impl Miri {
     pub(crate) fn execute(&self) -> Result<()> {
-        let has_miri = Command::new("cargo")
-            .args(["+nightly", "miri", "--version"])
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !has_miri {
-            bail!("Miri is missing: run `rustup toolchain install nightly -c miri,rust-src`");
+        if let Some(what) = missing() {
+            bail!("{what} is missing: run `rustup toolchain install nightly -c miri,rust-src`");
         }
         // `cargo +nightly` must not be the cargo that runs this program.
         let mut cargo = Command::new("cargo");
