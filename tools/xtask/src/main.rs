@@ -54,6 +54,8 @@ enum Commands {
     Fuzz(commands::fuzz::Fuzz),
     /// Runs the host tests of the unsafe crates under Miri.
     Miri(commands::miri::Miri),
+    /// Breaks the code on purpose, and checks that a test fails.
+    Mutate(commands::mutate::Mutate),
 }
 
 fn main() -> ExitCode {
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Commands::Soak(soak) => soak.execute(),
         Commands::Fuzz(fuzz) => fuzz.execute(),
         Commands::Miri(miri) => miri.execute(),
+        Commands::Mutate(mutate) => mutate.execute(),
     };
     process::exit_code(result)
 }

@@ -1,0 +1,165 @@
+//! `cargo xtask mutate`: breaks the code in ways that a test must notice, one at a time.
+//!
+//! `tests/mutations.toml` says what is broken and which test has to fail. The sources are copied, so that the working
+//! tree stays as it is. A mutation whose code has changed since is an error, here and in the host tests: the list
+//! cannot rot.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde::Deserialize;
+use shikiri_qemu_tests::paths;
+
+use crate::process::{self, step};
+
+/// Breaks the code on purpose, and checks that a test fails.
+#[derive(Debug, Args)]
+pub(crate) struct Mutate {
+    /// Only the mutations whose name contains this text.
+    filter: Option<String>,
+}
+
+/// The list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    mutation: Vec<Mutation>,
+}
+
+/// One way to break the code.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mutation {
+    /// What is wrong then.
+    name: String,
+    /// The file, from the root.
+    file: PathBuf,
+    /// What stands there now, exactly once.
+    find: String,
+    /// What stands there instead.
+    replace: String,
+    /// The arguments of the `cargo test` that has to fail.
+    test: Vec<String>,
+    /// The test runs under loom.
+    #[serde(default)]
+    loom: bool,
+}
+
+impl Mutate {
+    pub(crate) fn execute(&self) -> Result<()> {
+        let list = read_list()?;
+        let filter = self.filter.as_deref().unwrap_or("");
+        let chosen: Vec<_> =
+            list.iter().filter(|mutation| mutation.name.contains(filter)).collect();
+        if chosen.is_empty() {
+            bail!("no mutation's name contains '{filter}'; tests/mutations.toml has them");
+        }
+        let tree = paths::target().join("mutations/tree");
+        copy_sources(&tree)?;
+        let mut survivors = Vec::new();
+        for mutation in &chosen {
+            step(&mutation.name);
+            if !mutation.is_noticed(&tree)? {
+                eprintln!("SURVIVED: no test failed");
+                survivors.push(mutation.name.as_str());
+            }
+        }
+        println!("{} noticed, {} survived", chosen.len() - survivors.len(), survivors.len());
+        if !survivors.is_empty() {
+            bail!("nothing notices: {}", survivors.join(", "));
+        }
+        Ok(())
+    }
+}
+
+impl Mutation {
+    /// Breaks the copy, runs the test, and mends the copy again.
+    fn is_noticed(&self, tree: &Path) -> Result<bool> {
+        let file = tree.join(&self.file);
+        let source = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        fs::write(&file, self.applied_to(&source)?)?;
+        let noticed = self.run(tree);
+        fs::write(&file, source)?;
+        noticed
+    }
+
+    fn applied_to(&self, source: &str) -> Result<String> {
+        match source.matches(&self.find).count() {
+            1 => Ok(source.replacen(&self.find, &self.replace, 1)),
+            count => bail!(
+                "mutation '{}': its text stands {count} times in {} instead of once",
+                self.name,
+                self.file.display()
+            ),
+        }
+    }
+
+    fn run(&self, tree: &Path) -> Result<bool> {
+        // What does not compile shows nothing.
+        if !self.cargo(tree, &["--no-run", "--quiet"]).status()?.success() {
+            bail!("mutation '{}' does not compile", self.name);
+        }
+        let output = self.cargo(tree, &["--quiet"]).output()?;
+        Ok(!output.status.success())
+    }
+
+    fn cargo(&self, tree: &Path, more: &[&str]) -> Command {
+        let mut cargo = process::cargo();
+        cargo.current_dir(tree).arg("test").args(more).args(&self.test);
+        cargo.arg("--target-dir").arg(paths::target().join("mutations/build"));
+        if self.loom {
+            cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2").arg("--release");
+        }
+        cargo
+    }
+}
+
+fn read_list() -> Result<Vec<Mutation>> {
+    let file = paths::root().join("tests/mutations.toml");
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let List { mutation } = toml::from_str(&text).with_context(|| file.display().to_string())?;
+    Ok(mutation)
+}
+
+/// Copies the sources; a file that is there already with the same content keeps its date, so that little is compiled.
+fn copy_sources(tree: &Path) -> Result<()> {
+    let listed = process::output(Command::new("git").current_dir(paths::root()).args([
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]))?;
+    for name in listed.split('\0').filter(|name| !name.is_empty()) {
+        let (from, to) = (paths::root().join(name), tree.join(name));
+        // Removed, but not yet from the index.
+        let Ok(content) = fs::read(&from) else { continue };
+        if fs::read(&to).is_ok_and(|there| there == content) {
+            continue;
+        }
+        fs::create_dir_all(to.parent().context("a file without a folder")?)?;
+        fs::write(&to, content).with_context(|| to.display().to_string())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fs, paths, read_list};
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_mutation_has_its_place_in_the_code() {
+        let mut names = HashSet::new();
+        for mutation in read_list().unwrap() {
+            let source = fs::read_to_string(paths::root().join(&mutation.file)).unwrap();
+            let mutated = mutation.applied_to(&source).unwrap();
+            assert_ne!(mutated, source, "{}: changes nothing", mutation.name);
+            assert!(!mutation.test.is_empty(), "{}: no test", mutation.name);
+            assert!(names.insert(mutation.name.clone()), "{}: twice", mutation.name);
+        }
+    }
+}
