@@ -2,14 +2,16 @@
 
 use core::str;
 
-use shikiri_abi::PAGE_BYTES;
+use shikiri_abi::{IntId, PAGE_BYTES, VcpuIndex};
 use zerocopy::FromBytes as _;
 
 use crate::check::{self, MachineFacts};
 use crate::error::BundleError;
 use crate::partition::{Partition, Tables, name_of, text};
-use crate::row::{BLOB_ALIGN, BlobRow, CRC_FROM, Header, MAGIC, MAGIC_WORD, NO_FOCUS, VERSION};
-use crate::types::{Blob, Board, GicVersion};
+use crate::row::{
+    BLOB_ALIGN, BlobRow, CRC_FROM, EventRow, Header, MAGIC, MAGIC_WORD, NO_FOCUS, VERSION,
+};
+use crate::types::{Blob, Board, Event, GicVersion};
 
 /// A checked bundle. Everything that its accessors return has passed every rule of `check`.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,19 @@ impl<'a> Bundle<'a> {
     /// The names alone: much cheaper than the partitions.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         self.tables.partitions.iter().map(name_of)
+    }
+
+    /// The events between partitions, in the description's order. The ports that a partition has for them are the first of its
+    /// handles, in this order.
+    pub fn events(&self) -> impl Iterator<Item = Event<'a>> + Clone + use<'a> {
+        let strings = self.tables.strings;
+        self.tables.events.iter().map(EventRow::get).map(move |row| Event {
+            name: text(strings, row.name_at, row.name_len).unwrap_or(""),
+            from: usize::from(row.from),
+            to: usize::from(row.to),
+            intid: IntId(row.intid),
+            vcpu: VcpuIndex(row.vcpu),
+        })
     }
 
     /// One blob by its index.
@@ -148,6 +163,7 @@ fn cut_tables<'a>(
     let images = cut(rest, header.images).ok_or(BundleError::Layout("image table"))?;
     let devices = cut(rest, header.devices).ok_or(BundleError::Layout("device table"))?;
     let interrupts = cut(rest, header.interrupts).ok_or(BundleError::Layout("interrupt table"))?;
+    let events = cut(rest, header.events).ok_or(BundleError::Layout("event table"))?;
     let blobs = cut(rest, header.blobs).ok_or(BundleError::Layout("blob table"))?;
     let words = rows.len().saturating_sub(rest.len());
     let start = words.saturating_mul(size_of::<u64>()).saturating_add(Header::BYTES);
@@ -157,7 +173,9 @@ fn cut_tables<'a>(
     let strings = strings.ok_or(BundleError::Layout("string table"))?;
     let covered = end.and_then(|end| bytes.get(CRC_FROM..end));
     let covered = covered.ok_or(BundleError::Layout("checksum range"))?;
-    Ok((Tables { partitions, vcpus, memory, images, devices, interrupts, blobs, strings }, covered))
+    let tables =
+        Tables { partitions, vcpus, memory, images, devices, interrupts, events, blobs, strings };
+    Ok((tables, covered))
 }
 
 /// Cuts `count` rows from the front.

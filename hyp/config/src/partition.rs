@@ -6,7 +6,7 @@ use shikiri_abi::{CoreId, IntId, Ipa, Pa, RESOURCE_COUNT, Resource};
 use zerocopy::IntoBytes as _;
 
 use crate::row::{
-    BlobRow, DeviceRow, ImageRow, InterruptRow, MemoryRow, NONE, PartitionRow, VcpuRow,
+    BlobRow, DeviceRow, EventRow, ImageRow, InterruptRow, MemoryRow, NONE, PartitionRow, VcpuRow,
 };
 use crate::types::{
     CoreTime, Device, Image, ImageKind, Interrupt, Memory, PartitionSet, Place, Platform, Restart,
@@ -22,6 +22,7 @@ pub(crate) struct Tables<'a> {
     pub(crate) images: &'a [[u64; ImageRow::WORDS]],
     pub(crate) devices: &'a [[u64; DeviceRow::WORDS]],
     pub(crate) interrupts: &'a [[u64; InterruptRow::WORDS]],
+    pub(crate) events: &'a [[u64; EventRow::WORDS]],
     pub(crate) blobs: &'a [[u64; BlobRow::WORDS]],
     pub(crate) strings: &'a str,
 }
@@ -105,6 +106,7 @@ impl<'a> Tables<'a> {
             images: take_rows(&mut self.images, row.images),
             devices: take_rows(&mut self.devices, row.devices),
             interrupts: take_rows(&mut self.interrupts, row.interrupts),
+            events: self.events,
             blobs: self.blobs,
             strings: self.strings,
         };

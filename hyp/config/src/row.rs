@@ -45,6 +45,8 @@ record!(
         devices: u32,
         /// Number of device interrupts of all partitions.
         interrupts: u32,
+        /// Number of events between partitions.
+        events: u32,
         /// Number of blobs.
         blobs: u32,
         /// Bytes of the string table.
@@ -57,6 +59,7 @@ record!(
         cores: u32,
         /// The partition that has the console first, or `NO_FOCUS`.
         focus: u32,
+        reserved: u32,
     }
 );
 
@@ -166,6 +169,22 @@ record!(
         /// 0 or 1.
         edge: u16,
         reserved: u32,
+    }
+);
+
+record!(
+    /// A connection for events, from one partition to another.
+    EventRow {
+        name_at: u32,
+        name_len: u16,
+        /// The partitions' positions.
+        from: u8,
+        to: u8,
+        /// What the receiver sees.
+        intid: u16,
+        vcpu: u8,
+        reserved: u8,
+        reserved2: u32,
     }
 );
 

@@ -202,6 +202,35 @@ pub struct Talk {
     pub accept_from: PartitionSet,
 }
 
+/// The most events that one partition sends and receives by the description.
+pub const MAX_EVENTS: usize = 64;
+
+/// A connection for events that is there before the guests run: whenever both partitions live.
+///
+/// The ports are the first that each partition has, in the order of the description, so that their handles are known: see
+/// [`Bundle::events`](crate::Bundle::events).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// What the guests' device trees call it.
+    pub name: &'a str,
+    /// The sender's position.
+    pub from: usize,
+    /// The receiver's position.
+    pub to: usize,
+    /// The SPI that the receiver sees, its alone.
+    pub intid: IntId,
+    /// The receiver's vCPU that it is routed to first.
+    pub vcpu: VcpuIndex,
+}
+
+impl Event<'_> {
+    /// Whether the partition at this position sends or receives it.
+    #[must_use]
+    pub const fn concerns(&self, partition: usize) -> bool {
+        self.from == partition || self.to == partition
+    }
+}
+
 impl Talk {
     /// The pages of management memory that its tables take; a test compares them with the hypervisor's records.
     #[must_use]

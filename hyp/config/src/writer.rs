@@ -7,8 +7,8 @@ use shikiri_abi::{CoreSet, Ipa, Pa, RESOURCE_COUNT};
 
 use crate::crc::crc32;
 use crate::row::{
-    BLOB_ALIGN, BlobRow, CRC_FROM, DeviceRow, Header, ImageRow, InterruptRow, MAGIC, MAGIC_WORD,
-    MemoryRow, NO_FOCUS, NONE, PartitionRow, VERSION, VcpuRow,
+    BLOB_ALIGN, BlobRow, CRC_FROM, DeviceRow, EventRow, Header, ImageRow, InterruptRow, MAGIC,
+    MAGIC_WORD, MemoryRow, NO_FOCUS, NONE, PartitionRow, VERSION, VcpuRow,
 };
 use crate::types::{
     CoreTime, GicVersion, Image, Memory, Place, Platform, Restart, RestartPolicy, Talk, Vcpu,
@@ -27,8 +27,25 @@ pub struct SystemSpec {
     pub focus: Option<u32>,
     /// The partitions.
     pub partitions: Vec<PartitionSpec>,
+    /// Events between partitions.
+    pub events: Vec<EventSpec>,
     /// Files, named by their index.
     pub blobs: Vec<BlobSpec>,
+}
+
+/// A connection for events, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventSpec {
+    /// Its name.
+    pub name: String,
+    /// The sender's position.
+    pub from: u8,
+    /// The receiver's position.
+    pub to: u8,
+    /// The INTID that the receiver sees.
+    pub intid: u16,
+    /// The receiver's vCPU.
+    pub vcpu: u8,
 }
 
 /// A partition, to be written.
@@ -144,6 +161,9 @@ pub fn write(system: &SystemSpec) -> Vec<u8> {
     for partition in &system.partitions {
         tables.add_partition(partition);
     }
+    for event in &system.events {
+        tables.add_event(event);
+    }
     let header = tables.header(system);
     let mut out = Vec::new();
     header.put(&mut out);
@@ -208,6 +228,7 @@ struct Encoder {
     images: Vec<u8>,
     devices: Vec<u8>,
     interrupts: Vec<u8>,
+    events: Vec<u8>,
     strings: String,
 }
 
@@ -220,14 +241,23 @@ impl Encoder {
             images: Vec::new(),
             devices: Vec::new(),
             interrupts: Vec::new(),
+            events: Vec::new(),
             strings: String::from(board),
         }
     }
 
     /// The encoded rows in the bundle's order.
     fn rows(&self) -> impl Iterator<Item = &Vec<u8>> {
-        [&self.partitions, &self.vcpus, &self.memory, &self.images, &self.devices, &self.interrupts]
-            .into_iter()
+        [
+            &self.partitions,
+            &self.vcpus,
+            &self.memory,
+            &self.images,
+            &self.devices,
+            &self.interrupts,
+            &self.events,
+        ]
+        .into_iter()
     }
 
     fn header(&self, system: &SystemSpec) -> Header {
@@ -244,12 +274,14 @@ impl Encoder {
             images: rows(&self.images, ImageRow::BYTES),
             devices: rows(&self.devices, DeviceRow::BYTES),
             interrupts: rows(&self.interrupts, InterruptRow::BYTES),
+            events: rows(&self.events, EventRow::BYTES),
             blobs: to_u32(system.blobs.len()),
             strings: to_u32(self.strings.len()),
             board_len: to_u32(system.board.len()),
             gic: u32::from(system.gic.number()),
             cores: system.cores,
             focus: system.focus.unwrap_or(NO_FOCUS),
+            reserved: 0,
         }
     }
 
@@ -302,6 +334,21 @@ impl Encoder {
             reserved: 0,
         }
         .put(&mut self.interrupts);
+    }
+
+    fn add_event(&mut self, event: &EventSpec) {
+        let (name_at, name_len) = self.intern(&event.name);
+        EventRow {
+            name_at,
+            name_len,
+            from: event.from,
+            to: event.to,
+            intid: event.intid,
+            vcpu: event.vcpu,
+            reserved: 0,
+            reserved2: 0,
+        }
+        .put(&mut self.events);
     }
 
     /// The place of a string in the table, each one once.

@@ -152,6 +152,7 @@ impl Vgic<'_> {
     }
 
     /// Takes back that others may raise these SPIs. What they have raised is pending from here on.
+    #[inline(never)]
     pub(crate) fn disarm_spis(&mut self, at: At, armed: u32) {
         for position in Positions(armed) {
             let spi = self.quick_spis.get(intid_at(at.word(), position));

@@ -30,6 +30,7 @@ fn machine() -> Machine {
         cores: 1,
         focus: None,
         partitions: vec![spec],
+        events: vec![],
         blobs: vec![],
     };
     let written = write(&spec);

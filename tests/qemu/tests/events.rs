@@ -35,6 +35,14 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         )
         .on_each(both_gics(3), "senders_take_turns_and_each_keeps_its_order", turns)
         .on_each(both_gics(3), "a_sender_that_never_stops_delays_no_witness", flood)
+        .on_each(all_kinds(2), "the_descriptions_events_outlive_a_restart", |machine| {
+            fixed("", &machine)
+        })
+        .on_each(
+            both_gics(1),
+            "the_descriptions_events_outlive_a_restart_on_a_shared_core",
+            |machine| fixed(SHARE, &machine),
+        )
         .on_each(both_gics(2), "partitions_that_end_at_any_moment_leave_nothing", churn);
 }
 
@@ -104,6 +112,30 @@ fn flood(machine: Machine) -> Outcome {
     let witness = Partition::new("witness", "witness")
         .with("cmdline = \"reports=3 report_ms=20 limit_us=50\"");
     passes(&system([server, client, witness])?, &machine.icount())?;
+    Ok(())
+}
+
+/// Two events of the description, one each way; the one who answers ends after twenty, and starts again. No handles are
+/// stated: the description counts them.
+fn fixed(share: &str, machine: &Machine) -> Outcome {
+    let caller = Partition::new("caller", "peers")
+        .with("cmdline = \"role=calls spi=41 rounds=70\"")
+        .with(share);
+    let echo = Partition::new("echo", "peers")
+        .with("cmdline = \"role=echo spi=40\"\nrestart = \"always\"")
+        .with(share)
+        .with("[[event]]\nname = \"call\"\nfrom = \"caller\"\nto = \"echo\"\nspi = 40")
+        .with("[[event]]\nname = \"echo\"\nfrom = \"echo\"\nto = \"caller\"\nspi = 41");
+    let mut running = system([caller, echo])?.boot(machine)?;
+    let mut console = running.wait_for("caller| done", PATIENCE)?;
+    console += &running.wait_for("partition caller (id", PATIENCE)?;
+    approve(&console)?;
+    open_operator(&mut running)?;
+    nothing_is_used(&mut running, "caller")?;
+    operator(&mut running, "stop echo")?;
+    wait_until_stopped(&mut running, "echo")?;
+    nothing_is_used(&mut running, "echo")?;
+    audit(&mut running)?;
     Ok(())
 }
 

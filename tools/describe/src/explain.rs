@@ -10,6 +10,7 @@ use crate::board::Range;
 use crate::cores::percent;
 use crate::memory::span_text;
 use crate::system::Plan;
+use crate::talk;
 use crate::units::Size;
 
 /// Explains a plan.
@@ -104,6 +105,17 @@ fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> s
     for (what, set) in [("may connect to", talk.connect_to), ("accepts from", talk.accept_from)] {
         if set != PartitionSet::EMPTY {
             writeln!(out, "  talk       {what} {}", names(set))?;
+        }
+    }
+    let position = plan.spec.partitions.iter().position(|other| other.name == partition.name);
+    for port in position.map_or_else(Vec::new, |index| talk::ports(&plan.spec.events, index)) {
+        let peer = plan.spec.partitions.get(port.peer).map_or("", |peer| &peer.name);
+        let (name, handle) = (port.name, port.handle);
+        match port.spi {
+            Some(spi) => {
+                writeln!(out, "  event      {name} from {peer}, SPI {spi}, handle {handle:#x}")?
+            }
+            None => writeln!(out, "  event      {name} to {peer}, handle {handle:#x}")?,
         }
     }
     Ok(())

@@ -3,11 +3,12 @@
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node as _, Property as _, ToPropertyValue};
 use shikiri_abi::VcpuIndex;
-use shikiri_config::{GIC_FRAME_BYTES, GicVersion, Platform, REDISTRIBUTOR_BYTES};
+use shikiri_config::{GIC_FRAME_BYTES, GicVersion, Platform, REDISTRIBUTOR_BYTES, Talk};
 
 use crate::board::{Board, cells, first_string};
 use crate::devices::{Owned, UART_SPI};
 use crate::problem::Problem;
+use crate::talk::Port;
 
 const GIC_PHANDLE: u32 = 1;
 const CLOCK_PHANDLE: u32 = 2;
@@ -18,6 +19,7 @@ const TIMER_PPIS: [u32; 4] = [13, 14, 11, 10];
 const SPI: u32 = 0;
 const PPI: u32 = 1;
 const LEVEL_HIGH: u32 = 4;
+const EDGE_RISING: u32 = 1;
 /// The PL011's clock on QEMU's `virt`.
 const UART_CLOCK_HZ: u32 = 24_000_000;
 
@@ -42,6 +44,12 @@ pub(crate) struct Input<'a> {
     pub(crate) initrd: Option<(u64, u64)>,
     /// Devices of the board.
     pub(crate) devices: &'a [Owned<'a>],
+    /// To whom it may talk.
+    pub(crate) talk: Talk,
+    /// All partitions' names.
+    pub(crate) names: &'a [&'a str],
+    /// Its ports by the description.
+    pub(crate) ports: &'a [Port],
 }
 
 /// Makes the tree.
@@ -66,6 +74,9 @@ pub(crate) fn make(input: &Input<'_>, board: &Board) -> Result<Vec<u8>, Problem>
     root.add_child(gic(input));
     if input.has_console {
         add_uart(root, input);
+    }
+    if input.talk.handles != 0 {
+        root.add_child(hypervisor(input));
     }
     let mut copier = Copier { board, next_phandle: FIRST_FREE_PHANDLE, copied: Vec::new() };
     for device in input.devices {
@@ -186,6 +197,41 @@ fn gic(input: &Input<'_>) -> DeviceTreeNode {
     }
     set(&mut gic, "phandle", GIC_PHANDLE);
     gic
+}
+
+/// Whom it may talk to, by number, and the events that are connected already.
+fn hypervisor(input: &Input<'_>) -> DeviceTreeNode {
+    let mut hypervisor = node("hypervisor");
+    set(&mut hypervisor, "compatible", "shikiri,hypervisor");
+    set(&mut hypervisor, "method", "hvc");
+    set(&mut hypervisor, "#address-cells", 1_u32);
+    set(&mut hypervisor, "#size-cells", 0_u32);
+    let talk = input.talk;
+    for number in talk.connect_to.union(talk.accept_from).iter() {
+        let mut peer = node(format!("peer@{number:x}"));
+        set(&mut peer, "reg", u32::try_from(number).unwrap_or(u32::MAX));
+        set(&mut peer, "label", *input.names.get(number).unwrap_or(&""));
+        if talk.connect_to.contains(number) {
+            flag(&mut peer, "shikiri,connect-to");
+        }
+        if talk.accept_from.contains(number) {
+            flag(&mut peer, "shikiri,accept-from");
+        }
+        hypervisor.add_child(peer);
+    }
+    for port in input.ports {
+        let mut event = node(format!("event-{}", port.name));
+        let direction = if port.spi.is_some() { "receive" } else { "send" };
+        set(&mut event, "compatible", &*format!("shikiri,event-{direction}"));
+        set(&mut event, "label", &*port.name);
+        set(&mut event, "shikiri,handle", port.handle);
+        set(&mut event, "shikiri,peer", *input.names.get(port.peer).unwrap_or(&""));
+        if let Some(spi) = port.spi {
+            set(&mut event, "interrupts", vec![SPI, u32::from(spi), EDGE_RISING]);
+        }
+        hypervisor.add_child(event);
+    }
+    hypervisor
 }
 
 fn add_uart(root: &mut DeviceTreeNode, input: &Input<'_>) {

@@ -54,6 +54,7 @@ impl<'a> Plan<'a> {
         devices::check_moderated(description, &devices)?;
         let focus = focus(description)?;
         let talks = talk::plan(description)?;
+        let events = talk::events(description, &devices, |index| cores.vcpus(index).len())?;
         let mut partitions = Vec::new();
         for (index, partition) in description.partitions.iter().enumerate() {
             let builder = Builder {
@@ -64,6 +65,8 @@ impl<'a> Plan<'a> {
                 memory: &memory,
                 devices: devices.of(index),
                 talk: talks[index],
+                events: &events,
+                description,
             };
             partitions.push(builder.build(&loaded[index], &mut files)?);
         }
@@ -74,6 +77,7 @@ impl<'a> Plan<'a> {
             cores: cores_used(&partitions),
             focus: focus.and_then(|index| u32::try_from(index).ok()),
             partitions,
+            events,
             blobs,
         };
         Ok(Self { board, description, cores, memory, devices, spec, focus })

@@ -1,11 +1,13 @@
 //! Who may talk to whom, and how much.
 
 use serde_spanned::Spanned;
-use shikiri_config::{PartitionSet, Talk};
+use shikiri_abi::IntId;
+use shikiri_config::{EventSpec, MAX_EVENTS, PartitionSet, Talk};
 
+use crate::devices::{DevicePlan, UART_SPI};
 use crate::problem::Problem;
 use crate::system::check_exists;
-use crate::text::{Description, PartitionText};
+use crate::text::{Description, EventText, PartitionText};
 
 /// What each partition may, in the order of the description.
 pub(crate) fn plan(description: &Description) -> Result<Vec<Talk>, Problem> {
@@ -14,13 +16,21 @@ pub(crate) fn plan(description: &Description) -> Result<Vec<Talk>, Problem> {
         .iter()
         .map(|partition| {
             let partition = partition.get_ref();
+            let events = events_of(description, partition);
             let talk = Talk {
-                handles: partition.handles.as_ref().map_or(0, |handles| *handles.get_ref()),
+                handles: partition.handles.as_ref().map_or(events, |handles| *handles.get_ref()),
                 requests: partition.requests.as_ref().map_or(0, |requests| *requests.get_ref()),
                 connect_to: named(description, partition, &partition.connect_to)?,
                 accept_from: named(description, partition, &partition.accept_from)?,
             };
             check_amounts(partition, talk)?;
+            if talk.handles < events
+                && let Some(handles) = &partition.handles
+            {
+                let name = partition.name.get_ref();
+                let problem = Problem::new(format!("`{name}` has fewer handles than events"));
+                return Err(problem.at(handles.span(), format!("{events} events")));
+            }
             check_both_sides(description, partition)?;
             Ok(talk)
         })
@@ -109,4 +119,140 @@ fn check_both_sides(description: &Description, partition: &PartitionText) -> Res
         }
     }
     Ok(())
+}
+
+/// How many events a partition sends or receives.
+fn events_of(description: &Description, partition: &PartitionText) -> u16 {
+    let name = partition.name.get_ref();
+    let events = description.events.iter().map(Spanned::get_ref);
+    let count =
+        events.filter(|event| event.from.get_ref() == name || event.to.get_ref() == name).count();
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+/// The events of the description.
+pub(crate) fn events(
+    description: &Description,
+    devices: &DevicePlan<'_>,
+    vcpus: impl Fn(usize) -> usize,
+) -> Result<Vec<EventSpec>, Problem> {
+    let mut specs = Vec::new();
+    for (index, event) in description.events.iter().enumerate() {
+        let event = event.get_ref();
+        check_name(event)?;
+        let from = check_exists(description, &event.from)?;
+        let to = check_exists(description, &event.to)?;
+        if from == to {
+            let problem =
+                Problem::new(format!("`{}` sends an event to itself", event.to.get_ref()));
+            return Err(problem
+                .at(event.to.span(), "the sender")
+                .help("events within a partition are its guest's own affair"));
+        }
+        check_spi(description, devices, (index, event), to)?;
+        let vcpu = event.vcpu.as_ref().map_or(0, |vcpu| *vcpu.get_ref());
+        if let Some(stated) = event.vcpu.as_ref().filter(|_| usize::from(vcpu) >= vcpus(to)) {
+            let problem = Problem::new(format!("`{}` has no vCPU {vcpu}", event.to.get_ref()));
+            return Err(problem.at(stated.span(), format!("it has {}", vcpus(to))));
+        }
+        let place = |index| u8::try_from(index).unwrap_or(u8::MAX);
+        specs.push(EventSpec {
+            name: event.name.get_ref().clone(),
+            from: place(from),
+            to: place(to),
+            intid: IntId::FIRST_SPI.0 + event.spi.get_ref(),
+            vcpu,
+        });
+    }
+    for partition in description.partitions.iter().map(Spanned::get_ref) {
+        if usize::from(events_of(description, partition)) > MAX_EVENTS {
+            let name = partition.name.get_ref();
+            let problem = Problem::new(format!("`{name}` has more than {MAX_EVENTS} events"));
+            return Err(problem.at(partition.name.span(), "sends or receives them"));
+        }
+    }
+    Ok(specs)
+}
+
+fn check_name(event: &EventText) -> Result<(), Problem> {
+    let name = event.name.get_ref();
+    let is_allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    if !(1..=31).contains(&name.len()) || !name.bytes().all(is_allowed) {
+        let problem = Problem::new(format!("`{name}` cannot be an event's name"));
+        return Err(problem.at(event.name.span(), "a name has 1 to 31 of a-z, 0-9, _ and -"));
+    }
+    Ok(())
+}
+
+/// The interrupt is one, and nothing else's at the receiver.
+fn check_spi(
+    description: &Description,
+    devices: &DevicePlan<'_>,
+    (index, event): (usize, &EventText),
+    to: usize,
+) -> Result<(), Problem> {
+    let (spi, name) = (*event.spi.get_ref(), event.name.get_ref());
+    let end = IntId::END_SPI.0 - IntId::FIRST_SPI.0;
+    if spi >= end {
+        let problem = Problem::new(format!("there is no SPI {spi}"));
+        return Err(problem.at(event.spi.span(), format!("0 to {}", end - 1)));
+    }
+    let receiver = event.to.get_ref();
+    let clash = |who: String| {
+        Problem::new(format!("SPI {spi} of `{receiver}` is claimed by {who} and by event `{name}`"))
+            .at(event.spi.span(), format!("event `{name}`"))
+    };
+    let has_console = description.partitions.get(to).is_some_and(|it| it.get_ref().console);
+    if has_console && spi == UART_SPI {
+        return Err(clash("its virtual UART".to_owned()));
+    }
+    let device = devices.of(to).iter().find(|device| device.lines().any(|(_, line)| line == spi));
+    if let Some(device) = device {
+        return Err(clash(format!("device `{}`", device.path)).at(&device.place, "the device"));
+    }
+    let earlier = description.events.iter().take(index).map(Spanned::get_ref);
+    let mut same = earlier.filter(|other| other.to.get_ref() == receiver);
+    match same.find(|other| *other.spi.get_ref() == spi) {
+        None => Ok(()),
+        Some(other) => Err(clash(format!("event `{}`", other.name.get_ref()))
+            .at(other.spi.span(), format!("event `{}`", other.name.get_ref()))),
+    }
+}
+
+/// The most SPI that events to a partition need.
+pub(crate) fn highest_spi(events: &[EventSpec], partition: usize) -> Option<u16> {
+    let own = events.iter().filter(|event| usize::from(event.to) == partition);
+    own.map(|event| event.intid - IntId::FIRST_SPI.0).max()
+}
+
+/// How a partition's guest finds an event: as its sender, or as its receiver.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    /// Its name.
+    pub(crate) name: String,
+    /// The handle of its port.
+    pub(crate) handle: u64,
+    /// The other partition's position.
+    pub(crate) peer: usize,
+    /// The receiver's SPI; none for the sender.
+    pub(crate) spi: Option<u16>,
+}
+
+/// The ports that a partition has by the description.
+pub(crate) fn ports(events: &[EventSpec], partition: usize) -> Vec<Port> {
+    let concerns =
+        |event: &&EventSpec| [event.from, event.to].map(usize::from).contains(&partition);
+    let own = events.iter().filter(concerns);
+    own.zip(0_u64..)
+        .map(|(event, index)| {
+            let is_receiver = usize::from(event.to) == partition;
+            Port {
+                name: event.name.clone(),
+                // A fresh table's handle: generation 1, then the index.
+                handle: 1 << 16 | index,
+                peer: usize::from(if is_receiver { event.from } else { event.to }),
+                spi: is_receiver.then_some(event.intid - IntId::FIRST_SPI.0),
+            }
+        })
+        .collect()
 }

@@ -30,6 +30,31 @@ pub(crate) struct Description {
     #[serde(default, rename = "partition")]
     #[schemars(with = "Vec<PartitionText>")]
     pub(crate) partitions: Vec<Spanned<PartitionText>>,
+    /// Events between partitions that are connected before the guests run.
+    #[serde(default, rename = "event")]
+    #[schemars(with = "Vec<EventText>")]
+    pub(crate) events: Vec<Spanned<EventText>>,
+}
+
+/// An event from one partition to another, connected whenever both live.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventText {
+    /// What both guests' device trees call it: 1 to 31 of a–z, 0–9, `_`, `-`.
+    #[schemars(with = "String", regex(pattern = "^[a-z0-9_-]{1,31}$"))]
+    pub(crate) name: Spanned<String>,
+    /// The partition that sends it.
+    #[schemars(with = "String")]
+    pub(crate) from: Spanned<String>,
+    /// The partition that it is an interrupt of.
+    #[schemars(with = "String")]
+    pub(crate) to: Spanned<String>,
+    /// The SPI that the receiver sees, as a device tree writes it: INTID minus 32.
+    #[schemars(with = "u16")]
+    pub(crate) spi: Spanned<u16>,
+    /// The receiver's vCPU that it goes to first. Default: 0.
+    #[schemars(with = "Option<u8>")]
+    pub(crate) vcpu: Option<Spanned<u8>>,
 }
 
 /// The machine that the description is for.
@@ -131,7 +156,8 @@ pub(crate) struct PartitionText {
     /// When it is started again after its end. Default: `"never"`.
     #[schemars(with = "Option<RestartText>")]
     pub(crate) restart: Option<Spanned<RestartText>>,
-    /// How many event ports, and requests of others that it has taken, it can have at a time. Default: 0, it cannot talk.
+    /// How many event ports, and requests of others that it has taken, it can have at a time. Default: as many as it has
+    /// events in the description.
     #[schemars(with = "Option<u16>")]
     pub(crate) handles: Option<Spanned<u16>>,
     /// How many requests of its own can wait at others. Default: 0.

@@ -162,7 +162,7 @@ fn check_images<'a>(bundle: &Bundle<'a>, partition: &Partition<'a>) -> Result<()
     Ok(())
 }
 
-fn is_spi_of(partition: &Partition<'_>, id: IntId) -> bool {
+pub(crate) fn is_spi_of(partition: &Partition<'_>, id: IntId) -> bool {
     id.is_spi() && id.0.saturating_sub(IntId::FIRST_SPI.0) < partition.platform.spis
 }
 

@@ -51,6 +51,20 @@ fn a_system_comes_back_as_it_was_written() {
 }
 
 #[test]
+fn events_come_back_as_they_were_written() {
+    let spec = system();
+    let bytes = write(&spec);
+    let bundle = Bundle::parse(&bytes, crc32).unwrap();
+    let read: Vec<_> = bundle.events().collect();
+    assert_eq!(read.len(), spec.events.len());
+    for (read, written) in read.iter().zip(&spec.events) {
+        let ends = (usize::from(written.from), usize::from(written.to));
+        assert_eq!((read.name, read.from, read.to), (&*written.name, ends.0, ends.1));
+        assert_eq!((read.intid.0, read.vcpu.0), (written.intid, written.vcpu));
+    }
+}
+
+#[test]
 fn the_values_of_the_sample_are_what_they_say() {
     let bytes = write(&system());
     let bundle = Bundle::parse(&bytes, crc32).unwrap();
@@ -176,8 +190,8 @@ fn fix_checksum(bytes: &mut [u8]) {
 
 /// Where the tables end, from the header's counts and the rows' sizes.
 fn tables_end(bytes: &[u8]) -> Option<usize> {
-    const ROWS: [usize; 8] = [192, 32, 24, 16, 32, 16, 24, 1];
-    let mut end: usize = 72;
+    const ROWS: [usize; 9] = [192, 32, 24, 16, 32, 16, 16, 24, 1];
+    let mut end: usize = 80;
     for (index, size) in ROWS.iter().enumerate() {
         let count = u32::from_le_bytes(*bytes.get(24 + 4 * index..)?.first_chunk()?);
         end = end.checked_add(usize::try_from(count).ok()?.checked_mul(*size)?)?;

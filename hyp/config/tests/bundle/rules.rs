@@ -1,6 +1,6 @@
 //! Each rule that a bundle must keep: the message names the cause and both claimants.
 
-use crate::sample::{device, interrupt, owned, refusal, shared, system};
+use crate::sample::{device, event, interrupt, owned, refusal, shared, system};
 use shikiri_abi::{CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
     GicVersion, Image, ImageKind, Memory, PartitionSet, PartitionSpec, Place, RestartPolicy,
@@ -447,6 +447,7 @@ fn sixty_four_partitions_are_possible() {
     let full = |count: u8| {
         move |s: &mut SystemSpec| {
             s.focus = None;
+            s.events.clear();
             s.cores = 128;
             s.partitions = (0..count).map(small).collect();
         }
@@ -483,7 +484,10 @@ fn who_may_talk_to_whom_is_said_on_both_sides() {
         "partition `a`: may ask others, but has no requests: 0x2",
     );
     refused(
-        but(|s| s.partitions[1].talk.handles = 0),
+        but(|s| {
+            s.events.clear();
+            s.partitions[1].talk.handles = 0;
+        }),
         "partition `b-2_x`: may talk, but has no handles: 0x0",
     );
     for nobody in [0, 2, 63] {
@@ -508,4 +512,57 @@ fn what_talking_takes_counts_as_management_memory() {
     };
     accepted(limited(5));
     refused(limited(4), "partition `a`: limit of management memory is 4, but 5 are given");
+}
+
+#[test]
+fn an_event_has_two_ends_and_an_interrupt_of_its_own() {
+    let with = |change: fn(&mut SystemSpec)| move |s: &mut SystemSpec| change(s);
+    refused(
+        with(|s| s.events[0].to = 2),
+        "bundle inconsistent: event of a partition that is not there",
+    );
+    refused(with(|s| s.events[0].to = 0), "bundle inconsistent: event of a partition to itself");
+    refused(
+        with(|s| s.events[0].name.clear()),
+        "bundle inconsistent: event without a name, or an unknown flag",
+    );
+    refused(
+        with(|s| s.events[0].intid = 31),
+        "event `up` to `b-2_x`: interrupt is no SPI of the virtual GIC: 0x1f",
+    );
+    refused(
+        with(|s| s.events[0].intid = 32 + 256),
+        "event `up` to `b-2_x`: interrupt is no SPI of the virtual GIC: 0x120",
+    );
+    refused(with(|s| s.events[0].vcpu = 1), "event `up` to `b-2_x`: no such vCPU: 0x1");
+    accepted(with(|s| s.events[1].vcpu = 1));
+    refused(
+        with(|s| s.events[2].intid = 70),
+        "guest interrupt 70 (SPI 38) is claimed by event `up` to `b-2_x` and by event `more` to `b-2_x`",
+    );
+    refused(
+        with(|s| s.events[1].intid = 33),
+        "guest interrupt 33 (SPI 1) is claimed by virtual UART of `a` and by event `down` to `a`",
+    );
+    refused(
+        with(|s| s.events[0].intid = 33),
+        "guest interrupt 33 (SPI 1) is claimed by device `/virtio_mmio@a003e00` of `b-2_x` and by event `up` to `b-2_x`",
+    );
+}
+
+#[test]
+fn a_partition_has_room_for_its_events() {
+    accepted(|s| s.partitions[0].talk.handles = 3);
+    refused(|s| s.partitions[0].talk.handles = 2, "partition `a`: fewer handles than events: 0x3");
+    refused(
+        |s| s.partitions[1].limits[4] = Some(2),
+        "partition `b-2_x`: limit of event ports is 2, but 3 are given",
+    );
+    let many = |count: u16| {
+        move |s: &mut SystemSpec| {
+            s.events = (0..count).map(|n| event("e", 0, 1, 100 + n)).collect();
+        }
+    };
+    accepted(many(64));
+    refused(many(65), "partition `a`: too many events: 0x41");
 }

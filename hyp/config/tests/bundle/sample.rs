@@ -2,9 +2,9 @@
 
 use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
-    BlobSpec, Bundle, CoreTime, DeviceSpec, GicVersion, Image, ImageKind, InterruptSpec, Memory,
-    PartitionSet, PartitionSpec, Place, Restart, RestartPolicy, SystemSpec, Talk, Vcpu, crc32,
-    write,
+    BlobSpec, Bundle, CoreTime, DeviceSpec, EventSpec, GicVersion, Image, ImageKind, InterruptSpec,
+    Memory, PartitionSet, PartitionSpec, Place, Restart, RestartPolicy, SystemSpec, Talk, Vcpu,
+    crc32, write,
 };
 
 pub(crate) fn owned(core: u8) -> Vcpu {
@@ -25,6 +25,10 @@ pub(crate) fn device(path: &str, address: u64, bytes: u64) -> DeviceSpec {
 
 pub(crate) fn interrupt(path: &str, spi: u16) -> InterruptSpec {
     InterruptSpec { physical: 32 + spi, virtual_id: 32 + spi, edge: false, path: path.to_owned() }
+}
+
+pub(crate) fn event(name: &str, from: u8, to: u8, intid: u16) -> EventSpec {
+    EventSpec { name: name.to_owned(), from, to, intid, vcpu: 0 }
 }
 
 /// Partition `a`: two owned cores, a clock, an image. Partition `b`: shares core 2, has a sub-page device.
@@ -72,6 +76,7 @@ pub(crate) fn system() -> SystemSpec {
         cores: 4,
         focus: Some(0),
         partitions: vec![a, b],
+        events: vec![event("up", 0, 1, 70), event("down", 1, 0, 70), event("more", 0, 1, 71)],
         blobs: vec![BlobSpec { bytes: vec![0x5a; 77] }, BlobSpec { bytes: vec![0xd0; 40] }],
     }
 }

@@ -4,7 +4,7 @@ use std::vec::Vec;
 use shikiri_abi::{IntId, PartitionId, PartitionSlot, RESOURCE_COUNT, Resource, Status, VcpuIndex};
 use shikiri_sync::atomic::AtomicU64;
 
-use super::{Ask, Cold, EndStep, Party, PartyState, Record, Refusal, Sharing, check};
+use super::{Ask, Cold, EndStep, Party, PartyState, Record, Refusal, Sharing, check, first_handle};
 use crate::account::{Account, OverLimit};
 use crate::event::{Before, Shared, Visitor};
 use crate::handle::{BadHandle, Handle, HandleEntry};
@@ -240,4 +240,36 @@ fn a_closed_ports_bit_does_not_speak_for_the_next_one() {
     assert_eq!(shared.take(0), 0, "it is masked");
     assert_eq!(shared.poll(later, |_, _| Some(false)), Ok(true));
     end(&mut side, &mut Side::new(1, 1, 1));
+}
+
+/// The ports of a description are the first of each table, and are joined whenever both are there.
+#[test]
+fn what_the_description_connects_is_connected_again_after_an_end() {
+    let mut sender = Side::new(0, 4, 1);
+    let mut receiver = Side::new(1, 4, 1);
+    let send = {
+        let (mut party, account) = sender.open();
+        assert_eq!(party.create_receive(account).unwrap(), first_handle(0));
+        party.create_send(account).unwrap()
+    };
+    assert_eq!(send, first_handle(1));
+    let join = |sender: &mut Side, receiver: &mut Side| {
+        let ((mut from, _), (mut to, _)) = (sender.open(), receiver.open());
+        from.join(&mut to, first_handle(1), first_handle(0))
+    };
+    assert_eq!(join(&mut sender, &mut receiver), Err(Refusal::BadHandle), "it is not made yet");
+    for _ in 0..2 {
+        let (mut party, account) = receiver.open();
+        party.create_receive(account).unwrap();
+        assert_eq!(join(&mut sender, &mut receiver), Ok(None));
+        assert_eq!(join(&mut sender, &mut receiver), Err(Refusal::WrongState));
+        let visitor = Visitor::new();
+        let sent = sender.shared().send(send, &visitor, |_| Some(receiver.shared())).unwrap();
+        assert_eq!(sent.arrival.before, Before::Idle);
+        drop(sent);
+        end(&mut receiver, &mut sender);
+        assert_eq!(sender.shared().state(send), Err(Refusal::PeerGone));
+        receiver = Side::new(1, 4, 1);
+    }
+    end(&mut sender, &mut receiver);
 }

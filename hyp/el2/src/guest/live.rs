@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "a vCPU's own state is reached by the core that has it")]
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use shikiri_abi::{CoreId, Ipa, PartitionId, Resource, VcpuIndex};
 use shikiri_config::{GicVersion, Platform};
@@ -80,6 +80,8 @@ pub(crate) struct Live {
     pub(crate) quicks: Quicks,
     /// Its handles, which all cores may look at, if it may talk.
     pub(crate) talk: Option<party::Tables>,
+    /// How many of the description's events its worker has looked at.
+    pub(crate) events_opened: AtomicUsize,
     /// The vCPUs.
     pub(crate) vcpus: PageSlice<Vcpu>,
     /// How many of them are not off.

@@ -4,10 +4,13 @@
 //! A *visit* keeps another partition's incarnation there ([`visit`]): its end withdraws it from the slot first, and then
 //! waits until no core visits. A core makes one visit at a time, and never waits in one for more than a lock.
 
-use shikiri_abi::{CALLS, IntId, PartitionSlot, Status, TalkCall, smccc};
+use core::sync::atomic::Ordering;
+
+use shikiri_abi::{CALLS, IntId, PartitionSlot, Sharing, Status, TalkCall, smccc};
+use shikiri_config::Event;
 use shikiri_core::event::{Arrival, Before, Raise, Shared, Visit, Visitor, nobody_visits};
 use shikiri_core::handle::Handle;
-use shikiri_core::party::{EndStep, Party, Refusal, Tables};
+use shikiri_core::party::{EndStep, Party, Refusal, Tables, first_handle};
 use shikiri_sync::rank;
 use shikiri_vgic::{Here, Polled, VcpuSet, raise_without_lock};
 
@@ -276,6 +279,7 @@ fn attempt(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Re
 }
 
 /// A partition's party, opened under its lock.
+#[inline(never)]
 fn opened<'a>(live: &'a Live, devices: &'a mut Devices) -> Option<Party<'a>> {
     Some(live.talk.as_ref()?.party(devices.talk.as_mut()?))
 }
@@ -283,6 +287,7 @@ fn opened<'a>(live: &'a Live, devices: &'a mut Devices) -> Option<Party<'a>> {
 type Guard<'l> = shikiri_sync::Guard<'l, Devices, rank::Partition>;
 
 /// Locks a partition, and another one with it, in the order of their slots.
+#[inline(never)]
 fn lock_both<'l>(own: &'l Live, peer: Option<&'l Live>) -> (Guard<'l>, Option<Guard<'l>>) {
     match peer {
         Some(peer) if peer.slot.number < own.slot.number => {
@@ -303,6 +308,7 @@ struct Visited<'v> {
 }
 
 /// Visits a partition; `None` if it has no life now.
+#[inline(never)]
 fn visit(core: &CoreLocal, slot: PartitionSlot) -> Option<Visited<'static>> {
     let visit = visitor(core)?.enter(slot);
     // Behind the visit's fence: whoever withdraws it from here on sees the visit.
@@ -346,4 +352,62 @@ fn end_with(live: &Live, visited: Option<&Visited<'_>>) -> (EndStep, Option<Rais
         }
         _ => (EndStep::Done, None),
     }
+}
+
+/// Makes the partition's port for the next event of the description, and connects it if the other partition has its own: of
+/// two that start at the same time, the one that comes later. True when there are no more.
+pub(super) fn open_event(core: &CoreLocal, live: &Live) -> bool {
+    let bundle = &core.world.bundle;
+    let number = live.events_opened.load(Ordering::Relaxed);
+    let Some(event) = bundle.events().nth(number) else { return true };
+    live.events_opened.store(number.saturating_add(1), Ordering::Relaxed);
+    let own = usize::from(live.slot.number.0);
+    if !event.concerns(own) {
+        return false;
+    }
+    open_port(core, live, &event);
+    let handle = |partition| {
+        let earlier = bundle.events().take(number).filter(|event| event.concerns(partition));
+        first_handle(u16::try_from(earlier.count()).unwrap_or(u16::MAX))
+    };
+    let other = if event.from == own { event.to } else { event.from };
+    let visited = u8::try_from(other).ok().and_then(|other| visit(core, PartitionSlot(other)));
+    if let Some(visited) = &visited {
+        let raise = join(live, visited, event.from == own, (handle(event.from), handle(event.to)));
+        raise_some(core, raise);
+    }
+    false
+}
+
+/// A port of the description. Its checks have counted it.
+fn open_port(core: &CoreLocal, live: &Live, event: &Event<'_>) {
+    let mut devices = live.devices.lock();
+    let mut work = live.slot.work.lock();
+    let holdings = work.as_mut().map(|work| &mut work.holdings);
+    let (Some(holdings), Some(mut party)) = (holdings, opened(live, &mut devices)) else { return };
+    if event.from == usize::from(live.slot.number.0) {
+        assert!(party.create_send(holdings.account_mut()).is_ok(), "no room for an event's port");
+        return;
+    }
+    let made = party.create_receive(holdings.account_mut());
+    let bound = made.and_then(|port| party.bind(port, event.intid, event.vcpu, Sharing::Alone));
+    assert!(bound.is_ok(), "no room for an event's port, or for its interrupt");
+    let interface = core.interface(live);
+    let here = here(core, live, &interface);
+    // No vCPU of it runs yet.
+    let _nobody = devices.vgic(&live.quicks).bind(here, event.intid, event.vcpu);
+}
+
+/// Connects two ports of the description. A guest that has closed its own, or has connected it otherwise, has had its way.
+fn join(
+    live: &Live,
+    visited: &Visited<'_>,
+    is_sender: bool,
+    (send, receive): (Handle, Handle),
+) -> Option<Raise> {
+    let (mut own, mut peer) = lock_both(live, Some(visited.live));
+    let mut own = opened(live, &mut own)?;
+    let mut other = opened(visited.live, peer.as_mut()?)?;
+    let (from, to) = if is_sender { (&mut own, &mut other) } else { (&mut other, &mut own) };
+    from.join(to, send, receive).ok().flatten()
 }

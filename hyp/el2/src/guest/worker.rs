@@ -1,7 +1,7 @@
 //! A partition's worker: builds it, and takes it apart, in the time of its vCPU 0.
 #![expect(unsafe_code, reason = "publishes an incarnation to the cores")]
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use shikiri_abi::{IntId, PAGE_BYTES, PageCount, PartitionId, VcpuIndex};
 use shikiri_arch::hw::{Clock, PhysMem};
@@ -38,7 +38,7 @@ const CLEAN_STEP_BYTES: u64 = 256 << 10;
 #[inline]
 pub(crate) fn live(slot: &Slot) -> Option<&'static Live> {
     let live = slot.live.load(Ordering::Acquire);
-    // SAFETY: published by `become_active` and withdrawn by `tear_down` only after each of its vCPUs has stopped, and
+    // SAFETY: published by `build_step` and withdrawn by `tear_down` only after each of its vCPUs has stopped, and
     // dissolved when nobody visits it; callers hold a vCPU of it, or the lifecycle's lock in phase Active, or are its worker,
     // or visit it (`guest::talk`).
     unsafe { live.as_ref() }
@@ -92,6 +92,12 @@ fn restart_if_due(core: &mut CoreLocal, slot: &'static Slot) {
 
 fn build(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
+    if let Some(live) = live(slot) {
+        if talk::open_event(core, live) && world.may_start(slot) {
+            become_active(core, live);
+        }
+        return;
+    }
     // Before the work's lock: the lifecycle's comes first in the order.
     let (id, starts) = {
         let lifecycle = slot.lifecycle.lock();
@@ -99,28 +105,16 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
     };
     let mut work = slot.work.lock();
     let result = match work.as_mut() {
-        None => begin(world, slot, id).map(|begun| {
-            *work = Some(begun);
-            false
-        }),
+        None => begin(world, slot, id).map(|begun| *work = Some(begun)),
         Some(work) => build_step(core, slot, work, starts),
     };
     drop(work);
-    match result {
-        Ok(true) => become_active(core, slot),
-        Ok(false) => {}
-        Err(error) => {
-            let mut lifecycle = slot.lifecycle.lock();
-            lifecycle.failed();
-            slot.set_phase(lifecycle.phase());
-            drop(lifecycle);
-            say!(
-                world,
-                "partition {} (id {}) cannot be started: {error}",
-                slot.description.name,
-                id.0
-            );
-        }
+    if let Err(error) = result {
+        let mut lifecycle = slot.lifecycle.lock();
+        lifecycle.failed();
+        slot.set_phase(lifecycle.phase());
+        drop(lifecycle);
+        say!(world, "partition {} (id {}) cannot be started: {error}", slot.description.name, id.0);
     }
 }
 
@@ -139,28 +133,30 @@ fn begin(world: &World, slot: &Slot, id: PartitionId) -> Result<Work, BuildError
     })
 }
 
-/// The next step; true when the incarnation is complete and may start.
+/// The next step; the last one publishes the incarnation.
 fn build_step(
     core: &CoreLocal,
     slot: &'static Slot,
     work: &mut Work,
     starts: u32,
-) -> Result<bool, BuildError> {
+) -> Result<(), BuildError> {
     let world = core.world;
     if let Some(builder) = work.builder.as_mut() {
         let machine = (&Ram, &MachineTlb, &world.frames);
         if builder.step(&mut work.holdings, &slot.description, &world.bundle, machine)? {
             work.builder = None;
         }
-        return Ok(false);
+        return Ok(());
     }
     if work.live.is_none() {
         work.live = Some(make_live(core, slot, &mut work.holdings, starts)?);
     }
-    if let Some(live) = &mut work.live {
-        add_talk(core, live, &mut work.holdings)?;
-    }
-    Ok(world.may_start(slot))
+    let Some(live) = &mut work.live else { return Ok(()) };
+    add_talk(core, live, &mut work.holdings)?;
+    // Complete: from here on peers find it, and its end lets go of them.
+    let live: &Live = live;
+    slot.live.store(core::ptr::from_ref(live).cast_mut(), Ordering::Release);
+    Ok(())
 }
 
 /// The records that the cores need of it.
@@ -208,6 +204,7 @@ fn make_live(
             devices: TicketLock::with_key(devices, u32::from(slot.number.0)),
             quicks: Quicks { vcpus: quicks, spis: QuickSpis::new() },
             talk: None,
+            events_opened: AtomicUsize::new(0),
             vcpus,
             powered: LiveVcpus::new(),
             to_stop: AtomicU32::new(u32::try_from(count).unwrap_or(u32::MAX)),
@@ -221,7 +218,7 @@ fn make_live(
 fn add_talk(core: &CoreLocal, live: &mut Live, holdings: &mut Holdings) -> Result<(), BuildError> {
     let description = &live.slot.description;
     let Talk { handles, requests, .. } = description.talk;
-    if handles == 0 || live.talk.is_some() {
+    if handles == 0 {
         return Ok(());
     }
     let store = &core.world.frames;
@@ -317,13 +314,9 @@ fn configure(core: &CoreLocal, live: &mut Live) {
     }
 }
 
-/// Publishes the incarnation and turns its first vCPU on.
-fn become_active(core: &CoreLocal, slot: &'static Slot) {
-    let world = core.world;
-    let mut work = slot.work.lock();
-    let Some(live) = work.as_mut().and_then(|work| work.live.as_mut()) else { return };
-    let live: &Live = live;
-    slot.live.store(core::ptr::from_ref(live).cast_mut(), Ordering::Release);
+/// Turns the first vCPU of a complete incarnation on.
+fn become_active(core: &CoreLocal, live: &Live) {
+    let (world, slot) = (core.world, live.slot);
     let description = &slot.description;
     if let Some(first) = live.vcpu(VcpuIndex(0)) {
         let start = Start { entry: description.entry.0, context: description.x0 };
@@ -331,7 +324,6 @@ fn become_active(core: &CoreLocal, slot: &'static Slot) {
         let _was_off = first.power.turn_on(&live.powered, start);
     }
     let id = live.id;
-    drop(work);
     let mut lifecycle = slot.lifecycle.lock();
     let is_active = lifecycle.built();
     slot.set_phase(lifecycle.phase());

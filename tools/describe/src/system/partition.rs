@@ -3,7 +3,7 @@
 use serde_spanned::Spanned;
 use shikiri_abi::{IntId, Ipa, PAGE_BYTES, RESOURCE_COUNT, Resource};
 use shikiri_config::{
-    GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind, PartitionSpec, Platform,
+    EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind, PartitionSpec, Platform,
     REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk,
 };
 
@@ -15,7 +15,8 @@ use crate::guest_tree;
 use crate::images::{self, Files, Layout, Loaded, Sizes};
 use crate::memory::{self, MemoryPlan};
 use crate::problem::{Place, Problem};
-use crate::text::{LimitsText, PartitionText, Policy, RestartText};
+use crate::talk;
+use crate::text::{Description, LimitsText, PartitionText, Policy, RestartText};
 
 /// Builds one partition.
 pub(super) struct Builder<'a> {
@@ -26,6 +27,8 @@ pub(super) struct Builder<'a> {
     pub(super) memory: &'a MemoryPlan,
     pub(super) devices: &'a [Owned<'a>],
     pub(super) talk: Talk,
+    pub(super) events: &'a [EventSpec],
+    pub(super) description: &'a Description,
 }
 
 impl Builder<'_> {
@@ -53,10 +56,11 @@ impl Builder<'_> {
         Ok(spec)
     }
 
-    /// Enough SPIs for every device.
+    /// Enough SPIs for every device and every event.
     fn spis(&self) -> u16 {
         let highest = self.devices.iter().flat_map(Owned::lines).map(|(_, spi)| spi + 1).max();
-        let wanted = highest.unwrap_or(0).max(SPIS).next_multiple_of(32);
+        let events = talk::highest_spi(self.events, self.index).map_or(0, |spi| spi + 1);
+        let wanted = highest.unwrap_or(0).max(events).max(SPIS).next_multiple_of(32);
         wanted.min(IntId::END_SPI.0 - IntId::FIRST_SPI.0)
     }
 
@@ -139,6 +143,9 @@ impl Builder<'_> {
     ) -> Result<Vec<u8>, Problem> {
         let memory: Vec<_> =
             spec.memory.iter().map(|region| (region.ipa.0, region.bytes)).collect();
+        let partitions = self.description.partitions.iter();
+        let names: Vec<_> =
+            partitions.map(|partition| partition.get_ref().name.get_ref().as_str()).collect();
         let input = guest_tree::Input {
             name: &spec.name,
             gic: self.board.gic,
@@ -149,6 +156,9 @@ impl Builder<'_> {
             cmdline: self.partition.cmdline.as_ref().map(|cmdline| cmdline.get_ref().as_str()),
             initrd: (sizes.initrd != 0).then_some((layout.initrd, sizes.initrd)),
             devices: self.devices,
+            talk: self.talk,
+            names: &names,
+            ports: &talk::ports(self.events, self.index),
         };
         guest_tree::make(&input, self.board)
     }
@@ -166,6 +176,7 @@ impl Builder<'_> {
             (Resource::IpaSpace, memory + devices),
             (Resource::Memory, memory),
             (Resource::ManagementMemory, spec.talk.pages()),
+            (Resource::EventPorts, talk::ports(self.events, self.index).len() as u64),
             (Resource::Devices, self.devices.len() as u64),
         ];
         for (resource, given) in given {

@@ -129,3 +129,38 @@ fn two_devices_share_one_copied_clock() {
     let fixed = |node: &FdtNode<'_>| node.name().starts_with("clock-");
     assert_eq!(fdt.root().children().filter(fixed).count(), 1);
 }
+
+#[test]
+fn a_guest_finds_its_peers_and_its_events() {
+    let text = hello("handles = 8\nrequests = 2\nconnect_to = [\"other\"]\n")
+        + "[[partition]]\nname = \"other\"\nmemory = \"4MiB\"\nimage = \"hello\"\nhandles = 8\n\
+           accept_from = [\"hello\"]\n\
+           [[event]]\nname = \"up\"\nfrom = \"hello\"\nto = \"other\"\nspi = 300\n\
+           [[event]]\nname = \"down\"\nfrom = \"other\"\nto = \"hello\"\nspi = 40\n";
+    let compiled = compile_text("peers", &text, Board::VirtGic3).unwrap();
+    let tree = guest_tree(&compiled, 0);
+    let fdt = Fdt::new(&tree).unwrap();
+    let peer = fdt.find_node("/hypervisor/peer@1").unwrap();
+    assert_eq!((cells(&peer, "reg"), strings(&peer, "label")), (vec![1], vec!["other".to_owned()]));
+    assert!(peer.property("shikiri,connect-to").is_some());
+    assert!(peer.property("shikiri,accept-from").is_none());
+    let up = fdt.find_node("/hypervisor/event-up").unwrap();
+    assert_eq!(strings(&up, "compatible"), ["shikiri,event-send"]);
+    assert_eq!(cells(&up, "shikiri,handle"), [0, 1 << 16]);
+    assert!(up.property("interrupts").is_none());
+    let down = fdt.find_node("/hypervisor/event-down").unwrap();
+    assert_eq!(strings(&down, "compatible"), ["shikiri,event-receive"]);
+    assert_eq!(cells(&down, "shikiri,handle"), [0, 1 << 16 | 1]);
+    assert_eq!(cells(&down, "interrupts"), [0, 40, 1], "SPI 40, a rising edge");
+    let tree = guest_tree(&compiled, 1);
+    let fdt = Fdt::new(&tree).unwrap();
+    assert!(fdt.find_node("/hypervisor/peer@0").unwrap().property("shikiri,accept-from").is_some());
+    let up = fdt.find_node("/hypervisor/event-up").unwrap();
+    assert_eq!(cells(&up, "interrupts"), [0, 300, 1]);
+}
+
+#[test]
+fn who_talks_to_nobody_finds_no_hypervisor() {
+    let tree = tree_of("quiet", &hello(""), Board::VirtGic3);
+    assert!(Fdt::new(&tree).unwrap().find_node("/hypervisor").is_none());
+}

@@ -2,10 +2,10 @@
 
 use shikiri_rt::event::{self, Answer, Asking, SendPort, Sender};
 use shikiri_rt::hvc::partition::{self, Resource};
-use shikiri_rt::hvc::talk;
-use shikiri_rt::{platform, power, println, reg, timer};
+use shikiri_rt::hvc::talk::{self, Handle};
+use shikiri_rt::{gic, platform, power, println, reg, timer};
 use shikiri_test_guests::report::{Outcome, fail};
-use shikiri_test_guests::{Failure, ensure, equal};
+use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
 use shikiri_abi::Status;
 
@@ -279,4 +279,36 @@ pub(crate) fn flood() {
     if let Err(failure) = flooding() {
         fail("flood", &failure);
     }
+}
+
+/// The description's events: the first handle of this partition sends, and `spi` comes back from a peer that ends now and then.
+pub(crate) fn calls() -> ! {
+    case("the_descriptions_events_are_there_whenever_both_live", || {
+        let (send, intid) = (Handle(1 << 16), fixed_intid());
+        gic::enable(intid);
+        let mut gone = 0;
+        for round in 0..platform::number_of("rounds").unwrap_or(1) {
+            let (before, end) = (came(intid), reg::now() + timer::ticks(60_000_000));
+            while came(intid) == before {
+                match talk::send(send) {
+                    Ok(_) => {}
+                    Err(refusal) if refusal.status() == Some(Status::PeerGone) => gone += 1,
+                    // Never connected: it has not started yet.
+                    Err(refusal) => {
+                        let is_new = round == 0 && refusal.status() == Some(Status::WrongState);
+                        ensure("the first", is_new)?;
+                    }
+                }
+                ensure("an echo in time", reg::now() < end)?;
+                timer::spin(50);
+            }
+        }
+        ensure("the peer was gone for a while", gone > 0)
+    });
+    done()
+}
+
+/// The interrupt that the description gives.
+pub(crate) fn fixed_intid() -> u32 {
+    platform::number_of("spi").unwrap_or(0) as u32 + 32
 }

@@ -21,6 +21,8 @@ fn main() {
         Some("churn") => client::churn(),
         Some("flood") => client::flood(),
         Some("flooded") => server::flooded(),
+        Some("echo") => server::echo(),
+        Some("calls") => client::calls(),
         _ => client(),
     }
 }

@@ -2,7 +2,8 @@
 
 use shikiri_rt::event::{self, Answer, Asking, Bound, Request, SendPort, Sender};
 use shikiri_rt::hvc::partition;
-use shikiri_rt::{irq, platform, power, println, reg, timer};
+use shikiri_rt::hvc::talk::{self, Handle};
+use shikiri_rt::{gic, irq, platform, power, println, reg, timer};
 use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::{Failure, ensure, equal};
 
@@ -212,4 +213,15 @@ pub(crate) fn flooded() {
     }
     println!("done");
     power::off()
+}
+
+/// Answers the description's event with another one, some times, and ends.
+pub(crate) fn echo() {
+    let intid = crate::client::fixed_intid();
+    gic::enable(intid);
+    for count in 0..20 {
+        irq::wait_until(|| came(intid) > count);
+        let _was_pending = talk::send(Handle(1 << 16 | 1));
+    }
+    let _refused = partition::end(1);
 }
