@@ -19,20 +19,26 @@ pub struct Page(u64);
 /// The five fields of a system register's name: op0, op1, CRn, CRm, op2.
 pub type Encoding = (u32, u32, u32, u32, u32);
 
-/// `MRS x0, S<encoding>`.
+/// `MRS x0, S<encoding>`; with op0 = 1 `SYSL x0, …`.
 #[must_use]
-pub const fn mrs((op0, op1, crn, crm, op2): Encoding) -> u32 {
-    0xd530_0000 | fields((op0, op1, crn, crm, op2))
+pub const fn mrs(encoding: Encoding) -> u32 {
+    0xd520_0000 | fields(encoding)
 }
 
-/// `MSR S<encoding>, x0`.
+/// `MSR S<encoding>, x0`; with op0 = 1 `SYS …, x0`.
 #[must_use]
-pub const fn msr((op0, op1, crn, crm, op2): Encoding) -> u32 {
-    0xd510_0000 | fields((op0, op1, crn, crm, op2))
+pub const fn msr(encoding: Encoding) -> u32 {
+    0xd500_0000 | fields(encoding)
 }
 
+// MRS x0, MIDR_EL1; MSR VBAR_EL1, x0; TLBI VALE1, x0.
+const _: () = assert!(mrs((3, 0, 0, 0, 0)) == 0xd538_0000);
+const _: () = assert!(msr((3, 0, 12, 0, 0)) == 0xd518_c000);
+const _: () = assert!(msr((1, 0, 8, 7, 5)) == 0xd508_87a0);
+
+/// op0 in bits 20:19 (Arm ARM C4.1, system instructions and register moves).
 const fn fields((op0, op1, crn, crm, op2): Encoding) -> u32 {
-    ((op0 & 1) << 19) | (op1 << 16) | (crn << 12) | (crm << 8) | (op2 << 5)
+    ((op0 & 3) << 19) | (op1 << 16) | (crn << 12) | (crm << 8) | (op2 << 5)
 }
 
 impl Page {
