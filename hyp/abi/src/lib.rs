@@ -10,6 +10,7 @@
 extern crate std;
 
 mod addr;
+mod area;
 mod call;
 mod id;
 mod resource;
@@ -18,6 +19,7 @@ mod status;
 mod talk;
 
 pub use addr::{Ipa, PAGE_BYTES, PAGE_SHIFT, Pa, PageCount};
+pub use area::{AreaClass, WINDOWS, WindowSlot};
 pub use call::{Argument, CALLS, Call, CallRow, DecodeError};
 pub use id::{CoreId, CoreSet, IntId, MAX_CORES, PartitionId, PartitionSlot, VcpuIndex, Vmid};
 pub use resource::{RESOURCE_COUNT, Resource};

@@ -25,8 +25,10 @@ mod protect;
 mod range;
 mod reserve;
 mod split;
+mod subtree;
 mod unmap;
 mod walk;
+mod window;
 
 pub use descriptor::{Access, Attributes, Execute, Level, Memory};
 pub use error::{MapError, NoTable};
@@ -35,10 +37,12 @@ pub use map::{Mapping, PreparedMap};
 pub use protect::PreparedProtect;
 pub use range::{IpaRange, Progress};
 pub use reserve::TablePages;
+pub use subtree::{Growing, LeafRun, Linked, Subtree};
 pub use unmap::PreparedUnmap;
 pub use walk::{Leaf, Leaves, Step, Walk, WalkEnd};
+pub use window::WindowSizes;
 
-use shikiri_abi::{PAGE_BYTES, Pa, PageCount, Vmid};
+use shikiri_abi::{PAGE_BYTES, Pa, PageCount, Vmid, WINDOWS};
 use shikiri_arch::hw::{PhysMem, Vttbr};
 
 /// Pages of a root: two concatenated tables, 1,024 descriptors of 1 GiB each.
@@ -48,13 +52,14 @@ pub const ROOT_ALIGN: u64 = 2 * PAGE_BYTES;
 
 /// One partition's stage-2 tables.
 ///
-/// Invariants: a table below the root is never empty, so that whatever has a table has a leaf; an invalid
-/// descriptor is zero; every leaf has its access flag set.
+/// Invariants: a table below the root is never empty, so that whatever has a table has a leaf, except for the tables
+/// of the window region ([`Stage2::make_windows`]); an invalid descriptor is zero; every leaf has its access flag set.
 #[derive(Debug)]
 pub struct Stage2 {
     root: Pa,
     format: Format,
     vttbr: Vttbr,
+    windows: WindowSizes,
 }
 
 impl Stage2 {
@@ -75,7 +80,8 @@ impl Stage2 {
             return Err(MapError::Alignment);
         }
         mem.zero(root, ROOT_PAGES);
-        Ok(Self { root, format, vttbr: Vttbr::new(root, vmid) })
+        let vttbr = Vttbr::new(root, vmid);
+        Ok(Self { root, format, vttbr, windows: WindowSizes::default() })
     }
 
     /// What VTTBR_EL2 holds while a vCPU of this partition runs.
@@ -96,10 +102,12 @@ impl Stage2 {
         self.root
     }
 
-    /// The whole address space, as a range to unmap at the partition's end.
+    /// The whole address space, as a range to unmap at the partition's end; without the window region, if there
+    /// is one.
     #[must_use]
     pub fn whole(&self) -> IpaRange {
-        IpaRange::whole(self.format)
+        let whole = IpaRange::whole(self.format);
+        if self.is_in_windows(whole) { whole.up_to(WINDOWS) } else { whole }
     }
 
     /// Whether nothing is mapped, and so no table page is left but the root.

@@ -76,6 +76,9 @@ impl Stage2 {
         mapping: Mapping,
     ) -> Result<PreparedMap<'_>, MapError> {
         let range = IpaRange::new(self.format, mapping.ipa, mapping.pages)?;
+        if self.is_in_windows(range) {
+            return Err(MapError::Range);
+        }
         if !mapping.pa.is_aligned(PAGE_BYTES) {
             return Err(MapError::Alignment);
         }

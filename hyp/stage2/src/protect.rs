@@ -26,8 +26,8 @@ impl Stage2 {
     /// as they reach: [`PreparedProtect::commit`] says how far.
     ///
     /// # Errors
-    /// [`MapError::NotMapped`], [`MapError::DeviceMemory`] or [`MapError::NoTable`]; nothing of this step
-    /// has changed then, and nothing is charged.
+    /// [`MapError::NotMapped`], [`MapError::DeviceMemory`], [`MapError::Range`] in the window region, or
+    /// [`MapError::NoTable`]; nothing of this step has changed then, and nothing is charged.
     pub fn prepare_protect<M: PhysMem, P: TablePages>(
         &mut self,
         mem: &M,
@@ -67,6 +67,9 @@ impl Stage2 {
         range: IpaRange,
         budget: u32,
     ) -> Result<(IpaRange, Progress), MapError> {
+        if self.is_in_windows(range) {
+            return Err(MapError::Range);
+        }
         let mut at = range.start();
         for _ in 0..budget.max(1) {
             let leaf = self.leaf_at(mem, at).ok_or(MapError::NotMapped { at })?;

@@ -23,13 +23,16 @@ impl Stage2 {
     /// crosses an end. Holes in the range are allowed.
     ///
     /// # Errors
-    /// [`MapError::NoTable`]; nothing has changed then, and nothing is charged.
+    /// [`MapError::Range`] in the window region, [`MapError::NoTable`]; nothing has changed then, and nothing is charged.
     pub fn prepare_unmap<M: PhysMem, P: TablePages>(
         &mut self,
         mem: &M,
         pages: &mut P,
         range: IpaRange,
     ) -> Result<PreparedUnmap<'_>, MapError> {
+        if self.is_in_windows(range) {
+            return Err(MapError::Range);
+        }
         let needed = self.tables_to_split(mem, range);
         let reserve = Reserve::take(mem, pages, needed)?;
         Ok(PreparedUnmap { tables: self, range, reserve })

@@ -2,12 +2,13 @@
 //! instruction dropped, two swapped, the wrong VMID or a narrower scope is caught by the model machine
 //! (design §6, P3).
 
-use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, Vmid};
+use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, Pa, PageCount, Vmid, WindowSlot};
 use shikiri_arch::hw::{PhysMem, Tlb, Vttbr};
 use shikiri_model::memory::{ModelMemory, ModelTables};
 use shikiri_model::tlb::ModelTlb;
 use shikiri_stage2::{
-    Access, Attributes, Execute, Format, IpaRange, MapError, Mapping, Progress, Stage2,
+    Access, Attributes, Execute, Format, Growing, IpaRange, Linked, MapError, Mapping, Progress,
+    Stage2, Subtree, WindowSizes,
 };
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -150,6 +151,8 @@ struct Trial<'m> {
     tables: ModelTables,
     loser: Stage2,
     current: Vttbr,
+    /// A message area of the loser's.
+    area: Option<Linked>,
 }
 
 /// An operation that takes something away, and how to see whether it did.
@@ -204,6 +207,40 @@ impl Trial<'_> {
         assert_eq!(progress, Progress::Done);
     }
 
+    /// An area of these runs (address, pages), not linked.
+    fn grow(&mut self, class: AreaClass, runs: &[(u64, u64)]) -> Growing {
+        let mut growing = Growing::new(class);
+        for (pa, pages) in runs {
+            let to = (self.mem, format());
+            let pages = PageCount(*pages);
+            let done = growing.push(to, &mut self.tables, Pa(*pa), pages, u32::MAX);
+            assert_eq!(done, Ok(pages));
+        }
+        growing
+    }
+
+    /// Gives the loser a window region and an area in its slot 1; its address.
+    fn have_area(&mut self, class: AreaClass, runs: &[(u64, u64)]) -> u64 {
+        let sizes = WindowSizes { pages: 2, blocks: 2, giants: 2 };
+        self.loser.make_windows(self.mem, &self.mutant, &mut self.tables, sizes).unwrap();
+        let area = self.grow(class, runs).finish(&self.mutant).unwrap();
+        let slot = WindowSlot { class, index: 1 };
+        self.area = Some(self.loser.link(self.mem, &self.mutant, slot, area));
+        slot.ipa().0
+    }
+
+    fn lose_area(&mut self) -> Subtree {
+        let area = self.area.take().unwrap();
+        self.loser.unlink(self.mem, &self.mutant, area)
+    }
+
+    /// Takes a lost area apart: its tables go to whoever wants them.
+    fn take_apart(&mut self, area: Subtree) {
+        let mut growing = area.open();
+        while growing.pop(self.mem, &mut self.tables).is_some() {}
+        assert_eq!((growing.pages(), growing.tables()), (PageCount(0), 0));
+    }
+
     fn assert_gone(&self, ipa: u64) {
         let reach = self.tlb.reach(LOSER.0, Ipa(ipa));
         assert!(reach.is_empty(), "{ipa:#x} still reaches {reach:x?}");
@@ -234,8 +271,10 @@ fn run(
     let tlb = ModelTlb::new(&mem, CORES, other);
     (4..32).for_each(|page| poison(&mem, mem.page(page)));
     let loser = Stage2::new(&mem, mem.page(0), format(), LOSER).unwrap();
-    // The other partition has a block of 1 GiB at the same IPA.
-    mem.write_u64(Pa(mem.page(2).0 + 8), OTHER_PA | 0x7fd);
+    // The other partition has blocks of 1 GiB at the same IPAs.
+    for gib in [1, 512, 513, 514, 515] {
+        mem.write_u64(Pa(mem.page(2).0 + gib * 8), OTHER_PA | 0x7fd);
+    }
     mem.settle();
     let own = loser.vttbr();
     tlb.set_erratum(erratum.0, erratum.1);
@@ -245,7 +284,8 @@ fn run(
     };
     let tables = ModelTables::new((4..32).map(|page| mem.page(page)));
     let mutant = Mutant::new(&tlb);
-    let mut trial = Trial { mem: &mem, tlb: &tlb, mutant, tables, loser, current };
+    let area = None;
+    let mut trial = Trial { mem: &mem, tlb: &tlb, mutant, tables, loser, current, area };
     (scenario.prepare)(&mut trial);
     tlb.run(0, own);
     tlb.run(0, current);
@@ -271,7 +311,7 @@ fn run(
     })
 }
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 11] = [
     Scenario {
         name: "one page out of a table that stays",
         prepare: |trial| {
@@ -354,7 +394,60 @@ const SCENARIOS: [Scenario; 7] = [
             trial.assert_only(HOLE, VICTIM);
         },
     },
+    Scenario {
+        name: "a message area of one page",
+        prepare: |trial| {
+            let at = trial.have_area(AreaClass::Page, &[(VICTIM, 1)]);
+            trial.tlb.probe(Ipa(at));
+        },
+        change: |trial| drop(trial.lose_area()),
+        check: |trial| trial.assert_gone(area_at(AreaClass::Page)),
+    },
+    Scenario {
+        name: "a message area of scattered pages, as it is",
+        prepare: |trial| {
+            let at = trial.have_area(AreaClass::Block, &[(VICTIM, 1), (8 * GIB, 3)]);
+            trial.tlb.probe(Ipa(at));
+            trial.tlb.probe(Ipa(at + 2 * PAGE_BYTES));
+        },
+        change: |trial| drop(trial.lose_area()),
+        check: |trial| {
+            trial.assert_gone(area_at(AreaClass::Block));
+            trial.assert_gone(area_at(AreaClass::Block) + 2 * PAGE_BYTES);
+        },
+    },
+    Scenario {
+        name: "a message area of one block",
+        prepare: |trial| {
+            let at = trial.have_area(AreaClass::Block, &[(VICTIM, 512)]);
+            assert_eq!(trial.area.as_ref().unwrap().tables(), 0);
+            trial.tlb.probe(Ipa(at + 5 * PAGE_BYTES));
+        },
+        change: |trial| drop(trial.lose_area()),
+        check: |trial| trial.assert_gone(area_at(AreaClass::Block) + 5 * PAGE_BYTES),
+    },
+    Scenario {
+        name: "a large message area whose tables get a new owner",
+        prepare: |trial| {
+            let at = trial.have_area(AreaClass::Giant, &[(VICTIM, 512), (8 * GIB, 1)]);
+            trial.tlb.probe(Ipa(at));
+            trial.tlb.probe(Ipa(at + 512 * PAGE_BYTES));
+        },
+        change: |trial| {
+            let area = trial.lose_area();
+            trial.take_apart(area);
+        },
+        check: |trial| {
+            trial.assert_gone(area_at(AreaClass::Giant));
+            trial.assert_gone(area_at(AreaClass::Giant) + 512 * PAGE_BYTES);
+        },
+    },
 ];
+
+/// Where the areas of the scenarios are.
+fn area_at(class: AreaClass) -> u64 {
+    WindowSlot { class, index: 1 }.ipa().0
+}
 
 #[test]
 fn every_sequence_is_sufficient_on_every_core() {
@@ -485,6 +578,84 @@ fn a_fresh_table_is_clean_before_a_walker_can_find_it() {
     assert_eq!(plain, [Instruction::DsbIshst; 2], "clean tables, then the mapping");
     assert_caught(mapping, Current::Loser, &plain, Mutation::Drop(0));
     assert_caught(mapping, Current::Loser, &plain, Mutation::Drop(1));
+}
+
+#[test]
+fn an_areas_tables_are_clean_before_a_walker_can_find_them() {
+    const AT: AreaClass = AreaClass::Giant;
+    let link = Scenario {
+        name: "an area whose tables come from a hostile owner",
+        prepare: |trial| {
+            trial.tlb.probe(Ipa(area_at(AT)));
+            trial.tlb.probe(Ipa(area_at(AT) + PAGE_BYTES));
+        },
+        change: |trial| {
+            let at = trial.have_area(AT, &[(0x8000_0000, 1)]);
+            assert_eq!(at, area_at(AT));
+            assert!(trial.mem.is_settled(), "a walker may not see the area yet");
+        },
+        check: |trial| {
+            trial.assert_only(area_at(AT), 0x8000_0000);
+            trial.assert_gone(area_at(AT) + PAGE_BYTES);
+        },
+    };
+    let plain = run(link, Current::Loser, (false, false), Mutation::None).unwrap();
+    assert_eq!(plain.len(), 4, "two for the windows, one for clean tables, one for the link");
+    assert_caught(link, Current::Loser, &plain, Mutation::Drop(2));
+    assert_caught(link, Current::Loser, &plain, Mutation::Drop(3));
+}
+
+#[test]
+fn a_windows_tables_are_clean_before_a_walker_can_find_them() {
+    let make = Scenario {
+        name: "a window region whose tables come from a hostile owner",
+        prepare: |trial| {
+            for class in [AreaClass::Page, AreaClass::Block] {
+                trial.tlb.probe(Ipa(area_at(class)));
+            }
+        },
+        change: |trial| {
+            let sizes = WindowSizes { pages: 513, blocks: 2, giants: 2 };
+            trial.loser.make_windows(trial.mem, &trial.mutant, &mut trial.tables, sizes).unwrap();
+            assert_eq!(trial.tables.used(), 4);
+            assert!(trial.mem.is_settled(), "a walker may not see the windows yet");
+        },
+        check: |trial| {
+            for class in [AreaClass::Page, AreaClass::Block] {
+                trial.assert_gone(area_at(class));
+            }
+        },
+    };
+    let plain = run(make, Current::Loser, (false, false), Mutation::None).unwrap();
+    assert_eq!(plain, [Instruction::DsbIshst; 2], "clean tables, then where they hang");
+    for position in 0..plain.len() {
+        assert_caught(make, Current::Loser, &plain, Mutation::Drop(position));
+    }
+}
+
+#[test]
+fn a_window_region_goes_with_its_tables_and_with_what_was_cached() {
+    let drop_it = Scenario {
+        name: "a window region whose tables get a new owner",
+        prepare: |trial| {
+            trial.have_area(AreaClass::Page, &[(VICTIM, 1)]);
+            trial.tlb.probe(Ipa(area_at(AreaClass::Page)));
+            let area = trial.lose_area();
+            trial.take_apart(area);
+        },
+        change: |trial| {
+            trial.loser.drop_windows(trial.mem, &trial.mutant, &mut trial.tables);
+            assert_eq!(trial.tables.used(), 0);
+        },
+        check: |trial| trial.assert_gone(area_at(AreaClass::Page)),
+    };
+    for current in [Current::Loser, Current::Other] {
+        let plain = run(drop_it, current, (false, false), Mutation::None).unwrap();
+        // The last ISB is for leaves that this core still uses; here there were none.
+        for position in 0..plain.len() - 1 {
+            assert_caught(drop_it, current, &plain, Mutation::Drop(position));
+        }
+    }
 }
 
 /// Memory that loses one store: the descriptor that breaks a leaf.
