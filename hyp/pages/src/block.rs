@@ -32,6 +32,8 @@ pub(crate) enum Kind {
 pub(crate) struct Block {
     /// One bit for each frame that cannot be taken: taken already, or not the pool's.
     used: [u64; WORDS],
+    /// One bit for each frame whose token is in the pool's keeping.
+    parked: [u64; WORDS],
     free: u32,
     kind: Kind,
 }
@@ -84,9 +86,8 @@ impl Block {
     /// Takes free frames; answers `false`, and changes nothing, if one of them is used.
     #[must_use]
     pub(crate) fn claim(&mut self, first: u32, pages: u32) -> bool {
-        let is_free = self.words(first, pages).all(|(word, mask)| *word & mask == 0);
+        let is_free = set(&mut self.used, first, pages);
         if is_free {
-            self.words(first, pages).for_each(|(word, mask)| *word |= mask);
             self.free = self.free.saturating_sub(pages);
         }
         is_free
@@ -95,12 +96,23 @@ impl Block {
     /// Frees used frames; answers `false`, and changes nothing, if one of them is free.
     #[must_use]
     pub(crate) fn release(&mut self, first: u32, pages: u32) -> bool {
-        let is_used = self.words(first, pages).all(|(word, mask)| *word & mask == mask);
+        let is_used = clear(&mut self.used, first, pages);
         if is_used {
-            self.words(first, pages).for_each(|(word, mask)| *word &= !mask);
             self.free = self.free.saturating_add(pages);
         }
         is_used
+    }
+
+    /// Notes that the frames' token is in the pool's keeping; answers `false`, and changes nothing, if one's is already.
+    #[must_use]
+    pub(crate) fn park(&mut self, first: u32, pages: u32) -> bool {
+        set(&mut self.parked, first, pages)
+    }
+
+    /// Notes that the frames have a token again; answers `false`, and changes nothing, if one has already.
+    #[must_use]
+    pub(crate) fn unpark(&mut self, first: u32, pages: u32) -> bool {
+        clear(&mut self.parked, first, pages)
     }
 
     /// The first free frame from `at` on; 512 if there is none.
@@ -130,18 +142,36 @@ impl Block {
         }
         base
     }
+}
 
-    /// The words of the bitmap that hold `pages` frames (at least one) from `first` on, each with their bits.
-    fn words(&mut self, first: u32, pages: u32) -> impl Iterator<Item = (&mut u64, u64)> {
-        let last = first.saturating_add(pages.saturating_sub(1));
-        let (start, end) = (word_of(first), word_of(last));
-        let words = self.used.iter_mut().enumerate().take(end.saturating_add(1)).skip(start);
-        words.map(move |(number, word)| {
-            let low = if number == start { u64::MAX << (first & 63) } else { u64::MAX };
-            let high = if number == end { u64::MAX >> (63 & !last) } else { u64::MAX };
-            (word, low & high)
-        })
+/// Sets the bits of `pages` frames; answers `false`, and changes nothing, if one is set.
+fn set(bits: &mut [u64; WORDS], first: u32, pages: u32) -> bool {
+    let are_clear = words(bits, first, pages).all(|(word, mask)| *word & mask == 0);
+    if are_clear {
+        words(bits, first, pages).for_each(|(word, mask)| *word |= mask);
     }
+    are_clear
+}
+
+/// Clears the bits of `pages` frames; answers `false`, and changes nothing, if one is clear.
+fn clear(bits: &mut [u64; WORDS], first: u32, pages: u32) -> bool {
+    let are_set = words(bits, first, pages).all(|(word, mask)| *word & mask == mask);
+    if are_set {
+        words(bits, first, pages).for_each(|(word, mask)| *word &= !mask);
+    }
+    are_set
+}
+
+/// The words of a bitmap that hold `pages` frames (at least one) from `first` on, each with their bits.
+fn words(bits: &mut [u64; WORDS], first: u32, pages: u32) -> impl Iterator<Item = (&mut u64, u64)> {
+    let last = first.saturating_add(pages.saturating_sub(1));
+    let (start, end) = (word_of(first), word_of(last));
+    let words = bits.iter_mut().enumerate().take(end.saturating_add(1)).skip(start);
+    words.map(move |(number, word)| {
+        let low = if number == start { u64::MAX << (first & 63) } else { u64::MAX };
+        let high = if number == end { u64::MAX >> (63 & !last) } else { u64::MAX };
+        (word, low & high)
+    })
 }
 
 /// The word of the bitmap that holds a frame's bit.

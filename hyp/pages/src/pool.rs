@@ -47,7 +47,7 @@ pub struct FramePool<M: DirectMap> {
 
 impl<M: DirectMap> FramePool<M> {
     /// Makes the pool of the RAM in `ranges` without what `reserved` and `fixed` cover. The pool's own table
-    /// (about 80 bytes for 2 MiB of RAM) comes out of the first free run that can hold it.
+    /// (about 140 bytes for 2 MiB of RAM) comes out of the first free run that can hold it.
     ///
     /// `reserved` is the hypervisor itself, the bundle, the device tree: never given out. `fixed` is what the
     /// description places by address: to be had once each with [`FramePool::adopt`].
@@ -166,6 +166,31 @@ impl<M: DirectMap> FramePool<M> {
         }
         around(range, whole).into_iter().for_each(|part| self.give_parts(part));
         self.give_extents(whole);
+    }
+
+    /// Takes a token in keeping. Its frames stay out, and [`FramePool::unpark`] makes a token of them again, whole or
+    /// in parts: for frames that only translation tables remember.
+    ///
+    /// # Panics
+    /// If one of the frames is in keeping already: a token was forged.
+    pub fn park(&mut self, frames: Frames) {
+        for (at, first, pages) in parts(frames.range()) {
+            let index = self.table.index(at);
+            assert!(self.table.block(index).park(first, pages), "frame pool: {at} is parked twice");
+        }
+    }
+
+    /// Makes the token of frames that are in keeping.
+    ///
+    /// # Panics
+    /// If one of them is not: going on would give a frame to two owners.
+    pub fn unpark(&mut self, range: FrameRange) -> Frames {
+        for (at, first, pages) in parts(range) {
+            let index = self.table.index(at);
+            assert!(self.table.block(index).unpark(first, pages), "frame pool: {at} is not parked");
+        }
+        // SAFETY: the frames are out, their tokens were taken in keeping, and from now on they have this one.
+        unsafe { self.mint(range) }
     }
 
     /// Frames that are free now.
