@@ -12,6 +12,7 @@
 //!
 //! One per machine, under the ledger's lock.
 
+mod areas;
 mod audit;
 mod layout;
 mod state;
@@ -20,10 +21,12 @@ use core::fmt;
 
 use shikiri_abi::{PAGE_BYTES, Pa, PageCount, PartitionSlot};
 
+pub use areas::{AreaNumber, AreaRegistry};
 pub use audit::{Charged, Finding, Tally};
 pub use layout::{BadLayout, MAX_RANGES, Storage};
 pub use state::FrameState;
 
+use areas::FreeNumbers;
 use layout::{BLOCK_FRAMES, Layout, Segment};
 
 /// Frames whose block's own entry does not speak for them.
@@ -110,8 +113,11 @@ impl fmt::Display for Refusal {
 pub struct Ledger<'a> {
     layout: Layout,
     entries: Entries<'a>,
-    /// By slot: the frames that a partition has, without those in quarantine.
+    /// By slot: the frames that a partition has, without those in quarantine and those of areas.
     held: [u64; SLOTS],
+    /// The message areas, and who has them.
+    areas: &'a AreaRegistry<'a>,
+    free_areas: FreeNumbers,
 }
 
 /// The storage: an entry per block, and 512 behind each that count while it is [`MIXED`].
@@ -130,7 +136,8 @@ impl<'a> Ledger<'a> {
         Layout::new(ram).map(|layout| layout.storage())
     }
 
-    /// A ledger of this RAM, all frames free. `blocks` is overwritten; what `frames` holds does not matter.
+    /// A ledger of this RAM, all frames free, and of message areas that `areas` has rows for. `blocks` is overwritten;
+    /// what `frames` holds does not matter.
     ///
     /// # Errors
     /// [`BadLayout`] as [`Ledger::storage_for`], or if the storage is too small.
@@ -138,6 +145,7 @@ impl<'a> Ledger<'a> {
         ram: &[FrameRun],
         blocks: &'a mut [u32],
         frames: &'a mut [u32],
+        areas: &'a AreaRegistry<'a>,
     ) -> Result<Self, BadLayout> {
         let layout = Layout::new(ram)?;
         let Storage { blocks: needed_blocks, frames: needed_frames } = layout.storage();
@@ -145,7 +153,8 @@ impl<'a> Ledger<'a> {
             return Err(BadLayout::StorageTooSmall);
         }
         blocks.fill(FrameState::Free.encode());
-        Ok(Self { layout, entries: Entries { blocks, frames }, held: [0; SLOTS] })
+        let (entries, free_areas) = (Entries { blocks, frames }, FreeNumbers::default());
+        Ok(Self { layout, entries, held: [0; SLOTS], areas, free_areas })
     }
 
     /// Gives the hypervisor whatever of these bytes' frames is RAM, at boot, before anything is claimed: what
@@ -165,7 +174,33 @@ impl<'a> Ledger<'a> {
     /// How many frames a partition has, in any state but quarantine: zero once it has ended.
     #[must_use]
     pub fn held(&self, slot: PartitionSlot) -> PageCount {
-        PageCount(self.held.get(usize::from(slot.0)).copied().unwrap_or(0))
+        let own = self.held.get(usize::from(slot.0)).copied().unwrap_or(0);
+        PageCount(own.saturating_add(self.areas.held(slot).0))
+    }
+
+    /// Who owns a frame in this state, be it in an area.
+    #[must_use]
+    pub fn owner(&self, state: FrameState) -> Option<PartitionSlot> {
+        state.owner().or_else(|| self.areas.owner(state.area()?))
+    }
+
+    /// The message areas.
+    #[must_use]
+    pub const fn areas(&self) -> &'a AreaRegistry<'a> {
+        self.areas
+    }
+
+    /// Makes a message area of `owner`'s without frames; `None` if the registry is full.
+    pub fn begin_area(&mut self, owner: PartitionSlot) -> Option<AreaNumber> {
+        self.free_areas.take(self.areas, owner)
+    }
+
+    /// Ends a message area that has no frames any more.
+    ///
+    /// # Panics
+    /// If it has one, or does not exist: our bug.
+    pub fn end_area(&mut self, area: AreaNumber) {
+        self.free_areas.give(self.areas, area);
     }
 
     /// Whether any frame of the run is RAM.
@@ -212,11 +247,15 @@ impl<'a> Ledger<'a> {
         for segment in self.layout.segments(step) {
             self.entries.mark(segment, to.encode());
         }
-        if let Some(count) = self.count_of(from) {
-            *count = count.saturating_sub(step.pages.0);
+        match (from.area(), self.count_of(from)) {
+            (Some(area), _) => self.areas.subtract(area, step.pages),
+            (None, Some(count)) => *count = count.saturating_sub(step.pages.0),
+            (None, None) => {}
         }
-        if let Some(count) = self.count_of(to) {
-            *count = count.saturating_add(step.pages.0);
+        match (to.area(), self.count_of(to)) {
+            (Some(area), _) => self.areas.add(area, step.pages),
+            (None, Some(count)) => *count = count.saturating_add(step.pages.0),
+            (None, None) => {}
         }
         Ok(step.pages)
     }

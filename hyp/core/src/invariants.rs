@@ -224,7 +224,7 @@ pub fn audit_count(ledger: &Ledger<'_>, slot: PartitionSlot) -> Result<(), Viola
     let mut entries = 0_u64;
     ledger.for_each_run(|run, state| {
         let is_held = !matches!(state, FrameState::Quarantined(_));
-        if is_held && state.owner() == Some(slot) {
+        if is_held && ledger.owner(state) == Some(slot) {
             entries = entries.saturating_add(run.pages.0);
         }
     });

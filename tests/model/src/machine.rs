@@ -8,11 +8,12 @@ use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 
 use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionId, PartitionSlot, Vmid};
 use shikiri_arch::hw::{PhysMem, Tlb, Vttbr};
 use shikiri_config::{Bundle, Place};
-use shikiri_core::frame::{FrameRun, FrameState, Ledger};
+use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger};
 use shikiri_core::invariants::{self, Violation};
 use shikiri_core::partition::build::{Builder, HardwarePage, STEP_BYTES};
 use shikiri_core::partition::{BuildError, FrameStore, Holdings, Loader};
@@ -25,6 +26,9 @@ pub const RAM_BASE: u64 = 0x4000_0000;
 pub const DIRT: u8 = 0xa5;
 /// ID_AA64MMFR0_EL1 of a core with 4 KiB granule and 44 bits of physical address.
 const MMFR0: u64 = 4;
+
+/// Message areas that the machine has numbers for.
+const AREAS: usize = 64;
 
 /// Builds from this one on are not audited after each step: the first ones were.
 const UNAUDITED: u32 = 17;
@@ -228,7 +232,9 @@ impl Machine {
         let storage = Ledger::storage_for(&runs).unwrap();
         // The entries of the frames are whatever was there.
         let frames = vec![0xa5a5_a5a5; storage.frames].leak();
-        let mut ledger = Ledger::new(&runs, vec![0; storage.blocks].leak(), frames).unwrap();
+        let areas = Vec::leak((0..AREAS).map(|_| AtomicU64::new(0)).collect());
+        let areas = Box::leak(Box::new(AreaRegistry::new(areas)));
+        let mut ledger = Ledger::new(&runs, vec![0; storage.blocks].leak(), frames, areas).unwrap();
         for range in reserved.iter().chain([&pool.own_range()]) {
             ledger.reserve(FrameRun { base: range.base, pages: range.pages });
         }

@@ -38,7 +38,7 @@ const fn mix(number: u64) -> u64 {
     twice ^ (twice >> 29)
 }
 
-/// What stands on a partition's account, in pages.
+/// What stands on a partition's account for frames that it has, in pages: without what is promised to it only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Charged {
     /// [`shikiri_abi::Resource::Memory`].
@@ -118,8 +118,10 @@ impl Ledger<'_> {
         let table = self.tally_table(slot, mapped)?;
         let (mut own, mut shared, mut management) = (Tally::default(), 0_u64, 0_u64);
         self.for_each_run(|run, state| match state {
-            FrameState::Private(owner) | FrameState::Area { owner, .. } if owner == slot => {
-                own.add(run);
+            FrameState::Private(owner) if owner == slot => own.add(run),
+            FrameState::Area(area) if self.areas.owner(area) == Some(slot) => own.add(run),
+            FrameState::AreaTable(area) if self.areas.owner(area) == Some(slot) => {
+                management = management.saturating_add(run.pages.0);
             }
             FrameState::Shared(owner) if owner == slot => {
                 shared = shared.saturating_add(run.pages.0);
@@ -131,7 +133,8 @@ impl Ledger<'_> {
             | FrameState::Hypervisor
             | FrameState::Private(_)
             | FrameState::Management(_)
-            | FrameState::Area { .. }
+            | FrameState::Area(_)
+            | FrameState::AreaTable(_)
             | FrameState::Shared(_)
             | FrameState::Device(_)
             | FrameState::Quarantined(_) => {}
@@ -161,9 +164,8 @@ impl Ledger<'_> {
             while left.pages.0 > 0 {
                 let frame = FrameRun { pages: shikiri_abi::PageCount(1), ..left };
                 match self.state(frame.base) {
-                    Some(FrameState::Private(owner) | FrameState::Area { owner, .. })
-                        if owner == slot =>
-                    {
+                    Some(FrameState::Private(owner)) if owner == slot => table.add(frame),
+                    Some(FrameState::Area(area)) if self.areas.owner(area) == Some(slot) => {
                         table.add(frame);
                     }
                     None | Some(FrameState::Shared(_)) => {}

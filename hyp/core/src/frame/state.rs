@@ -4,6 +4,8 @@ use core::fmt;
 
 use shikiri_abi::PartitionSlot;
 
+use super::AreaNumber;
+
 /// Who owns a frame of RAM, and as what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FrameState {
@@ -15,13 +17,10 @@ pub enum FrameState {
     Private(PartitionSlot),
     /// What the hypervisor keeps for a partition: translation tables, vCPU state, queues (P3 d).
     Management(PartitionSlot),
-    /// Part of a message area (C3).
-    Area {
-        /// The partition that has the area now.
-        owner: PartitionSlot,
-        /// Which area.
-        area: u16,
-    },
+    /// Part of a message area (C3). Who has the area is in the [`super::AreaRegistry`].
+    Area(AreaNumber),
+    /// A translation table that belongs to a message area and moves with it.
+    AreaTable(AreaNumber),
     /// Part of a shared memory area that this partition offers (C5).
     Shared(PartitionSlot),
     /// RAM that a device of this partition uses by itself.
@@ -38,23 +37,38 @@ const AREA: u8 = 4;
 const SHARED: u8 = 5;
 const DEVICE: u8 = 6;
 const QUARANTINED: u8 = 7;
+const AREA_TABLE: u8 = 8;
 
 impl FrameState {
-    /// Whose frame it is; `None` if free or the hypervisor's.
+    /// Whose frame it is; `None` if free, the hypervisor's, or an area's ([`super::Ledger::owner`] knows that, too).
     #[must_use]
     pub const fn owner(self) -> Option<PartitionSlot> {
         match self {
-            Self::Free | Self::Hypervisor => None,
+            Self::Free | Self::Hypervisor | Self::Area(_) | Self::AreaTable(_) => None,
             Self::Private(owner)
             | Self::Management(owner)
-            | Self::Area { owner, .. }
             | Self::Shared(owner)
             | Self::Device(owner)
             | Self::Quarantined(owner) => Some(owner),
         }
     }
 
-    /// Who has the frame: its owner, except that nobody has one in quarantine.
+    /// The area that the frame belongs to.
+    #[must_use]
+    pub const fn area(self) -> Option<AreaNumber> {
+        match self {
+            Self::Area(area) | Self::AreaTable(area) => Some(area),
+            Self::Free
+            | Self::Hypervisor
+            | Self::Private(_)
+            | Self::Management(_)
+            | Self::Shared(_)
+            | Self::Device(_)
+            | Self::Quarantined(_) => None,
+        }
+    }
+
+    /// Who has the frame: its owner, except that nobody has one in quarantine. Areas' are counted in their registry.
     pub(super) const fn holder(self) -> Option<PartitionSlot> {
         match self {
             Self::Quarantined(_) => None,
@@ -62,29 +76,31 @@ impl FrameState {
             | Self::Hypervisor
             | Self::Private(_)
             | Self::Management(_)
-            | Self::Area { .. }
+            | Self::Area(_)
+            | Self::AreaTable(_)
             | Self::Shared(_)
             | Self::Device(_) => self.owner(),
         }
     }
 
     /// Whether a frame may go from this state to `next` in one step. A frame never goes from one partition
-    /// to another except inside an area, and never back from quarantine but through *free*.
+    /// to another (an area does, and its frames' states do not change), and never back from quarantine but through
+    /// *free*.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         let stays = self.owner() == next.owner();
         match (self, next) {
             (Self::Free, Self::Free | Self::Quarantined(_)) => false,
             (Self::Free, _) | (_, Self::Free) => true,
-            (Self::Private(_), Self::Area { .. } | Self::Shared(_) | Self::Quarantined(_))
-            | (Self::Area { .. } | Self::Shared(_), Self::Private(_))
+            (Self::Private(_), Self::Shared(_) | Self::Quarantined(_))
+            | (Self::Shared(_), Self::Private(_))
             | (Self::Device(_), Self::Quarantined(_)) => stays,
-            (Self::Area { area: from, .. }, Self::Area { area: to, .. }) => !stays && from == to,
             (
                 Self::Hypervisor
                 | Self::Private(_)
                 | Self::Management(_)
-                | Self::Area { .. }
+                | Self::Area(_)
+                | Self::AreaTable(_)
                 | Self::Shared(_)
                 | Self::Device(_)
                 | Self::Quarantined(_),
@@ -100,7 +116,8 @@ impl FrameState {
             Self::Hypervisor => (HYPERVISOR, 0, 0),
             Self::Private(PartitionSlot(owner)) => (PRIVATE, owner, 0),
             Self::Management(PartitionSlot(owner)) => (MANAGEMENT, owner, 0),
-            Self::Area { owner: PartitionSlot(owner), area } => (AREA, owner, area),
+            Self::Area(AreaNumber(area)) => (AREA, 0, area),
+            Self::AreaTable(AreaNumber(area)) => (AREA_TABLE, 0, area),
             Self::Shared(PartitionSlot(owner)) => (SHARED, owner, 0),
             Self::Device(PartitionSlot(owner)) => (DEVICE, owner, 0),
             Self::Quarantined(PartitionSlot(owner)) => (QUARANTINED, owner, 0),
@@ -117,7 +134,8 @@ impl FrameState {
             FREE => Self::Free,
             PRIVATE => Self::Private(owner),
             MANAGEMENT => Self::Management(owner),
-            AREA => Self::Area { owner, area: u16::from_le_bytes([low, high]) },
+            AREA => Self::Area(AreaNumber(u16::from_le_bytes([low, high]))),
+            AREA_TABLE => Self::AreaTable(AreaNumber(u16::from_le_bytes([low, high]))),
             SHARED => Self::Shared(owner),
             DEVICE => Self::Device(owner),
             QUARANTINED => Self::Quarantined(owner),
@@ -134,9 +152,8 @@ impl fmt::Display for FrameState {
             Self::Hypervisor => f.write_str("the hypervisor's"),
             Self::Private(owner) => write!(f, "memory of partition #{}", owner.0),
             Self::Management(owner) => write!(f, "management memory of partition #{}", owner.0),
-            Self::Area { owner, area } => {
-                write!(f, "in area {area} of partition #{}", owner.0)
-            }
+            Self::Area(area) => write!(f, "in message area {}", area.0),
+            Self::AreaTable(area) => write!(f, "a table of message area {}", area.0),
             Self::Shared(owner) => write!(f, "shared memory of partition #{}", owner.0),
             Self::Device(owner) => write!(f, "device memory of partition #{}", owner.0),
             Self::Quarantined(owner) => {

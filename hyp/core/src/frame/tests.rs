@@ -9,8 +9,11 @@ use std::vec::Vec;
 use proptest::prelude::*;
 use shikiri_abi::{PAGE_BYTES, Pa, PageCount, PartitionSlot};
 
+use shikiri_sync::atomic::AtomicU64;
+
 use super::{
-    BadLayout, Charged, Finding, FrameRun, FrameState, Ledger, Refusal, STEP_ENTRIES, Storage,
+    AreaNumber, AreaRegistry, BadLayout, Charged, Finding, FrameRun, FrameState, Ledger, Refusal,
+    STEP_ENTRIES, Storage,
 };
 
 const P: PartitionSlot = PartitionSlot(1);
@@ -23,9 +26,9 @@ const STATES: [FrameState; 14] = [
     FrameState::Private(P),
     FrameState::Private(Q),
     FrameState::Management(P),
-    FrameState::Area { owner: P, area: 3 },
-    FrameState::Area { owner: Q, area: 3 },
-    FrameState::Area { owner: Q, area: 0xffff },
+    AREA,
+    TABLE,
+    FrameState::Area(AreaNumber(1)),
     FrameState::Shared(P),
     FrameState::Shared(Q),
     FrameState::Device(P),
@@ -33,6 +36,23 @@ const STATES: [FrameState; 14] = [
     FrameState::Quarantined(P),
     FrameState::Quarantined(Q),
 ];
+
+/// P's area, and its table; area 1 is Q's.
+const AREA: FrameState = FrameState::Area(AreaNumber(0));
+const TABLE: FrameState = FrameState::AreaTable(AreaNumber(0));
+
+/// A registry of two areas.
+fn registry() -> AreaRegistry<'static> {
+    let rows = Vec::leak((0..2).map(|_| AtomicU64::new(0)).collect());
+    AreaRegistry::new(rows)
+}
+
+/// Makes areas 0 and 1.
+fn begin_areas(ledger: &mut Ledger<'_>) {
+    for (owner, number) in [(P, 0), (Q, 1)] {
+        assert_eq!(ledger.begin_area(owner), Some(AreaNumber(number)));
+    }
+}
 
 fn run(base: u64, pages: u64) -> FrameRun {
     FrameRun { base: Pa(base), pages: PageCount(pages) }
@@ -48,7 +68,10 @@ fn storage(ram: &[FrameRun]) -> (Vec<u32>, Vec<u32>) {
 fn with_ledger(test: impl FnOnce(Ledger<'_>)) {
     let ram = [run(0x4000_0000, 2048), run(0x1_0010_0000, 769)];
     let (mut blocks, mut frames) = storage(&ram);
-    test(Ledger::new(&ram, &mut blocks, &mut frames).unwrap());
+    let areas = registry();
+    let mut ledger = Ledger::new(&ram, &mut blocks, &mut frames, &areas).unwrap();
+    begin_areas(&mut ledger);
+    test(ledger);
 }
 
 #[test]
@@ -58,7 +81,7 @@ fn states_survive_their_encoding_and_only_free_is_zero() {
         assert_eq!(state.encode() == 0, state == FrameState::Free);
         assert_ne!(state.encode(), super::MIXED);
     }
-    for rubbish in [8, 0xff, 0xdead_be99, super::MIXED] {
+    for rubbish in [9, 0xff, 0xdead_be99, super::MIXED] {
         assert_eq!(FrameState::decode(rubbish), FrameState::Hypervisor);
     }
 }
@@ -66,16 +89,7 @@ fn states_survive_their_encoding_and_only_free_is_zero() {
 /// The whole matrix *state × next state*.
 #[test]
 fn only_the_listed_steps_exist() {
-    let area = |owner, area| FrameState::Area { owner, area };
     let listed = [
-        (FrameState::Private(P), area(P, 3)),
-        (area(P, 3), FrameState::Private(P)),
-        (area(Q, 3), FrameState::Private(Q)),
-        (area(Q, 0xffff), FrameState::Private(Q)),
-        (FrameState::Private(Q), area(Q, 3)),
-        (FrameState::Private(Q), area(Q, 0xffff)),
-        (area(P, 3), area(Q, 3)),
-        (area(Q, 3), area(P, 3)),
         (FrameState::Private(P), FrameState::Shared(P)),
         (FrameState::Private(Q), FrameState::Shared(Q)),
         (FrameState::Shared(P), FrameState::Private(P)),
@@ -87,9 +101,9 @@ fn only_the_listed_steps_exist() {
     ];
     for from in STATES {
         for to in STATES {
-            let is_taken = from == FrameState::Free && to.owner().is_some() && {
-                !matches!(to, FrameState::Quarantined(_))
-            };
+            let is_taken = from == FrameState::Free
+                && (to.owner().is_some() || to.area().is_some())
+                && { !matches!(to, FrameState::Quarantined(_)) };
             let expected = is_taken
                 || (from, to) == (FrameState::Free, FrameState::Hypervisor)
                 || (to == FrameState::Free && from != FrameState::Free)
@@ -205,7 +219,8 @@ fn a_block_is_split_at_both_ends_and_heals_as_a_whole() {
 fn long_work_is_done_in_bounded_steps() {
     let ram = [run(0, 512 * 20)];
     let (mut blocks, mut frames) = storage(&ram);
-    let mut ledger = Ledger::new(&ram, &mut blocks, &mut frames).unwrap();
+    let areas = registry();
+    let mut ledger = Ledger::new(&ram, &mut blocks, &mut frames, &areas).unwrap();
     // Uniform blocks cost one entry each: 40 MiB at once.
     let mut all = run(0, 512 * 20);
     assert_eq!(ledger.claim(all, FrameState::Private(P)), Ok(all.pages));
@@ -239,9 +254,10 @@ fn layouts_that_make_no_sense_are_refused() {
     let ram = [run(0, 513)];
     let storage = Ledger::storage_for(&ram).unwrap();
     assert_eq!(storage, Storage { blocks: 2, frames: 1024 });
-    let error = Ledger::new(&ram, &mut [0; 2], &mut [0; 1023]).unwrap_err();
+    let areas = registry();
+    let error = Ledger::new(&ram, &mut [0; 2], &mut [0; 1023], &areas).unwrap_err();
     assert_eq!(error, BadLayout::StorageTooSmall);
-    assert!(Ledger::new(&ram, &mut [0; 1], &mut [0; 1024]).is_err());
+    assert!(Ledger::new(&ram, &mut [0; 1], &mut [0; 1024], &areas).is_err());
 }
 
 mod audits {
@@ -285,20 +301,21 @@ mod audits {
                 }
                 let is_own = matches!(foreign, FrameState::Private(P) | FrameState::Device(P))
                     || matches!(foreign, FrameState::Shared(_))
-                    || matches!(foreign, FrameState::Area { owner: P, .. });
+                    || foreign == AREA;
                 let pages = match foreign {
-                    FrameState::Private(P) | FrameState::Area { owner: P, .. } => 601,
-                    FrameState::Shared(P) => 601,
+                    FrameState::Private(P) | AREA | FrameState::Shared(P) => 601,
                     FrameState::Free
                     | FrameState::Hypervisor
                     | FrameState::Private(_)
                     | FrameState::Management(_)
-                    | FrameState::Area { .. }
+                    | FrameState::Area(_)
+                    | FrameState::AreaTable(_)
                     | FrameState::Shared(_)
                     | FrameState::Device(_)
                     | FrameState::Quarantined(_) => 600,
                 };
-                let management = 3 + u64::from(foreign == FrameState::Management(P));
+                let is_management = [FrameState::Management(P), TABLE].contains(&foreign);
+                let management = 3 + u64::from(is_management);
                 let charged = Charged { memory: pages, management };
                 let result = ledger.audit(P, [own, frame].into_iter(), charged);
                 let expected = Finding::Foreign { frame: frame.base, found: foreign };
@@ -359,7 +376,9 @@ proptest! {
     ) {
         let ram = [run(0x4000_0000, 1024), run(0x5010_0000, 513)];
         let (mut blocks, mut frames) = storage(&ram);
-        let mut ledger = Ledger::new(&ram, &mut blocks, &mut frames).unwrap();
+        let areas = registry();
+    let mut ledger = Ledger::new(&ram, &mut blocks, &mut frames, &areas).unwrap();
+        begin_areas(&mut ledger);
         let mut model = BTreeMap::new();
         for range in ram {
             for page in 0..range.pages.0 {
@@ -404,11 +423,20 @@ proptest! {
         }
         for slot in [P, Q] {
             let has = |state: &FrameState| {
-                state.owner() == Some(slot) && !matches!(state, FrameState::Quarantined(_))
+                ledger.owner(*state) == Some(slot) && !matches!(state, FrameState::Quarantined(_))
             };
             let held = model.values().filter(|state| has(state)).count();
             prop_assert_eq!(ledger.held(slot), PageCount(u64::try_from(held).unwrap()));
         }
+        for area in [AreaNumber(0), AreaNumber(1)] {
+            let pages = model.values().filter(|state| state.area() == Some(area)).count();
+            prop_assert_eq!(ledger.areas().pages(area), PageCount(u64::try_from(pages).unwrap()));
+        }
+        // All that P has in its area is Q's after one step, and no entry has changed.
+        let before = (ledger.held(P).0, ledger.held(Q).0, ledger.areas().pages(AreaNumber(0)).0);
+        ledger.areas().hand_over(AreaNumber(0), P, Q);
+        prop_assert_eq!(ledger.held(P).0, before.0 - before.2);
+        prop_assert_eq!(ledger.held(Q).0, before.1 + before.2);
         let mut seen = 0;
         ledger.for_each_run(|run, state| {
             seen += run.pages.0;

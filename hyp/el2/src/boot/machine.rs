@@ -9,7 +9,7 @@ use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
 use shikiri_config::{Bundle, CoreTime, GicVersion, MAX_PLACED, MachineFacts, Partition, Place};
 use shikiri_core::bootlog::Checkpoint;
-use shikiri_core::frame::{FrameRun, FrameState, Ledger, MAX_RANGES};
+use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger, MAX_RANGES};
 use shikiri_core::partition::{FrameStore, run_of};
 use shikiri_core::sched::{CoreBook, Excess, Exchange, Reservation, Share, Terms, VcpuKey};
 use shikiri_core::vmid::VmidPool;
@@ -241,13 +241,25 @@ fn ledger(pool: &mut FramePool<Ram>, ram: &[FrameRange]) -> Ledger<'static> {
     let own = pool.own_range();
     let (blocks, blocks_at) = entries(pool, storage.blocks);
     let (frames, frames_at) = entries(pool, storage.frames);
-    match Ledger::new(runs, blocks, frames) {
+    let (areas, areas_at) = areas(pool);
+    match Ledger::new(runs, blocks, frames, areas) {
         Ok(mut ledger) => {
-            [own, blocks_at, frames_at].into_iter().for_each(|range| ledger.reserve(run_of(range)));
+            [own, blocks_at, frames_at, areas_at]
+                .into_iter()
+                .for_each(|range| ledger.reserve(run_of(range)));
             ledger
         }
         Err(error) => refuse(format_args!("memory: no ledger of this RAM: {error:?}")),
     }
+}
+
+/// The registry of message areas, and where it is. No description has slots for any yet.
+fn areas(pool: &mut FramePool<Ram>) -> (&'static AreaRegistry<'static>, FrameRange) {
+    let Some(frames) = pool.take(PageBox::<AreaRegistry<'_>>::PAGES, PAGE_BYTES) else {
+        refuse(format_args!("there is not enough RAM for the registry of message areas"));
+    };
+    let range = frames.range();
+    (PageBox::new(frames, AreaRegistry::new(&[])).leak(), range)
 }
 
 /// Storage for entries of the ledger, and where it is. It is not cleared: the ledger writes what it will read.
