@@ -6,7 +6,7 @@
 //! Numbers: guest calls below `0x100`, policy calls `0x100`–`0x1FF`; a number is never given twice.
 
 use crate::smccc::VENDOR_HYP_FAST64;
-use crate::{Resource, Status, TalkCall, talk};
+use crate::{MessageCall, Resource, Status, TalkCall, message, talk};
 
 /// An argument or a result of a call, as the reference page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub enum Call {
     PartitionEnd(u64),
     /// `EVENT_…`, `HANDLE_CLOSE`, `SIGNAL_…`, `PEER_INFO`.
     Talk(TalkCall),
+    /// `AREA_…`, `CHANNEL_…`.
+    Message(MessageCall),
 }
 
 /// Why a call was not decoded; becomes the answer.
@@ -288,7 +290,7 @@ pub const CALLS: &[CallRow] = &[
         results: &[
             arg(
                 "request",
-                "bits 0 to 55 the handle of the request, to be accepted, refused or closed; bits 56 to 63 what is asked: 0 an event connection",
+                "bits 0 to 55 the handle of the request, to be accepted, refused or closed; bits 56 to 63 what is asked: 0 an event connection, 1 a message channel",
             ),
             arg("sender", "bits 0 to 31 the sender's partition id, bits 32 to 63 the service"),
             arg("word", "the sender's word"),
@@ -339,6 +341,195 @@ pub const CALLS: &[CallRow] = &[
         statuses: &[Status::Ok, Status::InvalidParameter, Status::NotPermitted],
         requirement: "P9",
     },
+    // ---- message areas ----
+    CallRow {
+        name: "AREA_ALLOC",
+        number: 0x20,
+        summary: "Makes a message area, cleared and mapped. Bounded: a large one takes several calls, each with the handle that AGAIN has answered in x1. One at a time.",
+        arguments: &[
+            arg("bytes", "the size, rounded up to pages; at most that of a slot"),
+            arg(
+                "class",
+                "the slot: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB; as the windows that it shall be sent to",
+            ),
+            arg("area", "0, or the handle of the area that is being made"),
+        ],
+        results: &[
+            arg("area", "its handle"),
+            arg("address", "where it is mapped"),
+            arg("pages", "its size in pages"),
+        ],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::NotOwner,
+            Status::WrongState,
+            Status::Range,
+            Status::OverLimit,
+            Status::NoMemory,
+            Status::Again,
+        ],
+        requirement: "C3",
+    },
+    CallRow {
+        name: "AREA_FREE",
+        number: 0x21,
+        summary: "Frees an area, or discards one that was received. It is unmapped at once; AGAIN asks for another call to give all of its memory back.",
+        arguments: &[arg("area", "its handle")],
+        results: &[],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::NotOwner, Status::Again],
+        requirement: "C3",
+    },
+    CallRow {
+        name: "AREA_INFO",
+        number: 0x22,
+        summary: "Tells where an area is and how large.",
+        arguments: &[arg("area", "its handle")],
+        results: &[
+            arg("address", "where it is mapped"),
+            arg("pages", "its size in pages"),
+            arg("class", "its slot: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB"),
+        ],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::NotOwner, Status::WrongState],
+        requirement: "C3",
+    },
+    CallRow {
+        name: "AREA_KEEP",
+        number: 0x23,
+        summary: "Keeps an area that was received: it is charged as the partition's own, stays where it is, and its window gets another slot.",
+        arguments: &[arg("area", "its handle")],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::NotOwner,
+            Status::WrongState,
+            Status::OverLimit,
+        ],
+        requirement: "C3",
+    },
+    // ---- message channels ----
+    CallRow {
+        name: "CHANNEL_CREATE",
+        number: 0x28,
+        summary: "Makes a message port with a window; all that can come into the window is charged now. It is not connected and has no credit.",
+        arguments: &[
+            arg("events", "a receive port that nothing is connected to"),
+            arg("slots", "slots of the window, 0 to 60"),
+            arg("class", "their size: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB"),
+        ],
+        results: &[
+            arg("port", "its handle"),
+            arg("arrivals", "where its arrivals page is mapped, read-only"),
+            arg("credits", "where its credits page is mapped"),
+        ],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::OverLimit,
+            Status::NoMemory,
+        ],
+        requirement: "C2",
+    },
+    CallRow {
+        name: "CHANNEL_CONNECT",
+        number: 0x29,
+        summary: "Asks another partition to connect a message port, by a control signal. The answer comes as an event at the port's receive port.",
+        arguments: &[
+            arg("port", "the message port"),
+            arg("partition", "the other partition's number, as the device tree has it"),
+            arg("service", "which service is meant, 0 to 2^32 - 1"),
+            arg("word", "a word for the other partition"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Pending,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::NotPermitted,
+            Status::WrongState,
+            Status::OverLimit,
+            Status::PeerGone,
+            Status::Again,
+        ],
+        requirement: "C2",
+    },
+    CallRow {
+        name: "CHANNEL_ACCEPT",
+        number: 0x2a,
+        summary: "Accepts a request for a message channel with a message port; both ends are told. SIGNAL_REFUSE refuses it.",
+        arguments: &[
+            arg("request", "its handle"),
+            arg("port", "a message port that is not connected"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::PeerGone,
+            Status::Again,
+        ],
+        requirement: "C2",
+    },
+    CallRow {
+        name: "CHANNEL_SEND",
+        number: 0x2b,
+        summary: "Sends a short message, and with it an area or none. When it returns, the area is the receiver's alone.",
+        arguments: &[
+            arg("port", "the message port"),
+            arg("area", "the handle of a complete area; 0 for none"),
+            arg(
+                "bytes",
+                "how many bytes of the area are meant, at most its size; 0 without an area",
+            ),
+            arg("short0", "the short message"),
+            arg("short1", "the short message"),
+            arg("short2", "the short message"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::NotOwner,
+            Status::Range,
+            Status::Full,
+            Status::Refused,
+            Status::PeerGone,
+            Status::Again,
+        ],
+        requirement: "C3",
+    },
+    CallRow {
+        name: "CHANNEL_NOTIFY",
+        number: 0x2c,
+        summary: "Says that a message port has credits again: a peer that was answered FULL gets an event.",
+        arguments: &[arg("port", "the message port")],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::Refused,
+            Status::PeerGone,
+            Status::Again,
+        ],
+        requirement: "C2",
+    },
+    CallRow {
+        name: "CHANNEL_CLOSE",
+        number: 0x2d,
+        summary: "Closes a message port: its peer is told, its pages and its window are gone. Areas that lie in the window stay, as the partition's own.",
+        arguments: &[arg("port", "the message port")],
+        results: &[],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::Again],
+        requirement: "C2",
+    },
 ];
 
 impl Call {
@@ -367,6 +558,7 @@ impl Call {
                     Err(DecodeError::Argument(1))
                 }
             }
+            0x20..=0x2f => message::decode(number, &x).map(Self::Message),
             _ => talk::decode(number, &x).map(Self::Talk),
         }
     }

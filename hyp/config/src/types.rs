@@ -243,7 +243,7 @@ impl Talk {
         };
         // The state; handles and what lies beside them; the bitmap; requests.
         let tables =
-            [runs(self.handles, 16), runs(self.handles, 6), runs(self.handles.div_ceil(64), 8)];
+            [runs(self.handles, 16), runs(self.handles, 12), runs(self.handles.div_ceil(64), 8)];
         tables.into_iter().fold(1, u64::saturating_add).saturating_add(runs(self.requests, 24))
     }
 }

@@ -29,7 +29,7 @@ use shikiri_abi::{IntId, PartitionSlot, VcpuIndex};
 use shikiri_sync::atomic::{AtomicU64, Ordering};
 
 pub use visit::{Visit, Visitor, nobody_visits};
-pub(crate) use word::{PortId, Receive, Send, Wire, asker, request};
+pub(crate) use word::{PortId, Receive, Send, Wire, area, area_slot, asker, request};
 
 use crate::handle::{BadHandle, Found, Handle, HandleEntry, Kind, Rights, find};
 use crate::party::Refusal;

@@ -33,8 +33,16 @@ pub enum Kind {
     Send,
     /// An event receive port (C1).
     Receive,
-    /// A control signal that was taken and not yet answered (P9).
+    /// A control signal that was taken and not yet answered: to connect an event port (P9).
     Request,
+    /// A message port (C2).
+    Channel,
+    /// A control signal that was taken and not yet answered: to connect a message channel.
+    ChannelRequest,
+    /// A message area (C3).
+    Area,
+    /// Kept for the area that will come into a window slot: no guest has a handle that names it.
+    Vacant,
 }
 
 impl Kind {
@@ -43,6 +51,10 @@ impl Kind {
             Self::Send => 1,
             Self::Receive => 2,
             Self::Request => 3,
+            Self::Channel => 4,
+            Self::ChannelRequest => 5,
+            Self::Area => 6,
+            Self::Vacant => 7,
         }
     }
 
@@ -51,6 +63,10 @@ impl Kind {
             1 => Some(Self::Send),
             2 => Some(Self::Receive),
             3 => Some(Self::Request),
+            4 => Some(Self::Channel),
+            5 => Some(Self::ChannelRequest),
+            6 => Some(Self::Area),
+            7 => Some(Self::Vacant),
             _ => None,
         }
     }
@@ -171,13 +187,14 @@ pub struct HandleBook {
     /// The first entry that was never used.
     fresh: u16,
     used: u16,
+    retired: u16,
 }
 
 impl HandleBook {
     /// The book of a table that was never used.
     #[must_use]
     pub const fn new() -> Self {
-        Self { free: 0, fresh: 0, used: 0 }
+        Self { free: 0, fresh: 0, used: 0, retired: 0 }
     }
 
     /// How many entries are in use.
@@ -221,6 +238,48 @@ impl HandleBook {
         Some((index, Handle(generation << INDEX_BITS | u64::from(index))))
     }
 
+    /// Whether `count` more entries can be added, without a walk: retired entries count as used.
+    pub(crate) fn has_room_for(&self, entries: &[HandleEntry], count: u16) -> bool {
+        let free = entries.len().min(MAX_HANDLES).saturating_sub(usize::from(self.used));
+        usize::from(count.saturating_add(self.retired)) <= free
+    }
+
+    /// Makes an entry in use stand for something else, under a new handle; its old one is stale from here on. `None` if its
+    /// generations are used up: then nothing has changed.
+    pub(crate) fn renew(
+        entries: &[HandleEntry],
+        index: u16,
+        kind: Kind,
+        value: u64,
+    ) -> Option<Handle> {
+        let entry = entries.get(usize::from(index))?;
+        let head = entry.head.load(Ordering::Relaxed);
+        if !Self::can_renew(entries, index) {
+            return None;
+        }
+        let generation = (head >> GENERATION_SHIFT).saturating_add(1);
+        let kept = head & KIND << RIGHTS_SHIFT;
+        entry.head.store(generation << GENERATION_SHIFT | kept | kind.code(), Ordering::Release);
+        entry.value.store(value, Ordering::Release);
+        Some(Handle(generation << INDEX_BITS | u64::from(index)))
+    }
+
+    /// Whether an entry can get another handle.
+    pub(crate) fn can_renew(entries: &[HandleEntry], index: u16) -> bool {
+        entries.get(usize::from(index)).is_some_and(|entry| {
+            let head = entry.head.load(Ordering::Relaxed);
+            head & KIND != 0 && head >> GENERATION_SHIFT < LAST_GENERATION
+        })
+    }
+
+    /// The handle that names an entry in use.
+    #[cfg(test)]
+    pub(crate) fn handle(entries: &[HandleEntry], index: u16) -> Handle {
+        let head =
+            entries.get(usize::from(index)).map_or(0, |entry| entry.head.load(Ordering::Relaxed));
+        Handle(head >> GENERATION_SHIFT << INDEX_BITS | u64::from(index))
+    }
+
     /// Frees an entry: its handle is stale from here on.
     pub(crate) fn remove(&mut self, entries: &[HandleEntry], index: u16) {
         let Some(entry) = entries.get(usize::from(index)) else { return };
@@ -232,7 +291,9 @@ impl HandleBook {
         let next = if is_last { 0 } else { u64::from(self.free) };
         entry.head.store(head & GENERATION | next << NEXT_SHIFT, Ordering::Release);
         entry.value.store(0, Ordering::Release);
-        if !is_last {
+        if is_last {
+            self.retired = self.retired.saturating_add(1);
+        } else {
             self.free = index.saturating_add(1);
         }
         self.used = self.used.saturating_sub(1);
@@ -324,5 +385,21 @@ mod tests {
         book.remove(&entries, index);
         assert_eq!(book.insert(&entries, SEND, 0).unwrap().0, 1);
         assert_eq!(book.insert(&entries, SEND, 0), None, "entry 0 is retired");
+        assert!(!book.has_room_for(&entries, 1));
+    }
+
+    #[test]
+    fn an_entry_in_use_is_renewed_under_another_handle() {
+        let (entries, mut book) = (table(3), HandleBook::new());
+        let (index, old) = book.insert(&entries, SEND, 7).unwrap();
+        assert!(book.has_room_for(&entries, 2) && !book.has_room_for(&entries, 3));
+        let new = HandleBook::renew(&entries, index, Kind::Area, 9).unwrap();
+        assert!(find(&entries, old, Kind::Send, Rights::USE).is_err());
+        let found = find(&entries, new, Kind::Area, Rights::ALL).unwrap();
+        assert_eq!((found.entry.value(), book.used()), (9, 1));
+        assert_eq!(HandleBook::handle(&entries, index), new);
+        entries[0].head.store(LAST_GENERATION << GENERATION_SHIFT | 6, Ordering::Relaxed);
+        assert_eq!(HandleBook::renew(&entries, index, Kind::Vacant, 0), None);
+        assert_eq!(HandleBook::renew(&entries, 1, Kind::Vacant, 0), None, "it is free");
     }
 }

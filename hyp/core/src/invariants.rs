@@ -11,11 +11,13 @@
 
 use core::fmt;
 
-use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource};
+use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource, WindowSlot};
 use shikiri_arch::hw::PhysMem;
 use shikiri_pages::{DirectMap, FramePool};
+use shikiri_stage2::Leaf;
 
-use crate::frame::{Charged, Finding, FrameRun, FrameState, Ledger};
+use crate::area::InSlot;
+use crate::frame::{AreaNumber, Charged, Finding, FrameRun, FrameState, Ledger};
 use crate::partition::Holdings;
 
 /// What an audit found wrong first.
@@ -40,6 +42,17 @@ pub enum Violation {
         ipa: Ipa,
         /// Where its table leads.
         pa: Pa,
+    },
+    /// The registry knows a message area otherwise than the partition that has it.
+    Area {
+        /// Whose.
+        slot: PartitionSlot,
+        /// Which.
+        area: AreaNumber,
+        /// Its frames by the registry.
+        counted: PageCount,
+        /// Its pages and tables.
+        there: PageCount,
     },
     /// An ended partition has frames.
     LeftOver {
@@ -74,6 +87,7 @@ impl Violation {
             Self::Books(slot, _)
             | Self::Table { slot, .. }
             | Self::Translation { slot, .. }
+            | Self::Area { slot, .. }
             | Self::LeftOver { slot, .. }
             | Self::Count { slot, .. } => Some(*slot),
             Self::Pool { .. } => None,
@@ -94,6 +108,10 @@ impl fmt::Display for Violation {
             }
             Self::Translation { ipa, pa, .. } => {
                 write!(f, "{ipa} leads to {pa}, which is not its extent's frame")
+            }
+            Self::Area { area, counted, there, .. } => {
+                let (area, counted, there) = (area.0, counted.0, there.0);
+                write!(f, "its area {area} has {there} frames, and {counted} in the registry")
             }
             Self::LeftOver { pages, .. } => {
                 write!(f, "it has ended and has {} frames", pages.0)
@@ -181,12 +199,10 @@ pub fn audit_partition<P: PhysMem>(
     let slot = holdings.slot();
     let Some(stage2) = holdings.stage2() else { return Ok(()) };
     let tables = [stage2.root(), stage2.root().wrapping_add(PAGE_BYTES)];
-    let is_own = |table: Pa| {
-        let found = ledger.state(table);
-        if found == Some(FrameState::Management(slot)) {
-            return Ok(());
-        }
-        Err(Violation::Table { slot, table, found })
+    let is_own = |table: Pa| match ledger.state(table) {
+        Some(FrameState::Management(owner)) if owner == slot => Ok(()),
+        Some(FrameState::AreaTable(area)) if ledger.areas().owner(area) == Some(slot) => Ok(()),
+        found => Err(Violation::Table { slot, table, found }),
     };
     tables.into_iter().try_for_each(is_own)?;
     let walk =
@@ -195,14 +211,44 @@ pub fn audit_partition<P: PhysMem>(
     if !holdings.is_complete() {
         return Ok(());
     }
+    let Some(promised) = audit_areas(ledger, holdings)? else { return Ok(()) };
+    let is_port_page = |leaf: &Leaf| matches!(in_slot(holdings, leaf.ipa), Some(InSlot::Page(_)));
     let leaves = stage2
         .leaves(mem)
+        .filter(|leaf| !is_port_page(leaf))
         .map(|leaf| FrameRun { base: leaf.pa, pages: PageCount(leaf.bytes() / PAGE_BYTES) });
     let used = |resource| holdings.account().line(resource).used;
-    let charged =
-        Charged { memory: used(Resource::Memory), management: used(Resource::ManagementMemory) };
+    let charged = Charged {
+        memory: used(Resource::Memory).saturating_sub(promised.0),
+        management: used(Resource::ManagementMemory).saturating_sub(promised.1),
+    };
     ledger.audit(slot, leaves, charged).map_err(|finding| Violation::Books(slot, finding))?;
     audit_count(ledger, slot)
+}
+
+/// Compares the numbers of a partition's areas with the registry; answers what its account holds for areas that have not come
+/// yet, in pages: (memory, management). `None` if an area is being made or freed.
+fn audit_areas(ledger: &Ledger<'_>, holdings: &Holdings) -> Result<Option<(u64, u64)>, Violation> {
+    let Some(areas) = holdings.areas() else { return Ok(Some((0, 0))) };
+    let Some(mut complete) = areas.complete() else { return Ok(None) };
+    let slot = holdings.slot();
+    let wrong = complete.find(|(area, frames)| {
+        let registry = ledger.areas();
+        registry.owner(*area) != Some(slot) || registry.pages(*area) != *frames
+    });
+    match wrong {
+        Some((area, there)) => {
+            let counted = ledger.areas().pages(area);
+            Err(Violation::Area { slot, area, counted, there })
+        }
+        None => Ok(Some(areas.promised())),
+    }
+}
+
+/// What is in the slot of the window region that an address lies in; `None` outside the region.
+fn in_slot(holdings: &Holdings, ipa: Ipa) -> Option<InSlot> {
+    let slot = WindowSlot::at(ipa)?;
+    holdings.areas().map(|areas| areas.in_slot(slot))
 }
 
 /// Says that an ended partition has no frame: a few instructions.
@@ -263,6 +309,19 @@ fn check_leaf(
 ) -> Result<(), Violation> {
     let wrong = Violation::Translation { slot: holdings.slot(), ipa, pa: run.base };
     let bytes = run.pages.bytes().unwrap_or(u64::MAX);
+    match in_slot(holdings, ipa) {
+        Some(InSlot::Nothing) => return Err(wrong),
+        Some(InSlot::Page(page)) => {
+            let is_it = (page, Some(FrameState::Management(holdings.slot())));
+            return if is_it == (run.base, ledger.state(run.base)) { Ok(()) } else { Err(wrong) };
+        }
+        Some(InSlot::Area(area)) => {
+            let mut frames = (0..run.pages.0).map(|page| run.after(PageCount(page)).base);
+            let is_all = frames.all(|frame| ledger.state(frame) == Some(FrameState::Area(area)));
+            return if is_all { Ok(()) } else { Err(wrong) };
+        }
+        None => {}
+    }
     match holdings.translate(ipa) {
         Some((pa, room)) if pa == run.base && bytes <= room => Ok(()),
         Some(_) => Err(wrong),

@@ -10,8 +10,10 @@
 extern crate std;
 
 pub mod account;
+pub mod area;
 pub mod bootlog;
 pub mod call;
+pub mod channel;
 pub mod console;
 pub mod event;
 pub mod frame;

@@ -22,12 +22,13 @@ pub use error::BuildError;
 pub use extents::Extent;
 pub use store::{FrameStore, run_of};
 
-use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionId, PartitionSlot, Resource};
-use shikiri_arch::hw::PhysMem;
+use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionId, PartitionSlot, Resource, WINDOWS};
+use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::{DirectMap, Frames};
-use shikiri_stage2::Stage2;
+use shikiri_stage2::{Stage2, WindowSizes};
 
 use crate::account::{Account, Charge};
+use crate::area::Areas;
 use crate::frame::FrameState;
 use extents::Extents;
 
@@ -49,7 +50,7 @@ pub trait Loader: PhysMem {
 
 /// One incarnation's account with all that stands on it.
 pub struct Holdings {
-    account: Account,
+    pub(crate) account: Account,
     slot: PartitionSlot,
     memory: Option<Charge>,
     ipa_space: Option<Charge>,
@@ -57,8 +58,10 @@ pub struct Holdings {
     core_time: Option<Charge>,
     devices: Option<Charge>,
     extents: Extents,
-    arena: Option<TableArena>,
-    stage2: Option<Stage2>,
+    pub(crate) arena: Option<TableArena>,
+    pub(crate) stage2: Option<Stage2>,
+    /// Its message areas and ports, if the description gives it any.
+    pub(crate) areas: Option<Areas>,
     /// A device of it masters the bus: its memory is quarantined at the end.
     has_dma: bool,
     is_complete: bool,
@@ -79,6 +82,7 @@ impl Holdings {
             extents: Extents::new(),
             arena: None,
             stage2: None,
+            areas: None,
             has_dma: false,
             is_complete: false,
         }
@@ -150,6 +154,40 @@ impl Holdings {
         Ok(frames)
     }
 
+    /// Makes the tables of the window region.
+    ///
+    /// # Errors
+    /// As [`Holdings::take_management`], or [`BuildError::Map`] if the address space is too small; nothing is charged then.
+    pub(crate) fn make_windows<M: DirectMap, P: PhysMem, T: Tlb>(
+        &mut self,
+        (mem, tlb, store): (&P, &T, &FrameStore<'_, M>),
+        sizes: WindowSizes,
+    ) -> Result<(), BuildError> {
+        let tables = u64::from(sizes.tables());
+        if tables > 0 {
+            let frames = self.take_management(store, PageCount(tables), PAGE_BYTES)?;
+            let full = match self.arena.as_mut() {
+                Some(arena) => arena.add(frames).err(),
+                None => Some(frames),
+            };
+            if let Some(frames) = full {
+                self.give_management(store, frames);
+                return Err(BuildError::TooManyTables(tables));
+            }
+        }
+        let (Some(space), Some(arena)) = (self.stage2.as_mut(), self.arena.as_mut()) else {
+            return Err(BuildError::TooManyTables(tables));
+        };
+        let made = space.make_windows(mem, tlb, arena, sizes);
+        if made.is_err()
+            && tables > 0
+            && let Some(frames) = arena.pop()
+        {
+            self.give_management(store, frames);
+        }
+        made.map_err(|error| BuildError::Map(WINDOWS, error))
+    }
+
     /// Gives management frames back.
     ///
     /// # Panics
@@ -197,7 +235,7 @@ impl Holdings {
 }
 
 /// Adds a charge to the one that stands already.
-fn absorb(standing: &mut Option<Charge>, more: Charge) {
+pub(crate) fn absorb(standing: &mut Option<Charge>, more: Charge) {
     match standing {
         Some(charge) => charge.absorb(more),
         None => *standing = Some(more),
@@ -205,7 +243,7 @@ fn absorb(standing: &mut Option<Charge>, more: Charge) {
 }
 
 /// Refunds a part of the charge that stands.
-fn refund_part(account: &mut Account, standing: Option<&mut Charge>, amount: u64) {
+pub(crate) fn refund_part(account: &mut Account, standing: Option<&mut Charge>, amount: u64) {
     if let Some(charge) = standing {
         account.refund(charge.split(amount));
     }

@@ -61,6 +61,18 @@ pub enum Refusal {
     Argument(u8),
     /// The other end is another by now: look again whom to lock.
     Moved,
+    /// The partition's description has no message areas.
+    NotSupported,
+    /// The area is not the caller's to use: its handle names none, or none that is complete.
+    NotOwner,
+    /// A size that is not possible, or not at the receiver.
+    Range,
+    /// The receiver has no credit left; an event comes when it has.
+    Full,
+    /// The machine has no memory left.
+    NoMemory,
+    /// Another call of this partition's must be finished first.
+    Busy,
 }
 
 impl Refusal {
@@ -76,7 +88,12 @@ impl Refusal {
             Self::Empty => (Status::Empty, 0),
             Self::OverLimit(resource) => (Status::OverLimit, resource.number()),
             Self::Argument(number) => (Status::InvalidParameter, number),
-            Self::Moved => (Status::Again, 0),
+            Self::Moved | Self::Busy => (Status::Again, 0),
+            Self::NotSupported => (Status::NotSupported, 0),
+            Self::NotOwner => (Status::NotOwner, 0),
+            Self::Range => (Status::Range, 0),
+            Self::Full => (Status::Full, 0),
+            Self::NoMemory => (Status::NoMemory, 0),
         }
     }
 
@@ -110,12 +127,18 @@ pub(crate) enum Source {
     Port(PortId),
     /// The party's own control signals.
     Signals,
+    /// The party's own message port with this index.
+    Channel(u16),
 }
 
 /// What a handle's entry has beside it that no core needs without the lock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cold {
     source: Source,
+    /// A message port's own row in `crate::channel`'s table.
+    port: u16,
+    /// The receive port at which a message port's events are told.
+    events: Option<u16>,
 }
 
 /// The INTID is one port's alone.
@@ -297,11 +320,75 @@ impl<'a> Party<'a> {
         self.shared.arrive(port, word)?.raise
     }
 
+    /// An event about the port with this index: a message port's at its own receive port, any other's at the
+    /// notification port.
+    pub(crate) fn tell_about(&self, index: u16) -> Option<Raise> {
+        let entry = self.shared.entries.get(usize::from(index))?;
+        if entry.kind() != Some(Kind::Channel) {
+            return self.tell();
+        }
+        let port = PortId { slot: self.state.slot, index: self.events(index)? };
+        let word = Receive(self.value(port.index));
+        self.shared.arrive(port, word)?.raise
+    }
+
+    /// The receive port at which a message port's events are told.
+    pub(crate) fn events(&self, index: u16) -> Option<u16> {
+        self.cold.get(usize::from(index))?.events
+    }
+
+    /// The row of a message port.
+    pub(crate) fn port_row(&self, index: u16) -> Option<u16> {
+        self.cold.get(usize::from(index)).map(|row| row.port)
+    }
+
+    /// Makes a receive port the one at which the message port `index` tells its events, and notes its row.
+    pub(crate) fn tie(&mut self, index: u16, events: u16, port: u16) {
+        if let Some(row) = self.cold.get_mut(usize::from(index)) {
+            *row = Cold { port, events: Some(events), ..*row };
+        }
+        self.set_source(events, Source::Channel(index));
+        self.update(events, |word| word.with(Receive::CONNECTED));
+    }
+
+    /// Undoes [`Party::tie`].
+    pub(crate) fn untie(&mut self, index: u16) {
+        if let Some(events) = self.events(index) {
+            self.detach(events);
+        }
+        if let Some(row) = self.cold.get_mut(usize::from(index)) {
+            *row = Cold::default();
+        }
+    }
+
+    /// Whether `count` more handles fit.
+    pub(crate) fn check_room_for(&self, count: u16) -> Result<(), Refusal> {
+        let rows = self.cold.len().min(self.shared.entries.len());
+        let entries = self.shared.entries.get(..rows).unwrap_or(&[]);
+        let has_room = self.state.book.has_room_for(entries, count);
+        if has_room { Ok(()) } else { Err(Refusal::OverLimit(Resource::ManagementMemory)) }
+    }
+
+    /// The kind of an entry.
+    pub(crate) fn kind(&self, index: u16) -> Option<Kind> {
+        self.shared.entries.get(usize::from(index))?.kind()
+    }
+
+    /// Frees an entry.
+    pub(crate) fn remove(&mut self, index: u16) {
+        self.state.book.remove(self.shared.entries, index);
+    }
+
+    /// A new serial for a connection.
+    pub(crate) const fn new_serial(&mut self) -> u32 {
+        self.next_serial()
+    }
+
     /// The partition that the other end of a handle belongs to: to be locked for [`Party::close`],
     /// [`Party::accept`] and [`Party::refuse`]. `None` if there is none, or it is this one.
     #[must_use]
     pub fn other_end(&self, handle: Handle) -> Option<PartitionSlot> {
-        let kinds = [Kind::Send, Kind::Receive, Kind::Request];
+        let kinds = [Kind::Send, Kind::Receive, Kind::Request, Kind::Channel, Kind::ChannelRequest];
         let entries = self.shared.entries;
         kinds
             .into_iter()
@@ -313,7 +400,7 @@ impl<'a> Party<'a> {
     pub(crate) fn met_by(&self, index: u16) -> Option<PartitionSlot> {
         let entry = self.shared.entries.get(usize::from(index))?;
         let slot = match entry.kind()? {
-            Kind::Send => match Send::decode(entry.value())? {
+            Kind::Send | Kind::Channel => match Send::decode(entry.value())? {
                 Send::Queued { to, .. } => to,
                 Send::Taken { by } => by.slot,
                 Send::Connected(wire) => wire.to.slot,
@@ -321,9 +408,10 @@ impl<'a> Party<'a> {
             },
             Kind::Receive => match self.source(index) {
                 Source::Port(port) => port.slot,
-                Source::Nobody | Source::Signals => return None,
+                Source::Nobody | Source::Signals | Source::Channel(_) => return None,
             },
-            Kind::Request => asker(entry.value())?.slot,
+            Kind::Request | Kind::ChannelRequest => asker(entry.value())?.slot,
+            Kind::Area | Kind::Vacant => return None,
         };
         (slot != self.state.slot).then_some(slot)
     }

@@ -1,8 +1,10 @@
 //! The model machine: memory and translation caches for the host tests of the hypervisor's rules.
 //!
 //! [`memory`] is physical memory that knows what walkers may still see, [`tlb`] the translation caches at their most
-//! hostile, [`machine`] RAM with its books of frames. One handle per machine; no global state, so tests run side by side.
+//! hostile, [`machine`] RAM with its books of frames, [`estates`] partitions
+//! with areas and ports on it. One handle per machine; no global state, so tests run side by side.
 
+pub mod estates;
 pub mod machine;
 pub mod memory;
 pub mod tlb;

@@ -8,9 +8,10 @@
 //! receive    Receive   flags     INTID 16–25, vCPU 26–31   serial
 //! send       state     peer's slot   peer's index, record  serial (connected only)
 //! request    Asked     asker's slot  asker's index         –
+//! area       Area      class     window slot's index   –
 //! ```
 
-use shikiri_abi::{IntId, PartitionSlot, VcpuIndex};
+use shikiri_abi::{AreaClass, IntId, PartitionSlot, VcpuIndex, WindowSlot};
 
 use super::Raise;
 
@@ -35,6 +36,8 @@ pub(crate) enum Tag {
     Asked,
     /// A request whose asker has closed its port or ended.
     Withdrawn,
+    /// A message area, or the window slot that waits for one.
+    Area,
 }
 
 impl Tag {
@@ -49,6 +52,7 @@ impl Tag {
             Self::Gone => 7,
             Self::Asked => 8,
             Self::Withdrawn => 9,
+            Self::Area => 10,
         }
     }
 }
@@ -123,7 +127,7 @@ impl Send {
             Tag::Connected => Self::Connected(Wire::decode(word)?),
             Tag::Refused => Self::Refused,
             Tag::Gone => Self::Gone,
-            Tag::Receive | Tag::Asked | Tag::Withdrawn => return None,
+            Tag::Receive | Tag::Asked | Tag::Withdrawn | Tag::Area => return None,
         })
     }
 }
@@ -140,6 +144,18 @@ pub(crate) const fn request(asker: Option<PortId>) -> u64 {
 pub(crate) fn asker(word: u64) -> Option<PortId> {
     let (tag, port) = port_of(word);
     (tag == Tag::Asked.code()).then_some(port)
+}
+
+/// The word of an area, or of a window slot that waits for one: where it is.
+pub(crate) const fn area(slot: WindowSlot) -> u64 {
+    pack(Tag::Area, slot.class.code(), slot.index, 0)
+}
+
+/// Where an area is; `None` for another word.
+pub(crate) fn area_slot(word: u64) -> Option<WindowSlot> {
+    let (tag, PortId { slot: PartitionSlot(class), index }) = port_of(word);
+    let class = AreaClass::from_code(u64::from(class))?;
+    (tag == Tag::Area.code()).then_some(WindowSlot { class, index })
 }
 
 const fn pack(tag: Tag, slot: u8, index: u16, serial: u32) -> u64 {
@@ -263,8 +279,8 @@ impl Receive {
 
 #[cfg(test)]
 mod tests {
-    use super::{PortId, Receive, Send, Wire, asker, request};
-    use shikiri_abi::{IntId, PartitionSlot, VcpuIndex};
+    use super::{PortId, Receive, Send, Wire, area, area_slot, asker, request};
+    use shikiri_abi::{AreaClass, IntId, PartitionSlot, VcpuIndex, WindowSlot};
 
     const PORT: PortId = PortId { slot: PartitionSlot(255), index: 0xfffe };
 
@@ -289,6 +305,19 @@ mod tests {
             assert_eq!(Send::decode(word), None);
         }
         assert_eq!((asker(request(Some(PORT))), asker(request(None))), (Some(PORT), None));
+    }
+
+    #[test]
+    fn an_areas_place_comes_back() {
+        for class in AreaClass::ALL {
+            for index in [0, 509, 4095] {
+                let slot = WindowSlot { class, index };
+                assert_eq!(area_slot(area(slot)), Some(slot));
+                assert_eq!(Send::decode(area(slot)), None);
+                assert!(!Receive(area(slot)).is_receive() && asker(area(slot)).is_none());
+            }
+        }
+        assert_eq!(area_slot(Send::Idle.encode()), None);
     }
 
     #[test]

@@ -8,11 +8,13 @@ use shikiri_abi::{PAGE_BYTES, PageCount, PartitionSlot};
 use shikiri_pages::{DirectMap, FramePool, FrameRange, Frames};
 use shikiri_sync::{TicketLock, rank};
 
-use crate::frame::{FrameRun, FrameState, Ledger, Refusal};
+use crate::frame::{AreaNumber, AreaRegistry, FrameRun, FrameState, Ledger, Refusal};
 
 /// All frames of the machine, shared by all cores.
 pub struct FrameStore<'l, M: DirectMap> {
     ledger: TicketLock<Ledger<'l>, rank::Ledger>,
+    /// Who has which message area: no lock.
+    areas: &'l AreaRegistry<'l>,
     pool: TicketLock<FramePool<M>, rank::Pool>,
 }
 
@@ -21,7 +23,8 @@ impl<'l, M: DirectMap> FrameStore<'l, M> {
     /// one of the pool's fixed ranges.
     #[must_use]
     pub fn new(ledger: Ledger<'l>, pool: FramePool<M>) -> Self {
-        Self { ledger: TicketLock::new(ledger), pool: TicketLock::new(pool) }
+        let areas = ledger.areas();
+        Self { ledger: TicketLock::new(ledger), areas, pool: TicketLock::new(pool) }
     }
 
     /// Takes free frames for the hypervisor or a partition's management ([`FramePool::take`] says which shapes
@@ -56,6 +59,46 @@ impl<'l, M: DirectMap> FrameStore<'l, M> {
         self.ledger.lock().held(slot)
     }
 
+    /// Who has which message area.
+    #[must_use]
+    pub const fn areas(&self) -> &'l AreaRegistry<'l> {
+        self.areas
+    }
+
+    /// Makes a message area without frames; `None` if the machine has numbers for no more.
+    pub(crate) fn begin_area(&self, owner: PartitionSlot) -> Option<AreaNumber> {
+        self.ledger.lock().begin_area(owner)
+    }
+
+    /// Ends a message area that has no frames any more.
+    pub(crate) fn end_area(&self, area: AreaNumber) {
+        self.ledger.lock().end_area(area);
+    }
+
+    /// Takes the token of frames in keeping that only tables remember from here on.
+    pub(crate) fn park(&self, frames: Frames) {
+        self.pool.lock().park(frames);
+    }
+
+    /// Gives frames back that are in keeping, and in this state.
+    ///
+    /// # Panics
+    /// If they are not: our bug.
+    pub(crate) fn give_parked(&self, state: FrameState, range: FrameRange) {
+        self.release_all(run_of(range), state);
+        let mut pool = self.pool.lock();
+        let frames = pool.unpark(range);
+        pool.give(frames);
+    }
+
+    /// Releases frames that are in this state.
+    ///
+    /// # Panics
+    /// If they are not: our bug.
+    pub(crate) fn release_all(&self, run: FrameRun, state: FrameState) {
+        self.change(run, state, FrameState::Free);
+    }
+
     /// Shows both books at one moment: for audits and reports, which take as long as they take.
     pub fn with_books<R>(&self, see: impl FnOnce(&Ledger<'l>, &FramePool<M>) -> R) -> R {
         let ledger = self.ledger.lock();
@@ -69,7 +112,7 @@ impl<'l, M: DirectMap> FrameStore<'l, M> {
     }
 
     /// Takes the largest free piece up to `pages`, to be claimed in steps.
-    pub(super) fn take_up_to(&self, pages: PageCount) -> Option<Frames> {
+    pub(crate) fn take_up_to(&self, pages: PageCount) -> Option<Frames> {
         self.pool.lock().take_up_to(pages)
     }
 
@@ -79,7 +122,7 @@ impl<'l, M: DirectMap> FrameStore<'l, M> {
     }
 
     /// Gives frames back that were not claimed, or were released.
-    pub(super) fn return_unclaimed(&self, frames: Frames) {
+    pub(crate) fn return_unclaimed(&self, frames: Frames) {
         self.pool.lock().give(frames);
     }
 
@@ -105,7 +148,7 @@ impl<'l, M: DirectMap> FrameStore<'l, M> {
     ///
     /// # Panics
     /// If a frame is not in state `from`.
-    pub(super) fn change_some(&self, run: FrameRun, from: FrameState, to: FrameState) -> PageCount {
+    pub(crate) fn change_some(&self, run: FrameRun, from: FrameState, to: FrameState) -> PageCount {
         match self.ledger.lock().transfer(run, from, to) {
             Ok(pages) => pages,
             Err(refusal) => {

@@ -15,7 +15,7 @@ const UNMAP_STEP: u32 = 512;
 impl Holdings {
     /// One bounded step of taking the partition apart. No vCPU of it runs any more, and none will.
     ///
-    /// First every mapping goes (with its TLB sequence), then the memory, then the tables, then what
+    /// Message areas and ports have gone before (`Estate::leave`). First the storage for them goes, then every mapping (with its TLB sequence), then the memory, then the tables, then what
     /// is recorded only. True when nothing is left: the account is zero, and the ledger knows nothing of the
     /// partition but what is in quarantine.
     pub fn tear_down<M: DirectMap, P: PhysMem, T: Tlb>(
@@ -25,6 +25,10 @@ impl Holdings {
         store: &FrameStore<'_, M>,
     ) -> bool {
         self.is_complete = false;
+        if self.areas.is_some() {
+            self.drop_areas((mem, tlb, store));
+            return false;
+        }
         if let (Some(stage2), Some(arena)) = (self.stage2.as_mut(), self.arena.as_mut()) {
             if unmap_some(stage2, arena, mem, tlb) == Progress::Done {
                 // Empty, and no TLB holds anything under the VMID: the root's frames can go.

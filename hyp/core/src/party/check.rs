@@ -3,7 +3,7 @@
 use shikiri_abi::PartitionSlot;
 
 use super::{ALONE, Party, Source};
-use crate::event::{PortId, Receive, Send, Wire, asker};
+use crate::event::{PortId, Receive, Send, Wire, area_slot, asker};
 use crate::handle::Kind;
 
 /// Compares what all parties say of each other and of themselves. The slots' parties in any order.
@@ -35,9 +35,14 @@ fn check_entries<'p, 'a: 'p>(
                 says(word == 0, "a free entry has a value")?;
                 says(party.source(index) == Source::Nobody, "a free entry has a source")?;
             }
-            Some(Kind::Send) => check_send(here, Send::decode(word), party, see)?,
+            Some(Kind::Send | Kind::Channel) => {
+                check_send(here, Send::decode(word), party, see)?;
+            }
+            Some(Kind::Area | Kind::Vacant) => {
+                says(area_slot(word).is_some(), "an area that is nowhere")?;
+            }
             Some(Kind::Receive) => check_receive(here, Receive(word), party, see)?,
-            Some(Kind::Request) => {
+            Some(Kind::Request | Kind::ChannelRequest) => {
                 let Some(from) = asker(word) else { continue };
                 let other = see(from.slot).ok_or("a request of a partition that is not there")?;
                 let back = Send::decode(other.value(from.index));
@@ -71,6 +76,12 @@ fn check_send<'p, 'a: 'p>(
         }
         Send::Connected(Wire { to, serial }) => {
             let other = see(to.slot).ok_or("connected to a partition that is not there")?;
+            if party.kind(here.index) == Some(Kind::Channel) {
+                let back = Wire::decode(other.value(to.index));
+                let is_mutual = back == Some(Wire { to: here, serial });
+                let is_channel = other.kind(to.index) == Some(Kind::Channel);
+                return says(is_mutual && is_channel, "a channel with one end");
+            }
             let word = Receive(other.value(to.index));
             says(word.matches(Receive::connected(serial)), "connected to another connection")?;
             says(other.source(to.index) == Source::Port(here), "connected to another's port")
@@ -91,6 +102,10 @@ fn check_receive<'p, 'a: 'p>(
     match source {
         Source::Nobody => Ok(()),
         Source::Signals => says(party.state.notify == Some(here.index), "two notification ports"),
+        Source::Channel(port) => {
+            says(party.kind(port) == Some(Kind::Channel), "events of a port that is not there")?;
+            says(party.events(port) == Some(here.index), "a message port with two receive ports")
+        }
         Source::Port(from) => {
             let other = see(from.slot).ok_or("a source that is not there")?;
             let back = Wire::decode(other.value(from.index)).map(|wire| wire.to);
@@ -125,7 +140,7 @@ fn check_lists<'p, 'a: 'p>(
 fn check_counts(party: &Party<'_>) -> Result<(), &'static str> {
     let kinds = || party.shared.entries.iter().filter_map(crate::handle::HandleEntry::kind);
     says(kinds().count() == usize::from(party.state.book.used()), "handles are lost")?;
-    let ports = kinds().filter(|kind| *kind != Kind::Request).count();
+    let ports = kinds().filter(|kind| matches!(kind, Kind::Send | Kind::Receive)).count();
     let charged = party.state.charge.as_ref().map_or(0, crate::account::Charge::amount);
     says(u64::try_from(ports) == Ok(charged), "ports and their charge differ")?;
     let words = || party.shared.entries.iter().map(|entry| Receive(entry.value()));

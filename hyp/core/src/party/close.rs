@@ -5,7 +5,7 @@ use shikiri_abi::IntId;
 use super::{ALONE, Party, Refusal, Source};
 use crate::account::Account;
 use crate::event::{Raise, Receive, Send, request};
-use crate::handle::{Handle, Kind, Rights, find};
+use crate::handle::{Handle, HandleEntry, Kind, Rights, find};
 
 /// What closing leaves to be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl<'a> Party<'a> {
         handle: Handle,
         account: &mut Account,
     ) -> Result<Closed, Refusal> {
-        let kinds = [Kind::Send, Kind::Receive, Kind::Request];
+        let kinds = [Kind::Send, Kind::Receive, Kind::Request, Kind::ChannelRequest];
         let entries = self.shared.entries;
         let found = kinds
             .into_iter()
@@ -53,12 +53,14 @@ impl<'a> Party<'a> {
         peer = peer.filter(|peer| met == Some(peer.state.slot));
         let mut closed = Closed::default();
         match kind {
-            Kind::Request => {
+            Kind::Request | Kind::ChannelRequest => {
                 closed.raise = self.answer(peer, index, answer);
                 return closed;
             }
             Kind::Send => self.cut_send(peer, index),
             Kind::Receive => closed.unused = self.cut_receive(peer, index),
+            // They go with what they stand for, in `crate::channel` and `crate::area`.
+            Kind::Channel | Kind::Area | Kind::Vacant => return closed,
         }
         self.state.book.remove(self.shared.entries, index);
         if let Some(charge) = &mut self.state.charge {
@@ -67,7 +69,8 @@ impl<'a> Party<'a> {
         closed
     }
 
-    fn cut_send(&mut self, peer: Option<&mut Party<'a>>, index: u16) {
+    /// Withdraws what a port has asked for, or cuts its connection.
+    pub(crate) fn cut_send(&mut self, peer: Option<&mut Party<'a>>, index: u16) {
         let own = self.state.slot;
         let state = Send::decode(self.value(index));
         // No send of another vCPU begins from here on.
@@ -79,8 +82,16 @@ impl<'a> Party<'a> {
                 peer.unwrap_or(self).state.queues.note(own, has_more);
             }
             Some(Send::Taken { by }) => peer.unwrap_or(self).set_value(by.index, request(None)),
-            Some(Send::Connected(wire)) => peer.unwrap_or(self).detach(wire.to.index),
+            Some(Send::Connected(wire)) => peer.unwrap_or(self).lose_source(wire.to.index),
             Some(Send::Idle | Send::Refused | Send::Gone) | None => {}
+        }
+    }
+
+    /// A port's connection is cut by the other end: a receive port is free again, a message port has lost its peer.
+    fn lose_source(&mut self, index: u16) {
+        match self.shared.entries.get(usize::from(index)).and_then(HandleEntry::kind) {
+            Some(Kind::Channel) => self.set_value(index, Send::Gone.encode()),
+            _ => self.detach(index),
         }
     }
 
@@ -90,6 +101,11 @@ impl<'a> Party<'a> {
                 peer.unwrap_or(self).set_value(from.index, Send::Gone.encode());
             }
             Source::Signals => self.state.notify = None,
+            Source::Channel(port) => {
+                if let Some(row) = self.cold.get_mut(usize::from(port)) {
+                    row.events = None;
+                }
+            }
             Source::Nobody => {}
         }
         self.detach(index);

@@ -78,13 +78,19 @@ impl<'a> Party<'a> {
         let Some(peer) = peer.filter(|peer| peer.state.slot == sender) else {
             return (EndStep::Meet(sender), None);
         };
+        let mut told = None;
         for _ in 0..RECORDS {
             let Some((record, _)) = peer.pop(own) else { break };
             peer.set_value(record.port, Send::Gone.encode());
+            told = Some(record.port);
+            // Message ports have receive ports of their own: one event in each step.
+            if peer.events(record.port).is_some() {
+                break;
+            }
         }
         if peer.state.queues.first(own).is_none() {
             self.state.queues.note(sender, false);
         }
-        (EndStep::Again, peer.tell())
+        (EndStep::Again, told.and_then(|port| peer.tell_about(port)))
     }
 }

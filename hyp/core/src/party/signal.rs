@@ -12,13 +12,25 @@ use shikiri_abi::{PartitionId, PartitionSlot, Resource};
 
 use super::{Party, Record, Refusal, check_idle};
 use crate::event::{PortId, Raise, Send, asker, request};
-use crate::handle::{Handle, Kind, Rights, find};
+use crate::handle::{Handle, HandleEntry, Kind, Rights, find};
 
 /// What a control signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignalKind {
     /// To connect a send port of the sender's to a receive port of the receiver's.
     EventConnect,
+    /// To connect a message port of the sender's to one of the receiver's.
+    ChannelConnect,
+}
+
+impl SignalKind {
+    /// The kinds of the port that asks and of the request when it is taken.
+    const fn kinds(self) -> (Kind, Kind) {
+        match self {
+            Self::EventConnect => (Kind::Send, Kind::Request),
+            Self::ChannelConnect => (Kind::Channel, Kind::ChannelRequest),
+        }
+    }
 }
 
 impl SignalKind {
@@ -27,6 +39,7 @@ impl SignalKind {
     pub const fn number(self) -> u8 {
         match self {
             Self::EventConnect => 0,
+            Self::ChannelConnect => 1,
         }
     }
 }
@@ -67,9 +80,33 @@ impl<'a> Party<'a> {
     pub fn ask(
         &mut self,
         peer: Option<&mut Party<'a>>,
+        ask: Ask,
+    ) -> Result<Option<Raise>, Refusal> {
+        self.ask_for(SignalKind::EventConnect, peer, ask)
+    }
+
+    /// Asks `peer`, another partition, to connect a message port. Otherwise as [`Party::ask`].
+    ///
+    /// # Errors
+    /// As [`Party::ask`]; `Argument` 2 if the peer is this partition.
+    pub fn ask_channel(
+        &mut self,
+        peer: Option<&mut Party<'a>>,
+        ask: Ask,
+    ) -> Result<Option<Raise>, Refusal> {
+        if peer.is_none() {
+            return Err(Refusal::Argument(2));
+        }
+        self.ask_for(SignalKind::ChannelConnect, peer, ask)
+    }
+
+    fn ask_for(
+        &mut self,
+        kind: SignalKind,
+        peer: Option<&mut Party<'a>>,
         Ask { port, service, word }: Ask,
     ) -> Result<Option<Raise>, Refusal> {
-        let port = find(self.shared.entries, port, Kind::Send, Rights::CHANGE)?;
+        let port = find(self.shared.entries, port, kind.kinds().0, Rights::CHANGE)?;
         check_idle(port)?;
         let other = peer.as_deref().map_or(&*self.state, |peer| &*peer.state);
         let (to, was_quiet) = (other.slot, other.queues.is_quiet());
@@ -111,12 +148,22 @@ impl<'a> Party<'a> {
         self.state.queues.note(sender, has_more);
         self.state.queues.served(sender);
         let port = PortId { slot: sender, index: record.port };
-        let (index, handle) = self.insert(Kind::Request, request(Some(port)));
+        let other = if sender == own { None } else { peer.as_deref() };
+        let kind = other.unwrap_or(self).asked_by(record.port);
+        let (index, handle) = self.insert(kind.kinds().1, request(Some(port)));
         let taken = Send::Taken { by: PortId { slot: own, index } };
         let other = if sender == own { None } else { peer };
         other.unwrap_or(self).set_value(record.port, taken.encode());
         let Record { service, word, .. } = record;
-        Ok(Signal { kind: SignalKind::EventConnect, from, service, word, request: handle })
+        Ok(Signal { kind, from, service, word, request: handle })
+    }
+
+    /// What a port asks for.
+    fn asked_by(&self, index: u16) -> SignalKind {
+        match self.shared.entries.get(usize::from(index)).and_then(HandleEntry::kind) {
+            Some(Kind::Channel) => SignalKind::ChannelConnect,
+            _ => SignalKind::EventConnect,
+        }
     }
 
     /// Takes the oldest record for `to` out of its list, and says whose it was.
@@ -159,7 +206,9 @@ impl<'a> Party<'a> {
         peer: Option<&mut Party<'a>>,
         request: Handle,
     ) -> Result<Option<Raise>, Refusal> {
-        let request = find(self.shared.entries, request, Kind::Request, Rights::USE)?;
+        let entries = self.shared.entries;
+        let request = find(entries, request, Kind::Request, Rights::USE)
+            .or_else(|_| find(entries, request, Kind::ChannelRequest, Rights::USE))?;
         self.check_peer(self.met_by(request.index), peer.as_deref())?;
         Ok(self.answer(peer, request.index, Send::Refused))
     }
@@ -177,6 +226,6 @@ impl<'a> Party<'a> {
         let is_own = from.slot == self.state.slot;
         let sender = if is_own { None } else { peer }.unwrap_or(self);
         sender.set_value(from.index, with.encode());
-        sender.tell()
+        sender.tell_about(from.index)
     }
 }

@@ -83,6 +83,12 @@ fn each_refusal_has_its_own_status() {
         (Refusal::OverLimit(Resource::EventPorts), Status::OverLimit, 4),
         (Refusal::Argument(2), Status::InvalidParameter, 2),
         (Refusal::Moved, Status::Again, 0),
+        (Refusal::Busy, Status::Again, 0),
+        (Refusal::NotSupported, Status::NotSupported, 0),
+        (Refusal::NotOwner, Status::NotOwner, 0),
+        (Refusal::Range, Status::Range, 0),
+        (Refusal::Full, Status::Full, 0),
+        (Refusal::NoMemory, Status::NoMemory, 0),
     ];
     for (refusal, status, x1) in all {
         assert_eq!(refusal.answer(), (status, x1));

@@ -65,8 +65,8 @@ pub(crate) fn answer_quickly(context: &mut Context) -> bool {
 }
 
 /// The highest number of the call table.
-const LAST_CALL: u32 = 0x1f;
-const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 0x1f));
+const LAST_CALL: u32 = 0x2d;
+const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 0x2d));
 
 /// Serves an HVC #0 that has no constant answer. What is frequent goes first.
 #[inline(never)]
@@ -331,6 +331,8 @@ fn own_call(
             return end(core, loaded.live, EndCause::Code(code));
         }
         Ok(Call::Talk(call)) => talk::serve(core, loaded, call),
+        // No description gives a partition message areas yet.
+        Ok(Call::Message(_)) => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],
         Ok(call) => shikiri_core::call::answer(call, loaded.live),
         Err(DecodeError::NotSupported) => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],
         Err(DecodeError::Argument(which)) => {

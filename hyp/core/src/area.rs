@@ -1,0 +1,323 @@
+//! Message areas: memory that belongs to exactly one partition at any moment and moves as a whole (C3).
+//!
+//! An area is a run of IPAs in a slot of its owner's window region, with the subtree that translates them
+//! (`shikiri_stage2::Subtree`) and a number in the ledger's registry. All that moves with it is one row's content
+//! ([`slots::Area`]); nothing of it is looked for anywhere else.
+//!
+//! ```text
+//!   alloc ──▶ Making ──(steps)──▶ Area ──▶ send: to a window slot of another partition
+//!                │                  │ ▲
+//!                └──── free ────────┤ └── keep: out of a window slot, to be the partition's own
+//!                                   ▼
+//!                                Ending ──(steps)──▶ vacant
+//! ```
+//!
+//! **Charges.** An own area is charged to its owner: memory and IPA space for its pages, management memory for its tables.
+//! A window slot is charged in full (the most that can come into it) when its message port is made, so that an arrival
+//! charges nothing and cannot be refused; `used` on an account counts such promises.
+//!
+//! Contents are cleared before a guest sees them. What is freed is cleared when it is given out again, as all frames are.
+//!
+//! Everything here runs under the partition's lock and its tables' ([`Estate`]); each call is bounded.
+
+mod alloc;
+mod end;
+mod free;
+mod slots;
+mod storage;
+mod tables;
+
+use shikiri_abi::{Pa, PageCount, Resource, WindowSlot};
+use shikiri_arch::hw::{PhysMem, Tlb};
+use shikiri_pages::{DirectMap, PageSlice};
+use shikiri_stage2::{Stage2, Subtree};
+
+pub use alloc::{Made, Wanted};
+pub use end::LeaveStep;
+pub(crate) use slots::{Area, Body, Home, Slots};
+pub use storage::AreaSizes;
+
+use crate::account::{Account, Charge};
+use crate::channel::Port;
+use crate::event::{area, area_slot};
+use crate::frame::AreaNumber;
+use crate::handle::{Handle, HandleBook, Kind, Rights, find};
+use crate::partition::{FrameStore, Holdings, absorb, refund_part};
+use crate::party::{Party, Refusal};
+use alloc::Making;
+
+/// Leaves, or pages to be cleared, that one call handles: 256 KiB of clearing at most.
+pub const STEP: u64 = 64;
+
+/// The hardware and the frames that an operation works with.
+pub(crate) type Machine<'m, 'l, L, T, M> = (&'m L, &'m T, &'m FrameStore<'l, M>);
+
+/// How far a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress<R> {
+    /// It is done.
+    Done(R),
+    /// The bounded step is over: call again with this handle.
+    Again(Handle),
+}
+
+/// What a guest can ask about an area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AreaInfo {
+    /// Where it is; its class says how large the slot is.
+    pub slot: WindowSlot,
+    /// Its size.
+    pub pages: PageCount,
+}
+
+/// A partition's areas and message ports: one of its holdings.
+#[derive(Debug)]
+pub struct Areas {
+    pub(crate) slots: Slots,
+    pub(crate) ports: PageSlice<Port>,
+    /// The area that is being made: one at a time.
+    making: Option<Making>,
+    memory: Option<Charge>,
+    ipa_space: Option<Charge>,
+    management: Option<Charge>,
+}
+
+/// A partition's party and its holdings, opened together for one operation.
+pub struct Estate<'a> {
+    /// Its handles and connections.
+    pub party: Party<'a>,
+    /// Its account, its memory, its areas.
+    pub holdings: &'a mut Holdings,
+}
+
+/// The parts of [`Holdings`] that operations on areas change.
+pub(crate) struct Parts<'h> {
+    pub(crate) account: &'h mut Account,
+    pub(crate) space: &'h mut Stage2,
+    pub(crate) areas: &'h mut Areas,
+}
+
+impl Areas {
+    /// Charges an own area, or the window of a port, in pages: memory and IPA space, and management memory.
+    pub(crate) fn charge(
+        &mut self,
+        account: &mut Account,
+        (memory, ipa_space, management): (u64, u64, u64),
+    ) -> Result<(), Refusal> {
+        let wanted = [
+            (Resource::Memory, memory),
+            (Resource::IpaSpace, ipa_space),
+            (Resource::ManagementMemory, management),
+        ];
+        let [memory, ipa_space, management] = account.charge_all(wanted)?;
+        absorb(&mut self.memory, memory);
+        absorb(&mut self.ipa_space, ipa_space);
+        absorb(&mut self.management, management);
+        Ok(())
+    }
+
+    /// Undoes [`Areas::charge`], or a part of it.
+    pub(crate) fn refund(
+        &mut self,
+        account: &mut Account,
+        (memory, ipa_space, management): (u64, u64, u64),
+    ) {
+        refund_part(account, self.memory.as_mut(), memory);
+        refund_part(account, self.ipa_space.as_mut(), ipa_space);
+        refund_part(account, self.management.as_mut(), management);
+    }
+
+    /// What is charged for more than lies in the partition's windows at this moment: (memory, management), in pages.
+    pub(crate) fn promised(&self) -> (u64, u64) {
+        let windows = self.ports.iter().filter_map(Port::window);
+        let all = windows.fold((0_u64, 0_u64), |(memory, management), (class, slots)| {
+            let slots = u64::from(slots);
+            let pages = class.pages().0.saturating_mul(slots);
+            let tables = class.most_tables().saturating_mul(slots);
+            (memory.saturating_add(pages), management.saturating_add(tables))
+        });
+        self.slots.arrived().fold(all, |(memory, management), (pages, tables)| {
+            (memory.saturating_sub(pages), management.saturating_sub(tables))
+        })
+    }
+}
+
+/// What an audit finds in a slot of the window region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InSlot {
+    /// Nothing may be mapped here.
+    Nothing,
+    /// A complete area.
+    Area(AreaNumber),
+    /// A page of a message port.
+    Page(Pa),
+}
+
+impl Areas {
+    /// What is mapped at a slot.
+    pub(crate) fn in_slot(&self, slot: WindowSlot) -> InSlot {
+        if let Some(Body::Area(Area { number, .. })) = self.slots.body(slot) {
+            return InSlot::Area(*number);
+        }
+        let page = self.ports.iter().find_map(|port| port.page_at(slot));
+        page.map_or(InSlot::Nothing, InSlot::Page)
+    }
+
+    /// Whether no area is being made or freed.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.complete().is_some()
+    }
+
+    /// The complete areas; `None` if one is being made or freed, so that its frames are in nobody's tables.
+    pub(crate) fn complete(&self) -> Option<impl Iterator<Item = (AreaNumber, PageCount)>> {
+        let bodies = || self.slots.filled(0).filter_map(|(_, slot)| self.slots.body(slot));
+        let is_quiet = bodies().all(|body| matches!(body, Body::Area(_)));
+        is_quiet.then(|| {
+            bodies().filter_map(|body| match body {
+                Body::Area(Area { number, linked }) => {
+                    let frames = linked.pages().0.saturating_add(u64::from(linked.tables()));
+                    Some((*number, PageCount(frames)))
+                }
+                Body::Empty | Body::Making | Body::Ending { .. } => None,
+            })
+        })
+    }
+}
+
+impl Estate<'_> {
+    /// Tells where an area is and how large.
+    ///
+    /// # Errors
+    /// `NotSupported`; `NotOwner`; `WrongState` if it is being made or freed.
+    pub fn info(&mut self, handle: Handle) -> Result<AreaInfo, Refusal> {
+        let slot = self.slot_of(handle)?;
+        let Parts { areas, .. } = self.holdings.area_parts()?;
+        let pages = areas.slots.complete(slot)?.linked.pages();
+        Ok(AreaInfo { slot, pages })
+    }
+
+    /// Makes an area that came into a window slot the partition's own, with a charge of its own. It stays where it is; its
+    /// window gets another slot in exchange.
+    ///
+    /// # Errors
+    /// `NotSupported`; `NotOwner`; `WrongState` if it is its own already, or being freed; `OverLimit` of memory, IPA space (of the
+    /// account, or no slot of this class is left) or management memory (of the account, or the handle table is full).
+    pub fn keep(&mut self, handle: Handle) -> Result<(), Refusal> {
+        let slot = self.slot_of(handle)?;
+        let Parts { account, areas, .. } = self.holdings.area_parts()?;
+        let linked = &areas.slots.complete(slot)?.linked;
+        let (pages, tables) = (linked.pages().0, u64::from(linked.tables()));
+        let Some((port, bit)) = areas.slots.window_of(slot) else {
+            return Err(Refusal::WrongState);
+        };
+        self.party.check_room_for(1)?;
+        areas.slots.check_free(slot.class, 1)?;
+        areas.charge(account, (pages, pages, tables))?;
+        areas.slots.set_home(slot, Home::Own);
+        let fresh = areas.slots.take(slot.class, Home::Window { port, bit });
+        let (index, _) = self.party.insert(Kind::Vacant, area(fresh));
+        areas.slots.set_handle(fresh, index);
+        areas.exchange(port, bit, fresh);
+        Ok(())
+    }
+
+    /// The slot of an area that this partition has; not every one is complete.
+    pub(crate) fn slot_of(&self, handle: Handle) -> Result<WindowSlot, Refusal> {
+        let entries = self.party.shared.entries;
+        let found = find(entries, handle, Kind::Area, Rights::USE);
+        let slot = found.ok().and_then(|found| area_slot(found.entry.value()));
+        slot.ok_or(Refusal::NotOwner)
+    }
+
+    /// Takes a complete area out of its slot: when this returns, no core reaches it for this partition any more. Its charge is
+    /// refunded, or its window slot vacant again.
+    pub(crate) fn lose<P: PhysMem, T: Tlb>(
+        &mut self,
+        slot: WindowSlot,
+        (mem, tlb): (&P, &T),
+    ) -> (AreaNumber, Subtree) {
+        let Ok(Parts { account, space, areas }) = self.holdings.area_parts() else {
+            unreachable!("an area of a partition that has none");
+        };
+        let Body::Area(Area { number, linked }) = areas.slots.clear(slot) else {
+            unreachable!("the area at {slot:?} was checked");
+        };
+        let subtree = space.unlink(mem, tlb, linked);
+        let (pages, tables) = (subtree.pages().0, u64::from(subtree.tables()));
+        if areas.slots.window_of(slot).is_none() {
+            areas.refund(account, (pages, pages, tables));
+        }
+        vacate(&mut self.party, areas, slot);
+        (number, subtree)
+    }
+
+    /// Puts an area into a vacant window slot: one store. Nothing is charged. Answers the area's handle here.
+    pub(crate) fn gain<P: PhysMem, T: Tlb>(
+        &mut self,
+        slot: WindowSlot,
+        (number, subtree): (AreaNumber, Subtree),
+        (mem, tlb): (&P, &T),
+    ) -> Handle {
+        let Ok(Parts { space, areas, .. }) = self.holdings.area_parts() else {
+            unreachable!("an area for a partition that has none");
+        };
+        let linked = space.link(mem, tlb, slot, subtree);
+        areas.slots.put(slot, Body::Area(Area { number, linked }));
+        let entries = self.party.shared.entries;
+        let index = areas.slots.handle(slot);
+        match HandleBook::renew(entries, index, Kind::Area, area(slot)) {
+            Some(handle) => handle,
+            None => unreachable!("the handle of a window slot was checked"),
+        }
+    }
+}
+
+/// Makes an empty slot vacant again: an own one is free, a window's waits for the next area. The area's handle is stale from
+/// here on.
+fn vacate(party: &mut Party<'_>, areas: &mut Areas, slot: WindowSlot) {
+    let index = areas.slots.handle(slot);
+    match areas.slots.window_of(slot) {
+        None => {
+            party.remove(index);
+            areas.slots.give(slot);
+        }
+        Some((port, bit)) => {
+            // A slot whose entry has used up its generations is not offered again.
+            let entries = party.shared.entries;
+            if HandleBook::renew(entries, index, Kind::Vacant, area(slot)).is_some() {
+                areas.offer(port, bit);
+            }
+        }
+    }
+}
+
+impl Holdings {
+    /// What operations on areas change.
+    ///
+    /// # Errors
+    /// `NotSupported` if the partition has no areas.
+    pub(crate) fn area_parts(&mut self) -> Result<Parts<'_>, Refusal> {
+        match (self.areas.as_mut(), self.stage2.as_mut()) {
+            (Some(areas), Some(space)) => Ok(Parts { account: &mut self.account, space, areas }),
+            (None, _) | (_, None) => Err(Refusal::NotSupported),
+        }
+    }
+
+    /// The partition's areas and message ports.
+    #[must_use]
+    pub const fn areas(&self) -> Option<&Areas> {
+        self.areas.as_ref()
+    }
+}
+
+/// Puts a freed area's frames back.
+pub(crate) fn give_leaf<M: DirectMap>(
+    store: &FrameStore<'_, M>,
+    number: AreaNumber,
+    run: shikiri_stage2::LeafRun,
+) {
+    let state = crate::frame::FrameState::Area(number);
+    store.give_parked(state, shikiri_pages::FrameRange { base: run.pa, pages: run.pages });
+}

@@ -1,0 +1,72 @@
+//! Connecting two message ports: the asker's signal was taken, and is accepted with a port of the receiver's own.
+//!
+//! Asking is [`Party::ask_channel`](crate::party::Party::ask_channel), taking
+//! [`Party::take_signal`](crate::party::Party::take_signal), refusing [`Party::refuse`](crate::party::Party::refuse): as for events.
+
+use super::port::Used;
+use crate::area::{Estate, Parts};
+use crate::event::{PortId, Raise, Send, Wire, asker};
+use crate::handle::{Handle, Kind, Rights, find};
+use crate::party::{Refusal, check_idle};
+
+impl<'a> Estate<'a> {
+    /// Accepts a request with a message port; both are connected, and both are told at their receive ports: the caller raises this
+    /// partition's first, then the peer's.
+    ///
+    /// # Errors
+    /// `NotSupported`; `BadHandle` (of either); `WrongState` if the port is connected or has asked itself; `PeerGone` if the asker
+    /// has closed its port or ended; `Moved`.
+    pub fn accept_channel(
+        &mut self,
+        peer: Option<&mut Estate<'a>>,
+        request: Handle,
+        port: Handle,
+    ) -> Result<[Option<Raise>; 2], Refusal> {
+        self.holdings.area_parts()?;
+        let entries = self.party.shared.entries;
+        let request = find(entries, request, Kind::ChannelRequest, Rights::USE)?;
+        let port = find(entries, port, Kind::Channel, Rights::CHANGE)?;
+        let from = asker(request.entry.value()).ok_or(Refusal::PeerGone)?;
+        check_idle(port)?;
+        let peer = peer.filter(|peer| peer.party.slot() == from.slot).ok_or(Refusal::Moved)?;
+        self.party.remove(request.index);
+        let here = PortId { slot: self.party.slot(), index: port.index };
+        let serial = self.party.new_serial();
+        self.join(port.index, Wire { to: from, serial });
+        peer.join(from.index, Wire { to: here, serial });
+        Ok([self.party.tell_about(port.index), peer.party.tell_about(from.index)])
+    }
+
+    fn join(&mut self, index: u16, wire: Wire) {
+        self.party.set_value(index, Send::Connected(wire).encode());
+        if let Some(port) = self.port_of(index) {
+            port.peers = port.peers.wrapping_add(1);
+            port.is_starved = false;
+            port.arrivals().set_starved(false);
+            port.arrivals().set_state(port.peers, true);
+        }
+    }
+
+    /// The row of a message port by its entry in the handle table.
+    pub(super) fn port_of(&mut self, index: u16) -> Option<&mut Used> {
+        let row = self.party.port_row(index)?;
+        let Parts { areas, .. } = self.holdings.area_parts().ok()?;
+        areas.port(row)
+    }
+
+    /// Whom a message port is connected to.
+    ///
+    /// # Errors
+    /// `BadHandle`; `WrongState` if it was never connected, or its request is open; `Refused`; `PeerGone`.
+    pub(super) fn connection(&self, handle: Handle) -> Result<(u16, Wire), Refusal> {
+        let port = find(self.party.shared.entries, handle, Kind::Channel, Rights::USE)?;
+        match Send::decode(port.entry.value()) {
+            Some(Send::Connected(wire)) => Ok((port.index, wire)),
+            Some(Send::Idle | Send::Queued { .. } | Send::Taken { .. }) | None => {
+                Err(Refusal::WrongState)
+            }
+            Some(Send::Refused) => Err(Refusal::Refused),
+            Some(Send::Gone) => Err(Refusal::PeerGone),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Sending a message: check everything, then do what cannot fail (C3, C4; design, "The way of one message").
+
+use shikiri_abi::{AreaClass, PAGE_BYTES, WindowSlot};
+use shikiri_arch::hw::{PhysMem, Tlb};
+
+use super::ring::{Credit, Entry, look_or_wait};
+use crate::area::{Estate, Parts};
+use crate::event::Raise;
+use crate::frame::AreaRegistry;
+use crate::handle::{Handle, HandleBook};
+use crate::party::Refusal;
+
+/// A message, as its sender gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The area that goes with it; `None` for a short message alone.
+    pub area: Option<Handle>,
+    /// How many bytes of the area are meant.
+    pub bytes: u64,
+    /// The short message.
+    pub short: [u64; 3],
+}
+
+/// Sends a message from a port of `from`'s to its peer, a port of `to`'s. When it returns, the sender's cores cannot reach the
+/// area any more, and then only the receiver was given it; or nothing has changed. Answers what to raise at the receiver.
+///
+/// The area is nowhere between `lose` and `gain`: that is what *in flight* means, and it is within this function. The
+/// receiver's window was charged when its port was made, so that no account is asked.
+///
+/// # Errors
+/// `BadHandle`; `WrongState`, `Refused` and `PeerGone` as the port's connection says; `NotOwner`, or `WrongState` for an area that is
+/// being made or freed; `Range` if more bytes are meant than the area has, or the receiver's window is of another
+/// class; `Full` if the receiver has no credit or no vacant slot: an event comes when it says that it has; `Moved`.
+pub fn send<'a, P: PhysMem, T: Tlb>(
+    from: &mut Estate<'a>,
+    to: Option<&mut Estate<'a>>,
+    hw: (&P, &T),
+    registry: &AreaRegistry<'_>,
+    (port, message): (Handle, Message),
+) -> Result<Option<Raise>, Refusal> {
+    // Check.
+    let (_, wire) = from.connection(port)?;
+    let to = to.filter(|to| to.party.slot() == wire.to.slot).ok_or(Refusal::Moved)?;
+    let source = from.check_area(&message)?;
+    let (number, credit) = to.check_credit(wire.to.index, source.map(|slot| slot.class))?;
+    // Commit: nothing from here on can fail.
+    let mut entry = Entry { bytes: message.bytes, short: message.short, ..Entry::default() };
+    if let Some(slot) = source {
+        let (area, subtree) = from.lose(slot, hw);
+        registry.hand_over(area, from.party.slot(), to.party.slot());
+        let target = to.occupy(wire.to.index);
+        entry.pages = subtree.pages().0;
+        entry.address = target.ipa().0;
+        Handle(entry.area) = to.gain(target, (area, subtree), hw);
+    }
+    to.deliver(wire.to.index, number, &entry);
+    Ok(if credit.was_empty { to.party.tell_about(wire.to.index) } else { None })
+}
+
+impl<'a> Estate<'a> {
+    /// The area that goes with a message, if one does.
+    fn check_area(&mut self, message: &Message) -> Result<Option<WindowSlot>, Refusal> {
+        let Some(handle) = message.area else {
+            return if message.bytes == 0 { Ok(None) } else { Err(Refusal::Range) };
+        };
+        let slot = self.slot_of(handle)?;
+        let Parts { areas, .. } = self.holdings.area_parts()?;
+        let pages = areas.slots.complete(slot)?.linked.pages().0;
+        let fits = message.bytes <= pages.saturating_mul(PAGE_BYTES);
+        if fits { Ok(Some(slot)) } else { Err(Refusal::Range) }
+    }
+
+    /// Whether the next message can come to a port, with an area of this class; its number.
+    fn check_credit(
+        &mut self,
+        index: u16,
+        class: Option<AreaClass>,
+    ) -> Result<(u64, Credit), Refusal> {
+        let row = self.party.port_row(index).ok_or(Refusal::PeerGone)?;
+        let Parts { areas, .. } = self.holdings.area_parts()?;
+        let port = areas.port(row).ok_or(Refusal::PeerGone)?;
+        if class.is_some_and(|class| class != port.class || port.count == 0) {
+            return Err(Refusal::Range);
+        }
+        let target = port.vacant().map(|(_, slot)| slot);
+        let number = port.delivered;
+        let credit = look_or_wait(port.arrivals(), port.credits(), number);
+        let has_slot = match (class, target) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(_), Some(slot)) => {
+                HandleBook::can_renew(self.party.shared.entries, areas.slots.handle(slot))
+            }
+        };
+        match (credit, areas.port(row)) {
+            (Some(credit), _) if has_slot => Ok((number, credit)),
+            (_, Some(port)) => {
+                port.is_starved = true;
+                port.arrivals().set_starved(true);
+                Err(Refusal::Full)
+            }
+            (_, None) => Err(Refusal::PeerGone),
+        }
+    }
+
+    /// Takes a vacant slot of the window, which was checked.
+    fn occupy(&mut self, index: u16) -> WindowSlot {
+        let port = self.port_of(index);
+        match port.and_then(|port| {
+            let (bit, slot) = port.vacant()?;
+            port.occupy(bit);
+            Some(slot)
+        }) {
+            Some(slot) => slot,
+            None => unreachable!("a vacant slot was checked"),
+        }
+    }
+
+    /// Writes a message into the arrivals.
+    fn deliver(&mut self, index: u16, number: u64, entry: &Entry) {
+        if let Some(port) = self.port_of(index) {
+            port.delivered = number.wrapping_add(1);
+            port.arrivals().put(number, entry);
+        }
+    }
+
+    /// Says that a port has credits again, if its peer was told that it had none: the peer gets an event.
+    ///
+    /// # Errors
+    /// `NotSupported`; `BadHandle`; `WrongState`, `Refused` and `PeerGone` as the port's connection says; `Moved`.
+    pub fn notify_peer(
+        &mut self,
+        peer: Option<&mut Estate<'a>>,
+        port: Handle,
+    ) -> Result<Option<Raise>, Refusal> {
+        let (index, wire) = self.connection(port)?;
+        let peer = peer.filter(|peer| peer.party.slot() == wire.to.slot).ok_or(Refusal::Moved)?;
+        let port = self.port_of(index).ok_or(Refusal::NotSupported)?;
+        port.arrivals().set_starved(false);
+        let was_starved = core::mem::replace(&mut port.is_starved, false);
+        Ok(if was_starved { peer.party.tell_about(wire.to.index) } else { None })
+    }
+}

@@ -1,0 +1,266 @@
+//! Partitions with message areas and ports on a [`Machine`]: [`Estates`].
+//!
+//! Each is built from a description, has its party and its areas, and can be looked at as its guest sees it: every access
+//! goes through its stage-2 tables.
+
+use std::sync::atomic::AtomicU64;
+
+use shikiri_abi::{CoreId, CoreSet, Ipa, PartitionId, PartitionSlot, Resource};
+use shikiri_arch::hw::PhysMem as _;
+use shikiri_config::{
+    Bundle, CoreTime, GicVersion, Memory, PartitionSpec, Place, SystemSpec, Vcpu, crc32, write,
+};
+use shikiri_core::account::Line;
+use shikiri_core::area::{AreaSizes, Estate, LeaveStep};
+use shikiri_core::event::{Raise, Shared};
+use shikiri_core::handle::HandleEntry;
+use shikiri_core::invariants;
+use shikiri_core::partition::Holdings;
+use shikiri_core::party::{Cold, EndStep, PartyState, Record, check};
+use shikiri_stage2::Access;
+
+use crate::machine::{Machine, Ram};
+
+/// Handles of each partition.
+pub const HANDLES: usize = 48;
+/// Requests of each partition that can wait.
+const RECORDS: usize = 4;
+
+/// A partition.
+pub struct Side {
+    entries: Vec<HandleEntry>,
+    pending: Vec<AtomicU64>,
+    state: PartyState,
+    cold: Vec<Cold>,
+    records: Vec<Record>,
+    /// Its account and its memory.
+    pub holdings: Holdings,
+}
+
+impl Side {
+    /// Opens it for an operation.
+    pub fn open(&mut self) -> Estate<'_> {
+        let Self { entries, pending, state, cold, records, holdings } = self;
+        let party =
+            shikiri_core::party::Party::open(state, Shared::new(entries, pending), cold, records);
+        Estate { party, holdings }
+    }
+
+    /// The pages or ports on a line of its account.
+    #[must_use]
+    pub fn used(&self, resource: Resource) -> u64 {
+        let Line { used, .. } = self.holdings.account().line(resource);
+        used
+    }
+}
+
+/// The partitions of a machine; each has the slot of its index.
+pub struct Estates {
+    /// The machine.
+    pub machine: Machine,
+    bundle: Bundle<'static>,
+    sizes: AreaSizes,
+    sides: Vec<Option<Side>>,
+}
+
+/// What an operation works with.
+pub type Hardware<'m> = (&'m Ram, &'m Ram, &'m shikiri_core::partition::FrameStore<'static, Ram>);
+
+fn bundle(count: usize) -> Bundle<'static> {
+    let partitions = (0..count).map(|number| {
+        let mut spec = PartitionSpec::new(&format!("p{number}"), GicVersion::V3);
+        spec.entry = Ipa(0x4000_0000);
+        spec.vcpus = vec![Vcpu {
+            cores: CoreSet::one(CoreId(0)),
+            home: CoreId(0),
+            time: CoreTime::Reservation { budget_us: 100, period_us: 1000 },
+            priority: 1,
+        }];
+        spec.memory = vec![Memory { ipa: Ipa(0x4000_0000), bytes: 16 << 10, place: Place::Any }];
+        spec
+    });
+    let spec = SystemSpec {
+        board: "model".to_string(),
+        gic: GicVersion::V3,
+        cores: 1,
+        focus: None,
+        partitions: partitions.collect(),
+        blobs: vec![],
+        events: Vec::new(),
+    };
+    let written = write(&spec);
+    let room = vec![0; written.len() + 8].leak();
+    let start = room.as_ptr().align_offset(8);
+    let bytes = &mut room[start..start + written.len()];
+    bytes.copy_from_slice(&written);
+    Bundle::parse(bytes, crc32).unwrap()
+}
+
+impl Drop for Estates {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // A charge that nobody refunds must not panic again.
+            std::mem::forget(std::mem::take(&mut self.sides));
+        }
+    }
+}
+
+impl Estates {
+    /// `count` partitions on a machine of `mib` MiB.
+    #[must_use]
+    pub fn new(count: usize, mib: usize, sizes: AreaSizes) -> Self {
+        let bundle = bundle(count);
+        let machine = Machine::new(mib, &bundle, &[]);
+        let mut estates = Self { machine, bundle, sizes, sides: Vec::new() };
+        for number in 0..count {
+            estates.sides.push(None);
+            estates.start(number);
+        }
+        estates
+    }
+
+    /// Starts a partition that has ended.
+    pub fn start(&mut self, who: usize) {
+        assert!(self.sides[who].is_none());
+        let slot = u8::try_from(who).unwrap();
+        let (mut holdings, built) = self.machine.build(&self.bundle, slot, None);
+        built.unwrap();
+        let hardware = (&self.machine.ram, &self.machine.ram, &self.machine.store);
+        self.sizes.build(&mut holdings, hardware).unwrap();
+        let id = PartitionId(u32::from(slot) + 1);
+        self.sides[who] = Some(Side {
+            entries: (0..HANDLES).map(|_| HandleEntry::new()).collect(),
+            pending: vec![AtomicU64::new(0)],
+            state: PartyState::new(id, PartitionSlot(slot), 2, [!0; 32]),
+            cold: vec![Cold::default(); HANDLES],
+            records: vec![Record::new(); RECORDS],
+            holdings,
+        });
+    }
+
+    /// The hardware and the frames.
+    #[must_use]
+    pub fn hardware(&self) -> Hardware<'_> {
+        (&self.machine.ram, &self.machine.ram, &self.machine.store)
+    }
+
+    /// Whether a partition lives.
+    #[must_use]
+    pub fn lives(&self, who: usize) -> bool {
+        self.sides[who].is_some()
+    }
+
+    /// A partition that lives.
+    pub fn side(&mut self, who: usize) -> &mut Side {
+        self.sides[who].as_mut().unwrap()
+    }
+
+    /// Runs an operation of one partition.
+    pub fn of<R>(
+        &mut self,
+        who: usize,
+        run: impl for<'a> FnOnce(&mut Estate<'a>, Hardware<'_>) -> R,
+    ) -> R {
+        let hardware = (&self.machine.ram, &self.machine.ram, &self.machine.store);
+        run(&mut self.sides[who].as_mut().unwrap().open(), hardware)
+    }
+
+    /// Runs an operation of one partition with another, or without if that is the same or has ended.
+    pub fn meet<R>(
+        &mut self,
+        who: usize,
+        other: Option<usize>,
+        run: impl for<'a> FnOnce(&mut Estate<'a>, Option<&mut Estate<'a>>, Hardware<'_>) -> R,
+    ) -> R {
+        let hardware = (&self.machine.ram, &self.machine.ram, &self.machine.store);
+        match other.filter(|other| *other != who && self.sides[*other].is_some()) {
+            None => run(&mut self.sides[who].as_mut().unwrap().open(), None, hardware),
+            Some(other) => {
+                let [own, peer] = self.sides.get_disjoint_mut([who, other]).unwrap();
+                let (mut own, mut peer) =
+                    (own.as_mut().unwrap().open(), peer.as_mut().unwrap().open());
+                run(&mut own, Some(&mut peer), hardware)
+            }
+        }
+    }
+
+    /// What a partition's guest reads; `None` if the access faults.
+    #[must_use]
+    pub fn read(&self, who: usize, ipa: Ipa) -> Option<u64> {
+        let side = self.sides[who].as_ref().unwrap();
+        let leaf = side.holdings.stage2().unwrap().leaf_at(&self.machine.ram, ipa)?;
+        Some(self.machine.ram.read_u64(leaf.translate(ipa)))
+    }
+
+    /// Has a partition's guest write; false if the access faults.
+    pub fn write(&self, who: usize, ipa: Ipa, value: u64) -> bool {
+        let side = self.sides[who].as_ref().unwrap();
+        let leaf = side.holdings.stage2().unwrap().leaf_at(&self.machine.ram, ipa);
+        match leaf.filter(|leaf| leaf.attributes.access == Access::ReadWrite) {
+            Some(leaf) => {
+                self.machine.ram.write_u64(leaf.translate(ipa), value);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The next step of a partition's end, if its ports and areas are not gone yet.
+    pub fn next_leave_step(&mut self, who: usize) -> LeaveStep {
+        self.side(who).open().next_leave_step()
+    }
+
+    /// One step of the end of a partition's ports and areas; what to raise, and whether it was the last.
+    pub fn leave_step(&mut self, who: usize) -> (bool, Option<Raise>) {
+        let mut met = None;
+        loop {
+            let step = self.meet(who, met, |own, peer, hardware| own.leave(peer, hardware));
+            match step {
+                (EndStep::Meet(slot), _) => met = Some(usize::from(slot.0)),
+                (EndStep::Again, raise) => return (false, raise),
+                (EndStep::Done, raise) => return (true, raise),
+            }
+        }
+    }
+
+    /// Ends a partition: its ports and areas, its party, its memory. Nothing is left of it.
+    pub fn end(&mut self, who: usize) {
+        while !self.leave_step(who).0 {}
+        let mut met = None;
+        for _ in 0..1000 {
+            let (step, _) = self.meet(who, met, |own, peer, _| {
+                own.party.end_step(peer.map(|peer| &mut peer.party), own.holdings.account_mut())
+            });
+            match step {
+                EndStep::Meet(slot) => met = Some(usize::from(slot.0)),
+                EndStep::Again => {}
+                EndStep::Done => break,
+            }
+        }
+        let side = self.sides[who].take().unwrap();
+        self.machine.end(side.holdings);
+    }
+
+    /// Compares all books: of parties, frames and accounts.
+    pub fn audit(&mut self) {
+        let mut parties: Vec<_> = self.sides.iter_mut().flatten().map(Side::open).collect();
+        self.machine.store.with_books(|ledger, pool| {
+            for estate in &parties {
+                let audit = invariants::audit_partition(ledger, &self.machine.ram, estate.holdings);
+                if let Err(violation) = audit {
+                    panic!("partition {:?}: {violation}", violation.slot());
+                }
+                invariants::audit_count(ledger, estate.holdings.slot()).unwrap();
+            }
+            // Frames on their way into an area are in neither book.
+            let is_quiet = |estate: &Estate<'_>| {
+                estate.holdings.areas().is_some_and(shikiri_core::area::Areas::is_quiet)
+            };
+            if parties.iter().all(is_quiet) {
+                invariants::audit_frames(ledger, pool).unwrap();
+            }
+        });
+        let parties: Vec<_> = parties.drain(..).map(|estate| estate.party).collect();
+        assert_eq!(check(&parties), Ok(()));
+    }
+}

@@ -1,0 +1,275 @@
+//! Message areas of one partition (C3, P3 b, c, d, P4): made, told, kept and freed in bounded steps; every limit and every
+//! lack of memory refuses and leaves nothing; contents are cleared before a guest sees them.
+
+use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PageCount, PartitionSlot, Resource, WindowSlot};
+use shikiri_core::area::{AreaInfo, AreaSizes, LeaveStep, Made, Progress, STEP, Wanted};
+use shikiri_core::handle::Handle;
+use shikiri_core::party::Refusal;
+use shikiri_model::estates::{Estates, HANDLES};
+use shikiri_stage2::WindowSizes;
+
+const SIZES: AreaSizes =
+    AreaSizes { windows: WindowSizes { pages: 6, blocks: 4, giants: 2 }, ports: 2 };
+const LINES: [Resource; 3] = [Resource::Memory, Resource::IpaSpace, Resource::ManagementMemory];
+
+fn wanted(pages: u64, class: AreaClass) -> Wanted {
+    Wanted { pages: PageCount(pages), class }
+}
+
+fn lines(estates: &mut Estates) -> [u64; 3] {
+    LINES.map(|line| estates.side(0).used(line))
+}
+
+/// Makes an area, in steps; also how many they were.
+fn alloc(estates: &mut Estates, wanted: Wanted) -> Result<(Made, u64), Refusal> {
+    let mut progress = estates.of(0, |own, machine| own.alloc(machine, wanted))?;
+    for steps in 1..100_000 {
+        estates.audit();
+        match progress {
+            Progress::Done(made) => return Ok((made, steps)),
+            Progress::Again(handle) => {
+                progress = estates.of(0, |own, machine| own.alloc_more(machine, handle))?;
+            }
+        }
+    }
+    panic!("the area is never complete");
+}
+
+fn free(estates: &mut Estates, handle: Handle) -> Result<u64, Refusal> {
+    for steps in 1..100_000 {
+        let progress = estates.of(0, |own, machine| own.free(machine, handle))?;
+        estates.audit();
+        if progress == Progress::Done(()) {
+            return Ok(steps);
+        }
+    }
+    panic!("the area is never gone");
+}
+
+#[test]
+fn an_area_is_cleared_mapped_charged_and_given_back() {
+    let mut estates = Estates::new(1, 16, SIZES);
+    let (free_pages, before) = (estates.machine.store.free_pages(), lines(&mut estates));
+    for (pages, class) in [
+        (1, AreaClass::Page),
+        (1, AreaClass::Block),
+        (300, AreaClass::Block),
+        (512, AreaClass::Block),
+        (3, AreaClass::Giant),
+        (1100, AreaClass::Giant),
+    ] {
+        // Whatever was there before must not be seen.
+        let (made, steps) = alloc(&mut estates, wanted(pages, class)).unwrap();
+        assert!(steps <= 3 + pages.div_ceil(STEP) * 2, "{steps} steps for {pages} pages");
+        assert_eq!((made.pages.0, made.slot.class), (pages, class));
+        let info = estates.of(0, |own, _| own.info(made.handle));
+        assert_eq!(info, Ok(AreaInfo { slot: made.slot, pages: made.pages }));
+        let at = |page: u64| made.slot.ipa().wrapping_add(page * PAGE_BYTES);
+        for page in 0..pages {
+            for word in [0, 8, 2048, 4088] {
+                let ipa = at(page).wrapping_add(word);
+                assert_eq!(estates.read(0, ipa), Some(0), "{ipa}");
+            }
+            assert!(estates.write(0, at(page), !0));
+        }
+        assert_eq!(estates.read(0, at(pages)), None);
+        let now = lines(&mut estates);
+        assert_eq!((now[0] - before[0], now[1] - before[1]), (pages, pages));
+        assert!(now[2] - before[2] <= class.most_tables());
+        let held = estates.machine.store.held(PartitionSlot(0)).0;
+        assert_eq!(held, now[0] + now[2]);
+        let steps = free(&mut estates, made.handle).unwrap();
+        assert!(steps <= pages.div_ceil(STEP) + 1, "{steps} steps to free {pages} pages");
+        assert_eq!(estates.read(0, at(0)), None, "it is unmapped");
+        let stale = estates.of(0, |own, _| own.info(made.handle));
+        assert_eq!(stale, Err(Refusal::NotOwner));
+        assert_eq!(lines(&mut estates), before);
+        assert_eq!(estates.machine.store.free_pages(), free_pages);
+    }
+    estates.end(0);
+}
+
+#[test]
+fn the_first_step_of_freeing_unmaps_all() {
+    let mut estates = Estates::new(1, 16, SIZES);
+    // Fragments: no block, so that freeing takes several steps.
+    let hoarded = estates.machine.hoard(0);
+    let (kept, single): (Vec<_>, Vec<_>) =
+        hoarded.into_iter().partition(|frames| (frames.base().0 / PAGE_BYTES).is_multiple_of(2));
+    estates.machine.give(single);
+    let (made, _) = alloc(&mut estates, wanted(200, AreaClass::Block)).unwrap();
+    let last = made.slot.ipa().wrapping_add(199 * PAGE_BYTES);
+    assert!(estates.write(0, last, 7));
+    let begun = estates.of(0, |own, machine| own.free(machine, made.handle));
+    assert_eq!(begun, Ok(Progress::Again(made.handle)));
+    assert_eq!((estates.read(0, made.slot.ipa()), estates.read(0, last)), (None, None));
+    let info = estates.of(0, |own, _| own.info(made.handle));
+    assert_eq!(info, Err(Refusal::WrongState));
+    let more = estates.of(0, |own, machine| own.alloc_more(machine, made.handle));
+    assert_eq!(more, Err(Refusal::WrongState));
+    free(&mut estates, made.handle).unwrap();
+    estates.machine.give(kept);
+    estates.end(0);
+}
+
+#[test]
+fn what_is_not_possible_is_refused_and_changes_nothing() {
+    let mut estates = Estates::new(1, 16, SIZES);
+    let before = (lines(&mut estates), estates.machine.store.free_pages());
+    for (pages, class, refusal) in [
+        (0, AreaClass::Page, Refusal::Range),
+        (2, AreaClass::Page, Refusal::Range),
+        (513, AreaClass::Block, Refusal::Range),
+        (0x4_0001, AreaClass::Giant, Refusal::Range),
+    ] {
+        let made = estates.of(0, |own, machine| own.alloc(machine, wanted(pages, class)));
+        assert_eq!(made, Err(refusal), "{pages} {class:?}");
+    }
+    for handle in [0, 1, 1 << 16, u64::MAX] {
+        let handle = Handle(handle);
+        assert_eq!(estates.of(0, |own, _| own.info(handle)), Err(Refusal::NotOwner));
+        assert_eq!(estates.of(0, |own, _| own.keep(handle)), Err(Refusal::NotOwner));
+        assert_eq!(estates.of(0, |own, machine| own.free(machine, handle)), Err(Refusal::NotOwner));
+        let more = estates.of(0, |own, machine| own.alloc_more(machine, handle));
+        assert_eq!(more, Err(Refusal::NotOwner));
+    }
+    assert_eq!((lines(&mut estates), estates.machine.store.free_pages()), before);
+    let (made, _) = alloc(&mut estates, wanted(1, AreaClass::Page)).unwrap();
+    let more = estates.of(0, |own, machine| own.alloc_more(machine, made.handle));
+    assert_eq!(more, Err(Refusal::WrongState), "it is complete");
+    assert_eq!(estates.of(0, |own, _| own.keep(made.handle)), Err(Refusal::WrongState));
+    free(&mut estates, made.handle).unwrap();
+    estates.end(0);
+}
+
+#[test]
+fn every_limit_below_the_need_refuses_and_leaves_nothing() {
+    let need = wanted(130, AreaClass::Block);
+    for (line, resource) in LINES.into_iter().enumerate() {
+        let mut estates = Estates::new(1, 16, SIZES);
+        // Fragments, so that there is a table.
+        let hoarded = estates.machine.hoard(0);
+        let (kept, single): (Vec<_>, Vec<_>) = hoarded
+            .into_iter()
+            .partition(|frames| (frames.base().0 / PAGE_BYTES).is_multiple_of(2));
+        estates.machine.give(single);
+        let before = lines(&mut estates);
+        let (made, _) = alloc(&mut estates, need).unwrap();
+        let cost = lines(&mut estates)[line] - before[line];
+        free(&mut estates, made.handle).unwrap();
+        for less in 0..cost {
+            let account = estates.side(0).holdings.account_mut();
+            account.set_limit(resource, Some(before[line] + less));
+            let begun = estates.of(0, |own, machine| own.alloc(machine, need));
+            if let Ok(Progress::Again(handle)) = begun {
+                // Its tables come later: what was made so far stays, until it is freed.
+                let more = estates.of(0, |own, machine| own.alloc_more(machine, handle));
+                assert_eq!(more, Err(Refusal::OverLimit(resource)));
+                free(&mut estates, handle).unwrap();
+            } else {
+                assert_eq!(begun, Err(Refusal::OverLimit(resource)));
+            }
+            assert_eq!(lines(&mut estates), before);
+            estates.audit();
+        }
+        estates.side(0).holdings.account_mut().set_limit(resource, Some(before[line] + cost));
+        let (made, _) = alloc(&mut estates, need).unwrap();
+        free(&mut estates, made.handle).unwrap();
+        estates.machine.give(kept);
+        estates.end(0);
+    }
+}
+
+#[test]
+fn too_little_memory_stops_it_and_what_there_is_can_be_freed() {
+    let mut estates = Estates::new(1, 16, SIZES);
+    let hoarded = estates.machine.hoard(100);
+    let before = lines(&mut estates);
+    let begun = estates.of(0, |own, machine| own.alloc(machine, wanted(200, AreaClass::Block)));
+    let Ok(Progress::Again(handle)) = begun else { panic!("{begun:?}") };
+    let refused =
+        (0..20).find_map(|_| estates.of(0, |own, machine| own.alloc_more(machine, handle)).err());
+    assert_eq!(refused, Some(Refusal::NoMemory));
+    estates.audit();
+    let second = estates.of(0, |own, machine| own.alloc(machine, wanted(1, AreaClass::Page)));
+    assert_eq!(second, Err(Refusal::Busy), "one at a time");
+    free(&mut estates, handle).unwrap();
+    assert_eq!((lines(&mut estates), estates.machine.store.free_pages().0), (before, 100));
+    let all = estates.machine.hoard(0);
+    let none = estates.of(0, |own, machine| own.alloc(machine, wanted(1, AreaClass::Page)));
+    assert_eq!((none, lines(&mut estates)), (Err(Refusal::NoMemory), before));
+    estates.machine.give(hoarded.into_iter().chain(all));
+    estates.end(0);
+}
+
+#[test]
+fn slots_and_handles_run_out_and_come_back() {
+    let mut estates = Estates::new(1, 16, SIZES);
+    let one = wanted(1, AreaClass::Page);
+    let mut all: Vec<_> = (0..6).map(|_| alloc(&mut estates, one).unwrap().0).collect();
+    let slots: Vec<_> = all.iter().map(|made| made.slot.index).collect();
+    assert_eq!(slots, [0, 1, 2, 3, 4, 5]);
+    let refused = estates.of(0, |own, machine| own.alloc(machine, one));
+    assert_eq!(refused, Err(Refusal::OverLimit(Resource::IpaSpace)));
+    free(&mut estates, all.swap_remove(2).handle).unwrap();
+    let (again, _) = alloc(&mut estates, one).unwrap();
+    assert_eq!(again.slot, WindowSlot { class: AreaClass::Page, index: 2 });
+    free(&mut estates, again.handle).unwrap();
+    for _ in 0..HANDLES - 5 {
+        estates
+            .of(0, |own, _| {
+                let account = own.holdings.account_mut();
+                own.party.create_send(account).map(drop)
+            })
+            .unwrap();
+    }
+    let refused = estates.of(0, |own, machine| own.alloc(machine, one));
+    assert_eq!(refused, Err(Refusal::OverLimit(Resource::ManagementMemory)));
+    estates.end(0);
+}
+
+#[test]
+fn an_end_in_the_middle_of_making_or_freeing_leaves_nothing() {
+    // How far the area is made, then how far it is freed, when its partition ends.
+    for steps in 0..24 {
+        let mut estates = Estates::new(1, 16, SIZES);
+        let free_pages = estates.machine.store.free_pages();
+        let hoarded = estates.machine.hoard(2000);
+        let mut progress =
+            estates.of(0, |own, machine| own.alloc(machine, wanted(500, AreaClass::Block)));
+        for _ in 0..steps {
+            let Ok(now) = progress else { break };
+            match now {
+                Progress::Again(handle) => {
+                    progress = estates.of(0, |own, machine| own.alloc_more(machine, handle));
+                }
+                Progress::Done(Made { handle, .. }) => {
+                    let _gone = estates.of(0, |own, machine| own.free(machine, handle));
+                }
+            }
+        }
+        let mut seen = Vec::new();
+        while estates.next_leave_step(0) != LeaveStep::Done {
+            seen.push(estates.next_leave_step(0));
+            assert!(!estates.leave_step(0).0);
+            estates.audit();
+        }
+        let is_in_order = seen.is_sorted();
+        assert!(is_in_order, "{seen:?}");
+        estates.end(0);
+        estates.machine.give(hoarded);
+        estates.start(0);
+        assert_eq!(estates.machine.store.free_pages(), free_pages, "after {steps} steps");
+        estates.end(0);
+    }
+}
+
+#[test]
+fn a_partition_without_areas_has_none_of_the_calls() {
+    let none = AreaSizes { windows: WindowSizes { pages: 0, blocks: 0, giants: 0 }, ports: 0 };
+    let mut estates = Estates::new(1, 16, none);
+    let refused = estates.of(0, |own, machine| own.alloc(machine, wanted(1, AreaClass::Page)));
+    assert_eq!(refused, Err(Refusal::OverLimit(Resource::IpaSpace)));
+    assert_eq!(estates.read(0, Ipa(0x80_0000_0000)), None);
+    estates.end(0);
+}
