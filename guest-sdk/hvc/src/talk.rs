@@ -202,7 +202,7 @@ pub fn peer(partition: u8) -> Result<Peer, Refusal> {
 }
 
 /// Makes a call until its answer is not `AGAIN`.
-fn again(call: impl Fn() -> Result<[u64; 3], Refusal>) -> Result<[u64; 3], Refusal> {
+pub(crate) fn again(call: impl Fn() -> Result<[u64; 3], Refusal>) -> Result<[u64; 3], Refusal> {
     loop {
         match call() {
             Err(refusal) if refusal.status() == Some(Status::Again) => {}

@@ -34,7 +34,7 @@ pub use types::{
     Interrupt, MAX_EVENTS, MAX_MODERATED, MAX_NAME_BYTES, MAX_PARTITIONS, MAX_PERIOD_US,
     MAX_PLACED, MAX_VCPUS, MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2, MIN_BUDGET_US, MIN_PERIOD_US,
     Memory, PA_BITS, PartitionSet, Place, Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy,
-    Talk, Vcpu,
+    Talk, Vcpu, Windows,
 };
 #[cfg(feature = "alloc")]
 pub use writer::{

@@ -10,7 +10,7 @@ use crate::row::{
 };
 use crate::types::{
     CoreTime, Device, Image, ImageKind, Interrupt, Memory, PartitionSet, Place, Platform, Restart,
-    RestartPolicy, Talk, Vcpu,
+    RestartPolicy, Talk, Vcpu, Windows,
 };
 
 /// The tables of a bundle: rows still encoded, cut to length.
@@ -48,6 +48,8 @@ pub struct Partition<'a> {
     pub platform: Platform,
     /// How much it may talk, and to whom.
     pub talk: Talk,
+    /// How many message areas and channels it may have.
+    pub windows: Windows,
     limits: [u64; RESOURCE_COUNT],
     tables: Tables<'a>,
 }
@@ -146,6 +148,12 @@ fn partition<'a>(name: &'a str, row: &PartitionRow, tables: Tables<'a>) -> Parti
             requests: row.requests,
             connect_to: PartitionSet(row.connect_to),
             accept_from: PartitionSet(row.accept_from),
+        },
+        windows: Windows {
+            pages: row.page_slots,
+            blocks: row.block_slots,
+            giants: row.giant_slots,
+            channels: row.channels,
         },
         limits: row.limits,
         tables,

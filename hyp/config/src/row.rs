@@ -104,6 +104,12 @@ record!(
         connect_to: u64,
         /// Whose requests it gets.
         accept_from: u64,
+        /// Window slots for message areas, by size.
+        page_slots: u16,
+        block_slots: u16,
+        giant_slots: u16,
+        /// Message ports.
+        channels: u16,
         /// Limit per resource, `NONE` = unset.
         limits: [u64; RESOURCE_COUNT],
     }

@@ -1,6 +1,6 @@
 //! What a description says, as plain values.
 
-use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa, VcpuIndex};
+use shikiri_abi::{AreaClass, CoreId, CoreSet, IntId, Ipa, Pa, VcpuIndex};
 
 /// The most partitions in a description.
 pub const MAX_PARTITIONS: usize = 64;
@@ -247,6 +247,64 @@ impl Talk {
         tables.into_iter().fold(1, u64::saturating_add).saturating_add(runs(self.requests, 24))
     }
 }
+
+/// How many message areas and channels a partition may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// Slots of 4 KiB, 4,096 at most; each message port takes two for its pages.
+    pub pages: u16,
+    /// Slots of 2 MiB, 512 at most.
+    pub blocks: u16,
+    /// Slots of 1 GiB, 510 at most.
+    pub giants: u16,
+    /// Message ports.
+    pub channels: u16,
+}
+
+impl Windows {
+    /// Whether the partition has any areas or channels.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The slots of one class.
+    #[must_use]
+    pub const fn of(self, class: AreaClass) -> u16 {
+        match class {
+            AreaClass::Page => self.pages,
+            AreaClass::Block => self.blocks,
+            AreaClass::Giant => self.giants,
+        }
+    }
+
+    /// All its slots.
+    #[must_use]
+    pub fn slots(self) -> u64 {
+        AreaClass::ALL.into_iter().map(|class| u64::from(self.of(class))).sum()
+    }
+
+    /// The pages of management memory that its tables take; a test compares them with the hypervisor's records.
+    #[must_use]
+    pub fn tables_pages(self) -> u64 {
+        if self.is_none() {
+            return 0;
+        }
+        let runs = |count: u64, bytes: u64| {
+            count.saturating_mul(bytes).div_ceil(shikiri_abi::PAGE_BYTES).max(1)
+        };
+        let lowest = u64::from(self.pages.div_ceil(512));
+        let tables = lowest.saturating_add(u64::from(lowest > 0) + u64::from(self.blocks > 0));
+        tables
+            .saturating_add(runs(self.slots(), SLOT_BYTES))
+            .saturating_add(runs(u64::from(self.channels), CHANNEL_BYTES))
+    }
+}
+
+/// What the hypervisor keeps of a window slot.
+const SLOT_BYTES: u64 = 64;
+/// What the hypervisor keeps of a message port.
+const CHANNEL_BYTES: u64 = 360;
 
 /// How a vCPU gets core time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

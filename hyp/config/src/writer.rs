@@ -12,6 +12,7 @@ use crate::row::{
 };
 use crate::types::{
     CoreTime, GicVersion, Image, Memory, Place, Platform, Restart, RestartPolicy, Talk, Vcpu,
+    Windows,
 };
 
 /// A whole system, to be written as a bundle.
@@ -69,6 +70,8 @@ pub struct PartitionSpec {
     pub platform: Platform,
     /// How much it may talk, and to whom.
     pub talk: Talk,
+    /// How many message areas and channels it may have.
+    pub windows: Windows,
     /// The account's limits, by `Resource::number`.
     pub limits: [Option<u64>; RESOURCE_COUNT],
     /// Its vCPUs.
@@ -107,6 +110,7 @@ impl PartitionSpec {
                 spis: 256,
             },
             talk: Talk::default(),
+            windows: Windows::default(),
             limits: [None; RESOURCE_COUNT],
             vcpus: Vec::new(),
             memory: Vec::new(),
@@ -395,6 +399,10 @@ fn partition_row(partition: &PartitionSpec) -> PartitionRow {
         reserved3: 0,
         connect_to: partition.talk.connect_to.0,
         accept_from: partition.talk.accept_from.0,
+        page_slots: partition.windows.pages,
+        block_slots: partition.windows.blocks,
+        giant_slots: partition.windows.giants,
+        channels: partition.windows.channels,
         limits: partition.limits.map(|limit| limit.unwrap_or(NONE)),
     }
 }

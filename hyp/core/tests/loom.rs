@@ -3,6 +3,8 @@
 //! `RUSTFLAGS="--cfg loom" cargo test -p shikiri-core --test loom`
 #![cfg(loom)]
 
+#[path = "loom/channels.rs"]
+mod channels;
 #[path = "loom/events.rs"]
 mod events;
 

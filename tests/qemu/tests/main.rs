@@ -4,6 +4,7 @@
 //! them in brackets, so that a filter can also choose `gic2`, `4 cores` or `max`.
 
 mod boot;
+mod channels;
 mod console;
 mod events;
 mod guests;
@@ -21,12 +22,13 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 11] = [
+const TOPICS: [Topic; 12] = [
     systems::trials,
     native::trials,
     boot::trials,
     guests::trials,
     events::trials,
+    channels::trials,
     console::trials,
     lifecycle::trials,
     sharing::trials,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_spanned::Spanned;
 use shikiri_abi::CoreSet;
-use shikiri_config::{CoreTime, PartitionSet, PartitionSpec, Place, RestartPolicy, Vcpu};
+use shikiri_config::{CoreTime, PartitionSet, PartitionSpec, Place, RestartPolicy, Vcpu, Windows};
 
 use crate::board::Range;
 use crate::cores::percent;
@@ -102,6 +102,15 @@ fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> s
         let named = set.iter().filter_map(|index| plan.spec.partitions.get(index));
         named.map(|partition| partition.name.as_str()).collect::<Vec<_>>().join(", ")
     };
+    let windows = partition.windows;
+    if !windows.is_none() {
+        let Windows { pages, blocks, giants, channels } = windows;
+        writeln!(
+            out,
+            "  areas      {pages} of 4 KiB, {blocks} of 2 MiB, {giants} of 1 GiB; {channels} channels, {} pages",
+            windows.tables_pages()
+        )?;
+    }
     for (what, set) in [("may connect to", talk.connect_to), ("accepts from", talk.accept_from)] {
         if set != PartitionSet::EMPTY {
             writeln!(out, "  talk       {what} {}", names(set))?;

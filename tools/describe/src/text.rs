@@ -163,6 +163,9 @@ pub(crate) struct PartitionText {
     /// How many requests of its own can wait at others. Default: 0.
     #[schemars(with = "Option<u16>")]
     pub(crate) requests: Option<Spanned<u16>>,
+    /// How many message areas and channels it can have. Default: none.
+    #[schemars(with = "Option<WindowsText>")]
+    pub(crate) areas: Option<Spanned<WindowsText>>,
     /// Partitions that it may ask for connections; each of them has to `accept_from` it. Default: nobody.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
@@ -289,6 +292,24 @@ pub(crate) enum Policy {
     OnFault,
     /// After every end.
     Always,
+}
+
+/// Message areas and channels: slots of the window region by size, and message ports.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WindowsText {
+    /// Slots of 4 KiB, 4,096 at most; each channel takes two for its pages. Default: 0.
+    #[serde(default)]
+    pub(crate) pages: u16,
+    /// Slots of 2 MiB, 512 at most. Default: 0.
+    #[serde(default)]
+    pub(crate) blocks: u16,
+    /// Slots of 1 GiB, 510 at most. Default: 0.
+    #[serde(default)]
+    pub(crate) giants: u16,
+    /// Message ports. Default: 0.
+    #[serde(default)]
+    pub(crate) channels: u16,
 }
 
 /// Upper limits of an account.

@@ -8,6 +8,7 @@ mod cores;
 mod machine;
 mod partition;
 mod talk;
+mod windows;
 
 pub use machine::MachineFacts;
 pub(crate) use machine::check as check_machine;
@@ -29,6 +30,7 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     check_focus(bundle)?;
     cores::check(bundle)?;
     talk::check(bundle)?;
+    windows::check(bundle)?;
     address::check_physical(bundle)?;
     address::check_places(bundle)?;
     partition::check_physical_interrupts(bundle)

@@ -271,7 +271,10 @@ fn check_limits<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
         (Resource::CoreTime, time),
         (Resource::IpaSpace, memory.saturating_add(devices)),
         (Resource::Memory, memory),
-        (Resource::ManagementMemory, partition.talk.pages()),
+        (
+            Resource::ManagementMemory,
+            partition.talk.pages().saturating_add(partition.windows.tables_pages()),
+        ),
         (Resource::Devices, device_count(partition)),
     ];
     for (resource, given) in given {

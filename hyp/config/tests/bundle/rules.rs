@@ -4,7 +4,7 @@ use crate::sample::{device, event, interrupt, owned, refusal, shared, system};
 use shikiri_abi::{CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
     GicVersion, Image, ImageKind, Memory, PartitionSet, PartitionSpec, Place, RestartPolicy,
-    SystemSpec,
+    SystemSpec, Talk, Windows,
 };
 
 /// Changes the sample system and expects a refusal with exactly this message.
@@ -565,4 +565,39 @@ fn a_partition_has_room_for_its_events() {
     };
     accepted(many(64));
     refused(many(65), "partition `a`: too many events: 0x41");
+}
+
+#[test]
+fn message_areas_need_slots_handles_and_a_region_of_their_own() {
+    let with = |change: fn(&mut SystemSpec)| {
+        move |s: &mut SystemSpec| {
+            talking(s);
+            s.partitions[1].windows = Windows { pages: 4, blocks: 1, giants: 1, channels: 2 };
+            change(s);
+        }
+    };
+    accepted(with(|_| {}));
+    refused(
+        with(|s| s.partitions[1].windows.giants = 511),
+        "partition `b-2_x`: too many window slots: 0x1ff",
+    );
+    refused(
+        with(|s| s.partitions[1].windows.channels = 3),
+        "partition `b-2_x`: fewer slots of 4 KiB than its channels need: 0x4",
+    );
+    refused(
+        with(|s| {
+            s.partitions[0] = PartitionSpec { talk: Talk::default(), ..s.partitions[0].clone() };
+            s.partitions[1].talk = Talk::default();
+        }),
+        "partition `b-2_x`: may have message areas, but no handles: 0x6",
+    );
+    refused(
+        with(|s| {
+            let ipa = Ipa((512 << 30) - 0x1000);
+            s.partitions[0].windows = s.partitions[1].windows;
+            s.partitions[0].memory.push(Memory { ipa, bytes: 0x2000, place: Place::Any });
+        }),
+        "partition `a`: reaches into the window region of its message areas: 0x7ffffff000",
+    );
 }

@@ -4,7 +4,7 @@ use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
     BlobSpec, Bundle, CoreTime, DeviceSpec, EventSpec, GicVersion, Image, ImageKind, InterruptSpec,
     Memory, PartitionSet, PartitionSpec, Place, Restart, RestartPolicy, SystemSpec, Talk, Vcpu,
-    crc32, write,
+    Windows, crc32, write,
 };
 
 pub(crate) fn owned(core: u8) -> Vcpu {
@@ -69,6 +69,7 @@ pub(crate) fn system() -> SystemSpec {
     b.platform.uart_intid = IntId(33);
     let talk = Talk { handles: 300, requests: 7, ..Talk::default() };
     a.talk = Talk { connect_to: PartitionSet::one(1), ..talk };
+    b.windows = Windows { pages: 9, blocks: 3, giants: 1, channels: 4 };
     b.talk = Talk { accept_from: PartitionSet::one(0), requests: 0, ..talk };
     SystemSpec {
         board: "linux,dummy-virt".to_owned(),

@@ -222,13 +222,16 @@ fn frames(
         Ok(pool) => pool,
         Err(error) => refuse(format_args!("memory: {error}")),
     };
-    let mut ledger = ledger(&mut pool, ram);
+    let slots: u64 = bundle.partitions().map(|partition| partition.windows.slots()).sum();
+    let slots = usize::from(u16::try_from(slots).unwrap_or(u16::MAX));
+    let mut ledger = ledger(&mut pool, ram, slots);
     reserved.iter().for_each(|range| ledger.reserve(run_of(*range)));
     FrameStore::new(ledger, pool)
 }
 
-/// The ledger of this RAM, in frames of the pool; they, and the pool's own, are the hypervisor's.
-fn ledger(pool: &mut FramePool<Ram>, ram: &[FrameRange]) -> Ledger<'static> {
+/// The ledger of this RAM and of so many message areas, in frames of the pool; they, and the pool's own, are the
+/// hypervisor's.
+fn ledger(pool: &mut FramePool<Ram>, ram: &[FrameRange], slots: usize) -> Ledger<'static> {
     let mut runs = [FrameRun { base: Pa(0), pages: PageCount(0) }; MAX_RANGES];
     for (run, range) in runs.iter_mut().zip(ram) {
         *run = run_of(*range);
@@ -241,10 +244,10 @@ fn ledger(pool: &mut FramePool<Ram>, ram: &[FrameRange]) -> Ledger<'static> {
     let own = pool.own_range();
     let (blocks, blocks_at) = entries(pool, storage.blocks);
     let (frames, frames_at) = entries(pool, storage.frames);
-    let (areas, areas_at) = areas(pool);
+    let (areas, [rows_at, areas_at]) = areas(pool, slots);
     match Ledger::new(runs, blocks, frames, areas) {
         Ok(mut ledger) => {
-            [own, blocks_at, frames_at, areas_at]
+            [own, blocks_at, frames_at, rows_at, areas_at]
                 .into_iter()
                 .for_each(|range| ledger.reserve(run_of(range)));
             ledger
@@ -253,13 +256,20 @@ fn ledger(pool: &mut FramePool<Ram>, ram: &[FrameRange]) -> Ledger<'static> {
     }
 }
 
-/// The registry of message areas, and where it is. No description has slots for any yet.
-fn areas(pool: &mut FramePool<Ram>) -> (&'static AreaRegistry<'static>, FrameRange) {
-    let Some(frames) = pool.take(PageBox::<AreaRegistry<'_>>::PAGES, PAGE_BYTES) else {
-        refuse(format_args!("there is not enough RAM for the registry of message areas"));
+/// The registry of message areas, with a row for each slot of the description, and where it is.
+fn areas(
+    pool: &mut FramePool<Ram>,
+    slots: usize,
+) -> (&'static AreaRegistry<'static>, [FrameRange; 2]) {
+    let mut take = |pages| match pool.take(pages, PAGE_BYTES) {
+        Some(frames) => frames,
+        None => refuse(format_args!("there is not enough RAM for the registry of message areas")),
     };
-    let range = frames.range();
-    (PageBox::new(frames, AreaRegistry::new(&[])).leak(), range)
+    let rows = take(PageSlice::<AtomicU64>::pages(slots));
+    let own = take(PageBox::<AreaRegistry<'_>>::PAGES);
+    let ranges = [rows.range(), own.range()];
+    let rows = PageSlice::from_fn(rows, slots, |_| AtomicU64::new(0)).leak();
+    (PageBox::new(own, AreaRegistry::new(rows)).leak(), ranges)
 }
 
 /// Storage for entries of the ledger, and where it is. It is not cleared: the ledger writes what it will read.

@@ -7,6 +7,7 @@ mod inject;
 mod irq;
 mod lending;
 pub(crate) mod live;
+mod message;
 pub(crate) mod run;
 pub(crate) mod setup;
 mod sync;

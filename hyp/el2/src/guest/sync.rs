@@ -13,7 +13,7 @@ use shikiri_vgic::{Frame, Here, Line, MmioOutcome, VcpuSet};
 
 use super::context::Context;
 use super::live::Live;
-use super::{inject, run, sysreg, talk, worker};
+use super::{inject, message, run, sysreg, talk, worker};
 use crate::hw::clock::Counter;
 use crate::hw::device;
 use crate::percore::{CoreLocal, Leave, Loaded};
@@ -331,8 +331,7 @@ fn own_call(
             return end(core, loaded.live, EndCause::Code(code));
         }
         Ok(Call::Talk(call)) => talk::serve(core, loaded, call),
-        // No description gives a partition message areas yet.
-        Ok(Call::Message(_)) => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],
+        Ok(Call::Message(call)) => message::serve(core, loaded, call),
         Ok(call) => shikiri_core::call::answer(call, loaded.live),
         Err(DecodeError::NotSupported) => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],
         Err(DecodeError::Argument(which)) => {

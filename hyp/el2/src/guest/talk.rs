@@ -22,7 +22,7 @@ use crate::percore::{CoreLocal, Loaded};
 use crate::world::{Slot, World};
 
 /// How often a call whose other end has changed meanwhile is tried before its caller has to call again.
-const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 
 /// EVENT_SEND's function id.
 const SEND: u32 = smccc::VENDOR_HYP_FAST64 | 0x18;
@@ -108,7 +108,7 @@ fn raise_in_general(
 
 /// [`raise_at`], for those whose cost is no promise.
 #[inline(never)]
-fn raise_some(core: &CoreLocal, raise: Option<Raise>) {
+pub(super) fn raise_some(core: &CoreLocal, raise: Option<Raise>) {
     if let Some(raise) = raise {
         let _was_pending = raise_at(core, raise);
     }
@@ -280,7 +280,7 @@ fn attempt(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Re
 
 /// A partition's party, opened under its lock.
 #[inline(never)]
-fn opened<'a>(live: &'a Live, devices: &'a mut Devices) -> Option<Party<'a>> {
+pub(super) fn opened<'a>(live: &'a Live, devices: &'a mut Devices) -> Option<Party<'a>> {
     Some(live.talk.as_ref()?.party(devices.talk.as_mut()?))
 }
 
@@ -288,7 +288,10 @@ type Guard<'l> = shikiri_sync::Guard<'l, Devices, rank::Partition>;
 
 /// Locks a partition, and another one with it, in the order of their slots.
 #[inline(never)]
-fn lock_both<'l>(own: &'l Live, peer: Option<&'l Live>) -> (Guard<'l>, Option<Guard<'l>>) {
+pub(super) fn lock_both<'l>(
+    own: &'l Live,
+    peer: Option<&'l Live>,
+) -> (Guard<'l>, Option<Guard<'l>>) {
     match peer {
         Some(peer) if peer.slot.number < own.slot.number => {
             let first = peer.devices.lock();
@@ -302,14 +305,14 @@ fn lock_both<'l>(own: &'l Live, peer: Option<&'l Live>) -> (Guard<'l>, Option<Gu
 }
 
 /// Another partition's incarnation, which stays there as long as this does.
-struct Visited<'v> {
-    live: &'v Live,
+pub(super) struct Visited<'v> {
+    pub(super) live: &'v Live,
     _visit: Visit<'v>,
 }
 
 /// Visits a partition; `None` if it has no life now.
 #[inline(never)]
-fn visit(core: &CoreLocal, slot: PartitionSlot) -> Option<Visited<'static>> {
+pub(super) fn visit(core: &CoreLocal, slot: PartitionSlot) -> Option<Visited<'static>> {
     let visit = visitor(core)?.enter(slot);
     // Behind the visit's fence: whoever withdraws it from here on sees the visit.
     let live = worker::live(core.world.slots.get(usize::from(slot.0))?)?;

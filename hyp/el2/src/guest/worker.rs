@@ -5,7 +5,8 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use shikiri_abi::{IntId, PAGE_BYTES, PageCount, PartitionId, VcpuIndex};
 use shikiri_arch::hw::{Clock, PhysMem};
-use shikiri_config::{GicVersion, Partition, Talk};
+use shikiri_config::{GicVersion, Partition, Talk, Windows};
+use shikiri_core::area::AreaSizes;
 use shikiri_core::lifecycle::{After, EndCause, Phase};
 use shikiri_core::partition::build::Builder;
 use shikiri_core::partition::{BuildError, Holdings};
@@ -15,13 +16,13 @@ use shikiri_core::report::ExitRing;
 use shikiri_core::sysreg::PhysicalTimer;
 use shikiri_core::vuart::VirtualUart;
 use shikiri_pages::{Frames, PageBox, PageSlice};
-use shikiri_stage2::invalidate;
+use shikiri_stage2::{WindowSizes, invalidate};
 use shikiri_sync::TicketLock;
 use shikiri_vgic::{CpuInterface, Distributor, Model, Quick, QuickSpis};
 
 use super::context::Context;
 use super::live::{Devices, Live, Own, Quicks, Vcpu};
-use super::{run, talk};
+use super::{message, run, talk};
 use crate::boot::log;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
@@ -224,6 +225,13 @@ fn add_talk(core: &CoreLocal, live: &mut Live, holdings: &mut Holdings) -> Resul
     let store = &core.world.frames;
     let vcpus = u8::try_from(live.vcpu_count).unwrap_or(u8::MAX);
     let state = PartyState::new(live.id, live.slot.number, vcpus, usable(description));
+    let windows = description.windows;
+    if !windows.is_none() && holdings.areas().is_none() {
+        let Windows { pages, blocks, giants, channels } = windows;
+        let sizes = WindowSizes { pages, blocks, giants };
+        let sizes = AreaSizes { windows: sizes, ports: channels };
+        sizes.build(holdings, (&Ram, &MachineTlb, store))?;
+    }
     let (tables, locked) = Sizes { handles, requests }.build(holdings, store, state)?;
     live.talk = Some(tables);
     live.devices.get_mut().talk = Some(locked);
@@ -339,7 +347,7 @@ fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
     if let Some(live) = live(slot) {
         // Peers still find it, until nothing of it is left at them.
-        if talk::end_step(core, live) {
+        if message::leave_step(core, live) && talk::end_step(core, live) {
             slot.live.store(core::ptr::null_mut(), Ordering::Release);
         }
         return;

@@ -1,10 +1,10 @@
 //! One partition, as it goes into the bundle.
 
 use serde_spanned::Spanned;
-use shikiri_abi::{IntId, Ipa, PAGE_BYTES, RESOURCE_COUNT, Resource};
+use shikiri_abi::{AreaClass, IntId, Ipa, PAGE_BYTES, RESOURCE_COUNT, Resource};
 use shikiri_config::{
     EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind, PartitionSpec, Platform,
-    REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk,
+    REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk, Windows,
 };
 
 use crate::board::{Board, Range};
@@ -16,7 +16,7 @@ use crate::images::{self, Files, Layout, Loaded, Sizes};
 use crate::memory::{self, MemoryPlan};
 use crate::problem::{Place, Problem};
 use crate::talk;
-use crate::text::{Description, LimitsText, PartitionText, Policy, RestartText};
+use crate::text::{Description, LimitsText, PartitionText, Policy, RestartText, WindowsText};
 
 /// Builds one partition.
 pub(super) struct Builder<'a> {
@@ -48,6 +48,7 @@ impl Builder<'_> {
         spec.memory.sort_by_key(|region| region.ipa);
         spec.platform.spis = self.spis();
         spec.talk = self.talk;
+        spec.windows = windows(partition)?;
         self.add_devices(&mut spec);
         devices::check_dma(partition, self.devices, self.memory, self.index)?;
         self.check_guest_addresses(&spec)?;
@@ -175,7 +176,7 @@ impl Builder<'_> {
             (Resource::CoreTime, time),
             (Resource::IpaSpace, memory + devices),
             (Resource::Memory, memory),
-            (Resource::ManagementMemory, spec.talk.pages()),
+            (Resource::ManagementMemory, spec.talk.pages() + spec.windows.tables_pages()),
             (Resource::EventPorts, talk::ports(self.events, self.index).len() as u64),
             (Resource::Devices, self.devices.len() as u64),
         ];
@@ -279,4 +280,28 @@ fn restart(partition: &PartitionText) -> Result<Restart, Problem> {
             Ok(Restart { policy: policy(table.policy), max: table.max, window_ms, delay_ms })
         }
     }
+}
+
+/// How many message areas and channels it may have. What stands against the rest of its description the hypervisor's own check
+/// says, too.
+fn windows(partition: &PartitionText) -> Result<Windows, Problem> {
+    let Some(text) = &partition.areas else { return Ok(Windows::default()) };
+    let WindowsText { pages, blocks, giants, channels } = *text.get_ref();
+    let windows = Windows { pages, blocks, giants, channels };
+    let name = partition.name.get_ref();
+    if AreaClass::ALL.into_iter().any(|class| windows.of(class) > class.most_slots()) {
+        let problem = Problem::new(format!("`{name}` has more slots than its address space"));
+        return Err(problem.at(text.span(), "at most 4096 pages, 512 blocks, 510 giants"));
+    }
+    if u32::from(pages) < 2 * u32::from(channels) {
+        let problem = Problem::new(format!("`{name}` has too few slots of 4 KiB for its channels"));
+        return Err(problem
+            .at(text.span(), format!("{pages} pages, {channels} channels"))
+            .help("each channel takes two of them for its own pages"));
+    }
+    if !windows.is_none() && partition.handles.is_none() {
+        let problem = Problem::new(format!("`{name}` may have message areas, but has no handles"));
+        return Err(problem.at(text.span(), "needs `handles`"));
+    }
+    Ok(windows)
 }

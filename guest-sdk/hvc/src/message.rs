@@ -1,0 +1,145 @@
+//! The calls about message areas and message channels, one function per row of the call table.
+
+pub use shikiri_abi::AreaClass;
+use shikiri_abi::{Ipa, PageCount, Status};
+
+use crate::partition::{Refusal, function, request, request_in_full};
+use crate::talk::{Handle, again};
+
+/// An area: where it is mapped, and how large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// Its handle.
+    pub handle: Handle,
+    /// Where it is.
+    pub address: Ipa,
+    /// Its size.
+    pub pages: PageCount,
+}
+
+/// A message port, and where its two pages are (`shikiri_abi::channel`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its handle.
+    pub handle: Handle,
+    /// Its arrivals page, read-only.
+    pub arrivals: Ipa,
+    /// Its credits page.
+    pub credits: Ipa,
+}
+
+/// Calls `AREA_ALLOC` until the area is complete.
+///
+/// # Errors
+/// `NotSupported`; `Range` if the class does not hold it; `OverLimit`, `NoMemory`: then what was made so far is freed.
+/// While another vCPU makes one, this waits.
+pub fn alloc(bytes: u64, class: AreaClass) -> Result<Area, Refusal> {
+    let mut handle = 0;
+    loop {
+        match request::<ALLOC>([bytes, u64::from(class.code()), handle, 0, 0, 0]) {
+            Ok([handle, address, pages]) => {
+                let (handle, address) = (Handle(handle), Ipa(address));
+                return Ok(Area { handle, address, pages: PageCount(pages) });
+            }
+            Err(refusal) if refusal.status() == Some(Status::Again) => handle = refusal.which,
+            Err(refusal) => {
+                if handle != 0 {
+                    free(Handle(handle))?;
+                }
+                return Err(refusal);
+            }
+        }
+    }
+}
+
+/// Calls `AREA_FREE` until all is given back.
+///
+/// # Errors
+/// `NotOwner`.
+pub fn free(area: Handle) -> Result<(), Refusal> {
+    again(|| request::<FREE>([area.0, 0, 0, 0, 0, 0])).map(|_| ())
+}
+
+/// Calls `AREA_INFO`.
+///
+/// # Errors
+/// `NotOwner`; `WrongState` if it is being made or freed.
+pub fn info(area: Handle) -> Result<Area, Refusal> {
+    let [address, pages, _class] = request::<INFO>([area.0, 0, 0, 0, 0, 0])?;
+    Ok(Area { handle: area, address: Ipa(address), pages: PageCount(pages) })
+}
+
+/// Calls `AREA_KEEP`.
+///
+/// # Errors
+/// `NotOwner`; `WrongState` if it was not received, or is kept already; `OverLimit`.
+pub fn keep(area: Handle) -> Result<(), Refusal> {
+    request::<KEEP>([area.0, 0, 0, 0, 0, 0]).map(|_| ())
+}
+
+/// Calls `CHANNEL_CREATE`.
+///
+/// # Errors
+/// `BadHandle`; `WrongState` if the receive port is in use; `InvalidParameter`, `OverLimit`, `NoMemory`.
+pub fn create(events: Handle, slots: u16, class: AreaClass) -> Result<Port, Refusal> {
+    let arguments = [events.0, u64::from(slots), u64::from(class.code()), 0, 0, 0];
+    let [handle, arrivals, credits] = request::<CREATE>(arguments)?;
+    Ok(Port { handle: Handle(handle), arrivals: Ipa(arrivals), credits: Ipa(credits) })
+}
+
+/// Calls `CHANNEL_CONNECT`; the answer comes as an event at the port's receive port.
+///
+/// # Errors
+/// `BadHandle`; `NotPermitted`; `WrongState` if it is connected or has asked; `OverLimit`; `PeerGone`.
+pub fn connect(port: Handle, partition: u8, service: u32, word: u64) -> Result<(), Refusal> {
+    let arguments = [port.0, u64::from(partition), u64::from(service), word, 0, 0];
+    again(|| request_in_full::<CONNECT>(arguments).map(|(_, results)| results)).map(|_| ())
+}
+
+/// Calls `CHANNEL_ACCEPT`.
+///
+/// # Errors
+/// `BadHandle`; `WrongState` if the port is in use; `PeerGone`.
+pub fn accept(request_handle: Handle, port: Handle) -> Result<(), Refusal> {
+    again(|| request::<ACCEPT>([request_handle.0, port.0, 0, 0, 0, 0])).map(|_| ())
+}
+
+/// Calls `CHANNEL_SEND`: `area` with the number of bytes that are meant, and the short message.
+///
+/// # Errors
+/// `BadHandle`, `NotOwner`, `WrongState`, `Range`, `Full`, `Refused`, `PeerGone`; the area is the caller's then.
+pub fn send(port: Handle, area: Option<(Handle, u64)>, short: [u64; 3]) -> Result<(), Refusal> {
+    let (area, bytes) = area.map_or((0, 0), |(area, bytes)| (area.0, bytes));
+    let [short0, short1, short2] = short;
+    again(|| request::<SEND>([port.0, area, bytes, short0, short1, short2])).map(|_| ())
+}
+
+/// Calls `CHANNEL_NOTIFY`.
+///
+/// # Errors
+/// `BadHandle`, `WrongState`, `Refused`, `PeerGone`.
+pub fn notify(port: Handle) -> Result<(), Refusal> {
+    again(|| request::<NOTIFY>([port.0, 0, 0, 0, 0, 0])).map(|_| ())
+}
+
+/// Calls `CHANNEL_CLOSE`.
+///
+/// # Errors
+/// `BadHandle`.
+pub fn close(port: Handle) -> Result<(), Refusal> {
+    again(|| request::<CLOSE>([port.0, 0, 0, 0, 0, 0])).map(|_| ())
+}
+
+/// How many rows have their wrapper here.
+pub(crate) const CALLS: usize = 10;
+
+const ALLOC: u32 = function("AREA_ALLOC", 3);
+const FREE: u32 = function("AREA_FREE", 1);
+const INFO: u32 = function("AREA_INFO", 1);
+const KEEP: u32 = function("AREA_KEEP", 1);
+const CREATE: u32 = function("CHANNEL_CREATE", 3);
+const CONNECT: u32 = function("CHANNEL_CONNECT", 4);
+const ACCEPT: u32 = function("CHANNEL_ACCEPT", 2);
+const SEND: u32 = function("CHANNEL_SEND", 6);
+const NOTIFY: u32 = function("CHANNEL_NOTIFY", 1);
+const CLOSE: u32 = function("CHANNEL_CLOSE", 1);

@@ -1,0 +1,50 @@
+//! A sender that finds no credit meets a receiver that posts one.
+
+use loom::sync::Arc;
+use loom::thread;
+use shikiri_abi::channel::{POSTED, SEQUENCE, SHORT, STARVED, entry};
+use shikiri_core::channel::ring::{Arrivals, Credits, Entry, look_or_wait};
+use shikiri_sync::atomic::{AtomicU64, Ordering, fence};
+
+/// The words of a page that are looked at.
+fn page() -> Vec<AtomicU64> {
+    (0..16).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// Either the sender finds the credit, or the receiver finds that somebody waits: nobody waits for ever.
+#[test]
+fn a_sender_and_a_receiver_that_posts_cannot_miss_each_other() {
+    loom::model(|| {
+        let pages = Arc::new((page(), page()));
+        let receiver = {
+            let pages = Arc::clone(&pages);
+            thread::spawn(move || {
+                pages.1[POSTED].store(1, Ordering::Release);
+                fence(Ordering::SeqCst);
+                pages.0[STARVED].load(Ordering::Relaxed) != 0
+            })
+        };
+        let credit = look_or_wait(Arrivals(&pages.0), Credits(&pages.1), 0);
+        let sees_waiting = receiver.join().unwrap();
+        assert!(credit.is_some() || sees_waiting, "the sender waits for ever");
+    });
+}
+
+/// Whoever sees a message's number sees the message.
+#[test]
+fn a_message_is_complete_when_its_number_is_there() {
+    loom::model(|| {
+        let pages = Arc::new(page());
+        let receiver = {
+            let pages = Arc::clone(&pages);
+            thread::spawn(move || {
+                let at = entry(0);
+                (pages[at + SEQUENCE].load(Ordering::Acquire) == 1)
+                    .then(|| pages[at + SHORT].load(Ordering::Relaxed))
+            })
+        };
+        let message = Entry { short: [7, 0, 0], ..Entry::default() };
+        Arrivals(&pages).put(0, &message);
+        assert!(matches!(receiver.join().unwrap(), None | Some(7)));
+    });
+}

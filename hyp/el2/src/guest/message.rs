@@ -1,0 +1,128 @@
+//! The calls about message areas and channels: locks and visits. What they do is `shikiri_core::area`'s and
+//! `shikiri_core::channel`'s to decide; a partition is visited as in [`super::talk`].
+//!
+//! A call that two partitions meet in locks both parties, then both partitions' tables, each pair in ascending order of slots.
+//! Two that talk contend for these locks, and nobody else does.
+
+use shikiri_abi::{MessageCall, PartitionSlot};
+use shikiri_core::area::Estate;
+use shikiri_core::event::Raise;
+use shikiri_core::party::{EndStep, Refusal};
+use shikiri_sync::rank;
+
+use super::live::{Devices, Live};
+use super::talk::{self, Visited, lock_both, opened, raise_some, visit};
+use crate::hw::mem::Ram;
+use crate::hw::tlb::MachineTlb;
+use crate::percore::{CoreLocal, Loaded};
+use crate::world::{Slot, Work};
+
+/// Serves a call: `x0` to `x3`.
+#[inline(never)]
+pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: MessageCall) -> [u64; 4] {
+    carry_out(core, loaded.live, call).unwrap_or_else(|refusal| refusal.registers())
+}
+
+fn carry_out(core: &CoreLocal, live: &Live, call: MessageCall) -> Result<[u64; 4], Refusal> {
+    if live.talk.is_none() || live.slot.description.windows.is_none() {
+        return Err(Refusal::NotSupported);
+    }
+    if let MessageCall::Connect { partition, .. } = call
+        && !live.slot.description.talk.connect_to.contains(usize::from(partition))
+    {
+        return Err(Refusal::NotPermitted);
+    }
+    for _ in 0..talk::TRIES {
+        match attempt(core, live, call) {
+            Err(Refusal::Moved) => {}
+            answer => return answer,
+        }
+    }
+    Err(Refusal::Moved)
+}
+
+/// Looks whom the call meets, locks both, and carries it out.
+fn attempt(core: &CoreLocal, live: &Live, call: MessageCall) -> Result<[u64; 4], Refusal> {
+    let meets = opened(live, &mut live.devices.lock()).and_then(|party| party.meets_for(call));
+    let visited = meets.and_then(|slot| visit(core, slot));
+    let done = with_both(live, visited.as_ref(), |own, peer| {
+        own.carry_out(peer, (&Ram, &MachineTlb, &core.world.frames), call)
+    })
+    .unwrap_or(Err(Refusal::NotSupported))?;
+    done.raises.into_iter().for_each(|raise| raise_some(core, raise));
+    Ok(done.answer)
+}
+
+/// Runs an operation on a partition, and one that it visits, under the locks of both; `None` if it has no party.
+fn with_both<R>(
+    live: &Live,
+    visited: Option<&Visited<'_>>,
+    run: impl for<'a> FnOnce(&mut Estate<'a>, Option<&mut Estate<'a>>) -> R,
+) -> Option<R> {
+    let peer_live = visited.map(|visited| visited.live);
+    let (mut own, mut peer) = lock_both(live, peer_live);
+    let (mut work, mut peer_work) = lock_works(live.slot, peer_live.map(|peer| peer.slot));
+    let mut other = match (peer_live, peer.as_mut(), peer_work.as_mut()) {
+        (Some(peer_live), Some(devices), Some(work)) => estate(peer_live, devices, work),
+        _ => None,
+    };
+    let mut own = estate(live, &mut own, &mut work)?;
+    Some(run(&mut own, other.as_mut()))
+}
+
+/// A partition's estate, opened under its locks.
+fn estate<'a>(
+    live: &'a Live,
+    devices: &'a mut Devices,
+    work: &'a mut Option<Work>,
+) -> Option<Estate<'a>> {
+    let party = opened(live, devices)?;
+    Some(Estate { party, holdings: &mut work.as_mut()?.holdings })
+}
+
+type WorkGuard<'s> = shikiri_sync::Guard<'s, Option<Work>, rank::Tables>;
+
+/// Locks what the worker of a partition holds, and that of another one, in the order of their slots.
+fn lock_works<'s>(own: &'s Slot, peer: Option<&'s Slot>) -> (WorkGuard<'s>, Option<WorkGuard<'s>>) {
+    match peer {
+        Some(peer) if peer.number < own.number => {
+            let first = peer.work.lock();
+            (own.work.lock(), Some(first))
+        }
+        _ => {
+            let first = own.work.lock();
+            (first, peer.map(|peer| peer.work.lock()))
+        }
+    }
+}
+
+/// One bounded step of the end of a partition's message ports and areas; true when nothing is left of them.
+pub(super) fn leave_step(core: &CoreLocal, live: &Live) -> bool {
+    let (step, raise) = leave_with(core, live, None);
+    raise_some(core, raise);
+    match step {
+        EndStep::Done => true,
+        EndStep::Again => false,
+        EndStep::Meet(slot) => {
+            meet(core, live, slot);
+            false
+        }
+    }
+}
+
+/// A step that meets another partition; if that has ended meanwhile, it has left nothing here.
+fn meet(core: &CoreLocal, live: &Live, slot: PartitionSlot) {
+    if let Some(visited) = visit(core, slot) {
+        let (_, raise) = leave_with(core, live, Some(&visited));
+        raise_some(core, raise);
+    }
+}
+
+fn leave_with(
+    core: &CoreLocal,
+    live: &Live,
+    visited: Option<&Visited<'_>>,
+) -> (EndStep, Option<Raise>) {
+    let machine = (&Ram, &MachineTlb, &core.world.frames);
+    with_both(live, visited, |own, peer| own.leave(peer, machine)).unwrap_or((EndStep::Done, None))
+}

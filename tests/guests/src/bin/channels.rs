@@ -1,0 +1,392 @@
+//! Two partitions and a message channel between them: areas go there and back. `role=` on the command line says which one this is.
+#![no_std]
+#![no_main]
+#![expect(unsafe_code, reason = "maps the window region and makes accesses that fault")]
+
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+use shikiri_abi::channel::{
+    ADDRESS, AREA, BYTES, CONNECTED, CONSUMED, POSTED, SHORT, STARVED, STATE, entry,
+};
+use shikiri_abi::{AreaClass, Ipa, Status, WINDOWS};
+use shikiri_rt::hvc::message::{self, Area};
+use shikiri_rt::hvc::partition::{self, Refusal};
+use shikiri_rt::hvc::talk::{self, Handle, Sharing};
+use shikiri_rt::mmu::{self, Access};
+use shikiri_rt::{gic, irq, platform, power, reg, timer};
+use shikiri_test_guests::fault::{self, Fault};
+use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{Failure, case, done, ensure, equal};
+
+shikiri_rt::entry!(main);
+
+/// Where the guest sees the window region.
+const VIEW: u64 = 0x60_0000_0000;
+const GIB: u64 = 1 << 30;
+const EVENT: u32 = 65;
+/// Services: answer each message with its area; end when a message has come.
+const ECHO: u32 = 1;
+const END: u32 = 2;
+const SLOTS: u16 = 2;
+
+static EVENTS: AtomicU64 = AtomicU64::new(0);
+
+fn count(_intid: u32) {
+    EVENTS.fetch_add(1, Ordering::Release);
+}
+
+fn main() {
+    fault::catch_faults();
+    irq::set_handler(count);
+    irq::unmask();
+    // SAFETY: nothing else lies there.
+    let mapped = unsafe { mmu::map(VIEW, WINDOWS.0, 3 * GIB, Access::Data) };
+    if mapped.is_err() {
+        return;
+    }
+    match platform::value_of("role") {
+        Some("server") => serve(),
+        _ => client(),
+    }
+}
+
+fn client() {
+    if platform::has_word("ends") {
+        case("a_receiver_that_ends_frees_what_it_has_and_its_peer_is_told", peer_ends);
+        done()
+    }
+    case("an_area_is_cleared_and_faults_when_it_is_freed", area_alone);
+    case("a_message_takes_its_area_there_and_back", there_and_back);
+    case("two_hundred_round_trips", many);
+    case("a_full_port_refuses_and_tells_when_there_is_room", full);
+    done()
+}
+
+fn view(at: Ipa) -> u64 {
+    at.0 - WINDOWS.0 + VIEW
+}
+
+fn read(at: Ipa) -> Result<u64, Fault> {
+    // SAFETY: the window region holds nothing that Rust knows of; a fault is caught.
+    unsafe { fault::attempt(fault::fault_load64, view(at), 0) }
+}
+
+fn write(at: Ipa, value: u64) -> Result<u64, Fault> {
+    // SAFETY: as for `read`.
+    unsafe { fault::attempt(fault::fault_store64, view(at), value) }
+}
+
+/// What must be there.
+fn word(at: Ipa) -> Result<u64, Failure> {
+    read(at).map_err(|fault| Failure { what: "a load faults", got: fault.esr, want: 0 })
+}
+
+fn set(at: Ipa, value: u64) -> Outcome {
+    write(at, value).map(|_| ()).map_err(|fault| Failure {
+        what: "a store faults",
+        got: fault.esr,
+        want: 0,
+    })
+}
+
+/// Sends as soon as there is room.
+fn send(port: &Port, area: Option<(Handle, u64)>, short: [u64; 3]) -> Outcome {
+    wait("no room", || match message::send(port.handle, area, short) {
+        Err(refusal) if refusal.status() == Some(Status::Full) => Ok(false),
+        other => made(other).map(|()| true),
+    })
+}
+
+fn made<T>(result: Result<T, Refusal>) -> Result<T, Failure> {
+    result.map_err(|refusal| Failure { what: "refused", got: refusal.code as u64, want: 0 })
+}
+
+fn refused<T>(what: &'static str, result: Result<T, Refusal>, want: Status) -> Outcome {
+    equal(what, result.err().map_or(0, |refusal| refusal.code as u64), want.code() as u64)
+}
+
+fn wait(what: &'static str, mut condition: impl FnMut() -> Result<bool, Failure>) -> Outcome {
+    let end = reg::now() + timer::ticks(60_000_000);
+    while !condition()? {
+        if reg::now() > end {
+            return Err(Failure { what, got: 0, want: 1 });
+        }
+        reg::yield_now();
+    }
+    Ok(())
+}
+
+/// A message port, how many messages it has taken, and how many it has offered to take.
+struct Port {
+    handle: Handle,
+    events: Handle,
+    arrivals: Ipa,
+    credits: Ipa,
+    taken: u64,
+    posted: u64,
+}
+
+/// A message that has come.
+struct Message {
+    area: Option<Handle>,
+    address: Ipa,
+    bytes: u64,
+    short: [u64; 3],
+}
+
+impl Port {
+    fn new(class: AreaClass) -> Result<Self, Failure> {
+        let events = made(talk::create_receive())?;
+        made(talk::bind(events, EVENT, 0, Sharing::Alone))?;
+        gic::enable(EVENT);
+        let message::Port { handle, arrivals, credits } =
+            made(message::create(events, SLOTS, class))?;
+        Ok(Self { handle, events, arrivals, credits, taken: 0, posted: 0 })
+    }
+
+    fn word(&self, word: usize) -> Result<u64, Failure> {
+        self::word(self.arrivals.wrapping_add(8 * word as u64))
+    }
+
+    fn is_connected(&self) -> Result<bool, Failure> {
+        Ok(self.word(STATE)? & CONNECTED != 0)
+    }
+
+    /// Offers to take `count` more messages.
+    fn post(&mut self, count: u64) -> Outcome {
+        self.posted += count;
+        set(self.credits.wrapping_add(8 * CONSUMED as u64), self.taken)?;
+        fence(Ordering::Release);
+        set(self.credits.wrapping_add(8 * POSTED as u64), self.posted)?;
+        fence(Ordering::SeqCst);
+        if self.word(STARVED)? != 0 {
+            // The peer may have gone.
+            let _ = message::notify(self.handle);
+        }
+        Ok(())
+    }
+
+    /// The next message, if it has come.
+    fn next(&mut self) -> Result<Option<Message>, Failure> {
+        let at = entry(self.taken);
+        if self.word(at)? != self.taken + 1 {
+            return Ok(None);
+        }
+        fence(Ordering::Acquire);
+        let area = self.word(at + AREA)?;
+        let message = Message {
+            area: (area != 0).then_some(Handle(area)),
+            address: Ipa(self.word(at + ADDRESS)?),
+            bytes: self.word(at + BYTES)?,
+            short: [self.word(at + SHORT)?, self.word(at + SHORT + 1)?, self.word(at + SHORT + 2)?],
+        };
+        self.taken += 1;
+        Ok(Some(message))
+    }
+
+    fn wait_for_message(&mut self) -> Result<Message, Failure> {
+        let mut found = None;
+        wait("no message", || {
+            found = self.next()?;
+            Ok(found.is_some())
+        })?;
+        found.ok_or(Failure { what: "no message", got: 0, want: 1 })
+    }
+
+    fn close(self) -> Outcome {
+        made(message::close(self.handle))?;
+        made(talk::close(self.events)).map(|_| ())
+    }
+}
+
+/// Connects to the server.
+fn connect(service: u32, class: AreaClass) -> Result<Port, Failure> {
+    let server = platform::number_of("server").unwrap_or(0) as u8;
+    let mut port = Port::new(class)?;
+    let told = EVENTS.load(Ordering::Acquire);
+    // A server that is about to end withdraws the request: it is made again.
+    wait("connected", || {
+        let _asked = message::connect(port.handle, server, service, u64::from(class.code()));
+        port.is_connected()
+    })?;
+    // The page says it a moment before the event.
+    wait("told of the connection", || Ok(EVENTS.load(Ordering::Acquire) > told))?;
+    port.post(u64::from(SLOTS))?;
+    Ok(port)
+}
+
+fn used() -> Result<[u64; 3], Failure> {
+    use partition::Resource::{IpaSpace, ManagementMemory, Memory};
+    let mut lines = [0; 3];
+    for (place, line) in lines.iter_mut().zip([Memory, IpaSpace, ManagementMemory]) {
+        *place = made(partition::account(line))?.used;
+    }
+    Ok(lines)
+}
+
+fn area_alone() -> Outcome {
+    let before = used()?;
+    for (bytes, class) in
+        [(4096, AreaClass::Page), (0x5000, AreaClass::Block), (2 << 20, AreaClass::Block)]
+    {
+        for _ in 0..2 {
+            let area = made(message::alloc(bytes, class))?;
+            equal("pages", area.pages.0, bytes.div_ceil(4096))?;
+            for at in (0..bytes).step_by(1024) {
+                equal("cleared", word(area.address.wrapping_add(at))?, 0)?;
+                set(area.address.wrapping_add(at), !at)?;
+            }
+            equal("charged", used()?[0] - before[0], area.pages.0)?;
+            made(message::free(area.handle))?;
+            ensure("a load faults", read(area.address).is_err())?;
+            ensure("a store faults", write(area.address, 1).is_err())?;
+            refused("info", message::info(area.handle), Status::NotOwner)?;
+        }
+    }
+    ensure("all is refunded", used()? == before)
+}
+
+fn there_and_back() -> Outcome {
+    let before = used()?;
+    for (class, bytes) in
+        [(AreaClass::Page, 4096), (AreaClass::Block, 0x3000), (AreaClass::Block, 2 << 20)]
+    {
+        let mut port = connect(ECHO, class)?;
+        let Area { handle, address, .. } = made(message::alloc(bytes, class))?;
+        let last = address.wrapping_add(bytes - 8);
+        set(address, 0x1111)?;
+        set(last, 0x2222)?;
+        let told = EVENTS.load(Ordering::Acquire);
+        send(&port, Some((handle, bytes)), [7, 8, 9])?;
+        // From here on it is the server's alone.
+        for at in [address, last] {
+            ensure("a load faults", read(at).is_err())?;
+            ensure("a store faults", write(at, 3).is_err())?;
+        }
+        refused("free", message::free(handle), Status::NotOwner)?;
+        let message = port.wait_for_message()?;
+        wait("told of it", || Ok(EVENTS.load(Ordering::Acquire) > told))?;
+        equal("bytes", message.bytes, bytes)?;
+        ensure("the short message", message.short == [8, 9, 10])?;
+        equal("the first word", word(message.address)?, 0x1112)?;
+        equal("the last word", word(message.address.wrapping_add(bytes - 8))?, 0x2223)?;
+        let area = message.area.ok_or(Failure { what: "no area", got: 0, want: 1 })?;
+        made(message::free(area))?;
+        port.post(1)?;
+        port.close()?;
+    }
+    ensure("all is refunded", used()? == before)
+}
+
+fn many() -> Outcome {
+    let class = AreaClass::Page;
+    let mut port = connect(ECHO, class)?;
+    let Area { mut handle, mut address, .. } = made(message::alloc(4096, class))?;
+    for round in 0..200 {
+        set(address, round)?;
+        send(&port, Some((handle, 8)), [round, 0, 0])?;
+        let message = port.wait_for_message()?;
+        equal("the round", message.short[0], round + 1)?;
+        address = message.address;
+        equal("the word", word(address)?, round + 1)?;
+        handle = message.area.unwrap_or(Handle(0));
+        port.post(1)?;
+    }
+    made(message::free(handle))?;
+    port.close()
+}
+
+fn full() -> Outcome {
+    let mut port = connect(ECHO, AreaClass::Page)?;
+    // The server answers each; nobody takes the answers, so that it comes to a stop.
+    let mut sent = 0_u64;
+    wait("full", || match message::send(port.handle, None, [sent, 0, 0]) {
+        Ok(()) => {
+            sent += 1;
+            Ok(false)
+        }
+        Err(refusal) if refusal.status() == Some(Status::Full) => Ok(sent >= u64::from(SLOTS)),
+        Err(refusal) => Err(Failure { what: "refused", got: refusal.code as u64, want: 0 }),
+    })?;
+    let mut answered = 0;
+    while answered < sent {
+        let message = port.wait_for_message()?;
+        equal("in order", message.short[0], answered + 1)?;
+        answered += 1;
+        port.post(1)?;
+    }
+    port.close()
+}
+
+/// The server ends with the area that it was sent; it is started again.
+fn peer_ends() -> Outcome {
+    for _ in 0..3 {
+        let port = connect(END, AreaClass::Block)?;
+        let area = made(message::alloc(0x4000, AreaClass::Block))?;
+        set(area.address, 0x1234)?;
+        let told = EVENTS.load(Ordering::Acquire);
+        send(&port, Some((area.handle, 0)), [0; 3])?;
+        wait("told of the end", || {
+            Ok(!port.is_connected()? && EVENTS.load(Ordering::Acquire) > told)
+        })?;
+        ensure("it does not come back", read(area.address).is_err())?;
+        refused("send", message::send(port.handle, None, [0; 3]), Status::PeerGone)?;
+        port.close()?;
+    }
+    Ok(())
+}
+
+/// Serves one client after another, for ever.
+fn serve() {
+    loop {
+        if let Err(Failure { what, got, want }) = serve_one() {
+            shikiri_rt::println!("FAIL server: {what}: {got:#x}, not {want:#x}");
+            return;
+        }
+    }
+}
+
+fn serve_one() -> Outcome {
+    let signal = loop {
+        match talk::take_signal() {
+            Ok(signal) => break signal,
+            Err(_) => reg::yield_now(),
+        }
+    };
+    equal("kind", u64::from(signal.kind), 1)?;
+    let class = AreaClass::from_code(signal.word).unwrap_or(AreaClass::Page);
+    let mut port = Port::new(class)?;
+    if message::accept(signal.request, port.handle).is_err() {
+        made(talk::refuse(signal.request))?;
+        return port.close();
+    }
+    port.post(u64::from(SLOTS))?;
+    while port.is_connected()? {
+        let Some(message) = port.next()? else {
+            reg::yield_now();
+            continue;
+        };
+        if signal.service == END {
+            equal("the first word", word(message.address)?, 0x1234)?;
+            power::off();
+        }
+        if message.area.is_some() {
+            let last = message.address.wrapping_add(message.bytes.saturating_sub(8));
+            set(message.address, word(message.address)? + 1)?;
+            if last != message.address {
+                set(last, word(last)? + 1)?;
+            }
+        }
+        let short = message.short.map(|word| word + 1);
+        let area = message.area.map(|area| (area, message.bytes));
+        loop {
+            match message::send(port.handle, area, short) {
+                Err(refusal) if refusal.status() == Some(Status::Full) => reg::yield_now(),
+                Err(refusal) if refusal.status() == Some(Status::PeerGone) => break,
+                other => break made(other)?,
+            }
+        }
+        port.post(1)?;
+    }
+    port.close()
+}

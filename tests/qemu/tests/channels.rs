@@ -1,0 +1,51 @@
+//! Message areas and message channels, from outside: within a partition, there and back between two, and when the receiver ends.
+//! C2, C3, C4, P3 (b, c, d).
+
+use libtest_mimic::Trial;
+use shikiri_qemu_tests::Machine;
+
+use crate::lifecycle::nothing_is_used;
+use crate::support::{
+    Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
+    system,
+};
+
+/// Adds this topic's tests.
+pub(crate) fn trials(trials: &mut Vec<Trial>) {
+    let mut topic = Topic::new("channels", trials);
+    topic
+        .on_each(all_kinds(2), "areas_go_there_and_back_between_cores", |machine| {
+            passes("", "", "", &machine)
+        })
+        .on_each(both_gics(1), "areas_go_there_and_back_on_a_shared_core", |machine| {
+            passes("", "", SHARE, &machine)
+        })
+        .on_each(both_gics(2), "a_receiver_that_ends_with_an_area_frees_it", |machine| {
+            passes("restart = \"always\"", "ends", "", &machine)
+        });
+}
+
+/// Two partitions that share a core.
+const SHARE: &str = "share = { budget = \"2ms\", period = \"5ms\" }";
+
+/// Boots a server and a client, waits for the client's end, and looks that nothing is left of it and that the books agree.
+fn passes(server: &str, client: &str, share: &str, machine: &Machine) -> Outcome {
+    let partition = |name: &str, other: &str, words: &str| {
+        Partition::new(name, "channels")
+            .with("handles = 64\nrequests = 4")
+            .with("areas = { pages = 16, blocks = 8, channels = 2 }")
+            .with(&format!("connect_to = [\"{other}\"]\naccept_from = [\"{other}\"]"))
+            .with(&format!("cmdline = \"role={name} {words}\""))
+            .with(share)
+    };
+    let server = partition("server", "client", "").with(server);
+    let client = partition("client", "server", &format!("server=0 {client}"));
+    let mut running = system([server, client])?.boot(machine)?;
+    let mut console = running.wait_for("client| done", PATIENCE)?;
+    console += &running.wait_for("partition client (id", PATIENCE)?;
+    approve(&console)?;
+    open_operator(&mut running)?;
+    nothing_is_used(&mut running, "client")?;
+    audit(&mut running)?;
+    Ok(())
+}
