@@ -294,17 +294,18 @@ impl Windows {
             count.saturating_mul(bytes).div_ceil(shikiri_abi::PAGE_BYTES).max(1)
         };
         let lowest = u64::from(self.pages.div_ceil(512));
-        let tables = lowest.saturating_add(u64::from(lowest > 0) + u64::from(self.blocks > 0));
+        let tables = lowest.saturating_add(u64::from(lowest > 0));
         tables
+            .saturating_add(u64::from(self.blocks > 0))
             .saturating_add(runs(self.slots(), SLOT_BYTES))
             .saturating_add(runs(u64::from(self.channels), CHANNEL_BYTES))
     }
 }
 
 /// What the hypervisor keeps of a window slot.
-const SLOT_BYTES: u64 = 64;
+const SLOT_BYTES: u64 = 56;
 /// What the hypervisor keeps of a message port.
-const CHANNEL_BYTES: u64 = 360;
+const CHANNEL_BYTES: u64 = 296;
 
 /// How a vCPU gets core time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

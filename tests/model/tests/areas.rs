@@ -2,6 +2,7 @@
 //! lack of memory refuses and leaves nothing; contents are cleared before a guest sees them.
 
 use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PageCount, PartitionSlot, Resource, WindowSlot};
+use shikiri_config::Windows;
 use shikiri_core::area::{AreaInfo, AreaSizes, LeaveStep, Made, Progress, STEP, Wanted};
 use shikiri_core::handle::Handle;
 use shikiri_core::party::Refusal;
@@ -272,4 +273,23 @@ fn a_partition_without_areas_has_none_of_the_calls() {
     assert_eq!(refused, Err(Refusal::OverLimit(Resource::IpaSpace)));
     assert_eq!(estates.read(0, Ipa(0x80_0000_0000)), None);
     estates.end(0);
+}
+
+/// The description's check counts what the hypervisor will take.
+#[test]
+fn the_description_counts_the_pages_of_the_tables() {
+    for (pages, blocks, giants, channels) in [
+        (0, 0, 0, 0),
+        (2, 0, 0, 1),
+        (64, 0, 0, 0),
+        (65, 0, 0, 0),
+        (4096, 512, 510, 60),
+        (9, 3, 1, 12),
+    ] {
+        let windows = Windows { pages, blocks, giants, channels };
+        let sizes = AreaSizes { windows: WindowSizes { pages, blocks, giants }, ports: channels };
+        if !windows.is_none() {
+            assert_eq!(windows.tables_pages(), sizes.pages().0, "{windows:?}");
+        }
+    }
 }
