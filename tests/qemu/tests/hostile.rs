@@ -24,6 +24,7 @@ fn hostile(steps: u64, cores: &str) -> Partition {
     let seed = counts::seed();
     Partition::new("hostile", "hostile")
         .with(cores)
+        .with("handles = 16\nrequests = 4\nconnect_to = [\"witness\"]")
         .with(&format!("cmdline = \"seed={seed} steps={steps}\""))
 }
 
@@ -60,6 +61,8 @@ fn survives(
     witness: Partition,
     (words, patience): (&str, Duration),
 ) -> Outcome {
+    // It is asked, and never answers.
+    let witness = witness.with("handles = 16\naccept_from = [\"hostile\"]");
     let witness = witness.with(&format!("cmdline = \"reports=0 report_ms=200 {words}\""));
     let mut running = system([hostile, witness])?.boot(machine)?;
     // However it ends, so that nobody waits for the last word of one that has faulted.

@@ -9,7 +9,7 @@ use shikiri_test_guests::fault::{self, Fault, Piece, attempt};
 use shikiri_test_guests::random::Random;
 
 use crate::values::{
-    device_address, foreign_address, function, is_final, is_own, is_suicidal, register,
+    device_address, fit, foreign_address, function, is_final, is_own, is_suicidal, register,
 };
 
 /// Where each vCPU maps what it attacks: 1 GiB apart.
@@ -172,6 +172,9 @@ impl Worker {
         values[0] = function(&mut self.random);
         if self.random.below(2) == 0 {
             values[2..].fill(0);
+        }
+        if self.random.below(4) != 0 {
+            fit(&mut self.random, &mut values);
         }
         let id = values[0] & 0xffff_ffff;
         if id == u64::from(psci::CPU_ON) || id == u64::from(psci::CPU_ON) & !0x4000_0000 {

@@ -1,5 +1,6 @@
 //! Where the attacks aim: addresses, function ids, registers.
 
+use shikiri_abi::CALLS;
 use shikiri_rt::hvc::psci;
 use shikiri_rt::platform::{GICC, GICD, GICR, GICR_STRIDE, UART, platform};
 use shikiri_test_guests::code::Encoding;
@@ -55,7 +56,7 @@ pub(crate) fn is_own(address: u64) -> bool {
 /// A function id: ours, PSCI, SMCCC, other services, or anything.
 pub(crate) fn function(random: &mut Random) -> u64 {
     let id = match random.below(8) {
-        0 | 1 => 0xc600_0000 + random.below(8),
+        0 | 1 => u64::from(random.pick(CALLS).function_id()),
         2 => 0xc600_0000 + random.below(0x300),
         3 => 0x8400_0000 + random.below(0x20),
         4 => 0xc400_0000 + random.below(0x20),
@@ -71,6 +72,23 @@ pub(crate) fn function(random: &mut Random) -> u64 {
         _ => random.edgy(),
     };
     if random.below(16) == 0 { id | (random.bits() << 32) } else { id }
+}
+
+/// Gives a call of the table as many arguments as it has, mostly of the size that it may take: a handle of a young table, a
+/// small number.
+pub(crate) fn fit(random: &mut Random, values: &mut [u64; 18]) {
+    let id = values[0];
+    let Some(row) = CALLS.iter().find(|row| u64::from(row.function_id()) == id) else { return };
+    let (used, unused) = values[1..].split_at_mut(row.arguments.len());
+    unused.fill(0);
+    for value in used {
+        match random.below(4) {
+            0 => *value = (1 + random.below(3)) << 16 | random.below(16),
+            1 => *value = random.below(4),
+            2 => *value = 32 + random.below(64),
+            _ => {}
+        }
+    }
 }
 
 /// Whether a call would end, stop or suspend the caller, as intended by its maker.
