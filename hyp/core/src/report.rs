@@ -227,9 +227,11 @@ fn flags(f: &mut fmt::Formatter<'_>, value: u64, names: &[(u32, char)]) -> fmt::
 
 /// Ticks in microseconds; a clock that is not known counts as 1 MHz.
 fn microseconds(ticks: u64, ticks_per_second: u64) -> u64 {
-    let wide = u128::from(ticks).wrapping_mul(1_000_000);
-    let microseconds = wide.checked_div(u128::from(ticks_per_second)).unwrap_or(u128::from(ticks));
-    u64::try_from(microseconds).unwrap_or(u64::MAX)
+    // In two parts, each of which fits 64 bits.
+    let Some(seconds) = ticks.checked_div(ticks_per_second) else { return ticks };
+    let rest = ticks.wrapping_sub(seconds.wrapping_mul(ticks_per_second)).saturating_mul(1_000_000);
+    let micros = rest.checked_div(ticks_per_second).unwrap_or(0);
+    seconds.saturating_mul(1_000_000).saturating_add(micros)
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub mod terms;
 
 use shikiri_abi::CoreId;
 
-pub use alarms::Alarms;
+pub use alarms::{Alarms, earlier};
 pub use book::{Admitted, CoreBook, NotAdmitted};
 pub use exchange::Exchange;
 pub use inbox::{Drained, Inbox, Returned};

@@ -52,8 +52,17 @@ impl<T, R: Rank> TicketLock<T, R> {
     ///
     /// # Panics
     /// On the host with debug assertions, when the lock order is broken.
-    #[inline(always)]
+    #[inline(never)]
     pub fn lock(&self) -> Guard<'_, T, R> {
+        self.lock_in_place()
+    }
+
+    /// [`TicketLock::lock`] without a call: where the cost is a promise.
+    ///
+    /// # Panics
+    /// As [`TicketLock::lock`].
+    #[inline(always)]
+    pub fn lock_in_place(&self) -> Guard<'_, T, R> {
         let held = Held::acquire(R::LEVEL, self.key, R::NAME);
         Guard { mutex: self.mutex.lock(), rank: PhantomData, _held: held }
     }

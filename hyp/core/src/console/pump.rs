@@ -149,7 +149,7 @@ impl Multiplexer {
     }
 
     /// Makes the cursor stand in a line of `source`.
-    fn begin_line(&mut self, source: usize, now: u64, sink: &mut impl FnMut(u8) -> bool) {
+    fn begin_line(&mut self, source: usize, now: u64, sink: &mut dyn FnMut(u8) -> bool) {
         if self.line.is_open && self.line.owner != source {
             self.end_line(sink);
         }
@@ -171,7 +171,7 @@ impl Multiplexer {
         }
     }
 
-    fn end_line(&mut self, sink: &mut impl FnMut(u8) -> bool) {
+    fn end_line(&mut self, sink: &mut dyn FnMut(u8) -> bool) {
         if !self.line.after_return {
             self.staged.emit(b'\r', sink);
         }

@@ -23,7 +23,7 @@ impl Staged {
 
     /// Writes `byte` at once if nothing is before it and the sink has room, else remembers it.
     #[inline]
-    pub(super) fn emit(&mut self, byte: u8, sink: &mut impl FnMut(u8) -> bool) {
+    pub(super) fn emit(&mut self, byte: u8, sink: &mut (impl FnMut(u8) -> bool + ?Sized)) {
         if self.is_empty() && sink(byte) {
             return;
         }
@@ -36,7 +36,7 @@ impl Staged {
 
     /// Writes what is remembered; returns whether all of it went.
     #[inline]
-    pub(super) fn flush(&mut self, sink: &mut impl FnMut(u8) -> bool) -> bool {
+    pub(super) fn flush(&mut self, sink: &mut (impl FnMut(u8) -> bool + ?Sized)) -> bool {
         while self.next < self.end {
             let byte = self.bytes.get(self.next).copied().unwrap_or(b'?');
             if !sink(byte) {

@@ -45,6 +45,16 @@ impl Alarms {
     }
 }
 
+/// The earlier of two moments, either of which may not be set.
+#[must_use]
+#[inline]
+pub fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 impl Default for Alarms {
     fn default() -> Self {
         Self::new()

@@ -137,7 +137,7 @@ impl RunQueue {
         let Search { loan, again } = self.search(exchange, (now, pause), &may_go);
         // One whose budget is used up may go as soon as it has a new one, even if it would not have its turn here.
         let renewal = self.next_replenishment(self.ready & self.movable & !self.lent & self.spent);
-        Search { loan, again: [again, renewal].into_iter().flatten().min() }
+        Search { loan, again: super::earlier(again, renewal) }
     }
 
     fn search(

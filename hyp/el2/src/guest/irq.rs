@@ -4,6 +4,7 @@ use core::sync::atomic::Ordering;
 
 use shikiri_abi::IntId;
 use shikiri_arch::hw::{Clock, ListRegisters};
+use shikiri_core::sched::earlier;
 use shikiri_drivers::{Acknowledged, CoreGic, CpuInterface, SystemInterface};
 use shikiri_vgic::{Here, Line, Quick};
 
@@ -29,6 +30,7 @@ const BATCH: u32 = 16;
 /// Takes one interrupt. What is frequent is done in place, without a lock and with nothing looked at twice, and what it
 /// leaves is done last: these costs are promises.
 #[inline(never)]
+#[unsafe(link_section = ".text.hot")]
 pub(crate) fn on_interrupt(core: &mut CoreLocal) -> Next {
     let left = match &core.gic {
         CoreGic::V3(_) => take_one(core, &SystemInterface, &SystemRegisters, |quick| {
@@ -192,8 +194,8 @@ fn on_hyp_timer(core: &mut CoreLocal) -> bool {
     if core.timer_at.is_some_and(|due| due <= now) {
         update_physical_timer(core);
     }
-    let mut asked = [core.wake_at.next(), core.ask_at, core.console_at].into_iter().flatten();
-    let is_due = asked.any(|due| due <= now);
+    let asked = earlier(core.wake_at.next(), earlier(core.ask_at, core.console_at));
+    let is_due = asked.is_some_and(|due| due <= now);
     if !is_due {
         run::arm(core);
     }

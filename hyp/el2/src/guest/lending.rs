@@ -18,7 +18,7 @@ use shikiri_abi::CoreSet;
 use shikiri_arch::hw::Clock;
 use shikiri_core::lifecycle::Phase;
 use shikiri_core::power::PowerState;
-use shikiri_core::sched::{Drained, Homeward, Loan, Returned, Seat, VcpuKey};
+use shikiri_core::sched::{Drained, Homeward, Loan, Returned, Seat, VcpuKey, earlier};
 
 use super::live::Vcpu;
 use super::{run, worker};
@@ -42,7 +42,7 @@ fn seek(core: &mut CoreLocal, now: u64) {
     let pause = world.ticks_per_ms;
     let search = core.queue.seek_host(&world.exchange, (now, pause), |key| is_active(world, key));
     if search.again.is_some() {
-        core.ask_at = [core.ask_at, search.again].into_iter().flatten().min();
+        core.ask_at = earlier(core.ask_at, search.again);
     }
     if let Some(loan) = search.loan {
         offer(core, loan, now);

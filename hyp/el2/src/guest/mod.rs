@@ -48,6 +48,7 @@ pub(crate) unsafe fn run_core_on(core: *mut CoreLocal, stack: u64) -> ! {
 
 /// A synchronous exception of the guest, with this syndrome.
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.hot")]
 unsafe extern "C" fn on_sync(context: *mut Context, core: *mut CoreLocal, esr: u64) -> Next {
     // SAFETY: the vectors hand over the loaded vCPU's context, which nobody else touches now.
     let context = unsafe { &mut *context };
@@ -58,6 +59,7 @@ unsafe extern "C" fn on_sync(context: *mut Context, core: *mut CoreLocal, esr: u
 
 /// A write to ICC_SGI1R_EL1 with this syndrome; the guest's x19 to x29 are not stored.
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.hot")]
 unsafe extern "C" fn on_sgi(context: *mut Context, core: *mut CoreLocal, esr: u64) -> Next {
     // SAFETY: as in `on_sync`.
     let context = unsafe { &*context };
@@ -68,6 +70,7 @@ unsafe extern "C" fn on_sgi(context: *mut Context, core: *mut CoreLocal, esr: u6
 
 /// An HVC of the guest; its x19 to x29 are not stored.
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.hot")]
 unsafe extern "C" fn on_hvc(context: *mut Context, core: *mut CoreLocal) -> Next {
     // SAFETY: as in `on_sync`.
     let context = unsafe { &mut *context };
@@ -81,6 +84,7 @@ unsafe extern "C" fn on_hvc(context: *mut Context, core: *mut CoreLocal) -> Next
 
 /// An interrupt while the guest ran.
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.hot")]
 unsafe extern "C" fn on_irq(_context: *mut Context, core: *mut CoreLocal) -> Next {
     // SAFETY: as in `on_sync`.
     let core = unsafe { &mut *core };
@@ -97,6 +101,7 @@ unsafe extern "C" fn on_serror(_context: *mut Context, core: *mut CoreLocal) -> 
 
 /// Finds the next vCPU; its context, for the vectors.
 #[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.hot")]
 unsafe extern "C" fn reschedule(core: *mut CoreLocal) -> *mut Context {
     // SAFETY: as in `on_sync`.
     let core = unsafe { &mut *core };

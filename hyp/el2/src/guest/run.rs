@@ -8,7 +8,7 @@ use shikiri_arch::trap_config::HCR_WAIT_TRAPS;
 use shikiri_core::lifecycle::{EndCause, Phase};
 use shikiri_core::power::{PowerState, Remaining};
 use shikiri_core::report::ExitRing;
-use shikiri_core::sched::{Returned, Seat, VcpuKey};
+use shikiri_core::sched::{Returned, Seat, VcpuKey, earlier};
 use shikiri_vgic::{Here, VcpuSet};
 
 use super::context::Context;
@@ -73,8 +73,8 @@ fn wake_due(core: &mut CoreLocal, now: u64) {
 
 /// Programs the hypervisor timer to the earliest of what this core waits for.
 pub(crate) fn arm(core: &CoreLocal) {
-    let all = [core.wake_at.next(), core.ask_at, core.timer_at, core.console_at];
-    clock::arm(all.into_iter().flatten().min());
+    let guests = earlier(core.wake_at.next(), core.timer_at);
+    clock::arm(earlier(guests, earlier(core.ask_at, core.console_at)));
 }
 
 /// Waits for an interrupt.
@@ -192,12 +192,13 @@ fn has_reason_to_run(core: &CoreLocal, live: &'static Live, vcpu: &'static Vcpu)
 }
 
 /// When a vCPU that is off its core has to be back: the earlier of its two timers, unless masked.
+#[unsafe(link_section = ".text.hot")]
 pub(crate) fn deadline(vcpu: &Vcpu) -> Option<u64> {
     let own = own(vcpu);
     let context = &own.context;
     // CNT*_CTL: enabled and not masked. CNTVOFF is zero: both compare against the system counter.
     let virtual_due = (context.cntv_ctl & 3 == 1 && !own.timer_active).then_some(context.cntv_cval);
-    [virtual_due, own.timer.deadline()].into_iter().flatten().min()
+    earlier(virtual_due, own.timer.deadline())
 }
 
 /// Takes a vCPU out of the race on its seat until it is woken, or until `due`. It is on no core. A visitor goes home,
@@ -271,6 +272,7 @@ fn come_back(core: &mut CoreLocal) {
 }
 
 /// The current vCPU waits for an interrupt (WFI, CPU_SUSPEND): takes it off the core unless one is there.
+#[unsafe(link_section = ".text.hot")]
 fn wait(core: &mut CoreLocal) {
     let Some(Loaded { live, vcpu }) = core.loaded else { return };
     own(vcpu).is_waiting = true;
@@ -293,6 +295,7 @@ fn wait(core: &mut CoreLocal) {
 ///
 /// Whoever raises an interrupt first changes the virtual GIC, under its lock, and then looks at `is_asleep`; here it is
 /// the other way round, so that one of the two sees the other.
+#[unsafe(link_section = ".text.hot")]
 fn fall_asleep(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) -> bool {
     vcpu.is_asleep.store(true, Ordering::SeqCst);
     fence(Ordering::SeqCst);
@@ -367,6 +370,7 @@ fn load(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
 }
 
 /// Takes the vCPU that is on this core, if any, off it.
+#[unsafe(link_section = ".text.hot")]
 pub(crate) fn unload(core: &mut CoreLocal) {
     let Some(Loaded { live, vcpu }) = core.loaded.take() else { return };
     own(vcpu).context.save();

@@ -16,6 +16,7 @@ use super::live::Live;
 use super::{inject, message, run, sysreg, talk, worker};
 use crate::hw::clock::Counter;
 use crate::hw::device;
+use crate::hw::gic::MappedRegisters;
 use crate::percore::{CoreLocal, Leave, Loaded};
 use crate::report::{self, Unserved};
 use crate::{console, regs};
@@ -70,6 +71,7 @@ const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.numbe
 
 /// Serves an HVC #0 that has no constant answer. What is frequent goes first.
 #[inline(never)]
+#[unsafe(link_section = ".text.hot")]
 pub(crate) fn on_hvc(context: &mut Context, core: &mut CoreLocal) -> Next {
     if talk::send_quickly(context, core) { Next::Resume } else { any_call(context, core) }
 }
@@ -99,12 +101,13 @@ pub(crate) fn on_exit(context: &mut Context, core: &mut CoreLocal, esr: u64) -> 
 
 /// A load from a device. What the virtual GIC can answer from memory alone goes first.
 #[inline(never)]
+#[unsafe(link_section = ".text.hot")]
 fn load(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     let access = exit::known_mmio(esr, regs::far_el2(), regs::hpfar_el2());
     if let Some(Loaded { live, vcpu }) = core.loaded
         && let Some((frame, offset)) = gic_frame(live, access.ipa)
         && let Some(value) = {
-            let mut devices = live.devices.lock();
+            let mut devices = live.devices.lock_in_place();
             let vgic = devices.vgic(&live.quicks);
             vgic.read_plain(vcpu.index, frame, offset, access.size_log2)
         }
@@ -118,6 +121,7 @@ fn load(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
 
 /// A store to a device. SGIs of GICv2, and what changes nothing but the virtual GIC's memory, go first.
 #[inline(never)]
+#[unsafe(link_section = ".text.hot")]
 fn store(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     let access = exit::known_mmio(esr, regs::far_el2(), regs::hpfar_el2());
     let Some(loaded) = core.loaded else { return any_access(context, core, esr) };
@@ -132,7 +136,7 @@ fn store(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
         advance();
         return if kick.is_empty() { Next::Resume } else { kick_others(core, loaded, kick) };
     } else {
-        let mut devices = live.devices.lock();
+        let mut devices = live.devices.lock_in_place();
         let mut vgic = devices.vgic(&live.quicks);
         let is_done = vgic.write_plain(frame, offset, access.size_log2, value);
         drop(devices);
@@ -160,8 +164,8 @@ fn without_lock(
     size_log2: u8,
     value: u64,
 ) -> Option<VcpuSet> {
-    let interface = core.interface(live);
-    let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
+    let registers = MappedRegisters(core.world.gich.as_ref()?);
+    let here = Here { hw: &registers, vcpu: Some(vcpu.index) };
     shikiri_vgic::write_without_lock(
         &live.quicks.vcpus,
         here,

@@ -218,12 +218,12 @@ impl ListRegisters for VirtualInterface<'_> {
         of_either!(self.empty())
     }
 
-    #[inline]
+    #[inline(never)]
     fn read(&self, index: u8) -> u64 {
         of_either!(self.read(index))
     }
 
-    #[inline]
+    #[inline(never)]
     fn write(&self, index: u8, value: u64) {
         of_either!(self.write(index, value));
     }
