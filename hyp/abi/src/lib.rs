@@ -15,6 +15,7 @@ mod call;
 pub mod channel;
 mod id;
 mod message;
+mod object;
 mod resource;
 pub mod smccc;
 mod status;
@@ -25,6 +26,9 @@ pub use area::{AreaClass, WINDOWS, WindowSlot};
 pub use call::{Argument, CALLS, Call, CallRow, DecodeError};
 pub use id::{CoreId, CoreSet, IntId, MAX_CORES, PartitionId, PartitionSlot, VcpuIndex, Vmid};
 pub use message::MessageCall;
+pub use object::{
+    MESSAGE_WORDS, Message, OBJECT_NAME_BYTES, ObjectKind, ObjectName, QUEUE_DEPTH, Units,
+};
 pub use resource::{RESOURCE_COUNT, Resource};
 pub use status::Status;
 pub use talk::{Sharing, TalkCall};

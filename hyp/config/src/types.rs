@@ -461,3 +461,16 @@ impl Blob<'_> {
         crc32(self.bytes) == self.crc32
     }
 }
+
+/// Who may open objects of one name, or of all names that begin alike (V4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameEntry<'a> {
+    /// The name, or how the names begin.
+    pub text: &'a str,
+    /// All names that begin with `text`, `text` itself included; else only `text`.
+    pub is_prefix: bool,
+    /// Who may open them.
+    pub partitions: PartitionSet,
+    /// Objects that there can be of this entry at one time; 1 if it is one name.
+    pub objects: u16,
+}

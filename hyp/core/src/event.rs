@@ -29,7 +29,9 @@ use shikiri_abi::{IntId, PartitionSlot, VcpuIndex};
 use shikiri_sync::atomic::{AtomicU64, Ordering};
 
 pub use visit::{Visit, Visitor, nobody_visits};
-pub(crate) use word::{PortId, Receive, Send, Wire, area, area_slot, asker, request};
+pub(crate) use word::{
+    PortId, Receive, Send, Wire, area, area_slot, asker, object, request, row_of,
+};
 
 use crate::handle::{BadHandle, Found, Handle, HandleEntry, Kind, Rights, find};
 use crate::party::Refusal;
@@ -265,6 +267,24 @@ impl<'s> Shared<'s> {
         let pending = self.pending.get(usize::from(index >> 6))?;
         Some((pending, 1 << (index & 63)))
     }
+}
+
+/// Sends an event along a wire that is kept elsewhere than in a handle table, as [`Shared::send`] does. Whoever cuts
+/// or changes the wire stores another word there. `None` if there is no wire, or its port has gone.
+pub(crate) fn follow<'v, 'p>(
+    wire: &AtomicU64,
+    visitor: &'v Visitor,
+    peer: impl FnOnce(PartitionSlot) -> Option<Shared<'p>>,
+) -> Option<Sent<'v>> {
+    let word = wire.load(Ordering::Acquire);
+    let Wire { to, serial } = Wire::decode(word)?;
+    let visit = visitor.enter(to.slot);
+    // Behind the visit's fence, as in `Shared::send`.
+    if wire.load(Ordering::Acquire) != word {
+        return None;
+    }
+    let arrival = peer(to.slot)?.arrive(to, Receive::connected(serial))?;
+    Some(Sent { arrival, _visit: visit })
 }
 
 /// Why a send port that is not connected refuses.

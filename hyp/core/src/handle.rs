@@ -43,6 +43,8 @@ pub enum Kind {
     Area,
     /// Kept for the area that will come into a window slot: no guest has a handle that names it.
     Vacant,
+    /// A named object (V4).
+    Object,
 }
 
 impl Kind {
@@ -55,6 +57,7 @@ impl Kind {
             Self::ChannelRequest => 5,
             Self::Area => 6,
             Self::Vacant => 7,
+            Self::Object => 8,
         }
     }
 
@@ -67,6 +70,7 @@ impl Kind {
             5 => Some(Self::ChannelRequest),
             6 => Some(Self::Area),
             7 => Some(Self::Vacant),
+            8 => Some(Self::Object),
             _ => None,
         }
     }

@@ -218,9 +218,11 @@ pub fn audit_partition<P: PhysMem>(
         .filter(|leaf| !is_port_page(leaf))
         .map(|leaf| FrameRun { base: leaf.pa, pages: PageCount(leaf.bytes() / PAGE_BYTES) });
     let used = |resource| holdings.account().line(resource).used;
+    // A share of the hypervisor's own memory is charged, and no frame stands for it.
+    let without_frames = promised.1.saturating_add(holdings.shares());
     let charged = Charged {
         memory: used(Resource::Memory).saturating_sub(promised.0),
-        management: used(Resource::ManagementMemory).saturating_sub(promised.1),
+        management: used(Resource::ManagementMemory).saturating_sub(without_frames),
     };
     ledger.audit(slot, leaves, charged).map_err(|finding| Violation::Books(slot, finding))?;
     audit_count(ledger, slot)

@@ -20,6 +20,7 @@ pub mod frame;
 pub mod handle;
 pub mod invariants;
 pub mod lifecycle;
+pub mod object;
 pub mod operator;
 pub mod partition;
 pub mod party;

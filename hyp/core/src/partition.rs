@@ -27,7 +27,7 @@ use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::{DirectMap, Frames};
 use shikiri_stage2::{Stage2, WindowSizes};
 
-use crate::account::{Account, Charge};
+use crate::account::{Account, Charge, OverLimit};
 use crate::area::Areas;
 use crate::frame::FrameState;
 use extents::Extents;
@@ -57,6 +57,7 @@ pub struct Holdings {
     management: Option<Charge>,
     core_time: Option<Charge>,
     devices: Option<Charge>,
+    shares: Option<Charge>,
     extents: Extents,
     pub(crate) arena: Option<TableArena>,
     pub(crate) stage2: Option<Stage2>,
@@ -79,6 +80,7 @@ impl Holdings {
             management: None,
             core_time: None,
             devices: None,
+            shares: None,
             extents: Extents::new(),
             arena: None,
             stage2: None,
@@ -196,6 +198,27 @@ impl Holdings {
         let pages = frames.pages().0;
         store.give(FrameState::Management(self.slot), frames);
         refund_part(&mut self.account, self.management.as_mut(), pages);
+    }
+
+    /// Charges a page of management memory for a share of the hypervisor's own: a named object that the partition opens.
+    ///
+    /// # Errors
+    /// [`OverLimit`]; nothing is charged then.
+    pub fn charge_share(&mut self) -> Result<(), OverLimit> {
+        let charge = self.account.charge(Resource::ManagementMemory, 1)?;
+        absorb(&mut self.shares, charge);
+        Ok(())
+    }
+
+    /// Refunds a share.
+    pub fn refund_share(&mut self) {
+        refund_part(&mut self.account, self.shares.as_mut(), 1);
+    }
+
+    /// Pages that it is charged for without having them.
+    #[must_use]
+    pub fn shares(&self) -> u64 {
+        self.shares.as_ref().map_or(0, Charge::amount)
     }
 
     /// Adds a run of memory, charged already; the ledger does not have it as the partition's yet.

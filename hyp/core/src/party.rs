@@ -129,6 +129,8 @@ pub(crate) enum Source {
     Signals,
     /// The party's own message port with this index.
     Channel(u16),
+    /// The named object in this row of the table.
+    Object(u16),
 }
 
 /// What a handle's entry has beside it that no core needs without the lock.
@@ -208,6 +210,12 @@ impl<'a> Party<'a> {
         records: &'a mut [Record],
     ) -> Self {
         Self { state, shared, cold, records }
+    }
+
+    /// The incarnation whose it is.
+    #[must_use]
+    pub const fn id(&self) -> PartitionId {
+        self.state.id
     }
 
     /// Whose it is.
@@ -408,10 +416,12 @@ impl<'a> Party<'a> {
             },
             Kind::Receive => match self.source(index) {
                 Source::Port(port) => port.slot,
-                Source::Nobody | Source::Signals | Source::Channel(_) => return None,
+                Source::Nobody | Source::Signals | Source::Channel(_) | Source::Object(_) => {
+                    return None;
+                }
             },
             Kind::Request | Kind::ChannelRequest => asker(entry.value())?.slot,
-            Kind::Area | Kind::Vacant => return None,
+            Kind::Area | Kind::Vacant | Kind::Object => return None,
         };
         (slot != self.state.slot).then_some(slot)
     }
@@ -458,8 +468,13 @@ impl<'a> Party<'a> {
 
     /// Makes `from` the source of a receive port; the connection is complete when the sender's word says so.
     pub(crate) fn attach(&mut self, index: u16, from: PortId) -> Wire {
+        self.attach_source(index, Source::Port(from))
+    }
+
+    /// Connects whatever it is to a receive port.
+    pub(crate) fn attach_source(&mut self, index: u16, source: Source) -> Wire {
         let serial = self.next_serial();
-        self.set_source(index, Source::Port(from));
+        self.set_source(index, source);
         self.update(index, |word| word.renumbered(serial).with(Receive::CONNECTED));
         Wire { to: PortId { slot: self.state.slot, index }, serial }
     }
@@ -486,6 +501,11 @@ impl<'a> Party<'a> {
         if let Some(row) = self.cold.get_mut(usize::from(index)) {
             row.source = source;
         }
+    }
+
+    /// Frees an entry that no port is charged for.
+    pub(crate) fn remove(&mut self, index: u16) {
+        self.state.book.remove(self.shared.entries, index);
     }
 
     /// The value of an entry.

@@ -7,6 +7,8 @@
 mod channels;
 #[path = "loom/events.rs"]
 mod events;
+#[path = "loom/objects.rs"]
+mod objects;
 
 use loom::sync::Arc;
 use loom::thread;

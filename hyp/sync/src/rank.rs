@@ -37,6 +37,10 @@ ranks! {
     Partition = 20, "partition";
     /// One partition's stage-2 tables. The key is the partition's slot.
     Tables = 30, "stage-2 tables";
+    /// Which named objects there are, and who opens and closes them.
+    Names = 34, "names of objects";
+    /// One named object. No two are held together.
+    Object = 36, "named object";
     /// The frame ledger's bulk changes.
     Ledger = 40, "frame ledger";
     /// The pool of free frames.

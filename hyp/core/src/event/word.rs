@@ -9,6 +9,7 @@
 //! send       state     peer's slot   peer's index, record  serial (connected only)
 //! request    Asked     asker's slot  asker's index         –
 //! area       Area      class     window slot's index   –
+//! object     Object    –         row of the table          –
 //! ```
 
 use shikiri_abi::{AreaClass, IntId, PartitionSlot, VcpuIndex, WindowSlot};
@@ -38,6 +39,8 @@ pub(crate) enum Tag {
     Withdrawn,
     /// A message area, or the window slot that waits for one.
     Area,
+    /// A named object.
+    Object,
 }
 
 impl Tag {
@@ -53,6 +56,7 @@ impl Tag {
             Self::Asked => 8,
             Self::Withdrawn => 9,
             Self::Area => 10,
+            Self::Object => 16,
         }
     }
 }
@@ -127,7 +131,7 @@ impl Send {
             Tag::Connected => Self::Connected(Wire::decode(word)?),
             Tag::Refused => Self::Refused,
             Tag::Gone => Self::Gone,
-            Tag::Receive | Tag::Asked | Tag::Withdrawn | Tag::Area => return None,
+            Tag::Receive | Tag::Asked | Tag::Withdrawn | Tag::Area | Tag::Object => return None,
         })
     }
 }
@@ -156,6 +160,17 @@ pub(crate) fn area_slot(word: u64) -> Option<WindowSlot> {
     let (tag, PortId { slot: PartitionSlot(class), index }) = port_of(word);
     let class = AreaClass::from_code(u64::from(class))?;
     (tag == Tag::Area.code()).then_some(WindowSlot { class, index })
+}
+
+/// The word of a named object: its row in the table.
+pub(crate) const fn object(row: u16) -> u64 {
+    pack(Tag::Object, 0, row, 0)
+}
+
+/// The row of a named object; `None` if the word is another thing's.
+pub(crate) fn row_of(word: u64) -> Option<u16> {
+    let (tag, port) = port_of(word);
+    (tag == Tag::Object.code()).then_some(port.index)
 }
 
 const fn pack(tag: Tag, slot: u8, index: u16, serial: u32) -> u64 {
@@ -279,7 +294,7 @@ impl Receive {
 
 #[cfg(test)]
 mod tests {
-    use super::{PortId, Receive, Send, Wire, area, area_slot, asker, request};
+    use super::{PortId, Receive, Send, Wire, area, area_slot, asker, object, request, row_of};
     use shikiri_abi::{AreaClass, IntId, PartitionSlot, VcpuIndex, WindowSlot};
 
     const PORT: PortId = PortId { slot: PartitionSlot(255), index: 0xfffe };
@@ -301,8 +316,10 @@ mod tests {
             assert_eq!(Wire::decode(word), (state == Send::Connected(wire)).then_some(wire));
             assert!(!Receive(word).is_receive() && asker(word).is_none());
         }
-        for word in [0, Receive::new(1).0, request(Some(PORT)), request(None), 0xff] {
+        let others = [0, Receive::new(1).0, request(Some(PORT)), request(None), object(3), 0xff];
+        for word in others {
             assert_eq!(Send::decode(word), None);
+            assert_eq!(row_of(word), (word == object(3)).then_some(3));
         }
         assert_eq!((asker(request(Some(PORT))), asker(request(None))), (Some(PORT), None));
     }

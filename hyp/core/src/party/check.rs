@@ -3,7 +3,7 @@
 use shikiri_abi::PartitionSlot;
 
 use super::{ALONE, Party, Source};
-use crate::event::{PortId, Receive, Send, Wire, area_slot, asker};
+use crate::event::{PortId, Receive, Send, Wire, area_slot, asker, row_of};
 use crate::handle::Kind;
 
 /// Compares what all parties say of each other and of themselves. The slots' parties in any order.
@@ -42,6 +42,7 @@ fn check_entries<'p, 'a: 'p>(
                 says(area_slot(word).is_some(), "an area that is nowhere")?;
             }
             Some(Kind::Receive) => check_receive(here, Receive(word), party, see)?,
+            Some(Kind::Object) => says(row_of(word).is_some(), "an object with another's word")?,
             Some(Kind::Request | Kind::ChannelRequest) => {
                 let Some(from) = asker(word) else { continue };
                 let other = see(from.slot).ok_or("a request of a partition that is not there")?;
@@ -100,7 +101,7 @@ fn check_receive<'p, 'a: 'p>(
     let is_connected = word.has(Receive::CONNECTED);
     says(is_connected == (source != Source::Nobody), "word and source of a port disagree")?;
     match source {
-        Source::Nobody => Ok(()),
+        Source::Nobody | Source::Object(_) => Ok(()),
         Source::Signals => says(party.state.notify == Some(here.index), "two notification ports"),
         Source::Channel(port) => {
             says(party.kind(port) == Some(Kind::Channel), "events of a port that is not there")?;

@@ -57,6 +57,11 @@ impl<'a> Party<'a> {
                 closed.raise = self.answer(peer, index, answer);
                 return closed;
             }
+            // Left by `object::Objects::end_step`, which comes before the end of the party.
+            Kind::Object => {
+                self.remove(index);
+                return closed;
+            }
             Kind::Send => self.cut_send(peer, index),
             Kind::Receive => closed.unused = self.cut_receive(peer, index),
             // They go with what they stand for, in `crate::channel` and `crate::area`.
@@ -106,7 +111,8 @@ impl<'a> Party<'a> {
                     row.events = None;
                 }
             }
-            Source::Nobody => {}
+            // The object's wire leads to a serial that no port has from here on.
+            Source::Nobody | Source::Object(_) => {}
         }
         self.detach(index);
         self.shared.unmark(index);
