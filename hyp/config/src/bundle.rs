@@ -7,11 +7,11 @@ use zerocopy::FromBytes as _;
 
 use crate::check::{self, MachineFacts};
 use crate::error::BundleError;
-use crate::partition::{Partition, Tables, name_of, text};
+use crate::partition::{Partition, Tables, name_entry, name_of, text};
 use crate::row::{
-    BLOB_ALIGN, BlobRow, CRC_FROM, EventRow, Header, MAGIC, MAGIC_WORD, NO_FOCUS, VERSION,
+    BLOB_ALIGN, BlobRow, CRC_FROM, EventRow, Header, MAGIC, MAGIC_WORD, NO_FOCUS, NameRow, VERSION,
 };
-use crate::types::{Blob, Board, Event, GicVersion};
+use crate::types::{Blob, Board, Event, GicVersion, NameEntry};
 
 /// A checked bundle. Everything that its accessors return has passed every rule of `check`.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +94,12 @@ impl<'a> Bundle<'a> {
         })
     }
 
+    /// The entries for names of objects, in the description's order.
+    pub fn name_entries(&self) -> impl Iterator<Item = NameEntry<'a>> + Clone + use<'a> {
+        let strings = self.tables.strings;
+        self.tables.names.iter().map(move |row| name_entry(NameRow::get(row), strings))
+    }
+
     /// One blob by its index.
     #[must_use]
     pub fn blob(&self, index: usize) -> Option<Blob<'a>> {
@@ -164,6 +170,7 @@ fn cut_tables<'a>(
     let devices = cut(rest, header.devices).ok_or(BundleError::Layout("device table"))?;
     let interrupts = cut(rest, header.interrupts).ok_or(BundleError::Layout("interrupt table"))?;
     let events = cut(rest, header.events).ok_or(BundleError::Layout("event table"))?;
+    let names = cut(rest, header.names).ok_or(BundleError::Layout("name table"))?;
     let blobs = cut(rest, header.blobs).ok_or(BundleError::Layout("blob table"))?;
     let words = rows.len().saturating_sub(rest.len());
     let start = words.saturating_mul(size_of::<u64>()).saturating_add(Header::BYTES);
@@ -173,8 +180,18 @@ fn cut_tables<'a>(
     let strings = strings.ok_or(BundleError::Layout("string table"))?;
     let covered = end.and_then(|end| bytes.get(CRC_FROM..end));
     let covered = covered.ok_or(BundleError::Layout("checksum range"))?;
-    let tables =
-        Tables { partitions, vcpus, memory, images, devices, interrupts, events, blobs, strings };
+    let tables = Tables {
+        partitions,
+        vcpus,
+        memory,
+        images,
+        devices,
+        interrupts,
+        events,
+        names,
+        blobs,
+        strings,
+    };
     Ok((tables, covered))
 }
 

@@ -6,11 +6,12 @@ use shikiri_abi::{CoreId, IntId, Ipa, Pa, RESOURCE_COUNT, Resource};
 use zerocopy::IntoBytes as _;
 
 use crate::row::{
-    BlobRow, DeviceRow, EventRow, ImageRow, InterruptRow, MemoryRow, NONE, PartitionRow, VcpuRow,
+    BlobRow, DeviceRow, EventRow, ImageRow, InterruptRow, MemoryRow, NONE, NameRow, PartitionRow,
+    VcpuRow,
 };
 use crate::types::{
-    CoreTime, Device, Image, ImageKind, Interrupt, Memory, PartitionSet, Place, Platform, Restart,
-    RestartPolicy, Talk, Vcpu, Windows,
+    CoreTime, Device, Image, ImageKind, Interrupt, Memory, NameEntry, PartitionSet, Place,
+    Platform, Restart, RestartPolicy, Talk, Vcpu, Windows,
 };
 
 /// The tables of a bundle: rows still encoded, cut to length.
@@ -23,6 +24,7 @@ pub(crate) struct Tables<'a> {
     pub(crate) devices: &'a [[u64; DeviceRow::WORDS]],
     pub(crate) interrupts: &'a [[u64; InterruptRow::WORDS]],
     pub(crate) events: &'a [[u64; EventRow::WORDS]],
+    pub(crate) names: &'a [[u64; NameRow::WORDS]],
     pub(crate) blobs: &'a [[u64; BlobRow::WORDS]],
     pub(crate) strings: &'a str,
 }
@@ -109,6 +111,7 @@ impl<'a> Tables<'a> {
             devices: take_rows(&mut self.devices, row.devices),
             interrupts: take_rows(&mut self.interrupts, row.interrupts),
             events: self.events,
+            names: &[],
             blobs: self.blobs,
             strings: self.strings,
         };
@@ -211,4 +214,13 @@ pub(crate) fn interrupt(row: InterruptRow, strings: &str) -> Interrupt<'_> {
 /// A piece of the string table.
 pub(crate) fn text(strings: &str, at: u32, len: u16) -> Option<&str> {
     strings.get(usize::try_from(at).ok()?..)?.get(..usize::from(len))
+}
+
+pub(crate) fn name_entry(row: NameRow, strings: &str) -> NameEntry<'_> {
+    NameEntry {
+        text: text(strings, row.text_at, row.text_len).unwrap_or(""),
+        is_prefix: row.is_prefix != 0,
+        partitions: PartitionSet(row.partitions),
+        objects: row.objects,
+    }
 }

@@ -12,7 +12,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"SHIKIRI\0";
 /// The same as the header's first word.
 pub(crate) const MAGIC_WORD: u64 = u64::from_le_bytes(MAGIC);
 /// The version of this layout; another one is refused.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// Where the part that the CRC covers begins: behind magic and CRC.
 pub(crate) const CRC_FROM: usize = 12;
 /// A blob starts at a multiple of this many bytes from the bundle's start; the gap before it is zero.
@@ -47,6 +47,8 @@ record!(
         interrupts: u32,
         /// Number of events between partitions.
         events: u32,
+        /// Number of entries for names of objects.
+        names: u32,
         /// Number of blobs.
         blobs: u32,
         /// Bytes of the string table.
@@ -59,7 +61,6 @@ record!(
         cores: u32,
         /// The partition that has the console first, or `NO_FOCUS`.
         focus: u32,
-        reserved: u32,
     }
 );
 
@@ -191,6 +192,24 @@ record!(
         vcpu: u8,
         reserved: u8,
         reserved2: u32,
+    }
+);
+
+record!(
+    /// An entry for names of objects.
+    NameRow {
+        /// The name, or how the names begin.
+        text_at: u32,
+        text_len: u16,
+        /// Objects that there can be of it.
+        objects: u16,
+        /// Who may open them, a bit for each partition.
+        partitions: u64,
+        /// 0 or 1.
+        is_prefix: u8,
+        reserved: u8,
+        reserved2: u16,
+        reserved3: u32,
     }
 );
 

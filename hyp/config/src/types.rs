@@ -8,6 +8,8 @@ pub const MAX_PARTITIONS: usize = 64;
 pub const MAX_VCPUS: usize = 64;
 /// The most vCPUs of a partition on a GICv2 board (GICv2 architecture: 8 CPU interfaces).
 pub const MAX_VCPUS_GICV2: usize = 8;
+/// The most objects that all entries for names have together.
+pub const MAX_OBJECTS: usize = 256;
 /// The most bytes of a partition's name.
 pub const MAX_NAME_BYTES: usize = 31;
 /// Bytes of a GICD or GICR frame, and of the space that a GICC window takes.

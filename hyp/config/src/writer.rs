@@ -8,11 +8,11 @@ use shikiri_abi::{CoreSet, Ipa, Pa, RESOURCE_COUNT};
 use crate::crc::crc32;
 use crate::row::{
     BLOB_ALIGN, BlobRow, CRC_FROM, DeviceRow, EventRow, Header, ImageRow, InterruptRow, MAGIC,
-    MAGIC_WORD, MemoryRow, NO_FOCUS, NONE, PartitionRow, VERSION, VcpuRow,
+    MAGIC_WORD, MemoryRow, NO_FOCUS, NONE, NameRow, PartitionRow, VERSION, VcpuRow,
 };
 use crate::types::{
-    CoreTime, GicVersion, Image, Memory, Place, Platform, Restart, RestartPolicy, Talk, Vcpu,
-    Windows,
+    CoreTime, GicVersion, Image, Memory, PartitionSet, Place, Platform, Restart, RestartPolicy,
+    Talk, Vcpu, Windows,
 };
 
 /// A whole system, to be written as a bundle.
@@ -30,6 +30,8 @@ pub struct SystemSpec {
     pub partitions: Vec<PartitionSpec>,
     /// Events between partitions.
     pub events: Vec<EventSpec>,
+    /// The entries for names of objects.
+    pub names: Vec<NameSpec>,
     /// Files, named by their index.
     pub blobs: Vec<BlobSpec>,
 }
@@ -151,6 +153,19 @@ pub struct InterruptSpec {
     pub path: String,
 }
 
+/// An entry for names of objects, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameSpec {
+    /// The name, or how the names begin.
+    pub text: String,
+    /// All names that begin with it.
+    pub is_prefix: bool,
+    /// Who may open them.
+    pub partitions: PartitionSet,
+    /// Objects that there can be of it.
+    pub objects: u16,
+}
+
 /// A file, to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobSpec {
@@ -167,6 +182,9 @@ pub fn write(system: &SystemSpec) -> Vec<u8> {
     }
     for event in &system.events {
         tables.add_event(event);
+    }
+    for name in &system.names {
+        tables.add_name(name);
     }
     let header = tables.header(system);
     let mut out = Vec::new();
@@ -233,6 +251,7 @@ struct Encoder {
     devices: Vec<u8>,
     interrupts: Vec<u8>,
     events: Vec<u8>,
+    names: Vec<u8>,
     strings: String,
 }
 
@@ -246,22 +265,20 @@ impl Encoder {
             devices: Vec::new(),
             interrupts: Vec::new(),
             events: Vec::new(),
+            names: Vec::new(),
             strings: String::from(board),
         }
     }
 
     /// The encoded rows in the bundle's order.
     fn rows(&self) -> impl Iterator<Item = &Vec<u8>> {
-        [
-            &self.partitions,
-            &self.vcpus,
-            &self.memory,
-            &self.images,
+        let of_partitions = [&self.partitions, &self.vcpus, &self.memory, &self.images];
+        of_partitions.into_iter().chain([
             &self.devices,
             &self.interrupts,
             &self.events,
-        ]
-        .into_iter()
+            &self.names,
+        ])
     }
 
     fn header(&self, system: &SystemSpec) -> Header {
@@ -279,13 +296,13 @@ impl Encoder {
             devices: rows(&self.devices, DeviceRow::BYTES),
             interrupts: rows(&self.interrupts, InterruptRow::BYTES),
             events: rows(&self.events, EventRow::BYTES),
+            names: rows(&self.names, NameRow::BYTES),
             blobs: to_u32(system.blobs.len()),
             strings: to_u32(self.strings.len()),
             board_len: to_u32(system.board.len()),
             gic: u32::from(system.gic.number()),
             cores: system.cores,
             focus: system.focus.unwrap_or(NO_FOCUS),
-            reserved: 0,
         }
     }
 
@@ -353,6 +370,21 @@ impl Encoder {
             reserved2: 0,
         }
         .put(&mut self.events);
+    }
+
+    fn add_name(&mut self, name: &NameSpec) {
+        let (text_at, text_len) = self.intern(&name.text);
+        NameRow {
+            text_at,
+            text_len,
+            objects: name.objects,
+            partitions: name.partitions.0,
+            is_prefix: u8::from(name.is_prefix),
+            reserved: 0,
+            reserved2: 0,
+            reserved3: 0,
+        }
+        .put(&mut self.names);
     }
 
     /// The place of a string in the table, each one once.

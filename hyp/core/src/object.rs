@@ -310,7 +310,7 @@ impl<'o> Objects<'o> {
                 match party.source(port.index) {
                     Source::Object(row) if row == index => return Ok(None),
                     Source::Nobody => Some(port.index),
-                    Source::Port(_) | Source::Signals | Source::Object(_) => {
+                    Source::Port(_) | Source::Signals | Source::Channel(_) | Source::Object(_) => {
                         return Err(Refusal::WrongState);
                     }
                 }

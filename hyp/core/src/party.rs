@@ -382,7 +382,7 @@ impl<'a> Party<'a> {
         self.shared.entries.get(usize::from(index))?.kind()
     }
 
-    /// Frees an entry.
+    /// Frees an entry that no port is charged for.
     pub(crate) fn remove(&mut self, index: u16) {
         self.state.book.remove(self.shared.entries, index);
     }
@@ -501,11 +501,6 @@ impl<'a> Party<'a> {
         if let Some(row) = self.cold.get_mut(usize::from(index)) {
             row.source = source;
         }
-    }
-
-    /// Frees an entry that no port is charged for.
-    pub(crate) fn remove(&mut self, index: u16) {
-        self.state.book.remove(self.shared.entries, index);
     }
 
     /// The value of an entry.

@@ -87,6 +87,7 @@ fn bundle(count: usize) -> Bundle<'static> {
         partitions: partitions.collect(),
         blobs: vec![],
         events: Vec::new(),
+        names: Vec::new(),
     };
     let written = write(&spec);
     let room = vec![0; written.len() + 8].leak();

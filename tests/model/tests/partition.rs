@@ -59,9 +59,16 @@ fn parsed(
 ) -> Result<Bundle<'static>, BundleError<'static>> {
     let blobs = blobs.into_iter().map(|bytes| BlobSpec { bytes }).collect();
     let board = "model".to_string();
-    let events = vec![];
-    let spec =
-        SystemSpec { board, gic: GicVersion::V2, cores: 2, focus: None, partitions, events, blobs };
+    let spec = SystemSpec {
+        board,
+        gic: GicVersion::V2,
+        cores: 2,
+        focus: None,
+        partitions,
+        events: vec![],
+        names: vec![],
+        blobs,
+    };
     let written = write(&spec);
     // A bundle starts at a multiple of 8 bytes.
     let room = vec![0; written.len() + 8].leak();

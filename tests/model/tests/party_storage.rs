@@ -31,6 +31,7 @@ fn machine() -> Machine {
         focus: None,
         partitions: vec![spec],
         events: vec![],
+        names: vec![],
         blobs: vec![],
     };
     let written = write(&spec);

@@ -21,6 +21,7 @@ pub(crate) fn explain(plan: &Plan<'_>, bundle_bytes: usize) -> String {
     for (index, partition) in plan.spec.partitions.iter().enumerate() {
         let _ = write_partition(&mut out, plan, index, partition);
     }
+    let _ = write_names(&mut out, plan);
     let _ = write_left(&mut out, plan);
     out
 }
@@ -98,10 +99,6 @@ fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> s
         "  talk       {} handles, {} requests, {pages} pages",
         talk.handles, talk.requests
     )?;
-    let names = |set: PartitionSet| {
-        let named = set.iter().filter_map(|index| plan.spec.partitions.get(index));
-        named.map(|partition| partition.name.as_str()).collect::<Vec<_>>().join(", ")
-    };
     let windows = partition.windows;
     if !windows.is_none() {
         let Windows { pages, blocks, giants, channels } = windows;
@@ -113,7 +110,7 @@ fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> s
     }
     for (what, set) in [("may connect to", talk.connect_to), ("accepts from", talk.accept_from)] {
         if set != PartitionSet::EMPTY {
-            writeln!(out, "  talk       {what} {}", names(set))?;
+            writeln!(out, "  talk       {what} {}", names(plan, set))?;
         }
     }
     let position = plan.spec.partitions.iter().position(|other| other.name == partition.name);
@@ -126,6 +123,23 @@ fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> s
             }
             None => writeln!(out, "  event      {name} to {peer}, handle {handle:#x}")?,
         }
+    }
+    Ok(())
+}
+
+fn names(plan: &Plan<'_>, set: PartitionSet) -> String {
+    let named = set.iter().filter_map(|index| plan.spec.partitions.get(index));
+    named.map(|partition| partition.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn write_names(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
+    if !plan.spec.names.is_empty() {
+        writeln!(out, "\nnames of objects")?;
+    }
+    for name in &plan.spec.names {
+        let many =
+            if name.is_prefix { format!("*, {} at a time", name.objects) } else { String::new() };
+        writeln!(out, "  {}{many}: {}", name.text, names(plan, name.partitions))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod explain;
 mod guest_tree;
 mod images;
 mod memory;
+mod names;
 mod overrides;
 mod problem;
 mod schema;

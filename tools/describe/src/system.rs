@@ -12,6 +12,7 @@ use crate::cores::CorePlan;
 use crate::devices::{self, DevicePlan};
 use crate::images::{self, Files};
 use crate::memory::MemoryPlan;
+use crate::names;
 use crate::problem::Problem;
 use crate::talk;
 use crate::text::Description;
@@ -55,6 +56,7 @@ impl<'a> Plan<'a> {
         let focus = focus(description)?;
         let talks = talk::plan(description)?;
         let events = talk::events(description, &devices, |index| cores.vcpus(index).len())?;
+        let names = names::plan(description)?;
         let mut partitions = Vec::new();
         for (index, partition) in description.partitions.iter().enumerate() {
             let builder = Builder {
@@ -78,6 +80,7 @@ impl<'a> Plan<'a> {
             focus: focus.and_then(|index| u32::try_from(index).ok()),
             partitions,
             events,
+            names,
             blobs,
         };
         Ok(Self { board, description, cores, memory, devices, spec, focus })

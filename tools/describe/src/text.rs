@@ -34,6 +34,10 @@ pub(crate) struct Description {
     #[serde(default, rename = "event")]
     #[schemars(with = "Vec<EventText>")]
     pub(crate) events: Vec<Spanned<EventText>>,
+    /// Names of objects that partitions may open together.
+    #[serde(default, rename = "name")]
+    #[schemars(with = "Vec<NameText>")]
+    pub(crate) names: Vec<Spanned<NameText>>,
 }
 
 /// An event from one partition to another, connected whenever both live.
@@ -55,6 +59,21 @@ pub(crate) struct EventText {
     /// The receiver's vCPU that it goes to first. Default: 0.
     #[schemars(with = "Option<u8>")]
     pub(crate) vcpu: Option<Spanned<u8>>,
+}
+
+/// A name of an object, or a pattern, and who may open it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NameText {
+    /// The name: 1 to 63 printable characters without spaces. With `*` at its end, all names that begin like that.
+    #[schemars(with = "String", regex(pattern = "^[!-)+-~]{0,63}[*]?$"))]
+    pub(crate) name: Spanned<String>,
+    /// Who may open it.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) partitions: Vec<Spanned<String>>,
+    /// How many objects there can be at a time, for a pattern. Default: 8.
+    #[schemars(with = "Option<u16>")]
+    pub(crate) objects: Option<Spanned<u16>>,
 }
 
 /// The machine that the description is for.
@@ -156,8 +175,7 @@ pub(crate) struct PartitionText {
     /// When it is started again after its end. Default: `"never"`.
     #[schemars(with = "Option<RestartText>")]
     pub(crate) restart: Option<Spanned<RestartText>>,
-    /// How many event ports, and requests of others that it has taken, it can have at a time. Default: as many as it has
-    /// events in the description.
+    /// How many event ports, objects and requests of others it can have. Default: as many as it has events in the description.
     #[schemars(with = "Option<u16>")]
     pub(crate) handles: Option<Spanned<u16>>,
     /// How many requests of its own can wait at others. Default: 0.

@@ -6,6 +6,7 @@
 mod address;
 mod cores;
 mod machine;
+mod names;
 mod partition;
 mod talk;
 mod windows;
@@ -31,6 +32,7 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     cores::check(bundle)?;
     talk::check(bundle)?;
     windows::check(bundle)?;
+    names::check(bundle)?;
     address::check_physical(bundle)?;
     address::check_places(bundle)?;
     partition::check_physical_interrupts(bundle)

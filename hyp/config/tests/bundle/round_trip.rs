@@ -18,6 +18,12 @@ fn a_system_comes_back_as_it_was_written() {
         (board.compatible, board.gic, board.cores, board.focus),
         ("linux,dummy-virt", GicVersion::V3, 4, Some(0))
     );
+    let names: Vec<_> = bundle.name_entries().collect();
+    assert_eq!(names.len(), spec.names.len());
+    for (read, written) in names.iter().zip(&spec.names) {
+        assert_eq!((read.text, read.is_prefix), (&*written.text, written.is_prefix));
+        assert_eq!((read.partitions, read.objects), (written.partitions, written.objects));
+    }
     let partitions: Vec<_> = bundle.partitions().collect();
     assert_eq!(partitions.len(), spec.partitions.len());
     for (read, written) in partitions.iter().zip(&spec.partitions) {
@@ -127,9 +133,9 @@ fn what_a_loader_adds_behind_the_bundle_does_not_matter() {
 #[test]
 fn another_version_and_no_bundle_are_told_apart() {
     let mut other = write(&system());
-    other[12] = 3;
+    other[12] = 4;
     let message = Bundle::parse(&other, crc32).unwrap_err().to_string();
-    assert_eq!(message, "bundle version 3, this hypervisor reads 2");
+    assert_eq!(message, "bundle version 4, this hypervisor reads 3");
     let message = Bundle::parse(b"\x7fELF", crc32).unwrap_err().to_string();
     assert_eq!(message, "no bundle there (wrong magic number)");
     let message = Bundle::parse(&[], crc32).unwrap_err().to_string();
@@ -190,7 +196,7 @@ fn fix_checksum(bytes: &mut [u8]) {
 
 /// Where the tables end, from the header's counts and the rows' sizes.
 fn tables_end(bytes: &[u8]) -> Option<usize> {
-    const ROWS: [usize; 9] = [200, 32, 24, 16, 32, 16, 16, 24, 1];
+    const ROWS: [usize; 10] = [200, 32, 24, 16, 32, 16, 16, 24, 24, 1];
     let mut end: usize = 80;
     for (index, size) in ROWS.iter().enumerate() {
         let count = u32::from_le_bytes(*bytes.get(24 + 4 * index..)?.first_chunk()?);
@@ -255,6 +261,9 @@ proptest! {
 }
 
 fn read_through(bundle: &Bundle<'_>) {
+    for entry in bundle.name_entries() {
+        assert!(entry.is_prefix || !entry.text.is_empty());
+    }
     for partition in bundle.partitions() {
         let rows =
             partition.vcpus().count() + partition.memory().count() + partition.devices().count();

@@ -1,10 +1,10 @@
 //! Each rule that a bundle must keep: the message names the cause and both claimants.
 
-use crate::sample::{device, event, interrupt, owned, refusal, shared, system};
+use crate::sample::{device, event, interrupt, name, owned, refusal, shared, system};
 use shikiri_abi::{CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
-    GicVersion, Image, ImageKind, Memory, PartitionSet, PartitionSpec, Place, RestartPolicy,
-    SystemSpec, Talk, Windows,
+    GicVersion, Image, ImageKind, Memory, NameSpec, PartitionSet, PartitionSpec, Place,
+    RestartPolicy, SystemSpec, Talk, Windows,
 };
 
 /// Changes the sample system and expects a refusal with exactly this message.
@@ -448,6 +448,7 @@ fn sixty_four_partitions_are_possible() {
         move |s: &mut SystemSpec| {
             s.focus = None;
             s.events.clear();
+            s.names.clear();
             s.cores = 128;
             s.partitions = (0..count).map(small).collect();
         }
@@ -600,4 +601,52 @@ fn message_areas_need_slots_handles_and_a_region_of_their_own() {
         }),
         "partition `a`: reaches into the window region of its message areas: 0x7ffffff000",
     );
+}
+
+#[test]
+fn names_of_objects_are_names_or_beginnings_each_once() {
+    let text = |text: String, is_prefix| {
+        move |s: &mut SystemSpec| {
+            let objects = if is_prefix { 2 } else { 1 };
+            s.names[1] = NameSpec { is_prefix, ..name(&text, objects) };
+        }
+    };
+    let bad = "bad text of name entry number: 0x1";
+    for (good, is_prefix) in [("x", false), ("x", true), ("", true), ("frames", true)] {
+        accepted(text(good.to_owned(), is_prefix));
+    }
+    accepted(text("n".repeat(63), false));
+    refused(text("n".repeat(64), false), bad);
+    for is_prefix in [false, true] {
+        for wrong in ["a b", "a*", "*", "\u{7f}"] {
+            refused(text(wrong.to_owned(), is_prefix), bad);
+        }
+    }
+    refused(text(String::new(), false), bad);
+    let twice = "an earlier entry says the same as name entry number: 0x1";
+    refused(text("frames".to_owned(), false), twice);
+}
+
+#[test]
+fn objects_are_counted_and_their_openers_have_handles() {
+    let objects = |count| move |s: &mut SystemSpec| s.names[1].objects = count;
+    let range = "number of objects out of range of name entry number";
+    accepted(objects(255));
+    refused(objects(256), "number of objects out of range: 0x101");
+    refused(objects(0), &format!("{range}: 0x1"));
+    refused(|s| s.names[0].objects = 2, &format!("{range}: 0x0"));
+    let nobody = "a partition that is not there or has no handles in name entry number: 0x1";
+    refused(|s| s.names[1].partitions = PartitionSet(4), nobody);
+    refused(|s| s.names[1].partitions = PartitionSet::one(63), nobody);
+    refused(
+        |s| {
+            s.events.clear();
+            s.partitions[1].talk = Talk::default();
+            s.partitions[0].talk.connect_to = PartitionSet::EMPTY;
+            s.names[0].partitions = PartitionSet(1);
+        },
+        nobody,
+    );
+    accepted(|s| s.names[1].partitions = PartitionSet::EMPTY);
+    accepted(|s| s.names.clear());
 }

@@ -3,8 +3,8 @@
 use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
     BlobSpec, Bundle, CoreTime, DeviceSpec, EventSpec, GicVersion, Image, ImageKind, InterruptSpec,
-    Memory, PartitionSet, PartitionSpec, Place, Restart, RestartPolicy, SystemSpec, Talk, Vcpu,
-    Windows, crc32, write,
+    Memory, NameSpec, PartitionSet, PartitionSpec, Place, Restart, RestartPolicy, SystemSpec, Talk,
+    Vcpu, Windows, crc32, write,
 };
 
 pub(crate) fn owned(core: u8) -> Vcpu {
@@ -78,8 +78,14 @@ pub(crate) fn system() -> SystemSpec {
         focus: Some(0),
         partitions: vec![a, b],
         events: vec![event("up", 0, 1, 70), event("down", 1, 0, 70), event("more", 0, 1, 71)],
+        names: vec![name("frames", 1), NameSpec { is_prefix: true, ..name("log/", 8) }],
         blobs: vec![BlobSpec { bytes: vec![0x5a; 77] }, BlobSpec { bytes: vec![0xd0; 40] }],
     }
+}
+
+/// An entry that both partitions may open.
+pub(crate) fn name(text: &str, objects: u16) -> NameSpec {
+    NameSpec { text: text.to_owned(), is_prefix: false, partitions: PartitionSet(3), objects }
 }
 
 /// What parsing the system says: empty if it is accepted.

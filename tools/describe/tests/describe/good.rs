@@ -389,3 +389,22 @@ fn the_published_schema_is_current() {
     }
     assert_eq!(shikiri_describe::json_schema(), std::fs::read_to_string(file).unwrap());
 }
+
+#[test]
+fn names_of_objects_are_what_the_entries_say() {
+    let text = format!(
+        "{HELLO}handles = 4\n[[name]]\nname = \"frames\"\npartitions = [\"hello\"]\n\
+         [[name]]\nname = \"log/*\"\npartitions = [\"hello\"]\n\
+         [[name]]\nname = \"*\"\npartitions = [\"hello\"]\nobjects = 3\n"
+    );
+    let compiled = compiled("names", &text, Board::VirtGic3);
+    let bundle = Bundle::parse(&compiled.bundle, crc32).unwrap();
+    let entries: Vec<_> = bundle
+        .name_entries()
+        .map(|entry| (entry.text, entry.is_prefix, entry.partitions.0, entry.objects))
+        .collect();
+    assert_eq!(entries, [("frames", false, 1, 1), ("log/", true, 1, 8), ("", true, 1, 3)]);
+    let shown =
+        "names of objects\n  frames: hello\n  log/*, 8 at a time: hello\n  *, 3 at a time: hello\n";
+    assert!(compiled.explanation.contains(shown), "{}", compiled.explanation);
+}
