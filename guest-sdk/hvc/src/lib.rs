@@ -1,6 +1,7 @@
 //! Calls from a guest to what lies below it.
 //!
-//! [`partition`], [`talk`] and [`message`] hold one typed function for each row of the hypervisor's call table (`shikiri_abi::CALLS`);
+//! [`partition`], [`talk`], [`message`] and [`object`] hold one typed function for each row of the hypervisor's call table
+//! (`shikiri_abi::CALLS`);
 //! the function ids come from that table and a call without a wrapper does not compile. [`psci`] and [`smccc`]
 //! are the standard services, which a bare machine's firmware answers too. [`raw`] is what they are made of.
 //!
@@ -8,6 +9,7 @@
 #![no_std]
 
 pub mod message;
+pub mod object;
 pub mod partition;
 pub mod psci;
 pub mod raw;

@@ -27,7 +27,8 @@ pub use call::{Argument, CALLS, Call, CallRow, DecodeError};
 pub use id::{CoreId, CoreSet, IntId, MAX_CORES, PartitionId, PartitionSlot, VcpuIndex, Vmid};
 pub use message::MessageCall;
 pub use object::{
-    MESSAGE_WORDS, Message, OBJECT_NAME_BYTES, ObjectKind, ObjectName, QUEUE_DEPTH, Units,
+    MESSAGE_WORDS, Message, OBJECT_NAME_ALIGN, OBJECT_NAME_BYTES, ObjectCall, ObjectKind,
+    ObjectName, QUEUE_DEPTH, Units,
 };
 pub use resource::{RESOURCE_COUNT, Resource};
 pub use status::Status;

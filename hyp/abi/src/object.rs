@@ -2,10 +2,15 @@
 
 use core::fmt;
 
+use crate::Ipa;
+use crate::call::{DecodeError, check_unused};
+
 /// The most bytes of a name.
 pub const OBJECT_NAME_BYTES: usize = 63;
 /// The most messages that a queue can hold.
 pub const QUEUE_DEPTH: usize = 64;
+/// A name is read from guest memory at a multiple of this many bytes, so that it does not cross a page.
+pub const OBJECT_NAME_ALIGN: u64 = 64;
 /// Words of a message.
 pub const MESSAGE_WORDS: usize = 3;
 
@@ -98,7 +103,7 @@ impl ObjectKind {
     ///
     /// # Errors
     /// The position of the first that is out of range, or not zero although unused.
-    pub fn decode([kind, first, second, third]: [u64; 4]) -> Result<Self, u8> {
+    fn decode([kind, first, second, third]: [u64; 4]) -> Result<Self, u8> {
         let unused = |values: &[(u8, u64)]| match values.iter().find(|(_, value)| *value != 0) {
             Some((position, _)) => Err(*position),
             None => Ok(()),
@@ -130,9 +135,70 @@ impl ObjectKind {
     }
 }
 
+/// A decoded call about named objects. Handles are numbers here: whoever has the table looks them up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectCall {
+    /// `OBJECT_OPEN`
+    Open {
+        /// Where the name is.
+        name: Ipa,
+        /// Its length, 1 to [`OBJECT_NAME_BYTES`].
+        length: u8,
+        /// What the object is.
+        kind: ObjectKind,
+    },
+    /// `OBJECT_WAIT`: the object.
+    Wait(u64),
+    /// `OBJECT_POST`
+    Post {
+        /// The object.
+        object: u64,
+        /// A queue's message; zero for the others.
+        message: Message,
+    },
+    /// `OBJECT_NOTIFY`
+    Notify {
+        /// The object.
+        object: u64,
+        /// The receive port, if any.
+        port: Option<u64>,
+    },
+    /// `OBJECT_CLOSE`: the object.
+    Close(u64),
+}
+
+/// Decodes the calls from 0x38 to 0x3c.
+pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<ObjectCall, DecodeError> {
+    let [a, b, c, d, e, f] = *x;
+    let used = match number {
+        0x38 => 6,
+        0x39 | 0x3c => 1,
+        0x3a => 4,
+        0x3b => 2,
+        _ => return Err(DecodeError::NotSupported),
+    };
+    check_unused(x, used)?;
+    Ok(match number {
+        0x38 => {
+            let is_possible = |length: &u8| (1..=OBJECT_NAME_BYTES).contains(&usize::from(*length));
+            let length = u8::try_from(b).ok().filter(is_possible);
+            let length = length.ok_or(DecodeError::Argument(2))?;
+            let kind = ObjectKind::decode([c, d, e, f])
+                .map_err(|position| DecodeError::Argument(position.saturating_add(3)))?;
+            ObjectCall::Open { name: Ipa(a), length, kind }
+        }
+        0x39 => ObjectCall::Wait(a),
+        0x3a => ObjectCall::Post { object: a, message: [b, c, d] },
+        0x3b => ObjectCall::Notify { object: a, port: (b != 0).then_some(b) },
+        _ => ObjectCall::Close(a),
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{OBJECT_NAME_BYTES, ObjectKind, ObjectName, Units};
+    use super::{OBJECT_NAME_BYTES, ObjectCall, ObjectKind, ObjectName, Units, decode};
+    use crate::Ipa;
+    use crate::call::DecodeError;
     use std::string::ToString as _;
 
     #[test]
@@ -186,6 +252,35 @@ mod tests {
         ];
         for (registers, position) in wrong {
             assert_eq!(ObjectKind::decode(registers), Err(position), "{registers:?}");
+        }
+    }
+    #[test]
+    fn arguments_arrive_where_they_belong() {
+        let kind = ObjectKind::Semaphore { initial: 4, maximum: 5, units: Units::Spent };
+        let open = ObjectCall::Open { name: Ipa(0x4000_0040), length: 63, kind };
+        assert_eq!(decode(0x38, &[0x4000_0040, 63, 2, 4, 5, 1]), Ok(open));
+        assert_eq!(decode(0x39, &[9, 0, 0, 0, 0, 0]), Ok(ObjectCall::Wait(9)));
+        let post = ObjectCall::Post { object: 9, message: [1, 2, u64::MAX] };
+        assert_eq!(decode(0x3a, &[9, 1, 2, u64::MAX, 0, 0]), Ok(post));
+        let notify = |port| Ok(ObjectCall::Notify { object: 9, port });
+        assert_eq!(decode(0x3b, &[9, 7, 0, 0, 0, 0]), notify(Some(7)));
+        assert_eq!(decode(0x3b, &[9, 0, 0, 0, 0, 0]), notify(None));
+        assert_eq!(decode(0x3c, &[9, 0, 0, 0, 0, 0]), Ok(ObjectCall::Close(9)));
+    }
+
+    #[test]
+    fn arguments_out_of_range_of_a_call_are_named() {
+        for (x, register) in [
+            ([64, 0, 1, 0, 0, 0], 2),
+            ([64, 64, 1, 0, 0, 0], 2),
+            ([64, 257, 1, 0, 0, 0], 2),
+            ([64, 1, 0, 0, 0, 0], 3),
+            ([64, 1, 3, 65, 0, 0], 4),
+            ([64, 1, 2, 0, 0, 0], 5),
+            ([64, 1, 2, 0, 1, 2], 6),
+            ([64, 1, 1, 0, 0, 1], 6),
+        ] {
+            assert_eq!(decode(0x38, &x), Err(DecodeError::Argument(register)), "{x:?}");
         }
     }
 }

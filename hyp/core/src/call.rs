@@ -24,7 +24,9 @@ pub trait CallView {
 pub fn answer(call: Call, view: &impl CallView) -> [u64; 4] {
     match call {
         // PARTITION_END that was accepted does not return.
-        Call::Null | Call::PartitionEnd(_) | Call::Talk(_) | Call::Message(_) => ok([0; 3]),
+        Call::Null | Call::PartitionEnd(_) | Call::Talk(_) | Call::Message(_) | Call::Object(_) => {
+            ok([0; 3])
+        }
         Call::Feature(number) => {
             let is_there = CALLS.iter().any(|row| u64::from(row.number) == number);
             ok([u64::from(is_there), 0, 0])

@@ -31,7 +31,11 @@ mod slots;
 
 use core::fmt;
 
-use shikiri_abi::{Message, ObjectKind, ObjectName, PartitionId, PartitionSlot, Resource, Status};
+use shikiri_abi::{
+    Ipa, Message, OBJECT_NAME_ALIGN, ObjectKind, ObjectName, PartitionId, PartitionSlot, Resource,
+    Status,
+};
+use shikiri_arch::hw::PhysMem;
 use shikiri_config::MAX_PARTITIONS;
 use shikiri_sync::atomic::{AtomicU64, Ordering};
 use shikiri_sync::{TicketLock, rank};
@@ -64,6 +68,10 @@ pub enum Refusal {
     Argument(u8),
     /// A semaphore has its most units.
     Range,
+    /// The name is not in the partition's own memory.
+    Address,
+    /// The name is not aligned.
+    Alignment,
     /// Nothing is there; the port is told when there is.
     Empty,
     /// No row is free; or no room in the queue, and the port is told when there is.
@@ -82,9 +90,18 @@ impl Refusal {
             Self::OverLimit(resource) => (Status::OverLimit, resource.number()),
             Self::Argument(number) => (Status::InvalidParameter, number),
             Self::Range => (Status::Range, 0),
+            Self::Address => (Status::Range, 1),
+            Self::Alignment => (Status::Alignment, 1),
             Self::Empty => (Status::Empty, 0),
             Self::Full => (Status::Full, 0),
         }
+    }
+
+    /// The answer to the call: `x0` to `x3`.
+    #[must_use]
+    pub fn registers(self) -> [u64; 4] {
+        let (status, which) = self.answer();
+        [status.code().cast_unsigned(), u64::from(which), 0, 0]
     }
 }
 
@@ -352,16 +369,11 @@ impl<'o> Objects<'o> {
         Ok(Wake { row: index, who: row.due() })
     }
 
-    /// One step of the end of a partition, from this row on (0 at first): closes the next object that it has open. Returns
-    /// where to go on; `None` if it has nothing open any more. No vCPU of it runs, and its party has not ended.
-    pub fn end_step(
-        &self,
-        party: &mut Party<'_>,
-        holdings: &mut Holdings,
-        from: u16,
-    ) -> (Option<u16>, Wake) {
+    /// One step of the end of a partition: closes the next object that it has open, by ascending rows. True if there was
+    /// one. No vCPU of it runs, and the end of its party has not begun.
+    pub fn end_step(&self, party: &mut Party<'_>, holdings: &mut Holdings) -> (bool, Wake) {
         let mut used = self.names.lock();
-        let rows = (0..=u16::MAX).zip(self.rows).skip(usize::from(from));
+        let rows = (0..=u16::MAX).zip(self.rows).skip(usize::from(party.state.objects_left));
         for (index, object) in rows {
             let mut row = object.row.lock();
             if row.handle(party.slot()).is_none() {
@@ -370,9 +382,10 @@ impl<'o> Objects<'o> {
             if leave(party, holdings, (index, object), &mut row) {
                 *used = used.saturating_sub(1);
             }
-            return (index.checked_add(1), Wake { row: index, who: row.due() });
+            party.state.objects_left = index;
+            return (true, Wake { row: index, who: row.due() });
         }
-        (None, Wake { row: 0, who: Slots::NONE })
+        (false, Wake { row: 0, who: Slots::NONE })
     }
 
     /// Tells the next one of those that are due; `None` when all were told. `visitor` and `peer` as for [`Shared::send`]:
@@ -418,6 +431,29 @@ impl<'o> Objects<'o> {
         let place = index.and_then(|index| Some((index, self.rows.get(usize::from(index))?)));
         place.ok_or(Refusal::BadHandle)
     }
+}
+
+/// Copies a name out of a partition's memory, once.
+///
+/// # Errors
+/// `Alignment`; `Address`: it is not in the partition's own memory; `Argument` 1 or 2: it is no name.
+pub fn read_name<P: PhysMem>(
+    mem: &P,
+    holdings: &Holdings,
+    at: Ipa,
+    length: u8,
+) -> Result<ObjectName, Refusal> {
+    if !at.is_aligned(OBJECT_NAME_ALIGN) {
+        return Err(Refusal::Alignment);
+    }
+    // Memory comes in whole pages: what begins here does not end before the name can.
+    let (pa, _) = holdings.translate(at).ok_or(Refusal::Address)?;
+    let words: [_; 8] = core::array::from_fn(|index| {
+        let offset = u64::try_from(index).unwrap_or(0).saturating_mul(8);
+        mem.read_u64(pa.wrapping_add(offset)).to_le_bytes()
+    });
+    let name = words.as_flattened().get(..usize::from(length)).ok_or(Refusal::Argument(2))?;
+    ObjectName::new(name).ok_or(Refusal::Argument(1))
 }
 
 /// Takes the partition's flag and all that belongs to it; true if the object went with it.

@@ -168,6 +168,8 @@ pub struct PartyState {
     usable: [u32; 32],
     /// The next entry that the end looks at; `None` while the party lives.
     end: Option<u16>,
+    /// The row of the last named object that the end has closed.
+    pub(crate) objects_left: u16,
 }
 
 impl PartyState {
@@ -187,6 +189,7 @@ impl PartyState {
             uses: [0; INTIDS],
             usable,
             end: None,
+            objects_left: 0,
         }
     }
 }

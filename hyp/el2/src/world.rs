@@ -9,6 +9,7 @@ use shikiri_config::{Bundle, Interrupt, Partition};
 use shikiri_core::account::Line;
 use shikiri_core::invariants::Audit;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
+use shikiri_core::object::Objects;
 use shikiri_core::partition::build::{Builder, HardwarePage};
 use shikiri_core::partition::{FrameStore, Holdings};
 use shikiri_core::sched::{Exchange, Seat};
@@ -153,6 +154,8 @@ pub(crate) struct World {
     pub(crate) format: Format,
     /// The guests' view of the feature registers.
     pub(crate) ids: &'static IdTable,
+    /// Named objects.
+    pub(crate) objects: Objects<'static>,
     /// The console.
     pub(crate) console: &'static TicketLock<Console, rank::Console>,
     /// Whether the hypervisor has written to the console since it was tended.

@@ -642,13 +642,13 @@ impl World {
         };
         let mut open: VecDeque<usize> =
             (0..ROWS).filter(|row| own(&self.model.rows[*row])).collect();
-        let mut next = Some(0);
-        while let Some(from) = next {
+        loop {
             let (mut party, holdings) = self.sides[who].open();
-            let (further, wake) = self.objects.end_step(&mut party, holdings, from);
-            next = further;
-            let Some(row) = open.pop_front() else {
-                assert!(next.is_none() && wake.is_empty(), "there is nothing more");
+            let (was_one, wake) = self.objects.end_step(&mut party, holdings);
+            let row = open.pop_front();
+            assert_eq!(row.is_some(), was_one);
+            let Some(row) = row else {
+                assert!(wake.is_empty());
                 break;
             };
             self.settle(row, who);

@@ -13,6 +13,7 @@ mod lifecycle;
 mod linux;
 mod moving;
 mod native;
+mod objects;
 mod sharing;
 mod support;
 mod systems;
@@ -22,13 +23,14 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 12] = [
+const TOPICS: [Topic; 13] = [
     systems::trials,
     native::trials,
     boot::trials,
     guests::trials,
     events::trials,
     channels::trials,
+    objects::trials,
     console::trials,
     lifecycle::trials,
     sharing::trials,

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-hvc", &["shikiri-abi", "shikiri-arch"]),
     ("shikiri-rt", &["shikiri-abi", "shikiri-arch", "shikiri-hvc"]),
     ("shikiri-rpc", &[]),
+    ("shikiri-object", &["shikiri-abi", "shikiri-arch", "shikiri-hvc", "shikiri-rt"]),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
@@ -53,7 +54,8 @@ const EL2: &[&str] = &[
 ];
 
 /// What a guest may import: the SDK and the facts that it shares with the hypervisor.
-const GUEST: &[&str] = &["shikiri-abi", "shikiri-arch", "shikiri-hvc", "shikiri-rt", "shikiri-rpc"];
+const GUEST: &[&str] =
+    &["shikiri-abi", "shikiri-arch", "shikiri-hvc", "shikiri-rt", "shikiri-rpc", "shikiri-object"];
 
 /// What the model machine may import: what it is a model for.
 const MODEL: &[&str] = &[

@@ -135,10 +135,8 @@ impl Side {
     /// Ends the partition; how many steps its objects took, and who is to be told.
     fn end(mut self, objects: &Objects<'_>) -> Vec<Wake> {
         let (mut party, holdings) = self.open();
-        let (mut next, mut wakes) = (Some(0), Vec::new());
-        while let Some(from) = next {
-            let (further, wake) = objects.end_step(&mut party, holdings, from);
-            next = further;
+        let mut wakes = Vec::new();
+        while let (true, wake) = objects.end_step(&mut party, holdings) {
             wakes.push(wake);
         }
         while party.end_step(None, holdings.account_mut()).0 != EndStep::Done {}
@@ -183,11 +181,14 @@ fn each_refusal_has_its_own_status() {
         (Refusal::OverLimit(Resource::ManagementMemory), Status::OverLimit, 3),
         (Refusal::Argument(4), Status::InvalidParameter, 4),
         (Refusal::Range, Status::Range, 0),
+        (Refusal::Address, Status::Range, 1),
+        (Refusal::Alignment, Status::Alignment, 1),
         (Refusal::Empty, Status::Empty, 0),
         (Refusal::Full, Status::Full, 0),
     ];
     for (refusal, status, x1) in all {
         assert_eq!(refusal.answer(), (status, x1));
+        assert_eq!(refusal.registers(), [status.code().cast_unsigned(), u64::from(x1), 0, 0]);
     }
     assert_eq!(Refusal::from(BadHandle), Refusal::BadHandle);
     for resource in Resource::ALL {
@@ -668,7 +669,7 @@ fn the_end_of_a_partition_closes_an_object_in_each_step() {
             assert!(other.object(&objects, &name, EVENT).is_ok());
         }
     }
-    assert_eq!(side.end(&objects).len(), 7, "six, and one that finds nothing more");
+    assert_eq!(side.end(&objects).len(), 6);
     assert_eq!(objects.used(), 1);
     is_right(&objects, &mut [&mut other]);
 }

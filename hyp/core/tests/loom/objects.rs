@@ -109,11 +109,8 @@ impl Locked {
     /// Everything goes, so that no charge is forgotten.
     fn end(&mut self, world: &World) {
         let (mut party, holdings) = self.party(world);
-        let mut next = Some(0);
-        while let Some(from) = next {
-            let (further, wake) = world.objects.end_step(&mut party, holdings, from);
+        while let (true, wake) = world.objects.end_step(&mut party, holdings) {
             assert!(wake.is_empty());
-            next = further;
         }
         while party.end_step(None, holdings.account_mut()).0 != EndStep::Done {}
         assert!(holdings.account().is_zero());

@@ -10,6 +10,7 @@ use shikiri_arch::idreg::GicView;
 use shikiri_config::{Bundle, CoreTime, GicVersion, MAX_PLACED, MachineFacts, Partition, Place};
 use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger, MAX_RANGES};
+use shikiri_core::object::{Object, Objects};
 use shikiri_core::partition::{FrameStore, run_of};
 use shikiri_core::sched::{CoreBook, Excess, Exchange, Reservation, Share, Terms, VcpuKey};
 use shikiri_core::vmid::VmidPool;
@@ -76,6 +77,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
     let routes = leak(&frames, ROUTES, |_| Route::default());
     world::routes(&bundle, routes);
     let slots = slots(&frames, &bundle, board.core_count);
+    let objects = Objects::new(objects(&frames, &bundle));
     log::checkpoint(Checkpoint::MemoryReady, format_args!("{total} MiB"));
     let ticks_per_ms = (Counter.frequency_hz() / 1000).max(1);
     start_console(board, ticks_per_ms, &bundle, &gic);
@@ -108,6 +110,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         vmids: TicketLock::new(VmidPool::new()),
         format,
         ids,
+        objects,
         console: &CONSOLE,
         console_is_due: AtomicBool::new(false),
         next_id: AtomicU32::new(1),
@@ -346,6 +349,15 @@ fn slots(
         };
         Slot::new(PartitionSlot(u8::try_from(index).unwrap_or(0)), partition, homes)
     })
+}
+
+/// As many rows for named objects as the description's entries have together.
+fn objects(store: &FrameStore<'static, Ram>, bundle: &Bundle<'static>) -> &'static [Object] {
+    let count = bundle.name_entries().map(|entry| usize::from(entry.objects));
+    match count.fold(0, usize::saturating_add) {
+        0 => &[],
+        count => leak(store, count, |_| Object::new()),
+    }
 }
 
 /// Gives each vCPU of a partition its home.

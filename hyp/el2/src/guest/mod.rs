@@ -8,6 +8,7 @@ mod irq;
 mod lending;
 pub(crate) mod live;
 mod message;
+mod object;
 pub(crate) mod run;
 pub(crate) mod setup;
 mod sync;

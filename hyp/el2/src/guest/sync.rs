@@ -13,7 +13,7 @@ use shikiri_vgic::{Frame, Here, Line, MmioOutcome, VcpuSet};
 
 use super::context::Context;
 use super::live::Live;
-use super::{inject, message, run, sysreg, talk, worker};
+use super::{inject, message, object, run, sysreg, talk, worker};
 use crate::hw::clock::Counter;
 use crate::hw::device;
 use crate::hw::gic::MappedRegisters;
@@ -66,8 +66,8 @@ pub(crate) fn answer_quickly(context: &mut Context) -> bool {
 }
 
 /// The highest number of the call table.
-const LAST_CALL: u32 = 0x2d;
-const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 0x2d));
+const LAST_CALL: u32 = 0x3c;
+const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 0x3c));
 
 /// Serves an HVC #0 that has no constant answer. What is frequent goes first.
 #[inline(never)]
@@ -336,6 +336,7 @@ fn own_call(
         }
         Ok(Call::Talk(call)) => talk::serve(core, loaded, call),
         Ok(Call::Message(call)) => message::serve(core, loaded, call),
+        Ok(Call::Object(call)) => object::serve(core, loaded, call),
         Ok(call) => shikiri_core::call::answer(call, loaded.live),
         Err(DecodeError::NotSupported) => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],
         Err(DecodeError::Argument(which)) => {

@@ -67,10 +67,7 @@ fn send(core: &CoreLocal, live: &Live, port: Handle) -> Result<bool, Refusal> {
     let (Some(tables), Some(visitor)) = (&live.talk, visitor(core)) else {
         return Err(Refusal::BadHandle);
     };
-    let sent = tables.shared().send(port, visitor, |slot| {
-        let slot = core.world.slots.get(usize::from(slot.0))?;
-        worker::live(slot)?.talk.as_ref().map(|tables| tables.shared())
-    })?;
+    let sent = tables.shared().send(port, visitor, |slot| shared_of(core.world, slot))?;
     // The visit lasts until `sent` goes, behind the raise.
     let Arrival { raise, before } = sent.arrival;
     let was_pending = raise.is_some_and(|raise| raise_at(core, raise));
@@ -80,6 +77,13 @@ fn send(core: &CoreLocal, live: &Live, port: Handle) -> Result<bool, Refusal> {
         Before::Pending => true,
         Before::AsTheInterrupt => was_pending,
     })
+}
+
+/// What a partition that is visited shows all cores.
+#[inline(always)]
+pub(super) fn shared_of(world: &World, slot: PartitionSlot) -> Option<Shared<'static>> {
+    let slot = world.slots.get(usize::from(slot.0))?;
+    worker::live(slot)?.talk.as_ref().map(|tables| tables.shared())
 }
 
 /// Raises an event's interrupt, at a partition that is visited or this core's own; whether it was pending.
@@ -126,7 +130,7 @@ fn here<'h>(
 }
 
 #[inline(always)]
-fn visitor(core: &CoreLocal) -> Option<&'static Visitor> {
+pub(super) fn visitor(core: &CoreLocal) -> Option<&'static Visitor> {
     core.shared().map(|shared| &shared.visitor)
 }
 

@@ -22,7 +22,7 @@ use shikiri_vgic::{CpuInterface, Distributor, Model, Quick, QuickSpis};
 
 use super::context::Context;
 use super::live::{Devices, Live, Own, Quicks, Vcpu};
-use super::{message, run, talk};
+use super::{message, object, run, talk};
 use crate::boot::log;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
@@ -347,7 +347,10 @@ fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
     if let Some(live) = live(slot) {
         // Peers still find it, until nothing of it is left at them.
-        if message::leave_step(core, live) && talk::end_step(core, live) {
+        if message::leave_step(core, live)
+            && object::end_step(core, live)
+            && talk::end_step(core, live)
+        {
             slot.live.store(core::ptr::null_mut(), Ordering::Release);
         }
         return;

@@ -1,0 +1,152 @@
+//! Objects that can be waited for.
+
+use core::ops::Deref;
+
+use shikiri_hvc::object as calls;
+use shikiri_hvc::partition::Refusal;
+use shikiri_rt::event::{Bound, Receiving as _};
+use shikiri_rt::gic;
+use shikiri_rt::timer::{self, Timer};
+
+use crate::sleep::{until, until_there};
+use crate::{Counter, Event, Message, Object, Queue, Semaphore, Unit};
+
+/// A moment of the virtual counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticks(pub u64);
+
+impl Ticks {
+    /// So many microseconds from now.
+    #[must_use]
+    pub fn from_now_us(microseconds: u64) -> Self {
+        Self(Timer::Virtual.now().saturating_add(timer::ticks(microseconds)))
+    }
+}
+
+/// An object with the port that is raised for it.
+#[derive(Debug)]
+pub struct Waiting<T: Object> {
+    object: T,
+    port: Bound,
+}
+
+impl<T: Object> Waiting<T> {
+    /// Ties them together, and enables the port's interrupt on this vCPU.
+    ///
+    /// # Errors
+    /// `WrongState` if something else is connected to the port; both come back.
+    pub fn new(object: T, port: Bound) -> Result<Self, (T, Bound, Refusal)> {
+        match calls::notify(object.handle(), Some(port.handle())) {
+            Ok(()) => {
+                gic::enable(port.intid());
+                Ok(Self { object, port })
+            }
+            Err(refusal) => Err((object, port, refusal)),
+        }
+    }
+
+    /// Parts them again.
+    #[must_use]
+    pub fn into_parts(self) -> (T, Bound) {
+        let Self { object, port } = self;
+        // The port stays, so the hypervisor has to be told.
+        let _is_free = calls::notify(object.handle(), None);
+        (object, port)
+    }
+}
+
+impl<T: Object> Deref for Waiting<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.object
+    }
+}
+
+impl Waiting<Event> {
+    /// Waits for a post.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn wait(&self) -> Result<(), Refusal> {
+        until_there(|| Ok(self.try_wait()?.then_some(())))
+    }
+
+    /// Waits for a post; false if none came in time.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn wait_until(&self, deadline: Ticks) -> Result<bool, Refusal> {
+        until(deadline, || Ok(self.try_wait()?.then_some(()))).map(|seen| seen.is_some())
+    }
+}
+
+impl Waiting<Semaphore> {
+    /// Waits for a unit.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn take(&self) -> Result<Unit<'_>, Refusal> {
+        until_there(|| self.try_take())
+    }
+
+    /// Waits for a unit; `None` if there was none in time.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn take_until(&self, deadline: Ticks) -> Result<Option<Unit<'_>>, Refusal> {
+        until(deadline, || self.try_take())
+    }
+}
+
+impl Waiting<Counter> {
+    /// Waits until there is one to take.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn take(&self) -> Result<(), Refusal> {
+        until_there(|| Ok(self.try_take()?.then_some(())))
+    }
+
+    /// Waits until there is one to take; false if there was none in time.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn take_until(&self, deadline: Ticks) -> Result<bool, Refusal> {
+        until(deadline, || Ok(self.try_take()?.then_some(()))).map(|taken| taken.is_some())
+    }
+}
+
+impl Waiting<Queue> {
+    /// Waits for a message.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn receive(&self) -> Result<Message, Refusal> {
+        until_there(|| self.try_receive())
+    }
+
+    /// Waits for a message; `None` if there was none in time.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn receive_until(&self, deadline: Ticks) -> Result<Option<Message>, Refusal> {
+        until(deadline, || self.try_receive())
+    }
+
+    /// Waits for room, and appends a message.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn send(&self, message: Message) -> Result<(), Refusal> {
+        until_there(|| Ok(self.try_send(message)?.then_some(())))
+    }
+
+    /// Waits for room, and appends a message; false if there was none in time.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn send_until(&self, message: Message, deadline: Ticks) -> Result<bool, Refusal> {
+        until(deadline, || Ok(self.try_send(message)?.then_some(()))).map(|sent| sent.is_some())
+    }
+}
