@@ -588,6 +588,7 @@ fn message_areas_need_slots_handles_and_a_region_of_their_own() {
     );
     refused(
         with(|s| {
+            s.events.clear();
             s.partitions[0] = PartitionSpec { talk: Talk::default(), ..s.partitions[0].clone() };
             s.partitions[1].talk = Talk::default();
         }),
@@ -642,6 +643,7 @@ fn objects_are_counted_and_their_openers_have_handles() {
         |s| {
             s.events.clear();
             s.partitions[1].talk = Talk::default();
+            s.partitions[1].windows = Windows::default();
             s.partitions[0].talk.connect_to = PartitionSet::EMPTY;
             s.names[0].partitions = PartitionSet(1);
         },
