@@ -136,8 +136,9 @@ pub(crate) fn turns() {
     let taken = || -> Outcome {
         let _notice = notice()?;
         let mut ready = [const { None }; 2];
-        for (place, intid) in ready.iter_mut().zip(EVENT..) {
-            let request = next()?;
+        // Both before either is accepted: from then on it queues what is to be taken in turn.
+        let requests = [next()?, next()?];
+        for ((place, intid), request) in ready.iter_mut().zip(EVENT..).zip(requests) {
             equal("service", u64::from(request.service), u64::from(service::ECHO))?;
             let port = port(intid)?;
             let from = request.from;
