@@ -9,7 +9,8 @@ use shikiri_test_guests::fault::{self, Fault, Piece, attempt};
 use shikiri_test_guests::random::Random;
 
 use crate::values::{
-    device_address, fit, foreign_address, function, is_final, is_own, is_suicidal, register,
+    device_address, fit, foreign_address, function, is_binary_point, is_final, is_own, is_suicidal,
+    register,
 };
 
 /// Where each vCPU maps what it attacks: 1 GiB apart.
@@ -245,6 +246,7 @@ impl Worker {
             1 if register.0 != 1 => self.random.edgy(),
             _ => 0x50_0000_0000 + (self.random.below(1 << 30) & !7),
         };
+        let value = if is_binary_point(register) { value & 7 } else { value };
         let instruction = if self.random.below(2) == 0 || is_suicidal(register) {
             mrs(register)
         } else {

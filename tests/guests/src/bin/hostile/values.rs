@@ -138,6 +138,12 @@ pub(crate) fn register(random: &mut Random) -> Encoding {
     }
 }
 
+/// ICC_BPR0_EL1, ICC_BPR1_EL1: QEMU compares the whole value with the smallest one and then keeps three bits, and ends itself
+/// when a zero is left.
+pub(crate) fn is_binary_point(register: Encoding) -> bool {
+    matches!(register, (3, 0, 12, 8 | 12, 3))
+}
+
 /// Whether writing this register pulls the ground from under this program, not from under the hypervisor.
 pub(crate) fn is_suicidal(register: Encoding) -> bool {
     match register {
