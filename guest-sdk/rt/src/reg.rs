@@ -119,6 +119,8 @@ write! {
     set_icc_pmr = "S3_0_C4_C6_0";
     /// GICv3: the binary point of group 1.
     set_icc_bpr1 = "S3_0_C12_C12_3";
+    /// GICv3: enables group 0.
+    set_icc_igrpen0 = "S3_0_C12_C12_6";
     /// GICv3: enables group 1.
     set_icc_igrpen1 = "S3_0_C12_C12_7";
     /// GICv3: sends a group-1 SGI.

@@ -178,9 +178,16 @@ impl Vgic<'_> {
     }
 }
 
-/// Maintenance interrupts for each group's next change: enabled if it is disabled, and the reverse.
+/// Maintenance interrupts for those changes of the groups that make another choice better: a group is enabled, or one of
+/// both is disabled. When the only one is disabled nothing can be delivered, and whichever is enabled next is announced. QEMU
+/// takes group 1's switch for both when it looks for disabled ones, and would interrupt for ever if group 0 alone is
+/// enabled.
 fn group_changes(vmcr: u32) -> u32 {
-    let group0 = if vmcr & VMCR_GROUP0 == 0 { HCR_VGRP0E } else { HCR_VGRP0D };
-    let group1 = if vmcr & VMCR_GROUP1 == 0 { HCR_VGRP1E } else { HCR_VGRP1D };
-    group0 | group1
+    let is_on = |group| vmcr & group != 0;
+    match (is_on(VMCR_GROUP0), is_on(VMCR_GROUP1)) {
+        (false, false) => HCR_VGRP0E | HCR_VGRP1E,
+        (true, false) => HCR_VGRP1E,
+        (false, true) => HCR_VGRP0E,
+        (true, true) => HCR_VGRP0D | HCR_VGRP1D,
+    }
 }

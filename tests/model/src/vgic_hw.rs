@@ -280,7 +280,8 @@ impl VirtualInterface {
             || (on(2) && control >> 27 != 0)
             || (on(3) && is_none_pending)
             || (on(4) && vmcr & 1 != 0)
-            || (on(5) && vmcr & 1 == 0)
+            // QEMU takes group 1's switch here: what is asked for has to be quiet either way.
+            || (on(5) && vmcr & 3 != 3)
             || (on(6) && vmcr & 2 != 0)
             || (on(7) && vmcr & 2 == 0)
     }

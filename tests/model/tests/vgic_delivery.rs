@@ -309,6 +309,26 @@ fn a_disabled_group_in_the_list_registers_does_not_hide_the_other_group() {
 }
 
 #[test]
+fn one_group_alone_is_quiet_while_more_is_pending_than_list_registers() {
+    for (model, groups) in BOTH.into_iter().flat_map(|model| [(model, 1), (model, 2)]) {
+        let mut machine = Machine::running(model, 1, 2);
+        for n in 0..6_u16 {
+            edge_spi(&mut machine, 32 + n);
+        }
+        // Three of each group.
+        machine.write(0, GICD, 0x84, 2, 0b11_1000);
+        machine.cores[0].set_groups(groups);
+        for n in 0..6_u16 {
+            machine.raise(0, 32 + n, 0);
+        }
+        assert!(!machine.cores[0].is_maintenance(), "{model:?}, {groups}");
+        // The other one is announced when it comes.
+        machine.cores[0].set_groups(3);
+        assert!(machine.cores[0].is_maintenance(), "{model:?}, {groups}");
+    }
+}
+
+#[test]
 fn an_sgi_reaches_each_listed_vcpu() {
     let mut machine = Machine::running(Model::V3, 3, 4);
     for vcpu in 0..3_u8 {

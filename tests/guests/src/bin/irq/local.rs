@@ -19,6 +19,9 @@ pub(crate) fn run() {
     case("each_spi_is_delivered_once", || private_and_shared(SPIS));
     case("all_pending_at_once_come_by_priority", || overflow(1));
     case("all_pending_at_once_come_by_priority_in_other_orders", || (2..12).try_for_each(overflow));
+    if gic::version() == Version::V3 {
+        case("group_0_alone_goes_on_with_more_than_list_registers", group_0_alone);
+    }
     case("wfi_ends_when_one_is_pending_though_masked", wfi);
     case("a_pending_one_waits_for_its_enable", enable_later);
     case("disabling_takes_a_pending_one_back", disable);
@@ -115,6 +118,29 @@ fn overflow(seed: u64) -> Outcome {
         ensure("first time", !core::mem::replace(&mut seen[intid], true))?;
         ensure("not more urgent than the one before", priority[intid] >= last)?;
         last = priority[intid];
+    }
+    expect_nothing()
+}
+
+/// Eight of group 0, of which as many are in list registers as there are; FIQs are masked. The vCPU has to go on, and all come
+/// when they are group 1's again.
+fn group_0_alone() -> Outcome {
+    let groups = gic::block(64);
+    for intid in 64..72 {
+        arm(intid, 0x80);
+    }
+    groups.write32(0x88, !0xff);
+    (64..72).for_each(pend);
+    reg::set_icc_igrpen1(0);
+    reg::set_icc_igrpen0(1);
+    reg::isb();
+    (0..10).for_each(|_| crate::tools::pause());
+    reg::set_icc_igrpen0(0);
+    reg::set_icc_igrpen1(1);
+    reg::isb();
+    groups.write32(0x88, u32::MAX);
+    for intid in 64..72 {
+        gic::end(expect(intid)?);
     }
     expect_nothing()
 }
