@@ -25,8 +25,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes the next `bits` bits, at most 64. A row has as many words as its fields need, so the case "too
-    /// short" cannot arise; it would read as zero.
-    #[inline]
+    /// short" cannot arise; it would read as zero. In place, all but the loads is known when the row's code is made: a start reads
+    /// each row many times.
+    #[inline(always)]
     fn take(&mut self, bits: u32) -> u64 {
         if self.bits == 0
             && let Some((first, rest)) = self.words.split_first()
@@ -59,7 +60,7 @@ macro_rules! integer_field {
         impl Field for $type {
             const BYTES: usize = size_of::<$type>();
 
-            #[inline]
+            #[inline(always)]
             fn take(from: &mut Cursor<'_>) -> Self {
                 // The mask has cut the value to this type's width.
                 Self::try_from(from.take(Self::BITS)).unwrap_or(0)

@@ -5,13 +5,13 @@ use core::mem::offset_of;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use shikiri_abi::{CoreId, CoreSet, VcpuIndex};
+use shikiri_abi::{CoreId, CoreSet};
 use shikiri_core::event::Visitor;
 use shikiri_core::power::Start;
 use shikiri_core::sched::{Alarms, Inbox, RunQueue};
 use shikiri_drivers::{CoreGic, CoreTarget};
 use shikiri_sync::Once;
-use shikiri_vgic::{Quick, QuickSpis};
+use shikiri_vgic::Quick;
 
 use crate::guest::context::Context;
 use crate::guest::live::{Live, Vcpu};
@@ -167,12 +167,6 @@ impl CoreLocal {
     #[inline]
     pub(crate) fn quick(&self) -> Option<&'static Quick> {
         self.loaded.and_then(|Loaded { live, vcpu }| live.quick(vcpu.index))
-    }
-
-    /// The loaded vCPU, and what its partition's events need beside the lock.
-    #[inline]
-    pub(crate) fn own_spis(&self) -> Option<(VcpuIndex, &'static QuickSpis)> {
-        self.loaded.map(|Loaded { live, vcpu }| (vcpu.index, &live.quicks.spis))
     }
 
     /// The virtual interrupt interface of this core for a partition.

@@ -126,45 +126,42 @@ impl Quick {
         !hw.is_maintenance_due()
     }
 
-    /// Serves the mail of the vCPU that is loaded here, whose this is: after a kick, on GICv3. `spis` names that vCPU and its
-    /// partition's SPIs. `false`: not all of it could be served so, and the general way ([`crate::Vgic::sync`]) must follow.
+    /// Serves the SGIs in the mail of the vCPU that is loaded here: after a kick, on GICv3. `false`: there is more, and
+    /// [`Quick::sync_spis`] must follow.
     #[inline(always)]
     #[must_use = "what is left must be served in general"]
-    pub fn sync_v3<'s>(
-        &self,
-        hw: &impl ListRegisters,
-        spis: impl FnOnce() -> Option<(VcpuIndex, &'s QuickSpis)>,
-    ) -> bool {
-        self.sync(|mail| self.raise_some_spis(hw, spis(), mail), |sgi| self.raise(hw, sgi))
+    pub fn sync_v3(&self, hw: &impl ListRegisters) -> bool {
+        self.sync(|sgi| self.raise(hw, sgi))
     }
 
     /// The same on GICv2.
     #[inline(always)]
     #[must_use = "what is left must be served in general"]
-    pub fn sync_v2<'s>(
-        &self,
-        hw: &impl ListRegisters,
-        spis: impl FnOnce() -> Option<(VcpuIndex, &'s QuickSpis)>,
-    ) -> bool {
-        self.sync(
-            |mail| self.raise_some_spis(hw, spis(), mail),
-            |sgi| self.raise_posted_v2(hw, sgi),
-        )
+    pub fn sync_v2(&self, hw: &impl ListRegisters) -> bool {
+        self.sync(|sgi| self.raise_posted_v2(hw, sgi))
     }
 
+    /// No call on this way: it costs those that come here as often, a timer's tick among them, the registers to save.
     #[inline(always)]
-    fn sync(&self, raise_spis: impl FnOnce(u64) -> u64, raise: impl Fn(IntId) -> bool) -> bool {
+    fn sync(&self, raise: impl Fn(IntId) -> bool) -> bool {
         let mail = self.mail.take();
-        let mut left = mail & u64::from(!SGIS);
-        if mail >> 32 != 0 {
-            left |= raise_spis(mail);
-        }
+        let mut left = mail & !u64::from(SGIS);
         for position in Positions(low_u32(mail) & SGIS) {
             if !raise(IntId(u16::from(low_u8(position)))) {
                 left |= u64::from(bit(position));
             }
         }
         self.put_back(left)
+    }
+
+    /// Serves the events in the mail of the vCPU that is loaded here, whose this is. `false`: there is more, and the general
+    /// way ([`crate::Vgic::sync`]) must follow.
+    #[inline]
+    #[must_use = "what is left must be served in general"]
+    pub fn sync_spis(&self, hw: &impl ListRegisters, vcpu: VcpuIndex, spis: &QuickSpis) -> bool {
+        let mail = self.mail.take();
+        let left = self.raise_spis(hw, (vcpu, spis), mail);
+        self.put_back(left | u64::from(low_u32(mail)))
     }
 
     /// Puts back what could not be served; whether there was nothing.

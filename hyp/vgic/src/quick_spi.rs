@@ -115,16 +115,14 @@ pub fn raise_without_lock<H: ListRegisters>(
 }
 
 impl Quick {
-    /// Puts posted SPIs into their list registers: the bits of `mail` from 32 on. Returns those that could not be. `spis` are
-    /// those of the vCPU's partition; without them none could.
-    #[inline(never)]
-    pub(crate) fn raise_some_spis(
+    /// Puts posted SPIs into their list registers: the bits of `mail` from 32 on. Returns those that could not be.
+    #[inline]
+    pub(crate) fn raise_spis(
         &self,
         hw: &impl ListRegisters,
-        spis: Option<(VcpuIndex, &QuickSpis)>,
+        (vcpu, spis): (VcpuIndex, &QuickSpis),
         mail: u64,
     ) -> u64 {
-        let Some((vcpu, spis)) = spis else { return mail & u64::MAX << 32 };
         let mut left = 0;
         for position in Positions(high_u32(mail)) {
             let slot = low_u8(position);

@@ -53,8 +53,9 @@ fn handle(m: &mut Machine, core: usize) {
 }
 
 fn sync_shortly(m: &Machine) -> bool {
-    let (quick, hw, spis) = (&m.quicks[1], &m.cores[1], || Some((VcpuIndex(1), &*m.spis)));
-    if m.is_v2 { quick.sync_v2(hw, spis) } else { quick.sync_v3(hw, spis) }
+    let (quick, hw) = (&m.quicks[1], &m.cores[1]);
+    let is_served = if m.is_v2 { quick.sync_v2(hw) } else { quick.sync_v3(hw) };
+    is_served || quick.sync_spis(hw, VcpuIndex(1), &m.spis)
 }
 
 const KICKED: Raised = Raised { was_pending: false, kick: VcpuSet::one(VcpuIndex(1)) };

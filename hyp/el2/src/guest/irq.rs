@@ -34,13 +34,13 @@ const BATCH: u32 = 16;
 pub(crate) fn on_interrupt(core: &mut CoreLocal) -> Next {
     let left = match &core.gic {
         CoreGic::V3(_) => take_one(core, &SystemInterface, &SystemRegisters, |quick| {
-            quick.sync_v3(&SystemRegisters, || core.own_spis())
+            quick.sync_v3(&SystemRegisters)
         }),
         CoreGic::V2(gic) => {
             // A GICv2 without it is refused at boot.
             let Some(gich) = core.world.gich.as_ref() else { return Next::Leave };
             let registers = MappedRegisters(gich);
-            take_one(core, gic, &registers, |quick| quick.sync_v2(&registers, || core.own_spis()))
+            take_one(core, gic, &registers, |quick| quick.sync_v2(&registers))
         }
     };
     if let Left::Nothing = left { Next::Resume } else { serve_left(core, left) }
@@ -51,7 +51,7 @@ fn serve_left(core: &mut CoreLocal, left: Left) -> Next {
     match left {
         Left::Nothing => Next::Resume,
         Left::Timer => fire_timer(core),
-        Left::Mail => sync(core),
+        Left::Mail => take_mail(core),
         Left::Interrupt(interrupt) => on_other_interrupt(core, interrupt),
     }
 }
@@ -161,6 +161,18 @@ fn fire_timer(core: &CoreLocal) -> Next {
     // It is for the vCPU that is loaded here, but what it displaces may be another's.
     run::kick_vcpus(core.world, live, kick);
     Next::Resume
+}
+
+/// Mail with more than SGIs in it: events, or something for the virtual GIC.
+#[inline(never)]
+fn take_mail(core: &CoreLocal) -> Next {
+    if let Some(Loaded { live, vcpu }) = core.loaded
+        && let Some(quick) = live.quick(vcpu.index)
+        && quick.sync_spis(&core.interface(live), vcpu.index, &live.quicks.spis)
+    {
+        return Next::Resume;
+    }
+    sync(core)
 }
 
 /// The virtual interface has something to report.

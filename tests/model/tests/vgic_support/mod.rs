@@ -48,9 +48,9 @@ macro_rules! with {
 macro_rules! serve {
     ($machine:expr, $core:expr, $vcpu:expr) => {{
         let (hw, quick) = (&$machine.cores[$core], &$machine.quicks[usize::from($vcpu)]);
-        let spis = || Some((VcpuIndex($vcpu), &*$machine.spis));
         let is_short = $machine.takes_short_ways
-            && if $machine.is_v2 { quick.sync_v2(hw, spis) } else { quick.sync_v3(hw, spis) };
+            && (if $machine.is_v2 { quick.sync_v2(hw) } else { quick.sync_v3(hw) }
+                || quick.sync_spis(hw, VcpuIndex($vcpu), &$machine.spis));
         let is_served =
             is_short && (!hw.is_maintenance() || ($machine.is_v2 && quick.end_linked(hw)));
         if is_served {
