@@ -626,7 +626,30 @@ pub const CALLS: &[CallRow] = &[
     },
 ];
 
+/// The numbers that have a row, a bit for each. Made while compiling: the hypervisor needs the numbers of the table
+/// and not its texts.
+const PRESENT: [u64; 8] = [word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7)];
+
+/// The numbers from 64 × `place` on.
+const fn word(place: u16) -> u64 {
+    let (mut bits, mut rows) = (0, CALLS);
+    while let [row, rest @ ..] = rows {
+        if row.number >> 6 == place {
+            bits |= 1 << (row.number & 63);
+        }
+        rows = rest;
+    }
+    bits
+}
+
 impl Call {
+    /// Whether the call with this number exists.
+    #[must_use]
+    pub fn exists(number: u64) -> bool {
+        let word = usize::try_from(number >> 6).ok().and_then(|word| PRESENT.get(word));
+        word.is_some_and(|word| word & 1 << (number & 63) != 0)
+    }
+
     /// Decodes function id `number` (already stripped of the service's base) and `x1`–`x6`.
     ///
     /// # Errors
@@ -679,6 +702,14 @@ mod tests {
             let row = CALLS.iter().find(|row| u32::from(row.number) == number);
             let decoded = Call::decode(number, [0; 6]);
             assert_eq!(row.is_none(), decoded == Err(DecodeError::NotSupported), "{number:#x}");
+            assert_eq!(Call::exists(number.into()), row.is_some(), "{number:#x}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_no_register_could_hold_here_is_no_call() {
+        for number in [0x200, 0x201, 1 << 32, u64::MAX] {
+            assert!(!Call::exists(number));
         }
     }
 
