@@ -298,6 +298,7 @@ impl Holdings {
     ///
     /// # Errors
     /// `NotSupported` if the partition has no areas.
+    #[inline(never)]
     pub(crate) fn area_parts(&mut self) -> Result<Parts<'_>, Refusal> {
         match (self.areas.as_mut(), self.stage2.as_mut()) {
             (Some(areas), Some(space)) => Ok(Parts { account: &mut self.account, space, areas }),

@@ -104,6 +104,7 @@ impl BootLog {
     /// Keeps a checkpoint as `shikiri: [NN] text (detail)` and hands each byte to `print` as well.
     ///
     /// Without a `detail` the brackets are left out. Usable before there is a UART: `print` may do nothing.
+    #[inline(never)]
     pub fn checkpoint(
         &mut self,
         checkpoint: Checkpoint,
@@ -184,6 +185,7 @@ struct Line<'a, P> {
 }
 
 impl<P: FnMut(u8)> Line<'_, P> {
+    #[inline(never)]
     fn text(&mut self, text: &str) {
         for byte in text.bytes() {
             self.log.keep(byte);

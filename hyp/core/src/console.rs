@@ -386,10 +386,12 @@ impl Multiplexer {
         }
     }
 
+    #[inline(never)]
     fn name(&self, slot: usize) -> Name {
         self.slots.get(slot).map_or(Name::EMPTY, |slot| slot.name)
     }
 
+    #[inline(never)]
     fn say(&mut self, text: fmt::Arguments<'_>) {
         // Never fails: what does not fit is counted by the writer, and told of there.
         if self.write_fmt(text).is_err() {

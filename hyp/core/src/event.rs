@@ -33,7 +33,7 @@ pub(crate) use word::{
     PortId, Receive, Send, Wire, area, area_slot, asker, object, request, row_of,
 };
 
-use crate::handle::{BadHandle, Found, Handle, HandleEntry, Kind, Rights, find};
+use crate::handle::{BadHandle, Found, Handle, HandleEntry, Kind, Rights, find, find_in_place};
 use crate::party::Refusal;
 
 /// What all cores may touch of a partition's communication: its handles and its pending bitmap.
@@ -112,7 +112,7 @@ impl<'s> Shared<'s> {
         visitor: &'v Visitor,
         peer: impl FnOnce(PartitionSlot) -> Option<Shared<'p>>,
     ) -> Result<Sent<'v>, Refusal> {
-        let port = find(self.entries, handle, Kind::Send, Rights::USE)?;
+        let port = find_in_place(self.entries, handle, Kind::Send, Rights::USE)?;
         let word = port.entry.value();
         let Some(wire) = Wire::decode(word) else { return Err(unconnected(port, word)) };
         let visit = visitor.enter(wire.to.slot);
@@ -122,14 +122,21 @@ impl<'s> Shared<'s> {
             return Err(unconnected(port, now));
         }
         let shared = peer(wire.to.slot).ok_or(Refusal::PeerGone)?;
-        let arrival =
-            shared.arrive(wire.to, Receive::connected(wire.serial)).ok_or(Refusal::PeerGone)?;
+        let arrival = shared
+            .arrive_in_place(wire.to, Receive::connected(wire.serial))
+            .ok_or(Refusal::PeerGone)?;
         Ok(Sent { arrival, _visit: visit })
     }
 
     /// An event at this partition's port `index`, if its word still has the bits of `key`.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn arrive(self, port: PortId, key: Receive) -> Option<Arrival> {
+        self.arrive_in_place(port, key)
+    }
+
+    /// [`Shared::arrive`] without a call: where the cost is a promise.
+    #[inline(always)]
+    fn arrive_in_place(self, port: PortId, key: Receive) -> Option<Arrival> {
         let entry = self.entries.get(usize::from(port.index))?;
         let mut word = Receive(entry.value());
         loop {

@@ -162,8 +162,22 @@ impl Found<'_> {
 ///
 /// # Errors
 /// [`BadHandle`], whatever is wrong with it.
-#[inline]
+#[inline(never)]
 pub(crate) fn find(
+    entries: &[HandleEntry],
+    handle: Handle,
+    kind: Kind,
+    rights: Rights,
+) -> Result<Found<'_>, BadHandle> {
+    find_in_place(entries, handle, kind, rights)
+}
+
+/// [`find`] without a call: where the cost is a promise.
+///
+/// # Errors
+/// [`BadHandle`].
+#[inline(always)]
+pub(crate) fn find_in_place(
     entries: &[HandleEntry],
     Handle(handle): Handle,
     kind: Kind,

@@ -148,6 +148,7 @@ pub struct Audit {
 impl Audit {
     /// Compares one partition's books and counts it; false if something is wrong. `holdings` is `None` while it has
     /// none.
+    #[inline(never)]
     pub fn partition<P: PhysMem>(
         &mut self,
         ledger: &Ledger<'_>,

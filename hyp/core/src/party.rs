@@ -483,6 +483,7 @@ impl<'a> Party<'a> {
     }
 
     /// Cuts a receive port's connection on this side.
+    #[inline(never)]
     pub(crate) fn detach(&mut self, index: u16) {
         self.set_source(index, Source::Nobody);
         self.update(index, |word| word.without(Receive::CONNECTED));

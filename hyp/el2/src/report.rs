@@ -159,6 +159,7 @@ fn owner(world: &World, slot: &'static Slot, walk: &Walk) -> Owner {
 }
 
 /// What the description gives the partition there.
+#[inline(never)]
 fn own(slot: &'static Slot, ipa: Ipa) -> Option<Owner> {
     let description = &slot.description;
     if description.memory().any(|memory| holds(memory.ipa, memory.bytes, ipa)) {

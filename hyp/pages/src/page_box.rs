@@ -240,9 +240,13 @@ impl<T: fmt::Debug> fmt::Debug for PageSlice<T> {
 
 /// The frames that `length` values of `T` need: at least one.
 const fn pages_for<T>(length: usize) -> PageCount {
+    pages_of(size_of::<T>().saturating_mul(length))
+}
+
+const fn pages_of(bytes: usize) -> PageCount {
     // Widening: a size is at most 2^63, and the constant context has no `From`.
     #[expect(clippy::as_conversions, reason = "usize to u64 in a constant, widening")]
-    let bytes = size_of::<T>().saturating_mul(length) as u64;
+    let bytes = bytes as u64;
     let pages = bytes.div_ceil(PAGE_BYTES);
     PageCount(if pages == 0 { 1 } else { pages })
 }
@@ -250,13 +254,18 @@ const fn pages_for<T>(length: usize) -> PageCount {
 /// The first byte of the frames as the place of `length` values, checked for size and alignment.
 fn place<T>(frames: &Frames, length: usize) -> NonNull<T> {
     const { assert!(align_of::<T>() <= 4096, "a frame aligns to 4 KiB only") };
+    check_size(frames, size_of::<T>().saturating_mul(length));
+    frames.as_ptr().cast()
+}
+
+/// Out of line: the same for all types.
+#[inline(never)]
+fn check_size(frames: &Frames, bytes: usize) {
     assert!(
-        pages_for::<T>(length) <= frames.pages(),
-        "page box: {} bytes do not fit {}",
-        size_of::<T>().saturating_mul(length),
+        pages_of(bytes) <= frames.pages(),
+        "page box: {bytes} bytes do not fit {}",
         frames.range()
     );
-    frames.as_ptr().cast()
 }
 
 #[cfg(test)]

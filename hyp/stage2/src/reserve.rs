@@ -32,6 +32,7 @@ impl Reserve {
     pub(crate) const EMPTY: Self = Self { head: Pa(0), count: 0 };
 
     /// Takes `count` pages and zeroes them; if one is missing, gives all back.
+    #[inline(never)]
     pub(crate) fn take<M: PhysMem, P: TablePages>(
         mem: &M,
         pages: &mut P,

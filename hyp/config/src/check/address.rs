@@ -56,6 +56,7 @@ struct Overlap {
 }
 
 /// Finds the first two ranges that overlap. Every pair is looked at, so the ranges come without names.
+#[inline(never)]
 fn find_overlap(ranges: impl Iterator<Item = Range> + Clone) -> Option<Overlap> {
     let mut rest = ranges.enumerate();
     while let Some((first, range)) = rest.next() {

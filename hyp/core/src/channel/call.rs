@@ -47,6 +47,7 @@ impl<'a> Estate<'a> {
     ///
     /// # Errors
     /// As the call's row says; nothing has changed then.
+    #[inline(never)]
     pub fn carry_out<M: DirectMap, L: Loader, T: Tlb>(
         &mut self,
         mut peer: Option<&mut Estate<'a>>,

@@ -171,6 +171,7 @@ impl Multiplexer {
         }
     }
 
+    #[inline(never)]
     fn end_line(&mut self, sink: &mut dyn FnMut(u8) -> bool) {
         if !self.line.after_return {
             self.staged.emit(b'\r', sink);

@@ -15,7 +15,7 @@ use shikiri_core::partition::{FrameStore, run_of};
 use shikiri_core::sched::{CoreBook, Excess, Exchange, Reservation, Share, Terms, VcpuKey};
 use shikiri_core::vmid::VmidPool;
 use shikiri_drivers::{Gic, GicV2, GicV3, Gich, LineInterrupts, Pl011, RedistributorRegion};
-use shikiri_pages::{FramePool, FrameRange, MAX_FIXED, PageBox, PageSlice};
+use shikiri_pages::{FramePool, FrameRange, Frames, MAX_FIXED, PageBox, PageSlice};
 use shikiri_stage2::Format;
 use shikiri_sync::{Once, TicketLock};
 
@@ -320,11 +320,15 @@ fn leak<T>(
     count: usize,
     value: impl FnMut(usize) -> T,
 ) -> &'static mut [T] {
-    let Some(frames) = store.take(FrameState::Hypervisor, PageSlice::<T>::pages(count), PAGE_BYTES)
-    else {
+    PageSlice::from_fn(own_frames(store, PageSlice::<T>::pages(count)), count, value).leak()
+}
+
+#[inline(never)]
+fn own_frames(store: &FrameStore<'static, Ram>, pages: PageCount) -> Frames {
+    let Some(frames) = store.take(FrameState::Hypervisor, pages, PAGE_BYTES) else {
         refuse(format_args!("there is not enough RAM for the hypervisor itself"));
     };
-    PageSlice::from_fn(frames, count, value).leak()
+    frames
 }
 
 /// The partitions of the description, each with its vCPUs' homes.

@@ -195,6 +195,7 @@ impl Bus {
 struct Cells<'a>(&'a [u8]);
 
 impl Cells<'_> {
+    #[inline(never)]
     fn take(&mut self, cells: usize) -> Option<u64> {
         let mut value = 0_u64;
         for _ in 0..cells {
@@ -261,6 +262,7 @@ impl<'a> NodeFacts<'a> {
     }
 
     /// What the first entry of `compatible` that we know stands for.
+    #[inline(never)]
     fn kind(&self) -> Option<Kind> {
         let ours = |entry: &&[u8]| entry.starts_with(b"arm,");
         let mut entries = self.compatible.split(|byte| *byte == 0).filter(ours);

@@ -165,6 +165,7 @@ fn fire_timer(core: &CoreLocal) -> Next {
 
 /// Mail with more than SGIs in it: events, or something for the virtual GIC.
 #[inline(never)]
+#[unsafe(link_section = ".text.hot")]
 fn take_mail(core: &CoreLocal) -> Next {
     if let Some(Loaded { live, vcpu }) = core.loaded
         && let Some(quick) = live.quick(vcpu.index)

@@ -395,6 +395,7 @@ pub(crate) fn unload(core: &mut CoreLocal) {
 /// put on a core, says so before it looks for changes (`fall_asleep`, `load`). A fence on each side makes one of the two
 /// see the other (mail takes no lock).
 #[inline(never)]
+#[unsafe(link_section = ".text.hot")]
 pub(crate) fn kick_vcpus(world: &World, live: &Live, vcpus: VcpuSet) {
     for index in vcpus {
         // One that sleeps is worth a word to its home core, once; one that is ready, off or out of budget
