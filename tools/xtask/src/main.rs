@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds, runs, tests and measures Shikiri. `cargo xtask --help` lists the commands.
 
 mod bench_table;
+mod c_guests;
 mod commands;
 mod cpio;
 mod debian;

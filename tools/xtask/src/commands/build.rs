@@ -10,7 +10,7 @@ use shikiri_qemu_tests::paths;
 use crate::commands::setup;
 use crate::metadata::{self, BARE_METAL};
 use crate::process::{self, step};
-use crate::{files, flatten};
+use crate::{c_guests, files, flatten};
 
 /// The hypervisor's package, and the name of its ELF file.
 pub(crate) const HYPERVISOR: &str = "shikiri-el2";
@@ -58,7 +58,7 @@ pub(crate) fn guests() -> Result<()> {
         let image = flat(&elf(name))?;
         files::replace(&paths::guests().join(format!("{name}.bin")), &image)?;
     }
-    Ok(())
+    c_guests::build()
 }
 
 /// The ELF file of a bare-metal binary.

@@ -31,8 +31,8 @@ impl Check {
         }
         setup::qemu()?;
         setup::rust_target()?;
+        setup::for_what_is_named_in(system.file())?;
         build::guests()?;
-        setup::linux_if_named_in(system.file())?;
         println!("{}", system.compile(&machine)?.explanation);
         Ok(())
     }

@@ -114,11 +114,11 @@ impl Run {
         let system = System::find(&self.system)?.with(self.overrides());
         let machine = self.machine(&system)?;
         setup::qemu()?;
+        if self.kernel.is_none() {
+            setup::for_what_is_named_in(system.file())?;
+        }
         if !self.no_build {
             build::all()?;
-        }
-        if self.kernel.is_none() {
-            setup::linux_if_named_in(system.file())?;
         }
         step(&format!("booting {}", system.file().display()));
         let stop = Arc::new(AtomicI32::new(RUNNING));

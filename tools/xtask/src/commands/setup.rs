@@ -11,7 +11,7 @@ use shikiri_qemu_tests::{machine, paths};
 
 use crate::metadata::BARE_METAL;
 use crate::process::{self, step};
-use crate::{debian, files, initrd};
+use crate::{c_guests, debian, files, initrd};
 
 /// The oldest QEMU whose machines behave as the hardware does where we depend on it: from version 9
 /// on, unaligned accesses with the MMU off are faults.
@@ -27,9 +27,11 @@ impl Setup {
         qemu()?;
         device_tree_compiler()?;
         linux()?;
+        c_compiler()?;
         println!("All that is needed is there:");
         println!("  Rust target        {BARE_METAL}");
         println!("  QEMU               {}", qemu_version().map_or_else(String::new, |v| v.1));
+        println!("  C cross compiler   {}", c_guests::compiler().unwrap_or_default());
         println!("  Linux guest        {}", paths::linux_kernel().display());
         println!("  its initrd         {}", paths::linux_initrd().display());
         Ok(())
@@ -97,11 +99,27 @@ fn device_tree_compiler() -> Result<()> {
     debian::install(&["device-tree-compiler"])
 }
 
-/// Fetches the Linux guest if the description in `file` names it.
-pub(crate) fn linux_if_named_in(file: &Path) -> Result<()> {
+/// Fetches the Linux guest, and the compiler for a guest in C, if the description in `file` names one.
+pub(crate) fn for_what_is_named_in(file: &Path) -> Result<()> {
     let text =
         fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    if text.contains("linux/") { linux() } else { Ok(()) }
+    if text.contains("linux/") {
+        linux()?;
+    }
+    if c_guests::GUESTS.iter().any(|(name, _)| text.contains(&format!("\"{name}\""))) {
+        c_compiler()?;
+    }
+    Ok(())
+}
+
+/// Makes sure that there is a cross compiler for the guests in C.
+pub(crate) fn c_compiler() -> Result<()> {
+    if c_guests::compiler().is_some() {
+        return Ok(());
+    }
+    step("installing a cross compiler for the guests in C (60 MB)");
+    debian::require("aarch64-linux-gnu-gcc, for the guests in C")?;
+    debian::install(&["gcc-aarch64-linux-gnu"])
 }
 
 /// Makes sure that the Linux guest is there: Debian's arm64 kernel, and an initrd around Debian's

@@ -89,7 +89,10 @@ impl Test {
     }
 
     fn machines(&self, tally: &mut Tally) {
-        let prepared = setup::qemu().and_then(|()| setup::linux()).and_then(|()| build::all());
+        let prepared = setup::qemu()
+            .and_then(|()| setup::linux())
+            .and_then(|()| setup::c_compiler())
+            .and_then(|()| build::all());
         if let Err(error) = prepared {
             eprintln!("the images cannot be built: {error:#}");
             tally.fail("images of the QEMU tests".into());
@@ -229,6 +232,7 @@ fn failed_test(line: &str) -> Option<&str> {
 pub(crate) fn run_machines(filter: Option<&str>, settings: &[(&str, String)]) -> Result<u64> {
     setup::qemu()?;
     setup::linux()?;
+    setup::c_compiler()?;
     build::all().context("the images cannot be built")?;
     let started = Instant::now();
     let mut cargo = machine_tests();

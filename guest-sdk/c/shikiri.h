@@ -1,0 +1,547 @@
+/* Hypercalls of Shikiri, for guests in C and C++ (C11, C++11; GCC or Clang).
+ *
+ * Generated from the call table (hyp/abi/src/call.rs): `UPDATE=1 cargo test -p shikiri-abi` writes it.
+ * The reference with all registers is hyp/doc/abi.md.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef SHIKIRI_H
+#define SHIKIRI_H
+
+#include <stdint.h>
+
+/* Function ids (SMCCC, vendor-specific hypervisor service). */
+#define SHIKIRI_CALL_UID 0x8600ff01u
+#define SHIKIRI_REVISION 0x8600ff03u
+#define SHIKIRI_NULL 0xc6000000u
+#define SHIKIRI_FEATURE 0xc6000001u
+#define SHIKIRI_PARTITION_INFO 0xc6000002u
+#define SHIKIRI_ACCOUNT_READ 0xc6000003u
+#define SHIKIRI_PARTITION_END 0xc6000004u
+#define SHIKIRI_EVENT_CREATE_SEND 0xc6000010u
+#define SHIKIRI_EVENT_CREATE_RECEIVE 0xc6000011u
+#define SHIKIRI_EVENT_CONNECT 0xc6000012u
+#define SHIKIRI_EVENT_BIND 0xc6000013u
+#define SHIKIRI_EVENT_MASK 0xc6000014u
+#define SHIKIRI_EVENT_STATE 0xc6000015u
+#define SHIKIRI_EVENT_POLL 0xc6000016u
+#define SHIKIRI_EVENT_TAKE 0xc6000017u
+#define SHIKIRI_EVENT_SEND 0xc6000018u
+#define SHIKIRI_HANDLE_CLOSE 0xc6000019u
+#define SHIKIRI_SIGNAL_NOTIFY 0xc600001au
+#define SHIKIRI_SIGNAL_ASK 0xc600001bu
+#define SHIKIRI_SIGNAL_TAKE 0xc600001cu
+#define SHIKIRI_SIGNAL_ACCEPT 0xc600001du
+#define SHIKIRI_SIGNAL_REFUSE 0xc600001eu
+#define SHIKIRI_PEER_INFO 0xc600001fu
+#define SHIKIRI_AREA_ALLOC 0xc6000020u
+#define SHIKIRI_AREA_FREE 0xc6000021u
+#define SHIKIRI_AREA_INFO 0xc6000022u
+#define SHIKIRI_AREA_KEEP 0xc6000023u
+#define SHIKIRI_CHANNEL_CREATE 0xc6000028u
+#define SHIKIRI_CHANNEL_CONNECT 0xc6000029u
+#define SHIKIRI_CHANNEL_ACCEPT 0xc600002au
+#define SHIKIRI_CHANNEL_SEND 0xc600002bu
+#define SHIKIRI_CHANNEL_NOTIFY 0xc600002cu
+#define SHIKIRI_CHANNEL_CLOSE 0xc600002du
+#define SHIKIRI_OBJECT_OPEN 0xc6000038u
+#define SHIKIRI_OBJECT_WAIT 0xc6000039u
+#define SHIKIRI_OBJECT_POST 0xc600003au
+#define SHIKIRI_OBJECT_NOTIFY 0xc600003bu
+#define SHIKIRI_OBJECT_CLOSE 0xc600003cu
+
+/* The four words that CALL_UID answers. */
+#define SHIKIRI_UID {0xc2a5e0b6u, 0x384e1f7du, 0x68534b9au, 0x6972696bu}
+
+/* What x0 says. */
+enum shikiri_status {
+    SHIKIRI_OK = 0,                  /* done */
+    SHIKIRI_PENDING = 1,             /* accepted, the answer follows as an event */
+    SHIKIRI_NOT_SUPPORTED = -1,      /* no such call */
+    SHIKIRI_INVALID_PARAMETER = -3,  /* bad argument */
+    SHIKIRI_BAD_HANDLE = -16,        /* bad handle */
+    SHIKIRI_NOT_PERMITTED = -17,     /* not permitted */
+    SHIKIRI_DENIED_BY_POLICY = -18,  /* denied by policy */
+    SHIKIRI_WRONG_STATE = -19,       /* wrong state */
+    SHIKIRI_NOT_OWNER = -20,         /* not the owner */
+    SHIKIRI_OVER_LIMIT = -21,        /* over the account's limit */
+    SHIKIRI_NO_MEMORY = -22,         /* out of memory */
+    SHIKIRI_RANGE = -23,             /* out of range */
+    SHIKIRI_ALIGNMENT = -24,         /* not aligned */
+    SHIKIRI_EMPTY = -25,             /* empty */
+    SHIKIRI_FULL = -26,              /* full */
+    SHIKIRI_AGAIN = -27,             /* call again */
+    SHIKIRI_REFUSED = -28,           /* refused by the peer */
+    SHIKIRI_PEER_GONE = -29,         /* peer gone */
+    SHIKIRI_EXISTS = -30,            /* exists */
+    SHIKIRI_NOT_FOUND = -31,         /* not found */
+};
+
+/* Lines of an account. */
+enum shikiri_resource {
+    SHIKIRI_RESOURCE_CORE_TIME = 0,
+    SHIKIRI_RESOURCE_IPA_SPACE = 1,
+    SHIKIRI_RESOURCE_MEMORY = 2,
+    SHIKIRI_RESOURCE_MANAGEMENT_MEMORY = 3,
+    SHIKIRI_RESOURCE_EVENT_PORTS = 4,
+    SHIKIRI_RESOURCE_DEVICES = 5,
+    SHIKIRI_RESOURCE_CACHE_SHARE = 6,
+    SHIKIRI_RESOURCE_BUS_SHARE = 7,
+};
+
+/* Message areas: classes, and where the window region starts. */
+#define SHIKIRI_CLASS_PAGE 0 /* 1 pages */
+#define SHIKIRI_CLASS_BLOCK 1 /* 512 pages */
+#define SHIKIRI_CLASS_GIANT 2 /* 262144 pages */
+#define SHIKIRI_WINDOWS UINT64_C(0x8000000000) /* an intermediate physical address */
+
+/* A message port's pages, in 64-bit words; `number` counts messages from 0. See hyp/abi/src/channel.rs. */
+#define SHIKIRI_ARRIVALS 63 /* entries of the ring */
+#define SHIKIRI_ARRIVALS_STATE 0 /* bit 0: connected; above: how often it was */
+#define SHIKIRI_ARRIVALS_STARVED 1 /* not 0: the peer waits for a credit */
+#define SHIKIRI_ENTRY_SEQUENCE 0 /* number + 1 as soon as the message is there */
+#define SHIKIRI_ENTRY_AREA 1 /* handle, or 0 */
+#define SHIKIRI_ENTRY_ADDRESS 2 /* of the area */
+#define SHIKIRI_ENTRY_BYTES 3 /* that are meant */
+#define SHIKIRI_ENTRY_SHORT 4 /* first of three words */
+#define SHIKIRI_ENTRY_PAGES 7 /* of the area */
+#define SHIKIRI_CREDITS_POSTED 0 /* messages that the guest has offered to take */
+#define SHIKIRI_CREDITS_CONSUMED 1 /* messages that the guest has taken */
+#define SHIKIRI_ENTRY(number) ((((number) % 63) + 1) * 8) /* its first word */
+
+/* What a call answers: x0, and x1 to x3. */
+struct shikiri_answer {
+    int64_t status;    /* enum shikiri_status */
+    uint64_t value[3]; /* 0 where unused */
+};
+
+/* Calls by number. The hypervisor keeps x4 to x30; it may read and write memory whose address it is given or has
+ * mapped, such as a message port's pages, so that the compiler must not keep any of it in registers. */
+static inline struct shikiri_answer shikiri_call(uint32_t id, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+                                                 uint64_t a5, uint64_t a6)
+{
+    register uint64_t x0 __asm__("x0") = id;
+    register uint64_t x1 __asm__("x1") = a1;
+    register uint64_t x2 __asm__("x2") = a2;
+    register uint64_t x3 __asm__("x3") = a3;
+    register uint64_t x4 __asm__("x4") = a4;
+    register uint64_t x5 __asm__("x5") = a5;
+    register uint64_t x6 __asm__("x6") = a6;
+    __asm__ volatile("hvc #0"
+                     : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)
+                     : "r"(x4), "r"(x5), "r"(x6)
+                     : "memory");
+    struct shikiri_answer answer = {(int64_t)x0, {x1, x2, x3}};
+    return answer;
+}
+
+/* Does nothing: the cost of a hypercall. (P4)
+ * Answers: OK, INVALID_PARAMETER.
+ */
+static inline struct shikiri_answer shikiri_null(void)
+{
+    return shikiri_call(SHIKIRI_NULL, 0, 0, 0, 0, 0, 0);
+}
+
+/* Tells whether the call with this number exists. (P4)
+ * number: the call's number, 0 to 0x1FF
+ * value[0] = present: 1 if the call exists, else 0
+ * Answers: OK, INVALID_PARAMETER.
+ */
+static inline struct shikiri_answer shikiri_feature(uint64_t number)
+{
+    return shikiri_call(SHIKIRI_FEATURE, number, 0, 0, 0, 0, 0);
+}
+
+/* Tells the caller's own partition. (P2)
+ * value[0] = id: the partition's id, never reused within one run
+ * value[1] = vcpus: how many vCPUs it has
+ * value[2] = starts: how often this name has been started, 1 at the first
+ * Answers: OK, INVALID_PARAMETER.
+ */
+static inline struct shikiri_answer shikiri_partition_info(void)
+{
+    return shikiri_call(SHIKIRI_PARTITION_INFO, 0, 0, 0, 0, 0, 0);
+}
+
+/* Reads one line of the caller's own account. (P3)
+ * resource: 0 core time (ppm of one core), 1 IPA space (pages), 2 memory (pages), 3 management memory
+ *   (pages), 4 event ports, 5 devices, 6 cache share, 7 bus share
+ * value[0] = limit: the limit; 2^64 - 1 means unset
+ * value[1] = used: what is charged now
+ * value[2] = high: the most that was ever charged
+ * Answers: OK, INVALID_PARAMETER.
+ */
+static inline struct shikiri_answer shikiri_account_read(uint64_t resource)
+{
+    return shikiri_call(SHIKIRI_ACCOUNT_READ, resource, 0, 0, 0, 0, 0);
+}
+
+/* Ends the caller's partition; does not return when accepted. Restart follows the description's policy, as
+ *   after a fault when the code is not 0. (P2)
+ * code: 0 to 2^32 - 1; stands in the end report
+ * Answers: INVALID_PARAMETER.
+ */
+static inline struct shikiri_answer shikiri_partition_end(uint64_t code)
+{
+    return shikiri_call(SHIKIRI_PARTITION_END, code, 0, 0, 0, 0, 0);
+}
+
+/* Makes an event send port, not connected. (C1)
+ * value[0] = port: its handle
+ * Answers: OK, INVALID_PARAMETER, OVER_LIMIT.
+ */
+static inline struct shikiri_answer shikiri_event_create_send(void)
+{
+    return shikiri_call(SHIKIRI_EVENT_CREATE_SEND, 0, 0, 0, 0, 0, 0);
+}
+
+/* Makes an event receive port: not connected, not bound, not masked. (C1)
+ * value[0] = port: its handle
+ * Answers: OK, INVALID_PARAMETER, OVER_LIMIT.
+ */
+static inline struct shikiri_answer shikiri_event_create_receive(void)
+{
+    return shikiri_call(SHIKIRI_EVENT_CREATE_RECEIVE, 0, 0, 0, 0, 0, 0);
+}
+
+/* Connects a send port to a receive port of the same partition. (C1)
+ * send: the send port
+ * receive: the receive port
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE.
+ */
+static inline struct shikiri_answer shikiri_event_connect(uint64_t send, uint64_t receive)
+{
+    return shikiri_call(SHIKIRI_EVENT_CONNECT, send, receive, 0, 0, 0, 0);
+}
+
+/* Gives a receive port an interrupt: an SPI of the virtual GIC that no device has. It is edge-triggered from
+ *   then on, and routed to the vCPU until the guest routes it otherwise. A port is bound once, until it is
+ *   closed. (C1)
+ * port: the receive port
+ * intid: 32 to 1019
+ * vcpu: the index of the vCPU that it is routed to first
+ * sharing: 0: the interrupt is this port's alone; 1: it is shared by any number of ports, which EVENT_TAKE
+ *   tells apart
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE.
+ */
+static inline struct shikiri_answer shikiri_event_bind(uint64_t port, uint64_t intid, uint64_t vcpu, uint64_t sharing)
+{
+    return shikiri_call(SHIKIRI_EVENT_BIND, port, intid, vcpu, sharing, 0, 0);
+}
+
+/* Masks a receive port: what arrives is kept. Unmasked again, it is raised. (C1)
+ * port: the receive port
+ * masked: 1 masks, 0 unmasks
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE.
+ */
+static inline struct shikiri_answer shikiri_event_mask(uint64_t port, uint64_t masked)
+{
+    return shikiri_call(SHIKIRI_EVENT_MASK, port, masked, 0, 0, 0, 0);
+}
+
+/* Tells how it stands with a send port: OK, it is connected; PENDING, its request was not answered yet;
+ *   WRONG_STATE, it was never connected; REFUSED; PEER_GONE. (C1)
+ * port: the send port
+ * Answers: OK, PENDING, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE.
+ */
+static inline struct shikiri_answer shikiri_event_state(uint64_t port)
+{
+    return shikiri_call(SHIKIRI_EVENT_STATE, port, 0, 0, 0, 0, 0);
+}
+
+/* Tells whether a receive port is pending, and makes it not pending; the interrupt's pending state is cleared
+ *   with it. AGAIN: another vCPU's core has to be asked first; call again. (C1)
+ * port: the receive port
+ * value[0] = pending: 1 if it was pending, else 0
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_event_poll(uint64_t port)
+{
+    return shikiri_call(SHIKIRI_EVENT_POLL, port, 0, 0, 0, 0, 0);
+}
+
+/* Takes the pending ports among 64 neighbouring handles, of those that share an interrupt. (C1)
+ * word: 0 to 1023: handles with index 64 × word to 64 × word + 63
+ * value[0] = pending: bit n: the port with index 64 × word + n was pending
+ * Answers: OK, INVALID_PARAMETER.
+ */
+static inline struct shikiri_answer shikiri_event_take(uint64_t word)
+{
+    return shikiri_call(SHIKIRI_EVENT_TAKE, word, 0, 0, 0, 0, 0);
+}
+
+/* Sends an event to the peer of a send port. (C1)
+ * port: the send port
+ * value[0] = pending: 1 if it was pending there already: the event made no difference
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE.
+ */
+static inline struct shikiri_answer shikiri_event_send(uint64_t port)
+{
+    return shikiri_call(SHIKIRI_EVENT_SEND, port, 0, 0, 0, 0, 0);
+}
+
+/* Closes a port, or refuses a request that was taken. What is at the other end is told. (C1)
+ * handle: the port or the request
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_handle_close(uint64_t handle)
+{
+    return shikiri_call(SHIKIRI_HANDLE_CLOSE, handle, 0, 0, 0, 0, 0);
+}
+
+/* Chooses the receive port that is raised when a control signal arrives and none waits, and when a request of
+ *   the caller was answered. (P9)
+ * port: a receive port to which nothing is connected
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE.
+ */
+static inline struct shikiri_answer shikiri_signal_notify(uint64_t port)
+{
+    return shikiri_call(SHIKIRI_SIGNAL_NOTIFY, port, 0, 0, 0, 0, 0);
+}
+
+/* Asks another partition to connect a send port to one of its receive ports. The answer is raised at the port
+ *   of SIGNAL_NOTIFY and read by EVENT_STATE. (P9)
+ * port: the send port
+ * partition: the other's number, as the device tree has it
+ * service: which service is meant, 0 to 2^32 - 1
+ * word: a word for the other
+ * Answers: PENDING, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, PEER_GONE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_signal_ask(uint64_t port, uint64_t partition, uint64_t service, uint64_t word)
+{
+    return shikiri_call(SHIKIRI_SIGNAL_ASK, port, partition, service, word, 0, 0);
+}
+
+/* Takes the oldest control signal of the next sender in turn. (P9)
+ * value[0] = request: bits 0 to 55 the handle of the request, to be accepted, refused or closed; bits 56 to
+ *   63 what is asked: 0 an event connection, 1 a message channel
+ * value[1] = sender: bits 0 to 31 the sender's partition id, bits 32 to 63 the service
+ * value[2] = word: the sender's word
+ * Answers: OK, INVALID_PARAMETER, EMPTY, OVER_LIMIT, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_signal_take(void)
+{
+    return shikiri_call(SHIKIRI_SIGNAL_TAKE, 0, 0, 0, 0, 0, 0);
+}
+
+/* Accepts a request: connects its sender to a receive port. (P9)
+ * request: the request
+ * receive: the receive port
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, PEER_GONE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_signal_accept(uint64_t request, uint64_t receive)
+{
+    return shikiri_call(SHIKIRI_SIGNAL_ACCEPT, request, receive, 0, 0, 0, 0);
+}
+
+/* Refuses a request. (P9)
+ * request: the request
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_signal_refuse(uint64_t request)
+{
+    return shikiri_call(SHIKIRI_SIGNAL_REFUSE, request, 0, 0, 0, 0, 0);
+}
+
+/* Tells about a partition that the caller may talk to. (P9)
+ * partition: its number, as the device tree has it
+ * value[0] = id: the id of its present life; 0 while it has none
+ * value[1] = may: bit 0: it may be asked for connections; bit 1: it may ask
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED.
+ */
+static inline struct shikiri_answer shikiri_peer_info(uint64_t partition)
+{
+    return shikiri_call(SHIKIRI_PEER_INFO, partition, 0, 0, 0, 0, 0);
+}
+
+/* Makes a message area, cleared and mapped. Bounded: a large one takes several calls, each with the handle
+ *   that AGAIN has answered in x1. One at a time. (C3)
+ * bytes: the size, rounded up to pages; at most that of a slot
+ * class: the slot: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB; as the windows that it shall be sent to
+ * area: 0, or the handle of the area that is being made
+ * value[0] = area: its handle
+ * value[1] = address: where it is mapped
+ * value[2] = pages: its size in pages
+ * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, RANGE, OVER_LIMIT, NO_MEMORY, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_area_alloc(uint64_t bytes, uint64_t class_, uint64_t area)
+{
+    return shikiri_call(SHIKIRI_AREA_ALLOC, bytes, class_, area, 0, 0, 0);
+}
+
+/* Frees an area, or discards one that was received. It is unmapped at once; AGAIN asks for another call to
+ *   give all of its memory back. (C3)
+ * area: its handle
+ * Answers: OK, INVALID_PARAMETER, NOT_OWNER, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_area_free(uint64_t area)
+{
+    return shikiri_call(SHIKIRI_AREA_FREE, area, 0, 0, 0, 0, 0);
+}
+
+/* Tells where an area is and how large. (C3)
+ * area: its handle
+ * value[0] = address: where it is mapped
+ * value[1] = pages: its size in pages
+ * value[2] = class: its slot: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB
+ * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE.
+ */
+static inline struct shikiri_answer shikiri_area_info(uint64_t area)
+{
+    return shikiri_call(SHIKIRI_AREA_INFO, area, 0, 0, 0, 0, 0);
+}
+
+/* Keeps an area that was received: it is charged as the partition's own, stays where it is, and its window
+ *   gets another slot. (C3)
+ * area: its handle
+ * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, OVER_LIMIT.
+ */
+static inline struct shikiri_answer shikiri_area_keep(uint64_t area)
+{
+    return shikiri_call(SHIKIRI_AREA_KEEP, area, 0, 0, 0, 0, 0);
+}
+
+/* Makes a message port with a window; all that can come into the window is charged now. It is not connected
+ *   and has no credit. (C2)
+ * events: a receive port that nothing is connected to
+ * slots: slots of the window, 0 to 60
+ * class: their size: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB
+ * value[0] = port: its handle
+ * value[1] = arrivals: where its arrivals page is mapped, read-only
+ * value[2] = credits: where its credits page is mapped
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, OVER_LIMIT, NO_MEMORY.
+ */
+static inline struct shikiri_answer shikiri_channel_create(uint64_t events, uint64_t slots, uint64_t class_)
+{
+    return shikiri_call(SHIKIRI_CHANNEL_CREATE, events, slots, class_, 0, 0, 0);
+}
+
+/* Asks another partition to connect a message port, by a control signal. The answer comes as an event at the
+ *   port's receive port. (C2)
+ * port: the message port
+ * partition: the other partition's number, as the device tree has it
+ * service: which service is meant, 0 to 2^32 - 1
+ * word: a word for the other partition
+ * Answers: PENDING, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, PEER_GONE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_channel_connect(uint64_t port, uint64_t partition, uint64_t service, uint64_t word)
+{
+    return shikiri_call(SHIKIRI_CHANNEL_CONNECT, port, partition, service, word, 0, 0);
+}
+
+/* Accepts a request for a message channel with a message port; both ends are told. SIGNAL_REFUSE refuses it.
+ *   (C2)
+ * request: its handle
+ * port: a message port that is not connected
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, PEER_GONE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_channel_accept(uint64_t request, uint64_t port)
+{
+    return shikiri_call(SHIKIRI_CHANNEL_ACCEPT, request, port, 0, 0, 0, 0);
+}
+
+/* Sends a short message, and with it an area or none. When it returns, the area is the receiver's alone. (C3)
+ * port: the message port
+ * area: the handle of a complete area; 0 for none
+ * bytes: how many bytes of the area are meant, at most its size; 0 without an area
+ * short0: the short message
+ * short1: the short message
+ * short2: the short message
+ * Answers: OK, BAD_HANDLE, WRONG_STATE, NOT_OWNER, RANGE, FULL, REFUSED, PEER_GONE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_channel_send(uint64_t port, uint64_t area, uint64_t bytes, uint64_t short0, uint64_t short1, uint64_t short2)
+{
+    return shikiri_call(SHIKIRI_CHANNEL_SEND, port, area, bytes, short0, short1, short2);
+}
+
+/* Says that a message port has credits again: a peer that was answered FULL gets an event. (C2)
+ * port: the message port
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_channel_notify(uint64_t port)
+{
+    return shikiri_call(SHIKIRI_CHANNEL_NOTIFY, port, 0, 0, 0, 0, 0);
+}
+
+/* Closes a message port: its peer is told, its pages and its window are gone. Areas that lie in the window
+ *   stay, as the partition's own. (C2)
+ * port: the message port
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_channel_close(uint64_t port)
+{
+    return shikiri_call(SHIKIRI_CHANNEL_CLOSE, port, 0, 0, 0, 0, 0);
+}
+
+/* Opens the object of that name, and makes it if no partition has it open. Who may open it says the
+ *   description. Opened again it has the same handle, and is to be closed once more. (V4)
+ * name: guest address of the name, a multiple of 64, in the partition's own memory: 1 to 63 printable ASCII
+ *   characters without spaces and *. It is read as cacheable memory
+ * length: its bytes
+ * kind: 1 event, 2 semaphore, 3 queue
+ * first: semaphore: units at the beginning, up to the maximum; queue: the most messages that wait, 1 to 64;
+ *   event: 0
+ * maximum: semaphore: the most units, 1 to 2^32 - 1; else 0
+ * spent: semaphore: 0: a unit that was taken is held, and released when its holder closes the object or ends;
+ *   1: it is used up; else 0
+ * value[0] = object: its handle
+ * value[1] = new: 1 if no partition had it open
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, OVER_LIMIT, RANGE, ALIGNMENT, FULL, EXISTS.
+ */
+static inline struct shikiri_answer shikiri_object_open(uint64_t name, uint64_t length, uint64_t kind, uint64_t first, uint64_t maximum, uint64_t spent)
+{
+    return shikiri_call(SHIKIRI_OBJECT_OPEN, name, length, kind, first, maximum, spent);
+}
+
+/* Takes what is there: a post that the partition has not seen, a unit, the oldest message. EMPTY: nothing is
+ *   there; the object's port is raised as soon as there is something, for all who wait, and each calls again
+ *   until it is empty. (V4)
+ * object: the object
+ * value[0] = first: queue: the message's first word; semaphore: the id of a partition that closed it or ended
+ *   while it held units, told once, or 0
+ * value[1] = second: queue: the message's second word
+ * value[2] = third: queue: the message's third word
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, EMPTY.
+ */
+static inline struct shikiri_answer shikiri_object_wait(uint64_t object)
+{
+    return shikiri_call(SHIKIRI_OBJECT_WAIT, object, 0, 0, 0, 0, 0);
+}
+
+/* Posts: an event to each partition that has it open, the caller's own included; a unit; a message. FULL:
+ *   there is no room; the object's port is raised when there is. RANGE: the semaphore has its most units.
+ *   (V4)
+ * object: the object
+ * first: queue: the message's first word; else 0
+ * second: queue: its second word; else 0
+ * third: queue: its third word; else 0
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, RANGE, FULL.
+ */
+static inline struct shikiri_answer shikiri_object_post(uint64_t object, uint64_t first, uint64_t second, uint64_t third)
+{
+    return shikiri_call(SHIKIRI_OBJECT_POST, object, first, second, third, 0, 0);
+}
+
+/* Chooses the receive port that is raised for an object; the former one is free again. It is raised at once
+ *   if something is there, or room in a queue. (V4)
+ * object: the object
+ * port: a receive port to which nothing is connected; 0: none
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE.
+ */
+static inline struct shikiri_answer shikiri_object_notify(uint64_t object, uint64_t port)
+{
+    return shikiri_call(SHIKIRI_OBJECT_NOTIFY, object, port, 0, 0, 0, 0);
+}
+
+/* Closes an object, as often as it was opened. With the last time units that the partition holds are
+ *   released. The object goes when no partition has it open. (V4)
+ * object: the object
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE.
+ */
+static inline struct shikiri_answer shikiri_object_close(uint64_t object)
+{
+    return shikiri_call(SHIKIRI_OBJECT_CLOSE, object, 0, 0, 0, 0, 0);
+}
+
+#endif
