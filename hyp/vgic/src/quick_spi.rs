@@ -69,6 +69,20 @@ impl QuickSpi {
             && self.0.swap(0, Ordering::Acquire) & POSTED != 0
     }
 
+    /// Where the SPI is armed, at this moment.
+    #[inline]
+    fn place(&self) -> Option<(VcpuIndex, u8)> {
+        let word = self.0.load(Ordering::Relaxed);
+        (word & ARMED != 0).then(|| place(word))
+    }
+
+    /// Marks the SPI as posted: where it is armed, and whether it was marked already. `None` if it is not armed any more.
+    #[inline]
+    fn post(&self) -> Option<((VcpuIndex, u8), bool)> {
+        let word = self.0.fetch_or(POSTED, Ordering::Release);
+        (word & ARMED != 0).then(|| (place(word), word & POSTED != 0))
+    }
+
     /// Takes the mark, if the SPI is armed in this place. On the core that has the vCPU.
     fn take_posted(&self, vcpu: VcpuIndex, slot: u8) -> bool {
         let armed = ARMED | POSTED | u16::from(vcpu.0 & 63) << VCPU_SHIFT | u16::from(slot & 15);
@@ -91,24 +105,15 @@ pub fn raise_without_lock<H: ListRegisters>(
     here: Here<'_, H>,
     intid: IntId,
 ) -> Option<Raised> {
-    let spi = &spis.get(intid)?.0;
-    let word = spi.load(Ordering::Relaxed);
-    if word & ARMED == 0 {
-        return None;
-    }
-    let (vcpu, slot) = place(word);
+    let spi = spis.get(intid)?;
+    let (vcpu, slot) = spi.place()?;
     if here.is(vcpu) {
         // Only this core disarms what is in its list registers and used here.
         let is_placed = quicks.get(usize::from(vcpu.0))?.place_image(here.hw, slot);
         return is_placed.then_some(Raised { was_pending: false, kick: VcpuSet::EMPTY });
     }
-    let word = spi.fetch_or(POSTED, Ordering::Release);
-    if word & ARMED == 0 {
-        return None;
-    }
     // Who marked it first has left the mail, or will at once.
-    let was_pending = word & POSTED != 0;
-    let (vcpu, slot) = place(word);
+    let ((vcpu, slot), was_pending) = spi.post()?;
     let is_first = !was_pending && quicks.get(usize::from(vcpu.0))?.post_spi(slot);
     let kick = if is_first { VcpuSet::one(vcpu) } else { VcpuSet::EMPTY };
     Some(Raised { was_pending, kick })
@@ -163,7 +168,100 @@ impl Vgic<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod interleavings {
+    use loom::sync::{Arc, Mutex};
+    use loom::thread;
+    use shikiri_abi::VcpuIndex;
+    use shikiri_sync::Pending;
+
+    use super::QuickSpi;
+
+    const HERE: VcpuIndex = VcpuIndex(1);
+    const SLOT: u8 = 3;
+
+    /// An SPI of vCPU 1, and where its events come to.
+    struct Machine {
+        spi: QuickSpi,
+        mail: Pending,
+        /// What the partition's lock is around: whether the SPI is pending in memory.
+        pending: Mutex<bool>,
+    }
+
+    impl Machine {
+        fn armed() -> Arc<Self> {
+            let machine =
+                Self { spi: QuickSpi::default(), mail: Pending::new(), pending: Mutex::new(false) };
+            machine.spi.arm(HERE, SLOT);
+            Arc::new(machine)
+        }
+
+        /// As `raise_without_lock`, and the general way behind it.
+        fn send(&self) {
+            match self.spi.place().and_then(|_| self.spi.post()) {
+                Some((_, true)) => {}
+                Some((_, false)) => drop(self.mail.raise(1 << SLOT)),
+                None => *self.pending.lock().unwrap() = true,
+            }
+        }
+
+        /// As `raise_spis`: whether the SPI was put into its list register.
+        fn take_mail(&self) -> bool {
+            self.mail.take() != 0 && self.spi.take_posted(HERE, SLOT)
+        }
+
+        /// As `disarm_spis`, and `arm_spi` if it is placed again.
+        fn disarm(&self, and_arm: bool) {
+            let mut pending = self.pending.lock().unwrap();
+            *pending |= self.spi.disarm();
+            if and_arm {
+                self.spi.arm(HERE, SLOT);
+            }
+        }
+    }
+
+    /// A sender, the core that has the vCPU, and one that takes the SPI out of the short way: the event is in the list
+    /// register, or in memory, or still in the mail.
+    #[test]
+    fn an_event_is_lost_by_no_disarming() {
+        for and_arm in [false, true] {
+            loom::model(move || {
+                let machine = Machine::armed();
+                let [sender, other] = [Arc::clone(&machine), Arc::clone(&machine)];
+                let sender = thread::spawn(move || sender.send());
+                let other = thread::spawn(move || other.disarm(and_arm));
+                let mut is_placed = machine.take_mail();
+                sender.join().unwrap();
+                other.join().unwrap();
+                is_placed |= machine.take_mail();
+                let is_pending = *machine.pending.lock().unwrap();
+                assert!(is_placed || is_pending, "an event is lost");
+                assert!(!(is_placed && is_pending), "one event came twice");
+            });
+        }
+    }
+
+    /// Two senders: what was sent before the core has looked is there when it has.
+    #[test]
+    fn two_senders_leave_one_event() {
+        loom::model(|| {
+            let machine = Machine::armed();
+            let senders = [(); 2].map(|()| {
+                let machine = Arc::clone(&machine);
+                thread::spawn(move || machine.send())
+            });
+            let early = machine.take_mail();
+            for sender in senders {
+                sender.join().unwrap();
+            }
+            let late = machine.take_mail();
+            assert!(early || late, "an event is lost");
+            assert!(!machine.take_mail(), "two events are three");
+        });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::{POSTED, QuickSpi, place};
     use shikiri_abi::VcpuIndex;

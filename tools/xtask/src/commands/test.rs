@@ -45,7 +45,9 @@ impl Test {
         self.check(&mut tally, "clippy-bare-metal", || clippy_bare_metal(&workspace));
         self.tests(&mut tally, "host tests", &mut host_tests(&workspace));
         if !self.fast {
-            self.tests(&mut tally, "interleavings (loom)", &mut loom_tests());
+            for tests in &mut loom_tests() {
+                self.tests(&mut tally, "interleavings (loom)", tests);
+            }
         }
         self.machines(&mut tally);
         self.check(&mut tally, "bench", || Bench::held_by_every_test().execute());
@@ -153,14 +155,18 @@ fn host_tests(workspace: &Workspace) -> Command {
 }
 
 /// The same crates compiled against loom's atomics and threads, which try every interleaving.
-fn loom_tests() -> Command {
-    let mut cargo = process::cargo();
-    cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
-    cargo.args(["test", "--quiet", "--release", "-p", "shikiri-sync", "-p", "shikiri-core"]);
-    cargo.args(["-p", RPC, "--test", "loom", "--target-dir"]);
-    cargo.arg(shikiri_qemu_tests::paths::target().join("loom"));
-    cargo.arg("--");
-    cargo
+fn loom_tests() -> [Command; 2] {
+    let outside = ["-p", "shikiri-sync", "-p", "shikiri-core", "-p", RPC, "--test", "loom"];
+    // What races in the virtual GIC is inside of it.
+    let inside = ["-p", "shikiri-vgic", "--lib"];
+    [&outside[..], &inside[..]].map(|what| {
+        let mut cargo = process::cargo();
+        cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
+        cargo.args(["test", "--quiet", "--release"]).args(what).arg("--target-dir");
+        cargo.arg(shikiri_qemu_tests::paths::target().join("loom"));
+        cargo.arg("--");
+        cargo
+    })
 }
 
 /// What was counted so far.
