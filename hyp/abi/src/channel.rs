@@ -9,7 +9,8 @@
 //! **Credits**, which the guest writes: [`POSTED`] says how many messages it has offered to take since the port was made,
 //! [`CONSUMED`] how many it has taken. A message needs a credit (posted − arrived is 1 to 63), and one with an area also
 //! a vacant slot of the window. To offer: store `POSTED` with release, execute a full fence, read the header's [`STARVED`],
-//! and if it is not 0 call `CHANNEL_NOTIFY`.
+//! and if it is not 0 call `CHANNEL_NOTIFY`; look there, too, when a slot of the window has become vacant. An event tells of a
+//! message that found all others taken: to sleep, store `CONSUMED`, execute a full fence, and look for a message once more.
 
 /// Entries of the ring: the most messages that can wait.
 pub const ARRIVALS: u64 = 63;

@@ -76,25 +76,22 @@ impl Arrivals<'_> {
 }
 
 impl Credits<'_> {
-    /// Whether the receiver takes message number `number`, and whether it has taken all before: read once.
+    /// Whether the receiver takes message number `number`: each word is read once.
     #[inline]
     #[must_use]
-    pub fn look(self, number: u64) -> Credit {
+    pub fn has_credit(self, number: u64) -> bool {
         let word = |at: usize| self.0.get(at).map_or(0, |word| word.load(Ordering::Acquire));
         let (posted, consumed) = (word(POSTED), word(CONSUMED));
         let has_credit = (1..=ARRIVALS).contains(&posted.wrapping_sub(number));
-        let waiting = number.wrapping_sub(consumed);
-        Credit { is_there: has_credit && waiting < ARRIVALS, was_empty: waiting == 0 }
+        has_credit && number.wrapping_sub(consumed) < ARRIVALS
     }
-}
 
-/// What the credits say at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Credit {
-    /// The message may be delivered.
-    pub is_there: bool,
-    /// No message waits: an event is due.
-    pub was_empty: bool,
+    /// Whether the receiver has taken all messages before number `number`.
+    #[inline]
+    #[must_use]
+    pub fn has_taken_all_before(self, number: u64) -> bool {
+        self.0.get(CONSUMED).is_some_and(|word| word.load(Ordering::Acquire) == number)
+    }
 }
 
 /// Looks for a credit; without one it tells the receiver that somebody waits, and looks once more. The receiver does it the
@@ -103,20 +100,29 @@ pub struct Credit {
 /// may wait, too, and a receiver that sees it for nobody makes one call in vain.
 #[inline]
 #[must_use]
-pub fn look_or_wait(arrivals: Arrivals<'_>, credits: Credits<'_>, number: u64) -> Option<Credit> {
-    let credit = credits.look(number);
-    if credit.is_there {
-        return Some(credit);
+pub fn look_or_wait(arrivals: Arrivals<'_>, credits: Credits<'_>, number: u64) -> bool {
+    if credits.has_credit(number) {
+        return true;
     }
     arrivals.set_starved(true);
     fence(Ordering::SeqCst);
-    let credit = credits.look(number);
-    credit.is_there.then_some(credit)
+    credits.has_credit(number)
+}
+
+/// Writes message number `number`; whether the receiver is to be told: it has taken all others, so that it may sleep. It says
+/// what it has taken, then looks for the next message, with a full fence between (Dekker's pattern again): asked before the
+/// message stands there, it could take the last one meanwhile, find nothing, and sleep.
+#[inline]
+#[must_use]
+pub fn deliver(arrivals: Arrivals<'_>, credits: Credits<'_>, number: u64, message: &Entry) -> bool {
+    arrivals.put(number, message);
+    fence(Ordering::SeqCst);
+    credits.has_taken_all_before(number)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Arrivals, Credit, Credits, Entry, WORDS, look_or_wait};
+    use super::{Arrivals, Credits, Entry, WORDS, deliver, look_or_wait};
     use shikiri_abi::channel::{ARRIVALS, CONSUMED, POSTED, STARVED};
     use shikiri_sync::atomic::{AtomicU64, Ordering};
     use std::vec::Vec;
@@ -134,21 +140,31 @@ mod tests {
 
     #[test]
     fn a_credit_is_bounded_whatever_the_guest_writes() {
-        let look = |posted, consumed, number| {
-            let Credit { is_there, was_empty } = Credits(&credits(posted, consumed)).look(number);
-            (is_there, was_empty)
-        };
-        assert_eq!(look(0, 0, 0), (false, true), "nothing was offered");
-        assert_eq!(look(1, 0, 0), (true, true));
-        assert_eq!(look(1, 0, 1), (false, false), "it was used");
-        assert_eq!(look(2, 1, 1), (true, true));
-        assert_eq!(look(63, 0, 62), (true, false));
-        assert_eq!(look(64, 0, 63), (false, false), "the ring is full");
-        assert!(!look(64, 0, 0).0, "more than the ring holds");
-        assert!(!look(u64::MAX, 0, 5).0);
-        assert!(!look(10, 9, 5).0, "more taken than arrived");
+        let look =
+            |posted, consumed, number| Credits(&credits(posted, consumed)).has_credit(number);
+        assert!(!look(0, 0, 0), "nothing was offered");
+        assert!(look(1, 0, 0));
+        assert!(!look(1, 0, 1), "it was used");
+        assert!(look(2, 1, 1));
+        assert!(look(63, 0, 62));
+        assert!(!look(64, 0, 63), "the ring is full");
+        assert!(!look(64, 0, 0), "more than the ring holds");
+        assert!(!look(u64::MAX, 0, 5));
+        assert!(!look(10, 9, 5), "more taken than arrived");
         let number = u64::MAX - 1;
-        assert_eq!(look(number.wrapping_add(5), number, number), (true, true), "numbers wrap");
+        assert!(look(number.wrapping_add(5), number, number), "numbers wrap");
+    }
+
+    #[test]
+    fn a_receiver_that_has_taken_all_is_told() {
+        let arrivals = page();
+        let put = |consumed, number| {
+            let credits = credits(number + 1, consumed);
+            deliver(Arrivals(&arrivals), Credits(&credits), number, &Entry::default())
+        };
+        assert!(put(0, 0) && put(7, 7), "none waits");
+        assert!(!put(0, 1) && !put(6, 7), "one waits");
+        assert!(!put(9, 7), "it was taken already, or the guest writes nonsense");
     }
 
     #[test]
@@ -164,9 +180,9 @@ mod tests {
     #[test]
     fn who_finds_no_credit_leaves_word() {
         let (arrivals, empty) = (page(), credits(0, 0));
-        assert_eq!(look_or_wait(Arrivals(&arrivals), Credits(&empty), 0), None);
+        assert!(!look_or_wait(Arrivals(&arrivals), Credits(&empty), 0));
         assert_eq!(arrivals[STARVED].load(Ordering::Relaxed), 1);
         let some = credits(1, 0);
-        assert!(look_or_wait(Arrivals(&arrivals), Credits(&some), 0).is_some());
+        assert!(look_or_wait(Arrivals(&arrivals), Credits(&some), 0));
     }
 }

@@ -3,7 +3,7 @@
 use shikiri_abi::{AreaClass, PAGE_BYTES, WindowSlot};
 use shikiri_arch::hw::{PhysMem, Tlb};
 
-use super::ring::{Credit, Entry, look_or_wait};
+use super::ring::{Entry, deliver, look_or_wait};
 use crate::area::{Estate, Parts};
 use crate::event::Raise;
 use crate::frame::AreaRegistry;
@@ -42,7 +42,7 @@ pub fn send<'a, P: PhysMem, T: Tlb>(
     let (_, wire) = from.connection(port)?;
     let to = to.filter(|to| to.party.slot() == wire.to.slot).ok_or(Refusal::Moved)?;
     let source = from.check_area(&message)?;
-    let (number, credit) = to.check_credit(wire.to.index, source.map(|slot| slot.class))?;
+    let number = to.check_credit(wire.to.index, source.map(|slot| slot.class))?;
     // Commit: nothing from here on can fail.
     let mut entry = Entry { bytes: message.bytes, short: message.short, ..Entry::default() };
     if let Some(slot) = source {
@@ -53,8 +53,8 @@ pub fn send<'a, P: PhysMem, T: Tlb>(
         entry.address = target.ipa().0;
         Handle(entry.area) = to.gain(target, (area, subtree), hw);
     }
-    to.deliver(wire.to.index, number, &entry);
-    Ok(if credit.was_empty { to.party.tell_about(wire.to.index) } else { None })
+    let is_due = to.deliver(wire.to.index, number, &entry);
+    Ok(if is_due { to.party.tell_about(wire.to.index) } else { None })
 }
 
 impl<'a> Estate<'a> {
@@ -71,11 +71,7 @@ impl<'a> Estate<'a> {
     }
 
     /// Whether the next message can come to a port, with an area of this class; its number.
-    fn check_credit(
-        &mut self,
-        index: u16,
-        class: Option<AreaClass>,
-    ) -> Result<(u64, Credit), Refusal> {
+    fn check_credit(&mut self, index: u16, class: Option<AreaClass>) -> Result<u64, Refusal> {
         let row = self.party.port_row(index).ok_or(Refusal::PeerGone)?;
         let Parts { areas, .. } = self.holdings.area_parts()?;
         let port = areas.port(row).ok_or(Refusal::PeerGone)?;
@@ -84,7 +80,7 @@ impl<'a> Estate<'a> {
         }
         let target = port.vacant().map(|(_, slot)| slot);
         let number = port.delivered;
-        let credit = look_or_wait(port.arrivals(), port.credits(), number);
+        let has_credit = look_or_wait(port.arrivals(), port.credits(), number);
         let has_slot = match (class, target) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -92,15 +88,13 @@ impl<'a> Estate<'a> {
                 HandleBook::can_renew(self.party.shared.entries, areas.slots.handle(slot))
             }
         };
-        match (credit, areas.port(row)) {
-            (Some(credit), _) if has_slot => Ok((number, credit)),
-            (_, Some(port)) => {
-                port.is_starved = true;
-                port.arrivals().set_starved(true);
-                Err(Refusal::Full)
-            }
-            (_, None) => Err(Refusal::PeerGone),
+        if has_credit && has_slot {
+            return Ok(number);
         }
+        let port = areas.port(row).ok_or(Refusal::PeerGone)?;
+        port.is_starved = true;
+        port.arrivals().set_starved(true);
+        Err(Refusal::Full)
     }
 
     /// Takes a vacant slot of the window, which was checked.
@@ -116,12 +110,11 @@ impl<'a> Estate<'a> {
         }
     }
 
-    /// Writes a message into the arrivals.
-    fn deliver(&mut self, index: u16, number: u64, entry: &Entry) {
-        if let Some(port) = self.port_of(index) {
-            port.delivered = number.wrapping_add(1);
-            port.arrivals().put(number, entry);
-        }
+    /// Writes a message into the arrivals; whether its receiver is to be told.
+    fn deliver(&mut self, index: u16, number: u64, entry: &Entry) -> bool {
+        let Some(port) = self.port_of(index) else { return false };
+        port.delivered = number.wrapping_add(1);
+        deliver(port.arrivals(), port.credits(), number, entry)
     }
 
     /// Says that a port has credits again, if its peer was told that it had none: the peer gets an event.
