@@ -13,7 +13,6 @@
 //! A wait sleeps on the vCPU that calls it, which has to be the one that the port's interrupt goes to. Other vCPUs poll.
 #![no_std]
 
-mod sleep;
 mod waiting;
 
 use core::mem;
@@ -24,7 +23,8 @@ use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::Handle;
 
 pub use shikiri_abi::Message;
-pub use waiting::{Ticks, Waiting};
+pub use shikiri_rt::sleep::Ticks;
+pub use waiting::Waiting;
 
 /// What is posted to an object that is no queue.
 const NOTHING: Message = [0; MESSAGE_WORDS];

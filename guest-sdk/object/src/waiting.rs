@@ -5,22 +5,22 @@ use core::ops::Deref;
 use shikiri_hvc::object as calls;
 use shikiri_hvc::partition::Refusal;
 use shikiri_rt::event::{Bound, Receiving as _};
-use shikiri_rt::gic;
-use shikiri_rt::timer::{self, Timer};
+use shikiri_rt::sleep::Ticks;
+use shikiri_rt::{gic, sleep};
 
-use crate::sleep::{until, until_there};
 use crate::{Counter, Event, Message, Object, Queue, Semaphore, Unit};
 
-/// A moment of the virtual counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticks(pub u64);
+/// Tries until there is something, or a refusal.
+fn until_there<T>(attempt: impl Fn() -> Result<Option<T>, Refusal>) -> Result<T, Refusal> {
+    sleep::until_there(|| attempt().transpose())
+}
 
-impl Ticks {
-    /// So many microseconds from now.
-    #[must_use]
-    pub fn from_now_us(microseconds: u64) -> Self {
-        Self(Timer::Virtual.now().saturating_add(timer::ticks(microseconds)))
-    }
+/// The same, until the deadline.
+fn until<T>(
+    deadline: Ticks,
+    attempt: impl Fn() -> Result<Option<T>, Refusal>,
+) -> Result<Option<T>, Refusal> {
+    sleep::until(deadline, || attempt().transpose()).transpose()
 }
 
 /// An object with the port that is raised for it.

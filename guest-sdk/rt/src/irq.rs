@@ -3,17 +3,50 @@
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::timer::{Timer, control};
 use crate::{gic, println, reg};
 
 /// What handles an interrupt; it runs masked, between acknowledge and end.
 pub type Handler = fn(intid: u32);
 
+/// What a library sees of each interrupt before the guest's own handler does: true if the interrupt is its own.
+pub type Hook = fn(intid: u32) -> bool;
+
 static HANDLER: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+static HOOKS: [AtomicPtr<()>; 4] = [const { AtomicPtr::new(core::ptr::null_mut()) }; 4];
 
 /// Makes `handler` what every interrupt on every vCPU goes to.
 #[expect(clippy::as_conversions, reason = "a function's address has no other spelling")]
 pub fn set_handler(handler: Handler) {
     HANDLER.store(handler as *mut (), Ordering::Release);
+}
+
+/// Shows every interrupt on every vCPU to `hook` before the handler: a library that has interrupts of its own works beside
+/// whatever handler the guest sets. It is asked in the order of these calls, once even if it is added again. False if there is
+/// no room: there are four.
+#[expect(clippy::as_conversions, reason = "a function's address has no other spelling")]
+pub fn add_hook(hook: Hook) -> bool {
+    let new = hook as *mut ();
+    HOOKS.iter().any(|place| {
+        let null = core::ptr::null_mut();
+        match place.compare_exchange(null, new, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(there) => there == new,
+        }
+    })
+}
+
+/// Whether a hook took the interrupt.
+fn is_hooked(intid: u32) -> bool {
+    HOOKS.iter().any(|place| {
+        let hook = place.load(Ordering::Acquire);
+        if hook.is_null() {
+            return false;
+        }
+        // SAFETY: only `add_hook` stores a pointer that is not null, and it stores a `Hook`.
+        let hook = unsafe { core::mem::transmute::<*mut (), Hook>(hook) };
+        hook(intid)
+    })
 }
 
 /// Lets interrupts in on this vCPU.
@@ -49,15 +82,22 @@ pub fn wait_until(condition: impl Fn() -> bool) {
     reg::set_daif(daif);
 }
 
-/// Acknowledges one interrupt, hands it to the handler and ends it. Without a handler it is disabled and told.
+/// Whether this is the virtual timer's, which was stopped since (by a sleep that is over).
+fn is_stale(intid: u32) -> bool {
+    intid == Timer::Virtual.intid() && Timer::Virtual.control() & control::ENABLE == 0
+}
+
+/// Acknowledges one interrupt, hands it to the hooks, then to the handler, and ends it. Without a handler it is disabled and told.
 pub(crate) fn dispatch() {
     let acknowledged = gic::acknowledge();
     let Some(intid) = acknowledged.intid() else { return };
     let handler = HANDLER.load(Ordering::Acquire);
-    if handler.is_null() {
+    if is_hooked(intid) {
+        // The library has seen to it.
+    } else if handler.is_null() && !is_stale(intid) {
         println!("interrupt {intid} has no handler: disabled");
         gic::disable(intid);
-    } else {
+    } else if !handler.is_null() {
         // SAFETY: only `set_handler` stores a pointer that is not null, and it stores a `Handler`.
         let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };
         handler(intid);

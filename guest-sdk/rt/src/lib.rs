@@ -19,7 +19,7 @@
 //!
 //! Returning from `main` turns the partition off; a panic or an exception without handler prints a report and
 //! ends it. Where to look: [`platform`] what the device tree says, [`console`] printing, [`irq`] and [`gic`]
-//! interrupts, [`event`] ports, [`timer`], [`smp`] further vCPUs, [`trap`] exceptions, [`mmu`] mappings, [`mmio`] device
+//! interrupts, [`event`] ports, [`timer`], [`sleep`] waiting, [`smp`] further vCPUs, [`trap`] exceptions, [`mmu`] mappings, [`mmio`] device
 //! registers, [`power`] the end, [`heap`] (feature `heap`) an allocator. No file here allocates.
 #![no_std]
 
@@ -37,6 +37,7 @@ mod panic;
 pub mod platform;
 pub mod power;
 pub mod reg;
+pub mod sleep;
 pub mod smp;
 mod start;
 pub mod timer;

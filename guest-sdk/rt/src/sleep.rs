@@ -1,0 +1,71 @@
+//! Sleeping until something can be had, or until a deadline.
+//!
+//! What is waited for comes with an interrupt of this vCPU's, or is there already: who sleeps tries again after each interrupt.
+
+use crate::timer::{self, Timer};
+use crate::{gic, irq, reg};
+
+/// A moment of the virtual counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticks(pub u64);
+
+impl Ticks {
+    /// So many microseconds from now.
+    #[must_use]
+    pub fn from_now_us(microseconds: u64) -> Self {
+        Self(Timer::Virtual.now().saturating_add(timer::ticks(microseconds)))
+    }
+
+    /// Whether it has come.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        Timer::Virtual.now() >= self.0
+    }
+}
+
+/// Tries until there is something. Each try is made with interrupts masked, so that one that follows a try in vain ends the
+/// sleep that follows it.
+pub fn until_there<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let daif = reg::daif();
+    irq::mask();
+    let found = loop {
+        if let Some(found) = attempt() {
+            break found;
+        }
+        reg::wfi();
+        let_in();
+    };
+    reg::set_daif(daif);
+    found
+}
+
+/// The same, until the virtual counter reaches `deadline`. The vCPU's virtual timer is used meanwhile and left as it was; its
+/// interrupt may come to the handler without cause.
+pub fn until<T>(deadline: Ticks, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    let timer = Timer::Virtual;
+    let former = (timer.deadline(), timer.control());
+    gic::enable(timer.intid());
+    let daif = reg::daif();
+    irq::mask();
+    let found = loop {
+        let found = attempt();
+        if found.is_some() || deadline.is_over() {
+            break found;
+        }
+        timer.set_deadline(deadline.0);
+        reg::wfi();
+        timer.stop();
+        let_in();
+    };
+    timer.move_deadline(former.0);
+    timer.set_control(former.1);
+    reg::set_daif(daif);
+    found
+}
+
+/// Lets the interrupts in that have ended a sleep.
+fn let_in() {
+    irq::unmask();
+    reg::isb();
+    irq::mask();
+}
