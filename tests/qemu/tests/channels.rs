@@ -22,24 +22,48 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         })
         .on_each(both_gics(2), "a_receiver_that_ends_with_an_area_frees_it", |machine| {
             passes("restart = \"always\"", "ends", "", &machine)
+        })
+        .on_each(all_kinds(3), "the_sdk_serves_all_forms_between_cores", |machine| {
+            sdk("", "", "cores = 2", &machine)
+        })
+        .on_each(both_gics(1), "the_sdk_serves_all_forms_on_a_shared_core", |machine| {
+            sdk("", "", SHARE, &machine)
+        })
+        .on_each(both_gics(2), "the_sdk_tells_whoever_waits_that_the_peer_has_ended", |machine| {
+            sdk("restart = \"always\"", "ends", "", &machine)
         });
 }
 
 /// Two partitions that share a core.
 const SHARE: &str = "share = { budget = \"2ms\", period = \"5ms\" }";
 
-/// Boots a server and a client, waits for the client's end, and looks that nothing is left of it and that the books agree.
+/// The test guest of the raw calls.
 fn passes(server: &str, client: &str, share: &str, machine: &Machine) -> Outcome {
+    client_and_server("channels", (server, share), (client, share), machine)
+}
+
+/// The test guest of the SDK's library. On a shared core both share it.
+fn sdk(server: &str, words: &str, client: &str, machine: &Machine) -> Outcome {
+    let share = if client == SHARE { SHARE } else { "" };
+    client_and_server("messages", (server, share), (words, client), machine)
+}
+
+/// Boots a server and a client, waits for the client's end, and looks that nothing is left of it and that the books agree.
+fn client_and_server(
+    image: &str,
+    (server, server_cores): (&str, &str),
+    (words, client_cores): (&str, &str),
+    machine: &Machine,
+) -> Outcome {
     let partition = |name: &str, other: &str, words: &str| {
-        Partition::new(name, "channels")
+        Partition::new(name, image)
             .with("handles = 64\nrequests = 4")
             .with("areas = { pages = 16, blocks = 8, channels = 2 }")
             .with(&format!("connect_to = [\"{other}\"]\naccept_from = [\"{other}\"]"))
             .with(&format!("cmdline = \"role={name} {words}\""))
-            .with(share)
     };
-    let server = partition("server", "client", "").with(server);
-    let client = partition("client", "server", &format!("server=0 {client}"));
+    let server = partition("server", "client", "").with(server_cores).with(server);
+    let client = partition("client", "server", &format!("server=0 {words}")).with(client_cores);
     let mut running = system([server, client])?.boot(machine)?;
     let mut console = running.wait_for("client| done", PATIENCE)?;
     console += &running.wait_for("partition client (id", PATIENCE)?;

@@ -19,6 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-rt", &["shikiri-abi", "shikiri-arch", "shikiri-hvc"]),
     ("shikiri-rpc", &[]),
     ("shikiri-object", &["shikiri-abi", "shikiri-arch", "shikiri-hvc", "shikiri-rt"]),
+    ("shikiri-arrivals", &["shikiri-abi"]),
+    ("shikiri-channel", CHANNEL),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
@@ -53,9 +55,20 @@ const EL2: &[&str] = &[
     "shikiri-qemu-virt",
 ];
 
+/// What the SDK's library for channels may import.
+const CHANNEL: &[&str] =
+    &["shikiri-abi", "shikiri-arch", "shikiri-arrivals", "shikiri-hvc", "shikiri-rt"];
+
 /// What a guest may import: the SDK and the facts that it shares with the hypervisor.
-const GUEST: &[&str] =
-    &["shikiri-abi", "shikiri-arch", "shikiri-hvc", "shikiri-rt", "shikiri-rpc", "shikiri-object"];
+const GUEST: &[&str] = &[
+    "shikiri-abi",
+    "shikiri-arch",
+    "shikiri-hvc",
+    "shikiri-rt",
+    "shikiri-rpc",
+    "shikiri-object",
+    "shikiri-channel",
+];
 
 /// What the model machine may import: what it is a model for.
 const MODEL: &[&str] = &[
@@ -68,6 +81,7 @@ const MODEL: &[&str] = &[
     "shikiri-pages",
     "shikiri-sync",
     "shikiri-drivers",
+    "shikiri-arrivals",
 ];
 
 /// The crate that anybody's tests may import in addition.

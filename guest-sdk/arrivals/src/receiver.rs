@@ -1,0 +1,156 @@
+//! Taking messages in order, and offering to take as many again.
+
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+use shikiri_abi::channel::{
+    ADDRESS, AREA, ARRIVALS, BYTES, CONNECTED, CONSUMED, PAGES, POSTED, SEQUENCE, SHORT, STARVED,
+    STATE, entry,
+};
+use shikiri_abi::{Ipa, PAGE_BYTES, PageCount};
+
+/// The two pages of a message port. Words that are missing read as 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Pages<'p> {
+    /// What has come.
+    pub arrivals: &'p [AtomicU64],
+    /// What is offered.
+    pub credits: &'p [AtomicU64],
+}
+
+/// An area that has come with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parcel {
+    /// Its handle; not 0.
+    pub handle: u64,
+    /// Where it is.
+    pub address: Ipa,
+    /// How large it is.
+    pub pages: PageCount,
+    /// How many bytes are meant; never more than it has.
+    pub bytes: u64,
+}
+
+/// A message that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The area, if one came with it.
+    pub parcel: Option<Parcel>,
+    /// The short message.
+    pub short: [u64; 3],
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Whether anybody is.
+    pub is_there: bool,
+    /// How many have been, this one included.
+    pub count: u64,
+}
+
+/// How far the receiver of a message port is. It always offers to take the same number of messages: for each that is taken it
+/// offers one more. Areas have a bound of their own, the slots of the window: the hypervisor counts those.
+#[derive(Debug)]
+pub struct Receiver {
+    taken: u64,
+    depth: u64,
+}
+
+impl Receiver {
+    /// A receiver of a new port, where at most `depth` messages can wait; 1 to 63, the nearest of these otherwise.
+    #[must_use]
+    pub fn new(depth: u8) -> Self {
+        Self { taken: 0, depth: u64::from(depth).clamp(1, ARRIVALS) }
+    }
+
+    /// Offers to take messages. The port's peer may wait for that: whoever posts looks at [`Pages::is_starved`] next.
+    pub fn post(&self, pages: Pages<'_>) {
+        // Release: what was read of an entry was read before its place may be used again.
+        pages.set_credit(CONSUMED, self.taken);
+        pages.set_credit(POSTED, self.taken.wrapping_add(self.depth));
+        // What follows looks for the next message, and for a peer that waits: both have looked at the credits behind a
+        // fence of their own, so that one side sees the other.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes the next message if it has come, and offers to take one more.
+    pub fn take(&mut self, pages: Pages<'_>) -> Option<Arrival> {
+        let first = entry(self.taken);
+        let next = self.taken.wrapping_add(1);
+        let sequence = pages.arrivals.get(first.wrapping_add(SEQUENCE))?;
+        // Acquire: the other words, and the area behind them, are there when the number is.
+        if sequence.load(Ordering::Acquire) != next {
+            return None;
+        }
+        let word = |at: usize| pages.arrival(first.wrapping_add(at));
+        let arrival = Arrival {
+            parcel: parcel(word(AREA), word(ADDRESS), word(PAGES), word(BYTES)),
+            short: [word(SHORT), word(SHORT.wrapping_add(1)), word(SHORT.wrapping_add(2))],
+        };
+        self.taken = next;
+        self.post(pages);
+        Some(arrival)
+    }
+}
+
+fn parcel(handle: u64, address: u64, pages: u64, bytes: u64) -> Option<Parcel> {
+    let most = pages.saturating_mul(PAGE_BYTES);
+    let parcel =
+        Parcel { handle, address: Ipa(address), pages: PageCount(pages), bytes: bytes.min(most) };
+    (handle != 0).then_some(parcel)
+}
+
+impl Pages<'_> {
+    /// Whether the peer waits for a credit or a vacant slot; then it is to be told, by `CHANNEL_NOTIFY`, of what is there again.
+    #[must_use]
+    pub fn is_starved(self) -> bool {
+        self.arrival(STARVED) != 0
+    }
+
+    /// Who is at the other end. What a peer sent is in the arrivals before it is told that it has gone.
+    #[must_use]
+    pub fn peer(self) -> Peer {
+        let state = self.arrivals.get(STATE).map_or(0, |word| word.load(Ordering::Acquire));
+        Peer { is_there: state & CONNECTED != 0, count: state >> 1 }
+    }
+
+    fn arrival(self, word: usize) -> u64 {
+        self.arrivals.get(word).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    fn set_credit(self, word: usize, value: u64) {
+        if let Some(word) = self.credits.get(word) {
+            word.store(value, Ordering::Release);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arrival, Pages, Receiver};
+    use core::sync::atomic::{AtomicU64, Ordering};
+
+    static EMPTY: [AtomicU64; 0] = [];
+
+    #[test]
+    fn pages_that_are_too_short_hold_nothing() {
+        let pages = Pages { arrivals: &EMPTY, credits: &EMPTY };
+        let mut receiver = Receiver::new(5);
+        receiver.post(pages);
+        assert_eq!(receiver.take(pages), None);
+        assert!(!pages.is_starved() && !pages.peer().is_there);
+        // An entry whose number is there and whose other words are missing.
+        let cut: [AtomicU64; 9] = core::array::from_fn(|at| AtomicU64::new(u64::from(at == 8)));
+        let pages = Pages { arrivals: &cut, ..pages };
+        assert_eq!(receiver.take(pages), Some(Arrival { parcel: None, short: [0; 3] }));
+    }
+
+    #[test]
+    fn a_depth_is_one_that_the_ring_has() {
+        for (depth, offered) in [(0, 1), (1, 1), (63, 63), (64, 63), (255, 63)] {
+            let credits: [AtomicU64; 2] = core::array::from_fn(|_| AtomicU64::new(0));
+            Receiver::new(depth).post(Pages { arrivals: &EMPTY, credits: &credits });
+            assert_eq!(credits[0].load(Ordering::Relaxed), offered);
+        }
+    }
+}

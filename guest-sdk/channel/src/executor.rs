@@ -1,0 +1,63 @@
+//! The smallest executor: one future, on the vCPU that calls.
+#![expect(unsafe_code, reason = "a waker without allocation is made of a table of functions")]
+
+use core::future::Future;
+use core::pin::pin;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
+
+use shikiri_rt::platform::MAX_VCPUS;
+use shikiri_rt::{gic, irq, smp};
+
+/// The SGI that ends the sleep of another vCPU whose future is woken; a guest that uses [`block_on`] leaves it free.
+pub(crate) const SGI: u32 = 15;
+
+/// Which vCPUs' futures were woken.
+static WOKEN: [AtomicBool; MAX_VCPUS] = [const { AtomicBool::new(false) }; MAX_VCPUS];
+
+/// Runs a future to its end on this vCPU, asleep while it has nothing to do. Interrupts are unmasked meanwhile. One at a time on
+/// each vCPU: called from inside a future, it takes the outer one's wake-ups and gives it some of its own.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let index = smp::index();
+    gic::enable(SGI);
+    let waker = waker(index);
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
+            return result;
+        }
+        irq::wait_until(|| {
+            WOKEN.get(index).is_none_or(|woken| woken.swap(false, Ordering::AcqRel))
+        });
+    }
+}
+
+/// Whether an interrupt is the executor's.
+pub(crate) const fn on_interrupt(intid: u32) -> bool {
+    intid == SGI
+}
+
+/// The waker of this vCPU's future. Its data is the vCPU's index; nothing is pointed to.
+fn waker(index: usize) -> Waker {
+    // SAFETY: the functions of the table take any data, and may be called from any thread.
+    unsafe { Waker::from_raw(raw_waker(core::ptr::without_provenance(index))) }
+}
+
+const fn raw_waker(data: *const ()) -> RawWaker {
+    RawWaker::new(data, &TABLE)
+}
+
+static TABLE: RawWakerVTable = RawWakerVTable::new(raw_waker, wake, wake, ignore);
+
+fn wake(data: *const ()) {
+    let index = data.addr();
+    if let Some(woken) = WOKEN.get(index) {
+        woken.store(true, Ordering::Release);
+    }
+    if index != smp::index() {
+        gic::send_sgi(SGI, index);
+    }
+}
+
+const fn ignore(_data: *const ()) {}

@@ -1,0 +1,158 @@
+//! Requests of other partitions for channels.
+
+use core::future::{Future, poll_fn};
+use core::mem;
+use core::task::{Context, Poll};
+
+use shikiri_abi::{PartitionId, Status};
+use shikiri_hvc::message;
+use shikiri_hvc::partition::Refusal;
+use shikiri_hvc::talk::{self, Handle, Sharing, Signal};
+use shikiri_rt::event::{self, Bound, ReceivePort};
+use shikiri_rt::gic;
+use shikiri_rt::sleep::Ticks;
+
+use crate::channel::Channel;
+use crate::port::Port;
+use crate::wait::Seat;
+use crate::{table, windows};
+
+/// What a control signal asks for, in [`Signal::kind`]: a message channel.
+const CHANNEL: u8 = 1;
+
+/// Gets the requests of other partitions. One is enough, for all services: a second one takes its interrupts away.
+///
+/// Requests for other things than channels are refused. A partition that takes those, too, takes the signals itself
+/// (`shikiri_hvc::talk::take_signal`) and makes [`Request`]s of those that are ([`Request::of`]).
+#[derive(Debug)]
+pub struct Listener {
+    events: Bound,
+    seat: Seat,
+}
+
+/// A request for a channel. Dropped, it is refused.
+#[derive(Debug)]
+pub struct Request {
+    handle: Handle,
+    /// Who asks.
+    pub from: PartitionId,
+    /// Which service is meant.
+    pub service: u32,
+    /// The sender's word.
+    pub word: u64,
+}
+
+impl Listener {
+    /// Makes one that is told by the interrupt `intid` on this vCPU: an SPI that nothing else has.
+    ///
+    /// # Errors
+    /// `OverLimit`, of the run-time's hooks to interrupts, too; `InvalidParameter` if `intid` is no SPI for events, `WrongState` if it is used otherwise.
+    pub fn new(intid: u32) -> Result<Self, Refusal> {
+        let events = ReceivePort::new()?;
+        let events = events.bind(intid, Sharing::Alone).map_err(|(_, refusal)| refusal)?;
+        event::notify(&events)?;
+        if !windows::take_interrupts() {
+            return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
+        }
+        table::own_by_listener(intid);
+        gic::enable(intid);
+        Ok(Self { events, seat: Seat::here() })
+    }
+
+    /// The next request, if there is one.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn try_next(&self) -> Result<Option<Request>, Refusal> {
+        loop {
+            match talk::take_signal().map(Request::of) {
+                Ok(Ok(request)) => return Ok(Some(request)),
+                Ok(Err(other)) => talk::refuse(other.request)?,
+                Err(refusal) if refusal.status() == Some(Status::Empty) => return Ok(None),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+    }
+
+    /// Waits for the next request.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn next(&self) -> Result<Request, Refusal> {
+        self.seat.until_there(|| self.try_next().transpose())
+    }
+
+    /// Waits for the next request; none if there was none in time.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn next_until(&self, deadline: Ticks) -> Result<Option<Request>, Refusal> {
+        self.seat.until(deadline, || self.try_next().transpose()).transpose()
+    }
+
+    /// Waits for the next request.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn came(&self) -> impl Future<Output = Result<Request, Refusal>> + '_ {
+        poll_fn(|context| self.poll_next(context))
+    }
+
+    /// The next request, if there is one; else the task is woken when it is worth asking again.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn poll_next(&self, context: &Context<'_>) -> Poll<Result<Request, Refusal>> {
+        if let Some(result) = self.try_next().transpose() {
+            return Poll::Ready(result);
+        }
+        table::register_for_requests(context.waker());
+        self.try_next().transpose().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        table::disown(self.events.intid());
+    }
+}
+
+impl Request {
+    /// Makes a request of a control signal that was taken.
+    ///
+    /// # Errors
+    /// The signal, if it asks for something else.
+    pub fn of(signal: Signal) -> Result<Self, Signal> {
+        let Signal { request, kind, from, service, word } = signal;
+        if kind == CHANNEL {
+            Ok(Self { handle: request, from, service, word })
+        } else {
+            Err(signal)
+        }
+    }
+
+    /// Connects the sender's port to `port`.
+    ///
+    /// # Errors
+    /// `PeerGone` if the sender has ended or withdrawn it; the port comes back.
+    pub fn accept(self, port: Port) -> Result<Channel, (Port, Refusal)> {
+        match message::accept(self.handle, port.0.handle) {
+            Ok(()) => {
+                // The handle was spent.
+                mem::forget(self);
+                Ok(Channel(port.0))
+            }
+            Err(refusal) => Err((port, refusal)),
+        }
+    }
+
+    /// Refuses it, as dropping it does.
+    pub fn refuse(self) {}
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        // It is ours until here; one that was withdrawn is only closed.
+        let _refused = talk::refuse(self.handle);
+    }
+}

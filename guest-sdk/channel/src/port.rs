@@ -1,0 +1,244 @@
+//! Message ports that are not connected yet, and connecting them.
+
+use core::future::poll_fn;
+use core::task::{Context, Poll};
+
+use shikiri_abi::{AreaClass, Status};
+use shikiri_arrivals::Receiver;
+use shikiri_hvc::message;
+use shikiri_hvc::partition::Refusal;
+use shikiri_hvc::talk::{Handle, Sharing};
+use shikiri_rt::event::{Bound, ReceivePort, Receiving as _};
+use shikiri_rt::gic;
+use shikiri_rt::sleep::Ticks;
+
+use crate::channel::Channel;
+use crate::table::{self, Home, Open, Wakers};
+use crate::wait::Seat;
+use crate::windows::Windows;
+
+/// What can come to a port. All of it is charged to this partition when the port is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The class of all areas that can come.
+    pub class: AreaClass,
+    /// How many areas can be here at a time, up to 60; none for short messages only.
+    pub slots: u16,
+    /// How many messages can wait, with areas or without: 1 to 63.
+    pub depth: u8,
+}
+
+impl Window {
+    /// So many slots of this class, and the most messages.
+    #[must_use]
+    pub const fn of(class: AreaClass, slots: u16) -> Self {
+        Self { class, slots, depth: 63 }
+    }
+
+    /// No areas, and the most messages.
+    #[must_use]
+    pub const fn of_short_messages() -> Self {
+        Self::of(AreaClass::Page, 0)
+    }
+
+    /// With at most so many messages that wait.
+    #[must_use]
+    pub const fn depth(self, depth: u8) -> Self {
+        Self { depth, ..self }
+    }
+}
+
+/// A port, whatever its state. It is closed when it goes.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    pub(crate) windows: Windows,
+    pub(crate) handle: Handle,
+    pub(crate) home: Home,
+    pub(crate) seat: Seat,
+    // Closed after the port, of which it tells.
+    events: Bound,
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.home.remove();
+        // It is ours until here.
+        let _closed = message::close(self.handle);
+        table::disown(self.events.intid());
+    }
+}
+
+/// A message port that is not connected.
+#[derive(Debug)]
+pub struct Port(pub(crate) Owned);
+
+/// A message port whose request was not answered yet. Dropped, the request is withdrawn.
+#[derive(Debug)]
+pub struct Asking {
+    port: Owned,
+    /// How many peers it had before.
+    peers: u64,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nothing yet.
+    Open(Asking),
+    /// It was accepted.
+    Connected(Channel),
+    /// It was not, and the port can ask again.
+    NotConnected(Port, NotConnected),
+}
+
+/// Why a port is not connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotConnected {
+    /// The other partition has refused.
+    Refused,
+    /// The other partition does not live, or has ended before it answered.
+    PeerGone,
+    /// The request could not be made: `NotPermitted`, `OverLimit`.
+    NotAsked(Refusal),
+}
+
+impl Port {
+    /// Makes a port with a window, whose events are the interrupt `intid` on this vCPU: an SPI that nothing else has.
+    ///
+    /// # Errors
+    /// `OverLimit`, `NoMemory`, `InvalidParameter` for the window; `InvalidParameter` if `intid` is no SPI for events, `WrongState`
+    /// if it is used otherwise; `OverLimit` if there are [`MAX_PORTS`](crate::MAX_PORTS) already.
+    pub fn new(windows: Windows, window: Window, intid: u32) -> Result<Self, Refusal> {
+        let events = ReceivePort::new()?;
+        let events = events.bind(intid, Sharing::Alone).map_err(|(_, refusal)| refusal)?;
+        let message::Port { handle, arrivals, credits } =
+            message::create(events.handle(), window.slots, window.class)?;
+        let open = windows.page(arrivals).zip(windows.page(credits)).map(|(arrivals, credits)| {
+            let (receiver, wakers) = (Receiver::new(window.depth), Wakers::new());
+            Open { handle, arrivals, credits, receiver, wakers }
+        });
+        let Some(Ok(home)) = open.map(table::insert) else {
+            // No row: without one it is of no use.
+            let _closed = message::close(handle);
+            return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
+        };
+        home.own(intid);
+        home.post();
+        gic::enable(intid);
+        Ok(Self(Owned { windows, handle, home, seat: Seat::here(), events }))
+    }
+
+    /// Asks the partition with this number (its place among the device tree's peers) to connect it: does not wait.
+    ///
+    /// # Errors
+    /// [`NotConnected::NotAsked`], [`NotConnected::PeerGone`]; the port comes back.
+    pub fn ask(
+        self,
+        partition: u8,
+        service: u32,
+        word: u64,
+    ) -> Result<Asking, (Self, NotConnected)> {
+        let peers = self.0.home.peer().count;
+        match message::connect(self.0.handle, partition, service, word) {
+            Ok(()) => Ok(Asking { port: self.0, peers }),
+            Err(refusal) => Err((self, not_connected(refusal))),
+        }
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`NotConnected`]; the port comes back.
+    pub fn connect(
+        self,
+        partition: u8,
+        service: u32,
+        word: u64,
+    ) -> Result<Channel, (Self, NotConnected)> {
+        self.ask(partition, service, word)?.wait()
+    }
+
+    /// Its handle in calls.
+    #[must_use]
+    pub const fn handle(&self) -> Handle {
+        self.0.handle
+    }
+}
+
+impl Asking {
+    /// Looks for the answer.
+    #[must_use]
+    pub fn answer(self) -> Answer {
+        match self.look() {
+            None => Answer::Open(self),
+            Some(Ok(())) => Answer::Connected(Channel(self.port)),
+            Some(Err(why)) => Answer::NotConnected(Port(self.port), why),
+        }
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// [`NotConnected`]; the port comes back.
+    pub fn wait(self) -> Result<Channel, (Port, NotConnected)> {
+        let answer = self.port.seat.until_there(|| self.look());
+        self.end(answer)
+    }
+
+    /// Waits for the answer; [`Answer::Open`] if there was none in time.
+    #[must_use]
+    pub fn wait_until(self, deadline: Ticks) -> Answer {
+        let _answer = self.port.seat.until(deadline, || self.look());
+        self.answer()
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// [`NotConnected`]; the port comes back.
+    pub async fn answered(self) -> Result<Channel, (Port, NotConnected)> {
+        let answer = poll_fn(|context| self.poll(context)).await;
+        self.end(answer)
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<Result<(), NotConnected>> {
+        if let Some(answer) = self.look() {
+            return Poll::Ready(answer);
+        }
+        self.port.home.register(context.waker());
+        self.look().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn end(self, answer: Result<(), NotConnected>) -> Result<Channel, (Port, NotConnected)> {
+        match answer {
+            Ok(()) => Ok(Channel(self.port)),
+            Err(why) => Err((Port(self.port), why)),
+        }
+    }
+
+    /// The answer, if there is one. A peer that has come and gone again has accepted.
+    fn look(&self) -> Option<Result<(), NotConnected>> {
+        let has_come = || self.port.home.peer().count != self.peers;
+        if has_come() {
+            return Some(Ok(()));
+        }
+        // The page tells of peers only. This call does nothing to a port that nobody waits for, and says how it stands.
+        let state = message::notify(self.port.handle);
+        if has_come() {
+            return Some(Ok(()));
+        }
+        match state {
+            Ok(()) => None,
+            Err(refusal) if refusal.status() == Some(Status::WrongState) => None,
+            Err(refusal) => Some(Err(not_connected(refusal))),
+        }
+    }
+}
+
+fn not_connected(refusal: Refusal) -> NotConnected {
+    match refusal.status() {
+        Some(Status::Refused) => NotConnected::Refused,
+        Some(Status::PeerGone) => NotConnected::PeerGone,
+        _ => NotConnected::NotAsked(refusal),
+    }
+}

@@ -1,0 +1,226 @@
+//! The ports of this guest: a fixed table, since nothing here allocates, and areas outlive the ports that they came to.
+//!
+//! A row's lock is held for a look at the two pages, never during a call. Who is to be woken is taken out under it and woken after.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+use core::task::Waker;
+
+use shikiri_arrivals::{Arrival, Pages, Peer, Receiver};
+use shikiri_hvc::message;
+use shikiri_hvc::talk::Handle;
+use shikiri_rt::{Guard, Lock};
+
+use crate::windows::Page;
+
+/// The most ports at a time.
+pub const MAX_PORTS: usize = 64;
+
+/// The most futures that wait for one port; one more wakes another one, which asks again.
+const MAX_WAKERS: usize = 4;
+
+static ROWS: [Lock<Row>; MAX_PORTS] = [const { Lock::new(Row { life: 0, port: None }) }; MAX_PORTS];
+
+/// Whose an interrupt is: the row + 1, or [`LISTENER`]; 0 for nobody.
+static OWNERS: [AtomicU8; 1024] = [const { AtomicU8::new(0) }; 1024];
+
+/// The owner of the interrupt about requests.
+const LISTENER: u8 = u8::MAX;
+
+static LISTENERS: Lock<Wakers> = Lock::new(Wakers::new());
+
+/// A place for a port.
+#[derive(Debug)]
+struct Row {
+    /// How many ports have been here.
+    life: u64,
+    port: Option<Open>,
+}
+
+/// A port that is open.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) handle: Handle,
+    pub(crate) arrivals: Page,
+    pub(crate) credits: Page,
+    pub(crate) receiver: Receiver,
+    pub(crate) wakers: Wakers,
+}
+
+/// A port: its row, and which of those that have been there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    row: u8,
+    life: u64,
+}
+
+/// What a look at a port's arrivals found.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) arrival: Option<Arrival>,
+    pub(crate) peer: Peer,
+    /// Whom to tell that there is room again.
+    starved: Option<Handle>,
+}
+
+/// Puts a port into a free row; none if there is none.
+pub(crate) fn insert(port: Open) -> Result<Home, Open> {
+    for (row, place) in (0_u8..).zip(&ROWS) {
+        let mut place = place.lock();
+        if place.port.is_none() {
+            place.port = Some(port);
+            place.life = place.life.wrapping_add(1);
+            return Ok(Home { row, life: place.life });
+        }
+    }
+    Err(port)
+}
+
+impl Home {
+    /// The port, if it is still open.
+    fn with<R>(self, action: impl FnOnce(&mut Open) -> R) -> Option<R> {
+        let mut row: Guard<'_, Row> = ROWS.get(usize::from(self.row))?.lock();
+        if row.life != self.life {
+            return None;
+        }
+        row.port.as_mut().map(action)
+    }
+
+    /// Takes the port out, before it is closed: nothing looks at its pages any more.
+    pub(crate) fn remove(self) {
+        let waiting = ROWS.get(usize::from(self.row)).and_then(|row| {
+            let mut row = row.lock();
+            if row.life == self.life { row.port.take() } else { None }
+        });
+        if let Some(open) = waiting {
+            open.wakers.wake();
+        }
+    }
+
+    /// Makes an interrupt this port's.
+    pub(crate) fn own(self, intid: u32) {
+        set_owner(intid, self.row.wrapping_add(1));
+    }
+
+    /// Offers to take messages, for the first time.
+    pub(crate) fn post(self) {
+        self.with(|open| open.receiver.post(open.pages()));
+    }
+
+    /// Takes the next message, if it has come. A peer that waits is told that there is room.
+    pub(crate) fn look(self) -> Option<Look> {
+        let look = self.with(|open| {
+            // In this order: what a peer sent is there when it is told that it has gone.
+            let peer = open.peer();
+            let Open { arrivals, credits, receiver, .. } = open;
+            let pages = Pages { arrivals: arrivals.words(), credits: credits.words() };
+            let arrival = receiver.take(pages);
+            let is_starved = arrival.is_some() && pages.is_starved();
+            Look { arrival, peer, starved: is_starved.then_some(open.handle) }
+        })?;
+        look.starved.into_iter().for_each(tell);
+        Some(look)
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(self) -> Peer {
+        self.with(|open| open.peer()).unwrap_or(Peer { is_there: false, count: 0 })
+    }
+
+    /// A slot of its window is vacant: a peer that waits is told.
+    pub(crate) fn has_room(self) {
+        let starved = self.with(|open| open.pages().is_starved().then_some(open.handle));
+        starved.flatten().into_iter().for_each(tell);
+    }
+
+    /// Has whoever that is woken at the port's next event.
+    pub(crate) fn register(self, waker: &Waker) {
+        self.with(|open| open.wakers.add(waker)).flatten().into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Open {
+    fn pages(&self) -> Pages<'_> {
+        Pages { arrivals: self.arrivals.words(), credits: self.credits.words() }
+    }
+
+    fn peer(&self) -> Peer {
+        self.pages().peer()
+    }
+}
+
+/// Tells the peer of a port that there is room.
+fn tell(port: Handle) {
+    // It may have gone, or have been told by another vCPU.
+    let _told = message::notify(port);
+}
+
+/// Makes an interrupt the listener's.
+pub(crate) fn own_by_listener(intid: u32) {
+    set_owner(intid, LISTENER);
+}
+
+/// Makes an interrupt nobody's.
+pub(crate) fn disown(intid: u32) {
+    set_owner(intid, 0);
+}
+
+fn set_owner(intid: u32, owner: u8) {
+    let place = usize::try_from(intid).ok().and_then(|intid| OWNERS.get(intid));
+    if let Some(place) = place {
+        place.store(owner, Ordering::Release);
+    }
+}
+
+/// Has whoever that is woken when a request comes.
+pub(crate) fn register_for_requests(waker: &Waker) {
+    let displaced = LISTENERS.lock().add(waker);
+    displaced.into_iter().for_each(Waker::wake);
+}
+
+/// Wakes those who wait for a port; whether the interrupt is one's.
+pub(crate) fn on_interrupt(intid: u32) -> bool {
+    let place = usize::try_from(intid).ok().and_then(|intid| OWNERS.get(intid));
+    let owner = place.map_or(0, |owner| owner.load(Ordering::Acquire));
+    let wakers = match owner {
+        0 => return false,
+        LISTENER => LISTENERS.lock().take(),
+        _ => match ROWS.get(usize::from(owner.wrapping_sub(1))) {
+            Some(row) => {
+                row.lock().port.as_mut().map(|open| open.wakers.take()).unwrap_or_default()
+            }
+            None => return false,
+        },
+    };
+    wakers.wake();
+    true
+}
+
+/// Futures that wait for something.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers([Option<Waker>; MAX_WAKERS]);
+
+impl Wakers {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self([const { None }; MAX_WAKERS])
+    }
+
+    /// Adds one; if there is no room, another one is the answer, to be woken at once.
+    fn add(&mut self, waker: &Waker) -> Option<Waker> {
+        if self.0.iter().flatten().any(|there| there.will_wake(waker)) {
+            return None;
+        }
+        match self.0.iter_mut().find(|place| place.is_none()) {
+            Some(free) => free.replace(waker.clone()),
+            None => self.0.first_mut().and_then(|first| first.replace(waker.clone())),
+        }
+    }
+
+    fn take(&mut self) -> Self {
+        core::mem::take(self)
+    }
+
+    fn wake(self) {
+        self.0.into_iter().flatten().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,156 @@
+//! The four forms of receiving, and several vCPUs.
+
+use alloc::sync::Arc;
+use core::future::Future;
+use core::pin::pin;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::Poll;
+
+use shikiri_channel::{Area, AreaClass, Channel, Ticks, block_on};
+use shikiri_rt::{Lock, irq, reg, smp};
+use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{ensure, equal};
+
+use crate::tools::{came, charged_back, connect, made, patience, sent, service, there, windows};
+
+const ROUNDS: u64 = 100;
+
+/// One area goes there and back, again and again.
+pub(crate) fn blocking() -> Outcome {
+    charged_back(|| {
+        let channel = connect(service::ECHO, AreaClass::Page)?;
+        let mut area = Some(made(Area::alloc(windows()?, AreaClass::Page, 1))?);
+        for round in 0..ROUNDS {
+            sent(channel.send(area.take(), [round, 0, 0]))?;
+            let message = came(channel.receive())?;
+            equal("the round", message.short[0], round + 1)?;
+            area = Some(there("the area", message.area)?);
+        }
+        ensure("each has added one", area.is_some_and(|area| area[..] == [ROUNDS as u8]))
+    })
+}
+
+pub(crate) fn polling() -> Outcome {
+    charged_back(|| {
+        let channel = connect(service::ECHO, AreaClass::Page)?;
+        for round in 0..ROUNDS {
+            sent(channel.try_send((), [round, 0, 0]))?;
+            let mut looks = 0_u64;
+            // Masked, so that no interrupt helps.
+            let message = irq::masked(|| {
+                loop {
+                    if let Some(found) = channel.try_receive().transpose() {
+                        break found;
+                    }
+                    looks += 1;
+                    reg::yield_now();
+                }
+            });
+            equal("the round", came(message)?.short[0], round + 1)?;
+        }
+        Ok(())
+    })
+}
+
+pub(crate) fn timed() -> Outcome {
+    charged_back(|| {
+        let channel = connect(service::SILENT, AreaClass::Page)?;
+        let deadline = Ticks::from_now_us(3000);
+        ensure("nothing came", came(channel.receive_until(deadline))?.is_none())?;
+        ensure("not before the deadline", deadline.is_over())?;
+        drop(channel);
+        let channel = connect(service::ECHO, AreaClass::Page)?;
+        sent(channel.send_until((), [5, 0, 0], patience()))?;
+        let message = there("in time", came(channel.receive_until(patience()))?)?;
+        equal("the message", message.short[0], 6)
+    })
+}
+
+/// A sender and a receiver in one vCPU: neither gets far without the other, since the windows are small.
+pub(crate) fn futures() -> Outcome {
+    charged_back(|| {
+        let channel = connect(service::ECHO, AreaClass::Page)?;
+        let sender = async {
+            for round in 0..ROUNDS {
+                let area = made(Area::alloc(windows()?, AreaClass::Page, 1))?;
+                sent(channel.sent(area, [round, 0, 0]).await)?;
+            }
+            Ok(())
+        };
+        let receiver = async {
+            for round in 0..ROUNDS {
+                let message = came(channel.received().await)?;
+                equal("the round", message.short[0], round + 1)?;
+                ensure("its byte", message.area.is_some_and(|area| area[..] == [1]))?;
+            }
+            Ok(())
+        };
+        block_on(both(sender, receiver))
+    })
+}
+
+/// Runs both futures to their ends, side by side.
+async fn both(
+    first: impl Future<Output = Outcome>,
+    second: impl Future<Output = Outcome>,
+) -> Outcome {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut first_done, mut second_done) = (None, None);
+    core::future::poll_fn(|context| {
+        if first_done.is_none()
+            && let Poll::Ready(result) = first.as_mut().poll(context)
+        {
+            first_done = Some(result);
+        }
+        if second_done.is_none()
+            && let Poll::Ready(result) = second.as_mut().poll(context)
+        {
+            second_done = Some(result);
+        }
+        match (first_done, second_done) {
+            (Some(first), Some(second)) => Poll::Ready(first.and(second)),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// What the vCPUs share, how many have come to their end, how many messages they have received, and the sum of what those say.
+static SHARED: Lock<Option<Arc<Channel>>> = Lock::new(None);
+static ENDED: AtomicU64 = AtomicU64::new(0);
+static RECEIVED: AtomicU64 = AtomicU64::new(0);
+static SUM: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn two_vcpus() -> Outcome {
+    if smp::count() < 2 {
+        return Ok(());
+    }
+    charged_back(|| {
+        *SHARED.lock() = Some(Arc::new(connect(service::ECHO, AreaClass::Page)?));
+        ensure("started", smp::start(1, second).is_ok())?;
+        second();
+        while ENDED.load(Ordering::Acquire) != 2 {
+            reg::yield_now();
+        }
+        equal("each message once", RECEIVED.load(Ordering::Acquire), 2 * ROUNDS)?;
+        equal("and whole", SUM.load(Ordering::Acquire), ROUNDS * (ROUNDS + 1))?;
+        *SHARED.lock() = None;
+        Ok(())
+    })
+}
+
+/// What each of them does: sends and receives in turn. What it receives may be an answer to the other.
+fn second() {
+    let channel = SHARED.lock().clone();
+    for round in 0..ROUNDS {
+        let Some(channel) = &channel else { break };
+        if channel.send((), [round, 0, 0]).is_err() {
+            break;
+        }
+        let Ok(message) = channel.receive() else { break };
+        SUM.fetch_add(message.short[0], Ordering::AcqRel);
+        RECEIVED.fetch_add(1, Ordering::AcqRel);
+    }
+    drop(channel);
+    ENDED.fetch_add(1, Ordering::AcqRel);
+}
