@@ -45,6 +45,8 @@ enum Commands {
     Bench(commands::bench::Bench),
     /// Checks which crate imports which.
     Layers(commands::layers::Layers),
+    /// Checks that misuse of the guests' libraries does not compile.
+    Misuse(commands::misuse::Misuse),
     /// Counts `unsafe` per crate and compares with `tools/unsafe-budget.toml`.
     UnsafeBudget(commands::unsafe_budget::UnsafeBudget),
     /// Installs what is missing, or names it.
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Commands::Flatten(flatten) => flatten.execute(),
         Commands::Bench(bench) => bench.execute(),
         Commands::Layers(layers) => layers.execute(),
+        Commands::Misuse(misuse) => misuse.execute(),
         Commands::UnsafeBudget(budget) => budget.execute(),
         Commands::Setup(setup) => setup.execute(),
         Commands::Soak(soak) => soak.execute(),

@@ -74,9 +74,18 @@ impl Workspace {
 impl Package {
     /// The names of its binaries.
     pub(crate) fn binaries(&self) -> impl Iterator<Item = &str> {
+        self.targets_of("bin")
+    }
+
+    /// The names of its examples.
+    pub(crate) fn examples(&self) -> impl Iterator<Item = &str> {
+        self.targets_of("example")
+    }
+
+    fn targets_of(&self, kind: &'static str) -> impl Iterator<Item = &str> {
         self.targets
             .iter()
-            .filter(|target| target.kind.iter().any(|kind| kind == "bin"))
+            .filter(move |target| target.kind.iter().any(|it| it == kind))
             .map(|target| target.name.as_str())
     }
 }

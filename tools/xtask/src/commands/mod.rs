@@ -7,6 +7,7 @@ pub(crate) mod flatten;
 pub(crate) mod fuzz;
 pub(crate) mod layers;
 pub(crate) mod miri;
+pub(crate) mod misuse;
 pub(crate) mod mutate;
 pub(crate) mod run;
 pub(crate) mod setup;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::commands::bench::Bench;
-use crate::commands::{build, layers, setup, unsafe_budget};
+use crate::commands::{build, layers, misuse, setup, unsafe_budget};
 use crate::metadata::{self, BARE_METAL, Workspace};
 use crate::process::{self, step};
 
@@ -43,6 +43,7 @@ impl Test {
         setup::rust_target()?;
         self.check(&mut tally, "clippy-host", || clippy_host(&workspace));
         self.check(&mut tally, "clippy-bare-metal", || clippy_bare_metal(&workspace));
+        self.check(&mut tally, "misuse", misuse::check);
         self.tests(&mut tally, "host tests", &mut host_tests(&workspace));
         if !self.fast {
             for tests in &mut loom_tests() {
