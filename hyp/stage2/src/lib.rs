@@ -16,6 +16,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod common;
 mod descriptor;
 mod error;
 mod format;
@@ -30,6 +31,7 @@ mod unmap;
 mod walk;
 mod window;
 
+pub use common::{Common, Mapped, View};
 pub use descriptor::{Access, Attributes, Execute, Level, Memory};
 pub use error::{MapError, NoTable};
 pub use format::Format;

@@ -122,7 +122,7 @@ impl Growing {
     }
 
     /// Appends one leaf of at most `most` pages, with the tables on the way to it.
-    fn push_leaf<M: PhysMem, P: TablePages>(
+    pub(crate) fn push_leaf<M: PhysMem, P: TablePages>(
         &mut self,
         mem: &M,
         tables: &mut P,
@@ -273,6 +273,22 @@ impl Subtree {
         self.0.descriptor
     }
 
+    /// The same subtree for another partition: `crate::common` counts them, and nobody opens them.
+    pub(crate) const fn again(&self) -> Self {
+        let Growing { class, descriptor, pages, tables } = self.0;
+        Self(Growing { class, descriptor, pages, tables })
+    }
+
+    /// The leaf at an offset that a leaf begins at.
+    pub(crate) fn leaf_at<M: PhysMem>(&self, mem: &M, offset: u64) -> LeafRun {
+        let (mut level, mut raw) = (level_of(self.0.class), self.0.descriptor);
+        while let (Kind::Table, Some(below)) = (kind(level, raw), level.below()) {
+            raw = mem.read_u64(below.slot(address(raw), offset));
+            level = below;
+        }
+        LeafRun { pa: address(raw), pages: PageCount(pages_under(level)) }
+    }
+
     /// Whether it is more than a leaf.
     pub(crate) fn has_table(&self) -> bool {
         kind(level_of(self.0.class), self.0.descriptor) == Kind::Table
@@ -286,6 +302,10 @@ impl Linked {
 
     pub(crate) fn into_parts(self) -> (WindowSlot, Subtree) {
         (self.slot, self.subtree)
+    }
+
+    pub(crate) const fn subtree(&self) -> &Subtree {
+        &self.subtree
     }
 
     /// The slot.
