@@ -1,6 +1,6 @@
 //! Calls from a guest to what lies below it.
 //!
-//! [`partition`], [`talk`], [`message`] and [`object`] hold one typed function for each row of the hypervisor's call table
+//! [`partition`], [`talk`], [`message`], [`shared`] and [`object`] hold one typed function for each row of the hypervisor's call table
 //! (`shikiri_abi::CALLS`);
 //! the function ids come from that table and a call without a wrapper does not compile. [`psci`] and [`smccc`]
 //! are the standard services, which a bare machine's firmware answers too. [`raw`] is what they are made of.
@@ -13,6 +13,7 @@ pub mod object;
 pub mod partition;
 pub mod psci;
 pub mod raw;
+pub mod shared;
 pub mod smccc;
 pub mod talk;
 

@@ -6,7 +6,9 @@
 //! Numbers: guest calls below `0x100`, policy calls `0x100`–`0x1FF`; a number is never given twice.
 
 use crate::smccc::VENDOR_HYP_FAST64;
-use crate::{MessageCall, ObjectCall, Resource, Status, TalkCall, message, object, talk};
+use crate::{
+    MessageCall, ObjectCall, Resource, SharedCall, Status, TalkCall, message, object, shared, talk,
+};
 
 /// An argument or a result of a call, as the reference page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub enum Call {
     Talk(TalkCall),
     /// `AREA_…`, `CHANNEL_…`.
     Message(MessageCall),
+    /// `SHARED_…`
+    Shared(SharedCall),
     /// `OBJECT_…`
     Object(ObjectCall),
 }
@@ -292,7 +296,7 @@ pub const CALLS: &[CallRow] = &[
         results: &[
             arg(
                 "request",
-                "bits 0 to 55 the handle of the request, to be accepted, refused or closed; bits 56 to 63 what is asked: 0 an event connection, 1 a message channel",
+                "bits 0 to 55 the handle of the request, to be accepted, refused or closed; bits 56 to 63 what is asked: 0 an event connection, 1 a message channel, 2 a shared area",
             ),
             arg("sender", "bits 0 to 31 the sender's partition id, bits 32 to 63 the service"),
             arg("word", "the sender's word"),
@@ -379,7 +383,13 @@ pub const CALLS: &[CallRow] = &[
         summary: "Frees an area, or discards one that was received. It is unmapped at once; AGAIN asks for another call to give all of its memory back.",
         arguments: &[arg("area", "its handle")],
         results: &[],
-        statuses: &[Status::Ok, Status::InvalidParameter, Status::NotOwner, Status::Again],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::NotOwner,
+            Status::WrongState,
+            Status::Again,
+        ],
         requirement: "C3",
     },
     CallRow {
@@ -532,6 +542,174 @@ pub const CALLS: &[CallRow] = &[
         statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::Again],
         requirement: "C2",
     },
+    // ---- shared areas ----
+    CallRow {
+        name: "SHARED_OFFER",
+        number: 0x30,
+        summary: "Offers an own, complete area to others. From here on it is neither sent nor freed. Its tables are copied for those who may only read; AGAIN asks for another call to go on.",
+        arguments: &[
+            arg("area", "its handle"),
+            arg(
+                "events",
+                "a receive port to which nothing is connected: it is raised when a user leaves; 0: none",
+            ),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::NotOwner,
+            Status::OverLimit,
+            Status::NoMemory,
+            Status::Again,
+        ],
+        requirement: "C5",
+    },
+    CallRow {
+        name: "SHARED_WITHDRAW",
+        number: 0x31,
+        summary: "Takes an offered area from all of its users, one in each call, and makes it the caller's alone: it can be sent and freed then. AGAIN asks for another call.",
+        arguments: &[arg("area", "its handle")],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::WrongState,
+            Status::NotOwner,
+            Status::Again,
+        ],
+        requirement: "C5",
+    },
+    CallRow {
+        name: "SHARED_REVOKE",
+        number: 0x32,
+        summary: "Takes an offered area from one of its users: when it returns, every access of that partition faults. PEER_GONE: it has not attached the area.",
+        arguments: &[
+            arg("area", "its handle"),
+            arg("partition", "the user's number, as the device tree has it"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::WrongState,
+            Status::NotOwner,
+            Status::PeerGone,
+            Status::Again,
+        ],
+        requirement: "C5",
+    },
+    CallRow {
+        name: "SHARED_CREATE",
+        number: 0x33,
+        summary: "Makes an attachment for an area of another partition, and pays for it: memory and address space of its size, and its tables. Nothing is there yet.",
+        arguments: &[
+            arg(
+                "events",
+                "a receive port to which nothing is connected: it is raised when the request is answered, when the area is revoked, and when its owner leaves",
+            ),
+            arg("bytes", "the most that the area may have, rounded up to pages; at most a slot's"),
+            arg("class", "the slot: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB; the same as the area's"),
+        ],
+        results: &[
+            arg("attachment", "its handle"),
+            arg("address", "where the area will be"),
+            arg("pages", "the most that it may have"),
+        ],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::OverLimit,
+            Status::Range,
+        ],
+        requirement: "C5",
+    },
+    CallRow {
+        name: "SHARED_CONNECT",
+        number: 0x34,
+        summary: "Asks another partition for a shared area, by a control signal. The answer is raised at the attachment's receive port and read by SHARED_STATE.",
+        arguments: &[
+            arg("attachment", "an attachment without an area"),
+            arg("partition", "the other's number, as the device tree has it"),
+            arg("service", "which area is meant, 0 to 2^32 - 1"),
+            arg("word", "a word for the other"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Pending,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::NotPermitted,
+            Status::WrongState,
+            Status::OverLimit,
+            Status::PeerGone,
+            Status::Again,
+        ],
+        requirement: "C5",
+    },
+    CallRow {
+        name: "SHARED_ACCEPT",
+        number: 0x35,
+        summary: "Accepts a request with an offered area: it is mapped at the asker. RANGE: the attachment is for another class or for less; EXISTS: the asker has attached this area already. SIGNAL_REFUSE refuses.",
+        arguments: &[
+            arg("request", "the request"),
+            arg("area", "an area that the caller offers"),
+            arg("access", "0: the asker may only read; 1: it may write, too"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::NotOwner,
+            Status::Range,
+            Status::Exists,
+            Status::PeerGone,
+            Status::Again,
+        ],
+        requirement: "C5",
+    },
+    CallRow {
+        name: "SHARED_STATE",
+        number: 0x36,
+        summary: "Tells how it stands with an attachment: OK, its area is there; PENDING, its request was not answered yet; WRONG_STATE, it has not asked; REFUSED; PEER_GONE, the area was revoked, or who was asked has ended. Of an area that the caller offers: OK.",
+        arguments: &[arg("attachment", "the attachment, or an offered area")],
+        results: &[
+            arg("address", "where the area is"),
+            arg("pages", "its size in pages"),
+            arg("how", "bit 0: the caller may write there; bit 1: its owner has left"),
+        ],
+        statuses: &[
+            Status::Ok,
+            Status::Pending,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::Refused,
+            Status::PeerGone,
+        ],
+        requirement: "C5",
+    },
+    CallRow {
+        name: "SHARED_DETACH",
+        number: 0x37,
+        summary: "Leaves a shared area: closes an attachment, whether it has its area or not, or leaves an area that the caller offers to those who use it. Who was left last gives the memory back. AGAIN asks for another call.",
+        arguments: &[arg("attachment", "the attachment, or an offered area")],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::WrongState,
+            Status::Again,
+        ],
+        requirement: "C5",
+    },
     // ---- named objects ----
     CallRow {
         name: "OBJECT_OPEN",
@@ -676,6 +854,7 @@ impl Call {
                 }
             }
             0x20..=0x2f => message::decode(number, &x).map(Self::Message),
+            0x30..=0x37 => shared::decode(number, &x).map(Self::Shared),
             0x38..=0x3f => object::decode(number, &x).map(Self::Object),
             _ => talk::decode(number, &x).map(Self::Talk),
         }

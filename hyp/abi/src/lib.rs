@@ -17,6 +17,7 @@ mod id;
 mod message;
 mod object;
 mod resource;
+mod shared;
 pub mod smccc;
 mod status;
 mod talk;
@@ -31,5 +32,6 @@ pub use object::{
     ObjectName, QUEUE_DEPTH, Units,
 };
 pub use resource::{RESOURCE_COUNT, Resource};
+pub use shared::SharedCall;
 pub use status::Status;
 pub use talk::{Sharing, TalkCall};

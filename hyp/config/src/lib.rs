@@ -32,9 +32,9 @@ pub use partition::Partition;
 pub use types::{
     Blob, Board, CoreTime, Device, Event, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind,
     Interrupt, MAX_EVENTS, MAX_MODERATED, MAX_NAME_BYTES, MAX_OBJECTS, MAX_PARTITIONS,
-    MAX_PERIOD_US, MAX_PLACED, MAX_VCPUS, MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2, MIN_BUDGET_US,
-    MIN_PERIOD_US, Memory, NameEntry, PA_BITS, PartitionSet, Place, Platform, REDISTRIBUTOR_BYTES,
-    Restart, RestartPolicy, Talk, Vcpu, Windows,
+    MAX_PERIOD_US, MAX_PLACED, MAX_SHARES, MAX_VCPUS, MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2,
+    MIN_BUDGET_US, MIN_PERIOD_US, Memory, NameEntry, PA_BITS, PartitionSet, Place, Platform,
+    REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk, Vcpu, Windows,
 };
 #[cfg(feature = "alloc")]
 pub use writer::{

@@ -157,6 +157,7 @@ fn partition<'a>(name: &'a str, row: &PartitionRow, tables: Tables<'a>) -> Parti
             blocks: row.block_slots,
             giants: row.giant_slots,
             channels: row.channels,
+            shared: row.shares,
         },
         limits: row.limits,
         tables,

@@ -100,7 +100,9 @@ record!(
         uart: Ipa,
         uart_intid: u16,
         spis: u16,
-        reserved3: u32,
+        /// Shares in shared areas.
+        shares: u16,
+        reserved3: u16,
         /// Whom it may ask for connections, a bit for each partition.
         connect_to: u64,
         /// Whose requests it gets.

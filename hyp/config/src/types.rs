@@ -261,6 +261,8 @@ pub struct Windows {
     pub giants: u16,
     /// Message ports.
     pub channels: u16,
+    /// Shares in shared areas, [`MAX_SHARES`] at most: own areas that it offers, and attachments.
+    pub shared: u16,
 }
 
 impl Windows {
@@ -301,6 +303,7 @@ impl Windows {
             .saturating_add(u64::from(self.blocks > 0))
             .saturating_add(runs(self.slots(), SLOT_BYTES))
             .saturating_add(runs(u64::from(self.channels), CHANNEL_BYTES))
+            .saturating_add(runs(u64::from(self.shared), SHARE_BYTES))
     }
 }
 
@@ -308,6 +311,10 @@ impl Windows {
 const SLOT_BYTES: u64 = 56;
 /// What the hypervisor keeps of a message port.
 const CHANNEL_BYTES: u64 = 296;
+/// What the hypervisor keeps of a share.
+const SHARE_BYTES: u64 = 136;
+/// The most shares of a partition: some operations look at each.
+pub const MAX_SHARES: u16 = 64;
 
 /// How a vCPU gets core time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

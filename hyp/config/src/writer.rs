@@ -428,6 +428,7 @@ fn partition_row(partition: &PartitionSpec) -> PartitionRow {
         uart: partition.platform.uart,
         uart_intid: partition.platform.uart_intid.0,
         spis: partition.platform.spis,
+        shares: partition.windows.shared,
         reserved3: 0,
         connect_to: partition.talk.connect_to.0,
         accept_from: partition.talk.accept_from.0,

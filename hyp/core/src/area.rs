@@ -30,12 +30,14 @@ mod tables;
 use shikiri_abi::{Pa, PageCount, Resource, WindowSlot};
 use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::{DirectMap, PageSlice};
-use shikiri_stage2::{Stage2, Subtree};
+use shikiri_stage2::{Access, Stage2, Subtree};
 
+pub(crate) use alloc::refusal;
 pub use alloc::{Made, Wanted};
 pub use end::LeaveStep;
 pub(crate) use slots::{Area, Body, Home, Slots};
 pub use storage::AreaSizes;
+pub(crate) use tables::AreaTables;
 
 use crate::account::{Account, Charge};
 use crate::channel::Port;
@@ -44,6 +46,7 @@ use crate::frame::AreaNumber;
 use crate::handle::{Handle, HandleBook, Kind, Rights, find};
 use crate::partition::{FrameStore, Holdings, absorb, refund_part};
 use crate::party::{Party, Refusal};
+use crate::share::Share;
 use alloc::Making;
 
 /// Leaves, or pages to be cleared, that one call handles: 256 KiB of clearing at most.
@@ -71,16 +74,17 @@ pub struct AreaInfo {
     pub pages: PageCount,
 }
 
-/// A partition's areas and message ports: one of its holdings.
+/// A partition's areas, message ports and shares: one of its holdings.
 #[derive(Debug)]
 pub struct Areas {
     pub(crate) slots: Slots,
     pub(crate) ports: PageSlice<Port>,
+    pub(crate) shares: PageSlice<Share>,
     /// The area that is being made: one at a time.
     making: Option<Making>,
     memory: Option<Charge>,
     ipa_space: Option<Charge>,
-    management: Option<Charge>,
+    pub(crate) management: Option<Charge>,
 }
 
 /// A partition's party and its holdings, opened together for one operation.
@@ -128,7 +132,8 @@ impl Areas {
         refund_part(account, self.management.as_mut(), management);
     }
 
-    /// What is charged for more than lies in the partition's windows at this moment: (memory, management), in pages.
+    /// What is charged for more than lies in the partition's windows, or has come to it with a shared area, at this moment: (memory,
+    /// management), in pages.
     pub(crate) fn promised(&self) -> (u64, u64) {
         let windows = self.ports.iter().filter_map(Port::window);
         let all = windows.fold((0_u64, 0_u64), |(memory, management), (class, slots)| {
@@ -137,6 +142,8 @@ impl Areas {
             let tables = class.most_tables().saturating_mul(slots);
             (memory.saturating_add(pages), management.saturating_add(tables))
         });
+        let shares = self.promised_shares();
+        let all = (all.0.saturating_add(shares.0), all.1.saturating_add(shares.1));
         self.slots.arrived().fold(all, |(memory, management), (pages, tables)| {
             (memory.saturating_sub(pages), management.saturating_sub(tables))
         })
@@ -152,6 +159,15 @@ pub(crate) enum InSlot {
     Area(AreaNumber),
     /// A page of a message port.
     Page(Pa),
+    /// A shared area.
+    Shared {
+        /// Which.
+        area: AreaNumber,
+        /// What the partition may do there.
+        access: Access,
+        /// The partition keeps it: its frames are counted here.
+        is_kept: bool,
+    },
 }
 
 impl Areas {
@@ -160,11 +176,14 @@ impl Areas {
         if let Some(Body::Area(Area { number, .. })) = self.slots.body(slot) {
             return InSlot::Area(*number);
         }
+        if let Some(row) = self.slots.share_at(slot) {
+            return self.in_share(row);
+        }
         let page = self.ports.iter().find_map(|port| port.page_at(slot));
         page.map_or(InSlot::Nothing, InSlot::Page)
     }
 
-    /// Whether no area is being made or freed.
+    /// Whether no area is being made or freed, or its tables copied.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.complete().is_some()
@@ -174,7 +193,9 @@ impl Areas {
     pub(crate) fn complete(&self) -> Option<impl Iterator<Item = (AreaNumber, PageCount)>> {
         let bodies = || self.slots.filled(0).filter_map(|(_, slot)| self.slots.body(slot));
         let is_quiet = bodies().all(|body| matches!(body, Body::Area(_)));
-        is_quiet.then(|| {
+        let kept = self.kept().filter(|_| is_quiet)?;
+        let kept = kept.map(|(number, frames)| (number, PageCount(frames)));
+        let complete = {
             bodies().filter_map(|body| match body {
                 Body::Area(Area { number, linked }) => {
                     let frames = linked.pages().0.saturating_add(u64::from(linked.tables()));
@@ -182,7 +203,8 @@ impl Areas {
                 }
                 Body::Empty | Body::Making | Body::Ending { .. } => None,
             })
-        })
+        };
+        Some(complete.chain(kept))
     }
 }
 
@@ -194,7 +216,10 @@ impl Estate<'_> {
     pub fn info(&mut self, handle: Handle) -> Result<AreaInfo, Refusal> {
         let slot = self.slot_of(handle)?;
         let Parts { areas, .. } = self.holdings.area_parts()?;
-        let pages = areas.slots.complete(slot)?.linked.pages();
+        let pages = match areas.slots.share_at(slot) {
+            Some(row) => PageCount(areas.shared_pages(row)),
+            None => areas.slots.complete(slot)?.linked.pages(),
+        };
         Ok(AreaInfo { slot, pages })
     }
 
@@ -202,7 +227,7 @@ impl Estate<'_> {
     /// window gets another slot in exchange.
     ///
     /// # Errors
-    /// `NotSupported`; `NotOwner`; `WrongState` if it is its own already, or being freed; `OverLimit` of memory, IPA space (of the
+    /// `NotSupported`; `NotOwner`; `WrongState` if it is its own already, shared, or being freed; `OverLimit` of memory, IPA space (of the
     /// account, or no slot of this class is left) or management memory (of the account, or the handle table is full).
     pub fn keep(&mut self, handle: Handle) -> Result<(), Refusal> {
         let slot = self.slot_of(handle)?;

@@ -24,9 +24,12 @@ pub trait CallView {
 pub fn answer(call: Call, view: &impl CallView) -> [u64; 4] {
     match call {
         // PARTITION_END that was accepted does not return.
-        Call::Null | Call::PartitionEnd(_) | Call::Talk(_) | Call::Message(_) | Call::Object(_) => {
-            ok([0; 3])
-        }
+        Call::Null
+        | Call::PartitionEnd(_)
+        | Call::Talk(_)
+        | Call::Message(_)
+        | Call::Shared(_)
+        | Call::Object(_) => ok([0; 3]),
         Call::Feature(number) => ok([u64::from(Call::exists(number)), 0, 0]),
         Call::PartitionInfo => {
             ok([u64::from(view.id().0), view.vcpu_count(), u64::from(view.starts())])

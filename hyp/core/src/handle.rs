@@ -45,9 +45,18 @@ pub enum Kind {
     Vacant,
     /// A named object (V4).
     Object,
+    /// What a partition attaches a shared area with, or has attached (C5).
+    Attachment,
+    /// A control signal that was taken and not yet answered: to attach a shared area.
+    AttachRequest,
 }
 
 impl Kind {
+    /// Whether such a thing tells its events at a receive port of its own.
+    pub(crate) const fn has_events(self) -> bool {
+        matches!(self, Self::Channel | Self::Attachment | Self::Area)
+    }
+
     const fn code(self) -> u64 {
         match self {
             Self::Send => 1,
@@ -58,6 +67,8 @@ impl Kind {
             Self::Area => 6,
             Self::Vacant => 7,
             Self::Object => 8,
+            Self::Attachment => 9,
+            Self::AttachRequest => 10,
         }
     }
 
@@ -71,6 +82,8 @@ impl Kind {
             6 => Some(Self::Area),
             7 => Some(Self::Vacant),
             8 => Some(Self::Object),
+            9 => Some(Self::Attachment),
+            10 => Some(Self::AttachRequest),
             _ => None,
         }
     }

@@ -14,7 +14,7 @@ use core::fmt;
 use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource, WindowSlot};
 use shikiri_arch::hw::PhysMem;
 use shikiri_pages::{DirectMap, FramePool};
-use shikiri_stage2::Leaf;
+use shikiri_stage2::{Access, Leaf};
 
 use crate::area::InSlot;
 use crate::frame::{AreaNumber, Charged, Finding, FrameRun, FrameState, Ledger};
@@ -54,6 +54,8 @@ pub enum Violation {
         /// Its pages and tables.
         there: PageCount,
     },
+    /// A shared area that the partition keeps has other users than views.
+    Users(PartitionSlot),
     /// An ended partition has frames.
     LeftOver {
         /// Whose.
@@ -85,6 +87,7 @@ impl Violation {
     pub const fn slot(&self) -> Option<PartitionSlot> {
         match self {
             Self::Books(slot, _)
+            | Self::Users(slot)
             | Self::Table { slot, .. }
             | Self::Translation { slot, .. }
             | Self::Area { slot, .. }
@@ -113,6 +116,7 @@ impl fmt::Display for Violation {
                 let (area, counted, there) = (area.0, counted.0, there.0);
                 write!(f, "its area {area} has {there} frames, and {counted} in the registry")
             }
+            Self::Users(_) => f.write_str("a shared area has not as many views as users"),
             Self::LeftOver { pages, .. } => {
                 write!(f, "it has ended and has {} frames", pages.0)
             }
@@ -203,20 +207,32 @@ pub fn audit_partition<P: PhysMem>(
     let is_own = |table: Pa| match ledger.state(table) {
         Some(FrameState::Management(owner)) if owner == slot => Ok(()),
         Some(FrameState::AreaTable(area)) if ledger.areas().owner(area) == Some(slot) => Ok(()),
+        Some(FrameState::AreaTable(area))
+            if holdings.areas().is_some_and(|areas| areas.has_attached(area)) =>
+        {
+            Ok(())
+        }
         found => Err(Violation::Table { slot, table, found }),
     };
     tables.into_iter().try_for_each(is_own)?;
-    let walk =
-        Walk { mem, is_own: &is_own, see: &|ipa, run| check_leaf(ledger, holdings, ipa, run) };
+    let walk = Walk {
+        mem,
+        is_own: &is_own,
+        see: &|ipa, run, raw| check_leaf(ledger, holdings, (ipa, run), raw),
+    };
     walk.table(tables[0], 0, 30, 1024)?;
     if !holdings.is_complete() {
         return Ok(());
     }
     let Some(promised) = audit_areas(ledger, holdings)? else { return Ok(()) };
-    let is_port_page = |leaf: &Leaf| matches!(in_slot(holdings, leaf.ipa), Some(InSlot::Page(_)));
+    // Pages of message ports are management memory, and what is shared is its keeper's.
+    let is_anothers = |leaf: &Leaf| {
+        let there = in_slot(holdings, leaf.ipa);
+        matches!(there, Some(InSlot::Page(_) | InSlot::Shared { is_kept: false, .. }))
+    };
     let leaves = stage2
         .leaves(mem)
-        .filter(|leaf| !is_port_page(leaf))
+        .filter(|leaf| !is_anothers(leaf))
         .map(|leaf| FrameRun { base: leaf.pa, pages: PageCount(leaf.bytes() / PAGE_BYTES) });
     let used = |resource| holdings.account().line(resource).used;
     // A share of the hypervisor's own memory is charged, and no frame stands for it.
@@ -233,8 +249,11 @@ pub fn audit_partition<P: PhysMem>(
 /// yet, in pages: (memory, management). `None` if an area is being made or freed.
 fn audit_areas(ledger: &Ledger<'_>, holdings: &Holdings) -> Result<Option<(u64, u64)>, Violation> {
     let Some(areas) = holdings.areas() else { return Ok(Some((0, 0))) };
-    let Some(mut complete) = areas.complete() else { return Ok(None) };
     let slot = holdings.slot();
+    if !areas.counts_users() {
+        return Err(Violation::Users(slot));
+    }
+    let Some(mut complete) = areas.complete() else { return Ok(None) };
     let wrong = complete.find(|(area, frames)| {
         let registry = ledger.areas();
         registry.owner(*area) != Some(slot) || registry.pages(*area) != *frames
@@ -302,13 +321,17 @@ pub fn audit_frames<M: DirectMap>(
     if here == ledger { Ok(here) } else { Err(Violation::Pool { pool: here, ledger }) }
 }
 
+/// S2AP\[1\] and XN\[1\] of a leaf.
+const WRITABLE: u64 = 1 << 7;
+const NEVER_EXECUTED: u64 = 1 << 54;
+
 /// A leaf of guest memory leads where the extents say; one that is not RAM is a device, which the bundle's check
 /// has given to one partition only.
 fn check_leaf(
     ledger: &Ledger<'_>,
     holdings: &Holdings,
-    ipa: Ipa,
-    run: FrameRun,
+    (ipa, run): (Ipa, FrameRun),
+    raw: u64,
 ) -> Result<(), Violation> {
     let wrong = Violation::Translation { slot: holdings.slot(), ipa, pa: run.base };
     let bytes = run.pages.bytes().unwrap_or(u64::MAX);
@@ -318,10 +341,12 @@ fn check_leaf(
             let is_it = (page, Some(FrameState::Management(holdings.slot())));
             return if is_it == (run.base, ledger.state(run.base)) { Ok(()) } else { Err(wrong) };
         }
-        Some(InSlot::Area(area)) => {
+        Some(found @ (InSlot::Area(area) | InSlot::Shared { area, .. })) => {
+            let is_writable = !matches!(found, InSlot::Shared { access: Access::ReadOnly, .. });
             let mut frames = (0..run.pages.0).map(|page| run.after(PageCount(page)).base);
             let is_all = frames.all(|frame| ledger.state(frame) == Some(FrameState::Area(area)));
-            return if is_all { Ok(()) } else { Err(wrong) };
+            let is_it = is_all && is_writable == (raw & WRITABLE != 0) && raw & NEVER_EXECUTED != 0;
+            return if is_it { Ok(()) } else { Err(wrong) };
         }
         None => {}
     }
@@ -344,7 +369,7 @@ impl<P, O, S> Walk<'_, P, O, S>
 where
     P: PhysMem,
     O: Fn(Pa) -> Result<(), Violation>,
-    S: Fn(Ipa, FrameRun) -> Result<(), Violation>,
+    S: Fn(Ipa, FrameRun, u64) -> Result<(), Violation>,
 {
     /// Reads one table of `entries` descriptors of 2^`shift` bytes each; at most three deep.
     fn table(&self, at: Pa, ipa: u64, shift: u32, entries: u64) -> Result<(), Violation> {
@@ -362,6 +387,7 @@ where
                     (self.see)(
                         Ipa(here),
                         FrameRun { base: to, pages: PageCount(size / PAGE_BYTES) },
+                        raw,
                     )?;
                 }
                 _ => {}

@@ -28,6 +28,7 @@ pub mod power;
 pub mod psci;
 pub mod report;
 pub mod sched;
+pub mod share;
 pub mod sysreg;
 pub mod trace;
 pub mod vmid;

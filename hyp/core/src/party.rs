@@ -73,6 +73,8 @@ pub enum Refusal {
     NoMemory,
     /// Another call of this partition's must be finished first.
     Busy,
+    /// It is there already.
+    Exists,
 }
 
 impl Refusal {
@@ -94,6 +96,7 @@ impl Refusal {
             Self::Range => (Status::Range, 0),
             Self::Full => (Status::Full, 0),
             Self::NoMemory => (Status::NoMemory, 0),
+            Self::Exists => (Status::Exists, 0),
         }
     }
 
@@ -127,7 +130,7 @@ pub(crate) enum Source {
     Port(PortId),
     /// The party's own control signals.
     Signals,
-    /// The party's own message port with this index.
+    /// The party's own message port or share with this index.
     Channel(u16),
     /// The named object in this row of the table.
     Object(u16),
@@ -137,9 +140,9 @@ pub(crate) enum Source {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cold {
     source: Source,
-    /// A message port's own row in `crate::channel`'s table.
+    /// A message port's own row in `crate::channel`'s table, or a share's in `crate::share`'s.
     port: u16,
-    /// The receive port at which a message port's events are told.
+    /// The receive port at which a message port's or a share's events are told.
     events: Option<u16>,
 }
 
@@ -331,11 +334,10 @@ impl<'a> Party<'a> {
         self.shared.arrive(port, word)?.raise
     }
 
-    /// An event about the port with this index: a message port's at its own receive port, any other's at the
-    /// notification port.
+    /// An event about the port with this index: a message port's or a shared area's at its own receive port, any
+    /// other's at the notification port.
     pub(crate) fn tell_about(&self, index: u16) -> Option<Raise> {
-        let entry = self.shared.entries.get(usize::from(index))?;
-        if entry.kind() != Some(Kind::Channel) {
+        if !self.kind(index)?.has_events() {
             return self.tell();
         }
         let port = PortId { slot: self.state.slot, index: self.events(index)? };
@@ -343,17 +345,17 @@ impl<'a> Party<'a> {
         self.shared.arrive(port, word)?.raise
     }
 
-    /// The receive port at which a message port's events are told.
+    /// The receive port at which a message port's or a share's events are told.
     pub(crate) fn events(&self, index: u16) -> Option<u16> {
         self.cold.get(usize::from(index))?.events
     }
 
-    /// The row of a message port.
+    /// The row of a message port, or of a share.
     pub(crate) fn port_row(&self, index: u16) -> Option<u16> {
         self.cold.get(usize::from(index)).map(|row| row.port)
     }
 
-    /// Makes a receive port the one at which the message port `index` tells its events, and notes its row.
+    /// Makes a receive port the one at which the message port or share `index` tells its events, and notes its row.
     pub(crate) fn tie(&mut self, index: u16, events: u16, port: u16) {
         if let Some(row) = self.cold.get_mut(usize::from(index)) {
             *row = Cold { port, events: Some(events), ..*row };
@@ -399,7 +401,14 @@ impl<'a> Party<'a> {
     /// [`Party::accept`] and [`Party::refuse`]. `None` if there is none, or it is this one.
     #[must_use]
     pub fn other_end(&self, handle: Handle) -> Option<PartitionSlot> {
-        let kinds = [Kind::Send, Kind::Receive, Kind::Request, Kind::Channel, Kind::ChannelRequest];
+        let kinds = [
+            Kind::Send,
+            Kind::Receive,
+            Kind::Request,
+            Kind::Channel,
+            Kind::ChannelRequest,
+            Kind::AttachRequest,
+        ];
         let entries = self.shared.entries;
         kinds
             .into_iter()
@@ -411,7 +420,7 @@ impl<'a> Party<'a> {
     pub(crate) fn met_by(&self, index: u16) -> Option<PartitionSlot> {
         let entry = self.shared.entries.get(usize::from(index))?;
         let slot = match entry.kind()? {
-            Kind::Send | Kind::Channel => match Send::decode(entry.value())? {
+            Kind::Send | Kind::Channel | Kind::Attachment => match Send::decode(entry.value())? {
                 Send::Queued { to, .. } => to,
                 Send::Taken { by } => by.slot,
                 Send::Connected(wire) => wire.to.slot,
@@ -423,7 +432,9 @@ impl<'a> Party<'a> {
                     return None;
                 }
             },
-            Kind::Request | Kind::ChannelRequest => asker(entry.value())?.slot,
+            Kind::Request | Kind::ChannelRequest | Kind::AttachRequest => {
+                asker(entry.value())?.slot
+            }
             Kind::Area | Kind::Vacant | Kind::Object => return None,
         };
         (slot != self.state.slot).then_some(slot)
@@ -525,14 +536,14 @@ impl<'a> Party<'a> {
     }
 }
 
-/// Whether a send port can be connected, or ask for it.
+/// Whether a send port, a message port or an attachment can be connected, or ask for it. One that is attached has no word of
+/// these.
 pub(crate) fn check_idle(port: Found<'_>) -> Result<(), Refusal> {
     match Send::decode(port.entry.value()) {
         Some(Send::Idle | Send::Refused | Send::Gone) => Ok(()),
-        Some(Send::Queued { .. } | Send::Taken { .. } | Send::Connected(_)) => {
+        Some(Send::Queued { .. } | Send::Taken { .. } | Send::Connected(_)) | None => {
             Err(Refusal::WrongState)
         }
-        None => Err(Refusal::BadHandle),
     }
 }
 

@@ -148,7 +148,7 @@ impl Estates {
     /// Whether a partition lives.
     #[must_use]
     pub fn lives(&self, who: usize) -> bool {
-        self.sides[who].is_some()
+        self.sides.get(who).is_some_and(Option::is_some)
     }
 
     /// A partition that lives.
@@ -174,7 +174,7 @@ impl Estates {
         run: impl for<'a> FnOnce(&mut Estate<'a>, Option<&mut Estate<'a>>, Hardware<'_>) -> R,
     ) -> R {
         let hardware = (&self.machine.ram, &self.machine.ram, &self.machine.store);
-        match other.filter(|other| *other != who && self.sides[*other].is_some()) {
+        match other.filter(|other| *other != who && self.lives(*other)) {
             None => run(&mut self.sides[who].as_mut().unwrap().open(), None, hardware),
             Some(other) => {
                 let [own, peer] = self.sides.get_disjoint_mut([who, other]).unwrap();

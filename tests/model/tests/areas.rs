@@ -10,7 +10,7 @@ use shikiri_model::estates::{Estates, HANDLES};
 use shikiri_stage2::WindowSizes;
 
 const SIZES: AreaSizes =
-    AreaSizes { windows: WindowSizes { pages: 6, blocks: 4, giants: 2 }, ports: 2 };
+    AreaSizes { windows: WindowSizes { pages: 6, blocks: 4, giants: 2 }, ports: 2, shares: 2 };
 const LINES: [Resource; 3] = [Resource::Memory, Resource::IpaSpace, Resource::ManagementMemory];
 
 fn wanted(pages: u64, class: AreaClass) -> Wanted {
@@ -267,7 +267,8 @@ fn an_end_in_the_middle_of_making_or_freeing_leaves_nothing() {
 
 #[test]
 fn a_partition_without_areas_has_none_of_the_calls() {
-    let none = AreaSizes { windows: WindowSizes { pages: 0, blocks: 0, giants: 0 }, ports: 0 };
+    let none =
+        AreaSizes { windows: WindowSizes { pages: 0, blocks: 0, giants: 0 }, ports: 0, shares: 0 };
     let mut estates = Estates::new(1, 16, none);
     let refused = estates.of(0, |own, machine| own.alloc(machine, wanted(1, AreaClass::Page)));
     assert_eq!(refused, Err(Refusal::OverLimit(Resource::IpaSpace)));
@@ -278,16 +279,20 @@ fn a_partition_without_areas_has_none_of_the_calls() {
 /// The description's check counts what the hypervisor will take.
 #[test]
 fn the_description_counts_the_pages_of_the_tables() {
-    for (pages, blocks, giants, channels) in [
-        (0, 0, 0, 0),
-        (2, 0, 0, 1),
-        (64, 0, 0, 0),
-        (65, 0, 0, 0),
-        (4096, 512, 510, 60),
-        (9, 3, 1, 12),
+    for (pages, blocks, giants, channels, shared) in [
+        (0, 0, 0, 0, 0),
+        (2, 0, 0, 1, 1),
+        (64, 0, 0, 0, 30),
+        (65, 0, 0, 0, 31),
+        (4096, 512, 510, 60, 64),
+        (9, 3, 1, 12, 2),
     ] {
-        let windows = Windows { pages, blocks, giants, channels };
-        let sizes = AreaSizes { windows: WindowSizes { pages, blocks, giants }, ports: channels };
+        let windows = Windows { pages, blocks, giants, channels, shared };
+        let sizes = AreaSizes {
+            windows: WindowSizes { pages, blocks, giants },
+            ports: channels,
+            shares: shared,
+        };
         if !windows.is_none() {
             assert_eq!(windows.tables_pages(), sizes.pages().0, "{windows:?}");
         }

@@ -11,7 +11,7 @@ use shikiri_model::estates::Estates;
 use shikiri_stage2::WindowSizes;
 
 const SIZES: AreaSizes =
-    AreaSizes { windows: WindowSizes { pages: 12, blocks: 6, giants: 3 }, ports: 3 };
+    AreaSizes { windows: WindowSizes { pages: 12, blocks: 6, giants: 3 }, ports: 3, shares: 3 };
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
 const OTHER: usize = 2;
@@ -613,6 +613,7 @@ fn an_end_at_every_step_of_the_sequence_leaves_nothing_behind() {
                         LeaveStep::ClosePort => 0,
                         LeaveStep::Unmap(_) => 1,
                         LeaveStep::Free(_) => 2,
+                        LeaveStep::LeaveShare => unreachable!("nothing is shared here"),
                         LeaveStep::Done => 3,
                     });
                     let (is_done, raise) = estates.leave_step(victim);

@@ -101,10 +101,10 @@ fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> s
     )?;
     let windows = partition.windows;
     if !windows.is_none() {
-        let Windows { pages, blocks, giants, channels } = windows;
+        let Windows { pages, blocks, giants, channels, shared } = windows;
         writeln!(
             out,
-            "  areas      {pages} of 4 KiB, {blocks} of 2 MiB, {giants} of 1 GiB; {channels} channels, {} pages",
+            "  areas      {pages} of 4 KiB, {blocks} of 2 MiB, {giants} of 1 GiB; {channels} channels, {shared} shared, {} pages",
             windows.tables_pages()
         )?;
     }

@@ -312,7 +312,7 @@ pub(crate) enum Policy {
     Always,
 }
 
-/// Message areas and channels: slots of the window region by size, and message ports.
+/// Message areas, channels and shared areas: slots of the window region by size, message ports, and shares.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WindowsText {
@@ -328,6 +328,10 @@ pub(crate) struct WindowsText {
     /// Message ports. Default: 0.
     #[serde(default)]
     pub(crate) channels: u16,
+    /// Shared areas, 64 at most: those that it offers and those of others that it attaches, each of which takes a slot of its size.
+    /// Default: 0.
+    #[serde(default)]
+    pub(crate) shared: u16,
 }
 
 /// Upper limits of an account.

@@ -5,7 +5,7 @@ use shikiri_abi::{AreaClass, Ipa, WINDOWS};
 use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Item};
 use crate::partition::Partition;
-use crate::types::Windows;
+use crate::types::{MAX_SHARES, Windows};
 
 /// The slots are possible, who has some has handles for them, and its memory and devices stay below the window region.
 pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
@@ -25,6 +25,9 @@ fn check_one<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
     }
     if u32::from(pages) < u32::from(channels).saturating_mul(2) {
         return Err(wrong(partition, "fewer slots of 4 KiB than its channels need", pages.into()));
+    }
+    if windows.shared > MAX_SHARES {
+        return Err(wrong(partition, "too many shares in shared areas", windows.shared.into()));
     }
     if partition.talk.handles == 0 {
         return Err(wrong(partition, "may have message areas, but no handles", windows.slots()));

@@ -573,7 +573,8 @@ fn message_areas_need_slots_handles_and_a_region_of_their_own() {
     let with = |change: fn(&mut SystemSpec)| {
         move |s: &mut SystemSpec| {
             talking(s);
-            s.partitions[1].windows = Windows { pages: 4, blocks: 1, giants: 1, channels: 2 };
+            s.partitions[1].windows =
+                Windows { pages: 4, blocks: 1, giants: 1, channels: 2, shared: 1 };
             change(s);
         }
     };
@@ -581,6 +582,11 @@ fn message_areas_need_slots_handles_and_a_region_of_their_own() {
     refused(
         with(|s| s.partitions[1].windows.giants = 511),
         "partition `b-2_x`: too many window slots: 0x1ff",
+    );
+    accepted(with(|s| s.partitions[1].windows.shared = 64));
+    refused(
+        with(|s| s.partitions[1].windows.shared = 65),
+        "partition `b-2_x`: too many shares in shared areas: 0x41",
     );
     refused(
         with(|s| s.partitions[1].windows.channels = 3),

@@ -69,7 +69,7 @@ pub(crate) fn system() -> SystemSpec {
     b.platform.uart_intid = IntId(33);
     let talk = Talk { handles: 300, requests: 7, ..Talk::default() };
     a.talk = Talk { connect_to: PartitionSet::one(1), ..talk };
-    b.windows = Windows { pages: 9, blocks: 3, giants: 1, channels: 4 };
+    b.windows = Windows { pages: 9, blocks: 3, giants: 1, channels: 4, shared: 2 };
     b.talk = Talk { accept_from: PartitionSet::one(0), requests: 0, ..talk };
     SystemSpec {
         board: "linux,dummy-virt".to_owned(),

@@ -221,7 +221,7 @@ fn give_rest<M: DirectMap>(
 }
 
 /// Why there was no table.
-const fn refusal(reason: NoTable) -> Refusal {
+pub(crate) const fn refusal(reason: NoTable) -> Refusal {
     match reason {
         NoTable::OverLimit => Refusal::OverLimit(Resource::ManagementMemory),
         NoTable::NoMemory => Refusal::NoMemory,

@@ -4,7 +4,7 @@ use shikiri_abi::WindowSlot;
 use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::DirectMap;
 
-use super::{Body, Estate, Machine};
+use super::{Areas, Body, Estate, Machine};
 use crate::event::Raise;
 use crate::partition::Holdings;
 use crate::party::EndStep;
@@ -14,6 +14,8 @@ use crate::party::EndStep;
 pub enum LeaveStep {
     /// Closes a message port: nothing arrives there from then on, and its peer is told.
     ClosePort,
+    /// Leaves a shared area, or closes what one would be attached with.
+    LeaveShare,
     /// Unmaps an area.
     Unmap(WindowSlot),
     /// Gives back frames of an area that is unmapped.
@@ -30,6 +32,9 @@ impl<'a> Estate<'a> {
         if areas.used_port().is_some() {
             return LeaveStep::ClosePort;
         }
+        if areas.used_share().is_some() {
+            return LeaveStep::LeaveShare;
+        }
         match areas.slots.filled(0).next() {
             None => LeaveStep::Done,
             Some((_, slot)) => match areas.slots.body(slot) {
@@ -40,8 +45,8 @@ impl<'a> Estate<'a> {
     }
 
     /// One step of the end: no vCPU of the partition runs any more. `peer` is the partition that the last step said. First all
-    /// ports are closed, so that nothing arrives any more, then all areas are freed, those that have arrived among them: never
-    /// does one go back to its sender.
+    /// ports are closed, so that nothing arrives any more, then shared areas are left to those who use them, then all areas are
+    /// freed, those that have arrived among them: never does one go back to its sender.
     pub fn leave<M: DirectMap, P: PhysMem, T: Tlb>(
         &mut self,
         peer: Option<&mut Estate<'a>>,
@@ -50,6 +55,12 @@ impl<'a> Estate<'a> {
         match self.next_leave_step() {
             LeaveStep::Done => return (EndStep::Done, None),
             LeaveStep::ClosePort => return self.leave_port(peer, machine),
+            LeaveStep::LeaveShare => {
+                let row = self.holdings.areas().and_then(Areas::used_share).unwrap_or(0);
+                let (step, raise) = self.leave_share(peer, machine, row);
+                // There may be another one, or an area to free.
+                return (if step == EndStep::Done { EndStep::Again } else { step }, raise);
+            }
             LeaveStep::Unmap(slot) => self.unmap_area(machine, slot),
             LeaveStep::Free(slot) => {
                 self.free_some(machine, slot);

@@ -14,7 +14,7 @@ impl Estate<'_> {
     /// slot is a message that was read: the slot is vacant when the area is gone.
     ///
     /// # Errors
-    /// `NotSupported`; `NotOwner`.
+    /// `NotSupported`; `NotOwner`; `WrongState` if it is shared.
     pub fn free<M: DirectMap, P: PhysMem, T: Tlb>(
         &mut self,
         machine: Machine<'_, '_, P, T, M>,
@@ -22,8 +22,8 @@ impl Estate<'_> {
     ) -> Result<Progress<()>, Refusal> {
         let slot = self.slot_of(handle)?;
         let Parts { areas, .. } = self.holdings.area_parts()?;
-        if matches!(areas.slots.body(slot), None | Some(Body::Empty)) {
-            return Err(Refusal::NotOwner);
+        if let None | Some(Body::Empty) = areas.slots.body(slot) {
+            return Err(areas.slots.complete(slot).err().unwrap_or(Refusal::NotOwner));
         }
         self.unmap_area(machine, slot);
         Ok(if self.free_some(machine, slot) { Progress::Done(()) } else { Progress::Again(handle) })
@@ -50,7 +50,7 @@ impl Estate<'_> {
     }
 
     /// Gives back up to [`STEP`] leaves of an area that is being freed; true when it is gone.
-    pub(super) fn free_some<M: DirectMap, P: PhysMem, T: Tlb>(
+    pub(crate) fn free_some<M: DirectMap, P: PhysMem, T: Tlb>(
         &mut self,
         (mem, _, store): Machine<'_, '_, P, T, M>,
         slot: WindowSlot,

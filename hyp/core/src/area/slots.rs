@@ -27,6 +27,8 @@ pub(crate) enum Home {
     Window { port: u16, bit: u8 },
     /// A page of a message port.
     PortPage,
+    /// A shared area: its row in the table of shares.
+    Share(u16),
 }
 
 /// What is in a slot.
@@ -171,6 +173,7 @@ impl Slots {
         match self.row(slot).map(|row| &row.body) {
             Some(Body::Area(area)) => Ok(area),
             Some(Body::Making | Body::Ending { .. }) => Err(Refusal::WrongState),
+            Some(Body::Empty) if self.share_at(slot).is_some() => Err(Refusal::WrongState),
             Some(Body::Empty) | None => Err(Refusal::NotOwner),
         }
     }
@@ -179,7 +182,15 @@ impl Slots {
     pub(crate) fn window_of(&self, slot: WindowSlot) -> Option<(u16, u8)> {
         match self.row(slot)?.home {
             Home::Window { port, bit } => Some((port, bit)),
-            Home::Free(_) | Home::Own | Home::PortPage => None,
+            Home::Free(_) | Home::Own | Home::PortPage | Home::Share(_) => None,
+        }
+    }
+
+    /// The row of the share that a slot is kept for.
+    pub(crate) fn share_at(&self, slot: WindowSlot) -> Option<u16> {
+        match self.row(slot)?.home {
+            Home::Share(row) => Some(row),
+            Home::Free(_) | Home::Own | Home::PortPage | Home::Window { .. } => None,
         }
     }
 

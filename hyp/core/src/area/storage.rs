@@ -9,6 +9,10 @@ use super::slots::Row;
 use super::{Areas, Machine, Slots};
 use crate::channel::Port;
 use crate::partition::{BuildError, FrameStore, Holdings};
+use crate::share::Share;
+
+/// The runs of frames: slots, ports, shares.
+const RUNS: usize = 3;
 
 /// How much a partition may have, from its description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,19 +21,26 @@ pub struct AreaSizes {
     pub windows: WindowSizes,
     /// Its message ports.
     pub ports: u16,
+    /// Its shares: areas that it offers, and areas of others that it attaches.
+    pub shares: u16,
 }
 
 impl AreaSizes {
     /// What it costs, in pages of management memory: for the description's check.
     #[must_use]
     pub fn pages(self) -> PageCount {
-        let [rows, ports] = self.runs();
-        PageCount(rows.0.saturating_add(ports.0).saturating_add(u64::from(self.windows.tables())))
+        let runs = self.runs().map(|PageCount(pages)| pages);
+        let tables = u64::from(self.windows.tables());
+        PageCount(runs.into_iter().fold(tables, u64::saturating_add))
     }
 
-    fn runs(self) -> [PageCount; 2] {
+    fn runs(self) -> [PageCount; RUNS] {
         let rows = Slots::count(self.windows);
-        [PageSlice::<Row>::pages(rows), PageSlice::<Port>::pages(usize::from(self.ports))]
+        [
+            PageSlice::<Row>::pages(rows),
+            PageSlice::<Port>::pages(usize::from(self.ports)),
+            PageSlice::<Share>::pages(usize::from(self.shares)),
+        ]
     }
 
     /// Gives a complete partition its window region and the storage for areas and ports.
@@ -42,26 +53,30 @@ impl AreaSizes {
         machine: Machine<'_, '_, P, T, M>,
     ) -> Result<(), BuildError> {
         let (_, _, store) = machine;
-        let [rows_pages, ports_pages] = self.runs();
-        let rows = holdings.take_management(store, rows_pages, PAGE_BYTES)?;
-        let ports = match holdings.take_management(store, ports_pages, PAGE_BYTES) {
-            Ok(ports) => ports,
-            Err(error) => {
-                holdings.give_management(store, rows);
-                return Err(error);
+        let mut runs = [const { None }; RUNS];
+        let mut result = Ok(());
+        for (place, pages) in runs.iter_mut().zip(self.runs()) {
+            match holdings.take_management(store, pages, PAGE_BYTES) {
+                Ok(frames) => *place = Some(frames),
+                Err(error) => result = Err(error),
             }
-        };
-        if let Err(error) = holdings.make_windows(machine, self.windows) {
-            holdings.give_management(store, rows);
-            holdings.give_management(store, ports);
-            return Err(error);
         }
+        let result = result.and_then(|()| holdings.make_windows(machine, self.windows));
+        let ([Some(_), Some(_), Some(_)], Ok(())) = (&runs, &result) else {
+            runs.into_iter().flatten().for_each(|run| holdings.give_management(store, run));
+            return result;
+        };
+        let [Some(rows), Some(ports), Some(shares)] = runs else {
+            unreachable!("three runs were taken")
+        };
         let count = Slots::count(self.windows);
         let slots = Slots::new(self.windows, |row| PageSlice::from_fn(rows, count, row));
         let ports = PageSlice::from_fn(ports, usize::from(self.ports), |_| Port::new());
+        let shares = PageSlice::from_fn(shares, usize::from(self.shares), |_| Share::new());
         holdings.areas = Some(Areas {
             slots,
             ports,
+            shares,
             making: None,
             memory: None,
             ipa_space: None,
@@ -74,9 +89,10 @@ impl AreaSizes {
 impl Areas {
     /// Gives the storage back, and refunds what stands for nothing.
     pub(super) fn give<M: DirectMap>(self, holdings: &mut Holdings, store: &FrameStore<'_, M>) {
-        let Self { slots, ports, memory, ipa_space, management, .. } = self;
+        let Self { slots, ports, shares, memory, ipa_space, management, .. } = self;
         holdings.give_management(store, slots.into_rows().into_frames());
         holdings.give_management(store, ports.into_frames());
+        holdings.give_management(store, shares.into_frames());
         for charge in [memory, ipa_space, management].into_iter().flatten() {
             assert!(charge.amount() == 0, "a charge outlives its area");
             holdings.account_mut().refund(charge);

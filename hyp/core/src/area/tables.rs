@@ -9,11 +9,11 @@ use crate::frame::{AreaNumber, FrameState};
 use crate::partition::{FrameStore, absorb, refund_part};
 
 /// Where the tables of one area come from and go to.
-pub(super) struct AreaTables<'t, 'l, M: DirectMap> {
-    pub(super) store: &'t FrameStore<'l, M>,
-    pub(super) area: AreaNumber,
+pub(crate) struct AreaTables<'t, 'l, M: DirectMap> {
+    pub(crate) store: &'t FrameStore<'l, M>,
+    pub(crate) area: AreaNumber,
     /// The account and what stands on it for tables; `None` if they are paid by a window's promise.
-    pub(super) payer: Option<(&'t mut Account, &'t mut Option<Charge>)>,
+    pub(crate) payer: Option<(&'t mut Account, &'t mut Option<Charge>)>,
 }
 
 impl<M: DirectMap> TablePages for AreaTables<'_, '_, M> {

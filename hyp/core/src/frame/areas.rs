@@ -19,7 +19,8 @@ pub struct AreaNumber(pub u16);
 
 /// All message areas of the machine.
 ///
-/// A row is 0 if nobody has the area, or: bits 0–7 owner's slot, bit 8 set, bits 32–63 pages, its tables included.
+/// A row is 0 if nobody has the area, or: bits 0–7 owner's slot, bit 8 set, bits 32–63 pages, its tables included. Of a
+/// shared area (C5): bit 9 set, bits 16–31 its row in its owner's table of shares; such an area cannot be handed over.
 #[derive(Debug)]
 pub struct AreaRegistry<'a> {
     rows: &'a [AtomicU64],
@@ -28,6 +29,8 @@ pub struct AreaRegistry<'a> {
 }
 
 const OWNED: u64 = 1 << 8;
+const SHARED: u64 = 1 << 9;
+const SHARE_SHIFT: u32 = 16;
 const PAGES_SHIFT: u32 = 32;
 const ONE_PAGE: u64 = 1 << PAGES_SHIFT;
 
@@ -82,6 +85,42 @@ impl<'a> AreaRegistry<'a> {
         let own = u64::from(from.0) | OWNED;
         assert!(word & (ONE_PAGE - 1) == own, "area {} is not partition #{}'s", area.0, from.0);
         row.store(word & !(ONE_PAGE - 1) | OWNED | u64::from(to.0), Ordering::Relaxed);
+        self.count(from, |held| held.fetch_sub(word >> PAGES_SHIFT, Ordering::Relaxed));
+        self.count(to, |held| held.fetch_add(word >> PAGES_SHIFT, Ordering::Relaxed));
+    }
+
+    /// Who keeps a shared area, and which of its shares that is; `None` if the area is not shared.
+    #[must_use]
+    pub fn keeper(&self, area: AreaNumber) -> Option<(PartitionSlot, u16)> {
+        let row = self.row(area)?.load(Ordering::Relaxed);
+        let [owner, _, low, high, ..] = row.to_le_bytes();
+        let share = u16::from_le_bytes([low, high]);
+        (row & SHARED != 0).then_some((PartitionSlot(owner), share))
+    }
+
+    /// Notes that `owner` shares its area, as its share `share`; `None`: no more. The caller holds the owner's locks.
+    ///
+    /// # Panics
+    /// If the area is not `owner`'s: our bug.
+    pub(crate) fn set_share(&self, area: AreaNumber, owner: PartitionSlot, share: Option<u16>) {
+        self.pass_on(area, owner, (owner, share));
+    }
+
+    /// Gives a shared area to another of its users, as that one's share. The caller holds the locks of both.
+    ///
+    /// # Panics
+    /// If the area is not `from`'s: our bug.
+    pub(crate) fn pass_on(
+        &self,
+        area: AreaNumber,
+        from: PartitionSlot,
+        (to, share): (PartitionSlot, Option<u16>),
+    ) {
+        let Some(row) = self.row(area) else { unreachable!("there is no area {}", area.0) };
+        let word = row.load(Ordering::Relaxed);
+        assert!(self.owner(area) == Some(from), "area {} is not partition #{}'s", area.0, from.0);
+        let how = share.map_or(0, |share| SHARED | u64::from(share) << SHARE_SHIFT);
+        row.store(word & !(ONE_PAGE - 1) | OWNED | how | u64::from(to.0), Ordering::Relaxed);
         self.count(from, |held| held.fetch_sub(word >> PAGES_SHIFT, Ordering::Relaxed));
         self.count(to, |held| held.fetch_add(word >> PAGES_SHIFT, Ordering::Relaxed));
     }

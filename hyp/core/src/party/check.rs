@@ -35,7 +35,8 @@ fn check_entries<'p, 'a: 'p>(
                 says(word == 0, "a free entry has a value")?;
                 says(party.source(index) == Source::Nobody, "a free entry has a source")?;
             }
-            Some(Kind::Send | Kind::Channel) => {
+            Some(Kind::Attachment) if area_slot(word).is_some() => {}
+            Some(Kind::Send | Kind::Channel | Kind::Attachment) => {
                 check_send(here, Send::decode(word), party, see)?;
             }
             Some(Kind::Area | Kind::Vacant) => {
@@ -43,7 +44,7 @@ fn check_entries<'p, 'a: 'p>(
             }
             Some(Kind::Receive) => check_receive(here, Receive(word), party, see)?,
             Some(Kind::Object) => says(row_of(word).is_some(), "an object with another's word")?,
-            Some(Kind::Request | Kind::ChannelRequest) => {
+            Some(Kind::Request | Kind::ChannelRequest | Kind::AttachRequest) => {
                 let Some(from) = asker(word) else { continue };
                 let other = see(from.slot).ok_or("a request of a partition that is not there")?;
                 let back = Send::decode(other.value(from.index));
@@ -104,7 +105,8 @@ fn check_receive<'p, 'a: 'p>(
         Source::Nobody | Source::Object(_) => Ok(()),
         Source::Signals => says(party.state.notify == Some(here.index), "two notification ports"),
         Source::Channel(port) => {
-            says(party.kind(port) == Some(Kind::Channel), "events of a port that is not there")?;
+            let tells = party.kind(port).is_some_and(Kind::has_events);
+            says(tells, "events of a port that is not there")?;
             says(party.events(port) == Some(here.index), "a message port with two receive ports")
         }
         Source::Port(from) => {

@@ -30,7 +30,8 @@ impl<'a> Party<'a> {
         handle: Handle,
         account: &mut Account,
     ) -> Result<Closed, Refusal> {
-        let kinds = [Kind::Send, Kind::Receive, Kind::Request, Kind::ChannelRequest];
+        let kinds =
+            [Kind::Send, Kind::Receive, Kind::Request, Kind::ChannelRequest, Kind::AttachRequest];
         let entries = self.shared.entries;
         let found = kinds
             .into_iter()
@@ -53,7 +54,7 @@ impl<'a> Party<'a> {
         peer = peer.filter(|peer| met == Some(peer.state.slot));
         let mut closed = Closed::default();
         match kind {
-            Kind::Request | Kind::ChannelRequest => {
+            Kind::Request | Kind::ChannelRequest | Kind::AttachRequest => {
                 closed.raise = self.answer(peer, index, answer);
                 return closed;
             }
@@ -64,8 +65,8 @@ impl<'a> Party<'a> {
             }
             Kind::Send => self.cut_send(peer, index),
             Kind::Receive => closed.unused = self.cut_receive(peer, index),
-            // They go with what they stand for, in `crate::channel` and `crate::area`.
-            Kind::Channel | Kind::Area | Kind::Vacant => return closed,
+            // They go with what they stand for, in `crate::channel`, `crate::area` and `crate::share`.
+            Kind::Channel | Kind::Area | Kind::Vacant | Kind::Attachment => return closed,
         }
         self.state.book.remove(self.shared.entries, index);
         if let Some(charge) = &mut self.state.charge {

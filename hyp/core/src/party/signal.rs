@@ -21,6 +21,8 @@ pub enum SignalKind {
     EventConnect,
     /// To connect a message port of the sender's to one of the receiver's.
     ChannelConnect,
+    /// To attach a shared area of the receiver's.
+    AreaAttach,
 }
 
 impl SignalKind {
@@ -29,6 +31,7 @@ impl SignalKind {
         match self {
             Self::EventConnect => (Kind::Send, Kind::Request),
             Self::ChannelConnect => (Kind::Channel, Kind::ChannelRequest),
+            Self::AreaAttach => (Kind::Attachment, Kind::AttachRequest),
         }
     }
 }
@@ -40,6 +43,7 @@ impl SignalKind {
         match self {
             Self::EventConnect => 0,
             Self::ChannelConnect => 1,
+            Self::AreaAttach => 2,
         }
     }
 }
@@ -100,7 +104,8 @@ impl<'a> Party<'a> {
         self.ask_for(SignalKind::ChannelConnect, peer, ask)
     }
 
-    fn ask_for(
+    #[inline(never)]
+    pub(crate) fn ask_for(
         &mut self,
         kind: SignalKind,
         peer: Option<&mut Party<'a>>,
@@ -162,6 +167,7 @@ impl<'a> Party<'a> {
     fn asked_by(&self, index: u16) -> SignalKind {
         match self.shared.entries.get(usize::from(index)).and_then(HandleEntry::kind) {
             Some(Kind::Channel) => SignalKind::ChannelConnect,
+            Some(Kind::Attachment) => SignalKind::AreaAttach,
             _ => SignalKind::EventConnect,
         }
     }
@@ -208,7 +214,8 @@ impl<'a> Party<'a> {
     ) -> Result<Option<Raise>, Refusal> {
         let entries = self.shared.entries;
         let request = find(entries, request, Kind::Request, Rights::USE)
-            .or_else(|_| find(entries, request, Kind::ChannelRequest, Rights::USE))?;
+            .or_else(|_| find(entries, request, Kind::ChannelRequest, Rights::USE))
+            .or_else(|_| find(entries, request, Kind::AttachRequest, Rights::USE))?;
         self.check_peer(self.met_by(request.index), peer.as_deref())?;
         Ok(self.answer(peer, request.index, Send::Refused))
     }

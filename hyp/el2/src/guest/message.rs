@@ -6,6 +6,7 @@
 
 use shikiri_abi::{MessageCall, PartitionSlot};
 use shikiri_core::area::Estate;
+use shikiri_core::channel::Done;
 use shikiri_core::event::Raise;
 use shikiri_core::party::{EndStep, Refusal};
 use shikiri_sync::rank;
@@ -45,10 +46,16 @@ fn carry_out(core: &CoreLocal, live: &Live, call: MessageCall) -> Result<[u64; 4
 fn attempt(core: &CoreLocal, live: &Live, call: MessageCall) -> Result<[u64; 4], Refusal> {
     let meets = opened(live, &mut live.devices.lock()).and_then(|party| party.meets_for(call));
     let visited = meets.and_then(|slot| visit(core, slot));
-    let done = with_both(live, visited.as_ref(), |own, peer| {
+    let result = with_both(live, visited.as_ref(), |own, peer| {
         own.carry_out(peer, (&Ram, &MachineTlb, &core.world.frames), call)
-    })
-    .unwrap_or(Err(Refusal::NotSupported))?;
+    });
+    done(core, result.unwrap_or(Err(Refusal::NotSupported)))
+}
+
+/// What a call did: raises what it left to be raised, the locks being gone, while its peer is still visited.
+#[inline(always)]
+pub(super) fn done(core: &CoreLocal, result: Result<Done, Refusal>) -> Result<[u64; 4], Refusal> {
+    let done = result?;
     done.raises.into_iter().for_each(|raise| raise_some(core, raise));
     Ok(done.answer)
 }
@@ -68,6 +75,15 @@ fn with_both<R>(
     };
     let mut own = estate(live, &mut own, &mut work)?;
     Some(run(&mut own, other.as_mut()))
+}
+
+/// An operation of [`together`].
+pub(super) type Operation<'r> = &'r mut dyn for<'a> FnMut(&mut Estate<'a>, Option<&mut Estate<'a>>);
+
+/// [`with_both`], for operations whose cost is no promise: one copy of it for them all.
+#[inline(never)]
+pub(super) fn together(live: &Live, visited: Option<&Visited<'_>>, run: Operation<'_>) {
+    with_both(live, visited, |own, peer| run(own, peer));
 }
 
 /// A partition's estate, opened under its locks.
@@ -124,5 +140,7 @@ fn leave_with(
     visited: Option<&Visited<'_>>,
 ) -> (EndStep, Option<Raise>) {
     let machine = (&Ram, &MachineTlb, &core.world.frames);
-    with_both(live, visited, |own, peer| own.leave(peer, machine)).unwrap_or((EndStep::Done, None))
+    let mut left = (EndStep::Done, None);
+    together(live, visited, &mut |own, peer| left = own.leave(peer, machine));
+    left
 }

@@ -11,6 +11,7 @@ mod message;
 mod object;
 pub(crate) mod run;
 pub(crate) mod setup;
+mod share;
 mod sync;
 mod sysreg;
 mod talk;

@@ -13,7 +13,7 @@ use shikiri_vgic::{Frame, Here, Line, MmioOutcome, VcpuSet};
 
 use super::context::Context;
 use super::live::Live;
-use super::{inject, message, object, run, sysreg, talk, worker};
+use super::{inject, message, object, run, share, sysreg, talk, worker};
 use crate::hw::clock::Counter;
 use crate::hw::device;
 use crate::hw::gic::MappedRegisters;
@@ -336,6 +336,7 @@ fn own_call(
         }
         Ok(Call::Talk(call)) => talk::serve(core, loaded, call),
         Ok(Call::Message(call)) => message::serve(core, loaded, call),
+        Ok(Call::Shared(call)) => share::serve(core, loaded, call),
         Ok(Call::Object(call)) => object::serve(core, loaded, call),
         Ok(call) => shikiri_core::call::answer(call, loaded.live),
         Err(DecodeError::NotSupported) => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],

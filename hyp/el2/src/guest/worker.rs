@@ -227,9 +227,9 @@ fn add_talk(core: &CoreLocal, live: &mut Live, holdings: &mut Holdings) -> Resul
     let state = PartyState::new(live.id, live.slot.number, vcpus, usable(description));
     let windows = description.windows;
     if !windows.is_none() && holdings.areas().is_none() {
-        let Windows { pages, blocks, giants, channels } = windows;
+        let Windows { pages, blocks, giants, channels, shared } = windows;
         let sizes = WindowSizes { pages, blocks, giants };
-        let sizes = AreaSizes { windows: sizes, ports: channels };
+        let sizes = AreaSizes { windows: sizes, ports: channels, shares: shared };
         sizes.build(holdings, (&Ram, &MachineTlb, store))?;
     }
     let (tables, locked) = Sizes { handles, requests }.build(holdings, store, state)?;

@@ -3,8 +3,8 @@
 use serde_spanned::Spanned;
 use shikiri_abi::{AreaClass, IntId, Ipa, PAGE_BYTES, RESOURCE_COUNT, Resource};
 use shikiri_config::{
-    EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind, PartitionSpec, Platform,
-    REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk, Windows,
+    EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind, MAX_SHARES, PartitionSpec,
+    Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk, Windows,
 };
 
 use crate::board::{Board, Range};
@@ -286,12 +286,16 @@ fn restart(partition: &PartitionText) -> Result<Restart, Problem> {
 /// says, too.
 fn windows(partition: &PartitionText) -> Result<Windows, Problem> {
     let Some(text) = &partition.areas else { return Ok(Windows::default()) };
-    let WindowsText { pages, blocks, giants, channels } = *text.get_ref();
-    let windows = Windows { pages, blocks, giants, channels };
+    let WindowsText { pages, blocks, giants, channels, shared } = *text.get_ref();
+    let windows = Windows { pages, blocks, giants, channels, shared };
     let name = partition.name.get_ref();
     if AreaClass::ALL.into_iter().any(|class| windows.of(class) > class.most_slots()) {
         let problem = Problem::new(format!("`{name}` has more slots than its address space"));
         return Err(problem.at(text.span(), "at most 4096 pages, 512 blocks, 510 giants"));
+    }
+    if shared > MAX_SHARES {
+        let problem = Problem::new(format!("`{name}` has too many shared areas"));
+        return Err(problem.at(text.span(), format!("{shared}, at most {MAX_SHARES}")));
     }
     if u32::from(pages) < 2 * u32::from(channels) {
         let problem = Problem::new(format!("`{name}` has too few slots of 4 KiB for its channels"));

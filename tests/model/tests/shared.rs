@@ -1,0 +1,750 @@
+//! Shared memory areas (C5): offered, attached, revoked, left, by calls of any partitions, down to the words that their guests
+//! read and write.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use shikiri_abi::{AreaClass, Call, Ipa, PAGE_BYTES, PartitionSlot, Resource, Status};
+use shikiri_core::area::AreaSizes;
+use shikiri_core::event::Raise;
+use shikiri_core::party::Refusal;
+use shikiri_model::estates::Estates;
+use shikiri_stage2::WindowSizes;
+
+const SIZES: AreaSizes =
+    AreaSizes { windows: WindowSizes { pages: 6, blocks: 4, giants: 2 }, ports: 1, shares: 3 };
+const OWNER: usize = 0;
+const USER: usize = 1;
+const OTHER: usize = 2;
+const OK: u64 = 0;
+const AGAIN: u64 = Status::Again.code().cast_unsigned();
+
+type Told = Vec<(u8, u16)>;
+
+const fn refused(status: Status) -> u64 {
+    status.code().cast_unsigned()
+}
+
+/// A hypercall of a partition's guest: `x0` to `x3`, and which interrupts it raises where.
+fn call(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> ([u64; 4], Told) {
+    let mut x = [0; 6];
+    x[..arguments.len()].copy_from_slice(arguments);
+    let tell = |raises: [Option<Raise>; 2]| {
+        raises.iter().flatten().map(|raise| (raise.partition.0, raise.intid.0)).collect()
+    };
+    let slot_of = |slot: Option<PartitionSlot>| slot.map(|slot| usize::from(slot.0));
+    let done = match Call::decode(number, x).unwrap() {
+        Call::Message(call) => {
+            let met = slot_of(estates.side(who).open().party.meets_for(call));
+            estates.meet(who, met, |own, peer, machine| own.carry_out(peer, machine, call))
+        }
+        Call::Shared(call) => {
+            let met = estates.of(who, |own, machine| own.meets(call, machine.2.areas()));
+            estates.meet(who, slot_of(met), |own, peer, machine| own.share(peer, machine, call))
+        }
+        Call::Talk(call) => {
+            let met = slot_of(estates.side(who).open().party.meets(call));
+            let done = estates.meet(who, met, |own, peer, _| {
+                let peer = peer.map(|peer| &mut peer.party);
+                own.party.carry_out(peer, own.holdings.account_mut(), call)
+            });
+            match done {
+                Ok(done) => return (done.answer, tell([done.raise, None])),
+                Err(refusal) => return (refusal.registers(), Told::new()),
+            }
+        }
+        other => panic!("{other:?}"),
+    };
+    match done {
+        Ok(done) => (done.answer, tell(done.raises)),
+        Err(Refusal::Moved) => panic!("nothing moves here"),
+        Err(refusal) => (refusal.registers(), Told::new()),
+    }
+}
+
+/// A call that succeeds: its results, and what it raises.
+fn ok(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> ([u64; 3], Told) {
+    let ([status, x1, x2, x3], told) = call(estates, who, number, arguments);
+    assert_eq!(status, OK, "call {number:#x} {arguments:x?}: x1 = {x1}");
+    ([x1, x2, x3], told)
+}
+
+/// The status and `x1` of a call that is refused: then it has raised nothing, and changed nothing.
+fn refusal(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> (u64, u64) {
+    let before = snapshot(estates);
+    let ([status, x1, ..], told) = call(estates, who, number, arguments);
+    assert!(![OK, AGAIN].contains(&status), "call {number:#x} {arguments:x?}");
+    assert_eq!((told, snapshot(estates)), (vec![], before), "call {number:#x}");
+    estates.audit();
+    (status, x1)
+}
+
+fn refused_as(estates: &mut Estates, who: usize, number: u32, arguments: &[u64], status: Status) {
+    assert_eq!(refusal(estates, who, number, arguments).0, refused(status), "call {number:#x}");
+}
+
+/// A call that takes any number of steps.
+fn through(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> Told {
+    let mut all = Told::new();
+    for _ in 0..100_000 {
+        let ([status, x1, ..], told) = call(estates, who, number, arguments);
+        all.extend(told);
+        match status {
+            OK => return all,
+            AGAIN => assert_eq!(x1, arguments[0]),
+            other => panic!("call {number:#x} {arguments:x?}: {other:#x}"),
+        }
+    }
+    panic!("call {number:#x} has no end");
+}
+
+fn snapshot(estates: &mut Estates) -> Vec<u64> {
+    let mut all = vec![estates.machine.store.free_pages().0];
+    for who in 0..3 {
+        if estates.lives(who) {
+            all.extend(Resource::ALL.iter().map(|line| estates.side(who).used(*line)));
+        }
+    }
+    all
+}
+
+const ALLOC: u32 = 0x20;
+const FREE: u32 = 0x21;
+const INFO: u32 = 0x22;
+const KEEP: u32 = 0x23;
+const SEND: u32 = 0x2b;
+const OFFER: u32 = 0x30;
+const WITHDRAW: u32 = 0x31;
+const REVOKE: u32 = 0x32;
+const CREATE: u32 = 0x33;
+const CONNECT: u32 = 0x34;
+const ACCEPT: u32 = 0x35;
+const STATE: u32 = 0x36;
+const DETACH: u32 = 0x37;
+const TAKE: u32 = 0x1c;
+const REFUSE: u32 = 0x1e;
+
+fn code(class: AreaClass) -> u64 {
+    u64::from(class.code())
+}
+
+/// A receive port that is INTID `intid`, if no other one is.
+fn events(estates: &mut Estates, who: usize, intid: u64) -> u64 {
+    let ([events, ..], _) = ok(estates, who, 0x11, &[]);
+    call(estates, who, 0x13, &[events, intid, 0, 0]);
+    events
+}
+
+/// An area of so many pages: handle and address.
+fn alloc(estates: &mut Estates, who: usize, pages: u64, class: AreaClass) -> (u64, Ipa) {
+    let mut area = 0;
+    loop {
+        let x = [pages * PAGE_BYTES, code(class), area];
+        let ([status, x1, x2, _], _) = call(estates, who, ALLOC, &x);
+        match status {
+            OK => return (x1, Ipa(x2)),
+            AGAIN => area = x1,
+            other => panic!("{other:#x}"),
+        }
+    }
+}
+
+/// An area that is offered, with events at INTID 40.
+fn offered(estates: &mut Estates, pages: u64, class: AreaClass) -> (u64, Ipa) {
+    let (area, at) = alloc(estates, OWNER, pages, class);
+    let events = events(estates, OWNER, 40);
+    assert_eq!(through(estates, OWNER, OFFER, &[area, events]), vec![]);
+    estates.audit();
+    (area, at)
+}
+
+/// An attachment with events at INTID 50.
+fn attachment(estates: &mut Estates, who: usize, pages: u64, class: AreaClass) -> (u64, Ipa) {
+    let events = events(estates, who, 50);
+    let ([port, at, granted], _) =
+        ok(estates, who, CREATE, &[events, pages * PAGE_BYTES, code(class)]);
+    assert_eq!(granted, pages);
+    (port, Ipa(at))
+}
+
+/// Asks, and takes the request.
+fn asked(estates: &mut Estates, who: usize, port: u64) -> u64 {
+    let (answer, _) = call(estates, who, CONNECT, &[port, OWNER as u64, 7, 8]);
+    assert_eq!(answer[0], refused(Status::Pending));
+    assert_eq!(call(estates, who, STATE, &[port]).0[0], refused(Status::Pending));
+    let ([request, sender, word], _) = ok(estates, OWNER, TAKE, &[]);
+    assert_eq!((request >> 56, sender >> 32, word), (2, 7, 8));
+    request & ((1 << 56) - 1)
+}
+
+/// Has a partition attach an area; where it is there.
+fn attached(
+    estates: &mut Estates,
+    who: usize,
+    (area, pages, class): (u64, u64, AreaClass),
+    access: u64,
+) -> (u64, Ipa) {
+    let (port, at) = attachment(estates, who, pages, class);
+    let request = asked(estates, who, port);
+    let (_, told) = ok(estates, OWNER, ACCEPT, &[request, area, access]);
+    assert!(told.is_empty() || told == [(who as u8, 50)]);
+    estates.audit();
+    let (how, _) = ok(estates, who, STATE, &[port]);
+    assert_eq!(how, [at.0, pages, access]);
+    (port, at)
+}
+
+/// Ends whoever lives.
+fn all_end(estates: &mut Estates) {
+    for who in 0..3 {
+        if estates.lives(who) {
+            estates.end(who);
+        }
+    }
+}
+
+/// The end of a test: nothing is left.
+fn finish(mut estates: Estates) {
+    all_end(&mut estates);
+    estates.audit();
+}
+
+const KINDS: [(u64, AreaClass); 4] =
+    [(1, AreaClass::Page), (3, AreaClass::Block), (512, AreaClass::Block), (700, AreaClass::Giant)];
+
+#[test]
+fn both_see_what_either_writes_and_a_reader_cannot_write_c5() {
+    for (pages, class) in KINDS {
+        let mut estates = Estates::new(3, 32, SIZES);
+        let before = snapshot(&mut estates);
+        let (area, here) = offered(&mut estates, pages, class);
+        let (writer, there) = attached(&mut estates, USER, (area, pages, class), 1);
+        let (reader, far) = attached(&mut estates, OTHER, (area, pages, class), 0);
+        let mut looked = vec![0, pages / 2, pages - 1];
+        looked.dedup();
+        for page in looked {
+            let at = |ipa: Ipa| ipa.wrapping_add(page * PAGE_BYTES + 8 * (page % 512));
+            assert_eq!(estates.read(USER, at(there)), Some(0));
+            assert!(estates.write(OWNER, at(here), 1 + page));
+            assert_eq!(estates.read(USER, at(there)), Some(1 + page));
+            assert!(estates.write(USER, at(there), 1000 + page));
+            assert!(!estates.write(OTHER, at(far), 7), "it may only read");
+            for (who, ipa) in [(OWNER, here), (OTHER, far)] {
+                assert_eq!(estates.read(who, at(ipa)), Some(1000 + page));
+            }
+        }
+        let behind = |at: Ipa| at.wrapping_add(pages * PAGE_BYTES);
+        for (who, at) in [(OWNER, here), (USER, there), (OTHER, far)] {
+            let is_last = pages == class.pages().0;
+            assert!(is_last || estates.read(who, behind(at)).is_none(), "nothing lies behind it");
+        }
+        // One leaves, one is thrown out; then it is the owner's alone.
+        let told = through(&mut estates, OTHER, DETACH, &[reader]);
+        assert_eq!((told, estates.read(OTHER, far)), (vec![(OWNER as u8, 40)], None));
+        refused_as(&mut estates, OTHER, STATE, &[reader], Status::BadHandle);
+        let (_, told) = ok(&mut estates, OWNER, REVOKE, &[area, USER as u64]);
+        assert_eq!((told, estates.read(USER, there)), (vec![(USER as u8, 50)], None));
+        refused_as(&mut estates, USER, STATE, &[writer], Status::PeerGone);
+        estates.audit();
+        through(&mut estates, USER, DETACH, &[writer]);
+        through(&mut estates, OWNER, WITHDRAW, &[area]);
+        estates.audit();
+        assert_eq!(estates.read(OWNER, here), Some(1000));
+        through(&mut estates, OWNER, FREE, &[area]);
+        estates.audit();
+        let mut after = snapshot(&mut estates);
+        // Event ports stay.
+        for who in 0..3 {
+            after[1 + 8 * who + usize::from(Resource::EventPorts.number())] -= 1;
+        }
+        assert_eq!(after, before);
+        finish(estates);
+    }
+}
+
+#[test]
+fn who_can_reach_it_pays_for_it() {
+    let (pages, class) = (700, AreaClass::Giant);
+    let mut estates = Estates::new(2, 32, SIZES);
+    let lines = [Resource::Memory, Resource::IpaSpace, Resource::ManagementMemory];
+    let used = |estates: &mut Estates, who| lines.map(|line| estates.side(who).used(line));
+    let before = used(&mut estates, USER);
+    let (port, _) = attachment(&mut estates, USER, pages, class);
+    let paid = used(&mut estates, USER);
+    // Two tables of the lowest level and one above them, and all of these again.
+    assert_eq!([0, 1, 2].map(|line| paid[line] - before[line]), [700, 700, 6]);
+    let (area, _) = offered(&mut estates, pages, class);
+    let request = asked(&mut estates, USER, port);
+    ok(&mut estates, OWNER, ACCEPT, &[request, area, 1]);
+    assert_eq!(used(&mut estates, USER), paid);
+    estates.end(OWNER);
+    assert_eq!(used(&mut estates, USER), paid, "what is left to it is paid already");
+    estates.audit();
+    through(&mut estates, USER, DETACH, &[port]);
+    assert_eq!(used(&mut estates, USER), before);
+    finish(estates);
+}
+
+#[test]
+fn a_shared_area_is_neither_sent_nor_freed_nor_kept_nor_offered_again() {
+    let mut estates = Estates::new(2, 16, SIZES);
+    let (area, at) = offered(&mut estates, 2, AreaClass::Block);
+    let port = events(&mut estates, OWNER, 41);
+    let ([channel, ..], _) = ok(&mut estates, OWNER, 0x28, &[port, 1, code(AreaClass::Block)]);
+    let _ = attached(&mut estates, USER, (area, 2, AreaClass::Block), 1);
+    for (number, arguments) in [
+        (FREE, vec![area]),
+        (KEEP, vec![area]),
+        (OFFER, vec![area]),
+        (SEND, vec![channel, area, 8]),
+    ] {
+        refused_as(&mut estates, OWNER, number, &arguments, Status::WrongState);
+    }
+    let (info, _) = ok(&mut estates, OWNER, INFO, &[area]);
+    assert_eq!(info, [at.0, 2, 1]);
+    // Sent to a peer that is connected, too.
+    let peers = events(&mut estates, USER, 51);
+    let ([peer, ..], _) = ok(&mut estates, USER, 0x28, &[peers, 1, code(AreaClass::Block)]);
+    call(&mut estates, OWNER, 0x29, &[channel, USER as u64, 0, 0]);
+    let ([request, ..], _) = ok(&mut estates, USER, TAKE, &[]);
+    ok(&mut estates, USER, 0x2a, &[request & ((1 << 56) - 1), peer]);
+    refused_as(&mut estates, OWNER, SEND, &[channel, area, 8], Status::WrongState);
+    assert_eq!(estates.read(OWNER, at), Some(0));
+    finish(estates);
+}
+
+#[test]
+fn each_refusal_says_what_is_wrong_and_changes_nothing() {
+    let mut estates = Estates::new(3, 16, SIZES);
+    let (area, _) = offered(&mut estates, 2, AreaClass::Block);
+    let (private, _) = alloc(&mut estates, OWNER, 2, AreaClass::Block);
+    let spare = events(&mut estates, OWNER, 42);
+    let block = code(AreaClass::Block);
+
+    // The owner.
+    refused_as(&mut estates, OWNER, OFFER, &[7, 0], Status::NotOwner);
+    refused_as(&mut estates, OWNER, OFFER, &[private, 99], Status::BadHandle);
+    refused_as(&mut estates, OWNER, WITHDRAW, &[private], Status::WrongState);
+    refused_as(&mut estates, OWNER, REVOKE, &[private, 1], Status::WrongState);
+    refused_as(&mut estates, OWNER, REVOKE, &[area, 1], Status::PeerGone);
+    refused_as(&mut estates, OWNER, REVOKE, &[area, 255], Status::PeerGone);
+    refused_as(&mut estates, OWNER, REVOKE, &[9, 1], Status::NotOwner);
+    refused_as(&mut estates, OWNER, STATE, &[private], Status::WrongState);
+    refused_as(&mut estates, OWNER, STATE, &[77], Status::BadHandle);
+    refused_as(&mut estates, OWNER, DETACH, &[private], Status::WrongState);
+    refused_as(&mut estates, OWNER, ACCEPT, &[spare, area, 1], Status::BadHandle);
+
+    // The user.
+    let port = events(&mut estates, USER, 52);
+    refused_as(&mut estates, USER, CREATE, &[9, 1, block], Status::BadHandle);
+    refused_as(&mut estates, USER, CREATE, &[port, 0, block], Status::Range);
+    refused_as(&mut estates, USER, CREATE, &[port, (2 << 20) + 1, block], Status::Range);
+    let over = |line: Resource| (refused(Status::OverLimit), u64::from(line.number()));
+    let account = estates.side(USER).holdings.account_mut();
+    account.set_limit(Resource::Memory, Some(5));
+    assert_eq!(refusal(&mut estates, USER, CREATE, &[port, 8192, block]), over(Resource::Memory));
+    estates.side(USER).holdings.account_mut().set_limit(Resource::Memory, None);
+    let (small, _) = attachment(&mut estates, USER, 1, AreaClass::Block);
+    refused_as(&mut estates, USER, CONNECT, &[9, OWNER as u64, 0, 0], Status::BadHandle);
+    refused_as(&mut estates, USER, DETACH, &[9], Status::BadHandle);
+    refused_as(&mut estates, USER, STATE, &[small], Status::WrongState);
+    refused_as(&mut estates, USER, CREATE, &[port, 8192, 0], Status::Range);
+    let (other_class, _) = attachment(&mut estates, OTHER, 2, AreaClass::Giant);
+
+    // Too small, or of another class: the request can still be refused, and made again.
+    for (who, attachment) in [(USER, small), (OTHER, other_class)] {
+        let request = asked(&mut estates, who, attachment);
+        refused_as(&mut estates, OWNER, ACCEPT, &[request, area, 1], Status::Range);
+        refused_as(&mut estates, OWNER, ACCEPT, &[request, private, 1], Status::WrongState);
+        refused_as(&mut estates, OWNER, ACCEPT, &[request, 3, 1], Status::NotOwner);
+        refused_as(&mut estates, who, CONNECT, &[attachment, 0, 0, 0], Status::WrongState);
+        ok(&mut estates, OWNER, REFUSE, &[request]);
+        refused_as(&mut estates, who, STATE, &[attachment], Status::Refused);
+    }
+
+    // The same area twice.
+    let (_, _) = attached(&mut estates, USER, (area, 2, AreaClass::Block), 1);
+    let (second, _) = attachment(&mut estates, USER, 2, AreaClass::Block);
+    let request = asked(&mut estates, USER, second);
+    refused_as(&mut estates, OWNER, ACCEPT, &[request, area, 0], Status::Exists);
+    // Its asker withdraws.
+    through(&mut estates, USER, DETACH, &[second]);
+    refused_as(&mut estates, OWNER, ACCEPT, &[request, area, 0], Status::PeerGone);
+
+    // No share is left, or no slot.
+    let (_, _) = attachment(&mut estates, USER, 2, AreaClass::Block);
+    let full = over(Resource::ManagementMemory);
+    assert_eq!(refusal(&mut estates, USER, CREATE, &[port, 1, block]), full);
+    let (_, _) = attachment(&mut estates, OTHER, 1, AreaClass::Giant);
+    let last = events(&mut estates, OTHER, 53);
+    let none = over(Resource::IpaSpace);
+    assert_eq!(refusal(&mut estates, OTHER, CREATE, &[last, 1, 2]), none);
+    finish(estates);
+}
+
+#[test]
+fn users_go_on_when_the_owner_has_left_and_the_last_gives_the_memory_back_c5() {
+    for (pages, class) in KINDS {
+        for ends in [false, true] {
+            let mut estates = Estates::new(3, 32, SIZES);
+            let free = estates.machine.store.free_pages().0;
+            let (area, here) = offered(&mut estates, pages, class);
+            let (reader, there) = attached(&mut estates, USER, (area, pages, class), 0);
+            let (writer, far) = attached(&mut estates, OTHER, (area, pages, class), 1);
+            assert!(estates.write(OWNER, here, 77));
+            let mut told = Told::new();
+            if ends {
+                loop {
+                    let (is_done, raise) = estates.leave_step(OWNER);
+                    told.extend(raise.map(|raise| (raise.partition.0, raise.intid.0)));
+                    estates.audit();
+                    if is_done {
+                        break;
+                    }
+                }
+                estates.end(OWNER);
+            } else {
+                told = through(&mut estates, OWNER, DETACH, &[area]);
+                assert_eq!(estates.read(OWNER, here), None);
+                refused_as(&mut estates, OWNER, STATE, &[area], Status::BadHandle);
+            }
+            assert_eq!(told, vec![(USER as u8, 50), (OTHER as u8, 50)]);
+            estates.audit();
+            for (who, port, at, how) in [(USER, reader, there, 2), (OTHER, writer, far, 3)] {
+                assert_eq!(ok(&mut estates, who, STATE, &[port]).0, [at.0, pages, how]);
+                assert_eq!(estates.read(who, at), Some(77));
+            }
+            assert!(!estates.write(USER, there, 1), "whoever is left with it may do what it might");
+            assert!(estates.write(OTHER, far, 78));
+            assert_eq!(estates.read(USER, there), Some(78));
+            // The one that keeps it leaves first, then the last one.
+            through(&mut estates, OTHER, DETACH, &[writer]);
+            estates.audit();
+            assert_eq!((estates.read(OTHER, far), estates.read(USER, there)), (None, Some(78)));
+            through(&mut estates, USER, DETACH, &[reader]);
+            estates.audit();
+            assert_eq!(estates.read(USER, there), None);
+            all_end(&mut estates);
+            (0..3).for_each(|who| estates.start(who));
+            assert_eq!(estates.machine.store.free_pages().0, free);
+            finish(estates);
+        }
+    }
+}
+
+#[test]
+fn whoever_ends_at_any_step_leaves_nothing_behind() {
+    // How far it comes before somebody ends.
+    for moment in 0..7 {
+        for victim in [OWNER, USER] {
+            for (pages, class) in [(1, AreaClass::Page), (70, AreaClass::Block)] {
+                let mut estates = Estates::new(2, 16, SIZES);
+                let idle = estates.machine.store.free_pages().0;
+                let (area, _) = alloc(&mut estates, OWNER, pages, class);
+                let (port, _) = attachment(&mut estates, USER, pages, class);
+                if moment >= 1 {
+                    call(&mut estates, OWNER, OFFER, &[area, 0]);
+                }
+                if moment >= 2 {
+                    through_if_copying(&mut estates, area);
+                    call(&mut estates, USER, CONNECT, &[port, OWNER as u64, 0, 0]);
+                }
+                if moment >= 3 {
+                    let ([request, ..], _) = ok(&mut estates, OWNER, TAKE, &[]);
+                    let request = request & ((1 << 56) - 1);
+                    if moment >= 4 {
+                        ok(&mut estates, OWNER, ACCEPT, &[request, area, moment & 1]);
+                    }
+                }
+                if moment == 5 {
+                    call(&mut estates, USER, DETACH, &[port]);
+                }
+                if moment == 6 {
+                    call(&mut estates, OWNER, DETACH, &[area]);
+                }
+                estates.audit();
+                while !estates.leave_step(victim).0 {
+                    estates.audit();
+                }
+                estates.end(victim);
+                estates.audit();
+                estates.end(1 - victim);
+                estates.start(OWNER);
+                estates.start(USER);
+                assert_eq!(estates.machine.store.free_pages().0, idle, "moment {moment}");
+                finish(estates);
+            }
+        }
+    }
+}
+
+fn through_if_copying(estates: &mut Estates, area: u64) {
+    while call(estates, OWNER, OFFER, &[area, 0]).0[0] == AGAIN {}
+}
+
+/// What some partition knows of an area.
+#[derive(Clone, Debug)]
+struct Known {
+    handle: u64,
+    at: Ipa,
+    /// Which area it is, and whether it may write; `None`: it has none.
+    has: Option<(usize, bool)>,
+}
+
+/// Who has what, by whatever calls came before.
+#[derive(Default)]
+struct World {
+    /// What each partition has, in the order in which it got it.
+    own: BTreeMap<usize, Vec<Known>>,
+    requests: BTreeMap<usize, Vec<(u64, usize, u64)>>,
+    words: Vec<u64>,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Alloc { who: usize, pages: u64 },
+    Offer { who: usize, which: usize },
+    Create { who: usize, pages: u64 },
+    Connect { who: usize, which: usize, to: usize },
+    Take { who: usize },
+    Accept { who: usize, request: usize, which: usize, access: u64 },
+    Refuse { who: usize, request: usize },
+    Detach { who: usize, which: usize },
+    Revoke { who: usize, which: usize, user: usize },
+    Withdraw { who: usize, which: usize },
+    Free { who: usize, which: usize },
+    Guess { who: usize, number: u32, x: [u64; 3] },
+    End { who: usize },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let who = || 0..3_usize;
+    let which = || 0..4_usize;
+    let pages = || prop_oneof![Just(1_u64), Just(3), Just(70), Just(513)];
+    let step = prop_oneof![
+        2 => (who(), pages()).prop_map(|(who, pages)| Step::Alloc { who, pages }),
+        4 => (who(), which()).prop_map(|(who, which)| Step::Offer { who, which }),
+        4 => (who(), pages()).prop_map(|(who, pages)| Step::Create { who, pages }),
+        6 => (who(), which(), who()).prop_map(|(who, which, to)| Step::Connect { who, which, to }),
+        6 => who().prop_map(|who| Step::Take { who }),
+        8 => (who(), which(), which(), 0..2_u64)
+            .prop_map(|(who, request, which, access)| Step::Accept { who, request, which, access }),
+        1 => (who(), which()).prop_map(|(who, request)| Step::Refuse { who, request }),
+        2 => (who(), which()).prop_map(|(who, which)| Step::Detach { who, which }),
+        2 => (who(), which(), who())
+            .prop_map(|(who, which, user)| Step::Revoke { who, which, user }),
+        1 => (who(), which()).prop_map(|(who, which)| Step::Withdraw { who, which }),
+        1 => (who(), which()).prop_map(|(who, which)| Step::Free { who, which }),
+        2 => (who(), 0x30..0x38_u32, [0..3_u64, 0..3_u64, 0..2_u64])
+            .prop_map(|(who, number, x)| Step::Guess { who, number, x }),
+        1 => who().prop_map(|who| Step::End { who }),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+impl World {
+    fn nth(&self, who: usize, which: usize) -> Option<Known> {
+        let own = self.own.get(&who)?;
+        own.get(which % own.len().max(1)).cloned()
+    }
+
+    fn request(&self, who: usize, which: usize) -> Option<(u64, usize, u64)> {
+        let all = self.requests.get(&who)?;
+        all.get(which % all.len().max(1)).copied()
+    }
+
+    fn run(&mut self, estates: &mut Estates, step: &Step) {
+        match *step {
+            Step::Alloc { who, pages } => {
+                let class = AreaClass::holding(shikiri_abi::PageCount(pages)).unwrap();
+                let mut x = [pages * PAGE_BYTES, code(class), 0];
+                loop {
+                    let ([status, x1, x2, _], _) = call(estates, who, ALLOC, &x);
+                    match status {
+                        AGAIN => x[2] = x1,
+                        OK => {
+                            let has = Some((self.words.len(), true));
+                            self.words.push(0);
+                            let known = Known { handle: x1, at: Ipa(x2), has };
+                            self.own.entry(who).or_default().push(known);
+                            break;
+                        }
+                        _refused => break,
+                    }
+                }
+            }
+            Step::Offer { who, which } => {
+                if let Some(known) = self.nth(who, which) {
+                    call(estates, who, OFFER, &[known.handle, 0]);
+                }
+            }
+            Step::Create { who, pages } => {
+                let class = AreaClass::holding(shikiri_abi::PageCount(pages)).unwrap();
+                let ([status, events, ..], _) = call(estates, who, 0x11, &[]);
+                if status == OK {
+                    let x = [events, pages * PAGE_BYTES, code(class)];
+                    let ([status, x1, x2, _], _) = call(estates, who, CREATE, &x);
+                    if status == OK {
+                        let known = Known { handle: x1, at: Ipa(x2), has: None };
+                        self.own.entry(who).or_default().push(known);
+                    } else {
+                        call(estates, who, 0x19, &[events]);
+                    }
+                }
+            }
+            Step::Connect { who, which, to } => {
+                if let Some(known) = self.nth(who, which).filter(|_| to != who && estates.lives(to))
+                {
+                    call(estates, who, CONNECT, &[known.handle, to as u64, 0, known.handle]);
+                }
+            }
+            Step::Take { who } => {
+                let ([status, request, _, word], _) = call(estates, who, TAKE, &[]);
+                if status == OK {
+                    let request = request & ((1 << 56) - 1);
+                    let from = self.own.iter().find(|(_, all)| {
+                        all.iter().any(|known| known.handle == word && known.has.is_none())
+                    });
+                    let from = from.map_or(who, |(from, _)| *from);
+                    self.requests.entry(who).or_default().push((request, from, word));
+                }
+            }
+            Step::Accept { who, request, which, access } => {
+                let (Some((request, _, _)), Some(known)) =
+                    (self.request(who, request), self.nth(who, which))
+                else {
+                    return;
+                };
+                let users = self.attached(estates);
+                let ([status, ..], _) =
+                    call(estates, who, ACCEPT, &[request, known.handle, access]);
+                if status == OK {
+                    // Whoever is attached now, and was not before.
+                    let now = self.attached(estates);
+                    let new: Vec<_> = now.iter().filter(|it| !users.contains(it)).collect();
+                    assert_eq!(new.len(), 1);
+                    let (user, handle) = *new[0];
+                    let has = known.has.map(|(area, _)| (area, access == 1));
+                    assert!(has.is_some());
+                    let all = self.own.get_mut(&user).unwrap();
+                    all.iter_mut().find(|known| known.handle == handle).unwrap().has = has;
+                    self.requests.get_mut(&who).unwrap().retain(|(it, ..)| *it != request);
+                }
+            }
+            Step::Refuse { who, request } => {
+                if let Some((request, ..)) = self.request(who, request) {
+                    call(estates, who, REFUSE, &[request]);
+                }
+            }
+            Step::Detach { who, which } | Step::Free { who, which } => {
+                let number = if matches!(step, Step::Free { .. }) { FREE } else { DETACH };
+                let Some(known) = self.nth(who, which) else { return };
+                let mut is_gone = false;
+                loop {
+                    let ([status, ..], _) = call(estates, who, number, &[known.handle]);
+                    estates.audit();
+                    is_gone |= [OK, AGAIN].contains(&status);
+                    if status != AGAIN {
+                        break;
+                    }
+                }
+                if is_gone {
+                    self.own.get_mut(&who).unwrap().retain(|it| it.handle != known.handle);
+                }
+            }
+            Step::Revoke { who, which, user } => {
+                let Some(known) = self.nth(who, which).filter(|_| estates.lives(user)) else {
+                    return;
+                };
+                let ([status, ..], _) = call(estates, who, REVOKE, &[known.handle, user as u64]);
+                if status == OK {
+                    self.lose(user, &known);
+                }
+            }
+            Step::Withdraw { who, which } => {
+                let Some(known) = self.nth(who, which) else { return };
+                loop {
+                    let ([status, ..], _) = call(estates, who, WITHDRAW, &[known.handle]);
+                    estates.audit();
+                    match status {
+                        AGAIN => {}
+                        OK => {
+                            (0..3).filter(|user| *user != who).for_each(|user| {
+                                self.lose(user, &known);
+                            });
+                            break;
+                        }
+                        _refused => break,
+                    }
+                }
+            }
+            Step::Guess { who, number, x } => {
+                let used = [2, 1, 2, 3, 4, 3, 1, 1][number as usize - 0x30].min(3);
+                call(estates, who, number, &x[..used]);
+            }
+            Step::End { who } => {
+                estates.end(who);
+                self.own.remove(&who);
+                self.requests.remove(&who);
+                estates.audit();
+                estates.start(who);
+            }
+        }
+    }
+
+    /// Who has attached an area, with which handle.
+    fn attached(&self, estates: &mut Estates) -> Vec<(usize, u64)> {
+        let all =
+            self.own.iter().flat_map(|(who, all)| all.iter().map(|known| (*who, known.handle)));
+        all.filter(|(who, handle)| call(estates, *who, STATE, &[*handle]).0[0] == OK).collect()
+    }
+
+    fn lose(&mut self, user: usize, known: &Known) {
+        let area = known.has.map(|(area, _)| area);
+        for its in self.own.entry(user).or_default() {
+            if its.has.map(|(area, _)| area) == area && its.has.is_some() {
+                its.has = None;
+            }
+        }
+    }
+
+    /// Every partition reaches what it should, as it should, and nothing else.
+    fn check(&mut self, estates: &mut Estates, round: u64) {
+        for (who, all) in &self.own {
+            for known in all {
+                let expected = known.has.map(|(area, _)| self.words[area]);
+                assert_eq!(estates.read(*who, known.at), expected, "{who} at {:?}", known.at);
+                let may_write = known.has.is_some_and(|(_, may_write)| may_write);
+                let value = round << 8 | *who as u64;
+                assert_eq!(estates.write(*who, known.at, value), may_write);
+                if let (Some((area, _)), true) = (known.has, may_write) {
+                    self.words[area] = value;
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// Three partitions do anything, in any order: all books agree after each call, each partition reaches exactly what it has
+    /// attached, with the rights that it was given, and at the end nothing is left.
+    #[test]
+    fn any_calls_of_any_partitions_share_what_was_agreed_c5(steps in steps()) {
+        let mut estates = Estates::new(3, 32, SIZES);
+        let idle = estates.machine.store.free_pages().0;
+        let mut world = World::default();
+        for (round, step) in (1..).zip(&steps) {
+            world.run(&mut estates, step);
+            estates.audit();
+            world.check(&mut estates, round);
+        }
+        all_end(&mut estates);
+        for who in 0..3 {
+            estates.start(who);
+        }
+        assert_eq!(estates.machine.store.free_pages().0, idle);
+        finish(estates);
+    }
+}
