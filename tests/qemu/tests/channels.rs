@@ -1,5 +1,5 @@
-//! Message areas and message channels, from outside: within a partition, there and back between two, and when the receiver ends.
-//! C2, C3, C4, P3 (b, c, d).
+//! Message areas and message channels, from outside: within a partition, there and back between two, while the sender's other
+//! vCPUs are at the area, and when the receiver ends. C2, C3, C4, P3 (b, c, d).
 
 use libtest_mimic::Trial;
 use shikiri_qemu_tests::Machine;
@@ -9,6 +9,12 @@ use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
     system,
 };
+
+/// Two partitions that share a core.
+const SHARE: &str = "share = { budget = \"2ms\", period = \"5ms\" }";
+/// Places of each size for areas, and message ports.
+const AREAS: &str = "areas = { pages = 16, blocks = 8, channels = 2 }";
+const GIANTS: &str = "areas = { pages = 16, giants = 2, channels = 2 }";
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
@@ -31,11 +37,19 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         })
         .on_each(both_gics(2), "the_sdk_tells_whoever_waits_that_the_peer_has_ended", |machine| {
             sdk("restart = \"always\"", "ends", "", &machine)
+        })
+        .on_each(all_kinds(5), "an_area_is_sent_while_other_vcpus_are_at_it", |machine| {
+            under_fire(AREAS, "", "cores = 4", "", &machine)
+        })
+        .on_each(both_gics(2), "an_area_is_sent_while_vcpus_of_shared_cores_are_at_it", |machine| {
+            let share = "share = { budget = \"2ms\", period = \"10ms\" }";
+            under_fire(AREAS, "rounds=2", &format!("vcpus = 3\n{share}"), share, &machine)
+        })
+        .on_each(both_gics(5), "a_giant_area_is_sent_while_other_vcpus_are_at_it", |machine| {
+            let machine = machine.memory(4 << 30);
+            under_fire(GIANTS, "giants rounds=2", "cores = 4", "", &machine)
         });
 }
-
-/// Two partitions that share a core.
-const SHARE: &str = "share = { budget = \"2ms\", period = \"5ms\" }";
 
 /// The test guest of the raw calls.
 fn passes(server: &str, client: &str, share: &str, machine: &Machine) -> Outcome {
@@ -58,7 +72,7 @@ fn client_and_server(
     let partition = |name: &str, other: &str, words: &str| {
         Partition::new(name, image)
             .with("handles = 64\nrequests = 4")
-            .with("areas = { pages = 16, blocks = 8, channels = 2 }")
+            .with(AREAS)
             .with(&format!("connect_to = [\"{other}\"]\naccept_from = [\"{other}\"]"))
             .with(&format!("cmdline = \"role={name} {words}\""))
     };
@@ -70,6 +84,27 @@ fn client_and_server(
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "client")?;
+    audit(&mut running)?;
+    Ok(())
+}
+
+/// A sender with several vCPUs and a receiver with one; `words` for the sender.
+fn under_fire(areas: &str, words: &str, many: &str, one: &str, machine: &Machine) -> Outcome {
+    let partition = |name: &str, other: &str, words: &str| {
+        Partition::new(name, "fire")
+            .with("handles = 64\nrequests = 4")
+            .with(areas)
+            .with(&format!("connect_to = [\"{other}\"]\naccept_from = [\"{other}\"]"))
+            .with(&format!("cmdline = \"role={name} {words}\""))
+    };
+    let receiver = partition("receiver", "sender", "").with(one);
+    let sender = partition("sender", "receiver", &format!("receiver=0 {words}")).with(many);
+    let mut running = system([receiver, sender])?.boot(machine)?;
+    let mut console = running.wait_for("sender| done", PATIENCE)?;
+    console += &running.wait_for("partition sender (id", PATIENCE)?;
+    approve(&console)?;
+    open_operator(&mut running)?;
+    nothing_is_used(&mut running, "sender")?;
     audit(&mut running)?;
     Ok(())
 }

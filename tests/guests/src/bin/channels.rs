@@ -1,28 +1,23 @@
 //! Two partitions and a message channel between them: areas go there and back. `role=` on the command line says which one this is.
 #![no_std]
 #![no_main]
-#![expect(unsafe_code, reason = "maps the window region and makes accesses that fault")]
 
-use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use shikiri_abi::channel::{
-    ADDRESS, AREA, BYTES, CONNECTED, CONSUMED, POSTED, SHORT, STARVED, STATE, entry,
-};
-use shikiri_abi::{AreaClass, Ipa, Status, WINDOWS};
+use shikiri_abi::{AreaClass, Status};
 use shikiri_rt::hvc::message::{self, Area};
-use shikiri_rt::hvc::partition::{self, Refusal};
-use shikiri_rt::hvc::talk::{self, Handle, Sharing};
-use shikiri_rt::mmu::{self, Access};
-use shikiri_rt::{gic, irq, platform, power, reg, timer};
-use shikiri_test_guests::fault::{self, Fault};
+use shikiri_rt::hvc::talk::{self, Handle};
+use shikiri_rt::mmu::Access;
+use shikiri_rt::{irq, platform, power, reg};
+use shikiri_test_guests::fault;
+use shikiri_test_guests::port::{
+    Port, made, map_windows, read, refused, set, used, wait, word, write,
+};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
 shikiri_rt::entry!(main);
 
-/// Where the guest sees the window region.
-const VIEW: u64 = 0x60_0000_0000;
-const GIB: u64 = 1 << 30;
 const EVENT: u32 = 65;
 /// Services: answer each message with its area; end when a message has come.
 const ECHO: u32 = 1;
@@ -39,9 +34,7 @@ fn main() {
     fault::catch_faults();
     irq::set_handler(count);
     irq::unmask();
-    // SAFETY: nothing else lies there.
-    let mapped = unsafe { mmu::map(VIEW, WINDOWS.0, 3 * GIB, Access::Data) };
-    if mapped.is_err() {
+    if map_windows(Access::Data).is_err() {
         return;
     }
     match platform::value_of("role") {
@@ -62,147 +55,10 @@ fn client() {
     done()
 }
 
-fn view(at: Ipa) -> u64 {
-    at.0 - WINDOWS.0 + VIEW
-}
-
-fn read(at: Ipa) -> Result<u64, Fault> {
-    // SAFETY: the window region holds nothing that Rust knows of; a fault is caught.
-    unsafe { fault::attempt(fault::fault_load64, view(at), 0) }
-}
-
-fn write(at: Ipa, value: u64) -> Result<u64, Fault> {
-    // SAFETY: as for `read`.
-    unsafe { fault::attempt(fault::fault_store64, view(at), value) }
-}
-
-/// What must be there.
-fn word(at: Ipa) -> Result<u64, Failure> {
-    read(at).map_err(|fault| Failure { what: "a load faults", got: fault.esr, want: 0 })
-}
-
-fn set(at: Ipa, value: u64) -> Outcome {
-    write(at, value).map(|_| ()).map_err(|fault| Failure {
-        what: "a store faults",
-        got: fault.esr,
-        want: 0,
-    })
-}
-
-/// Sends as soon as there is room.
-fn send(port: &Port, area: Option<(Handle, u64)>, short: [u64; 3]) -> Outcome {
-    wait("no room", || match message::send(port.handle, area, short) {
-        Err(refusal) if refusal.status() == Some(Status::Full) => Ok(false),
-        other => made(other).map(|()| true),
-    })
-}
-
-fn made<T>(result: Result<T, Refusal>) -> Result<T, Failure> {
-    result.map_err(|refusal| Failure { what: "refused", got: refusal.code as u64, want: 0 })
-}
-
-fn refused<T>(what: &'static str, result: Result<T, Refusal>, want: Status) -> Outcome {
-    equal(what, result.err().map_or(0, |refusal| refusal.code as u64), want.code() as u64)
-}
-
-fn wait(what: &'static str, mut condition: impl FnMut() -> Result<bool, Failure>) -> Outcome {
-    let end = reg::now() + timer::ticks(60_000_000);
-    while !condition()? {
-        if reg::now() > end {
-            return Err(Failure { what, got: 0, want: 1 });
-        }
-        reg::yield_now();
-    }
-    Ok(())
-}
-
-/// A message port, how many messages it has taken, and how many it has offered to take.
-struct Port {
-    handle: Handle,
-    events: Handle,
-    arrivals: Ipa,
-    credits: Ipa,
-    taken: u64,
-    posted: u64,
-}
-
-/// A message that has come.
-struct Message {
-    area: Option<Handle>,
-    address: Ipa,
-    bytes: u64,
-    short: [u64; 3],
-}
-
-impl Port {
-    fn new(class: AreaClass) -> Result<Self, Failure> {
-        let events = made(talk::create_receive())?;
-        made(talk::bind(events, EVENT, 0, Sharing::Alone))?;
-        gic::enable(EVENT);
-        let message::Port { handle, arrivals, credits } =
-            made(message::create(events, SLOTS, class))?;
-        Ok(Self { handle, events, arrivals, credits, taken: 0, posted: 0 })
-    }
-
-    fn word(&self, word: usize) -> Result<u64, Failure> {
-        self::word(self.arrivals.wrapping_add(8 * word as u64))
-    }
-
-    fn is_connected(&self) -> Result<bool, Failure> {
-        Ok(self.word(STATE)? & CONNECTED != 0)
-    }
-
-    /// Offers to take `count` more messages.
-    fn post(&mut self, count: u64) -> Outcome {
-        self.posted += count;
-        set(self.credits.wrapping_add(8 * CONSUMED as u64), self.taken)?;
-        fence(Ordering::Release);
-        set(self.credits.wrapping_add(8 * POSTED as u64), self.posted)?;
-        fence(Ordering::SeqCst);
-        if self.word(STARVED)? != 0 {
-            // The peer may have gone.
-            let _ = message::notify(self.handle);
-        }
-        Ok(())
-    }
-
-    /// The next message, if it has come.
-    fn next(&mut self) -> Result<Option<Message>, Failure> {
-        let at = entry(self.taken);
-        if self.word(at)? != self.taken + 1 {
-            return Ok(None);
-        }
-        fence(Ordering::Acquire);
-        let area = self.word(at + AREA)?;
-        let message = Message {
-            area: (area != 0).then_some(Handle(area)),
-            address: Ipa(self.word(at + ADDRESS)?),
-            bytes: self.word(at + BYTES)?,
-            short: [self.word(at + SHORT)?, self.word(at + SHORT + 1)?, self.word(at + SHORT + 2)?],
-        };
-        self.taken += 1;
-        Ok(Some(message))
-    }
-
-    fn wait_for_message(&mut self) -> Result<Message, Failure> {
-        let mut found = None;
-        wait("no message", || {
-            found = self.next()?;
-            Ok(found.is_some())
-        })?;
-        found.ok_or(Failure { what: "no message", got: 0, want: 1 })
-    }
-
-    fn close(self) -> Outcome {
-        made(message::close(self.handle))?;
-        made(talk::close(self.events)).map(|_| ())
-    }
-}
-
 /// Connects to the server.
 fn connect(service: u32, class: AreaClass) -> Result<Port, Failure> {
     let server = platform::number_of("server").unwrap_or(0) as u8;
-    let mut port = Port::new(class)?;
+    let mut port = Port::new(class, SLOTS, EVENT)?;
     let told = EVENTS.load(Ordering::Acquire);
     // A server that is about to end withdraws the request: it is made again.
     wait("connected", || {
@@ -213,15 +69,6 @@ fn connect(service: u32, class: AreaClass) -> Result<Port, Failure> {
     wait("told of the connection", || Ok(EVENTS.load(Ordering::Acquire) > told))?;
     port.post(u64::from(SLOTS))?;
     Ok(port)
-}
-
-fn used() -> Result<[u64; 3], Failure> {
-    use partition::Resource::{IpaSpace, ManagementMemory, Memory};
-    let mut lines = [0; 3];
-    for (place, line) in lines.iter_mut().zip([Memory, IpaSpace, ManagementMemory]) {
-        *place = made(partition::account(line))?.used;
-    }
-    Ok(lines)
 }
 
 fn area_alone() -> Outcome {
@@ -257,7 +104,7 @@ fn there_and_back() -> Outcome {
         set(address, 0x1111)?;
         set(last, 0x2222)?;
         let told = EVENTS.load(Ordering::Acquire);
-        send(&port, Some((handle, bytes)), [7, 8, 9])?;
+        port.send(Some((handle, bytes)), [7, 8, 9])?;
         // From here on it is the server's alone.
         for at in [address, last] {
             ensure("a load faults", read(at).is_err())?;
@@ -284,7 +131,7 @@ fn many() -> Outcome {
     let Area { mut handle, mut address, .. } = made(message::alloc(4096, class))?;
     for round in 0..200 {
         set(address, round)?;
-        send(&port, Some((handle, 8)), [round, 0, 0])?;
+        port.send(Some((handle, 8)), [round, 0, 0])?;
         let message = port.wait_for_message()?;
         equal("the round", message.short[0], round + 1)?;
         address = message.address;
@@ -325,7 +172,7 @@ fn peer_ends() -> Outcome {
         let area = made(message::alloc(0x4000, AreaClass::Block))?;
         set(area.address, 0x1234)?;
         let told = EVENTS.load(Ordering::Acquire);
-        send(&port, Some((area.handle, 0)), [0; 3])?;
+        port.send(Some((area.handle, 0)), [0; 3])?;
         wait("told of the end", || {
             Ok(!port.is_connected()? && EVENTS.load(Ordering::Acquire) > told)
         })?;
@@ -355,7 +202,7 @@ fn serve_one() -> Outcome {
     };
     equal("kind", u64::from(signal.kind), 1)?;
     let class = AreaClass::from_code(signal.word).unwrap_or(AreaClass::Page);
-    let mut port = Port::new(class)?;
+    let mut port = Port::new(class, SLOTS, EVENT)?;
     if message::accept(signal.request, port.handle).is_err() {
         made(talk::refuse(signal.request))?;
         return port.close();

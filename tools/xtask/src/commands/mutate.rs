@@ -1,7 +1,7 @@
 //! `cargo xtask mutate`: breaks the code in ways that a test must notice, one at a time.
 //!
 //! `tests/mutations.toml` says what is broken and which test has to fail. The sources are copied, so that the working
-//! tree stays as it is. A mutation whose code has changed since is an error, here and in the host tests: the list
+//! tree stays as it is; a test on QEMU gets its images from there, too. A mutation whose code has changed since is an error, here and in the host tests: the list
 //! cannot rot.
 
 use std::fs;
@@ -46,6 +46,9 @@ struct Mutation {
     /// The test runs under loom.
     #[serde(default)]
     loom: bool,
+    /// The test starts machines: the broken hypervisor and the guests are built first.
+    #[serde(default)]
+    machine: bool,
 }
 
 impl Mutate {
@@ -102,6 +105,9 @@ impl Mutation {
         if !self.cargo(tree, &["--no-run", "--quiet"]).status()?.success() {
             bail!("mutation '{}' does not compile", self.name);
         }
+        if self.machine && !build(tree).status()?.success() {
+            bail!("mutation '{}': its images cannot be built", self.name);
+        }
         let output = self.cargo(tree, &["--quiet"]).output()?;
         Ok(!output.status.success())
     }
@@ -109,12 +115,25 @@ impl Mutation {
     fn cargo(&self, tree: &Path, more: &[&str]) -> Command {
         let mut cargo = process::cargo();
         cargo.current_dir(tree).arg("test").args(more).args(&self.test);
-        cargo.arg("--target-dir").arg(paths::target().join("mutations/build"));
+        cargo.env("CARGO_TARGET_DIR", build_folder());
         if self.loom {
             cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2").arg("--release");
         }
         cargo
     }
+}
+
+/// Builds the images of the copy.
+fn build(tree: &Path) -> Command {
+    let mut cargo = process::cargo();
+    cargo.current_dir(tree).env("CARGO_TARGET_DIR", build_folder());
+    cargo.args(["run", "--quiet", "-p", env!("CARGO_PKG_NAME"), "--", "build"]);
+    cargo
+}
+
+/// Where the copy is built, and where its tests look for images.
+fn build_folder() -> PathBuf {
+    paths::target().join("mutations/build")
 }
 
 fn read_list() -> Result<Vec<Mutation>> {

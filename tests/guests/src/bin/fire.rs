@@ -1,0 +1,252 @@
+//! A transfer under fire: while one vCPU of the sender sends an area, its other vCPUs load from it, store to it and fetch
+//! instructions from it, and go on. `role=` on the command line says which side this one is.
+//!
+//! Both sides know the same *places* in an area. The sender's vCPUs hit them at random; the receiver writes its own words there as
+//! soon as the area has come, and looks at them again and again, until the sender has seen enough.
+#![no_std]
+#![no_main]
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use shikiri_abi::{AreaClass, Ipa, Status};
+use shikiri_rt::hvc::message::{self, Area};
+use shikiri_rt::hvc::talk;
+use shikiri_rt::mmu::Access;
+use shikiri_rt::{irq, platform, reg, smp};
+use shikiri_test_guests::port::{
+    Port, fetch, made, map_windows, read, refused, set, used, wait, word, write,
+};
+use shikiri_test_guests::random::Random;
+use shikiri_test_guests::report::{Outcome, fail};
+use shikiri_test_guests::{Failure, case, done, ensure, equal, fault};
+
+shikiri_rt::entry!(main);
+
+const EVENT: u32 = 65;
+/// Places of an area that both sides know.
+const PLACES: u64 = 256;
+/// Accesses of each kind that each vCPU makes before the area is sent, and that fault afterwards.
+const SHOTS: u64 = 40;
+
+/// The top byte of a word that a vCPU of the sender stores, and of one that the receiver stores.
+const SENDERS: u64 = 0xaa << 56;
+const RECEIVERS: u64 = 0xbb << 56;
+const WHOSE: u64 = 0xff << 56;
+
+/// Where the sender stands: between two areas, the area is there, `CHANNEL_SEND` has returned.
+const IDLE: u64 = 0;
+const THERE: u64 = 1;
+const GONE: u64 = 2;
+
+/// 4 × the round, and where the sender stands in it.
+static PHASE: AtomicU64 = AtomicU64::new(0);
+static ADDRESS: AtomicU64 = AtomicU64::new(0);
+static BYTES: AtomicU64 = AtomicU64::new(0);
+/// By vCPU and kind (load, store, fetch): what came to pass in this round: accesses that were served while the area was there, and
+/// that faulted when it was gone.
+static SERVED: [[AtomicU64; 3]; 8] = [const { [const { AtomicU64::new(0) }; 3] }; 8];
+static FAULTED: [[AtomicU64; 3]; 8] = [const { [const { AtomicU64::new(0) }; 3] }; 8];
+/// Accesses that were served after `CHANNEL_SEND` had returned, words of the receiver's that were seen, fetches that were
+/// served.
+static LATE: AtomicU64 = AtomicU64::new(0);
+static SEEN: AtomicU64 = AtomicU64::new(0);
+static FETCHED: AtomicU64 = AtomicU64::new(0);
+
+fn main() {
+    fault::catch_faults();
+    irq::set_handler(|_| {});
+    irq::unmask();
+    // Stage 1 lets all pass: what faults faults at stage 2.
+    if map_windows(Access::Anything).is_err() {
+        return;
+    }
+    if platform::value_of("role") == Some("receiver") {
+        return receive();
+    }
+    case("other_vcpus_run", || equal("vCPUs", smp::start_all(hammer) as u64, smp::count() as u64));
+    const MIB: u64 = 1 << 20;
+    if platform::has_word("giants") {
+        // Two runs of frames, so with tables; and one that is a single leaf, which is its whole slot.
+        case("a_scattered_giant_is_sent_under_fire", || {
+            under_fire(AreaClass::Giant, 3 * MIB, Shape::Tables)
+        });
+        case("a_contiguous_giant_is_sent_under_fire", || {
+            under_fire(AreaClass::Giant, 1024 * MIB, Shape::Leaf)
+        });
+    } else {
+        case("a_page_is_sent_under_fire", || under_fire(AreaClass::Page, 4096, Shape::Leaf));
+        case("a_scattered_block_is_sent_under_fire", || {
+            under_fire(AreaClass::Block, 0x5000, Shape::Tables)
+        });
+        case("a_contiguous_block_is_sent_under_fire", || {
+            under_fire(AreaClass::Block, 2 * MIB, Shape::Leaf)
+        });
+    }
+    done()
+}
+
+/// What an area's subtree must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    Leaf,
+    Tables,
+}
+
+/// A place of an area.
+const fn place(address: Ipa, bytes: u64, number: u64) -> Ipa {
+    let step = bytes / PLACES;
+    Ipa(address.0 + (number * step & !7))
+}
+
+/// Sends areas of one size, each under fire.
+fn under_fire(class: AreaClass, bytes: u64, shape: Shape) -> Outcome {
+    let receiver = platform::number_of("receiver").unwrap_or(0) as u8;
+    let mut port = Port::new(class, 0, EVENT)?;
+    wait("connected", || {
+        let _asked = message::connect(port.handle, receiver, 0, u64::from(class.code()));
+        port.is_connected()
+    })?;
+    for round in 1..=platform::number_of("rounds").unwrap_or(4) {
+        one_round(&mut port, class, bytes, shape, round)?;
+    }
+    port.close()
+}
+
+fn one_round(port: &mut Port, class: AreaClass, bytes: u64, shape: Shape, round: u64) -> Outcome {
+    PHASE.store(4 * round + IDLE, Ordering::SeqCst);
+    port.post(1)?;
+    let before = used()?;
+    let Area { handle, address, .. } = made(message::alloc(bytes, class))?;
+    ensure("its shape", (used()?[2] == before[2]) == (shape == Shape::Leaf))?;
+    for kinds in SERVED.iter().chain(&FAULTED) {
+        kinds.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+    ADDRESS.store(address.0, Ordering::Relaxed);
+    BYTES.store(bytes, Ordering::Relaxed);
+    PHASE.store(4 * round + THERE, Ordering::SeqCst);
+    // Each has the area in its TLB, and uses it.
+    wait("nobody shoots", || Ok(all(&SERVED, 2)))?;
+    port.send(Some((handle, bytes)), [round, 0, 0])?;
+    PHASE.store(4 * round + GONE, Ordering::SeqCst);
+    for number in [0, 1, PLACES - 1] {
+        ensure("the sender's own load", read(place(address, bytes, number)).is_err())?;
+        ensure("the sender's own store", write(place(address, bytes, number), SENDERS).is_err())?;
+        ensure("the sender's own fetch", fetch(place(address, bytes, number)).is_err())?;
+    }
+    refused("info", message::info(handle), Status::NotOwner)?;
+    wait("nobody shoots at what is gone", || none_hits().map(|()| all(&FAULTED, 3)))?;
+    // The receiver has looked all the time, and says what it saw.
+    port.send(None, [round, 1, 0])?;
+    let answer = port.wait_for_message()?;
+    equal("the receiver's words that have changed", answer.short[0], 0)?;
+    ensure("the receiver has looked", answer.short[1] > 0)?;
+    PHASE.store(4 * round + IDLE, Ordering::SeqCst);
+    none_hits()?;
+    ensure("all is refunded", used()? == before)
+}
+
+/// Whether the walls have held so far.
+fn none_hits() -> Outcome {
+    equal("accesses after the send", LATE.load(Ordering::Relaxed), 0)?;
+    equal("words of the receiver's", SEEN.load(Ordering::Relaxed), 0)?;
+    equal("instructions fetched", FETCHED.load(Ordering::Relaxed), 0)
+}
+
+/// Whether every other vCPU has made its shots of the first `kinds` kinds.
+fn all(counts: &[[AtomicU64; 3]], kinds: usize) -> bool {
+    counts.iter().take(smp::count()).skip(1).all(|by_kind| {
+        by_kind.iter().take(kinds).all(|count| count.load(Ordering::Relaxed) >= SHOTS)
+    })
+}
+
+/// What the sender's other vCPUs do.
+fn hammer() {
+    irq::unmask();
+    let own = smp::index();
+    let mut random = Random::new(0x1234_5678 + own as u64);
+    loop {
+        let before = PHASE.load(Ordering::SeqCst);
+        if before % 4 == IDLE {
+            reg::yield_now();
+            continue;
+        }
+        let bytes = BYTES.load(Ordering::Relaxed);
+        let at = place(Ipa(ADDRESS.load(Ordering::Relaxed)), bytes, random.below(PLACES));
+        let kind = random.below(3) as usize;
+        let shot = match kind {
+            0 => read(at),
+            1 => write(at, SENDERS | random.below(1 << 56)),
+            _ => fetch(at),
+        };
+        // An access that began in this phase and ended in it.
+        let is_same = PHASE.load(Ordering::SeqCst) == before;
+        match shot {
+            Ok(_) if kind == 2 => note(&FETCHED),
+            Ok(value) if kind == 0 && value & WHOSE == RECEIVERS => note(&SEEN),
+            Ok(_) if is_same && before % 4 == GONE => note(&LATE),
+            Ok(_) if is_same => note(&SERVED[own][kind]),
+            Err(_) if is_same && before % 4 == GONE => note(&FAULTED[own][kind]),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+fn note(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Receives for ever.
+fn receive() {
+    loop {
+        if let Err(failure) = receive_some() {
+            fail("receiver", &failure);
+            return;
+        }
+    }
+}
+
+fn receive_some() -> Outcome {
+    let signal = loop {
+        match talk::take_signal() {
+            Ok(signal) => break signal,
+            Err(_) => reg::yield_now(),
+        }
+    };
+    let class = AreaClass::from_code(signal.word).unwrap_or(AreaClass::Page);
+    let mut port = Port::new(class, 1, EVENT)?;
+    made(message::accept(signal.request, port.handle))?;
+    port.post(2)?;
+    loop {
+        let Some(message) = port.next()? else {
+            if port.is_connected()? {
+                reg::yield_now();
+                continue;
+            }
+            return port.close();
+        };
+        let area = message.area.ok_or(Failure { what: "no area", got: 0, want: 1 })?;
+        let (changed, looks) = keep_watch(&mut port, message.address, message.bytes)?;
+        made(message::free(area))?;
+        port.post(2)?;
+        port.send(None, [changed, looks, 0])?;
+    }
+}
+
+/// Writes words into an area that has come, and looks whether they stay, until the sender says that it is enough: how many have
+/// changed, and how often each was looked at.
+fn keep_watch(port: &mut Port, address: Ipa, bytes: u64) -> Result<(u64, u64), Failure> {
+    let (mut changed, mut looks) = (0, 0);
+    loop {
+        for number in 0..PLACES {
+            set(place(address, bytes, number), RECEIVERS | looks << 16 | number)?;
+        }
+        for number in 0..PLACES {
+            let is_own = word(place(address, bytes, number))? == RECEIVERS | looks << 16 | number;
+            changed += u64::from(!is_own);
+        }
+        looks += 1;
+        if port.next()?.is_some() {
+            return Ok((changed, looks));
+        }
+    }
+}
