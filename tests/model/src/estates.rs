@@ -224,22 +224,32 @@ impl Estates {
         }
     }
 
-    /// Ends a partition: its ports and areas, its party, its memory. Nothing is left of it.
-    pub fn end(&mut self, who: usize) {
-        while !self.leave_step(who).0 {}
+    /// One step of the end of a partition's party, after that of its ports and areas; what to raise, and whether it was the last.
+    pub fn party_step(&mut self, who: usize) -> (bool, Option<Raise>) {
         let mut met = None;
-        for _ in 0..1000 {
-            let (step, _) = self.meet(who, met, |own, peer, _| {
+        loop {
+            let step = self.meet(who, met, |own, peer, _| {
                 own.party.end_step(peer.map(|peer| &mut peer.party), own.holdings.account_mut())
             });
             match step {
-                EndStep::Meet(slot) => met = Some(usize::from(slot.0)),
-                EndStep::Again => {}
-                EndStep::Done => break,
+                (EndStep::Meet(slot), _) => met = Some(usize::from(slot.0)),
+                (EndStep::Again, raise) => return (false, raise),
+                (EndStep::Done, raise) => return (true, raise),
             }
         }
+    }
+
+    /// Takes a partition apart whose party has come to its end: nobody finds it any more.
+    pub fn bury(&mut self, who: usize) {
         let side = self.sides[who].take().unwrap();
         self.machine.end(side.holdings);
+    }
+
+    /// Ends a partition: its ports and areas, its party, its memory. Nothing is left of it.
+    pub fn end(&mut self, who: usize) {
+        while !self.leave_step(who).0 {}
+        while !self.party_step(who).0 {}
+        self.bury(who);
     }
 
     /// Compares all books: of parties, frames and accounts.

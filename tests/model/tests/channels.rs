@@ -3,10 +3,13 @@
 
 use proptest::prelude::*;
 use shikiri_abi::channel::{CONNECTED, CONSUMED, POSTED, STARVED, STATE, entry};
-use shikiri_abi::{AreaClass, Call, Ipa, PAGE_BYTES, PartitionSlot, Resource, Status, WindowSlot};
+use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PartitionSlot, Resource, Status, WindowSlot};
 use shikiri_core::area::{AreaSizes, LeaveStep};
-use shikiri_core::event::Raise;
 use shikiri_core::party::Refusal;
+use shikiri_model::calls::{
+    ACCEPT, ALLOC, CLOSE, CONNECT, CREATE, FREE, INFO, KEEP, NOTIFY, REFUSE, SEND, TAKE, Told,
+    call, refused, word,
+};
 use shikiri_model::estates::Estates;
 use shikiri_stage2::WindowSizes;
 
@@ -16,46 +19,6 @@ const CLIENT: usize = 0;
 const SERVER: usize = 1;
 const OTHER: usize = 2;
 const OK: u64 = 0;
-
-type Told = Vec<(u8, u16)>;
-
-/// The registers of a refusal.
-fn refused(status: Status) -> u64 {
-    status.code().cast_unsigned()
-}
-
-/// A hypercall of a partition's guest: what stands in `x0` to `x3`, and which interrupts it raises where.
-fn call(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> ([u64; 4], Told) {
-    let mut x = [0; 6];
-    x[..arguments.len()].copy_from_slice(arguments);
-    let tell = |raises: [Option<Raise>; 2]| {
-        raises.iter().flatten().map(|raise| (raise.partition.0, raise.intid.0)).collect()
-    };
-    let slot_of = |slot: Option<PartitionSlot>| slot.map(|slot| usize::from(slot.0));
-    match Call::decode(number, x).unwrap() {
-        Call::Message(call) => {
-            let met = slot_of(estates.side(who).open().party.meets_for(call));
-            let done =
-                estates.meet(who, met, |own, peer, machine| own.carry_out(peer, machine, call));
-            match done {
-                Ok(done) => (done.answer, tell(done.raises)),
-                Err(refusal) => (refusal.registers(), Told::new()),
-            }
-        }
-        Call::Talk(call) => {
-            let met = slot_of(estates.side(who).open().party.meets(call));
-            let done = estates.meet(who, met, |own, peer, _| {
-                let peer = peer.map(|peer| &mut peer.party);
-                own.party.carry_out(peer, own.holdings.account_mut(), call)
-            });
-            match done {
-                Ok(done) => (done.answer, tell([done.raise, None])),
-                Err(refusal) => (refusal.registers(), Told::new()),
-            }
-        }
-        other => panic!("{other:?}"),
-    }
-}
 
 /// A call that succeeds and raises nothing; its results.
 fn ok(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> [u64; 3] {
@@ -78,19 +41,6 @@ fn snapshot(estates: &mut Estates, who: usize) -> Vec<u64> {
     let free = estates.machine.store.free_pages().0;
     Resource::ALL.iter().map(|line| estates.side(who).used(*line)).chain([free]).collect()
 }
-
-const ALLOC: u32 = 0x20;
-const FREE: u32 = 0x21;
-const INFO: u32 = 0x22;
-const KEEP: u32 = 0x23;
-const CREATE: u32 = 0x28;
-const CONNECT: u32 = 0x29;
-const ACCEPT: u32 = 0x2a;
-const SEND: u32 = 0x2b;
-const NOTIFY: u32 = 0x2c;
-const CLOSE: u32 = 0x2d;
-const TAKE: u32 = 0x1c;
-const REFUSE: u32 = 0x1e;
 
 /// A message port as its guest knows it.
 #[derive(Clone, Copy, Debug)]
@@ -129,10 +79,6 @@ fn pair(estates: &mut Estates, slots: u64, class: AreaClass) -> (Port, Port) {
     let server = port(estates, SERVER, slots, class, 50);
     connect(estates, client, server);
     (client, server)
-}
-
-fn word(estates: &Estates, who: usize, page: Ipa, word: usize) -> u64 {
-    estates.read(who, page.wrapping_add(8 * word as u64)).expect("the page is mapped")
 }
 
 /// Has a guest write its credits.

@@ -1,0 +1,95 @@
+//! Hypercalls of the guests of [`Estates`], as they make them: numbers and registers in, registers and interrupts out.
+
+use shikiri_abi::{Call, Ipa, PartitionSlot, Status};
+use shikiri_core::event::Raise;
+
+use crate::estates::Estates;
+
+/// EVENT_CREATE_RECEIVE
+pub const CREATE_RECEIVE: u32 = 0x11;
+/// EVENT_BIND
+pub const BIND: u32 = 0x13;
+/// HANDLE_CLOSE
+pub const CLOSE_HANDLE: u32 = 0x19;
+/// SIGNAL_NOTIFY
+pub const NOTIFY_ME: u32 = 0x1a;
+/// SIGNAL_TAKE
+pub const TAKE: u32 = 0x1c;
+/// SIGNAL_REFUSE
+pub const REFUSE: u32 = 0x1e;
+/// AREA_ALLOC
+pub const ALLOC: u32 = 0x20;
+/// AREA_FREE
+pub const FREE: u32 = 0x21;
+/// AREA_INFO
+pub const INFO: u32 = 0x22;
+/// AREA_KEEP
+pub const KEEP: u32 = 0x23;
+/// CHANNEL_CREATE
+pub const CREATE: u32 = 0x28;
+/// CHANNEL_CONNECT
+pub const CONNECT: u32 = 0x29;
+/// CHANNEL_ACCEPT
+pub const ACCEPT: u32 = 0x2a;
+/// CHANNEL_SEND
+pub const SEND: u32 = 0x2b;
+/// CHANNEL_NOTIFY
+pub const NOTIFY: u32 = 0x2c;
+/// CHANNEL_CLOSE
+pub const CLOSE: u32 = 0x2d;
+
+/// Which interrupts came where: slots and INTIDs.
+pub type Told = Vec<(u8, u16)>;
+
+/// What to raise, as who is told.
+pub fn told(raises: impl IntoIterator<Item = Option<Raise>>) -> Told {
+    raises.into_iter().flatten().map(|raise| (raise.partition.0, raise.intid.0)).collect()
+}
+
+/// The registers of a refusal.
+#[must_use]
+pub fn refused(status: Status) -> u64 {
+    status.code().cast_unsigned()
+}
+
+/// A hypercall of a partition's guest: what stands in `x0` to `x3`, and which interrupts it raises where.
+///
+/// # Panics
+/// If it is none about talking.
+pub fn call(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> ([u64; 4], Told) {
+    let mut x = [0; 6];
+    x[..arguments.len()].copy_from_slice(arguments);
+    let slot_of = |slot: Option<PartitionSlot>| slot.map(|slot| usize::from(slot.0));
+    match Call::decode(number, x).unwrap() {
+        Call::Message(call) => {
+            let met = slot_of(estates.side(who).open().party.meets_for(call));
+            let done =
+                estates.meet(who, met, |own, peer, machine| own.carry_out(peer, machine, call));
+            match done {
+                Ok(done) => (done.answer, told(done.raises)),
+                Err(refusal) => (refusal.registers(), Told::new()),
+            }
+        }
+        Call::Talk(call) => {
+            let met = slot_of(estates.side(who).open().party.meets(call));
+            let done = estates.meet(who, met, |own, peer, _| {
+                let peer = peer.map(|peer| &mut peer.party);
+                own.party.carry_out(peer, own.holdings.account_mut(), call)
+            });
+            match done {
+                Ok(done) => (done.answer, told([done.raise, None])),
+                Err(refusal) => (refusal.registers(), Told::new()),
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A word of a page that a guest has.
+///
+/// # Panics
+/// If it faults.
+#[must_use]
+pub fn word(estates: &Estates, who: usize, page: Ipa, word: usize) -> u64 {
+    estates.read(who, page.wrapping_add(8 * word as u64)).expect("the page is mapped")
+}
