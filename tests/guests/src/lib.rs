@@ -6,6 +6,7 @@
 
 pub mod code;
 pub mod fault;
+pub mod points;
 pub mod port;
 pub mod random;
 pub mod report;

@@ -163,9 +163,14 @@ impl Port {
         let events = made(talk::create_receive())?;
         made(talk::bind(events, intid, 0, Sharing::Alone))?;
         gic::enable(intid);
-        let message::Port { handle, arrivals, credits } =
-            made(message::create(events, slots, class))?;
-        Ok(Self { handle, events, arrivals, credits, taken: 0, posted: 0 })
+        Ok(Self::around(made(message::create(events, slots, class))?, events))
+    }
+
+    /// A port that was just made, with the receive port at which it tells.
+    #[must_use]
+    pub const fn around(port: message::Port, events: Handle) -> Self {
+        let message::Port { handle, arrivals, credits } = port;
+        Self { handle, events, arrivals, credits, taken: 0, posted: 0 }
     }
 
     fn word(&self, word: usize) -> Result<u64, Failure> {
@@ -201,7 +206,7 @@ impl Port {
     ///
     /// # Errors
     /// The arrivals page is gone.
-    pub fn next(&mut self) -> Result<Option<Message>, Failure> {
+    pub fn receive(&mut self) -> Result<Option<Message>, Failure> {
         let at = entry(self.taken);
         if self.word(at)? != self.taken + 1 {
             return Ok(None);
@@ -225,7 +230,7 @@ impl Port {
     pub fn wait_for_message(&mut self) -> Result<Message, Failure> {
         let mut found = None;
         wait("no message", || {
-            found = self.next()?;
+            found = self.receive()?;
             Ok(found.is_some())
         })?;
         found.ok_or(Failure { what: "no message", got: 0, want: 1 })

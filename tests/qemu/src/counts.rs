@@ -12,6 +12,9 @@ pub struct Count {
 /// Restarts of one partition.
 pub const RESTARTS: Count = Count { short: 20, full: 1_000 };
 
+/// Ends of a side of a message channel, at random steps.
+pub const CHANNEL_ENDS: Count = Count { short: 20, full: 1_000 };
+
 /// Steps of the hostile guest: calls, accesses, register reads and writes, exceptions.
 pub const HOSTILE_STEPS: Count = Count { short: 20_000, full: 5_000_000 };
 

@@ -9,6 +9,9 @@ pub mod counts;
 pub mod failure;
 pub mod machine;
 pub mod paths;
+/// The steps at which a test guest ends, from the guests' own table.
+#[path = "../../guests/src/points.rs"]
+pub mod points;
 pub mod running;
 pub mod system;
 

@@ -2,12 +2,13 @@
 //! vCPUs are at the area, and when the receiver ends. C2, C3, C4, P3 (b, c, d).
 
 use libtest_mimic::Trial;
-use shikiri_qemu_tests::Machine;
+use shikiri_qemu_tests::points::Side;
+use shikiri_qemu_tests::{Machine, counts};
 
-use crate::lifecycle::nothing_is_used;
+use crate::lifecycle::{nothing_is_used, wait_until_stopped};
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    system,
+    operator, system,
 };
 
 /// Two partitions that share a core.
@@ -48,6 +49,12 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(5), "a_giant_area_is_sent_while_other_vcpus_are_at_it", |machine| {
             let machine = machine.memory(4 << 30);
             under_fire(GIANTS, "giants rounds=2", "cores = 4", "", &machine)
+        })
+        .on_each(all_kinds(3), "a_side_ends_at_every_step_and_the_other_goes_on", |machine| {
+            ends("", &machine)
+        })
+        .on_each(both_gics(1), "a_side_ends_at_every_step_on_a_shared_core", |machine| {
+            ends("share = { budget = \"3ms\", period = \"10ms\" }", &machine)
         });
 }
 
@@ -105,6 +112,50 @@ fn under_fire(areas: &str, words: &str, many: &str, one: &str, machine: &Machine
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "sender")?;
+    audit(&mut running)?;
+    Ok(())
+}
+
+/// Two sides of a channel that end at every step of its life, in turn, and start again; then at random ones. The steps come from
+/// the same table as the guests': one that no run has covered fails the test.
+fn ends(share: &str, machine: &Machine) -> Outcome {
+    let side = |name: &str, other: &str, words: &str| {
+        Partition::new(name, "kill")
+            .with("handles = 64\nrequests = 4\nrestart = \"always\"")
+            .with("areas = { pages = 8, blocks = 4, channels = 2 }")
+            .with(&format!("connect_to = [\"{other}\"]\naccept_from = [\"{other}\"]"))
+            .with(&format!("cmdline = \"role={name} {words}\""))
+            .with(share)
+    };
+    let words = format!("ends={} seed={}", counts::CHANNEL_ENDS.now(), counts::seed());
+    let mut conductor = Partition::new("conductor", "kill")
+        .with("handles = 16")
+        .with("areas = { pages = 1 }")
+        .with(&format!("cmdline = \"{words}\""))
+        .with(share);
+    for (name, ends) in [
+        ("to-client", "\"conductor\", \"client\""),
+        ("to-server", "\"conductor\", \"server\""),
+        ("reports", "\"conductor\", \"client\", \"server\""),
+    ] {
+        conductor = conductor.with(&format!("[[name]]\nname = \"{name}\"\npartitions = [{ends}]"));
+    }
+    let sides = [side("server", "client", ""), side("client", "server", "server=0")];
+    let mut running = system(sides.into_iter().chain([conductor]))?.boot(machine)?;
+    let mut console = String::new();
+    for side in Side::BOTH {
+        for step in 0..=side.steps().len() {
+            console += &running.wait_for(&format!("| point {side:?} {step}:"), PATIENCE)?;
+        }
+    }
+    console += &running.wait_for("conductor| done", PATIENCE * 20)?;
+    approve(&console)?;
+    open_operator(&mut running)?;
+    for name in ["client", "server"] {
+        operator(&mut running, &format!("stop {name}"))?;
+        wait_until_stopped(&mut running, name)?;
+        nothing_is_used(&mut running, name)?;
+    }
     audit(&mut running)?;
     Ok(())
 }

@@ -209,7 +209,7 @@ fn serve_one() -> Outcome {
     }
     port.post(u64::from(SLOTS))?;
     while port.is_connected()? {
-        let Some(message) = port.next()? else {
+        let Some(message) = port.receive()? else {
             reg::yield_now();
             continue;
         };

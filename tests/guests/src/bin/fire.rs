@@ -95,7 +95,7 @@ enum Shape {
 /// A place of an area.
 const fn place(address: Ipa, bytes: u64, number: u64) -> Ipa {
     let step = bytes / PLACES;
-    Ipa(address.0 + (number * step & !7))
+    Ipa(address.0 + ((number * step) & !7))
 }
 
 /// Sends areas of one size, each under fire.
@@ -217,7 +217,7 @@ fn receive_some() -> Outcome {
     made(message::accept(signal.request, port.handle))?;
     port.post(2)?;
     loop {
-        let Some(message) = port.next()? else {
+        let Some(message) = port.receive()? else {
             if port.is_connected()? {
                 reg::yield_now();
                 continue;
@@ -245,7 +245,7 @@ fn keep_watch(port: &mut Port, address: Ipa, bytes: u64) -> Result<(u64, u64), F
             changed += u64::from(!is_own);
         }
         looks += 1;
-        if port.next()?.is_some() {
+        if port.receive()?.is_some() {
             return Ok((changed, looks));
         }
     }

@@ -1,0 +1,78 @@
+//! Two partitions with a channel of which one ends at a given step of it, and a conductor who says which, through queues that
+//! outlive them. `role=` on the command line says which one this is.
+//!
+//! ```text
+//!   conductor        victim                       other side
+//!   Die(step) ─────▶ plays as far as that, ends
+//!   Survive ───────────────────────────────────▶ plays; its peer goes at some point, or not
+//!        ◀── Hello ── starts again
+//!   Enough ────────────────────────────────────▶ was it told? gives all back
+//!        ◀──────────────────────────────────────── Survived
+//!   Play ──────────▶ ◀────── all steps ─────────▶
+//!        ◀── Played                   Played ───▶
+//! ```
+#![no_std]
+#![no_main]
+
+mod conductor;
+mod player;
+mod steps;
+
+use shikiri_object::Queue;
+use shikiri_rt::mmu::Access;
+use shikiri_rt::{irq, platform};
+use shikiri_test_guests::Failure;
+use shikiri_test_guests::fault;
+use shikiri_test_guests::points::Side;
+use shikiri_test_guests::port::{made, map_windows};
+
+shikiri_rt::entry!(main);
+
+/// What the conductor says, in the first word of a message.
+mod order {
+    /// Plays, and ends at the step in the second word; the third is a seed for idling, or 0.
+    pub(crate) const DIE: u64 = 1;
+    /// Plays until its peer has gone, or all is done.
+    pub(crate) const SURVIVE: u64 = 2;
+    /// The peer has ended, and started again.
+    pub(crate) const ENOUGH: u64 = 3;
+    /// Plays to the end.
+    pub(crate) const PLAY: u64 = 4;
+}
+
+/// What the players say, in the second word; the first is the side.
+mod report {
+    /// It has started.
+    pub(crate) const HELLO: u64 = 1;
+    /// Its peer has ended; the third word says at which step it noticed.
+    pub(crate) const SURVIVED: u64 = 2;
+    /// All steps are done.
+    pub(crate) const PLAYED: u64 = 3;
+    /// A check has failed; it has printed which.
+    pub(crate) const FAILED: u64 = 4;
+}
+
+const DEPTH: u8 = 8;
+
+/// The queue to a side, and that of the reports.
+fn queue_to(side: Side) -> Result<Queue, Failure> {
+    made(Queue::open(if side == Side::Client { "to-client" } else { "to-server" }, DEPTH))
+}
+
+fn reports() -> Result<Queue, Failure> {
+    made(Queue::open("reports", DEPTH))
+}
+
+fn main() {
+    fault::catch_faults();
+    irq::set_handler(steps::count);
+    irq::unmask();
+    if map_windows(Access::Data).is_err() {
+        return;
+    }
+    match platform::value_of("role") {
+        Some("client") => player::play(Side::Client),
+        Some("server") => player::play(Side::Server),
+        _ => conductor::conduct(),
+    }
+}

@@ -1,0 +1,120 @@
+//! A side of the channel: takes orders, plays its steps, and says how it went.
+
+use shikiri_object::Queue;
+use shikiri_rt::hvc::partition;
+use shikiri_test_guests::points::Side;
+use shikiri_test_guests::port::{made, used, wait};
+use shikiri_test_guests::random::Random;
+use shikiri_test_guests::report::{Outcome, fail};
+use shikiri_test_guests::{Failure, ensure};
+
+use crate::steps::{Done, Player};
+use crate::{order, queue_to, report, reports};
+
+/// Takes orders for ever.
+pub(crate) fn play(side: Side) {
+    let Err(failure) = take_orders(side) else { return };
+    fail("player", &failure);
+    if let Ok(reports) = reports() {
+        let _told = reports.try_send([side as u64, report::FAILED, 0]);
+    }
+}
+
+fn take_orders(side: Side) -> Outcome {
+    let (orders, reports) = (queue_to(side)?, reports()?);
+    let tell = |kind, value| ensure("room", made(reports.try_send([side as u64, kind, value]))?);
+    tell(report::HELLO, 0)?;
+    let before = used()?;
+    loop {
+        let [order, step, seed] = next(&orders)?;
+        let mut player = Player::new(side, Enough { orders: &orders, is_there: false });
+        let last = if order == order::DIE { step as usize } else { side.steps().len() };
+        match order {
+            order::DIE => {
+                // The other side stays: nothing but a step of its own can end this.
+                let played = play_until(&mut player, last, seed)?;
+                ensure("it comes as far as that", played == Played::All)?;
+                let refusal = partition::end(7);
+                return Err(Failure { what: "ended", got: refusal.code as u64, want: 0 });
+            }
+            order::SURVIVE => {
+                let played = play_until(&mut player, last, seed)?;
+                wait("the peer's next life", || player.enough.look())?;
+                player.check_told()?;
+                player.give_all_back()?;
+                ensure("all is refunded", used()? == before)?;
+                tell(
+                    report::SURVIVED,
+                    if let Played::Until(step) = played { step } else { u64::MAX },
+                )?;
+            }
+            order::PLAY => {
+                let played = play_until(&mut player, last, seed)?;
+                ensure("all steps", played == Played::All)?;
+                ensure("all is refunded", used()? == before)?;
+                tell(report::PLAYED, 0)?;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn next(orders: &Queue) -> Result<[u64; 3], Failure> {
+    let mut found = None;
+    loop {
+        // There is no limit: the other side may be in its next life only in a while.
+        if let Some(order) = made(orders.try_receive())? {
+            found = Some(order);
+        }
+        match found {
+            Some(order) => return Ok(order),
+            None => shikiri_rt::reg::yield_now(),
+        }
+    }
+}
+
+/// How far a player came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Played {
+    All,
+    /// The peer was gone at this step.
+    Until(u64),
+}
+
+/// Plays the steps below `last`, with a pause before each if there is a seed.
+fn play_until(player: &mut Player<'_>, last: usize, seed: u64) -> Result<Played, Failure> {
+    let mut random = Random::new(seed);
+    for (number, step) in player.side().steps().iter().take(last).enumerate() {
+        if seed != 0 {
+            for _ in 0..random.below(5000) {
+                core::hint::spin_loop();
+            }
+        }
+        if player.step(*step)? == Done::PeerGone {
+            return Ok(Played::Until(number as u64));
+        }
+    }
+    Ok(Played::All)
+}
+
+/// Whether the conductor has said that the peer has ended.
+pub(crate) struct Enough<'q> {
+    orders: &'q Queue,
+    is_there: bool,
+}
+
+impl Enough<'_> {
+    /// Looks, and keeps it in mind.
+    pub(crate) fn look(&mut self) -> Result<bool, Failure> {
+        if !self.is_there {
+            self.is_there = match made(self.orders.try_receive())? {
+                None => false,
+                Some([order, ..]) if order == order::ENOUGH => true,
+                Some([order, ..]) => {
+                    return Err(Failure { what: "an order", got: order, want: order::ENOUGH });
+                }
+            };
+        }
+        Ok(self.is_there)
+    }
+}
