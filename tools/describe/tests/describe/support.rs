@@ -16,7 +16,17 @@ pub(crate) const LINUX_BYTES: u64 = 0x201_0000;
 static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
     std::fs::create_dir_all(folder.join("linux")).unwrap();
-    for name in ["hello", "timer", "spin", "crash"] {
+    for name in [
+        "c-hello",
+        "crash",
+        "hello",
+        "kv-client",
+        "kv-server",
+        "ping-pong",
+        "pipeline",
+        "spin",
+        "timer",
+    ] {
         put(&folder.join(format!("{name}.bin")), format!("program {name}").as_bytes());
     }
     put(&folder.join("elf.bin"), b"\x7fELF\x02\x01\x01");
