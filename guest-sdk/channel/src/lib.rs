@@ -44,6 +44,7 @@ mod area;
 mod channel;
 mod executor;
 mod listener;
+mod moment;
 mod port;
 mod receive;
 mod send;
@@ -55,10 +56,14 @@ pub use area::Area;
 pub use channel::{Channel, Message, PeerGone};
 pub use executor::block_on;
 pub use listener::{Listener, Request};
+pub use moment::Moment;
 pub use port::{Answer, Asking, NotConnected, Port, Window};
 pub use send::{Cargo, NotSent, Why};
 pub use shikiri_abi::AreaClass;
 pub use shikiri_hvc::partition::Refusal;
 pub use shikiri_rt::sleep::Ticks;
 pub use table::MAX_PORTS;
+
+/// The most messages that wait at a port.
+pub const MOST_MESSAGES: u64 = shikiri_abi::channel::ARRIVALS;
 pub use windows::{NoWindows, Windows};

@@ -2,7 +2,7 @@
 //!
 //! A row's lock is held for a look at the two pages, never during a call. Who is to be woken is taken out under it and woken after.
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use core::task::Waker;
 
 use shikiri_arrivals::{Arrival, Pages, Peer, Receiver};
@@ -19,6 +19,12 @@ pub const MAX_PORTS: usize = 64;
 const MAX_WAKERS: usize = 4;
 
 static ROWS: [Lock<Row>; MAX_PORTS] = [const { Lock::new(Row { life: 0, port: None }) }; MAX_PORTS];
+
+/// How much has happened at each row's ports.
+static MOMENTS: [AtomicU32; MAX_PORTS] = [const { AtomicU32::new(0) }; MAX_PORTS];
+
+/// How often requests have been told.
+static REQUESTS: AtomicU32 = AtomicU32::new(0);
 
 /// Whose an interrupt is: the row + 1, or [`LISTENER`]; 0 for nobody.
 static OWNERS: [AtomicU8; 1024] = [const { AtomicU8::new(0) }; 1024];
@@ -83,6 +89,16 @@ impl Home {
             return None;
         }
         row.port.as_mut().map(action)
+    }
+
+    /// A number that changes with whatever happens at the port.
+    pub(crate) fn moment(self) -> u32 {
+        MOMENTS.get(usize::from(self.row)).map_or(0, |moment| moment.load(Ordering::Acquire))
+    }
+
+    /// Something has happened.
+    pub(crate) fn pass(self) {
+        pass(self.row);
     }
 
     /// Takes the port out, before it is closed: nothing looks at its pages any more.
@@ -183,9 +199,13 @@ pub(crate) fn on_interrupt(intid: u32) -> bool {
     let owner = place.map_or(0, |owner| owner.load(Ordering::Acquire));
     let wakers = match owner {
         0 => return false,
-        LISTENER => LISTENERS.lock().take(),
+        LISTENER => {
+            REQUESTS.fetch_add(1, Ordering::Release);
+            LISTENERS.lock().take()
+        }
         _ => match ROWS.get(usize::from(owner.wrapping_sub(1))) {
             Some(row) => {
+                pass(owner.wrapping_sub(1));
                 row.lock().port.as_mut().map(|open| open.wakers.take()).unwrap_or_default()
             }
             None => return false,
@@ -193,6 +213,18 @@ pub(crate) fn on_interrupt(intid: u32) -> bool {
     };
     wakers.wake();
     true
+}
+
+/// Something has happened at a row's port: what it was is to be seen by whoever sees the number.
+fn pass(row: u8) {
+    if let Some(moment) = MOMENTS.get(usize::from(row)) {
+        moment.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A number that changes with each request that comes when none waits.
+pub(crate) fn requests() -> u32 {
+    REQUESTS.load(Ordering::Acquire)
 }
 
 /// Futures that wait for something.

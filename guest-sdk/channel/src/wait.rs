@@ -13,6 +13,11 @@ impl Seat {
         Self(smp::index())
     }
 
+    /// The vCPU, if it is another one.
+    pub(crate) fn elsewhere(self) -> Option<usize> {
+        (!self.is_here()).then_some(self.0)
+    }
+
     fn is_here(self) -> bool {
         self == Self::here()
     }

@@ -29,6 +29,9 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             .test(&format!("pipeline_passes_each_picture_on [gic{}]", gic.number()), move || {
                 runs("pipeline", gic, PIPELINE)
             })
+            .test(&format!("kv_serves_two_clients [gic{}]", gic.number()), move || {
+                runs("kv", gic, KV_ONE).and_then(|()| runs("kv", gic, KV_TWO))
+            })
             .test(&format!("c_hello_says_what_it_does [gic{}]", gic.number()), move || {
                 runs("c-hello", gic, C_HELLO)
             });
@@ -62,6 +65,23 @@ const PIPELINE: &[&str] = &[
     "camera| drew picture 3",
     "filter| inverted a picture",
     "display| ###########.........####",
+];
+
+/// The same of one of `kv`'s clients, with its partition's id as its key.
+const KV_ONE: &[&str] = &[
+    "one| kv: put(2, 200) = Ok(Ok(None))",
+    "one| kv: get(2) = Ok(Some(200))",
+    "one| kv: 1000 of 1000 rounds of put and get were right",
+    "one| kv: 8 calls at a time: 8 answers",
+    "server| kv: nobody is left",
+];
+
+/// And of the other.
+const KV_TWO: &[&str] = &[
+    "two| kv: put(3, 300) = Ok(Ok(None))",
+    "two| kv: get(3) = Ok(Some(300))",
+    "two| kv: 1000 of 1000 rounds of put and get were right",
+    "two| kv: 8 calls at a time: 8 answers",
 ];
 
 /// What the guest in C prints, which it computes from what the calls answer.

@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-object", &["shikiri-abi", "shikiri-arch", "shikiri-hvc", "shikiri-rt"]),
     ("shikiri-arrivals", &["shikiri-abi"]),
     ("shikiri-channel", CHANNEL),
+    ("shikiri-rpc-channel", RPC_CHANNEL),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
@@ -53,6 +54,17 @@ const EL2: &[&str] = &[
     "shikiri-sync",
     "shikiri-drivers",
     "shikiri-qemu-virt",
+];
+
+/// What carries calls over a channel.
+const RPC_CHANNEL: &[&str] = &[
+    "shikiri-abi",
+    "shikiri-arch",
+    "shikiri-arrivals",
+    "shikiri-channel",
+    "shikiri-hvc",
+    "shikiri-rpc",
+    "shikiri-rt",
 ];
 
 /// What the SDK's library for channels may import.

@@ -1,0 +1,155 @@
+//! Remote calls (`shikiri-rpc`) over a message channel (C2): what carries their messages between two partitions.
+//!
+//! A message's two words of header and up to 8 bytes of payload are a short message of the channel; what is larger lies in
+//! a buffer of an area that both sides share, with a pool in it (B1), if there is one:
+//!
+//! ```text
+//! words 0 and 8 of the area: A, and B, wait for a buffer       word 16 and up: the pool
+//! ```
+//!
+//! | | without an area | with one |
+//! |---|---|---|
+//! | at A (who makes the area) | [`Wire::new`] | [`Wire::with_area`], [`pool_part`], `Pool::create` |
+//! | at B | [`Wire::new`] | [`Wire::with_area`], [`pool_part`], `Pool::attach` |
+//!
+//! The channel's own events tell of messages, of room and of the peer's end. That a buffer is free again is told by a short
+//! message that is none of the calls', and only to a side that says that it waits.
+#![no_std]
+
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+use shikiri_channel::{Channel, Moment, Why};
+use shikiri_rpc::{Area, Epoch, MESSAGE_WORDS, Message, PeerGone, SendError, Side, Transport};
+
+/// The most bytes of payload in a short message.
+pub const INLINE_BYTES: usize = 8;
+
+/// Words of a short message.
+const WORDS: usize = 3;
+/// The words by which the sides say that they wait, each in a cache line of its own.
+const WAITS: [usize; 2] = [0, 8];
+const POOL: usize = 16;
+
+/// A short message that is none of a call's: look what is free.
+const LOOK: [u64; WORDS] = [0; WORDS];
+
+/// One end of a channel as what carries calls. Any number of vCPUs may use it.
+pub struct Wire<'a> {
+    channel: Channel,
+    waits: Option<Waits<'a>>,
+}
+
+/// Who waits for a buffer.
+struct Waits<'a> {
+    own: &'a AtomicU64,
+    peer: &'a AtomicU64,
+}
+
+impl<'a> Wire<'a> {
+    /// Without an area: calls whose arguments and results have up to [`INLINE_BYTES`] bytes.
+    #[must_use]
+    pub const fn new(channel: Channel) -> Self {
+        Self { channel, waits: None }
+    }
+
+    /// With an area that both sides share; none if it is too small. Both mean the same memory by it, and one of them is
+    /// [`Side::A`].
+    #[must_use]
+    pub fn with_area(channel: Channel, area: Area<'a>, side: Side) -> Option<Self> {
+        let [a, b] = WAITS;
+        let (own, peer) = match side {
+            Side::A => (a, b),
+            Side::B => (b, a),
+        };
+        let waits = Waits { own: area.word(own)?, peer: area.word(peer)? };
+        Some(Self { channel, waits: Some(waits) })
+    }
+
+    /// The channel.
+    #[must_use]
+    pub const fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The channel, to be used otherwise.
+    #[must_use]
+    pub fn into_channel(self) -> Channel {
+        self.channel
+    }
+}
+
+/// Where the pool of an area is; none if the area is too small.
+#[must_use]
+pub fn pool_part(area: Area<'_>) -> Option<Area<'_>> {
+    let words = area.bytes().checked_div(size_of::<u64>())?;
+    area.part(POOL, words.checked_sub(POOL)?)
+}
+
+impl Transport for Wire<'_> {
+    fn inline_bytes(&self) -> usize {
+        INLINE_BYTES
+    }
+
+    fn send(&self, message: &Message) -> Result<(), SendError> {
+        let (words, used) = message.encode();
+        let Some(short) = words.first_chunk::<WORDS>().filter(|_| used <= WORDS) else {
+            return Err(SendError::TooLarge);
+        };
+        self.channel.try_send((), *short).map_err(|not_sent| match not_sent.why {
+            Why::Full => SendError::Full,
+            Why::PeerGone | Why::NoSuchWindow | Why::Other(_) => SendError::PeerGone,
+        })
+    }
+
+    fn receive(&self) -> Result<Option<Message>, PeerGone> {
+        // Not more than a port holds: a peer that sends without end keeps nobody here.
+        for _ in 0..shikiri_channel::MOST_MESSAGES {
+            let received =
+                self.channel.try_receive().map_err(|shikiri_channel::PeerGone| PeerGone)?;
+            let Some(received) = received else { return Ok(None) };
+            let mut words = [0; MESSAGE_WORDS];
+            for (to, from) in words.iter_mut().zip(received.short) {
+                *to = from;
+            }
+            // An area that came with it goes with `received`: no call sends one.
+            if let Some(message) = Message::decode(&words) {
+                return Ok(Some(message));
+            }
+        }
+        // There may be more, of which nobody tells.
+        self.wake();
+        Ok(None)
+    }
+
+    fn notify(&self) {
+        let Some(waits) = &self.waits else { return };
+        // Against `watch`: either it finds what is free, or this finds that it waits.
+        fence(Ordering::SeqCst);
+        let is_waiting = waits.peer.load(Ordering::Relaxed) != 0;
+        if is_waiting && waits.peer.swap(0, Ordering::Relaxed) != 0 {
+            // A peer whose port is full has messages to look at before it sleeps.
+            let _sent = self.channel.try_send((), LOOK);
+        }
+    }
+
+    fn watch(&self) -> Epoch {
+        let Moment(moment) = self.channel.moment();
+        if let Some(waits) = &self.waits {
+            waits.own.store(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+        }
+        Epoch(moment)
+    }
+
+    fn wait(&self, Epoch(seen): Epoch) {
+        self.channel.wait_since(Moment(seen));
+    }
+
+    fn wake(&self) {
+        self.channel.wake();
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        !self.channel.is_connected()
+    }
+}
