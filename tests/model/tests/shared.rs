@@ -347,6 +347,14 @@ fn each_refusal_says_what_is_wrong_and_changes_nothing() {
     let (small, _) = attachment(&mut estates, USER, 1, AreaClass::Block);
     refused_as(&mut estates, USER, CONNECT, &[9, OWNER as u64, 0, 0], Status::BadHandle);
     refused_as(&mut estates, USER, DETACH, &[9], Status::BadHandle);
+    // Itself, which is locked already.
+    refused_as(&mut estates, USER, CONNECT, &[small, USER as u64, 0, 0], Status::InvalidParameter);
+    refused_as(&mut estates, OWNER, REVOKE, &[area, OWNER as u64], Status::PeerGone);
+    let itself = |number| Call::decode(number, [area, OWNER as u64, 0, 0, 0, 0]).unwrap();
+    for number in [REVOKE, CONNECT] {
+        let Call::Shared(call) = itself(number) else { panic!() };
+        assert_eq!(estates.of(OWNER, |own, machine| own.meets(call, machine.2.areas())), None);
+    }
     refused_as(&mut estates, USER, STATE, &[small], Status::WrongState);
     refused_as(&mut estates, USER, CREATE, &[port, 8192, 0], Status::Range);
     let (other_class, _) = attachment(&mut estates, OTHER, 2, AreaClass::Giant);

@@ -14,6 +14,7 @@ mod linux;
 mod moving;
 mod native;
 mod objects;
+mod shared;
 mod sharing;
 mod support;
 mod systems;
@@ -23,13 +24,14 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 13] = [
+const TOPICS: [Topic; 14] = [
     systems::trials,
     native::trials,
     boot::trials,
     guests::trials,
     events::trials,
     channels::trials,
+    shared::trials,
     objects::trials,
     console::trials,
     lifecycle::trials,

@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-arrivals", &["shikiri-abi"]),
     ("shikiri-channel", CHANNEL),
     ("shikiri-rpc-channel", RPC_CHANNEL),
+    ("shikiri-shared", &["shikiri-abi", "shikiri-arch", "shikiri-hvc"]),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
@@ -80,6 +81,7 @@ const GUEST: &[&str] = &[
     "shikiri-rpc",
     "shikiri-object",
     "shikiri-channel",
+    "shikiri-shared",
 ];
 
 /// What the model machine may import: what it is a model for.

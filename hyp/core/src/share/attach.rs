@@ -66,17 +66,17 @@ impl<'a> Estate<'a> {
         Ok(Attachment { handle, address: slot.ipa(), pages })
     }
 
-    /// Asks `peer`, another partition, for a shared area. Otherwise as [`Party::ask`](crate::party::Party::ask).
+    /// Asks `peer`, another partition (`None`: it has ended), for a shared area. Otherwise as [`Party::ask`](crate::party::Party::ask).
     ///
     /// # Errors
-    /// As there; `NotSupported`; `Argument` 2 if the peer is this partition; `WrongState` if the attachment has its area.
+    /// As there; `NotSupported`; `WrongState` if the attachment has its area.
     pub fn ask_area(
         &mut self,
         peer: Option<&mut Estate<'a>>,
         ask: Ask,
     ) -> Result<Option<Raise>, Refusal> {
         self.holdings.area_parts()?;
-        let peer = peer.ok_or(Refusal::Argument(2))?;
+        let peer = peer.ok_or(Refusal::PeerGone)?;
         self.party.ask_for(SignalKind::AreaAttach, Some(&mut peer.party), ask)
     }
 

@@ -14,14 +14,14 @@ use crate::handle::Handle;
 use crate::party::{Ask, Refusal};
 
 impl<'a> Estate<'a> {
-    /// The other partition that a call meets, to be locked together with this one.
+    /// The other partition that a call meets, to be locked together with this one; never this one itself, whatever the guest says.
     #[must_use]
     pub fn meets(
         &mut self,
         call: SharedCall,
         registry: &AreaRegistry<'_>,
     ) -> Option<PartitionSlot> {
-        match call {
+        let met = match call {
             SharedCall::Connect { partition, .. } | SharedCall::Revoke { partition, .. } => {
                 Some(PartitionSlot(partition))
             }
@@ -31,7 +31,8 @@ impl<'a> Estate<'a> {
                 self.met_in_leaving(row, registry)
             }
             SharedCall::Offer { .. } | SharedCall::Create { .. } | SharedCall::State(_) => None,
-        }
+        };
+        met.filter(|slot| *slot != self.party.slot())
     }
 
     /// Carries a call out; `peer` is the partition that [`Estate::meets`] said, if it lives.
@@ -61,6 +62,11 @@ impl<'a> Estate<'a> {
                 let Attachment { handle, address, pages } =
                     self.create_attachment(Handle(events), wanted)?;
                 Ok(done(Status::Ok, [handle.0, address.0, pages.0]))
+            }
+            SharedCall::Connect { partition, .. }
+                if PartitionSlot(partition) == self.party.slot() =>
+            {
+                Err(Refusal::Argument(2))
             }
             SharedCall::Connect { port, service, word, .. } => {
                 let ask = Ask { port: Handle(port), service: u64::from(service), word };

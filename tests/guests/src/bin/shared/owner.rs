@@ -1,0 +1,133 @@
+//! The owner: makes and offers areas, answers requests, and does what the first area's words tell it.
+
+use core::sync::atomic::{Ordering, fence};
+
+use shikiri_abi::{AreaClass, Ipa};
+use shikiri_rt::hvc::message::{self, Area};
+use shikiri_rt::hvc::shared::{self, Access};
+use shikiri_rt::hvc::talk::{self, Handle, Signal};
+use shikiri_rt::{platform, power, println, reg};
+use shikiri_test_guests::Failure;
+use shikiri_test_guests::report::Outcome;
+
+use crate::tools::{
+    AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, LEAVE, LOOK, PUT, READ, RESULT,
+    REVOKE, VALUE, WITHDRAW, WRITE, events, made, set, take_events, told, word,
+};
+
+/// Serves for ever.
+pub(crate) fn serve() {
+    if let Err(Failure { what, got, want }) = Owner::new().and_then(|mut owner| owner.serve()) {
+        println!("FAIL owner: {what}: {got:#x}, not {want:#x}");
+    }
+}
+
+struct Owner {
+    user: u8,
+    control: Area,
+    /// What is offered besides, and its events.
+    area: Option<(Area, Handle)>,
+    /// The last command that was done.
+    done: u64,
+    answer: u64,
+}
+
+impl Owner {
+    fn new() -> Result<Self, Failure> {
+        let user = platform::number_of("user").unwrap_or(1) as u8;
+        let control = made(message::alloc(4096, AreaClass::Page))?;
+        made(shared::offer(control.handle, None))?;
+        Ok(Self { user, control, area: None, done: 0, answer: 0 })
+    }
+
+    fn serve(&mut self) -> Outcome {
+        loop {
+            if let Ok(signal) = talk::take_signal() {
+                self.answer(signal)?;
+            }
+            let command = word(self.word(COMMAND))?;
+            if command != self.done {
+                fence(Ordering::Acquire);
+                let result = self.carry_out(command)?;
+                set(self.word(RESULT), result)?;
+                fence(Ordering::Release);
+                set(self.word(DONE), command)?;
+                self.done = command;
+            } else {
+                reg::yield_now();
+            }
+        }
+    }
+
+    fn word(&self, word: u64) -> Ipa {
+        self.control.address.wrapping_add(word)
+    }
+
+    fn answer(&mut self, signal: Signal) -> Outcome {
+        let access = if signal.service == READ { Access::ReadOnly } else { Access::ReadWrite };
+        let area = match signal.service {
+            CONTROL => self.control.handle,
+            READ | WRITE => self.offered(signal.word)?,
+            AGAIN => self.area.map_or(Handle(0), |(area, _)| area.handle),
+            _ => Handle(0),
+        };
+        self.answer = 0;
+        if let Err(refusal) = shared::accept(signal.request, area, access) {
+            self.answer = refusal.code as u64;
+            made(talk::refuse(signal.request))?;
+        }
+        Ok(())
+    }
+
+    /// The area that is offered; made, of `bytes` in the lower half of the word and of a class in the upper one, if there is none.
+    fn offered(&mut self, word: u64) -> Result<Handle, Failure> {
+        if let Some((area, _)) = self.area {
+            return Ok(area.handle);
+        }
+        let class = AreaClass::from_code(word >> 32).unwrap_or(AreaClass::Page);
+        let area = made(message::alloc(word & 0xffff_ffff, class))?;
+        let events = events()?;
+        made(shared::offer(area.handle, Some(events)))?;
+        self.area = Some((area, events));
+        Ok(area.handle)
+    }
+
+    fn carry_out(&mut self, command: u64) -> Result<u64, Failure> {
+        let at = word(self.word(ARGUMENT))?;
+        let value = word(self.word(VALUE))?;
+        if command & 0xff == ANSWER {
+            return Ok(self.answer);
+        }
+        if command & 0xff == END {
+            power::off();
+        }
+        if command & 0xff == EVENTS {
+            take_events();
+            return Ok(told());
+        }
+        let Some((area, events)) = self.area else { return Ok(1) };
+        let there = area.address.wrapping_add(at);
+        match command & 0xff {
+            LOOK => word(there),
+            PUT => set(there, value).map(|()| 0),
+            REVOKE => {
+                Ok(shared::revoke(area.handle, self.user).err().map_or(0, |it| it.code as u64))
+            }
+            WITHDRAW => {
+                made(shared::withdraw(area.handle))?;
+                let last = word(there)?;
+                made(message::free(area.handle))?;
+                made(talk::close(events))?;
+                self.area = None;
+                Ok(last)
+            }
+            LEAVE => {
+                made(shared::detach(area.handle))?;
+                made(talk::close(events))?;
+                self.area = None;
+                Ok(0)
+            }
+            _ => Ok(1),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What owner and user share: accesses that may fault, events, and the words of the first area.
+#![expect(unsafe_code, reason = "makes accesses that fault")]
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use shikiri_abi::{Ipa, Status, WINDOWS};
+use shikiri_rt::hvc::partition::Refusal;
+use shikiri_rt::hvc::talk::{self, Handle, Sharing};
+use shikiri_rt::{gic, reg, timer};
+use shikiri_test_guests::fault::{self, Fault};
+use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{Failure, equal};
+
+/// Where the guest sees the window region, and how much of it.
+pub(crate) const VIEW: u64 = 0x60_0000_0000;
+pub(crate) const SEEN: u64 = 3 << 30;
+const EVENT: u32 = 65;
+
+/// Services: the area that commands go through; one to read or to write; one that nobody gets.
+pub(crate) const CONTROL: u32 = 1;
+pub(crate) const READ: u32 = 2;
+pub(crate) const WRITE: u32 = 3;
+pub(crate) const REFUSED: u32 = 4;
+/// The same area once more.
+pub(crate) const AGAIN: u32 = 5;
+
+/// Words of the first area: a command, its arguments, which one was done, and what came of it.
+pub(crate) const COMMAND: u64 = 0;
+pub(crate) const ARGUMENT: u64 = 8;
+pub(crate) const VALUE: u64 = 16;
+pub(crate) const DONE: u64 = 24;
+pub(crate) const RESULT: u64 = 32;
+
+/// Commands, in the lowest byte of a number that is another one each time.
+pub(crate) const LOOK: u64 = 1;
+pub(crate) const PUT: u64 = 2;
+pub(crate) const REVOKE: u64 = 3;
+pub(crate) const WITHDRAW: u64 = 4;
+pub(crate) const EVENTS: u64 = 5;
+pub(crate) const LEAVE: u64 = 6;
+pub(crate) const END: u64 = 7;
+/// What the owner answered the last request with.
+pub(crate) const ANSWER: u64 = 8;
+
+static TOLD: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn count(_intid: u32) {
+    TOLD.fetch_add(1, Ordering::Release);
+}
+
+/// How many events have come.
+pub(crate) fn told() -> u64 {
+    TOLD.load(Ordering::Acquire)
+}
+
+/// Waits until more than `before` have.
+pub(crate) fn wait_for_event(before: u64) -> Outcome {
+    wait("told", || Ok(told() > before))
+}
+
+pub(crate) fn view(at: Ipa) -> u64 {
+    at.0 - WINDOWS.0 + VIEW
+}
+
+pub(crate) fn read(at: Ipa) -> Result<u64, Fault> {
+    // SAFETY: the window region holds nothing that Rust knows of; a fault is caught.
+    unsafe { fault::attempt(fault::fault_load64, view(at), 0) }
+}
+
+pub(crate) fn write(at: Ipa, value: u64) -> Result<u64, Fault> {
+    // SAFETY: as for `read`.
+    unsafe { fault::attempt(fault::fault_store64, view(at), value) }
+}
+
+/// What must be there.
+pub(crate) fn word(at: Ipa) -> Result<u64, Failure> {
+    read(at).map_err(|fault| Failure { what: "a load faults", got: fault.esr, want: 0 })
+}
+
+pub(crate) fn set(at: Ipa, value: u64) -> Outcome {
+    write(at, value).map(|_| ()).map_err(|fault| Failure {
+        what: "a store faults",
+        got: fault.esr,
+        want: 0,
+    })
+}
+
+pub(crate) fn made<T>(result: Result<T, Refusal>) -> Result<T, Failure> {
+    result.map_err(|refusal| Failure { what: "refused", got: refusal.code as u64, want: 0 })
+}
+
+pub(crate) fn refused<T>(what: &'static str, result: Result<T, Refusal>, want: Status) -> Outcome {
+    equal(what, result.err().map_or(0, |refusal| refusal.code as u64), want.code() as u64)
+}
+
+pub(crate) fn wait(
+    what: &'static str,
+    mut condition: impl FnMut() -> Result<bool, Failure>,
+) -> Outcome {
+    let end = reg::now() + timer::ticks(60_000_000);
+    while !condition()? {
+        if reg::now() > end {
+            return Err(Failure { what, got: 0, want: 1 });
+        }
+        reg::yield_now();
+    }
+    Ok(())
+}
+
+/// A receive port; all of a guest's raise the same interrupt.
+pub(crate) fn events() -> Result<Handle, Failure> {
+    let events = made(talk::create_receive())?;
+    made(talk::bind(events, EVENT, 0, Sharing::Grouped))?;
+    gic::enable(EVENT);
+    Ok(events)
+}
+
+/// Takes what is pending, so that the next event raises the interrupt again.
+pub(crate) fn take_events() {
+    for word in 0..2 {
+        let _pending = talk::take(word);
+    }
+}

@@ -1,0 +1,54 @@
+//! Shared memory areas, from outside: two partitions that see each other's words, one that may only read, and what happens to accesses
+//! when either of them leaves or ends. C5, P3 (b, c, d), P9.
+
+use libtest_mimic::Trial;
+use shikiri_qemu_tests::Machine;
+
+use crate::lifecycle::nothing_is_used;
+use crate::support::{
+    Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
+    system,
+};
+
+/// Adds this topic's tests.
+pub(crate) fn trials(trials: &mut Vec<Trial>) {
+    let mut topic = Topic::new("shared", trials);
+    topic
+        .on_each(all_kinds(2), "areas_are_shared_between_cores", |machine| {
+            passes(["", ""], "", "", &machine)
+        })
+        .on_each(both_gics(1), "areas_are_shared_on_a_shared_core", |machine| {
+            passes(["", ""], "", SHARE, &machine)
+        })
+        .on_each(both_gics(2), "users_go_on_when_the_owner_ends_and_starts_again", |machine| {
+            passes(["restart = \"always\"", ""], "ends", "", &machine)
+        })
+        .on_each(both_gics(3), "no_vcpu_reaches_what_was_revoked", |machine| {
+            passes(["cores = 1", "cores = 2"], "fire", "", &machine)
+        });
+}
+
+/// Two partitions that share a core.
+const SHARE: &str = "share = { budget = \"2ms\", period = \"5ms\" }";
+
+/// Boots an owner and a user, waits for the user's end, and looks that nothing is left of it and that the books agree.
+fn passes(lines: [&str; 2], words: &str, share: &str, machine: &Machine) -> Outcome {
+    let partition = |name: &str, other: &str, words: &str| {
+        Partition::new(name, "shared")
+            .with("handles = 64\nrequests = 4")
+            .with("areas = { pages = 16, blocks = 8, channels = 1, shared = 4 }")
+            .with(&format!("connect_to = [\"{other}\"]\naccept_from = [\"{other}\"]"))
+            .with(&format!("cmdline = \"role={name} {words}\""))
+            .with(share)
+    };
+    let owner = partition("owner", "user", "user=1").with(lines[0]);
+    let user = partition("user", "owner", &format!("owner=0 {words}")).with(lines[1]);
+    let mut running = system([owner, user])?.boot(machine)?;
+    let mut console = running.wait_for("user| done", PATIENCE)?;
+    console += &running.wait_for("partition user (id", PATIENCE)?;
+    approve(&console)?;
+    open_operator(&mut running)?;
+    nothing_is_used(&mut running, "user")?;
+    audit(&mut running)?;
+    Ok(())
+}
