@@ -25,6 +25,7 @@ fn hostile(steps: u64, cores: &str) -> Partition {
     Partition::new("hostile", "hostile")
         .with(cores)
         .with("handles = 16\nrequests = 4\nconnect_to = [\"witness\"]")
+        .with("areas = { pages = 8, blocks = 4, giants = 1, channels = 2, shared = 4 }")
         .with(&format!("cmdline = \"seed={seed} steps={steps}\""))
 }
 
