@@ -88,6 +88,14 @@ impl Area {
         self.handle
     }
 
+    /// The area as a handle in calls, for who frees it otherwise, or offers it to others.
+    #[must_use]
+    pub fn into_handle(self) -> Handle {
+        let handle = self.handle;
+        mem::forget(self);
+        handle
+    }
+
     /// Keeps an area that was received: it is charged as the partition's own, stays where it is, and its port's window has another
     /// slot instead. An own one stays as it is.
     ///

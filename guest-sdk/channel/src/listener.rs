@@ -59,19 +59,30 @@ impl Listener {
         Ok(Self { events, seat: Seat::here() })
     }
 
-    /// The next request, if there is one.
+    /// The next request of any kind, if there is one: [`Request::of`] tells those for channels apart.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn try_signal(&self) -> Result<Option<Signal>, Refusal> {
+        match talk::take_signal() {
+            Ok(signal) => Ok(Some(signal)),
+            Err(refusal) if refusal.status() == Some(Status::Empty) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The next request, if there is one; what asks for something else is refused.
     ///
     /// # Errors
     /// `OverLimit` if there is no handle left for it.
     pub fn try_next(&self) -> Result<Option<Request>, Refusal> {
-        loop {
-            match talk::take_signal().map(Request::of) {
-                Ok(Ok(request)) => return Ok(Some(request)),
-                Ok(Err(other)) => talk::refuse(other.request)?,
-                Err(refusal) if refusal.status() == Some(Status::Empty) => return Ok(None),
-                Err(refusal) => return Err(refusal),
+        while let Some(signal) = self.try_signal()? {
+            match Request::of(signal) {
+                Ok(request) => return Ok(Some(request)),
+                Err(other) => talk::refuse(other.request)?,
             }
         }
+        Ok(None)
     }
 
     /// Waits for the next request.

@@ -58,6 +58,12 @@ impl Windows {
         Ok(Self(()))
     }
 
+    /// Where the region's first bytes are seen, and how many of them, for libraries that have other things there.
+    #[must_use]
+    pub const fn seen(self) -> (u64, u64) {
+        (VIEW.base, VIEW.bytes)
+    }
+
     /// An area's memory; none for a place that is not seen.
     pub(crate) fn memory(self, address: Ipa, pages: PageCount) -> Option<Memory> {
         let bytes = usize::try_from(pages.0.checked_mul(PAGE_BYTES)?).ok()?;

@@ -1,4 +1,6 @@
 //! What two of the examples agree on.
 #![no_std]
 
+extern crate alloc;
+
 pub mod store;

@@ -1,9 +1,9 @@
 //! Shared memory areas for guests (C5): one partition offers, others attach, each writes while the others look.
 //!
 //! ```ignore
-//! let view = unsafe { View::new(base, bytes) };                // where this guest sees the window region
+//! let view = View::of(Windows::map()?);                        // where this guest sees the window region
 //!
-//! let offer = Offer::new(view, area, Some(events))?;           // the owner, of a message area of its own
+//! let offer = Offer::of(view, area, Some(events))?;            // the owner, of a message area of its own
 //! offer.accept(signal.request, Access::ReadOnly)?;             // a request that `talk::take_signal` has taken
 //! offer.words()[0].store(7, Ordering::Release);
 //!
@@ -24,11 +24,13 @@ mod view;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use shikiri_abi::{AreaClass, Ipa, PageCount, Status};
+use shikiri_abi::{AreaClass, Ipa, Status};
+use shikiri_channel::Area;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::shared as calls;
 use shikiri_hvc::talk::Handle;
 
+pub use shikiri_abi::PageCount;
 pub use shikiri_hvc::shared::Access;
 pub use view::View;
 
@@ -63,6 +65,20 @@ impl Offer {
         let words = view.words(info.address, info.pages).ok_or(OUT_OF_SIGHT)?;
         calls::offer(area, events)?;
         Ok(Self { words, owned: Owned(area) })
+    }
+
+    /// Offers an area of the channels' library; on a refusal it comes back.
+    ///
+    /// # Errors
+    /// As [`Offer::new`], and the area.
+    pub fn of(view: View, area: Area, events: Option<Handle>) -> Result<Self, (Refusal, Area)> {
+        match Self::new(view, area.handle(), events) {
+            Ok(offer) => {
+                let _offered = area.into_handle();
+                Ok(offer)
+            }
+            Err(refusal) => Err((refusal, area)),
+        }
     }
 
     /// Accepts a request.

@@ -5,6 +5,8 @@ use core::sync::atomic::AtomicU64;
 
 use shikiri_abi::{Ipa, PageCount, WINDOWS};
 
+use shikiri_channel::Windows;
+
 use crate::end_of;
 
 /// Where the guest's stage 1 shows the window region, and how much of it.
@@ -15,14 +17,20 @@ pub struct View {
 }
 
 impl View {
-    /// The window region's first `bytes` bytes are seen from `base` on. (`shikiri_channel::Windows` shows 128 GiB at
-    /// 0x60_0000_0000.)
+    /// The window region's first `bytes` bytes are seen from `base` on, without the channels' library.
     ///
     /// # Safety
     /// These addresses are mapped there in stage 1 as Normal memory, read-write, for as long as the guest runs; nothing else of
     /// Rust's lies there.
     #[must_use]
     pub const unsafe fn new(base: u64, bytes: u64) -> Self {
+        Self { base, bytes }
+    }
+
+    /// What the channels' library shows.
+    #[must_use]
+    pub const fn of(windows: Windows) -> Self {
+        let (base, bytes) = windows.seen();
         Self { base, bytes }
     }
 

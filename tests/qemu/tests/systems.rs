@@ -1,9 +1,10 @@
 //! Every description of this repository is right for the machine that it asks for, and those of the SDK's examples do what they say.
 
 use libtest_mimic::Trial;
-use shikiri_qemu_tests::{Gic, Overrides, System, paths, system};
+use shikiri_qemu_tests::{Gic, Machine, Overrides, System, paths, system};
 
-use crate::support::{self, Outcome, PATIENCE, Topic};
+use crate::lifecycle::nothing_is_used;
+use crate::support::{self, Outcome, PATIENCE, Partition, Topic};
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
@@ -32,6 +33,10 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             .test(&format!("kv_serves_two_clients [gic{}]", gic.number()), move || {
                 runs("kv", gic, KV_ONE).and_then(|()| runs("kv", gic, KV_TWO))
             })
+            .test(
+                &format!("a_server_that_is_stopped_fails_its_clients_call [gic{}]", gic.number()),
+                move || stopped(gic),
+            )
             .test(&format!("c_hello_says_what_it_does [gic{}]", gic.number()), move || {
                 runs("c-hello", gic, C_HELLO)
             });
@@ -67,21 +72,24 @@ const PIPELINE: &[&str] = &[
     "display| ###########.........####",
 ];
 
-/// The same of one of `kv`'s clients, with its partition's id as its key.
+/// The same of one of `kv`'s clients. What is larger than a short message goes through buffers, and none is left in use.
 const KV_ONE: &[&str] = &[
-    "one| kv: put(2, 200) = Ok(Ok(None))",
-    "one| kv: get(2) = Ok(Some(200))",
+    "one| kv: put(\"from partition 2\", 900 letters) = Ok(false)",
+    "one| kv: get(\"from partition 2\") = 900 letters, the same",
     "one| kv: 1000 of 1000 rounds of put and get were right",
     "one| kv: 8 calls at a time: 8 answers",
-    "server| kv: nobody is left",
+    "one| kv: 0 buffers are in use",
+    "server| kv: nobody is left; 2 names",
 ];
 
 /// And of the other.
 const KV_TWO: &[&str] = &[
-    "two| kv: put(3, 300) = Ok(Ok(None))",
-    "two| kv: get(3) = Ok(Some(300))",
+    "two| kv: put(\"from partition 3\", 900 letters) = Ok(false)",
+    "two| kv: get(\"from partition 3\") = 900 letters, the same",
     "two| kv: 1000 of 1000 rounds of put and get were right",
     "two| kv: 8 calls at a time: 8 answers",
+    "two| kv: 0 buffers are in use",
+    "server| kv: nobody is left; 2 names",
 ];
 
 /// What the guest in C prints, which it computes from what the calls answer.
@@ -105,6 +113,37 @@ fn runs(name: &str, gic: Gic, lines: &[&str]) -> Outcome {
             None => return Err(running.failure(format!("no {line:?} in:\n{console}")).into()),
         }
     }
+    Ok(())
+}
+
+/// A server that the operator stops while a client calls without end: the call has a result, and nothing is left.
+fn stopped(gic: Gic) -> Outcome {
+    let server = Partition::new("server", "kv-server")
+        .with("handles = 64\nrequests = 4\naccept_from = [\"one\"]")
+        .with("areas = { pages = 16, channels = 4, shared = 4 }");
+    let client = Partition::new("one", "kv-client")
+        .with("handles = 16\nrequests = 4\nconnect_to = [\"server\"]")
+        .with("areas = { pages = 4, channels = 1, shared = 1 }")
+        .with("cmdline = \"server=0 rounds=1000000000\"");
+    let machine = Machine::new().gic(gic).cpus(2);
+    let mut running = support::system([server, client])?.boot(&machine)?;
+    running.wait_for("one| kv: get(\"from partition 2\") = 900 letters, the same", PATIENCE)?;
+    support::open_operator(&mut running)?;
+    running.send("stop server\r")?;
+    // In whichever order these come.
+    let mut console = String::new();
+    for line in [
+        "one| kv: a call has failed: PeerGone",
+        "partition one (id 2) has ended",
+        "partition server (id 1) has ended",
+    ] {
+        if !console.contains(line) {
+            console += &running.wait_for(line, PATIENCE)?;
+        }
+    }
+    nothing_is_used(&mut running, "server")?;
+    nothing_is_used(&mut running, "one")?;
+    support::audit(&mut running)?;
     Ok(())
 }
 

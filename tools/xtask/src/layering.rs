@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-arrivals", &["shikiri-abi"]),
     ("shikiri-channel", CHANNEL),
     ("shikiri-rpc-channel", RPC_CHANNEL),
-    ("shikiri-shared", &["shikiri-abi", "shikiri-arch", "shikiri-hvc"]),
+    ("shikiri-shared", SHARED),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
@@ -57,6 +57,16 @@ const EL2: &[&str] = &[
     "shikiri-qemu-virt",
 ];
 
+/// What the SDK's library for shared areas may import.
+const SHARED: &[&str] = &[
+    "shikiri-abi",
+    "shikiri-arch",
+    "shikiri-arrivals",
+    "shikiri-channel",
+    "shikiri-hvc",
+    "shikiri-rt",
+];
+
 /// What carries calls over a channel.
 const RPC_CHANNEL: &[&str] = &[
     "shikiri-abi",
@@ -81,6 +91,7 @@ const GUEST: &[&str] = &[
     "shikiri-rpc",
     "shikiri-object",
     "shikiri-channel",
+    "shikiri-rpc-channel",
     "shikiri-shared",
 ];
 

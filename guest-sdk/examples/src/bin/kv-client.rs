@@ -1,54 +1,117 @@
-//! Has `kv-server` remember numbers, and asks for them again. `server=N` on the command line: the server's number.
+//! Has `kv-server` remember texts, and asks for them again. On the command line: `server=N`, the server's number; `rounds=N`, how
+//! often (1000).
 #![no_std]
 #![no_main]
 
-use shikiri_channel::{Port, Window, Windows};
-use shikiri_examples::store::{SERVICE, StoreStub};
-use shikiri_rpc::{Begin, Blocking, Client, Leg, Patience};
-use shikiri_rpc_channel::Wire;
+extern crate alloc;
+
+use alloc::format;
+use alloc::string::String;
+
+use shikiri_channel::{AreaClass, Channel, Port, Window, Windows};
+use shikiri_examples::store::{BUFFER_BYTES, SERVICE, StoreStub};
+use shikiri_rpc::{Begin, Blocking, Client, Leg, Patience, Pool, Side};
+use shikiri_rpc_channel::{Wire, pool_part};
+use shikiri_rt::event::{ReceivePort, Receiving as _, Sharing};
 use shikiri_rt::timer::{self, Timer};
-use shikiri_rt::{hvc, irq, platform, println};
+use shikiri_rt::{gic, heap, hvc, irq, platform, println, sleep};
+use shikiri_shared::{Answer, Attachment, PageCount, Shared, View};
 
 shikiri_rt::entry!(main);
 
-/// The interrupt of the port: an SPI that no device has.
+/// The interrupts of the channel's port and of the shared page: SPIs that no device has.
 const PORT: u32 = 64;
-const ROUNDS: u16 = 1_000;
+const PAGE: u32 = 65;
 
 fn main() {
+    // The page's interrupt only ends a sleep.
+    irq::set_handler(|_intid| {});
     irq::unmask();
+    heap::init(64);
     let server = platform::value_of("server").and_then(|number| number.parse().ok()).unwrap_or(0);
-    let own = hvc::partition::info().map_or(0, |info| info.id.0);
-    let Ok(windows) = Windows::map() else { return println!("kv: no window region") };
-    let channel = Port::new(windows, Window::of_short_messages(), PORT)
-        .map_err(|why| println!("kv: no port: {why:?}"))
-        .and_then(|port| {
-            port.connect(server, SERVICE, 0).map_err(|(_, why)| println!("kv: {why:?}"))
-        });
-    let Ok(channel) = channel else { return };
-    let client = Client::<_, 16>::new(Leg::new(Wire::new(channel)));
-    let store = StoreStub(Blocking::new(&client, Patience::Wait));
+    if let Err(why) = run(server) {
+        println!("kv: {why}");
+    }
+}
 
-    let key = u16::try_from(own).unwrap_or(0);
-    println!("kv: put({key}, {own}00) = {:?}", store.put(key, own * 100));
-    println!("kv: get({key}) = {:?}", store.get(key));
+fn run(server: u8) -> Result<(), &'static str> {
+    let windows = Windows::map().map_err(|_| "the window region cannot be mapped")?;
+    let channel = connect(windows, server)?;
+    let page = attach(windows, server)?;
+    let area = shikiri_rpc::Area::new(page.words().ok_or("the page is read-only")?);
+    let buffers = pool_part(area).ok_or("the page is too small")?;
+    let pool =
+        Pool::attach(buffers, BUFFER_BYTES).map_err(|_| "there are no buffers in the page")?;
+    let wire = Wire::with_area(channel, area, Side::B).ok_or("the page is too small")?;
+    let leg = Leg::new(wire);
+    leg.pools().add(pool).map_err(|_| "there is no room for the buffers")?;
+    let client = Client::<_, 16>::new(leg);
+    if let Err(why) = talk(&client) {
+        println!("kv: a call has failed: {why:?}");
+    }
+    println!("kv: {} buffers are in use", client.leg().pools().in_use());
+    Ok(())
+}
 
-    let began = Timer::Virtual.now();
-    let right = (0..ROUNDS).filter(|round| {
-        let value = u32::from(*round);
-        store.put(key, value).is_ok() && store.get(key) == Ok(Some(value))
+/// A channel to the service.
+fn connect(windows: Windows, server: u8) -> Result<Channel, &'static str> {
+    let port = Port::new(windows, Window::of_short_messages(), PORT);
+    let port = port.map_err(|_| "there can be no port")?;
+    port.connect(server, SERVICE, 0).map_err(|_| "the service is not to be had")
+}
+
+/// The page that it shares with us.
+fn attach(windows: Windows, server: u8) -> Result<Shared, &'static str> {
+    let events =
+        ReceivePort::new().and_then(|port| port.bind(PAGE, Sharing::Alone).map_err(|it| it.1));
+    let events = events.map_err(|_| "there is no port for the page")?;
+    gic::enable(PAGE);
+    let place = Attachment::new(View::of(windows), PageCount(1), AreaClass::Page, events.handle());
+    let place = place.map_err(|_| "there is no place for the page")?;
+    let asked = place.ask(server, SERVICE, 0).map_err(|_| "the page is not to be had")?;
+    let mut waiting = Some(asked);
+    let answer = sleep::until_there(|| match waiting.take()?.answer() {
+        Answer::Waiting(asked) => {
+            waiting = Some(asked);
+            None
+        }
+        answer => Some(answer),
     });
-    let right = right.count();
-    let took = Timer::Virtual.now() - began;
+    match answer {
+        Answer::Here(page) => Ok(page),
+        _ => Err("the page is not to be had"),
+    }
+}
+
+fn talk(client: &Client<'_, Wire<'_>, 16>) -> Result<(), shikiri_rpc::CallError> {
+    let own = hvc::partition::info().map_or(0, |info| info.id.0);
+    let store = StoreStub(Blocking::new(client, Patience::Wait));
+    let name = format!("from partition {own}");
+    // More than a short message holds: it goes in a buffer, and comes back in one.
+    let text: String = ('a'..='z').cycle().take(900).collect();
+    println!("kv: put({name:?}, {} letters) = {:?}", text.len(), store.put(&name, &text)?);
+    let back = store.get(&name)?.unwrap_or_default();
     println!(
-        "kv: {right} of {ROUNDS} rounds of put and get were right, {} us each",
-        took / u64::from(ROUNDS) / timer::ticks(1).max(1)
+        "kv: get({name:?}) = {} letters, {}",
+        back.len(),
+        if back == text { "the same" } else { "others" }
     );
 
-    // Several at a time: begun first, and waited for then.
-    let many = StoreStub(Begin::new(&client));
-    let begun: [_; 8] = core::array::from_fn(|_| many.get(key));
-    let answers = begun.into_iter().flatten().filter(|_| true);
-    let same = answers.filter_map(|call| call.wait().ok().flatten());
-    println!("kv: 8 calls at a time: {} answers", same.count());
+    let rounds = platform::number_of("rounds").unwrap_or(1_000).max(1);
+    let began = Timer::Virtual.now();
+    let mut right = 0;
+    for round in 0..rounds {
+        let text = format!("round {round}");
+        let was_there = store.put(&name, &text)? == Ok(true);
+        right += u64::from(was_there && store.get(&name)? == Some(text));
+    }
+    let took = Timer::Virtual.now().saturating_sub(began) / rounds / timer::ticks(1).max(1);
+    println!("kv: {right} of {rounds} rounds of put and get were right, {took} us each");
+
+    // Several at a time: all of them are begun before one is waited for.
+    let many = StoreStub(Begin::new(client));
+    let begun: [_; 8] = core::array::from_fn(|_| many.count());
+    let answers = begun.into_iter().flatten().filter_map(|call| call.wait().ok());
+    println!("kv: 8 calls at a time: {} answers", answers.count());
+    Ok(())
 }

@@ -1,76 +1,99 @@
-//! Keeps numbers for whoever asks: a service with several clients, each over a channel of its own.
+//! Keeps texts for whoever asks: a service for several clients, each with a channel for small things and a shared page with
+//! buffers for larger ones.
 #![no_std]
 #![no_main]
 
-use shikiri_channel::{Listener, Moment, Port, Window, Windows};
-use shikiri_examples::store::{Full, SERVICE, Store, StoreServer};
-use shikiri_rpc::{Context, Dispatch as _, Leg, Patience, PeerGone, Server};
-use shikiri_rpc_channel::Wire;
-use shikiri_rt::{Lock, irq, println, sleep};
+extern crate alloc;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use shikiri_channel::{Area, AreaClass, Listener, Moment, Port, Request, Window, Windows};
+use shikiri_examples::store::{
+    AREA_BYTES, BUFFER_BYTES, BUFFERS, Full, SERVICE, Store, StoreServer,
+};
+use shikiri_rpc::{Context, Dispatch as _, Leg, Patience, PeerGone, Pool, Server, Side};
+use shikiri_rpc_channel::{Wire, pool_part};
+use shikiri_rt::event::PartitionId;
+use shikiri_rt::{Lock, heap, hvc, irq, println, sleep};
+use shikiri_shared::{Access, Offer, View};
 
 shikiri_rt::entry!(main);
 
 /// The interrupts of the listener and of the clients' ports: SPIs that no device has.
 const LISTENER: u32 = 64;
 const FIRST_PORT: u32 = 65;
-const CLIENTS: usize = 8;
-const KEYS: usize = 64;
+const CLIENTS: usize = 4;
+const NAMES: usize = 64;
 
-type Client = Server<'static, Wire<'static>>;
-
-/// Keys and their numbers.
-struct Table(Lock<[Option<(u16, u32)>; KEYS]>);
+/// The texts.
+struct Table(Lock<BTreeMap<String, String>>);
 
 impl Store for Table {
-    fn get(&self, key: u16) -> Option<u32> {
-        let rows = self.0.lock();
-        rows.iter().flatten().find(|(there, _)| *there == key).map(|(_, value)| *value)
+    fn get(&self, name: &str) -> Option<String> {
+        self.0.lock().get(name).cloned()
     }
 
-    fn put(&self, key: u16, value: u32) -> Result<Option<u32>, Full> {
-        let mut rows = self.0.lock();
-        if let Some((_, there)) = rows.iter_mut().flatten().find(|(there, _)| *there == key) {
-            return Ok(Some(core::mem::replace(there, value)));
+    fn put(&self, name: &str, text: &str) -> Result<bool, Full> {
+        let mut texts = self.0.lock();
+        if texts.len() >= NAMES && !texts.contains_key(name) {
+            return Err(Full);
         }
-        let free = rows.iter_mut().find(|row| row.is_none()).ok_or(Full)?;
-        *free = Some((key, value));
-        Ok(None)
+        Ok(texts.insert(name.into(), text.into()).is_some())
     }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.0.lock().len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// A client that is connected.
+struct Client<'o> {
+    id: PartitionId,
+    server: Server<'o, Wire<'o>>,
 }
 
 fn main() {
     irq::unmask();
-    let Ok(windows) = Windows::map() else { return println!("kv: no window region") };
-    let listener = match Listener::new(LISTENER) {
-        Ok(listener) => listener,
-        Err(why) => return println!("kv: no listener: {why:?}"),
-    };
-    println!("kv: serving");
-    let service = StoreServer(Table(Lock::new([None; KEYS])));
-    let mut clients: [Option<Client>; CLIENTS] = [const { None }; CLIENTS];
-    let mut context = Context::<64>::new();
-    let mut served = 0_u64;
+    heap::init(64);
+    if let Err(why) = serve() {
+        println!("kv: {why}");
+    }
+}
+
+fn serve() -> Result<(), &'static str> {
+    let windows = Windows::map().map_err(|_| "the window region cannot be mapped")?;
+    let listener = Listener::new(LISTENER).map_err(|_| "nobody can be listened to")?;
+    let offers: Vec<Offer> = (0..CLIENTS).filter_map(|_| offer(windows)).collect();
+    println!("kv: serving up to {} clients", offers.len());
+    let mut clients: Vec<Option<Client<'_>>> = offers.iter().map(|_| None).collect();
+    let service = StoreServer(Table(Lock::new(BTreeMap::new())));
+    let mut context = Context::<BUFFER_BYTES>::new();
+    let mut served = 0_u32;
     loop {
         // What happens from here on ends the sleep below.
         let before = moments(&listener, &clients);
-        let mut has_worked = accept(&listener, windows, &mut clients);
-        for place in &mut clients {
-            let result = place.as_ref().map(|client| serve(client, &mut context, &service));
-            match result {
-                Some(Ok(true)) => {
+        let mut has_worked = accept(&listener, windows, &offers, &mut clients);
+        for (place, offer) in clients.iter_mut().zip(&offers) {
+            let Some(client) = place else { continue };
+            match serve_one(&client.server, &mut context, &service) {
+                Ok(true) => {
                     served += 1;
                     has_worked = true;
                 }
-                Some(Err(PeerGone)) => {
+                Ok(false) => {}
+                Err(PeerGone) => {
+                    println!("kv: partition {} has left; {served} calls so far", client.id.0);
                     *place = None;
+                    take_back(offer);
                     has_worked = true;
-                    println!("kv: a client has left; {served} calls so far");
                 }
-                Some(Ok(false)) | None => {}
             }
         }
         if served > 0 && clients.iter().all(Option::is_none) {
-            return println!("kv: nobody is left");
+            println!("kv: nobody is left; {} names", service.0.count());
+            return Ok(());
         }
         if !has_worked {
             sleep::until_there(|| (moments(&listener, &clients) != before).then_some(()));
@@ -78,13 +101,27 @@ fn main() {
     }
 }
 
+/// A page to be shared with a client.
+fn offer(windows: Windows) -> Option<Offer> {
+    let area = Area::alloc(windows, AreaClass::Page, AREA_BYTES).ok()?;
+    Offer::of(View::of(windows), area, None).ok()
+}
+
+/// Whoever had the page has it no longer.
+fn take_back(offer: &Offer) {
+    for partition in 0..64 {
+        // All but one have not attached it.
+        let _revoked = offer.revoke(partition);
+    }
+}
+
 /// Serves the next call, if one has come.
-fn serve(
-    client: &Client,
-    context: &mut Context<64>,
+fn serve_one(
+    server: &Server<'_, Wire<'_>>,
+    context: &mut Context<BUFFER_BYTES>,
     service: &StoreServer<Table>,
 ) -> Result<bool, PeerGone> {
-    let request = client.receive(context)?;
+    let request = server.receive(context)?;
     let has_come = request.is_some();
     if let Some(request) = request {
         service.dispatch(request);
@@ -95,24 +132,61 @@ fn serve(
 /// What changes when something comes from anybody.
 fn moments(
     listener: &Listener,
-    clients: &[Option<Client>; CLIENTS],
+    clients: &[Option<Client<'_>>],
 ) -> (Moment, [Option<Moment>; CLIENTS]) {
-    let of_client = |client: &Client| client.leg().transport().channel().moment();
-    (listener.moment(), clients.each_ref().map(|client| client.as_ref().map(of_client)))
+    let mut moments = [None; CLIENTS];
+    for (moment, client) in moments.iter_mut().zip(clients) {
+        let channel = client.as_ref().map(|client| client.server.leg().transport().channel());
+        *moment = channel.map(shikiri_channel::Channel::moment);
+    }
+    (listener.moment(), moments)
 }
 
-/// Connects the next client that asks, if there is one.
-fn accept(listener: &Listener, windows: Windows, clients: &mut [Option<Client>]) -> bool {
-    let Ok(Some(request)) = listener.try_next() else { return false };
-    // A request that is dropped is refused.
-    let free = clients.iter_mut().zip(FIRST_PORT..).find(|(place, _)| place.is_none());
-    let Some((place, intid)) = free.filter(|_| request.service == SERVICE) else { return true };
-    let port = Port::new(windows, Window::of_short_messages(), intid);
-    let Ok(port) = port else { return true };
-    let from = request.from;
-    if let Ok(channel) = request.accept(port) {
-        println!("kv: partition {} is connected", from.0);
-        *place = Some(Server::new(Leg::new(Wire::new(channel)), Patience::Wait));
+/// Answers the next request, if there is one: for a channel, or, by who has one, for its page.
+fn accept<'o>(
+    listener: &Listener,
+    windows: Windows,
+    offers: &'o [Offer],
+    clients: &mut [Option<Client<'o>>],
+) -> bool {
+    let Ok(Some(signal)) = listener.try_signal() else { return false };
+    let from = signal.from;
+    match Request::of(signal) {
+        Ok(request) if request.service == SERVICE => {
+            let places = clients.iter_mut().zip(offers).zip(FIRST_PORT..);
+            let free = { places }.find(|((place, _), _)| place.is_none());
+            if let Some(((place, offer), intid)) = free {
+                *place = connect(request, windows, offer, intid);
+            }
+        }
+        // A request that is dropped is refused.
+        Ok(_other) => {}
+        Err(signal) => {
+            let mut known = clients.iter().zip(offers);
+            let own = known.find(|(client, _)| client.as_ref().is_some_and(|it| it.id == from));
+            let answered = own.map(|(_, offer)| offer.accept(signal.request, Access::ReadWrite));
+            if !matches!(answered, Some(Ok(()))) {
+                let _refused = hvc::talk::refuse(signal.request);
+            }
+        }
     }
     true
+}
+
+/// Makes a connection of a request; the page has empty buffers from here on.
+fn connect<'o>(
+    request: Request,
+    windows: Windows,
+    offer: &'o Offer,
+    intid: u32,
+) -> Option<Client<'o>> {
+    let id = request.from;
+    let area = shikiri_rpc::Area::new(offer.words());
+    let pool = Pool::create(pool_part(area)?, BUFFERS, BUFFER_BYTES).ok()?;
+    let port = Port::new(windows, Window::of_short_messages(), intid).ok()?;
+    let channel = request.accept(port).ok()?;
+    let leg = Leg::new(Wire::with_area(channel, area, Side::A)?);
+    leg.pools().add(pool).ok()?;
+    println!("kv: partition {} is connected", id.0);
+    Some(Client { id, server: Server::new(leg, Patience::Wait) })
 }
