@@ -57,7 +57,8 @@ impl<M: DirectMap> FramePool<M> {
     ///
     /// # Safety
     /// `map` covers the ranges as [`DirectMap`] demands, and nobody but the pool uses the memory in `ranges` that
-    /// is neither reserved nor fixed, and nobody but who adopts it that in `fixed`.
+    /// is neither reserved nor fixed, and nobody but who adopts it that in `fixed`. No pointer leads to the frame at
+    /// address 0: where that is RAM, it is reserved.
     pub unsafe fn new(
         map: M,
         ranges: &[FrameRange],
@@ -392,7 +393,7 @@ impl<M: DirectMap> FramePool<M> {
 
     /// The physical address of a pointer from the heap.
     fn physical(&self, pointer: NonNull<u8>) -> Pa {
-        let anchor = self.table.regions().iter().next().map_or(Pa(0), |region| region.range.base);
+        let anchor = self.own.base;
         let offset = pointer.addr().get().wrapping_sub(self.map.pointer(anchor).addr().get());
         anchor.wrapping_add(u64::try_from(offset).unwrap_or(0))
     }

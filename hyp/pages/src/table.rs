@@ -92,10 +92,6 @@ impl Table {
         Self { regions, blocks, open, first_open: 0 }
     }
 
-    pub(crate) fn regions(&self) -> &Regions {
-        &self.regions
-    }
-
     /// The number of the block that holds an address of RAM.
     ///
     /// # Panics

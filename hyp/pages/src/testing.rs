@@ -16,6 +16,7 @@ const DIRT: u8 = 0xa5;
 
 /// RAM of a machine, aligned to its size.
 pub(crate) struct Ram {
+    base: Pa,
     start: NonNull<u8>,
     layout: Layout,
 }
@@ -23,18 +24,23 @@ pub(crate) struct Ram {
 impl Ram {
     /// `blocks` (a power of two) times 2 MiB, full of dirt.
     pub(crate) fn new(blocks: usize) -> Self {
+        Self::at(Pa(RAM), blocks)
+    }
+
+    /// The same at another physical address. The frame at 0, which no pointer of a machine leads to, has none here.
+    pub(crate) fn at(base: Pa, blocks: usize) -> Self {
         let layout = Layout::from_size_align(blocks << 21, blocks << 21).unwrap();
         // SAFETY: the layout is not empty.
         let start = NonNull::new(unsafe { alloc(layout) }).unwrap();
         // SAFETY: as many bytes as were allocated.
         unsafe { start.write_bytes(DIRT, layout.size()) };
         start.as_ptr().expose_provenance();
-        Self { start, layout }
+        Self { base, start, layout }
     }
 
     pub(crate) fn range(&self) -> FrameRange {
         FrameRange {
-            base: Pa(RAM),
+            base: self.base,
             pages: PageCount::for_bytes(u64::try_from(self.layout.size()).unwrap()),
         }
     }
@@ -50,7 +56,8 @@ impl Drop for Ram {
 // SAFETY: the distance is constant, a multiple of the allocation's size, and its provenance is exposed.
 unsafe impl DirectMap for &Ram {
     fn pointer(&self, at: Pa) -> NonNull<u8> {
-        let offset = usize::try_from(at.offset_from(Pa(RAM)).unwrap()).unwrap();
+        assert!(at.0 != 0, "a pointer to address 0");
+        let offset = usize::try_from(at.offset_from(self.base).unwrap()).unwrap();
         assert!(offset < self.layout.size(), "{at} is not RAM");
         // SAFETY: inside the allocation.
         unsafe { self.start.add(offset) }

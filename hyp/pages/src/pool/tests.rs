@@ -52,6 +52,21 @@ fn the_table_takes_the_first_run_that_can_hold_it() {
     assert_eq!((first.base(), second.base()), (Pa(RAM), Pa(RAM + 0x7000)));
 }
 
+/// As on the Raspberry Pi.
+#[test]
+fn memory_may_begin_at_address_0_if_its_first_frame_is_reserved() {
+    let ram = Ram::at(Pa(0), 8);
+    let first = FrameRange { base: Pa(0), pages: PageCount(1) };
+    let mut pool = pool(&ram, &[first], &[]).unwrap();
+    let extent = pool.take(PageCount(512), MIB2).unwrap();
+    assert_eq!(extent.base().0 % MIB2, 0);
+    let frame = pool.take(PageCount(1), PAGE_BYTES).unwrap();
+    assert_eq!(frame.base(), Pa(0x3000), "behind the reserved frame and the table");
+    pool.give(extent);
+    pool.give(frame);
+    assert_eq!(pool.free_pages(), pool.total_pages());
+}
+
 #[test]
 fn short_runs_are_contiguous_and_aligned() {
     let ram = Ram::new(4);
