@@ -10,6 +10,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod board;
 pub mod devicetree;
 pub mod el2_map;
 pub mod errata;

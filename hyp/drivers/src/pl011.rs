@@ -11,11 +11,14 @@ use arm_pl011_uart::{
     DataBits, FifoLevel, Interrupts, LineConfig, PL011Registers, Parity, StopBits, Uart,
 };
 use safe_mmio::UniqueMmioPointer;
+use safe_mmio::fields::ReadPureWrite;
 
 /// Polls of a full FIFO before a byte is given up: over a second on any board, so that a line that stands
 /// still delays the boot but cannot stop it.
-const POLLS: u32 = 10_000_000;
+pub(crate) const POLLS: u32 = 10_000_000;
 const BAUD: u32 = 115_200;
+/// UARTIBRD, the integer part of the divisor; 0 after reset.
+const IBRD: usize = 0x24;
 
 /// Which of the two kinds of interrupts are meant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +41,8 @@ impl LineInterrupts {
 /// A PL011.
 pub struct Pl011 {
     uart: Uart<'static>,
+    /// The firmware has set a speed.
+    has_speed: bool,
     lost: u32,
 }
 
@@ -48,16 +53,20 @@ impl Pl011 {
     /// `base` is the address of a PL011's register block, 4 KiB, mapped as device memory for as long as the
     /// machine runs (or not mapped at all while the MMU is off), and nothing else uses it.
     #[must_use]
-    pub const unsafe fn new(base: NonNull<u8>) -> Self {
+    pub unsafe fn new(base: NonNull<u8>) -> Self {
+        let divisor = NonNull::new(base.as_ptr().wrapping_add(IBRD)).unwrap_or(base);
+        // SAFETY: a register of the block, aligned; the pointer is gone before the block's is made.
+        let divisor = unsafe { UniqueMmioPointer::new(divisor.cast::<ReadPureWrite<u32>>()) };
+        let has_speed = divisor.read() != 0;
         // SAFETY: the caller's promise, word for word.
         let registers = unsafe { UniqueMmioPointer::new(base.cast::<PL011Registers>()) };
-        Self { uart: Uart::new(registers), lost: 0 }
+        Self { uart: Uart::new(registers), has_speed, lost: 0 }
     }
 
-    /// Sets 115,200 baud, 8 data bits, no parity, one stop bit, FIFOs on, interrupts masked.
+    /// Sets 115,200 baud, 8 data bits, no parity, one stop bit, FIFOs on, interrupts masked. Where the firmware has set
+    /// a speed, the line stays as it is: device trees do not always tell the UART's clock.
     ///
-    /// Answers `false`, and leaves the line as the firmware set it, if no divisor exists for `clock_hz`, the
-    /// UART's input clock.
+    /// Answers `false`, and leaves the line alone, if no divisor exists for `clock_hz`, the UART's input clock.
     pub fn start(&mut self, clock_hz: u32) -> bool {
         let line = LineConfig {
             data_bits: DataBits::Bits8,
@@ -65,7 +74,7 @@ impl Pl011 {
             stop_bits: StopBits::One,
         };
         self.uart.set_interrupt_masks(Interrupts::empty());
-        let is_set = self.uart.enable(line, BAUD, clock_hz).is_ok();
+        let is_set = self.has_speed || self.uart.enable(line, BAUD, clock_hz).is_ok();
         self.uart.set_interrupt_fifo_levels(FifoLevel::Bytes4, FifoLevel::Bytes16);
         self.uart.clear_interrupts(Interrupts::all());
         is_set
@@ -180,6 +189,18 @@ mod tests {
         assert_eq!((block.read(LCRH), block.read(CR)), (0x70, 0x301));
         assert_eq!((block.read(IMSC), block.read(ICR)), (0, 0x7ff));
         assert_eq!(block.read(IFLS), 0b00_0010, "receive at 1/8, transmit at 1/2");
+    }
+
+    #[test]
+    fn the_firmwares_speed_is_kept() {
+        let block = FakeBlock::new(0x1000);
+        block.write(IBRD, 26);
+        block.write(LCRH, 0x70);
+        // SAFETY: a block of the test's own, used through raw pointers only.
+        let mut uart = unsafe { Pl011::new(block.base()) };
+        assert!(uart.start(24_000_000));
+        assert_eq!((block.read(IBRD), block.read(LCRH)), (26, 0x70));
+        assert_eq!((block.read(IMSC), block.read(ICR)), (0, 0x7ff));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use shikiri_core::console::{Again, Multiplexer, Ports, Typed};
 use shikiri_core::lifecycle::Phase;
 use shikiri_core::operator::{Line as TypedLine, LineEditor, PROMPT};
 use shikiri_core::vuart::ConsolePort;
-use shikiri_drivers::{LineInterrupts, Pl011};
+use shikiri_drivers::{LineInterrupts, Uart};
 use shikiri_sync::{TicketLock, rank};
 use shikiri_vgic::{Here, Line};
 
@@ -35,7 +35,7 @@ pub(crate) struct Console {
     /// Lines, prefixes, focus.
     pub(crate) multiplexer: Multiplexer,
     /// The UART; `None` before boot has found it.
-    pub(crate) uart: Option<Pl011>,
+    pub(crate) uart: Option<Uart>,
     /// What is being typed at the operator console.
     editor: LineEditor,
     /// The hypervisor's last text was the prompt, or what was typed behind it.
@@ -275,8 +275,7 @@ pub(crate) fn on_interrupt(core: &mut CoreLocal) {
     {
         let mut console = core.world.console.lock();
         if let Some(uart) = console.uart.as_mut() {
-            let which = uart.interrupts();
-            uart.clear_interrupts(which);
+            uart.acknowledge();
         }
     }
     tend(core, Counter.now());

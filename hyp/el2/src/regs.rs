@@ -178,6 +178,8 @@ instructions! {
     dsb_ishst => "dsb ishst";
     /// Waits for an interrupt (also while masked).
     wfi => "wfi";
+    /// Wakes the cores that wait with WFE.
+    sev => "sev";
     /// Stage-1 and combined entries of the current VMID, inner shareable.
     tlbi_vmalle1is => "tlbi vmalle1is";
     /// Stage-1 and combined entries of the current VMID, this core.

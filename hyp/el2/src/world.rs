@@ -15,7 +15,7 @@ use shikiri_core::partition::{FrameStore, Holdings};
 use shikiri_core::sched::{Exchange, Seat};
 use shikiri_core::vmid::{VmidLease, VmidPool};
 use shikiri_core::vuart::ConsolePort;
-use shikiri_drivers::{Gic, Gich, Trigger};
+use shikiri_drivers::{BcmPower, Gic, Gich, Trigger};
 use shikiri_pages::{PageBox, PageSlice};
 use shikiri_stage2::Format;
 use shikiri_sync::{TicketLock, rank};
@@ -166,6 +166,8 @@ pub(crate) struct World {
     pub(crate) ticks_per_ms: u64,
     /// Whether PSCI can turn the machine off.
     pub(crate) has_psci: bool,
+    /// What turns a board without PSCI off, if that is known.
+    pub(crate) bcm_power: TicketLock<Option<BcmPower>, rank::Machine>,
 }
 
 impl World {
@@ -270,6 +272,8 @@ impl World {
         if self.has_psci {
             // A firmware that refuses leaves the machine on; there is nobody left to tell.
             smccc::psci::system_off::<smccc::Smc>().unwrap_or_default();
+        } else if let Some(power) = self.bcm_power.lock().as_mut() {
+            power.halt();
         }
         crate::fault::stop()
     }

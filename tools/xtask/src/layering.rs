@@ -13,7 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-pages", &["shikiri-abi", "shikiri-sync"]),
     ("shikiri-drivers", &["shikiri-abi", "shikiri-arch", "shikiri-sync"]),
     ("shikiri-core", PURE_AND_STORAGE),
-    ("shikiri-qemu-virt", &["shikiri-abi", "shikiri-arch", "shikiri-config", "shikiri-drivers"]),
+    ("shikiri-qemu-virt", BOARD),
+    ("shikiri-rpi4", BOARD),
     ("shikiri-el2", EL2),
     ("shikiri-hvc", &["shikiri-abi", "shikiri-arch"]),
     ("shikiri-rt", &["shikiri-abi", "shikiri-arch", "shikiri-hvc"]),
@@ -55,6 +56,7 @@ const EL2: &[&str] = &[
     "shikiri-sync",
     "shikiri-drivers",
     "shikiri-qemu-virt",
+    "shikiri-rpi4",
 ];
 
 /// What the SDK's library for shared areas may import.
@@ -81,6 +83,9 @@ const RPC_CHANNEL: &[&str] = &[
 /// What the SDK's library for channels may import.
 const CHANNEL: &[&str] =
     &["shikiri-abi", "shikiri-arch", "shikiri-arrivals", "shikiri-hvc", "shikiri-rt"];
+
+/// What a board's own crate may import.
+const BOARD: &[&str] = &["shikiri-abi", "shikiri-arch", "shikiri-config", "shikiri-drivers"];
 
 /// What a guest may import: the SDK and the facts that it shares with the hypervisor.
 const GUEST: &[&str] = &[

@@ -6,7 +6,10 @@ use shikiri_abi::Pa;
 use crate::hw::device;
 
 /// Each board and the page of its PL011.
-const BOARDS: [(&str, u64); 1] = [(shikiri_qemu_virt::NAME, shikiri_qemu_virt::CONSOLE)];
+const BOARDS: [(&str, u64); 2] = [
+    (shikiri_qemu_virt::NAME, shikiri_qemu_virt::CONSOLE),
+    (shikiri_rpi4::NAME, shikiri_rpi4::CONSOLE),
+];
 
 /// The first board that has a PL011 where it should be, by its identification registers, and where. On the boot core, at
 /// EL2 with its vectors set and the MMU off: a read where nothing is comes back as an abort, which is no harm.

@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use shikiri_abi::{CoreId, CoreSet, PAGE_BYTES, Pa, PageCount, PartitionSlot};
+use shikiri_arch::board::{Board, GicFact, Range};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
 use shikiri_config::{Bundle, CoreTime, GicVersion, MAX_PLACED, MachineFacts, Partition, Place};
@@ -14,14 +15,16 @@ use shikiri_core::object::{Object, Objects};
 use shikiri_core::partition::{FrameStore, run_of};
 use shikiri_core::sched::{CoreBook, Excess, Exchange, Reservation, Share, Terms, VcpuKey};
 use shikiri_core::vmid::VmidPool;
-use shikiri_drivers::{Gic, GicV2, GicV3, Gich, LineInterrupts, Pl011, RedistributorRegion};
+use shikiri_drivers::{
+    BcmPower, Gic, GicV2, GicV3, Gich, LineInterrupts, RedistributorRegion, Uart,
+};
 use shikiri_pages::{FramePool, FrameRange, Frames, MAX_FIXED, PageBox, PageSlice};
 use shikiri_stage2::Format;
 use shikiri_sync::{Once, TicketLock};
 
 use super::image;
 use super::log::{self, refuse};
-use super::tree::{Board, GicFact, Range};
+
 use crate::console::CONSOLE;
 use crate::guest::{self, setup, worker};
 use crate::hw::clock::Counter;
@@ -37,8 +40,7 @@ static WORLD: Once<World> = Once::new();
 const ROUTES: usize = 1020;
 /// The physical priority of interrupts that guests cause; the others have 0x80.
 const GUESTS_PRIORITY: u8 = 0xa0;
-/// QEMU's and the Pi's UART clocks differ; the firmware has set the line, and it is left as it is where
-/// this says so.
+/// The clock of QEMU's PL011, whose speed nobody has set.
 const UART_CLOCK_HZ: u32 = 24_000_000;
 
 // The pool keeps aside all that a checked description places.
@@ -116,6 +118,10 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         next_id: AtomicU32::new(1),
         ticks_per_ms,
         has_psci: board.has_psci_by_smc,
+        bcm_power: TicketLock::new(board.bcm_power.map(|base| {
+            // SAFETY: the tree names the device here; EL2's map has it as device memory, and only this uses it.
+            unsafe { BcmPower::new(pointer(base.0)) }
+        })),
     })
 }
 
@@ -205,7 +211,11 @@ fn frames(
     });
     let tree = Range { start: tree_at, end: tree_at.saturating_add(1 << 20) };
     let mut reserved = [FrameRange::default(); 40];
-    let kept = own.iter().chain([&initrd, &tree]).chain(board.reserved.as_slice());
+    // Where there is RAM at address 0, no pointer leads to its first byte.
+    let nought = Range { start: 0, end: 1 };
+    let has_nought = board.ram.as_slice().iter().any(|range| range.start == 0);
+    let kept = own.iter().chain([&initrd, &tree]).chain(has_nought.then_some(&nought));
+    let kept = kept.chain(board.reserved.as_slice());
     let reserved = fill(&mut reserved, kept.map(|range| whole_frames(*range)));
     let mut fixed = [FrameRange::default(); MAX_PLACED];
     let placed =
@@ -408,9 +418,9 @@ fn share(time: CoreTime) -> Share {
 
 /// Gives the UART to the multiplexer.
 fn start_console(board: &Board, ticks_per_ms: u64, bundle: &Bundle<'_>, gic: &Gic) {
-    // SAFETY: the tree names a PL011 here, mapped as device memory; from now on only the console and, in a
+    // SAFETY: the tree names such a UART here, mapped as device memory; from now on only the console and, in a
     // fault, the direct writer use it.
-    let mut uart = unsafe { Pl011::new(pointer(board.uart.base.0)) };
+    let mut uart = unsafe { Uart::new(board.uart.kind, pointer(board.uart.base.0)) };
     uart.start(UART_CLOCK_HZ);
     uart.set_interrupts(LineInterrupts { receive: true, transmit: false });
     let mut console = CONSOLE.lock();

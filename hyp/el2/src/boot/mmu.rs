@@ -13,8 +13,8 @@ use shikiri_arch::hw::PhysMem;
 
 use super::image::{self, Span};
 use super::log::refuse;
-use super::tree::Range;
 use crate::hw::mem::Ram;
+use shikiri_arch::board::Range;
 
 /// Memory while MMU and caches are off: plain stores, no DC ZVA.
 struct Uncached;

@@ -8,7 +8,6 @@ mod machine;
 mod mmu;
 mod primary;
 mod secondary;
-mod tree;
 
 core::arch::global_asm!(include_str!("start.s"));
 

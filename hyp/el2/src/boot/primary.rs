@@ -1,13 +1,13 @@
 //! The boot core's way, MMU off to run loop.
 #![expect(unsafe_code, reason = "entered from assembly, makes the device tree a slice")]
 
-use shikiri_abi::Pa;
+use shikiri_abi::{PAGE_BYTES, Pa};
+use shikiri_arch::board::{self, Board, GicFact, TreeError, UartKind};
 use shikiri_arch::devicetree::Blob;
 use shikiri_core::bootlog::Checkpoint;
 
 use super::log::{self, refuse};
 use super::mmu::MapBuilder;
-use super::tree::{self, Board, GicFact, TreeError};
 use super::{known, machine, secondary};
 use crate::hw::mem;
 use crate::hw::uart::Direct;
@@ -67,7 +67,7 @@ fn speak_without_tree() {
     }
     if let Some((board, base)) = known::console() {
         // SAFETY: the identification registers say that it is a PL011; the MMU is off.
-        unsafe { Direct::found(base) };
+        unsafe { Direct::found(UartKind::Pl011, base) };
         log::print_kept();
         log::note(format_args!(
             "the device tree tells no console; this is a PL011 at {base:#x}, as {board} has it"
@@ -88,9 +88,9 @@ fn read_tree(at: u64) -> Result<Board, TreeError> {
     }
     // SAFETY: the magic says that it is a tree of this size; nobody writes it.
     let bytes = unsafe { mem::bytes(Pa(at), size) };
-    tree::read(bytes, |uart| {
-        // SAFETY: the tree names a PL011 here; the MMU is off.
-        unsafe { Direct::found(uart.base.0) };
+    board::read(bytes, |uart| {
+        // SAFETY: the tree names such a UART here; the MMU is off.
+        unsafe { Direct::found(uart.kind, uart.base.0) };
         log::print_kept();
     })
 }
@@ -107,7 +107,10 @@ fn map(board: &Board) -> MapBuilder {
         }
     }
     map.image(board.core_count);
-    map.device(board.uart.base.0, 0x1000);
+    map.device(board.uart.base.page_base().0, PAGE_BYTES);
+    if let Some(power) = board.bcm_power {
+        map.device(power.page_base().0, PAGE_BYTES);
+    }
     match board.gic {
         GicFact::V2 { gicd, gicc, gich, .. } => {
             map.device(gicd.0, 0x1000);

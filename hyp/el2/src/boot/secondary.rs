@@ -1,14 +1,14 @@
 //! The other cores.
 #![expect(unsafe_code, reason = "entered from assembly, starts cores by firmware")]
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_abi::{CoreId, MAX_CORES, Pa};
+use shikiri_arch::board::{Board, CoreFact, StartMethod};
 use shikiri_arch::hw::PhysMem;
 
 use super::log::refuse;
 use super::mmu::MmuRegisters;
-use super::tree::{Board, CoreFact, StartMethod};
 use super::{image, machine};
 use crate::hw::mem::Ram;
 use crate::regs;
@@ -21,14 +21,30 @@ struct SecondaryStart {
     mmu: MmuRegisters,
     stack: u64,
     core: u64,
+    /// MPIDR_EL1's affinity and bit 31, which is always set there: what a core knows itself by that starts with nothing.
+    mpidr: u64,
 }
 
-const EMPTY: SecondaryStart =
-    SecondaryStart { mmu: MmuRegisters { ttbr0: 0, tcr: 0, mair: 0, sctlr: 0 }, stack: 0, core: 0 };
+const EMPTY: SecondaryStart = SecondaryStart {
+    mmu: MmuRegisters { ttbr0: 0, tcr: 0, mair: 0, sctlr: 0 },
+    stack: 0,
+    core: 0,
+    mpidr: 0,
+};
 
 /// The records of all cores.
 static STARTS: shikiri_sync::TicketLock<[SecondaryStart; MAX_CORES], shikiri_sync::rank::Machine> =
     shikiri_sync::TicketLock::new([EMPTY; MAX_CORES]);
+
+/// What `spin_entry` in `start.s` reads with the MMU off: where the records begin and end. A line of its own.
+#[repr(C, align(64))]
+struct SpinRecords {
+    first: AtomicU64,
+    end: AtomicU64,
+}
+
+#[unsafe(no_mangle)]
+static SPIN_RECORDS: SpinRecords = SpinRecords { first: AtomicU64::new(0), end: AtomicU64::new(0) };
 
 /// The world, for cores that come up.
 static WORLD: shikiri_sync::Once<&'static World> = shikiri_sync::Once::new();
@@ -36,49 +52,71 @@ static WORLD: shikiri_sync::Once<&'static World> = shikiri_sync::Once::new();
 unsafe extern "C" {
     /// `start.s`; only its address is taken.
     static secondary_entry: u8;
+    /// `start.s`; only its address is taken.
+    static spin_entry: u8;
+}
+
+fn address<T>(place: *const T) -> u64 {
+    u64::try_from(place.expose_provenance()).unwrap_or(0)
 }
 
 /// Asks the firmware to start every core but this one.
 pub(crate) fn start(world: &'static World, board: &Board, mmu: &MmuRegisters) {
     WORLD.call_once(|| world);
-    let entry =
-        u64::try_from(core::ptr::addr_of!(secondary_entry).expose_provenance()).unwrap_or(0);
     let boot = regs::mpidr_el1() & 0xff_00ff_ffff;
     for (number, fact) in board.cores.iter().take(board.core_count).enumerate() {
         if fact.mpidr == boot {
             continue;
         }
-        let record = record(number, world.boot_core, mmu);
-        start_one(number, fact, entry, record);
+        let record = record(number, fact, world.boot_core, mmu);
+        match fact.start {
+            StartMethod::Psci => start_by_psci(number, fact, record),
+            StartMethod::SpinTable(place) => start_by_table(number, board, place),
+        }
     }
 }
 
 /// Fills in a core's record and cleans it to memory: the core reads it with its caches off.
-fn record(number: usize, boot_core: CoreId, mmu: &MmuRegisters) -> u64 {
+fn record(number: usize, fact: &CoreFact, boot_core: CoreId, mmu: &MmuRegisters) -> u64 {
     let mut starts = STARTS.lock();
     let Some(record) = starts.get_mut(number) else { return 0 };
     let id = CoreId(u8::try_from(number).unwrap_or(u8::MAX));
     let stack = u64::try_from(image::stack_of(id, boot_core).end).unwrap_or(0);
-    *record = SecondaryStart { mmu: *mmu, stack, core: u64::from(id.0) };
-    let at = u64::try_from(core::ptr::from_ref(record).expose_provenance()).unwrap_or(0);
+    let mpidr = fact.mpidr | 1 << 31;
+    *record = SecondaryStart { mmu: *mmu, stack, core: u64::from(id.0), mpidr };
+    let at = address(record);
     Ram.clean_invalidate(Pa(at), 64);
     at
 }
 
-fn start_one(number: usize, fact: &CoreFact, entry: u64, record: u64) {
-    match fact.start {
-        StartMethod::Psci => {
-            if let Err(error) = smccc::psci::cpu_on::<smccc::Smc>(fact.mpidr, entry, record) {
-                refuse(format_args!(
-                    "core {number} (MPIDR {:#x}): the firmware's PSCI CPU_ON answers {error:?}",
-                    fact.mpidr
-                ));
-            }
-        }
-        StartMethod::SpinTable(_) => {
-            refuse(format_args!("core {number}: spin tables are not served yet"))
-        }
+fn start_by_psci(number: usize, fact: &CoreFact, record: u64) {
+    let entry = address(core::ptr::addr_of!(secondary_entry));
+    if let Err(error) = smccc::psci::cpu_on::<smccc::Smc>(fact.mpidr, entry, record) {
+        refuse(format_args!(
+            "core {number} (MPIDR {:#x}): the firmware's PSCI CPU_ON answers {error:?}",
+            fact.mpidr
+        ));
     }
+}
+
+/// Stores the entry where the core looks, with its caches off, each time that it is woken (Devicetree Specification,
+/// 3.8.1, and Linux, Documentation/arch/arm64/booting.rst). Several cores may look at the same place.
+fn start_by_table(number: usize, board: &Board, place: Pa) {
+    if place.0 & 7 != 0 || !board.is_own_ram(place) {
+        refuse(format_args!(
+            "core {number}: its cpu-release-addr {:#x} is not in RAM, or not a multiple of 8",
+            place.0
+        ));
+    }
+    let records = STARTS.lock();
+    let range = records.as_ptr_range();
+    SPIN_RECORDS.first.store(address(range.start), Ordering::Relaxed);
+    SPIN_RECORDS.end.store(address(range.end), Ordering::Relaxed);
+    drop(records);
+    Ram.clean_invalidate(Pa(address(&raw const SPIN_RECORDS)), 64);
+    Ram.write_u64(place, address(core::ptr::addr_of!(spin_entry)));
+    Ram.clean_invalidate(place, 8);
+    regs::sev();
 }
 
 /// Waits until every core is up.

@@ -116,6 +116,24 @@ primary_entry:
 8:  wfe
     b       8b
 
+// From a spin table, which hands nothing over: the core finds its `SecondaryStart` record by its MPIDR, at 48.
+.global spin_entry
+spin_entry:
+    msr     daifset, #15
+    adrp    x1, SPIN_RECORDS
+    add     x1, x1, :lo12:SPIN_RECORDS
+    ldp     x0, x1, [x1]
+    mrs     x2, mpidr_el1
+    ldr     x3, =0xff80ffffff           // affinity, and bit 31, which is set in every MPIDR and in no empty record
+    and     x2, x2, x3
+1:  cmp     x0, x1
+    b.hs    9f
+    ldr     x3, [x0, #48]
+    cmp     x3, x2
+    b.eq    secondary_entry
+    add     x0, x0, #64
+    b       1b
+
 // x0 = physical address of this core's `SecondaryStart` record, written before CPU_ON and cleaned to the
 // point of coherency: 0 TTBR0_EL2, 8 TCR_EL2, 16 MAIR_EL2, 24 SCTLR_EL2, 32 stack, 40 per-core block.
 .global secondary_entry

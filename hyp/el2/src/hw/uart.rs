@@ -8,16 +8,27 @@ use core::arch::asm;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// The data register's address; 0 while no UART is known.
+use shikiri_arch::board::UartKind;
+
+/// The data register's address, which is even, plus 1 if it is a mini UART's and not a PL011's; 0 while no UART is known.
 static BASE: AtomicU64 = AtomicU64::new(0);
+/// What a mini UART adds to its address.
+const IS_MINI: u64 = 1;
 
 /// PL011 flag register.
 const FR: u64 = 0x18;
-/// FR.TXFF: the transmit FIFO is full.
-const TXFF: u32 = 1 << 5;
 /// PL011 control register, and UARTEN, TXE, RXE.
 const CR: u64 = 0x30;
 const CR_ON: u32 = 0x301;
+/// Mini UART, from its data register: line status.
+const LSR: u64 = 0x14;
+/// Mini UART: both directions on.
+const CNTL: u64 = 0x20;
+const CNTL_ON: u32 = 3;
+/// Mini UART, before its data register: the bit that makes its registers answer.
+const ENABLES_BEFORE: u64 = 0x3c;
+/// In FR: the transmit FIFO is full. In LSR: it has room.
+const ROOM: u32 = 1 << 5;
 
 /// A polled writer to the UART.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +38,25 @@ impl Direct {
     /// Names the UART's registers and turns transmission on.
     ///
     /// # Safety
-    /// `base` must be a PL011's register page, mapped as device memory or with the MMU off.
-    pub(crate) unsafe fn found(base: u64) {
-        BASE.store(base, Ordering::Relaxed);
+    /// `base` must be the first register of a UART of this kind, mapped as device memory or with the MMU off.
+    pub(crate) unsafe fn found(kind: UartKind, base: u64) {
+        let on = match kind {
+            UartKind::Pl011 => {
+                BASE.store(base, Ordering::Relaxed);
+                (CR, CR_ON)
+            }
+            UartKind::Mini => {
+                BASE.store(base | IS_MINI, Ordering::Relaxed);
+                let enables = base.wrapping_sub(ENABLES_BEFORE);
+                // SAFETY: the caller's promise: the block that a mini UART is in.
+                let others = unsafe { read32(enables) };
+                // SAFETY: as above.
+                unsafe { write32(enables, others | 1) };
+                (CNTL, CNTL_ON)
+            }
+        };
         // SAFETY: the caller's promise.
-        unsafe { write32(base.wrapping_add(CR), CR_ON) };
+        unsafe { write32(base.wrapping_add(on.0), on.1) };
     }
 
     /// Whether a UART is known.
@@ -44,11 +69,24 @@ impl Direct {
         if base == 0 {
             return;
         }
+        if base & IS_MINI != 0 {
+            return Self::put_to_mini(base & !IS_MINI, byte);
+        }
         // SAFETY: `found` was promised a PL011 here; reading FR has no effect.
-        while unsafe { read32(base.wrapping_add(FR)) } & TXFF != 0 {
+        while unsafe { read32(base.wrapping_add(FR)) } & ROOM != 0 {
             core::hint::spin_loop();
         }
         // SAFETY: as above; DR sends one byte.
+        unsafe { write32(base, u32::from(byte)) };
+    }
+
+    #[cold]
+    fn put_to_mini(base: u64, byte: u8) {
+        // SAFETY: `found` was promised a mini UART here; reading LSR loses at most the note of an overrun.
+        while unsafe { read32(base.wrapping_add(LSR)) } & ROOM == 0 {
+            core::hint::spin_loop();
+        }
+        // SAFETY: as above; AUX_MU_IO sends one byte.
         unsafe { write32(base, u32::from(byte)) };
     }
 }

@@ -1,4 +1,4 @@
-//! The board's facts, read from the firmware's device tree once, before any guest exists.
+//! The board's facts, read from the firmware's device tree once, before any guest exists: [`read`] makes a [`Board`].
 //!
 //! The tree is trusted like the firmware that made it; one that cannot be used stops the boot with a
 //! [`TreeError`]. Nodes with `status` other than okay do not exist for us (with `secure=on` QEMU marks
@@ -7,32 +7,33 @@
 
 use core::fmt;
 
+use crate::devicetree::{Blob, Token, Tokens};
 use shikiri_abi::{CoreId, IntId, MAX_CORES, Pa};
-use shikiri_arch::devicetree::{Blob, Token, Tokens};
 
 /// A range of physical addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Range {
+pub struct Range {
     /// First byte.
-    pub(crate) start: u64,
+    pub start: u64,
     /// One past the last byte.
-    pub(crate) end: u64,
+    pub end: u64,
 }
 
 /// A list of at most `N` ranges.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ranges<const N: usize> {
+pub struct Ranges<const N: usize> {
     list: [Range; N],
     len: usize,
 }
 
 impl<const N: usize> Ranges<N> {
+    /// No range.
     const fn new() -> Self {
         Self { list: [Range { start: 0, end: 0 }; N], len: 0 }
     }
 
     /// Adds a range; whether there was room.
-    pub(crate) fn push(&mut self, start: u64, bytes: u64) -> bool {
+    pub fn push(&mut self, start: u64, bytes: u64) -> bool {
         let Some(slot) = self.list.get_mut(self.len) else { return false };
         *slot = Range { start, end: start.saturating_add(bytes) };
         self.len = self.len.saturating_add(1);
@@ -40,14 +41,14 @@ impl<const N: usize> Ranges<N> {
     }
 
     /// The ranges.
-    pub(crate) fn as_slice(&self) -> &[Range] {
+    pub fn as_slice(&self) -> &[Range] {
         self.list.get(..self.len).unwrap_or(&[])
     }
 }
 
 /// How a secondary core is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StartMethod {
+pub enum StartMethod {
     /// PSCI CPU_ON.
     Psci,
     /// A store of the entry address to this location, then SEV.
@@ -56,60 +57,87 @@ pub(crate) enum StartMethod {
 
 /// One core as the tree describes it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CoreFact {
+pub struct CoreFact {
     /// The affinity fields of MPIDR_EL1.
-    pub(crate) mpidr: u64,
+    pub mpidr: u64,
     /// How to start it.
-    pub(crate) start: StartMethod,
+    pub start: StartMethod,
 }
 
 /// The interrupt controller's frames.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum GicFact {
-    /// GICv2: distributor, CPU interface, virtual interface control, virtual CPU interface.
-    V2 { gicd: Pa, gicc: Pa, gich: Pa, gicv: Pa },
-    /// GICv3: distributor and redistributor regions.
-    V3 { gicd: Pa, gicr: Ranges<4> },
+pub enum GicFact {
+    /// GICv2 with its virtualisation frames.
+    V2 {
+        /// Distributor.
+        gicd: Pa,
+        /// CPU interface.
+        gicc: Pa,
+        /// Virtual interface control.
+        gich: Pa,
+        /// Virtual CPU interface.
+        gicv: Pa,
+    },
+    /// GICv3.
+    V3 {
+        /// Distributor.
+        gicd: Pa,
+        /// Redistributor regions.
+        gicr: Ranges<4>,
+    },
+}
+
+/// The kinds of UART that EL2 has a driver for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UartKind {
+    /// Arm's PL011.
+    Pl011,
+    /// The BCM2835's mini UART, of the Raspberry Pi.
+    Mini,
 }
 
 /// The console UART.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct UartFact {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UartFact {
+    /// What it is.
+    pub kind: UartKind,
     /// Its registers.
-    pub(crate) base: Pa,
+    pub base: Pa,
     /// Its interrupt.
-    pub(crate) intid: IntId,
+    pub intid: IntId,
 }
 
 /// What the tree says about the machine.
-pub(crate) struct Board {
+pub struct Board {
     /// The root's first `compatible` string.
-    pub(crate) compatible: &'static str,
+    pub compatible: &'static str,
     /// RAM.
-    pub(crate) ram: Ranges<16>,
+    pub ram: Ranges<16>,
     /// What firmware keeps: `/memreserve/` and `/reserved-memory`.
-    pub(crate) reserved: Ranges<32>,
+    pub reserved: Ranges<32>,
     /// Which of these ranges nobody may map (`no-map`), by bits.
-    pub(crate) unmapped: u32,
+    pub unmapped: u32,
     /// The bundle.
-    pub(crate) initrd: Option<Range>,
+    pub initrd: Option<Range>,
     /// Cores by number; the first `core_count` are filled.
-    pub(crate) cores: [CoreFact; MAX_CORES],
+    pub cores: [CoreFact; MAX_CORES],
     /// How many cores there are.
-    pub(crate) core_count: usize,
+    pub core_count: usize,
     /// The core that boots.
-    pub(crate) boot_core: CoreId,
+    pub boot_core: CoreId,
     /// The interrupt controller.
-    pub(crate) gic: GicFact,
+    pub gic: GicFact,
     /// The console.
-    pub(crate) uart: UartFact,
+    pub uart: UartFact,
     /// Whether PSCI's conduit is SMC.
-    pub(crate) has_psci_by_smc: bool,
+    pub has_psci_by_smc: bool,
+    /// The BCM2835's power manager, which turns a board without PSCI off.
+    pub bcm_power: Option<Pa>,
 }
 
 impl Board {
     /// Notes which core boots; `false` if it is not among them. Its number is its place in the tree, like the others'.
-    pub(crate) fn boots_on(&mut self, mpidr: u64) -> bool {
+    pub fn boots_on(&mut self, mpidr: u64) -> bool {
         let cores = (0..).map(CoreId).zip(self.cores.iter().take(self.core_count));
         let found = cores.into_iter().find(|(_, core)| core.mpidr == mpidr);
         self.boot_core = found.map_or(CoreId(0), |(id, _)| id);
@@ -117,9 +145,23 @@ impl Board {
     }
 }
 
+impl Board {
+    /// Whether this is RAM that may be mapped.
+    #[must_use]
+    pub fn is_own_ram(&self, place: Pa) -> bool {
+        let holds = |range: &Range| (range.start..range.end).contains(&place.0);
+        let kept = (0..).zip(self.reserved.as_slice());
+        self.ram.as_slice().iter().any(holds)
+            && !kept.into_iter().any(|(number, range)| {
+                1_u32.checked_shl(number).is_some_and(|bit| self.unmapped & bit != 0)
+                    && holds(range)
+            })
+    }
+}
+
 /// Why the tree cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TreeError {
+pub enum TreeError {
     /// No flattened device tree at x0.
     NotATree,
     /// It is larger than the boot protocol allows.
@@ -128,7 +170,7 @@ pub(crate) enum TreeError {
     NoGic,
     /// A GICv2 without the virtualisation frames.
     NoGich,
-    /// No PL011 as stdout.
+    /// No UART that we know as stdout.
     NoUart,
     /// No `/memory`.
     NoMemory,
@@ -145,7 +187,7 @@ impl fmt::Display for TreeError {
             Self::TooLarge => "the device tree at x0 is larger than 2 MiB (the arm64 boot protocol's limit)",
             Self::NoGic => "the device tree has no GICv2 or GICv3 (arm,cortex-a15-gic, arm,gic-400, arm,gic-v3)",
             Self::NoGich => "the GICv2 has no GICH and GICV frames in its reg property (QEMU: virtualization=on)",
-            Self::NoUart => "the device tree's /chosen/stdout-path names no PL011",
+            Self::NoUart => "the device tree's /chosen/stdout-path names no PL011 and no mini UART",
             Self::NoMemory => "the device tree has no /memory node",
             Self::Cores => "the device tree has no usable core, or more than 128",
             Self::TooManyRanges => "the device tree has more memory or reserved ranges than this image holds",
@@ -163,12 +205,14 @@ impl Bus {
     /// The root: child addresses are physical.
     const ROOT: Self = Self { windows: [(0, 0, 0); 8], len: 0 };
 
-    fn to_physical(&self, address: u64) -> u64 {
-        let windows = self.windows.get(..self.len).unwrap_or(&[]);
+    /// `None` if no window leads there: the cores do not reach it.
+    fn to_physical(&self, address: u64) -> Option<u64> {
+        let windows = self.windows.get(..self.len).filter(|windows| !windows.is_empty());
+        let Some(windows) = windows else { return Some(address) };
         windows
             .iter()
             .find(|(child, _, size)| address.wrapping_sub(*child) < *size)
-            .map_or(address, |(child, parent, _)| parent.wrapping_add(address.wrapping_sub(*child)))
+            .map(|(child, parent, _)| parent.wrapping_add(address.wrapping_sub(*child)))
     }
 
     /// The bus below `node`, from its `ranges` (cells: child by the node's own, parent by `parent_cells`).
@@ -183,8 +227,9 @@ impl Bus {
             ) else {
                 break;
             };
+            let Some(parent) = self.to_physical(parent) else { continue };
             let Some(slot) = bus.windows.get_mut(bus.len) else { break };
-            *slot = (child, self.to_physical(parent), size);
+            *slot = (child, parent, size);
             bus.len = bus.len.saturating_add(1);
         }
         bus
@@ -264,13 +309,15 @@ impl<'a> NodeFacts<'a> {
     /// What the first entry of `compatible` that we know stands for.
     #[inline(never)]
     fn kind(&self) -> Option<Kind> {
-        let ours = |entry: &&[u8]| entry.starts_with(b"arm,");
+        let ours = |entry: &&[u8]| matches!(entry.first_chunk(), Some(b"arm," | b"brcm"));
         let mut entries = self.compatible.split(|byte| *byte == 0).filter(ours);
         entries.find_map(|entry| match entry {
             b"arm,psci-1.0" | b"arm,psci-0.2" => Some(Kind::Psci),
             b"arm,gic-v3" => Some(Kind::GicV3),
             b"arm,gic-400" | b"arm,cortex-a15-gic" | b"arm,cortex-a7-gic" => Some(Kind::GicV2),
-            b"arm,pl011" => Some(Kind::Pl011),
+            b"arm,pl011" => Some(Kind::Uart(UartKind::Pl011)),
+            b"brcm,bcm2835-aux-uart" => Some(Kind::Uart(UartKind::Mini)),
+            b"brcm,bcm2835-pm-wdt" => Some(Kind::BcmPower),
             _ => None,
         })
     }
@@ -286,7 +333,8 @@ enum Kind {
     Psci,
     GicV3,
     GicV2,
-    Pl011,
+    Uart(UartKind),
+    BcmPower,
 }
 
 const NO_CORE: CoreFact = CoreFact { mpidr: 0, start: StartMethod::Psci };
@@ -315,7 +363,7 @@ struct Finding<'a> {
     core_count: usize,
     gic: Option<GicFact>,
     gic_lacks_virtual: bool,
-    /// PL011s, by node name.
+    /// UARTs, by node name.
     uarts: [Option<(&'a [u8], UartFact)>; 8],
     /// `/aliases`: name and path.
     aliases: [(&'a [u8], &'a [u8]); 16],
@@ -324,6 +372,7 @@ struct Finding<'a> {
     initrd_start: Option<u64>,
     initrd_end: Option<u64>,
     has_psci_by_smc: bool,
+    bcm_power: Option<Pa>,
     is_full: bool,
     compatible: &'a [u8],
 }
@@ -332,10 +381,7 @@ struct Finding<'a> {
 ///
 /// # Errors
 /// The first thing that is missing, as a [`TreeError`].
-pub(crate) fn read(
-    bytes: &'static [u8],
-    found_uart: impl FnOnce(UartFact),
-) -> Result<Board, TreeError> {
+pub fn read(bytes: &'static [u8], found_uart: impl FnOnce(UartFact)) -> Result<Board, TreeError> {
     let blob = Blob::new(bytes).ok_or(TreeError::NotATree)?;
     let mut finding = Finding {
         ram: Ranges::new(),
@@ -352,6 +398,7 @@ pub(crate) fn read(
         initrd_start: None,
         initrd_end: None,
         has_psci_by_smc: false,
+        bcm_power: None,
         is_full: false,
         compatible: &[],
     };
@@ -408,7 +455,8 @@ impl<'a> Finding<'a> {
             (Some(_), Children::Ignored) => Children::Ignored,
         };
         let bridge = match (parent, facts.ranges) {
-            (Some(parent), Some(ranges)) if children == Children::Devices => {
+            // Without windows the addresses are those of the bus above.
+            (Some(parent), Some(ranges)) if children == Children::Devices && !ranges.is_empty() => {
                 Some(bus.below(&facts, ranges, parent.address_cells))
             }
             _ => None,
@@ -449,7 +497,10 @@ impl<'a> Finding<'a> {
         let kind = facts.kind();
         let mut reg = Cells(facts.reg);
         let cells = (parent.address_cells, parent.size_cells);
-        let mut next_reg = || Some((bus.to_physical(reg.take(cells.0)?), reg.take(cells.1)?));
+        let mut next_reg = || {
+            let (start, bytes) = (reg.take(cells.0)?, reg.take(cells.1)?);
+            Some((bus.to_physical(start)?, bytes))
+        };
         if facts.device_type == b"memory\0" {
             while let Some((start, bytes)) = next_reg() {
                 self.is_full |= !self.ram.push(start, bytes);
@@ -465,14 +516,14 @@ impl<'a> Finding<'a> {
         } else if kind == Some(Kind::GicV2) {
             self.gic = gic_v2(next_reg);
             self.gic_lacks_virtual = self.gic.is_none();
-        } else if kind == Some(Kind::Pl011) {
+        } else if let Some(Kind::Uart(kind)) = kind {
             let free = self.uarts.iter_mut().find(|place| place.is_none());
             if let (Some(place), Some((base, _))) = (free, next_reg()) {
-                *place = Some((
-                    facts.name,
-                    UartFact { base: Pa(base), intid: first_spi(facts.interrupts) },
-                ));
+                let intid = first_spi(facts.interrupts);
+                *place = Some((facts.name, UartFact { kind, base: Pa(base), intid }));
             }
+        } else if kind == Some(Kind::BcmPower) {
+            self.bcm_power = next_reg().map(|(base, _)| Pa(base));
         } else if facts.ranges.is_some() && facts.device_type.is_empty() {
             return Children::Devices;
         }
@@ -509,7 +560,7 @@ impl<'a> Finding<'a> {
         }
     }
 
-    /// The PL011 that `/chosen/stdout-path` names, itself or by an alias; without one, the first.
+    /// The UART that `/chosen/stdout-path` names, itself or by an alias; without one, the first.
     fn console(&self) -> Option<UartFact> {
         let path = self.stdout.split(|byte| matches!(byte, 0 | b':')).next().unwrap_or(&[]);
         let aliases = self.aliases.get(..self.alias_count).unwrap_or(&[]);
@@ -549,6 +600,7 @@ impl<'a> Finding<'a> {
             gic: self.gic.ok_or(missing_gic)?,
             uart: uart.ok_or(TreeError::NoUart)?,
             has_psci_by_smc: self.has_psci_by_smc,
+            bcm_power: self.bcm_power,
         })
     }
 }
