@@ -17,6 +17,6 @@ pub mod system;
 
 pub use console::Console;
 pub use failure::Failure;
-pub use machine::{Gic, Machine};
+pub use machine::{Board, Gic, Machine};
 pub use running::{Ended, Running};
 pub use system::{Overrides, System};

@@ -1,6 +1,7 @@
 //! The QEMU machine: its parameters and its command line.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,6 +11,35 @@ use crate::paths;
 
 /// The program that is started.
 pub const QEMU: &str = "qemu-system-aarch64";
+
+/// The board that QEMU plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Board {
+    /// QEMU's own `virt`.
+    QemuVirt,
+    /// The Raspberry Pi 4: four Cortex-A72 and GICv2 always, and 960 MiB of its memory.
+    Rpi4,
+}
+
+impl Board {
+    /// Every board.
+    pub const ALL: [Self; 2] = [Self::QemuVirt, Self::Rpi4];
+
+    /// The name of its folder under `boards/`.
+    #[must_use]
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::QemuVirt => "qemu-virt",
+            Self::Rpi4 => "rpi4",
+        }
+    }
+
+    /// The board of a folder.
+    #[must_use]
+    pub fn named(folder: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|board| board.folder() == folder)
+    }
+}
 
 /// The version of the generic interrupt controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,24 +97,32 @@ pub enum Boot {
 /// A machine that can be started.
 #[derive(Debug, Clone)]
 pub struct Machine {
+    board: Board,
     gic: Gic,
     cpu: String,
     cpus: u32,
     memory: u64,
     icount: bool,
     gdb_port: Option<u16>,
+    /// The Pi's device tree, if not the kernel's.
+    tree: Option<PathBuf>,
+    /// Whether the Pi's console is its PL011; else the mini UART.
+    is_on_pl011: bool,
     extra: Vec<OsString>,
 }
 
 impl Default for Machine {
     fn default() -> Self {
         Self {
+            board: Board::QemuVirt,
             gic: Gic::V3,
             cpu: "cortex-a72".into(),
             cpus: 2,
             memory: 1 << 30,
             icount: false,
             gdb_port: None,
+            tree: None,
+            is_on_pl011: false,
             extra: Vec::new(),
         }
     }
@@ -95,6 +133,41 @@ impl Machine {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// QEMU's Raspberry Pi 4, whose number of cores, GIC, CPU model and memory cannot be chosen.
+    #[must_use]
+    pub fn rpi4() -> Self {
+        Self { board: Board::Rpi4, gic: Gic::V2, cpus: 4, ..Self::default() }
+    }
+
+    /// The machine of this board, with QEMU's defaults.
+    #[must_use]
+    pub fn on(board: Board) -> Self {
+        match board {
+            Board::QemuVirt => Self::new(),
+            Board::Rpi4 => Self::rpi4(),
+        }
+    }
+
+    /// The board.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.board
+    }
+
+    /// Gives the Pi another device tree than the kernel's; QEMU still changes what it has to.
+    #[must_use]
+    pub fn tree(mut self, file: &Path) -> Self {
+        self.tree = Some(file.to_owned());
+        self
+    }
+
+    /// Looks at the Pi's PL011, not at its mini UART.
+    #[must_use]
+    pub fn on_pl011(mut self) -> Self {
+        self.is_on_pl011 = true;
+        self
     }
 
     /// Chooses the interrupt controller.
@@ -183,17 +256,46 @@ impl Machine {
         std::fs::create_dir_all(paths::scratch())?;
         let dir = tempfile::tempdir_in(paths::scratch())?;
         let file = dir.path().join("board.dtb");
-        let mut command = self.base(true, Some(&file));
-        let output = command
-            .stdin(Stdio::null())
-            .output()
+        let output = match self.board {
+            Board::QemuVirt => self.virt(true, Some(&file)).stdin(Stdio::null()).output(),
+            Board::Rpi4 => self.dump_rpi4_tree(&file),
+        };
+        let output = output
             .with_context(|| format!("{QEMU} could not be started (see `cargo xtask setup`)"))?;
         if !output.status.success() {
             // Lists of what an argument may be come on standard output.
             let said = [output.stderr, output.stdout].concat();
             bail!("QEMU refuses this machine:\n{}", String::from_utf8_lossy(&said).trim());
         }
-        std::fs::read(&file).context("QEMU wrote no device tree")
+        let mut tree = std::fs::read(&file).context("QEMU wrote no device tree")?;
+        if let Some(&[m0, m1, m2, m3, s0, s1, s2, s3]) = tree.first_chunk() {
+            if [m0, m1, m2, m3] != [0xd0, 0x0d, 0xfe, 0xed] {
+                bail!("QEMU has put no device tree where one was looked for");
+            }
+            tree.truncate(usize::try_from(u32::from_be_bytes([s0, s1, s2, s3]))?);
+        }
+        Ok(tree)
+    }
+
+    /// Stops the Pi before its first instruction and saves what QEMU has made of the tree: memory, and no node for what
+    /// it does not play. A kernel has to be there; the tree is as good as any.
+    fn dump_rpi4_tree(&self, file: &Path) -> std::io::Result<std::process::Output> {
+        const PLACE: &str = "0x8000000 0x20000";
+        let mut command = contained(QEMU);
+        let tree = self.rpi4_tree();
+        command.args(["-M", "raspi4b", "-S", "-display", "none", "-monitor", "stdio"]);
+        command.args(["-serial", "null", "-serial", "null", "-kernel"]).arg(&tree);
+        command.arg("-dtb").arg(&tree).args(&self.extra);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            writeln!(input, "pmemsave {PLACE} \"{}\"\nquit", file.display())?;
+        }
+        child.wait_with_output()
+    }
+
+    fn rpi4_tree(&self) -> PathBuf {
+        self.tree.clone().unwrap_or_else(paths::rpi4_tree)
     }
 
     /// The command that starts the machine with its console on standard input and output.
@@ -205,7 +307,10 @@ impl Machine {
             Boot::Image { el2, .. } => *el2,
             Boot::Raw { .. } => true,
         };
-        let mut command = self.base(el2, None);
+        let mut command = match self.board {
+            Board::QemuVirt => self.virt(el2, None),
+            Board::Rpi4 => self.rpi4_base(boot),
+        };
         match boot {
             Boot::Hypervisor { image, bundle } => {
                 command.arg("-kernel").arg(image).arg("-initrd").arg(bundle);
@@ -222,6 +327,10 @@ impl Machine {
             Boot::Image { image, .. } => {
                 command.arg("-kernel").arg(image);
             }
+            // There, without a device tree, x0 is not 0 but what QEMU's own ATAGs would be at.
+            Boot::Raw { image } if self.board == Board::Rpi4 => {
+                command.arg("-kernel").arg(image);
+            }
             Boot::Raw { image } => {
                 let mut loader =
                     OsString::from("loader,addr=0x40200000,cpu-num=0,force-raw=on,file=");
@@ -232,8 +341,23 @@ impl Machine {
         command
     }
 
-    /// The part of the command line that describes the machine.
-    fn base(&self, el2: bool, dump: Option<&Path>) -> Command {
+    /// The part of the command line that describes the Pi.
+    fn rpi4_base(&self, boot: &Boot) -> Command {
+        let mut command = contained(QEMU);
+        command.args("-M raspi4b -monitor none -display none -no-reboot".split(' '));
+        if !self.is_on_pl011 {
+            command.args(["-serial", "null"]);
+        }
+        command.args(["-serial", "stdio"]);
+        if !matches!(boot, Boot::Raw { .. }) {
+            command.arg("-dtb").arg(self.rpi4_tree());
+        }
+        self.common(&mut command, true);
+        command
+    }
+
+    /// The part of the command line that describes the machine `virt`.
+    fn virt(&self, el2: bool, dump: Option<&Path>) -> Command {
         let mut machine = OsString::from(format!(
             "virt,virtualization={},gic-version={},dtb-randomness=off",
             if el2 { "on" } else { "off" },
@@ -248,14 +372,19 @@ impl Machine {
         command.args(["-cpu", &self.cpu, "-smp", &self.cpus.to_string()]);
         command.args(["-m", &format!("{}M", self.memory.div_ceil(1 << 20))]);
         command.args("-serial stdio -monitor none -display none -net none -no-reboot".split(' '));
+        self.common(&mut command, dump.is_none());
+        command
+    }
+
+    /// What both boards take.
+    fn common(&self, command: &mut Command, is_run: bool) {
         if self.icount {
             command.args(["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm"]);
         }
-        if let (Some(port), None) = (self.gdb_port, dump) {
+        if let (Some(port), true) = (self.gdb_port, is_run) {
             command.args(["-S", "-gdb", &format!("tcp:127.0.0.1:{port}")]);
         }
         command.args(&self.extra);
-        command
     }
 }
 
@@ -304,6 +433,17 @@ mod tests {
         let error =
             format!("{:#}", Machine::new().args(["-d", "nonsense"]).device_tree().unwrap_err());
         assert!(error.contains("could not be started") || error.contains("Log items"), "{error}");
+    }
+
+    #[test]
+    fn the_pis_console_is_its_mini_uart_unless_the_pl011_is_wanted() {
+        let boot = Boot::Hypervisor { image: "hyp.img".into(), bundle: "b".into() };
+        let mini = line(&Machine::rpi4().command(&boot));
+        assert!(mini.contains("-M raspi4b"), "{mini}");
+        assert!(mini.contains("-serial null -serial stdio -dtb "), "{mini}");
+        assert!(mini.ends_with("-kernel hyp.img -initrd b"), "{mini}");
+        let pl011 = line(&Machine::rpi4().on_pl011().command(&boot));
+        assert!(!pl011.contains("-serial null"), "{pl011}");
     }
 
     #[test]

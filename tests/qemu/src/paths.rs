@@ -42,6 +42,15 @@ pub fn linux_initrd() -> PathBuf {
     guests().join("linux").join("initrd.cpio")
 }
 
+/// The name of the Raspberry Pi 4's device tree, as Linux and the Pi's firmware have it.
+pub const RPI4_TREE_NAME: &str = "bcm2711-rpi-4-b.dtb";
+
+/// The Raspberry Pi 4's device tree that `cargo xtask setup` fetched with the kernel.
+#[must_use]
+pub fn rpi4_tree() -> PathBuf {
+    guests().join("linux").join(RPI4_TREE_NAME)
+}
+
 /// The folder of short-lived files (bundles, device trees) of running machines.
 #[must_use]
 pub fn scratch() -> PathBuf {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::machine::{Boot, Machine};
+use crate::machine::{Board, Boot, Machine};
 use crate::paths;
 use crate::running::Running;
 
@@ -33,6 +33,19 @@ impl System {
         let file = if is_path { PathBuf::from(name) } else { named(name)? };
         if !file.is_file() {
             bail!("there is no file {}", file.display());
+        }
+        Ok(Self { file, overrides: Overrides::default(), _folder: None })
+    }
+
+    /// The same among one board's own systems.
+    ///
+    /// # Errors
+    /// As [`System::find`].
+    pub fn find_on(board: Board, name: &str) -> Result<Self> {
+        let file = paths::root().join("boards").join(board.folder()).join("systems");
+        let file = file.join(format!("{name}.toml"));
+        if name.ends_with(".toml") || name.contains('/') || !file.is_file() {
+            return Self::find(name);
         }
         Ok(Self { file, overrides: Overrides::default(), _folder: None })
     }
@@ -67,6 +80,9 @@ impl System {
     /// The description cannot be read; the error points at the line.
     pub fn machine(&self) -> Result<Machine> {
         let facts = shikiri_describe::machine(&self.file).map_err(|report| explain(&report))?;
+        if Board::named(&facts.board) == Some(Board::Rpi4) {
+            return Ok(Machine::rpi4());
+        }
         let mut machine = Machine::new().cpus(facts.cores).memory(facts.memory_bytes);
         machine = match facts.gic {
             Some(2) => machine.gic(crate::Gic::V2),

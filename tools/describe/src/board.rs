@@ -11,7 +11,7 @@ use crate::problem::Problem;
 
 /// The boards that there are: the folder's name and the device tree's `compatible`.
 pub(crate) const BOARDS: &[(&str, &str)] =
-    &[("qemu-virt", "linux,dummy-virt"), ("raspberry-pi-4", "raspberrypi,4-model-b")];
+    &[("qemu-virt", "linux,dummy-virt"), ("rpi4", "raspberrypi,4-model-b")];
 
 /// Devices that have no way to write memory by themselves. All others count as bus masters, because a wrong guess here
 /// would hand the machine to a guest.

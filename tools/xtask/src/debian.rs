@@ -19,6 +19,8 @@ pub(crate) struct ArmGuest {
     pub(crate) kernel: PathBuf,
     /// The static busybox.
     pub(crate) busybox: PathBuf,
+    /// The kernel's device tree of the Raspberry Pi 4.
+    pub(crate) rpi4_tree: PathBuf,
 }
 
 /// Fails on a machine without Debian's package tools, naming what the user has to provide.
@@ -52,7 +54,7 @@ pub(crate) fn install_newest(packages: &[&str]) -> Result<()> {
     process::run(&mut apt)
 }
 
-/// Downloads and unpacks the kernel and busybox for arm64 into `folder`.
+/// Downloads and unpacks the kernel, with its device trees, and busybox for arm64 into `folder`.
 pub(crate) fn fetch_arm64_guest(folder: &Path) -> Result<ArmGuest> {
     let state = State::update()?;
     let kernel = state.kernel_package()?;
@@ -73,6 +75,11 @@ pub(crate) fn fetch_arm64_guest(folder: &Path) -> Result<ArmGuest> {
     Ok(ArmGuest {
         kernel: the_kernel_in(&unpacked.join("boot"))?,
         busybox: busybox.into_iter().find(|file| file.is_file()).context("no busybox came")?,
+        rpi4_tree: unpacked
+            .join("usr/lib")
+            .join(&kernel)
+            .join("broadcom")
+            .join(paths::RPI4_TREE_NAME),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use shikiri_qemu_tests::{Gic, System};
+use shikiri_qemu_tests::{Board, Gic, Machine, System};
 
 use crate::commands::{build, run, setup};
 
@@ -11,6 +11,9 @@ use crate::commands::{build, run, setup};
 pub(crate) struct Check {
     /// The description: a file, or the name of a system of this repository.
     file: String,
+    /// The board: a folder under boards/. Default: the description's own, or qemu-virt.
+    #[arg(long, value_parser = run::board)]
+    board: Option<Board>,
     /// The machine's interrupt controller.
     #[arg(long, value_parser = run::gic)]
     gic: Option<Gic>,
@@ -21,8 +24,11 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn execute(&self) -> Result<()> {
-        let system = System::find(&self.file)?;
+        let system = System::find_on(self.board.unwrap_or(Board::QemuVirt), &self.file)?;
         let mut machine = system.machine()?;
+        if let Some(board) = self.board.filter(|board| *board != machine.board()) {
+            machine = Machine::on(board);
+        }
         if let Some(gic) = self.gic {
             machine = machine.gic(gic);
         }
@@ -31,6 +37,10 @@ impl Check {
         }
         setup::qemu()?;
         setup::rust_target()?;
+        if machine.board() == Board::Rpi4 {
+            // Its device tree comes with the kernel.
+            setup::linux()?;
+        }
         setup::for_what_is_named_in(system.file())?;
         build::guests()?;
         println!("{}", system.compile(&machine)?.explanation);

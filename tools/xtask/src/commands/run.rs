@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use shikiri_qemu_tests::console::{Console, Event};
-use shikiri_qemu_tests::{Ended, Gic, Machine, Overrides, Running, System};
+use shikiri_qemu_tests::{Board, Ended, Gic, Machine, Overrides, Running, System};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::commands::{build, setup};
@@ -29,9 +29,9 @@ pub(crate) struct Run {
     /// The system: a name under boards/*/systems/, or the path of a .toml file.
     #[arg(default_value = "demo")]
     system: String,
-    /// The board.
-    #[arg(long, default_value = "qemu-virt")]
-    board: String,
+    /// The board: a folder under boards/. Default: the description's own, or qemu-virt.
+    #[arg(long, value_parser = board)]
+    board: Option<Board>,
     /// The version of the interrupt controller, 2 or 3.
     #[arg(long, value_parser = gic)]
     gic: Option<Gic>,
@@ -85,6 +85,14 @@ pub(crate) fn gic(text: &str) -> Result<Gic, String> {
     }
 }
 
+/// Parses `--board`.
+pub(crate) fn board(text: &str) -> Result<Board, String> {
+    Board::named(text).ok_or_else(|| {
+        let names = Board::ALL.map(Board::folder).join(", ");
+        format!("there is no such board for QEMU; there are: {names}")
+    })
+}
+
 /// How a run came to its end.
 #[derive(Debug)]
 enum Outcome {
@@ -105,15 +113,17 @@ impl Run {
     }
 
     fn session(&self) -> Result<Outcome> {
-        if self.board != "qemu-virt" {
-            bail!("there is no board {:?} for QEMU; there is: qemu-virt", self.board);
-        }
         for (flag, file) in [("--kernel", &self.kernel), ("--initrd", &self.initrd)] {
             check_file(flag, file.as_deref())?;
         }
-        let system = System::find(&self.system)?.with(self.overrides());
+        let system = System::find_on(self.board.unwrap_or(Board::QemuVirt), &self.system)?;
+        let system = system.with(self.overrides());
         let machine = self.machine(&system)?;
         setup::qemu()?;
+        if machine.board() == Board::Rpi4 {
+            // Its device tree comes with the kernel.
+            setup::linux()?;
+        }
         if self.kernel.is_none() {
             setup::for_what_is_named_in(system.file())?;
         }
@@ -140,6 +150,16 @@ impl Run {
     /// What the description asks for, changed by the flags.
     fn machine(&self, system: &System) -> Result<Machine> {
         let mut machine = system.machine()?;
+        if let Some(board) = self.board.filter(|board| *board != machine.board()) {
+            machine = Machine::on(board);
+        }
+        if machine.board() == Board::Rpi4
+            && (self.gic.is_some() || self.cpu.is_some() || self.cpus.is_some())
+        {
+            bail!(
+                "QEMU's Raspberry Pi 4 has four Cortex-A72 and a GICv2: no --gic, --cpu or --cpus"
+            );
+        }
         if let Some(gic) = self.gic {
             machine = machine.gic(gic);
         }

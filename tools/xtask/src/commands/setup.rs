@@ -34,6 +34,7 @@ impl Setup {
         println!("  C cross compiler   {}", c_guests::compiler().unwrap_or_default());
         println!("  Linux guest        {}", paths::linux_kernel().display());
         println!("  its initrd         {}", paths::linux_initrd().display());
+        println!("  Raspberry Pi 4     {}", paths::rpi4_tree().display());
         Ok(())
     }
 }
@@ -123,12 +124,12 @@ pub(crate) fn c_compiler() -> Result<()> {
 }
 
 /// Makes sure that the Linux guest is there: Debian's arm64 kernel, and an initrd around Debian's
-/// static busybox.
+/// static busybox. The kernel's package has the Raspberry Pi 4's device tree, which is kept, too.
 pub(crate) fn linux() -> Result<()> {
     let folder = paths::guests().join("linux");
     fs::create_dir_all(&folder)?;
     let (kernel, busybox) = (paths::linux_kernel(), folder.join("busybox"));
-    if !(kernel.is_file() && busybox.is_file()) {
+    if !(kernel.is_file() && busybox.is_file() && paths::rpi4_tree().is_file()) {
         fetch_linux(&folder, &kernel, &busybox)?;
     }
     let archive = initrd::build(&fs::read(&busybox)?)?;
@@ -138,9 +139,11 @@ pub(crate) fn linux() -> Result<()> {
 fn fetch_linux(folder: &Path, kernel: &Path, busybox: &Path) -> Result<()> {
     step("fetching Debian's arm64 kernel and busybox (60 MB)");
     debian::require(&format!(
-        "an arm64 Linux kernel (`Image`) as {}, and a static arm64 busybox as {}",
+        "an arm64 Linux kernel (`Image`) as {}, a static arm64 busybox as {}, and the kernel's {} as {}",
         kernel.display(),
-        busybox.display()
+        busybox.display(),
+        paths::RPI4_TREE_NAME,
+        paths::rpi4_tree().display()
     ))?;
     let temporary = tempfile::tempdir_in(folder)?;
     let fetched = debian::fetch_arm64_guest(temporary.path())?;
@@ -149,7 +152,8 @@ fn fetch_linux(folder: &Path, kernel: &Path, busybox: &Path) -> Result<()> {
         bail!("{} is not an arm64 `Image`", fetched.kernel.display());
     }
     files::replace(kernel, &image)?;
-    files::replace(busybox, &fs::read(&fetched.busybox)?)
+    files::replace(busybox, &fs::read(&fetched.busybox)?)?;
+    files::replace(&paths::rpi4_tree(), &fs::read(&fetched.rpi4_tree)?)
 }
 
 #[cfg(test)]
