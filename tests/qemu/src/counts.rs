@@ -54,6 +54,12 @@ pub fn is_fast() -> bool {
     std::env::var_os("SHIKIRI_FAST").is_some()
 }
 
+/// Whether every test that can runs on the Raspberry Pi 4, and on no other machine: `cargo xtask test --board rpi4`.
+#[must_use]
+pub fn is_rpi4_alone() -> bool {
+    std::env::var_os("SHIKIRI_BOARD").is_some_and(|board| board == "rpi4")
+}
+
 /// The seed of this run.
 #[must_use]
 pub fn seed() -> u64 {

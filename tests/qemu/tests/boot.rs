@@ -17,6 +17,9 @@ use crate::support::{
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("boot", trials);
     for cores in [1, 2, 4, 8] {
+        if cores == 4 {
+            topic.also_on_rpi4();
+        }
         topic.on_each(all_kinds(cores), "every_checkpoint_is_passed_in_order", checkpoints);
     }
     topic
@@ -27,6 +30,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
         .test("without_a_console_in_the_tree_it_says_so_on_the_boards_known_console", no_console)
         .test("a_device_tree_beyond_the_boot_protocols_limit_is_refused", large_tree)
+        .not_on_rpi4("its cores start by a spin table for each, which renumbering does not move")
         .on_each(
             both_gics(4),
             "the_core_that_boots_may_stand_anywhere_in_the_tree_and_keeps_its_number",

@@ -21,6 +21,7 @@ const GIANTS: &str = "areas = { pages = 16, giants = 2, channels = 2 }";
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("channels", trials);
     topic
+        .also_on_rpi4()
         .on_each(all_kinds(2), "areas_go_there_and_back_between_cores", |machine| {
             passes("", "", "", &machine)
         })

@@ -12,8 +12,10 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("console", trials);
     topic
         .on_each(both_gics(2), "each_line_carries_its_partitions_name", names)
+        .also_on_rpi4()
         .on_each(both_gics(2), "the_prefix_key_switches_the_focus_and_shows_it", focus)
         .on_each(both_gics(2), "the_operator_console_lists_and_explains", lists)
+        .also_on_rpi4()
         .on_each(both_gics(2), "the_operator_restarts_a_partition_under_a_new_id", restarts)
         .on_each(both_gics(2), "a_dump_shows_each_vcpu_while_the_partition_goes_on", dump)
         .on_each(

@@ -19,6 +19,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             within(2, SHARE, &machine)
         })
         .on_each(both_gics(1), "thousands_of_ports_share_an_interrupt", thousands)
+        .also_on_rpi4()
         .on_each(all_kinds(2), "between_partitions_on_different_cores", |machine| {
             between("", &machine)
         })

@@ -14,6 +14,7 @@ use crate::support::{
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("hostile", trials);
     topic
+        .also_on_rpi4()
         .on_each(all_kinds(3), "a_hostile_guest_stops_nobody", stops_nobody)
         .on_each(both_gics(3), "a_hostile_guest_on_cores_of_its_own_is_not_noticed", not_noticed)
         .on_each(both_gics(1), "a_hostile_guest_delays_others_by_its_budget_at_most", on_one_core);

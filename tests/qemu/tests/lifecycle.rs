@@ -18,6 +18,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(all_kinds(2), "a_partition_ends_with_its_code", ends_with_code)
         .on_each(both_gics(2), "the_operator_stops_and_starts_a_partition", stop_and_start)
         .on_each(both_gics(2), "after_its_end_the_account_is_zero", zero_account)
+        .also_on_rpi4()
         .on_each(all_kinds(2), "many_restarts_leave_nothing", leave_nothing)
         .on_each(both_gics(2), "many_restarts_disturb_nobody", disturb_nobody);
     topic.on_each(both_gics(2), "a_guest_that_resets_without_end_is_slowed_down", resets);

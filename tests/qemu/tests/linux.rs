@@ -8,7 +8,7 @@ use crate::support::{Outcome, PATIENCE, Partition, Topic, Variant, both_gics, sy
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("linux", trials);
-    topic.on_each(both_gics(1), "a_shell_answers_and_powers_off", shell);
+    topic.also_on_rpi4().on_each(both_gics(1), "a_shell_answers_and_powers_off", shell);
     topic.slow();
     topic.on_each(
         vec![Variant::new(Gic::V3, 2, "max"), Variant::new(Gic::V3, 2, "neoverse-n1")],
@@ -23,6 +23,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(4), "two_run_at_once", two)
         .on_each(both_gics(2), "one_does_not_notice_a_neighbour_that_crashes", beside_crashes)
         .on_each(both_gics(2), "two_vcpus_share_their_cores_with_others", shared)
+        .not_on_rpi4(crate::guests::NO_CLOCK)
         .on_each(both_gics(2), "a_passed_through_clock_interrupts_with_its_number", clock);
 }
 

@@ -14,6 +14,7 @@ mod linux;
 mod moving;
 mod native;
 mod objects;
+mod rpi4;
 mod shared;
 mod sharing;
 mod support;
@@ -24,7 +25,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 14] = [
+const TOPICS: [Topic; 15] = [
     systems::trials,
     native::trials,
     boot::trials,
@@ -39,6 +40,7 @@ const TOPICS: [Topic; 14] = [
     moving::trials,
     hostile::trials,
     linux::trials,
+    rpi4::trials,
 ];
 
 fn main() {

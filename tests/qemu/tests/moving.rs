@@ -16,12 +16,14 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(3), "a_deadline_is_kept_by_another_core", deadlines)
         .on_each(all_kinds(2), "registers_survive_every_move", registers)
         .on_each(both_gics(2), "sgis_find_a_vcpu_wherever_it_is", sgis)
+        .not_on_rpi4(crate::guests::NO_CLOCK)
         .on_each(both_gics(3), "spis_follow_a_vcpu_wherever_it_is", spis)
         .on_each(both_gics(2), "vcpus_turn_off_and_on_wherever_they_are", power)
         .on_each(both_gics(2), "a_partition_ends_wherever_its_vcpus_are", ends)
         .on_each(both_gics(3), "an_end_does_not_wait_for_a_vcpu_that_is_elsewhere", prompt_end)
         .on_each(all_kinds(3), "a_hostile_guest_that_moves_stops_nobody", hostile);
     topic.slow();
+    topic.not_on_rpi4(crate::guests::NO_CLOCK);
     topic.on_each(both_gics(2), "a_devices_interrupts_follow_a_linux_that_moves", clock);
 }
 

@@ -17,6 +17,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "within_a_partition_on_a_shared_core", |machine| {
             alone(SHARE, &machine)
         })
+        .also_on_rpi4()
         .on_each(all_kinds(2), "between_partitions_on_different_cores", |machine| {
             between("", &machine)
         })

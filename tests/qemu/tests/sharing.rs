@@ -9,6 +9,7 @@ use crate::support::{self, Outcome, Partition, Topic, all_kinds, both_gics, syst
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("sharing", trials);
     topic
+        .also_on_rpi4()
         .on_each(both_gics(1), "timers_hold_beside_a_guest_that_spins", timers_beside_spin)
         .on_each(all_kinds(1), "registers_survive_every_switch", registers)
         .on_each(both_gics(1), "a_spinning_guest_delays_others_by_its_budget_at_most", budgets)

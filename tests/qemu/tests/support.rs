@@ -15,6 +15,7 @@ pub(crate) type Outcome = Result<(), Failed>;
 #[derive(Clone)]
 pub(crate) struct Variant {
     name: String,
+    cores: u32,
     machine: Machine,
 }
 
@@ -22,7 +23,12 @@ impl Variant {
     /// A machine with this interrupt controller, number of cores and CPU model.
     pub(crate) fn new(gic: Gic, cores: u32, cpu: &str) -> Self {
         let name = format!("gic{}, {cores} cores, {cpu}", gic.number());
-        Self { name, machine: Machine::new().gic(gic).cpus(cores).cpu(cpu) }
+        Self { name, cores, machine: Machine::new().gic(gic).cpus(cores).cpu(cpu) }
+    }
+
+    /// The Raspberry Pi 4 in place of a machine with so many cores: it has four.
+    fn rpi4(cores: u32) -> Self {
+        Self { name: format!("rpi4, {cores} of 4 cores"), cores, machine: Machine::rpi4() }
     }
 }
 
@@ -38,17 +44,29 @@ pub(crate) fn all_kinds(cores: u32) -> Vec<Variant> {
     kinds
 }
 
+/// How a test for several machines stands with the Raspberry Pi 4.
+#[derive(Clone, Copy)]
+enum OnRpi4 {
+    /// It runs there in every test run.
+    Always,
+    /// It runs there with `--board rpi4` alone: on `virt`, with the same GIC and the same cores, it says the same.
+    WhenAsked,
+    /// It does not run there, for this reason.
+    Never(&'static str),
+}
+
 /// Tests under construction.
 pub(crate) struct Topic<'a> {
     name: &'static str,
     trials: &'a mut Vec<Trial>,
     is_slow: bool,
+    on_rpi4: OnRpi4,
 }
 
 impl<'a> Topic<'a> {
     /// The tests of one topic; its name comes first in theirs.
     pub(crate) fn new(name: &'static str, trials: &'a mut Vec<Trial>) -> Self {
-        Self { name, trials, is_slow: false }
+        Self { name, trials, is_slow: false, on_rpi4: OnRpi4::WhenAsked }
     }
 
     /// The tests that follow are slow: `--fast` leaves them out.
@@ -57,8 +75,31 @@ impl<'a> Topic<'a> {
         self
     }
 
-    /// Adds a test.
+    /// The next test for several machines runs on the Raspberry Pi 4 in every test run.
+    pub(crate) fn also_on_rpi4(&mut self) -> &mut Self {
+        self.on_rpi4 = OnRpi4::Always;
+        self
+    }
+
+    /// The next test for several machines never runs on the Raspberry Pi 4, for this reason.
+    pub(crate) fn not_on_rpi4(&mut self, reason: &'static str) -> &mut Self {
+        self.on_rpi4 = OnRpi4::Never(reason);
+        self
+    }
+
+    /// Adds a test that makes its own machine, which is `virt` unless the topic is the Pi's.
     pub(crate) fn test(
+        &mut self,
+        sentence: &str,
+        test: impl FnOnce() -> Outcome + Send + 'static,
+    ) -> &mut Self {
+        if counts::is_rpi4_alone() && self.name != crate::rpi4::TOPIC {
+            return self;
+        }
+        self.add(sentence, test)
+    }
+
+    fn add(
         &mut self,
         sentence: &str,
         test: impl FnOnce() -> Outcome + Send + 'static,
@@ -68,19 +109,41 @@ impl<'a> Topic<'a> {
         self
     }
 
-    /// Adds a test for each machine.
+    /// Adds a test for each machine, and for the Raspberry Pi 4 where that can take the place of one of them: a GICv2
+    /// with at most four cores.
     pub(crate) fn on_each(
         &mut self,
         variants: Vec<Variant>,
         sentence: &str,
         test: impl Fn(Machine) -> Outcome + Clone + Send + 'static,
     ) -> &mut Self {
-        for variant in variants {
+        let pi = self.rpi4_for(&variants, sentence);
+        let virt = variants.into_iter().filter(|_| !counts::is_rpi4_alone());
+        for variant in virt.chain(pi) {
             let test = test.clone();
             let sentence = format!("{sentence} [{}]", variant.name);
-            self.test(&sentence, move || test(variant.machine));
+            self.add(&sentence, move || test(variant.machine));
         }
         self
+    }
+
+    /// The Pi, if it takes part in a test for these machines.
+    fn rpi4_for(&mut self, variants: &[Variant], sentence: &str) -> Option<Variant> {
+        let how = std::mem::replace(&mut self.on_rpi4, OnRpi4::WhenAsked);
+        let cores = variants.first()?.cores;
+        let reason = match how {
+            OnRpi4::Never(reason) => reason,
+            _ if cores > 4 => "it has four cores",
+            _ if !variants.iter().any(|variant| variant.name.starts_with("gic2")) => {
+                "its GIC is version 2"
+            }
+            OnRpi4::Always => return Some(Variant::rpi4(cores)),
+            OnRpi4::WhenAsked => return counts::is_rpi4_alone().then(|| Variant::rpi4(cores)),
+        };
+        if counts::is_rpi4_alone() {
+            eprintln!("not on rpi4: {}::{sentence}: {reason}", self.name);
+        }
+        None
     }
 }
 

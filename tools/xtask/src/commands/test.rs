@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use shikiri_qemu_tests::Board;
 
 use crate::commands::bench::Bench;
-use crate::commands::{build, layers, misuse, setup, unsafe_budget};
+use crate::commands::{build, layers, misuse, run, setup, unsafe_budget};
 use crate::metadata::{self, BARE_METAL, Workspace};
 use crate::process::{self, step};
 
@@ -19,6 +20,9 @@ pub(crate) struct Test {
     /// Leaves out the slow ones.
     #[arg(long)]
     fast: bool,
+    /// Runs the QEMU tests alone, and all of them on this board.
+    #[arg(long, value_parser = run::board)]
+    board: Option<Board>,
 }
 
 /// The package of the QEMU tests.
@@ -32,6 +36,11 @@ const MACHINES_AT_ONCE: &str = "2";
 
 impl Test {
     pub(crate) fn execute(&self) -> Result<()> {
+        if let Some(board) = self.board {
+            let settings = [("SHIKIRI_BOARD", board.folder().to_owned())];
+            run_machines(self.filter.as_deref(), &settings)?;
+            return Ok(());
+        }
         let started = Instant::now();
         let mut tally = Tally::default();
         let workspace = metadata::load()?;

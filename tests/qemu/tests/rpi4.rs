@@ -1,0 +1,190 @@
+//! What the Raspberry Pi 4 has and QEMU's `virt` has not: two kinds of UART, a spin table, memory with holes, pages that
+//! devices share, and no PSCI. P1, V1, V2, V3, V9.
+//!
+//! What both boards have is in the other topics, from the same list: `cargo xtask test --board rpi4`.
+
+use std::time::Duration;
+
+use dtoolkit::ToPropertyValue;
+use dtoolkit::fdt::Fdt;
+use dtoolkit::memreserve::MemoryReservation;
+use dtoolkit::model::{DeviceTree, DeviceTreeProperty};
+use libtest_mimic::{Failed, Trial};
+use shikiri_qemu_tests::machine::Boot;
+use shikiri_qemu_tests::{Machine, Running, paths, system as systems};
+
+use crate::support::{self, Outcome, PATIENCE, Partition, Topic, one_guest, system};
+
+/// The topic's name.
+pub(crate) const TOPIC: &str = "rpi4";
+
+/// Adds this topic's tests.
+pub(crate) fn trials(trials: &mut Vec<Trial>) {
+    let mut topic = Topic::new(TOPIC, trials);
+    topic
+        .test("a_crash_is_restarted_beside_two_that_go_on", demo)
+        .test("linux_runs_beside_a_bare_metal_partition [1 vCPU]", || beside(1))
+        .test("linux_runs_beside_a_bare_metal_partition [4 vCPUs]", || beside(4))
+        .test("the_console_is_the_uart_that_stdout_names", pl011)
+        .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
+        .test("a_tree_whose_uart_nobody_knows_is_refused", no_console)
+        .test("a_spin_table_outside_memory_is_refused", bad_spin_table)
+        .test("without_a_bundle_it_says_so_and_stops", no_bundle)
+        .test("too_little_memory_is_refused", little_memory)
+        .test("a_bundle_for_another_board_is_refused", other_board);
+}
+
+/// As the board's demo: two bare-metal guests, one of which crashes, and a Linux.
+fn demo() -> Outcome {
+    let crash = Partition::new("crash", "crash")
+        .with("cores = [1]")
+        .with("cmdline = \"crash=read\"")
+        .with("restart = { policy = \"on-fault\", max = 3, window = \"60s\", delay = \"200ms\" }");
+    let timer =
+        Partition::new("timer", "timer").with("cores = [0]").with("cmdline = \"ticks=all\"");
+    let linux = Partition::linux("linux", "quiet").with("cores = [2, 3]");
+    let mut running = system([timer, crash, linux])?.boot(&Machine::rpi4())?;
+    running.wait_for("partition crash (id 2) has ended", PATIENCE)?;
+    running.wait_for("partition crash (id 4) starts", PATIENCE)?;
+    running.wait_for("timer| timer: tick 5", PATIENCE)?;
+    running.wait_for("linux| shikiri-linux: ready", PATIENCE)?;
+    support::open_operator(&mut running)?;
+    support::audit(&mut running)?;
+    // By the power manager: there is no PSCI.
+    running.send("off\r")?;
+    running.wait_for_power_off(PATIENCE)?;
+    Ok(())
+}
+
+/// Linux and a timer guest share the cores; the shell answers while the timer ticks.
+fn beside(vcpus: u32) -> Outcome {
+    let share = |budget: &str| format!("share = {{ budget = \"{budget}\", period = \"10ms\" }}");
+    let linux = Partition::linux("linux", "quiet")
+        .with(&format!("vcpus = {vcpus}\ncores = [0, 1, 2, 3]"))
+        .with(&share("8ms"));
+    let timer = Partition::new("timer", "timer")
+        .with("cores = [0, 1, 2, 3]\ncmdline = \"ticks=all\"")
+        .with(&share("1ms"));
+    let mut running = system([linux, timer])?.boot(&Machine::rpi4())?;
+    running.wait_for("linux| shikiri-linux: ready", PATIENCE)?;
+    running.wait_for("# ", PATIENCE)?;
+    running.send("echo $((6 * 7)) of $(nproc)\n")?;
+    running.wait_for(&format!("42 of {vcpus}"), PATIENCE)?;
+    running.wait_for("timer| timer: tick", PATIENCE)?;
+    running.send("poweroff\n")?;
+    running.wait_for("partition linux (id 1) has ended: it powered itself off", PATIENCE)?;
+    Ok(())
+}
+
+/// The kernel's tree, changed.
+struct Tree(DeviceTree);
+
+impl Tree {
+    fn new() -> Result<Self, Failed> {
+        let original = std::fs::read(paths::rpi4_tree())?;
+        let fdt = Fdt::new(&original).map_err(|error| error.to_string())?;
+        Ok(Self(DeviceTree::from_fdt(&fdt)))
+    }
+
+    /// Sets a property of the node at the end of this path.
+    fn set(
+        mut self,
+        path: &[&str],
+        name: &str,
+        value: impl ToPropertyValue,
+    ) -> Result<Self, Failed> {
+        let mut node = &mut self.0.root;
+        for part in path {
+            node = node.child_mut(part).ok_or_else(|| format!("there is no {part}"))?;
+        }
+        node.add_property(DeviceTreeProperty::new_unchecked(name, value));
+        Ok(self)
+    }
+
+    /// A machine with this tree, and where the tree is.
+    fn machine(&self) -> Result<(Machine, tempfile::TempDir), Failed> {
+        let scratch = tempfile::tempdir_in(paths::scratch())?;
+        let file = scratch.path().join("edited.dtb");
+        std::fs::write(&file, self.0.to_dtb())?;
+        Ok((Machine::rpi4().tree(&file), scratch))
+    }
+}
+
+fn pl011() -> Outcome {
+    let tree = Tree::new()?.set(&["chosen"], "stdout-path", "serial0:115200n8")?;
+    let (machine, _tree) = tree.machine()?;
+    let mut running = one_guest("hello", "", 1)?.boot(&machine.on_pl011())?;
+    running.wait_for("hello: 1 vCPU", PATIENCE)?;
+    running.wait_for_power_off(PATIENCE)?;
+    Ok(())
+}
+
+fn no_tree() -> Outcome {
+    let boot = Boot::Raw { image: paths::hypervisor() };
+    let mut running = Running::start(&Machine::rpi4().on_pl011(), &boot, None, None)?;
+    running.wait_for("this is a PL011 at 0xfe201000, as the Raspberry Pi 4 has it", PATIENCE)?;
+    refused(running, "boot refused: x0 does not point to a device tree")
+}
+
+fn no_console() -> Outcome {
+    let uart = ["soc", "serial@7e215040"];
+    let (machine, _tree) = Tree::new()?.set(&uart, "compatible", "brcm,another-uart")?.machine()?;
+    let mut running = with_bundle(&machine.on_pl011(), &bundle()?)?;
+    running.wait_for("this is a PL011 at 0xfe201000", PATIENCE)?;
+    refused(running, "/chosen/stdout-path names no PL011 and no mini UART")
+}
+
+fn bad_spin_table() -> Outcome {
+    let place = 0xfe20_1000_u64.to_be_bytes().to_vec();
+    let tree = Tree::new()?.set(&["cpus", "cpu@2"], "cpu-release-addr", place)?;
+    let (machine, _tree) = tree.machine()?;
+    refused(
+        with_bundle(&machine, &bundle()?)?,
+        "core 2: its cpu-release-addr 0xfe201000 is not in RAM",
+    )
+}
+
+fn no_bundle() -> Outcome {
+    let boot = Boot::Image { image: paths::hypervisor(), el2: true };
+    refused(Running::start(&Machine::rpi4(), &boot, None, None)?, "there is no bundle")
+}
+
+/// What the firmware keeps leaves too little for the partition, or nothing at all.
+fn little_memory() -> Outcome {
+    for (from, reason) in [
+        (0x40_0000, "partition hello (id 1) cannot be started: no "),
+        (0, "boot refused: memory: "),
+    ] {
+        let mut tree = Tree::new()?;
+        tree.0.memory_reservations.push(MemoryReservation::new(from, 0x3c00_0000 - from));
+        let (machine, _tree) = tree.machine()?;
+        refused(with_bundle(&machine, &bundle()?)?, reason)?;
+    }
+    Ok(())
+}
+
+fn other_board() -> Outcome {
+    let bundle = one_guest("hello", "", 1)?.compile(&Machine::new())?.bundle;
+    refused(
+        with_bundle(&Machine::rpi4(), &bundle)?,
+        "the bundle is for the board linux,dummy-virt, and this is raspberrypi,4-model-b",
+    )
+}
+
+/// A bundle for the Pi as it is.
+fn bundle() -> Result<Vec<u8>, Failed> {
+    Ok(one_guest("hello", "", 1)?.compile(&Machine::rpi4())?.bundle)
+}
+
+fn with_bundle(machine: &Machine, bundle: &[u8]) -> Result<Running, Failed> {
+    Ok(systems::start(machine, paths::hypervisor(), bundle, None)?)
+}
+
+/// The reason has to come; after it no guest runs.
+fn refused(mut running: Running, reason: &str) -> Outcome {
+    running.wait_for(reason, PATIENCE)?;
+    if let Ok(more) = running.wait_for("hello:", Duration::from_millis(500)) {
+        return Err(running.failure(format!("a guest ran: {more}")).into());
+    }
+    Ok(())
+}
