@@ -310,16 +310,21 @@ impl<'a> NodeFacts<'a> {
     #[inline(never)]
     fn kind(&self) -> Option<Kind> {
         let ours = |entry: &&[u8]| matches!(entry.first_chunk(), Some(b"arm," | b"brcm"));
-        let mut entries = self.compatible.split(|byte| *byte == 0).filter(ours);
-        entries.find_map(|entry| match entry {
-            b"arm,psci-1.0" | b"arm,psci-0.2" => Some(Kind::Psci),
-            b"arm,gic-v3" => Some(Kind::GicV3),
-            b"arm,gic-400" | b"arm,cortex-a15-gic" | b"arm,cortex-a7-gic" => Some(Kind::GicV2),
-            b"arm,pl011" => Some(Kind::Uart(UartKind::Pl011)),
-            b"brcm,bcm2835-aux-uart" => Some(Kind::Uart(UartKind::Mini)),
-            b"brcm,bcm2835-pm-wdt" => Some(Kind::BcmPower),
-            _ => None,
-        })
+        self.compatible.split(|byte| *byte == 0).filter(ours).find_map(kind_of)
+    }
+}
+
+/// What an entry of `compatible` stands for.
+#[inline(never)]
+fn kind_of(entry: &[u8]) -> Option<Kind> {
+    match entry {
+        b"arm,psci-1.0" | b"arm,psci-0.2" => Some(Kind::Psci),
+        b"arm,gic-v3" => Some(Kind::GicV3),
+        b"arm,gic-400" | b"arm,cortex-a15-gic" | b"arm,cortex-a7-gic" => Some(Kind::GicV2),
+        b"arm,pl011" => Some(Kind::Uart(UartKind::Pl011)),
+        b"brcm,bcm2835-aux-uart" => Some(Kind::Uart(UartKind::Mini)),
+        b"brcm,bcm2835-pm-wdt" => Some(Kind::BcmPower),
+        _ => None,
     }
 }
 

@@ -283,7 +283,7 @@ impl<'a> Ledger<'a> {
 
     /// Calls `see` for every run of frames in one state, in ascending order within each range; a run never
     /// crosses a 2 MiB boundary.
-    pub fn for_each_run(&self, mut see: impl FnMut(FrameRun, FrameState)) {
+    pub fn for_each_run(&self, see: &mut dyn FnMut(FrameRun, FrameState)) {
         for range in self.layout.ranges() {
             for segment in self.layout.segments(*range) {
                 let mut left = FrameRun { base: segment.base, pages: PageCount(segment.count) };
@@ -306,7 +306,7 @@ impl<'a> Ledger<'a> {
     #[must_use]
     pub fn pages_in(&self, state: FrameState) -> PageCount {
         let mut sum = 0_u64;
-        self.for_each_run(|run, found| {
+        self.for_each_run(&mut |run, found| {
             if found == state {
                 sum = sum.saturating_add(run.pages.0);
             }

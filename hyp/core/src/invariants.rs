@@ -290,7 +290,7 @@ pub fn audit_ended(ledger: &Ledger<'_>, slot: PartitionSlot) -> Result<(), Viola
 /// [`Violation::Count`].
 pub fn audit_count(ledger: &Ledger<'_>, slot: PartitionSlot) -> Result<(), Violation> {
     let mut entries = 0_u64;
-    ledger.for_each_run(|run, state| {
+    ledger.for_each_run(&mut |run, state| {
         let is_held = !matches!(state, FrameState::Quarantined(_));
         if is_held && ledger.owner(state) == Some(slot) {
             entries = entries.saturating_add(run.pages.0);
@@ -311,7 +311,7 @@ pub fn audit_frames<M: DirectMap>(
     pool: &FramePool<M>,
 ) -> Result<PageCount, Violation> {
     let mut idle = 0_u64;
-    ledger.for_each_run(|run, state| {
+    ledger.for_each_run(&mut |run, state| {
         if matches!(state, FrameState::Free | FrameState::Quarantined(_)) {
             idle = idle.saturating_add(run.pages.0);
         }

@@ -117,7 +117,7 @@ impl Ledger<'_> {
     ) -> Result<(), Finding> {
         let table = self.tally_table(slot, mapped)?;
         let (mut own, mut shared, mut management) = (Tally::default(), 0_u64, 0_u64);
-        self.for_each_run(|run, state| match state {
+        self.for_each_run(&mut |run, state| match state {
             FrameState::Private(owner) if owner == slot => own.add(run),
             FrameState::Area(area) if self.areas.owner(area) == Some(slot) => own.add(run),
             FrameState::AreaTable(area) if self.areas.owner(area) == Some(slot) => {

@@ -438,7 +438,7 @@ proptest! {
         prop_assert_eq!(ledger.held(P).0, before.0 - before.2);
         prop_assert_eq!(ledger.held(Q).0, before.1 + before.2);
         let mut seen = 0;
-        ledger.for_each_run(|run, state| {
+        ledger.for_each_run(&mut |run, state| {
             seen += run.pages.0;
             assert_eq!(model.get(&run.base.0), Some(&state));
         });

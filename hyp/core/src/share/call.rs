@@ -39,6 +39,7 @@ impl<'a> Estate<'a> {
     ///
     /// # Errors
     /// As the call's row says; nothing has changed then.
+    #[inline(never)]
     pub fn share<M: DirectMap, P: PhysMem, T: Tlb>(
         &mut self,
         peer: Option<&mut Estate<'a>>,
