@@ -249,6 +249,7 @@ impl Estate<'_> {
     }
 
     /// The slot of an area that this partition has; not every one is complete.
+    #[inline]
     pub(crate) fn slot_of(&self, handle: Handle) -> Result<WindowSlot, Refusal> {
         let entries = self.party.shared.entries;
         let found = find(entries, handle, Kind::Area, Rights::USE);
@@ -258,6 +259,7 @@ impl Estate<'_> {
 
     /// Takes a complete area out of its slot: when this returns, no core reaches it for this partition any more. Its charge is
     /// refunded, or its window slot vacant again.
+    #[inline]
     pub(crate) fn lose<P: PhysMem, T: Tlb>(
         &mut self,
         slot: WindowSlot,
@@ -279,6 +281,7 @@ impl Estate<'_> {
     }
 
     /// Puts an area into a vacant window slot: one store. Nothing is charged. Answers the area's handle here.
+    #[inline]
     pub(crate) fn gain<P: PhysMem, T: Tlb>(
         &mut self,
         slot: WindowSlot,
@@ -301,6 +304,7 @@ impl Estate<'_> {
 
 /// Makes an empty slot vacant again: an own one is free, a window's waits for the next area. The area's handle is stale from
 /// here on.
+#[inline]
 fn vacate(party: &mut Party<'_>, areas: &mut Areas, slot: WindowSlot) {
     let index = areas.slots.handle(slot);
     match areas.slots.window_of(slot) {
@@ -323,7 +327,7 @@ impl Holdings {
     ///
     /// # Errors
     /// `NotSupported` if the partition has no areas.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn area_parts(&mut self) -> Result<Parts<'_>, Refusal> {
         match (self.areas.as_mut(), self.stage2.as_mut()) {
             (Some(areas), Some(space)) => Ok(Parts { account: &mut self.account, space, areas }),

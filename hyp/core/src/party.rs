@@ -336,6 +336,7 @@ impl<'a> Party<'a> {
 
     /// An event about the port with this index: a message port's or a shared area's at its own receive port, any
     /// other's at the notification port.
+    #[inline]
     pub(crate) fn tell_about(&self, index: u16) -> Option<Raise> {
         if !self.kind(index)?.has_events() {
             return self.tell();
@@ -351,6 +352,7 @@ impl<'a> Party<'a> {
     }
 
     /// The row of a message port, or of a share.
+    #[inline]
     pub(crate) fn port_row(&self, index: u16) -> Option<u16> {
         self.cold.get(usize::from(index)).map(|row| row.port)
     }

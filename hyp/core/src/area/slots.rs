@@ -110,11 +110,13 @@ impl Slots {
         self.rows
     }
 
+    #[inline]
     fn row(&self, slot: WindowSlot) -> Option<&Row> {
         self.rows.get(self.index(slot)?)
     }
 
     /// The row of a slot that this partition has.
+    #[inline]
     fn row_mut(&mut self, slot: WindowSlot) -> &mut Row {
         let index = self.index(slot);
         match index.and_then(|index| self.rows.get_mut(index)) {
@@ -123,9 +125,14 @@ impl Slots {
         }
     }
 
+    #[inline]
     fn index(&self, WindowSlot { class, index }: WindowSlot) -> Option<usize> {
-        let before = AreaClass::ALL.into_iter().filter(|other| *other < class);
-        let before: usize = before.map(|class| usize::from(self.sizes.of(class))).sum();
+        let WindowSizes { pages, blocks, .. } = self.sizes;
+        let before = match class {
+            AreaClass::Page => 0,
+            AreaClass::Block => usize::from(pages),
+            AreaClass::Giant => usize::from(pages).saturating_add(usize::from(blocks)),
+        };
         (index < self.sizes.of(class)).then_some(before.saturating_add(usize::from(index)))
     }
 
@@ -169,6 +176,7 @@ impl Slots {
     }
 
     /// The complete area in a slot.
+    #[inline]
     pub(crate) fn complete(&self, slot: WindowSlot) -> Result<&Area, Refusal> {
         match self.row(slot).map(|row| &row.body) {
             Some(Body::Area(area)) => Ok(area),
@@ -179,6 +187,7 @@ impl Slots {
     }
 
     /// The port's row and the bit there, if the slot is in a window.
+    #[inline]
     pub(crate) fn window_of(&self, slot: WindowSlot) -> Option<(u16, u8)> {
         match self.row(slot)?.home {
             Home::Window { port, bit } => Some((port, bit)),
@@ -203,11 +212,13 @@ impl Slots {
     }
 
     /// Takes a slot's content out.
+    #[inline]
     pub(crate) fn clear(&mut self, slot: WindowSlot) -> Body {
         core::mem::replace(&mut self.row_mut(slot).body, Body::Empty)
     }
 
     /// Fills an empty slot.
+    #[inline]
     pub(crate) fn put(&mut self, slot: WindowSlot, body: Body) {
         self.row_mut(slot).body = body;
     }
@@ -217,6 +228,7 @@ impl Slots {
     }
 
     /// The entry in the handle table.
+    #[inline]
     pub(crate) fn handle(&self, slot: WindowSlot) -> u16 {
         self.row(slot).map_or(0, |row| row.handle)
     }

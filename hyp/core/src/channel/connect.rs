@@ -3,9 +3,11 @@
 //! Asking is [`Party::ask_channel`](crate::party::Party::ask_channel), taking
 //! [`Party::take_signal`](crate::party::Party::take_signal), refusing [`Party::refuse`](crate::party::Party::refuse): as for events.
 
+use shikiri_abi::PartitionSlot;
+
 use super::port::Used;
 use crate::area::{Estate, Parts};
-use crate::event::{PortId, Raise, Send, Wire, asker};
+use crate::event::{PortId, Raise, Send, Shared, Wire, asker};
 use crate::handle::{Handle, Kind, Rights, find};
 use crate::party::{Refusal, check_idle};
 
@@ -58,15 +60,32 @@ impl<'a> Estate<'a> {
     ///
     /// # Errors
     /// `BadHandle`; `WrongState` if it was never connected, or its request is open; `Refused`; `PeerGone`.
+    #[inline]
     pub(super) fn connection(&self, handle: Handle) -> Result<(u16, Wire), Refusal> {
         let port = find(self.party.shared.entries, handle, Kind::Channel, Rights::USE)?;
-        match Send::decode(port.entry.value()) {
-            Some(Send::Connected(wire)) => Ok((port.index, wire)),
-            Some(Send::Idle | Send::Queued { .. } | Send::Taken { .. }) | None => {
-                Err(Refusal::WrongState)
-            }
-            Some(Send::Refused) => Err(Refusal::Refused),
-            Some(Send::Gone) => Err(Refusal::PeerGone),
+        let word = port.entry.value();
+        Wire::decode(word).map(|wire| (port.index, wire)).ok_or_else(|| unconnected(word))
+    }
+}
+
+/// Why a message port has no connection.
+#[cold]
+fn unconnected(word: u64) -> Refusal {
+    match Send::decode(word) {
+        Some(Send::Refused) => Refusal::Refused,
+        Some(Send::Gone) => Refusal::PeerGone,
+        Some(Send::Idle | Send::Queued { .. } | Send::Taken { .. } | Send::Connected(_)) | None => {
+            Refusal::WrongState
         }
+    }
+}
+
+impl Shared<'_> {
+    /// Whom a message port is connected to, without a lock: a hint, which [`send`](super::send()) checks under both locks.
+    #[inline]
+    #[must_use]
+    pub fn peer_of(self, port: Handle) -> Option<PartitionSlot> {
+        let port = find(self.entries, port, Kind::Channel, Rights::USE).ok()?;
+        Wire::decode(port.entry.value()).map(|wire| wire.to.slot)
     }
 }

@@ -110,6 +110,7 @@ impl Used {
     }
 
     /// A vacant slot, with its bit.
+    #[inline]
     pub(super) fn vacant(&self) -> Option<(u8, WindowSlot)> {
         let bit = u8::try_from(self.vacant.trailing_zeros()).ok()?;
         let index = *self.slots.get(usize::from(bit))?;
@@ -143,6 +144,7 @@ const fn mask(bit: u8) -> u64 {
 
 impl Areas {
     /// A port's row.
+    #[inline]
     pub(super) fn port(&mut self, row: u16) -> Option<&mut Used> {
         self.ports.get_mut(usize::from(row))?.used.as_mut()
     }

@@ -21,6 +21,17 @@ pub struct Message {
     pub short: [u64; 3],
 }
 
+/// Where the next message comes at its receiver.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    /// The port's row.
+    row: u16,
+    /// The message's number.
+    number: u64,
+    /// The vacant slot for its area, with the bit that it has in the window.
+    slot: Option<(u8, WindowSlot)>,
+}
+
 /// Sends a message from a port of `from`'s to its peer, a port of `to`'s. When it returns, the sender's cores cannot reach the
 /// area any more, and then only the receiver was given it; or nothing has changed. Answers what to raise at the receiver.
 ///
@@ -42,23 +53,24 @@ pub fn send<'a, P: PhysMem, T: Tlb>(
     let (_, wire) = from.connection(port)?;
     let to = to.filter(|to| to.party.slot() == wire.to.slot).ok_or(Refusal::Moved)?;
     let source = from.check_area(&message)?;
-    let number = to.check_credit(wire.to.index, source.map(|slot| slot.class))?;
+    let room = to.check_room_at(wire.to.index, source.map(|slot| slot.class))?;
     // Commit: nothing from here on can fail.
     let mut entry = Entry { bytes: message.bytes, short: message.short, ..Entry::default() };
-    if let Some(slot) = source {
+    if let (Some(slot), Some((bit, target))) = (source, room.slot) {
         let (area, subtree) = from.lose(slot, hw);
         registry.hand_over(area, from.party.slot(), to.party.slot());
-        let target = to.occupy(wire.to.index);
+        to.occupy(room.row, bit);
         entry.pages = subtree.pages().0;
         entry.address = target.ipa().0;
         Handle(entry.area) = to.gain(target, (area, subtree), hw);
     }
-    let is_due = to.deliver(wire.to.index, number, &entry);
+    let is_due = to.deliver(room, &entry);
     Ok(if is_due { to.party.tell_about(wire.to.index) } else { None })
 }
 
 impl<'a> Estate<'a> {
     /// The area that goes with a message, if one does.
+    #[inline]
     fn check_area(&mut self, message: &Message) -> Result<Option<WindowSlot>, Refusal> {
         let Some(handle) = message.area else {
             return if message.bytes == 0 { Ok(None) } else { Err(Refusal::Range) };
@@ -70,49 +82,53 @@ impl<'a> Estate<'a> {
         if fits { Ok(Some(slot)) } else { Err(Refusal::Range) }
     }
 
-    /// Whether the next message can come to a port, with an area of this class; its number.
-    fn check_credit(&mut self, index: u16, class: Option<AreaClass>) -> Result<u64, Refusal> {
+    /// Whether the next message can come to a port, with an area of this class; where.
+    #[inline]
+    fn check_room_at(&mut self, index: u16, class: Option<AreaClass>) -> Result<Room, Refusal> {
         let row = self.party.port_row(index).ok_or(Refusal::PeerGone)?;
         let Parts { areas, .. } = self.holdings.area_parts()?;
         let port = areas.port(row).ok_or(Refusal::PeerGone)?;
-        if class.is_some_and(|class| class != port.class || port.count == 0) {
-            return Err(Refusal::Range);
-        }
-        let target = port.vacant().map(|(_, slot)| slot);
+        let slot = match class {
+            None => None,
+            Some(class) if class != port.class || port.count == 0 => return Err(Refusal::Range),
+            Some(_) => port.vacant(),
+        };
         let number = port.delivered;
         let has_credit = look_or_wait(port.arrivals(), port.credits(), number);
-        let has_slot = match (class, target) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(_), Some(slot)) => {
+        let has_slot = class.is_none()
+            || slot.is_some_and(|(_, slot)| {
                 HandleBook::can_renew(self.party.shared.entries, areas.slots.handle(slot))
-            }
-        };
+            });
         if has_credit && has_slot {
-            return Ok(number);
+            return Ok(Room { row, number, slot });
         }
+        self.starve(row)
+    }
+
+    /// There is no room: the receiver is told that somebody waits.
+    #[cold]
+    fn starve(&mut self, row: u16) -> Result<Room, Refusal> {
+        let Parts { areas, .. } = self.holdings.area_parts()?;
         let port = areas.port(row).ok_or(Refusal::PeerGone)?;
         port.is_starved = true;
         port.arrivals().set_starved(true);
         Err(Refusal::Full)
     }
 
-    /// Takes a vacant slot of the window, which was checked.
-    fn occupy(&mut self, index: u16) -> WindowSlot {
-        let port = self.port_of(index);
-        match port.and_then(|port| {
-            let (bit, slot) = port.vacant()?;
+    /// Takes a vacant slot of a window, which was checked.
+    #[inline]
+    fn occupy(&mut self, row: u16, bit: u8) {
+        let Ok(Parts { areas, .. }) = self.holdings.area_parts() else { return };
+        if let Some(port) = areas.port(row) {
             port.occupy(bit);
-            Some(slot)
-        }) {
-            Some(slot) => slot,
-            None => unreachable!("a vacant slot was checked"),
         }
     }
 
     /// Writes a message into the arrivals; whether its receiver is to be told.
-    fn deliver(&mut self, index: u16, number: u64, entry: &Entry) -> bool {
-        let Some(port) = self.port_of(index) else { return false };
+    #[inline]
+    fn deliver(&mut self, Room { row, number, .. }: Room, entry: &Entry) -> bool {
+        let Ok(Parts { areas, .. }) = self.holdings.area_parts() else { return false };
+        let Some(port) = areas.port(row) else { return false };
         port.delivered = number.wrapping_add(1);
         deliver(port.arrivals(), port.credits(), number, entry)
     }

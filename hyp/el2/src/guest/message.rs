@@ -4,19 +4,68 @@
 //! A call that two partitions meet in locks both parties, then both partitions' tables, each pair in ascending order of slots.
 //! Two that talk contend for these locks, and nobody else does.
 
-use shikiri_abi::{MessageCall, PartitionSlot};
+#![expect(unsafe_code, reason = "a function whose cost is a promise has a section of its own")]
+
+use shikiri_abi::{MessageCall, PartitionSlot, Status, smccc};
 use shikiri_core::area::Estate;
-use shikiri_core::channel::Done;
+use shikiri_core::channel::{self, Done, Message};
 use shikiri_core::event::Raise;
+use shikiri_core::handle::Handle;
 use shikiri_core::party::{EndStep, Refusal};
 use shikiri_sync::rank;
 
+use super::context::Context;
 use super::live::{Devices, Live};
-use super::talk::{self, Visited, lock_both, opened, raise_some, visit};
+use super::talk::{self, Visited, has_row, lock_both, opened, raise_some, visit};
 use crate::hw::mem::Ram;
 use crate::hw::tlb::MachineTlb;
 use crate::percore::{CoreLocal, Loaded};
 use crate::world::{Slot, Work};
+
+/// CHANNEL_SEND's function id.
+const SEND: u32 = smccc::VENDOR_HYP_FAST64 | 0x2b;
+const _: () = assert!(has_row(0x2b, b"CHANNEL_SEND"));
+
+/// Answers CHANNEL_SEND over a connection, with its registers in the context; false if it is another call, or there is more to be
+/// said of it. This cost is a promise: it is [`serve`] without what other calls need.
+#[inline(never)]
+#[unsafe(link_section = ".text.hot")]
+pub(super) fn send_quickly(context: &mut Context, core: &CoreLocal) -> bool {
+    let [x0, x1, x2, x3, x4, x5, x6, ..] = &mut context.x;
+    let [a, b, c, d, ..] = x0.to_le_bytes();
+    if u32::from_le_bytes([a, b, c, d]) != SEND {
+        return false;
+    }
+    let Some(Loaded { live, .. }) = core.loaded else { return false };
+    let area = (*x2 != 0).then_some(Handle(*x2));
+    let message = Message { area, bytes: *x3, short: [*x4, *x5, *x6] };
+    match send_connected(core, live, Handle(*x1), message) {
+        None | Some(Err(Refusal::Moved)) => return false,
+        Some(Ok(raise)) => {
+            [*x0, *x1, *x2, *x3] = [Status::Ok.code().cast_unsigned(), 0, 0, 0];
+            raise_some(core, raise);
+        }
+        Some(Err(refusal)) => [*x0, *x1, *x2, *x3] = refusal.registers(),
+    }
+    true
+}
+
+/// Sends over a connection; `None` if there is none, or either partition is not complete.
+#[inline(always)]
+fn send_connected(
+    core: &CoreLocal,
+    live: &Live,
+    port: Handle,
+    message: Message,
+) -> Option<Result<Option<Raise>, Refusal>> {
+    let visited = visit(core, live.talk.as_ref()?.shared().peer_of(port)?)?;
+    let (mut own, mut peer) = lock_both(live, Some(visited.live));
+    let (mut work, mut peer_work) = lock_works(live.slot, Some(visited.live.slot));
+    let mut to = estate(visited.live, peer.as_mut()?, peer_work.as_mut()?)?;
+    let mut from = estate(live, &mut own, &mut work)?;
+    let registry = core.world.frames.areas();
+    Some(channel::send(&mut from, Some(&mut to), (&Ram, &MachineTlb), registry, (port, message)))
+}
 
 /// Serves a call: `x0` to `x3`.
 #[inline(never)]
@@ -87,12 +136,13 @@ pub(super) fn together(live: &Live, visited: Option<&Visited<'_>>, run: Operatio
 }
 
 /// A partition's estate, opened under its locks.
+#[inline(always)]
 fn estate<'a>(
     live: &'a Live,
     devices: &'a mut Devices,
     work: &'a mut Option<Work>,
 ) -> Option<Estate<'a>> {
-    let party = opened(live, devices)?;
+    let party = live.talk.as_ref()?.party(devices.talk.as_mut()?);
     Some(Estate { party, holdings: &mut work.as_mut()?.holdings })
 }
 

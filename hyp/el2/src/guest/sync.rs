@@ -78,6 +78,9 @@ pub(crate) fn on_hvc(context: &mut Context, core: &mut CoreLocal) -> Next {
 
 #[inline(never)]
 fn any_call(context: &mut Context, core: &mut CoreLocal) -> Next {
+    if message::send_quickly(context, core) {
+        return Next::Resume;
+    }
     let Some(loaded) = core.loaded else { return Next::Leave };
     call(core, loaded, context)
 }

@@ -26,17 +26,26 @@ pub(super) const TRIES: u32 = 4;
 
 /// EVENT_SEND's function id.
 const SEND: u32 = smccc::VENDOR_HYP_FAST64 | 0x18;
-const _: () = assert!(has_send_row());
+const _: () = assert!(has_row(0x18, b"EVENT_SEND"));
 
-const fn has_send_row() -> bool {
+/// Whether the call with this number has this name.
+pub(super) const fn has_row(number: u16, name: &[u8]) -> bool {
     let mut rows = CALLS;
     while let [row, rest @ ..] = rows {
-        if row.number == 0x18 {
-            return matches!(row.name.as_bytes(), b"EVENT_SEND");
+        if row.number == number {
+            return is_same(row.name.as_bytes(), name);
         }
         rows = rest;
     }
     false
+}
+
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
+    match (a, b) {
+        ([], []) => true,
+        ([x, a @ ..], [y, b @ ..]) => *x == *y && is_same(a, b),
+        _ => false,
+    }
 }
 
 /// Answers EVENT_SEND with its registers in the context; false if it is another call. This cost is a promise.
