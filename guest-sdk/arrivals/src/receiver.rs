@@ -64,6 +64,7 @@ impl Receiver {
     }
 
     /// Offers to take messages. The port's peer may wait for that: whoever posts looks at [`Pages::is_starved`] next.
+    #[inline]
     pub fn post(&self, pages: Pages<'_>) {
         // Release: what was read of an entry was read before its place may be used again.
         pages.set_credit(CONSUMED, self.taken);
@@ -74,6 +75,7 @@ impl Receiver {
     }
 
     /// Takes the next message if it has come, and offers to take one more.
+    #[inline]
     pub fn take(&mut self, pages: Pages<'_>) -> Option<Arrival> {
         let first = entry(self.taken);
         let next = self.taken.wrapping_add(1);
@@ -93,6 +95,7 @@ impl Receiver {
     }
 }
 
+#[inline]
 fn parcel(handle: u64, address: u64, pages: u64, bytes: u64) -> Option<Parcel> {
     let most = pages.saturating_mul(PAGE_BYTES);
     let parcel =
@@ -102,12 +105,14 @@ fn parcel(handle: u64, address: u64, pages: u64, bytes: u64) -> Option<Parcel> {
 
 impl Pages<'_> {
     /// Whether the peer waits for a credit or a vacant slot; then it is to be told, by `CHANNEL_NOTIFY`, of what is there again.
+    #[inline]
     #[must_use]
     pub fn is_starved(self) -> bool {
         self.arrival(STARVED) != 0
     }
 
     /// Who is at the other end. What a peer sent is in the arrivals before it is told that it has gone.
+    #[inline]
     #[must_use]
     pub fn peer(self) -> Peer {
         let state = self.arrivals.get(STATE).map_or(0, |word| word.load(Ordering::Acquire));

@@ -3,7 +3,7 @@
 use core::mem;
 use core::ops::{Deref, DerefMut};
 
-use shikiri_abi::{AreaClass, PageCount, Status, WindowSlot};
+use shikiri_abi::{AreaClass, PageCount, Status};
 use shikiri_arrivals::Parcel;
 use shikiri_hvc::message;
 use shikiri_hvc::partition::Refusal;
@@ -19,10 +19,11 @@ use crate::windows::{Memory, Windows};
 #[derive(Debug)]
 pub struct Area {
     handle: Handle,
+    /// Empty if the place is not seen: an area of 1 GiB behind the 126th slot.
+    memory: Memory,
+    /// At most 1 GiB.
+    length: u32,
     class: AreaClass,
-    /// None if the place is not seen: an area of 1 GiB behind the 126th slot.
-    memory: Option<Memory>,
-    length: usize,
     /// The port in whose window it lies.
     home: Option<Home>,
 }
@@ -43,14 +44,15 @@ impl Area {
     }
 
     /// An area that has come to a port.
-    pub(crate) fn received(windows: Windows, parcel: Parcel, home: Home) -> Self {
-        let Parcel { handle, address, pages, bytes } = parcel;
-        let class = WindowSlot::at(address).map_or(AreaClass::Page, |slot| slot.class);
-        let memory = windows.memory(address, pages);
-        let handle = Handle(handle);
-        let mut area = Self { handle, class, memory, length: 0, home: Some(home) };
-        area.set_len(usize::try_from(bytes).unwrap_or(usize::MAX));
-        area
+    #[inline]
+    pub(crate) fn received(
+        (windows, class, home): (Windows, AreaClass, Home),
+        parcel: &Parcel,
+    ) -> Self {
+        let memory = windows.memory(parcel.address, parcel.pages);
+        let bytes = usize::try_from(parcel.bytes).unwrap_or(usize::MAX);
+        let length = u32::try_from(bytes.min(memory.bytes())).unwrap_or(0);
+        Self { handle: Handle(parcel.handle), class, memory, length, home: Some(home) }
     }
 
     /// Its class.
@@ -62,24 +64,24 @@ impl Area {
     /// How many bytes it has; those behind its length are whatever was written there before, by any of its owners.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.memory.as_ref().map_or(0, Memory::bytes)
+        self.memory.bytes()
     }
 
     /// How large it is in pages.
     #[must_use]
     pub fn pages(&self) -> PageCount {
-        PageCount::for_bytes(u64::try_from(self.capacity()).unwrap_or(0))
+        self.memory.pages()
     }
 
     /// Changes its length, up to its capacity.
     pub fn set_len(&mut self, length: usize) {
-        self.length = length.min(self.capacity());
+        self.length = u32::try_from(length.min(self.capacity())).unwrap_or(0);
     }
 
     /// Its virtual address, a multiple of 4096 (0 if it is not seen).
     #[must_use]
     pub fn address(&self) -> usize {
-        self.memory.as_ref().map_or(0, Memory::address)
+        self.memory.address()
     }
 
     /// Its handle in calls.
@@ -119,7 +121,20 @@ impl Area {
         self.home.is_some()
     }
 
+    /// How many bytes are meant.
+    #[inline]
+    fn meant(&self) -> usize {
+        usize::try_from(self.length).unwrap_or(0)
+    }
+
+    /// The same, as calls have it.
+    #[inline]
+    pub(crate) fn length(&self) -> u64 {
+        u64::from(self.length)
+    }
+
     /// Forgets an area that was sent: it is the peer's.
+    #[inline]
     pub(crate) fn has_gone(mut self) {
         let home = self.home.take();
         mem::forget(self);
@@ -142,16 +157,16 @@ impl Drop for Area {
 impl Deref for Area {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        self.memory.as_ref().map_or(&[], |memory| memory.bytes_of(self.length))
+        self.memory.bytes_of(self.meant())
     }
 }
 
 impl DerefMut for Area {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        match &mut self.memory {
-            Some(memory) => memory.bytes_of_mut(self.length),
-            None => &mut [],
-        }
+        let length = self.meant();
+        self.memory.bytes_of_mut(length)
     }
 }

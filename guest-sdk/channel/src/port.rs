@@ -52,6 +52,8 @@ impl Window {
 #[derive(Debug)]
 pub(crate) struct Owned {
     pub(crate) windows: Windows,
+    /// The class of what comes.
+    pub(crate) class: AreaClass,
     pub(crate) handle: Handle,
     pub(crate) home: Home,
     pub(crate) seat: Seat,
@@ -125,7 +127,7 @@ impl Port {
         home.own(intid);
         home.post();
         gic::enable(intid);
-        Ok(Self(Owned { windows, handle, home, seat: Seat::here(), events }))
+        Ok(Self(Owned { windows, class: window.class, handle, home, seat: Seat::here(), events }))
     }
 
     /// Asks the partition with this number (its place among the device tree's peers) to connect it: does not wait.

@@ -13,12 +13,14 @@ impl Channel {
     ///
     /// # Errors
     /// [`PeerGone`], after the last message.
+    #[inline]
     pub fn try_receive(&self) -> Result<Option<Message>, PeerGone> {
         let port = &self.0;
         let look = port.home.look().ok_or(PeerGone)?;
         match look.arrival {
             Some(arrival) => {
-                let area = arrival.parcel.map(|it| Area::received(port.windows, it, port.home));
+                let place = (port.windows, port.class, port.home);
+                let area = arrival.parcel.as_ref().map(|parcel| Area::received(place, parcel));
                 Ok(Some(Message { area, short: arrival.short }))
             }
             None if look.peer.is_there => Ok(None),
@@ -30,6 +32,7 @@ impl Channel {
     ///
     /// # Errors
     /// [`PeerGone`], after the last message.
+    #[inline]
     pub fn receive(&self) -> Result<Message, PeerGone> {
         self.0.seat.until_there(|| self.try_receive().transpose())
     }

@@ -39,8 +39,7 @@ mod sealed {
 
     impl Cargo for Area {
         fn parts(&self) -> Option<(Handle, u64)> {
-            // No area has more than 1 GiB.
-            Some((self.handle(), u64::try_from(self.len()).unwrap_or(0)))
+            Some((self.handle(), self.length()))
         }
 
         fn has_gone(self) {
@@ -88,23 +87,24 @@ impl Channel {
     ///
     /// # Errors
     /// [`NotSent`], with what was to go.
+    #[inline]
     pub fn try_send<C: Cargo>(&self, cargo: C, short: [u64; 3]) -> Result<(), NotSent<C>> {
-        match message::send(self.0.handle, cargo.parts(), short) {
-            Ok(()) => {
-                cargo.has_gone();
-                Ok(())
-            }
-            Err(refusal) => Err(NotSent { why: why(refusal), cargo }),
-        }
+        let result = self.offer(&cargo, short);
+        done(cargo, result)
     }
 
     /// Sends as soon as there is room.
     ///
     /// # Errors
     /// [`NotSent`], never for [`Why::Full`].
+    #[inline]
     pub fn send<C: Cargo>(&self, cargo: C, short: [u64; 3]) -> Result<(), NotSent<C>> {
-        let mut outgoing = Outgoing::new(cargo, short);
-        self.0.seat.until_there(|| outgoing.attempt(self))
+        let first = self.offer(&cargo, short);
+        let result = match first {
+            Err(Why::Full) => self.0.seat.until_there(|| unless_full(self.offer(&cargo, short))),
+            other => other,
+        };
+        done(cargo, result)
     }
 
     /// Sends as soon as there is room.
@@ -117,9 +117,8 @@ impl Channel {
         short: [u64; 3],
         deadline: Ticks,
     ) -> Result<(), NotSent<C>> {
-        let mut outgoing = Outgoing::new(cargo, short);
-        let sent = self.0.seat.until(deadline, || outgoing.attempt(self));
-        sent.unwrap_or_else(|| outgoing.end())
+        let sent = self.0.seat.until(deadline, || unless_full(self.offer(&cargo, short)));
+        done(cargo, sent.unwrap_or(Err(Why::Full)))
     }
 
     /// Sends as soon as there is room. Dropped before that, the future drops what was to go.
@@ -127,8 +126,8 @@ impl Channel {
     /// # Errors
     /// [`NotSent`], never for [`Why::Full`].
     pub async fn sent<C: Cargo>(&self, cargo: C, short: [u64; 3]) -> Result<(), NotSent<C>> {
-        let mut outgoing = Outgoing::new(cargo, short);
-        poll_fn(|context| self.poll_outgoing(&mut outgoing, context)).await
+        let result = poll_fn(|context| self.poll_offer(&cargo, short, context)).await;
+        done(cargo, result)
     }
 
     /// Sends `cargo`, which is taken out then, if there is room; else the task is woken when it is worth trying again. Without cargo it
@@ -142,53 +141,51 @@ impl Channel {
         short: [u64; 3],
         context: &Context<'_>,
     ) -> Poll<Result<(), NotSent<C>>> {
-        let mut outgoing = Outgoing { cargo: cargo.take(), short };
-        let result = self.poll_outgoing(&mut outgoing, context);
-        *cargo = outgoing.cargo;
-        result
+        let Some(offered) = cargo.as_ref() else { return Poll::Ready(Ok(())) };
+        match self.poll_offer(offered, short, context) {
+            Poll::Ready(result) => {
+                Poll::Ready(cargo.take().map_or(Ok(()), |cargo| done(cargo, result)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 
-    fn poll_outgoing<C: Cargo>(
+    fn poll_offer<C: Cargo>(
         &self,
-        outgoing: &mut Outgoing<C>,
+        cargo: &C,
+        short: [u64; 3],
         context: &Context<'_>,
-    ) -> Poll<Result<(), NotSent<C>>> {
-        if let Some(result) = outgoing.attempt(self) {
+    ) -> Poll<Result<(), Why>> {
+        if let Some(result) = unless_full(self.offer(cargo, short)) {
             return Poll::Ready(result);
         }
         self.0.home.register(context.waker());
         // Room that came before the waker was there has woken nobody.
-        outgoing.attempt(self).map_or(Poll::Pending, Poll::Ready)
+        unless_full(self.offer(cargo, short)).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Tries to send. On success the cargo is the peer's: what is left here of it is to be forgotten, by [`done`].
+    #[inline]
+    fn offer<C: Cargo>(&self, cargo: &C, short: [u64; 3]) -> Result<(), Why> {
+        message::send(self.0.handle, cargo.parts(), short).map_err(why)
     }
 }
 
-/// A message that waits for room.
-struct Outgoing<C> {
-    cargo: Option<C>,
-    short: [u64; 3],
-}
-
-impl<C: Cargo> Outgoing<C> {
-    const fn new(cargo: C, short: [u64; 3]) -> Self {
-        Self { cargo: Some(cargo), short }
-    }
-
-    /// Tries to send; none if there is no room. What was sent before is not sent again.
-    fn attempt(&mut self, channel: &Channel) -> Option<Result<(), NotSent<C>>> {
-        let Some(cargo) = self.cargo.take() else { return Some(Ok(())) };
-        match channel.try_send(cargo, self.short) {
-            Err(NotSent { why: Why::Full, cargo }) => {
-                self.cargo = Some(cargo);
-                None
-            }
-            result => Some(result),
+/// Ends a send: the cargo has gone, or comes back.
+#[inline]
+fn done<C: Cargo>(cargo: C, result: Result<(), Why>) -> Result<(), NotSent<C>> {
+    match result {
+        Ok(()) => {
+            cargo.has_gone();
+            Ok(())
         }
+        Err(why) => Err(NotSent { why, cargo }),
     }
+}
 
-    /// There was no room in time.
-    fn end(self) -> Result<(), NotSent<C>> {
-        self.cargo.map_or(Ok(()), |cargo| Err(NotSent { why: Why::Full, cargo }))
-    }
+/// What is no reason to wait.
+fn unless_full(result: Result<(), Why>) -> Option<Result<(), Why>> {
+    (result != Err(Why::Full)).then_some(result)
 }
 
 fn why(refusal: Refusal) -> Why {

@@ -2,6 +2,7 @@
 //!
 //! A row's lock is held for a look at the two pages, never during a call. Who is to be woken is taken out under it and woken after.
 
+use core::num::NonZeroU8;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use core::task::Waker;
 
@@ -38,7 +39,7 @@ static LISTENERS: Lock<Wakers> = Lock::new(Wakers::new());
 #[derive(Debug)]
 struct Row {
     /// How many ports have been here.
-    life: u64,
+    life: u32,
     port: Option<Open>,
 }
 
@@ -55,8 +56,9 @@ pub(crate) struct Open {
 /// A port: its row, and which of those that have been there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Home {
-    row: u8,
-    life: u64,
+    /// The row + 1.
+    row: NonZeroU8,
+    life: u32,
 }
 
 /// What a look at a port's arrivals found.
@@ -70,9 +72,9 @@ pub(crate) struct Look {
 
 /// Puts a port into a free row; none if there is none.
 pub(crate) fn insert(port: Open) -> Result<Home, Open> {
-    for (row, place) in (0_u8..).zip(&ROWS) {
-        let mut place = place.lock();
-        if place.port.is_none() {
+    for (number, row) in (1_u8..).zip(&ROWS) {
+        let mut place = row.lock();
+        if let (None, Some(row)) = (&place.port, NonZeroU8::new(number)) {
             place.port = Some(port);
             place.life = place.life.wrapping_add(1);
             return Ok(Home { row, life: place.life });
@@ -81,10 +83,22 @@ pub(crate) fn insert(port: Open) -> Result<Home, Open> {
     Err(port)
 }
 
+/// The row with this number, counted from 1.
+#[inline]
+fn row(number: u8) -> Option<&'static Lock<Row>> {
+    ROWS.get(usize::from(number).wrapping_sub(1))
+}
+
 impl Home {
+    #[inline]
+    fn row(self) -> Option<&'static Lock<Row>> {
+        row(self.row.get())
+    }
+
     /// The port, if it is still open.
+    #[inline]
     fn with<R>(self, action: impl FnOnce(&mut Open) -> R) -> Option<R> {
-        let mut row: Guard<'_, Row> = ROWS.get(usize::from(self.row))?.lock();
+        let mut row: Guard<'_, Row> = self.row()?.lock();
         if row.life != self.life {
             return None;
         }
@@ -93,17 +107,17 @@ impl Home {
 
     /// A number that changes with whatever happens at the port.
     pub(crate) fn moment(self) -> u32 {
-        MOMENTS.get(usize::from(self.row)).map_or(0, |moment| moment.load(Ordering::Acquire))
+        moment(self.row.get()).map_or(0, |moment| moment.load(Ordering::Acquire))
     }
 
     /// Something has happened.
     pub(crate) fn pass(self) {
-        pass(self.row);
+        pass(self.row.get());
     }
 
     /// Takes the port out, before it is closed: nothing looks at its pages any more.
     pub(crate) fn remove(self) {
-        let waiting = ROWS.get(usize::from(self.row)).and_then(|row| {
+        let waiting = self.row().and_then(|row| {
             let mut row = row.lock();
             if row.life == self.life { row.port.take() } else { None }
         });
@@ -114,7 +128,7 @@ impl Home {
 
     /// Makes an interrupt this port's.
     pub(crate) fn own(self, intid: u32) {
-        set_owner(intid, self.row.wrapping_add(1));
+        set_owner(intid, self.row.get());
     }
 
     /// Offers to take messages, for the first time.
@@ -123,6 +137,7 @@ impl Home {
     }
 
     /// Takes the next message, if it has come. A peer that waits is told that there is room.
+    #[inline]
     pub(crate) fn look(self) -> Option<Look> {
         let look = self.with(|open| {
             // In this order: what a peer sent is there when it is told that it has gone.
@@ -203,9 +218,9 @@ pub(crate) fn on_interrupt(intid: u32) -> bool {
             REQUESTS.fetch_add(1, Ordering::Release);
             LISTENERS.lock().take()
         }
-        _ => match ROWS.get(usize::from(owner.wrapping_sub(1))) {
+        number => match row(number) {
             Some(row) => {
-                pass(owner.wrapping_sub(1));
+                pass(number);
                 row.lock().port.as_mut().map(|open| open.wakers.take()).unwrap_or_default()
             }
             None => return false,
@@ -216,10 +231,15 @@ pub(crate) fn on_interrupt(intid: u32) -> bool {
 }
 
 /// Something has happened at a row's port: what it was is to be seen by whoever sees the number.
-fn pass(row: u8) {
-    if let Some(moment) = MOMENTS.get(usize::from(row)) {
+fn pass(number: u8) {
+    if let Some(moment) = moment(number) {
         moment.fetch_add(1, Ordering::Release);
     }
+}
+
+/// How much has happened at the row with this number, counted from 1.
+fn moment(number: u8) -> Option<&'static AtomicU32> {
+    MOMENTS.get(usize::from(number).wrapping_sub(1))
 }
 
 /// A number that changes with each request that comes when none waits.

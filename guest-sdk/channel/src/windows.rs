@@ -64,16 +64,22 @@ impl Windows {
         (VIEW.base, VIEW.bytes)
     }
 
-    /// An area's memory; none for a place that is not seen.
-    pub(crate) fn memory(self, address: Ipa, pages: PageCount) -> Option<Memory> {
-        let bytes = usize::try_from(pages.0.checked_mul(PAGE_BYTES)?).ok()?;
+    /// An area's memory; empty for a place that is not seen.
+    #[inline]
+    pub(crate) fn memory(self, address: Ipa, pages: PageCount) -> Memory {
+        self.locate(address, pages).unwrap_or(Memory { base: 0, pages: 0 })
+    }
+
+    #[inline]
+    fn locate(self, address: Ipa, pages: PageCount) -> Option<Memory> {
         let base = usize::try_from(VIEW.locate(address, pages)?).ok()?;
-        Some(Memory { base, bytes })
+        let pages = u32::try_from(pages.0).ok()?;
+        Some(Memory { base, pages })
     }
 
     /// A port's page, as words; none for a place that is not seen.
     pub(crate) fn page(self, address: Ipa) -> Option<Page> {
-        self.memory(address, PageCount(1)).map(Page)
+        self.locate(address, PageCount(1)).map(Page)
     }
 }
 
@@ -90,8 +96,9 @@ fn on_interrupt(intid: u32) -> bool {
 /// The memory of an area that this partition has. There is one for each area, and it goes with the area.
 #[derive(Debug)]
 pub(crate) struct Memory {
+    /// Where it begins; 0 if it is empty.
     base: usize,
-    bytes: usize,
+    pages: u32,
 }
 
 impl Memory {
@@ -101,22 +108,37 @@ impl Memory {
     }
 
     /// How large it is.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+    pub(crate) fn pages(&self) -> PageCount {
+        PageCount(u64::from(self.pages))
+    }
+
+    /// How large it is in bytes: it is seen, so that they fit.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = u64::from(self.pages).saturating_mul(PAGE_BYTES);
+        usize::try_from(bytes).unwrap_or(0)
     }
 
     /// Its first bytes, at most all.
+    #[inline]
     pub(crate) fn bytes_of(&self, length: usize) -> &[u8] {
         let first = core::ptr::with_exposed_provenance(self.base);
+        if self.base == 0 {
+            return &[];
+        }
         // SAFETY: the area is mapped there, cleared before it came, and this partition's alone as long as `self` lives.
-        unsafe { core::slice::from_raw_parts(first, length.min(self.bytes)) }
+        unsafe { core::slice::from_raw_parts(first, length.min(self.bytes())) }
     }
 
     /// Its first bytes, at most all.
+    #[inline]
     pub(crate) fn bytes_of_mut(&mut self, length: usize) -> &mut [u8] {
         let first = core::ptr::with_exposed_provenance_mut(self.base);
+        if self.base == 0 {
+            return &mut [];
+        }
         // SAFETY: as for `bytes_of`; `self` is borrowed exclusively, and there is one for each area.
-        unsafe { core::slice::from_raw_parts_mut(first, length.min(self.bytes)) }
+        unsafe { core::slice::from_raw_parts_mut(first, length.min(self.bytes())) }
     }
 }
 

@@ -4,6 +4,8 @@
 //! values are more urgent; start-up gives every interrupt that is enabled 0x80 and lets all through.
 #![expect(unsafe_code, reason = "names the addresses of the GIC's register blocks")]
 
+use core::sync::atomic::{AtomicU8, Ordering};
+
 use crate::mmio::Registers;
 use crate::platform::{GICC, GICD, GICR, GICR_STRIDE, MAX_VCPUS, platform};
 use crate::reg;
@@ -76,10 +78,27 @@ impl Acknowledged {
     }
 }
 
+/// 2 or 3 once that is known: a hypervisor traps reads of the ID register, and every interrupt asks.
+static VERSION: AtomicU8 = AtomicU8::new(0);
+
 /// Which GIC there is.
 #[must_use]
 pub fn version() -> Version {
-    if (reg::id_aa64pfr0() >> 24) & 0xf == 0 { Version::V2 } else { Version::V3 }
+    match VERSION.load(Ordering::Relaxed) {
+        2 => Version::V2,
+        3 => Version::V3,
+        _ => find_version(),
+    }
+}
+
+#[cold]
+fn find_version() -> Version {
+    let (number, version) = match (reg::id_aa64pfr0() >> 24) & 0xf {
+        0 => (2, Version::V2),
+        _ => (3, Version::V3),
+    };
+    VERSION.store(number, Ordering::Relaxed);
+    version
 }
 
 /// Turns the distributor on.

@@ -25,6 +25,7 @@ impl Ticks {
 
 /// Tries until there is something. Each try is made with interrupts masked, so that one that follows a try in vain ends the
 /// sleep that follows it.
+#[inline]
 pub fn until_there<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     let daif = reg::daif();
     irq::mask();
