@@ -2,7 +2,7 @@
 //!
 //! Command line: `period_us=N` (default 1000), `report_ms=N` (default 1000: how often a line is printed), `reports=N`
 //! (default 3, then `done`; 0 = for ever), `limit_us=N` (a later tick prints `FAIL`; without it nothing can fail).
-//! The first report begins with the first tick; each has its own `ok` or `FAIL`.
+//! `row=NAME` prints the worst for a benchmark at the end. The first report begins with the first tick; each has its own `ok` or `FAIL`.
 #![no_std]
 #![no_main]
 
@@ -41,6 +41,9 @@ fn main() {
         judge(report);
     }
     irq::mask();
+    if let Some(row) = platform::value_of("row") {
+        println!("bench: {row} {}", WORST.load(Ordering::Relaxed));
+    }
     done()
 }
 

@@ -5,6 +5,7 @@
 //! in them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,11 +59,14 @@ impl Bench {
         build::all()?;
         let mut values = Values::new();
         image_sizes(&mut values)?;
-        self.operations(&mut values, "bench", 2, Gic::V3)?;
-        self.operations(&mut values, "bench", 2, Gic::V2)?;
-        self.operations(&mut values, "events", 2, Gic::V3)?;
-        self.operations(&mut values, "events", 2, Gic::V2)?;
-        self.operations(&mut values, "switch", 1, Gic::V3)?;
+        for gic in [Gic::V3, Gic::V2] {
+            self.operations(&mut values, &System::find("bench")?, gic)?;
+            self.operations(&mut values, &System::find("events")?, gic)?;
+        }
+        self.operations(&mut values, &System::find("switch")?, Gic::V3)?;
+        self.operations(&mut values, &System::find("channels")?, Gic::V3)?;
+        self.operations(&mut values, &among_many_partitions()?, Gic::V3)?;
+        self.operations(&mut values, &System::find("flood")?, Gic::V3)?;
         self.reset(&mut values, 1)?;
         self.reset(&mut values, 4)?;
         if !self.no_linux {
@@ -74,16 +78,21 @@ impl Bench {
 
     /// A machine whose clock counts instructions.
     fn counting(&self) -> Machine {
-        let cpu = format!("{},cntfrq=1000000000", self.cpu);
-        Machine::new().gic(Gic::V3).cpu(&cpu).icount()
+        Machine::new().gic(Gic::V3).cpu(&self.counting_cpu()).icount()
+    }
+
+    /// A CPU whose counter counts instructions.
+    fn counting_cpu(&self) -> String {
+        format!("{},cntfrq=1000000000", self.cpu)
     }
 
     /// The guest that measures single operations, in one of the systems that it is in. On GICv2 only those count that
     /// have to do with it, and their names end with `_v2`.
-    fn operations(&self, values: &mut Values, system: &str, cores: u32, gic: Gic) -> Result<()> {
-        step(&format!("measuring single operations ({system}, GICv{})", gic.number()));
-        let machine = self.counting().gic(gic).cpus(cores);
-        let mut running = System::find(system)?.boot(&machine)?;
+    fn operations(&self, values: &mut Values, system: &System, gic: Gic) -> Result<()> {
+        let name = system.file().file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        step(&format!("measuring single operations ({name}, GICv{})", gic.number()));
+        let machine = system.machine()?.gic(gic).cpu(&self.counting_cpu()).icount();
+        let mut running = system.boot(&machine)?;
         let console = running.wait_for_power_off(TIMEOUT)?;
         let mut rows = bench_table::rows_of(&console);
         // How long the start takes depends on the system; it has rows of its own.
@@ -173,6 +182,27 @@ impl Bench {
         }
         bail!("the limits are not kept:\n{}", judged.problems.join("\n"))
     }
+}
+
+/// The partitions that are only there in the row with many.
+const IDLE: usize = 58;
+
+/// The system that measures messages, with as many partitions besides as make 60: they live, on cores of their own.
+fn among_many_partitions() -> Result<System> {
+    let file = paths::root().join("tests/qemu/systems/channels.toml");
+    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    let mut text = text
+        .replace("cores = 2\n", "cores = 4\n")
+        .replace("role=bench", "role=bench rows=send suffix=_60_partitions");
+    for index in 0..IDLE {
+        write!(
+            text,
+            "\n[[partition]]\nname = \"idle-{index}\"\nimage = \"bench-channel\"\nmemory = \"2MiB\"\n\
+             cmdline = \"role=idle\"\n[[partition.vcpu]]\ncores = [{}]\nbudget = \"100us\"\nperiod = \"10ms\"\n",
+            index % 2 + 2
+        )?;
+    }
+    System::from_text(&text)
 }
 
 /// The device tree that the bundle holds for its one guest, found by its magic number.

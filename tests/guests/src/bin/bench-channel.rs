@@ -1,0 +1,223 @@
+//! Measures what messages cost, in ticks of the counter: `role=bench` measures, `role=echo` is the other side, `role=idle` is only
+//! there, for two seconds.
+//!
+//! Run as `bench`: one tick is one instruction, of all cores together, and both sides sleep while they wait. So each row is all
+//! that both guests and the hypervisor do, without the cost of reading the clock. Each is the median of 1,000 and printed as
+//! `bench: ROW N`, with the value of `suffix=` behind the row's name. `rows=` leaves all but some out: `send`, or `trips`.
+#![no_std]
+#![no_main]
+
+use shikiri_channel::{
+    Area, AreaClass, Channel, Listener, NotConnected, PeerGone, Port, Refusal, Window, Windows,
+};
+use shikiri_rt::hvc::talk;
+use shikiri_rt::sleep::{self, Ticks};
+use shikiri_rt::timer::{self, Timer};
+use shikiri_rt::{Lock, irq, platform, println};
+
+shikiri_rt::entry!(main);
+
+const ROUNDS: usize = 1000;
+const LISTENER: u32 = 64;
+const PORT: u32 = 65;
+/// Services of the other side: it sends each message back with its clock, or receives nothing.
+const ECHO: u32 = 1;
+const DEAF: u32 = 2;
+/// Has the other side end.
+const END: u32 = 3;
+/// Messages that wait at a deaf port while one is measured.
+const WAITING: usize = 50;
+/// Event ports that the partition has in the row about many.
+const MANY_PORTS: usize = 4000;
+
+static SAMPLES: Lock<[u32; ROUNDS]> = Lock::new([0; ROUNDS]);
+
+/// What went wrong.
+struct Failed;
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        println!("refused: {refusal}");
+        Self
+    }
+}
+
+impl From<PeerGone> for Failed {
+    fn from(PeerGone: PeerGone) -> Self {
+        Self
+    }
+}
+
+fn main() {
+    let result = match platform::value_of("role") {
+        Some("echo") => serve(),
+        Some("idle") => idle(),
+        _ => measure(),
+    };
+    println!("{}", if result.is_ok() { "done" } else { "bench: failed" });
+}
+
+/// Asleep, until all others have measured.
+fn idle() -> Result<(), Failed> {
+    let nothing = sleep::until(Ticks(timer::ticks(2_000_000)), || None::<Failed>);
+    nothing.map_or(Ok(()), Err)
+}
+
+fn measure() -> Result<(), Failed> {
+    let has_rows = |some: &str| platform::value_of("rows").is_none_or(|rows| rows == some);
+    // What a row is without what it measures.
+    let clock = median(|| {
+        let start = now();
+        Ok(now() - start)
+    })?;
+    let row = |name: &str, ticks: u64| {
+        let suffix = platform::value_of("suffix").unwrap_or("");
+        println!("bench: channel_{name}{suffix} {}", ticks.saturating_sub(clock));
+    };
+    if has_rows("send") {
+        row("send_short", send_short()?);
+    }
+    if has_rows("connect") {
+        row("connect", median(connect_and_close)?);
+    }
+    if has_rows("trips") {
+        trips(clock)?;
+    }
+    if has_rows("ports") {
+        for _ in 0..MANY_PORTS {
+            talk::create_receive()?;
+        }
+        row("send_short_4000_ports", send_short()?);
+    }
+    // The answer is its end.
+    let _ended = port(AreaClass::Page)?.connect(echo(), END, 0);
+    Ok(())
+}
+
+/// One area of each size, there and back.
+fn trips(clock: u64) -> Result<(), Failed> {
+    for (size, class) in
+        [("4k", AreaClass::Page), ("2m", AreaClass::Block), ("1g", AreaClass::Giant)]
+    {
+        let channel = connect(ECHO, class)?;
+        let bytes = 1 << class.shift();
+        let mut area = Some(Area::alloc(windows()?, class, bytes)?);
+        let mut there = |what: fn(u64, u64, u64) -> u64| {
+            median(|| {
+                let start = now();
+                channel.send(area.take(), [0; 3]).map_err(|_| Failed)?;
+                let message = channel.receive()?;
+                let end = now();
+                area = message.area;
+                Ok(what(start, message.short[0], end))
+            })
+        };
+        let one_way = there(|start, middle, _| middle - start)?;
+        let round_trip = there(|start, _, end| end - start)?;
+        println!("bench: channel_one_way_{size} {}", one_way.saturating_sub(clock));
+        println!("bench: channel_round_trip_{size} {}", round_trip.saturating_sub(clock));
+    }
+    Ok(())
+}
+
+/// A short message to a port where one waits already: the sender's whole call.
+fn send_short() -> Result<u64, Failed> {
+    let mut left: Option<Channel> = None;
+    let mut sent = WAITING;
+    median(|| {
+        if sent == WAITING {
+            left = None;
+            let channel = connect(DEAF, AreaClass::Page)?;
+            // The first one is told of.
+            channel.send((), [0; 3]).map_err(|_| Failed)?;
+            timer::spin(100);
+            (left, sent) = (Some(channel), 0);
+        }
+        sent += 1;
+        let channel = left.as_ref().ok_or(Failed)?;
+        let start = now();
+        let result = channel.try_send((), [0; 3]);
+        let end = now();
+        result.map_err(|_| Failed)?;
+        Ok(end - start)
+    })
+}
+
+/// A port is made, connected and closed, at both ends.
+fn connect_and_close() -> Result<u64, Failed> {
+    let start = now();
+    drop(connect(ECHO, AreaClass::Page)?);
+    Ok(now() - start)
+}
+
+fn windows() -> Result<Windows, Failed> {
+    Windows::map().map_err(|_| Failed)
+}
+
+fn port(class: AreaClass) -> Result<Port, Failed> {
+    Ok(Port::new(windows()?, Window::of(class, 1), PORT)?)
+}
+
+/// The other side's number.
+fn echo() -> u8 {
+    platform::number_of("peer").unwrap_or(1) as u8
+}
+
+/// Connects to the other side. A deaf one is woken by the request and hears the next one only.
+fn connect(service: u32, class: AreaClass) -> Result<Channel, Failed> {
+    let mut port = port(class)?;
+    loop {
+        match port.connect(echo(), service, u64::from(class.code())) {
+            Ok(channel) => return Ok(channel),
+            Err((back, NotConnected::NotAsked(_))) => {
+                drop(back);
+                return Err(Failed);
+            }
+            Err((back, _)) => port = back,
+        }
+    }
+}
+
+fn median(mut sample: impl FnMut() -> Result<u64, Failed>) -> Result<u64, Failed> {
+    let mut taken = [0; ROUNDS];
+    for place in &mut taken {
+        *place = sample()? as u32;
+    }
+    let mut samples = SAMPLES.lock();
+    *samples = taken;
+    samples.sort_unstable();
+    Ok(u64::from(samples[ROUNDS / 2]))
+}
+
+fn now() -> u64 {
+    Timer::Virtual.now()
+}
+
+/// The other side: one channel after another.
+fn serve() -> Result<(), Failed> {
+    irq::unmask();
+    let listener = Listener::new(LISTENER)?;
+    let mut request = listener.next()?;
+    while request.service != END {
+        let class = AreaClass::from_code(request.word).unwrap_or(AreaClass::Page);
+        let is_deaf = request.service == DEAF;
+        let channel = request.accept(port(class)?);
+        if let (false, Ok(channel)) = (is_deaf, &channel) {
+            answer(channel);
+        }
+        // A deaf one hears nothing until somebody else asks.
+        request = listener.next()?;
+        drop(channel);
+    }
+    Ok(())
+}
+
+/// Sends each message back.
+fn answer(channel: &Channel) {
+    while let Ok(message) = channel.receive() {
+        let time = now();
+        if channel.send(message.area, [time, 0, 0]).is_err() {
+            break;
+        }
+    }
+}
