@@ -39,32 +39,34 @@ pub(super) fn send_quickly(context: &mut Context, core: &CoreLocal) -> bool {
     let Some(Loaded { live, .. }) = core.loaded else { return false };
     let area = (*x2 != 0).then_some(Handle(*x2));
     let message = Message { area, bytes: *x3, short: [*x4, *x5, *x6] };
-    match send_connected(core, live, Handle(*x1), message) {
+    let sent = live.talk.as_ref().and_then(|tables| {
+        let visited = visit(core, tables.shared().peer_of(Handle(*x1))?)?;
+        let sent = send_connected(core, live, &visited, (Handle(*x1), message))?;
+        // Behind the locks, and within the visit: the peer stays until its interrupt is raised.
+        Some(sent.map(|raise| raise_some(core, raise)))
+    });
+    match sent {
         None | Some(Err(Refusal::Moved)) => return false,
-        Some(Ok(raise)) => {
-            [*x0, *x1, *x2, *x3] = [Status::Ok.code().cast_unsigned(), 0, 0, 0];
-            raise_some(core, raise);
-        }
+        Some(Ok(())) => [*x0, *x1, *x2, *x3] = [Status::Ok.code().cast_unsigned(), 0, 0, 0],
         Some(Err(refusal)) => [*x0, *x1, *x2, *x3] = refusal.registers(),
     }
     true
 }
 
-/// Sends over a connection; `None` if there is none, or either partition is not complete.
+/// Sends to a partition that is visited; `None` if either is not complete.
 #[inline(always)]
 fn send_connected(
     core: &CoreLocal,
     live: &Live,
-    port: Handle,
-    message: Message,
+    visited: &Visited<'_>,
+    message: (Handle, Message),
 ) -> Option<Result<Option<Raise>, Refusal>> {
-    let visited = visit(core, live.talk.as_ref()?.shared().peer_of(port)?)?;
     let (mut own, mut peer) = lock_both(live, Some(visited.live));
     let (mut work, mut peer_work) = lock_works(live.slot, Some(visited.live.slot));
     let mut to = estate(visited.live, peer.as_mut()?, peer_work.as_mut()?)?;
     let mut from = estate(live, &mut own, &mut work)?;
     let registry = core.world.frames.areas();
-    Some(channel::send(&mut from, Some(&mut to), (&Ram, &MachineTlb), registry, (port, message)))
+    Some(channel::send(&mut from, Some(&mut to), (&Ram, &MachineTlb), registry, message))
 }
 
 /// Serves a call: `x0` to `x3`.
