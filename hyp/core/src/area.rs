@@ -43,7 +43,7 @@ use crate::account::{Account, Charge};
 use crate::channel::Port;
 use crate::event::{area, area_slot};
 use crate::frame::AreaNumber;
-use crate::handle::{Handle, HandleBook, Kind, Rights, find};
+use crate::handle::{Handle, HandleBook, Kind, Rights, find_in_place};
 use crate::partition::{FrameStore, Holdings, absorb, refund_part};
 use crate::party::{Party, Refusal};
 use crate::share::Share;
@@ -252,7 +252,7 @@ impl Estate<'_> {
     #[inline]
     pub(crate) fn slot_of(&self, handle: Handle) -> Result<WindowSlot, Refusal> {
         let entries = self.party.shared.entries;
-        let found = find(entries, handle, Kind::Area, Rights::USE);
+        let found = find_in_place(entries, handle, Kind::Area, Rights::USE);
         let slot = found.ok().and_then(|found| area_slot(found.entry.value()));
         slot.ok_or(Refusal::NotOwner)
     }

@@ -8,7 +8,7 @@ use shikiri_abi::PartitionSlot;
 use super::port::Used;
 use crate::area::{Estate, Parts};
 use crate::event::{PortId, Raise, Send, Shared, Wire, asker};
-use crate::handle::{Handle, Kind, Rights, find};
+use crate::handle::{Handle, Kind, Rights, find, find_in_place};
 use crate::party::{Refusal, check_idle};
 
 impl<'a> Estate<'a> {
@@ -62,7 +62,7 @@ impl<'a> Estate<'a> {
     /// `BadHandle`; `WrongState` if it was never connected, or its request is open; `Refused`; `PeerGone`.
     #[inline]
     pub(super) fn connection(&self, handle: Handle) -> Result<(u16, Wire), Refusal> {
-        let port = find(self.party.shared.entries, handle, Kind::Channel, Rights::USE)?;
+        let port = find_in_place(self.party.shared.entries, handle, Kind::Channel, Rights::USE)?;
         let word = port.entry.value();
         Wire::decode(word).map(|wire| (port.index, wire)).ok_or_else(|| unconnected(word))
     }
@@ -85,7 +85,7 @@ impl Shared<'_> {
     #[inline]
     #[must_use]
     pub fn peer_of(self, port: Handle) -> Option<PartitionSlot> {
-        let port = find(self.entries, port, Kind::Channel, Rights::USE).ok()?;
+        let port = find_in_place(self.entries, port, Kind::Channel, Rights::USE).ok()?;
         Wire::decode(port.entry.value()).map(|wire| wire.to.slot)
     }
 }
