@@ -83,6 +83,16 @@ impl AreaClass {
         }
     }
 
+    /// The most translation tables that an area of this class and so many pages needs.
+    #[must_use]
+    pub const fn tables_of(self, pages: PageCount) -> u64 {
+        match self {
+            Self::Page => 0,
+            Self::Block => 1,
+            Self::Giant => pages.0.div_ceil(512).saturating_add(1),
+        }
+    }
+
     /// The most slots that a partition can have.
     #[must_use]
     pub const fn most_slots(self) -> u16 {
@@ -153,6 +163,7 @@ mod tests {
         for class in AreaClass::ALL {
             assert_eq!(AreaClass::from_code(u64::from(class.code())), Some(class));
             assert_eq!(AreaClass::holding(class.pages()), Some(class));
+            assert_eq!(class.tables_of(class.pages()), class.most_tables());
         }
         assert_eq!(AreaClass::from_code(3), None);
     }

@@ -7,11 +7,12 @@ use zerocopy::FromBytes as _;
 
 use crate::check::{self, MachineFacts};
 use crate::error::BundleError;
-use crate::partition::{Partition, Tables, name_entry, name_of, text};
+use crate::partition::{Partition, Tables, name_entry, name_of, shared_area, text};
 use crate::row::{
-    BLOB_ALIGN, BlobRow, CRC_FROM, EventRow, Header, MAGIC, MAGIC_WORD, NO_FOCUS, NameRow, VERSION,
+    BLOB_ALIGN, BlobRow, CRC_FROM, EventRow, Header, MAGIC, MAGIC_WORD, NO_FOCUS, NameRow,
+    SharedRow, VERSION,
 };
-use crate::types::{Blob, Board, Event, GicVersion, NameEntry};
+use crate::types::{Blob, Board, Event, GicVersion, NameEntry, SharedArea};
 
 /// A checked bundle. Everything that its accessors return has passed every rule of `check`.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +101,13 @@ impl<'a> Bundle<'a> {
         self.tables.names.iter().map(move |row| name_entry(NameRow::get(row), strings))
     }
 
+    /// The areas that partitions share from their start, in the description's order. Each partition has a handle for each of its own
+    /// behind those for its events, and the first free slots of their classes, in this order.
+    pub fn shared_areas(&self) -> impl Iterator<Item = SharedArea<'a>> + Clone + use<'a> {
+        let strings = self.tables.strings;
+        self.tables.shared.iter().map(move |row| shared_area(SharedRow::get(row), strings))
+    }
+
     /// One blob by its index.
     #[must_use]
     pub fn blob(&self, index: usize) -> Option<Blob<'a>> {
@@ -171,6 +179,10 @@ fn cut_tables<'a>(
     let interrupts = cut(rest, header.interrupts).ok_or(BundleError::Layout("interrupt table"))?;
     let events = cut(rest, header.events).ok_or(BundleError::Layout("event table"))?;
     let names = cut(rest, header.names).ok_or(BundleError::Layout("name table"))?;
+    let shared = cut(rest, header.shared).ok_or(BundleError::Layout("table of shared areas"))?;
+    if header.reserved != 0 {
+        return Err(BundleError::Layout("unknown flag in the header"));
+    }
     let blobs = cut(rest, header.blobs).ok_or(BundleError::Layout("blob table"))?;
     let words = rows.len().saturating_sub(rest.len());
     let start = words.saturating_mul(size_of::<u64>()).saturating_add(Header::BYTES);
@@ -189,6 +201,7 @@ fn cut_tables<'a>(
         interrupts,
         events,
         names,
+        shared,
         blobs,
         strings,
     };

@@ -6,7 +6,7 @@
 //! is for tools and tests.
 //!
 //! Layout (little-endian, packed; see `row.rs`): header · partitions · vCPUs · memory · images · devices · interrupts ·
-//! names · blob table · strings · blobs. A CRC-32 covers all but the blobs, and each blob has its own.
+//! names · shared areas · blob table · strings · blobs. A CRC-32 covers all but the blobs, and each blob has its own.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -32,11 +32,12 @@ pub use partition::Partition;
 pub use types::{
     Blob, Board, CoreTime, Device, Event, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind,
     Interrupt, MAX_EVENTS, MAX_MODERATED, MAX_NAME_BYTES, MAX_OBJECTS, MAX_PARTITIONS,
-    MAX_PERIOD_US, MAX_PLACED, MAX_SHARES, MAX_VCPUS, MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2,
-    MIN_BUDGET_US, MIN_PERIOD_US, Memory, NameEntry, PA_BITS, PartitionSet, Place, Platform,
-    REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk, Vcpu, Windows,
+    MAX_PERIOD_US, MAX_PLACED, MAX_SHARED, MAX_SHARES, MAX_VCPUS, MAX_VCPUS_AT_HOME,
+    MAX_VCPUS_GICV2, MIN_BUDGET_US, MIN_PERIOD_US, Memory, NameEntry, PA_BITS, PartitionSet, Place,
+    Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedArea, Talk, Vcpu, Windows,
 };
 #[cfg(feature = "alloc")]
 pub use writer::{
-    BlobSpec, DeviceSpec, EventSpec, InterruptSpec, NameSpec, PartitionSpec, SystemSpec, write,
+    BlobSpec, DeviceSpec, EventSpec, InterruptSpec, NameSpec, PartitionSpec, SharedSpec,
+    SystemSpec, write,
 };

@@ -2,16 +2,16 @@
 
 use core::str;
 
-use shikiri_abi::{CoreId, IntId, Ipa, Pa, RESOURCE_COUNT, Resource};
+use shikiri_abi::{AreaClass, CoreId, IntId, Ipa, Pa, PageCount, RESOURCE_COUNT, Resource};
 use zerocopy::IntoBytes as _;
 
 use crate::row::{
     BlobRow, DeviceRow, EventRow, ImageRow, InterruptRow, MemoryRow, NONE, NameRow, PartitionRow,
-    VcpuRow,
+    SharedRow, VcpuRow,
 };
 use crate::types::{
     CoreTime, Device, Image, ImageKind, Interrupt, Memory, NameEntry, PartitionSet, Place,
-    Platform, Restart, RestartPolicy, Talk, Vcpu, Windows,
+    Platform, Restart, RestartPolicy, SharedArea, Talk, Vcpu, Windows,
 };
 
 /// The tables of a bundle: rows still encoded, cut to length.
@@ -25,6 +25,7 @@ pub(crate) struct Tables<'a> {
     pub(crate) interrupts: &'a [[u64; InterruptRow::WORDS]],
     pub(crate) events: &'a [[u64; EventRow::WORDS]],
     pub(crate) names: &'a [[u64; NameRow::WORDS]],
+    pub(crate) shared: &'a [[u64; SharedRow::WORDS]],
     pub(crate) blobs: &'a [[u64; BlobRow::WORDS]],
     pub(crate) strings: &'a str,
 }
@@ -112,6 +113,7 @@ impl<'a> Tables<'a> {
             interrupts: take_rows(&mut self.interrupts, row.interrupts),
             events: self.events,
             names: &[],
+            shared: &[],
             blobs: self.blobs,
             strings: self.strings,
         };
@@ -215,6 +217,16 @@ pub(crate) fn interrupt(row: InterruptRow, strings: &str) -> Interrupt<'_> {
 /// A piece of the string table.
 pub(crate) fn text(strings: &str, at: u32, len: u16) -> Option<&str> {
     strings.get(usize::try_from(at).ok()?..)?.get(..usize::from(len))
+}
+
+pub(crate) fn shared_area(row: SharedRow, strings: &str) -> SharedArea<'_> {
+    SharedArea {
+        name: text(strings, row.name_at, row.name_len).unwrap_or(""),
+        pages: PageCount(u64::from(row.pages)),
+        class: AreaClass::from_code(u64::from(row.class)).unwrap_or(AreaClass::Page),
+        partitions: PartitionSet(row.partitions),
+        writers: PartitionSet(row.writers),
+    }
 }
 
 pub(crate) fn name_entry(row: NameRow, strings: &str) -> NameEntry<'_> {

@@ -12,7 +12,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"SHIKIRI\0";
 /// The same as the header's first word.
 pub(crate) const MAGIC_WORD: u64 = u64::from_le_bytes(MAGIC);
 /// The version of this layout; another one is refused.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 /// Where the part that the CRC covers begins: behind magic and CRC.
 pub(crate) const CRC_FROM: usize = 12;
 /// A blob starts at a multiple of this many bytes from the bundle's start; the gap before it is zero.
@@ -49,6 +49,9 @@ record!(
         events: u32,
         /// Number of entries for names of objects.
         names: u32,
+        /// Number of shared areas.
+        shared: u32,
+        reserved: u32,
         /// Number of blobs.
         blobs: u32,
         /// Bytes of the string table.
@@ -212,6 +215,23 @@ record!(
         reserved: u8,
         reserved2: u16,
         reserved3: u32,
+    }
+);
+
+record!(
+    /// An area that partitions share.
+    SharedRow {
+        name_at: u32,
+        name_len: u16,
+        /// 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB.
+        class: u8,
+        reserved: u8,
+        pages: u32,
+        reserved2: u32,
+        /// Who has it, a bit for each partition.
+        partitions: u64,
+        /// Who of them may write.
+        writers: u64,
     }
 );
 

@@ -1,6 +1,6 @@
 //! What a description says, as plain values.
 
-use shikiri_abi::{AreaClass, CoreId, CoreSet, IntId, Ipa, Pa, VcpuIndex};
+use shikiri_abi::{AreaClass, CoreId, CoreSet, IntId, Ipa, Pa, PageCount, VcpuIndex};
 
 /// The most partitions in a description.
 pub const MAX_PARTITIONS: usize = 64;
@@ -470,6 +470,24 @@ impl Blob<'_> {
         crc32(self.bytes) == self.crc32
     }
 }
+
+/// An area that partitions share from their start (V7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedArea<'a> {
+    /// What the guests' device trees call it.
+    pub name: &'a str,
+    /// Its size.
+    pub pages: PageCount,
+    /// Its slot.
+    pub class: AreaClass,
+    /// Who has it.
+    pub partitions: PartitionSet,
+    /// Who of them may write.
+    pub writers: PartitionSet,
+}
+
+/// The most shared areas of a description.
+pub const MAX_SHARED: usize = 32;
 
 /// Who may open objects of one name, or of all names that begin alike (V4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use shikiri_abi::{CoreSet, Ipa, Pa, RESOURCE_COUNT};
+use shikiri_abi::{AreaClass, CoreSet, Ipa, Pa, RESOURCE_COUNT};
 
 use crate::crc::crc32;
 use crate::row::{
     BLOB_ALIGN, BlobRow, CRC_FROM, DeviceRow, EventRow, Header, ImageRow, InterruptRow, MAGIC,
-    MAGIC_WORD, MemoryRow, NO_FOCUS, NONE, NameRow, PartitionRow, VERSION, VcpuRow,
+    MAGIC_WORD, MemoryRow, NO_FOCUS, NONE, NameRow, PartitionRow, SharedRow, VERSION, VcpuRow,
 };
 use crate::types::{
     CoreTime, GicVersion, Image, Memory, PartitionSet, Place, Platform, Restart, RestartPolicy,
@@ -32,6 +32,8 @@ pub struct SystemSpec {
     pub events: Vec<EventSpec>,
     /// The entries for names of objects.
     pub names: Vec<NameSpec>,
+    /// The areas that partitions share from their start.
+    pub shared: Vec<SharedSpec>,
     /// Files, named by their index.
     pub blobs: Vec<BlobSpec>,
 }
@@ -166,6 +168,21 @@ pub struct NameSpec {
     pub objects: u16,
 }
 
+/// An area that partitions share from their start, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedSpec {
+    /// What the guests' device trees call it.
+    pub name: String,
+    /// Its size in pages.
+    pub pages: u32,
+    /// Its slot.
+    pub class: AreaClass,
+    /// Who has it.
+    pub partitions: PartitionSet,
+    /// Who of them may write.
+    pub writers: PartitionSet,
+}
+
 /// A file, to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobSpec {
@@ -185,6 +202,9 @@ pub fn write(system: &SystemSpec) -> Vec<u8> {
     }
     for name in &system.names {
         tables.add_name(name);
+    }
+    for area in &system.shared {
+        tables.add_shared(area);
     }
     let header = tables.header(system);
     let mut out = Vec::new();
@@ -252,6 +272,7 @@ struct Encoder {
     interrupts: Vec<u8>,
     events: Vec<u8>,
     names: Vec<u8>,
+    shared: Vec<u8>,
     strings: String,
 }
 
@@ -266,6 +287,7 @@ impl Encoder {
             interrupts: Vec::new(),
             events: Vec::new(),
             names: Vec::new(),
+            shared: Vec::new(),
             strings: String::from(board),
         }
     }
@@ -278,6 +300,7 @@ impl Encoder {
             &self.interrupts,
             &self.events,
             &self.names,
+            &self.shared,
         ])
     }
 
@@ -297,6 +320,8 @@ impl Encoder {
             interrupts: rows(&self.interrupts, InterruptRow::BYTES),
             events: rows(&self.events, EventRow::BYTES),
             names: rows(&self.names, NameRow::BYTES),
+            shared: rows(&self.shared, SharedRow::BYTES),
+            reserved: 0,
             blobs: to_u32(system.blobs.len()),
             strings: to_u32(self.strings.len()),
             board_len: to_u32(system.board.len()),
@@ -385,6 +410,21 @@ impl Encoder {
             reserved3: 0,
         }
         .put(&mut self.names);
+    }
+
+    fn add_shared(&mut self, area: &SharedSpec) {
+        let (name_at, name_len) = self.intern(&area.name);
+        SharedRow {
+            name_at,
+            name_len,
+            class: area.class.code(),
+            reserved: 0,
+            pages: area.pages,
+            reserved2: 0,
+            partitions: area.partitions.0,
+            writers: area.writers.0,
+        }
+        .put(&mut self.shared);
     }
 
     /// The place of a string in the table, each one once.

@@ -183,6 +183,11 @@ impl Areas {
         page.map_or(InSlot::Nothing, InSlot::Page)
     }
 
+    /// The entry of the area that is being made.
+    pub(crate) fn making_entry(&self) -> Option<u16> {
+        self.making.as_ref().map(|making| self.slots.handle(making.slot))
+    }
+
     /// Whether no area is being made or freed, or its tables copied.
     #[must_use]
     pub fn is_quiet(&self) -> bool {

@@ -366,7 +366,14 @@ impl<'a> Party<'a> {
         self.update(events, |word| word.with(Receive::CONNECTED));
     }
 
-    /// Undoes [`Party::tie`].
+    /// Notes the row of a share.
+    pub(crate) fn set_row(&mut self, index: u16, port: u16) {
+        if let Some(row) = self.cold.get_mut(usize::from(index)) {
+            row.port = port;
+        }
+    }
+
+    /// Undoes [`Party::tie`] and [`Party::set_row`].
     pub(crate) fn untie(&mut self, index: u16) {
         if let Some(events) = self.events(index) {
             self.detach(events);

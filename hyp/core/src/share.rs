@@ -20,10 +20,11 @@
 
 mod attach;
 mod call;
+mod fixed;
 mod leave;
 mod offer;
 
-use shikiri_abi::{AreaClass, PartitionSlot, WindowSlot};
+use shikiri_abi::{AreaClass, PageCount, PartitionSlot, WindowSlot};
 use shikiri_stage2::{Access, Common, Growing, Linked, Mapped};
 
 use crate::area::{Areas, Estate, Home, InSlot, Parts};
@@ -33,6 +34,7 @@ use crate::handle::{Handle, Kind, Rights, find};
 use crate::party::Refusal;
 
 pub use attach::{Attachment, Shared};
+pub use fixed::{Fixed, Place};
 
 /// A row of the table of shares.
 #[derive(Debug, Default)]
@@ -49,6 +51,8 @@ pub(crate) struct Used {
     slot: WindowSlot,
     /// The pages that a user has paid for; 0 at the owner, whose area is charged as an own one.
     paid: u64,
+    /// Which one of the description's it is.
+    fixed: Option<u8>,
     state: State,
 }
 
@@ -73,7 +77,7 @@ struct Keep {
     users: u64,
     /// Those that know that the owner is leaving.
     told: u64,
-    /// The keeper is who offered it.
+    /// The keeper is who offered it; nobody of the description's.
     is_owner: bool,
 }
 
@@ -118,11 +122,7 @@ const fn lowest(set: u64) -> Option<PartitionSlot> {
 /// What a user pays in advance: (memory, IPA space, management memory), in pages. The tables are those of the most scattered
 /// area of this size, and their copy.
 const fn charge_of(pages: u64, class: AreaClass) -> (u64, u64, u64) {
-    let tables = match class {
-        AreaClass::Page => 0,
-        AreaClass::Block => 1,
-        AreaClass::Giant => pages.div_ceil(512).saturating_add(1),
-    };
+    let tables = class.tables_of(PageCount(pages));
     (pages, pages, tables.saturating_mul(2))
 }
 

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, 
 use shikiri_abi::{CoreId, IntId, Pa, PageCount, PartitionSlot, Resource};
 use shikiri_arch::exit::MmioAccess;
 use shikiri_arch::idreg::IdTable;
-use shikiri_config::{Bundle, Interrupt, Partition};
+use shikiri_config::{Bundle, Interrupt, MAX_SHARED, Partition};
 use shikiri_core::account::Line;
 use shikiri_core::invariants::Audit;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
@@ -156,6 +156,8 @@ pub(crate) struct World {
     pub(crate) ids: &'static IdTable,
     /// Named objects.
     pub(crate) objects: Objects<'static>,
+    /// Where each shared area of the description is (`core::share::Place`).
+    pub(crate) shared: [AtomicU64; MAX_SHARED],
     /// The console.
     pub(crate) console: &'static TicketLock<Console, rank::Console>,
     /// Whether the hypervisor has written to the console since it was tended.

@@ -88,6 +88,7 @@ fn bundle(count: usize) -> Bundle<'static> {
         blobs: vec![],
         events: Vec::new(),
         names: Vec::new(),
+        shared: Vec::new(),
     };
     let written = write(&spec);
     let room = vec![0; written.len() + 8].leak();

@@ -38,6 +38,7 @@ fn living() -> (Machine, Holdings) {
         partitions: vec![spec],
         events: vec![],
         names: vec![],
+        shared: Vec::new(),
         blobs: vec![],
     };
     let written = write(&spec);

@@ -67,6 +67,7 @@ fn parsed(
         partitions,
         events: vec![],
         names: vec![],
+        shared: Vec::new(),
         blobs,
     };
     let written = write(&spec);

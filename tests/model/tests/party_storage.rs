@@ -32,6 +32,7 @@ fn machine() -> Machine {
         partitions: vec![spec],
         events: vec![],
         names: vec![],
+        shared: Vec::new(),
         blobs: vec![],
     };
     let written = write(&spec);

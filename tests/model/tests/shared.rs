@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use shikiri_abi::{AreaClass, Call, Ipa, PAGE_BYTES, PartitionSlot, Resource, Status};
-use shikiri_core::area::AreaSizes;
+use shikiri_abi::{
+    AreaClass, Call, Ipa, PAGE_BYTES, PageCount, PartitionId, PartitionSlot, Resource, Status,
+};
+use shikiri_core::area::{AreaSizes, Wanted};
 use shikiri_core::event::Raise;
+use shikiri_core::frame::AreaNumber;
 use shikiri_core::party::Refusal;
+use shikiri_core::share::{Fixed, Place};
 use shikiri_model::estates::Estates;
-use shikiri_stage2::WindowSizes;
+use shikiri_stage2::{Access, WindowSizes};
 
 const SIZES: AreaSizes =
     AreaSizes { windows: WindowSizes { pages: 6, blocks: 4, giants: 2 }, ports: 1, shares: 3 };
@@ -754,5 +758,94 @@ proptest! {
         }
         assert_eq!(estates.machine.store.free_pages().0, idle);
         finish(estates);
+    }
+}
+
+/// A shared area of the description that a partition comes to: makes it, or attaches it where `keeper` keeps it.
+fn comes(estates: &mut Estates, who: usize, keeper: Option<usize>, fixed: Fixed) -> (u64, Ipa) {
+    match keeper {
+        Some(_) => {
+            estates
+                .meet(who, keeper, |own, peer, machine| {
+                    own.join_fixed(peer.unwrap(), machine, fixed)
+                })
+                .unwrap();
+        }
+        None => {
+            let mut step =
+                || estates.of(who, |own, machine| own.make_fixed(machine, fixed)).unwrap();
+            while step().is_none() {}
+        }
+    }
+    estates.audit();
+    // The first handle of a partition without events.
+    let handle = 1 << 16;
+    let ([at, pages, how], _) = ok(estates, who, STATE, &[handle]);
+    assert_eq!(pages, fixed.wanted.pages.0);
+    assert_eq!(how & 1, u64::from(fixed.access == Access::ReadWrite));
+    (handle, Ipa(at))
+}
+
+#[test]
+fn an_area_of_the_description_lives_as_long_as_one_of_its_partitions_v7() {
+    for (pages, class) in KINDS {
+        let mut estates = Estates::new(3, 32, SIZES);
+        let free = estates.machine.store.free_pages().0;
+        let wanted = Wanted { pages: PageCount(pages), class };
+        let writer = Fixed { number: 0, wanted, access: Access::ReadWrite };
+        let reader = Fixed { access: Access::ReadOnly, ..writer };
+        // Whoever comes first makes it, be it one that may only read.
+        let (first, at) = comes(&mut estates, OTHER, None, reader);
+        assert!(!estates.write(OTHER, at, 1));
+        assert_eq!(comes(&mut estates, OWNER, Some(OTHER), writer), (first, at));
+        assert_eq!(comes(&mut estates, USER, Some(OTHER), writer), (first, at));
+        assert!(estates.write(USER, at, 7));
+        assert_eq!((estates.read(OWNER, at), estates.read(OTHER, at)), (Some(7), Some(7)));
+        // It is nobody's to take away.
+        for (number, arguments) in
+            [(REVOKE, vec![first, USER as u64]), (WITHDRAW, vec![first]), (FREE, vec![first])]
+        {
+            refused_as(&mut estates, OTHER, number, &arguments, Status::WrongState);
+        }
+        // Who keeps it ends and starts again; the content stays, and so does its place.
+        estates.end(OTHER);
+        estates.audit();
+        estates.start(OTHER);
+        let fixed_at = |estates: &mut Estates, who| {
+            let joined = estates.meet(OTHER, Some(who), |own, peer, machine| {
+                own.join_fixed(peer.unwrap(), machine, reader)
+            });
+            estates.audit();
+            joined
+        };
+        // One of them keeps it, and no other can be asked.
+        let keeper = if fixed_at(&mut estates, OWNER).is_ok() { OWNER } else { USER };
+        if keeper == USER {
+            assert_eq!(fixed_at(&mut estates, USER), Ok(()));
+        }
+        assert_eq!(fixed_at(&mut estates, keeper), Err(Refusal::PeerGone), "once only");
+        assert_eq!(ok(&mut estates, OTHER, STATE, &[first]).0[0], at.0);
+        assert_eq!(estates.read(OTHER, at), Some(7));
+        through(&mut estates, USER, DETACH, &[first]);
+        through(&mut estates, OWNER, DETACH, &[first]);
+        assert_eq!((estates.read(OTHER, at), estates.read(USER, at)), (Some(7), None));
+        all_end(&mut estates);
+        (0..3).for_each(|who| estates.start(who));
+        assert_eq!(estates.machine.store.free_pages().0, free);
+        finish(estates);
+    }
+}
+
+#[test]
+fn the_word_of_an_area_of_the_description_comes_back() {
+    let all = [
+        Place::Nowhere,
+        Place::Making(PartitionId(u32::MAX)),
+        Place::Making(PartitionId(0)),
+        Place::Area(AreaNumber(0)),
+        Place::Area(AreaNumber(u16::MAX)),
+    ];
+    for place in all {
+        assert_eq!(Place::decode(place.encode()), place);
     }
 }

@@ -1,5 +1,5 @@
 //! Shared memory areas, from outside: two partitions that see each other's words, one that may only read, and what happens to accesses
-//! when either of them leaves or ends. C5, P3 (b, c, d), P9.
+//! when either of them leaves or ends; areas that the description makes. C5, V7, P3 (b, c, d), P9.
 
 use libtest_mimic::Trial;
 use shikiri_qemu_tests::Machine;
@@ -23,10 +23,30 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(2), "users_go_on_when_the_owner_ends_and_starts_again", |machine| {
             passes(["restart = \"always\"", ""], "ends", "", &machine)
         })
+        .on_each(both_gics(2), "areas_of_the_description_outlive_a_restart", |machine| {
+            passes(["restart = \"always\"", FIXED], "fixed", "", &machine)
+        })
+        .on_each(both_gics(1), "areas_of_the_description_on_a_shared_core", |machine| {
+            passes(["restart = \"always\"", FIXED], "fixed", SHARE, &machine)
+        })
         .on_each(both_gics(3), "no_vcpu_reaches_what_was_revoked", |machine| {
             passes(["cores = 1", "cores = 2"], "fire", "", &machine)
         });
 }
+
+/// Areas that the description makes, behind the last partition.
+const FIXED: &str = r#"
+[[shared]]
+name = "board"
+size = "4K"
+partitions = ["owner", "user"]
+
+[[shared]]
+name = "table"
+size = "12K"
+partitions = ["owner"]
+readers = ["user"]
+"#;
 
 /// Two partitions that share a core.
 const SHARE: &str = "share = { budget = \"2ms\", period = \"5ms\" }";
@@ -41,7 +61,7 @@ fn passes(lines: [&str; 2], words: &str, share: &str, machine: &Machine) -> Outc
             .with(&format!("cmdline = \"role={name} {words}\""))
             .with(share)
     };
-    let owner = partition("owner", "user", "user=1").with(lines[0]);
+    let owner = partition("owner", "user", &format!("user=1 {words}")).with(lines[0]);
     let user = partition("user", "owner", &format!("owner=0 {words}")).with(lines[1]);
     let mut running = system([owner, user])?.boot(machine)?;
     let mut console = running.wait_for("user| done", PATIENCE)?;

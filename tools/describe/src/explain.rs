@@ -9,6 +9,7 @@ use shikiri_config::{CoreTime, PartitionSet, PartitionSpec, Place, RestartPolicy
 use crate::board::Range;
 use crate::cores::percent;
 use crate::memory::span_text;
+use crate::shared::{self, View};
 use crate::system::Plan;
 use crate::talk;
 use crate::units::Size;
@@ -123,6 +124,16 @@ fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> s
             }
             None => writeln!(out, "  event      {name} to {peer}, handle {handle:#x}")?,
         }
+    }
+    let shared = |index| shared::views(&plan.spec.shared, &plan.spec.events, index);
+    for View { name, address, bytes, handle, is_writable } in position.map_or_else(Vec::new, shared)
+    {
+        let access = if is_writable { "" } else { ", read-only" };
+        writeln!(
+            out,
+            "  shared     {name}, {} KiB at {address:#x}{access}, handle {handle:#x}",
+            bytes >> 10
+        )?;
     }
     Ok(())
 }

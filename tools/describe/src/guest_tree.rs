@@ -8,6 +8,7 @@ use shikiri_config::{GIC_FRAME_BYTES, GicVersion, Platform, REDISTRIBUTOR_BYTES,
 use crate::board::{Board, cells, first_string};
 use crate::devices::{Owned, UART_SPI};
 use crate::problem::Problem;
+use crate::shared::View;
 use crate::talk::Port;
 
 const GIC_PHANDLE: u32 = 1;
@@ -50,6 +51,8 @@ pub(crate) struct Input<'a> {
     pub(crate) names: &'a [&'a str],
     /// Its ports by the description.
     pub(crate) ports: &'a [Port],
+    /// The memory that it shares.
+    pub(crate) shared: &'a [View<'a>],
 }
 
 /// Makes the tree.
@@ -230,6 +233,18 @@ fn hypervisor(input: &Input<'_>) -> DeviceTreeNode {
             set(&mut event, "interrupts", vec![SPI, u32::from(spi), EDGE_RISING]);
         }
         hypervisor.add_child(event);
+    }
+    for area in input.shared {
+        let mut shared = node(format!("shared-{}", area.name));
+        set(&mut shared, "compatible", "shikiri,shared-area");
+        set(&mut shared, "label", area.name);
+        set(&mut shared, "shikiri,handle", area.handle);
+        set(&mut shared, "shikiri,address", area.address);
+        set(&mut shared, "shikiri,bytes", area.bytes);
+        if !area.is_writable {
+            flag(&mut shared, "shikiri,read-only");
+        }
+        hypervisor.add_child(shared);
     }
     hypervisor
 }

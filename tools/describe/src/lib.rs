@@ -17,6 +17,7 @@ mod names;
 mod overrides;
 mod problem;
 mod schema;
+mod shared;
 mod system;
 mod talk;
 mod text;

@@ -14,6 +14,7 @@ use crate::images::{self, Files};
 use crate::memory::MemoryPlan;
 use crate::names;
 use crate::problem::Problem;
+use crate::shared;
 use crate::talk;
 use crate::text::Description;
 pub(crate) use sanity::check_exists;
@@ -57,6 +58,7 @@ impl<'a> Plan<'a> {
         let talks = talk::plan(description)?;
         let events = talk::events(description, &devices, |index| cores.vcpus(index).len())?;
         let names = names::plan(description)?;
+        let shared = shared::plan(description)?;
         let mut partitions = Vec::new();
         for (index, partition) in description.partitions.iter().enumerate() {
             let builder = Builder {
@@ -68,6 +70,7 @@ impl<'a> Plan<'a> {
                 devices: devices.of(index),
                 talk: talks[index],
                 events: &events,
+                shared: &shared,
                 description,
             };
             partitions.push(builder.build(&loaded[index], &mut files)?);
@@ -81,6 +84,7 @@ impl<'a> Plan<'a> {
             partitions,
             events,
             names,
+            shared,
             blobs,
         };
         Ok(Self { board, description, cores, memory, devices, spec, focus })

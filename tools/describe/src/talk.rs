@@ -122,7 +122,7 @@ fn check_both_sides(description: &Description, partition: &PartitionText) -> Res
 }
 
 /// How many events a partition sends or receives.
-fn events_of(description: &Description, partition: &PartitionText) -> u16 {
+pub(crate) fn events_of(description: &Description, partition: &PartitionText) -> u16 {
     let name = partition.name.get_ref();
     let events = description.events.iter().map(Spanned::get_ref);
     let count =
@@ -139,7 +139,7 @@ pub(crate) fn events(
     let mut specs = Vec::new();
     for (index, event) in description.events.iter().enumerate() {
         let event = event.get_ref();
-        check_name(event)?;
+        check_name(&event.name, "an event")?;
         let from = check_exists(description, &event.from)?;
         let to = check_exists(description, &event.to)?;
         if from == to {
@@ -174,12 +174,14 @@ pub(crate) fn events(
     Ok(specs)
 }
 
-fn check_name(event: &EventText) -> Result<(), Problem> {
-    let name = event.name.get_ref();
+/// A name that device trees call something by.
+pub(crate) fn check_name(name: &Spanned<String>, what: &str) -> Result<(), Problem> {
+    let span = name.span();
+    let name = name.get_ref();
     let is_allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
     if !(1..=31).contains(&name.len()) || !name.bytes().all(is_allowed) {
-        let problem = Problem::new(format!("`{name}` cannot be an event's name"));
-        return Err(problem.at(event.name.span(), "a name has 1 to 31 of a-z, 0-9, _ and -"));
+        let problem = Problem::new(format!("`{name}` cannot be {what}'s name"));
+        return Err(problem.at(span, "a name has 1 to 31 of a-z, 0-9, _ and -"));
     }
     Ok(())
 }
@@ -238,18 +240,22 @@ pub(crate) struct Port {
     pub(crate) spi: Option<u16>,
 }
 
+/// A fresh table's handle: generation 1, then the index.
+pub(crate) fn first_handle(index: usize) -> u64 {
+    1 << 16 | index as u64
+}
+
 /// The ports that a partition has by the description.
 pub(crate) fn ports(events: &[EventSpec], partition: usize) -> Vec<Port> {
     let concerns =
         |event: &&EventSpec| [event.from, event.to].map(usize::from).contains(&partition);
     let own = events.iter().filter(concerns);
-    own.zip(0_u64..)
+    own.zip(0..)
         .map(|(event, index)| {
             let is_receiver = usize::from(event.to) == partition;
             Port {
                 name: event.name.clone(),
-                // A fresh table's handle: generation 1, then the index.
-                handle: 1 << 16 | index,
+                handle: first_handle(index),
                 peer: usize::from(if is_receiver { event.from } else { event.to }),
                 spi: is_receiver.then_some(event.intid - IntId::FIRST_SPI.0),
             }

@@ -38,6 +38,30 @@ pub(crate) struct Description {
     #[serde(default, rename = "name")]
     #[schemars(with = "Vec<NameText>")]
     pub(crate) names: Vec<Spanned<NameText>>,
+    /// Memory that partitions share from their start.
+    #[serde(default)]
+    #[schemars(with = "Vec<SharedText>")]
+    pub(crate) shared: Vec<Spanned<SharedText>>,
+}
+
+/// Memory that partitions share from their start.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SharedText {
+    /// What the guests' device trees call it: 1 to 31 of a–z, 0–9, `_`, `-`.
+    #[schemars(with = "String", regex(pattern = "^[a-z0-9_-]{1,31}$"))]
+    pub(crate) name: Spanned<String>,
+    /// Its size, rounded up to pages of 4 KiB; at most 1 GiB.
+    #[schemars(with = "Size")]
+    pub(crate) size: Spanned<Size>,
+    /// Who may read and write it.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) partitions: Vec<Spanned<String>>,
+    /// Who may only read it.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) readers: Vec<Spanned<String>>,
 }
 
 /// An event from one partition to another, connected whenever both live.

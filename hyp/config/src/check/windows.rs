@@ -4,12 +4,80 @@ use shikiri_abi::{AreaClass, Ipa, WINDOWS};
 
 use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Item};
-use crate::partition::Partition;
-use crate::types::{MAX_SHARES, Windows};
+use crate::partition::{Partition, text};
+use crate::row::SharedRow;
+use crate::types::{MAX_SHARED, MAX_SHARES, PartitionSet, Windows};
 
 /// The slots are possible, who has some has handles for them, and its memory and devices stay below the window region.
 pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
-    bundle.partitions().try_for_each(|partition| check_one(&partition))
+    bundle.partitions().try_for_each(|partition| check_one(&partition))?;
+    check_shared(bundle)
+}
+
+/// Shared areas have names of their own, sizes that their class holds, and partitions that have room for all of theirs.
+fn check_shared<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
+    let tables = bundle.tables();
+    for (index, row) in tables.shared.iter().map(SharedRow::get).enumerate() {
+        let number = u64::try_from(index).unwrap_or(u64::MAX);
+        let wrong = |what| Err(BundleError::System { what, value: number });
+        let name = text(tables.strings, row.name_at, row.name_len);
+        let is_name = name.is_some_and(|name| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        let class = AreaClass::from_code(u64::from(row.class));
+        let Some(class) = class.filter(|_| is_name && row.reserved == 0 && row.reserved2 == 0)
+        else {
+            return Err(BundleError::Layout("shared area without a name, or an unknown flag"));
+        };
+        if index >= MAX_SHARED {
+            return wrong("too many shared areas, with number");
+        }
+        if bundle.shared_areas().take(index).any(|other| Some(other.name) == name) {
+            return wrong("an earlier one has the name of shared area number");
+        }
+        if row.pages == 0 || u64::from(row.pages) > class.pages().0 {
+            return wrong("a size that its class does not hold in shared area number");
+        }
+        let (all, writers) = (PartitionSet(row.partitions), PartitionSet(row.writers));
+        let is_there = |partition| tables.partitions.get(partition).is_some();
+        if all == PartitionSet::EMPTY || all.union(writers) != all || !all.iter().all(is_there) {
+            return wrong(
+                "a partition that is not there or does not have it in shared area number",
+            );
+        }
+    }
+    if tables.shared.is_empty() {
+        return Ok(());
+    }
+    bundle
+        .partitions()
+        .enumerate()
+        .try_for_each(|(index, partition)| check_room(bundle, index, &partition))
+}
+
+/// A partition has a share, a slot and a handle for each of its shared areas.
+fn check_room<'a>(
+    bundle: &Bundle<'a>,
+    index: usize,
+    partition: &Partition<'a>,
+) -> Result<(), BundleError<'a>> {
+    let own = || bundle.shared_areas().filter(|area| area.partitions.contains(index));
+    let (count, windows) = (own().count(), partition.windows);
+    let given = u64::try_from(count).unwrap_or(u64::MAX);
+    if count > usize::from(windows.shared) {
+        return Err(wrong(partition, "has fewer shares than shared areas", given));
+    }
+    let lacks = |class: &AreaClass| {
+        own().filter(|area| area.class == *class).count() > usize::from(windows.of(*class))
+    };
+    if AreaClass::ALL.iter().any(lacks) {
+        return Err(wrong(partition, "has fewer slots than shared areas", given));
+    }
+    let events = bundle.events().filter(|event| event.concerns(index)).count();
+    if count.saturating_add(events) > usize::from(partition.talk.handles) {
+        return Err(wrong(partition, "has fewer handles than events and shared areas", given));
+    }
+    Ok(())
 }
 
 fn check_one<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {

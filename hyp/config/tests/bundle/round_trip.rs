@@ -24,6 +24,13 @@ fn a_system_comes_back_as_it_was_written() {
         assert_eq!((read.text, read.is_prefix), (&*written.text, written.is_prefix));
         assert_eq!((read.partitions, read.objects), (written.partitions, written.objects));
     }
+    let shared: Vec<_> = bundle.shared_areas().collect();
+    assert_eq!(shared.len(), spec.shared.len());
+    for (read, written) in shared.iter().zip(&spec.shared) {
+        assert_eq!((read.name, read.pages.0), (&*written.name, u64::from(written.pages)));
+        assert_eq!((read.class, read.partitions), (written.class, written.partitions));
+        assert_eq!(read.writers, written.writers);
+    }
     let partitions: Vec<_> = bundle.partitions().collect();
     assert_eq!(partitions.len(), spec.partitions.len());
     for (read, written) in partitions.iter().zip(&spec.partitions) {
@@ -133,9 +140,9 @@ fn what_a_loader_adds_behind_the_bundle_does_not_matter() {
 #[test]
 fn another_version_and_no_bundle_are_told_apart() {
     let mut other = write(&system());
-    other[12] = 4;
+    other[12] = 5;
     let message = Bundle::parse(&other, crc32).unwrap_err().to_string();
-    assert_eq!(message, "bundle version 4, this hypervisor reads 3");
+    assert_eq!(message, "bundle version 5, this hypervisor reads 4");
     let message = Bundle::parse(b"\x7fELF", crc32).unwrap_err().to_string();
     assert_eq!(message, "no bundle there (wrong magic number)");
     let message = Bundle::parse(&[], crc32).unwrap_err().to_string();
@@ -196,8 +203,8 @@ fn fix_checksum(bytes: &mut [u8]) {
 
 /// Where the tables end, from the header's counts and the rows' sizes.
 fn tables_end(bytes: &[u8]) -> Option<usize> {
-    const ROWS: [usize; 10] = [200, 32, 24, 16, 32, 16, 16, 24, 24, 1];
-    let mut end: usize = 80;
+    const ROWS: [usize; 12] = [200, 32, 24, 16, 32, 16, 16, 24, 32, 0, 24, 1];
+    let mut end: usize = 88;
     for (index, size) in ROWS.iter().enumerate() {
         let count = u32::from_le_bytes(*bytes.get(24 + 4 * index..)?.first_chunk()?);
         end = end.checked_add(usize::try_from(count).ok()?.checked_mul(*size)?)?;

@@ -1,10 +1,10 @@
 //! Each rule that a bundle must keep: the message names the cause and both claimants.
 
 use crate::sample::{device, event, interrupt, name, owned, refusal, shared, system};
-use shikiri_abi::{CoreSet, IntId, Ipa, Pa};
+use shikiri_abi::{AreaClass, CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
     GicVersion, Image, ImageKind, Memory, NameSpec, PartitionSet, PartitionSpec, Place,
-    RestartPolicy, SystemSpec, Talk, Windows,
+    RestartPolicy, SharedSpec, SystemSpec, Talk, Windows,
 };
 
 /// Changes the sample system and expects a refusal with exactly this message.
@@ -449,6 +449,7 @@ fn sixty_four_partitions_are_possible() {
             s.focus = None;
             s.events.clear();
             s.names.clear();
+            s.shared.clear();
             s.cores = 128;
             s.partitions = (0..count).map(small).collect();
         }
@@ -650,6 +651,7 @@ fn objects_are_counted_and_their_openers_have_handles() {
             s.events.clear();
             s.partitions[1].talk = Talk::default();
             s.partitions[1].windows = Windows::default();
+            s.shared.clear();
             s.partitions[0].talk.connect_to = PartitionSet::EMPTY;
             s.names[0].partitions = PartitionSet(1);
         },
@@ -657,4 +659,43 @@ fn objects_are_counted_and_their_openers_have_handles() {
     );
     accepted(|s| s.names[1].partitions = PartitionSet::EMPTY);
     accepted(|s| s.names.clear());
+}
+
+#[test]
+fn shared_areas_have_names_sizes_and_partitions_with_room_v7() {
+    let area = |change: fn(&mut SharedSpec)| move |s: &mut SystemSpec| change(&mut s.shared[0]);
+    accepted(area(|area| area.pages = 512));
+    accepted(area(|area| area.writers = PartitionSet::EMPTY));
+    let size = "a size that its class does not hold in shared area number: 0x0";
+    refused(area(|area| area.pages = 0), size);
+    refused(area(|area| area.pages = 513), size);
+    refused(area(|area| area.class = AreaClass::Page), size);
+    let nobody = "a partition that is not there or does not have it in shared area number: 0x0";
+    refused(area(|area| area.partitions = PartitionSet::EMPTY), nobody);
+    refused(area(|area| area.writers = PartitionSet(3)), nobody);
+    refused(area(|area| area.partitions = PartitionSet(6)), nobody);
+    refused(
+        |s| s.shared.push(s.shared[0].clone()),
+        "an earlier one has the name of shared area number: 0x1",
+    );
+    let more = |count: u32| {
+        move |s: &mut SystemSpec| {
+            s.shared = (0..count)
+                .map(|number| SharedSpec { name: format!("n{number}"), ..s.shared[0].clone() })
+                .collect();
+        }
+    };
+    accepted(more(2));
+    refused(more(3), "partition `b-2_x`: has fewer shares than shared areas: 0x3");
+    refused(more(33), "too many shared areas, with number: 0x20");
+    refused(
+        |s| {
+            s.partitions[1].windows.blocks = 0;
+        },
+        "partition `b-2_x`: has fewer slots than shared areas: 0x1",
+    );
+    refused(
+        |s| s.shared[0].partitions = PartitionSet(3),
+        "partition `a`: has fewer shares than shared areas: 0x1",
+    );
 }

@@ -1,10 +1,10 @@
 //! A small but complete system, for all tests of the bundle.
 
-use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa};
+use shikiri_abi::{AreaClass, CoreId, CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
     BlobSpec, Bundle, CoreTime, DeviceSpec, EventSpec, GicVersion, Image, ImageKind, InterruptSpec,
-    Memory, NameSpec, PartitionSet, PartitionSpec, Place, Restart, RestartPolicy, SystemSpec, Talk,
-    Vcpu, Windows, crc32, write,
+    Memory, NameSpec, PartitionSet, PartitionSpec, Place, Restart, RestartPolicy, SharedSpec,
+    SystemSpec, Talk, Vcpu, Windows, crc32, write,
 };
 
 pub(crate) fn owned(core: u8) -> Vcpu {
@@ -79,6 +79,13 @@ pub(crate) fn system() -> SystemSpec {
         partitions: vec![a, b],
         events: vec![event("up", 0, 1, 70), event("down", 1, 0, 70), event("more", 0, 1, 71)],
         names: vec![name("frames", 1), NameSpec { is_prefix: true, ..name("log/", 8) }],
+        shared: vec![SharedSpec {
+            name: "board".to_owned(),
+            pages: 3,
+            class: AreaClass::Block,
+            partitions: PartitionSet::one(1),
+            writers: PartitionSet::one(1),
+        }],
         blobs: vec![BlobSpec { bytes: vec![0x5a; 77] }, BlobSpec { bytes: vec![0xd0; 40] }],
     }
 }

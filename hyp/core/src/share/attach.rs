@@ -1,6 +1,6 @@
 //! The user's side: making an attachment, asking for an area with it, and what the owner's answer does.
 
-use shikiri_abi::{Ipa, PageCount, Resource};
+use shikiri_abi::{Ipa, PageCount, Resource, WindowSlot};
 use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::DirectMap;
 use shikiri_stage2::Access;
@@ -22,7 +22,7 @@ pub struct Attachment {
     pub pages: PageCount,
 }
 
-/// How it stands with a share.
+/// How it stands with a share that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shared {
     /// Where the area is.
@@ -46,11 +46,22 @@ impl<'a> Estate<'a> {
     pub fn create_attachment(
         &mut self,
         events: Handle,
-        Wanted { pages, class }: Wanted,
+        wanted: Wanted,
     ) -> Result<Attachment, Refusal> {
-        let Parts { account, areas, .. } = self.holdings.area_parts()?;
+        self.holdings.area_parts()?;
         let events = find(self.party.shared.entries, events, Kind::Receive, Rights::CHANGE)?;
         self.party.check_unconnected(events)?;
+        let (row, entry, slot, handle) = self.new_attachment(wanted)?;
+        self.party.tie(entry, events.index, row);
+        Ok(Attachment { handle, address: slot.ipa(), pages: wanted.pages })
+    }
+
+    /// An attachment that tells its events nowhere: its row, its entry, its slot, its handle.
+    pub(super) fn new_attachment(
+        &mut self,
+        Wanted { pages, class }: Wanted,
+    ) -> Result<(u16, u16, WindowSlot, Handle), Refusal> {
+        let Parts { account, areas, .. } = self.holdings.area_parts()?;
         if pages.0 == 0 || pages > class.pages() {
             return Err(Refusal::Range);
         }
@@ -61,9 +72,10 @@ impl<'a> Estate<'a> {
         let slot = areas.slots.take(class, Home::Share(row));
         let (entry, handle) = self.party.insert(Kind::Attachment, Send::Idle.encode());
         areas.slots.set_handle(slot, entry);
-        areas.set_share(row, Some(Used { entry, slot, paid: pages.0, state: State::Idle }));
-        self.party.tie(entry, events.index, row);
-        Ok(Attachment { handle, address: slot.ipa(), pages })
+        let used = Used { entry, slot, paid: pages.0, fixed: None, state: State::Idle };
+        areas.set_share(row, Some(used));
+        self.party.set_row(entry, row);
+        Ok((row, entry, slot, handle))
     }
 
     /// Asks `peer`, another partition (`None`: it has ended), for a shared area. Otherwise as [`Party::ask`](crate::party::Party::ask).

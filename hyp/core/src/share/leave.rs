@@ -64,6 +64,7 @@ impl<'a> Estate<'a> {
             return (EndStep::Done, None);
         };
         let Some(used) = areas.share(row) else { return (EndStep::Done, None) };
+        let has_paid = used.paid > 0;
         let paid = charge_of(used.paid, used.slot.class);
         let entry = used.entry;
         match (core::mem::replace(&mut used.state, State::Idle), peer) {
@@ -104,7 +105,7 @@ impl<'a> Estate<'a> {
                     (keep.common.pages().0, keep.common.pages().0, u64::from(keep.common.tables()));
                 store.areas().pass_on(number, self.party.slot(), (user, Some(their_row)));
                 peer.be_left(their_row, Some(keep));
-                self.close_share(row, if was_owner { own } else { paid });
+                self.close_share(row, if has_paid { paid } else { own });
                 (EndStep::Done, was_owner.then(|| peer.party.tell_about(their_entry)).flatten())
             }
             (State::Mapped { number, view, keeps: None, .. }, Some(peer)) => {

@@ -50,7 +50,7 @@ impl<'a> Estate<'a> {
         machine.2.areas().set_share(number, self.party.slot(), Some(row));
         areas.slots.set_home(slot, Home::Share(row));
         let state = State::Copying { number, linked, copy: Growing::new(slot.class) };
-        areas.set_share(row, Some(Used { entry, slot, paid: 0, state }));
+        areas.set_share(row, Some(Used { entry, slot, paid: 0, fixed: None, state }));
         let result = self.copy_some(machine, row, area);
         if result.is_err() {
             // No leaf was copied: as if it had not been offered.
@@ -139,8 +139,11 @@ impl<'a> Estate<'a> {
         let slot = self.slot_of(area)?;
         let Parts { areas, .. } = self.holdings.area_parts()?;
         let row = areas.slots.share_at(slot).ok_or(Refusal::WrongState)?;
-        let next = areas.share(row).and_then(Used::keep).and_then(|keep| keep.next_met());
-        if let Some(user) = next {
+        let keep = areas.share(row).and_then(Used::keep);
+        if keep.as_ref().is_some_and(|keep| !keep.is_owner) {
+            return Err(Refusal::WrongState);
+        }
+        if let Some(user) = keep.and_then(|keep| keep.next_met()) {
             let raise = self.revoke(peer, machine, (area, user))?;
             return Ok((Progress::Again(area), raise));
         }
@@ -187,7 +190,7 @@ impl<'a> Estate<'a> {
             return false;
         }
         store.areas().set_share(*number, own, None);
-        let Some(Used { entry, slot, paid, state }) = areas.set_share(row, None) else {
+        let Some(Used { entry, slot, paid, state, .. }) = areas.set_share(row, None) else {
             return true;
         };
         let body = match state {

@@ -8,7 +8,9 @@ use shikiri_abi::{CoreId, CoreSet, PAGE_BYTES, Pa, PageCount, PartitionSlot};
 use shikiri_arch::board::{Board, GicFact, Range};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
-use shikiri_config::{Bundle, CoreTime, GicVersion, MAX_PLACED, MachineFacts, Partition, Place};
+use shikiri_config::{
+    Bundle, CoreTime, GicVersion, MAX_PLACED, MAX_SHARED, MachineFacts, Partition, Place,
+};
 use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger, MAX_RANGES};
 use shikiri_core::object::{Object, Objects};
@@ -113,6 +115,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         format,
         ids,
         objects,
+        shared: [const { AtomicU64::new(0) }; MAX_SHARED],
         console: &CONSOLE,
         console_is_due: AtomicBool::new(false),
         next_id: AtomicU32::new(1),

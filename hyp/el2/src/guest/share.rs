@@ -1,7 +1,13 @@
 //! The calls about shared areas: locks and visits, as for message areas. What they do is `shikiri_core::share`'s to decide.
 
-use shikiri_abi::SharedCall;
+use core::sync::atomic::Ordering;
+
+use shikiri_abi::{PartitionSlot, SharedCall};
+use shikiri_config::SharedArea;
+use shikiri_core::area::Wanted;
 use shikiri_core::party::Refusal;
+use shikiri_core::share::{Fixed, Place};
+use shikiri_stage2::Access;
 
 use super::live::Live;
 use super::message::{done, together};
@@ -45,4 +51,93 @@ fn attempt(core: &CoreLocal, live: &Live, call: SharedCall) -> Result<[u64; 4], 
         result = own.share(peer, (&Ram, &MachineTlb, frames), call);
     });
     done(core, result)
+}
+
+/// One bounded step towards the partition's next shared area of the description: makes it, if no partition has it, or attaches it. True
+/// when there are no more.
+///
+/// # Errors
+/// There is no room for it, in the account or in the machine.
+pub(super) fn open_area(core: &CoreLocal, live: &Live) -> Result<bool, Refusal> {
+    let number = live.shared_opened.load(Ordering::Relaxed);
+    let Some(area) = core.world.bundle.shared_areas().nth(number) else { return Ok(true) };
+    let own = usize::from(live.slot.number.0);
+    if !area.partitions.contains(own) || open_one(core, live, (number, area))? {
+        live.shared_opened.store(number.saturating_add(1), Ordering::Relaxed);
+    }
+    Ok(false)
+}
+
+/// The step, for an area that the partition has; true when it is there.
+fn open_one(
+    core: &CoreLocal,
+    live: &Live,
+    (number, area): (usize, SharedArea<'_>),
+) -> Result<bool, Refusal> {
+    let Some(place) = core.world.shared.get(number) else { return Ok(true) };
+    let is_writer = area.writers.contains(usize::from(live.slot.number.0));
+    let fixed = Fixed {
+        number: u8::try_from(number).unwrap_or(u8::MAX),
+        wanted: Wanted { pages: area.pages, class: area.class },
+        access: if is_writer { Access::ReadWrite } else { Access::ReadOnly },
+    };
+    let frames = &core.world.frames;
+    let word = place.load(Ordering::Acquire);
+    match Place::decode(word) {
+        Place::Making(id) if id == live.id => {
+            let mut made = Err(Refusal::NotSupported);
+            let machine = (&Ram, &MachineTlb, frames);
+            together(live, None, &mut |own, _| made = own.make_fixed(machine, fixed));
+            let made = made?;
+            if let Some(area) = made {
+                place.store(Place::Area(area).encode(), Ordering::Release);
+            }
+            return Ok(made.is_some());
+        }
+        Place::Making(id) => {
+            let lives = |other: usize| {
+                let other = PartitionSlot(u8::try_from(other).unwrap_or(u8::MAX));
+                visit(core, other).is_some_and(|visited| visited.live.id == id)
+            };
+            if area.partitions.iter().any(lives) {
+                return Ok(false);
+            }
+        }
+        Place::Area(there) => {
+            // The number may be another area's by now, this partition's own among them.
+            let other = |(slot, _): &(PartitionSlot, u16)| *slot != live.slot.number;
+            let keeper = frames.areas().keeper(there).filter(other);
+            match join(core, live, keeper.map(|(slot, _)| slot), fixed) {
+                Err(Refusal::PeerGone) => {}
+                joined => return joined.map(|()| true),
+            }
+            // It may have been handed on meanwhile: then it is looked for there.
+            if frames.areas().keeper(there).filter(other) != keeper {
+                return Ok(false);
+            }
+        }
+        Place::Nowhere => {}
+    }
+    // Nobody has it: whoever writes its id here makes it.
+    let making = Place::Making(live.id).encode();
+    let _won = place.compare_exchange(word, making, Ordering::AcqRel, Ordering::Relaxed);
+    Ok(false)
+}
+
+/// Attaches an area of the description that `keeper` may keep.
+fn join(
+    core: &CoreLocal,
+    live: &Live,
+    keeper: Option<PartitionSlot>,
+    fixed: Fixed,
+) -> Result<(), Refusal> {
+    let visited = keeper.and_then(|slot| visit(core, slot));
+    let machine = (&Ram, &MachineTlb, &core.world.frames);
+    let mut joined = Err(Refusal::PeerGone);
+    together(live, visited.as_ref(), &mut |own, peer| {
+        if let Some(peer) = peer {
+            joined = own.join_fixed(peer, machine, fixed);
+        }
+    });
+    joined
 }

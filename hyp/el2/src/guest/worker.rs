@@ -22,7 +22,7 @@ use shikiri_vgic::{CpuInterface, Distributor, Model, Quick, QuickSpis};
 
 use super::context::Context;
 use super::live::{Devices, Live, Own, Quicks, Vcpu};
-use super::{message, object, run, talk};
+use super::{message, object, run, share, talk};
 use crate::boot::log;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
@@ -94,8 +94,17 @@ fn restart_if_due(core: &mut CoreLocal, slot: &'static Slot) {
 fn build(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
     if let Some(live) = live(slot) {
-        if talk::open_event(core, live) && world.may_start(slot) {
-            become_active(core, live);
+        if !talk::open_event(core, live) {
+            return;
+        }
+        match share::open_area(core, live) {
+            Ok(true) if world.may_start(slot) => become_active(core, live),
+            Ok(_) => {}
+            Err(refusal) => {
+                let (status, _) = refusal.answer();
+                let why = format_args!("no room for a shared area ({status})");
+                give_up(world, slot, live.id, why);
+            }
         }
         return;
     }
@@ -111,12 +120,17 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
     };
     drop(work);
     if let Err(error) = result {
-        let mut lifecycle = slot.lifecycle.lock();
-        lifecycle.failed();
-        slot.set_phase(lifecycle.phase());
-        drop(lifecycle);
-        say!(world, "partition {} (id {}) cannot be started: {error}", slot.description.name, id.0);
+        give_up(world, slot, id, format_args!("{error}"));
     }
+}
+
+/// A partition that cannot be built is taken apart.
+fn give_up(world: &World, slot: &Slot, id: PartitionId, why: core::fmt::Arguments<'_>) {
+    let mut lifecycle = slot.lifecycle.lock();
+    lifecycle.failed();
+    slot.set_phase(lifecycle.phase());
+    drop(lifecycle);
+    say!(world, "partition {} (id {}) cannot be started: {why}", slot.description.name, id.0);
 }
 
 /// A new incarnation that owns a VMID and nothing else.
@@ -206,6 +220,7 @@ fn make_live(
             quicks: Quicks { vcpus: quicks, spis: QuickSpis::new() },
             talk: None,
             events_opened: AtomicUsize::new(0),
+            shared_opened: AtomicUsize::new(0),
             vcpus,
             powered: LiveVcpus::new(),
             to_stop: AtomicU32::new(u32::try_from(count).unwrap_or(u32::MAX)),

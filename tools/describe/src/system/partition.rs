@@ -1,10 +1,10 @@
 //! One partition, as it goes into the bundle.
 
 use serde_spanned::Spanned;
-use shikiri_abi::{AreaClass, IntId, Ipa, PAGE_BYTES, RESOURCE_COUNT, Resource};
+use shikiri_abi::{AreaClass, IntId, Ipa, PAGE_BYTES, PageCount, RESOURCE_COUNT, Resource};
 use shikiri_config::{
     EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind, MAX_SHARES, PartitionSpec,
-    Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, Talk, Windows,
+    Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedSpec, Talk, Windows,
 };
 
 use crate::board::{Board, Range};
@@ -15,6 +15,7 @@ use crate::guest_tree;
 use crate::images::{self, Files, Layout, Loaded, Sizes};
 use crate::memory::{self, MemoryPlan};
 use crate::problem::{Place, Problem};
+use crate::shared;
 use crate::talk;
 use crate::text::{Description, LimitsText, PartitionText, Policy, RestartText, WindowsText};
 
@@ -28,6 +29,7 @@ pub(super) struct Builder<'a> {
     pub(super) devices: &'a [Owned<'a>],
     pub(super) talk: Talk,
     pub(super) events: &'a [EventSpec],
+    pub(super) shared: &'a [SharedSpec],
     pub(super) description: &'a Description,
 }
 
@@ -160,6 +162,7 @@ impl Builder<'_> {
             talk: self.talk,
             names: &names,
             ports: &talk::ports(self.events, self.index),
+            shared: &shared::views(self.shared, self.events, self.index),
         };
         guest_tree::make(&input, self.board)
     }
@@ -172,11 +175,17 @@ impl Builder<'_> {
         let time: u64 = spec.vcpus.iter().map(|vcpu| vcpu.time.ppm()).sum();
         let mapped = spec.devices.iter().filter(|device| !device.moderated);
         let devices: u64 = mapped.map(|device| device.bytes / PAGE_BYTES).sum();
+        let (mut shared, mut tables) = (0, spec.talk.pages() + spec.windows.tables_pages());
+        for area in self.shared.iter().filter(|area| area.partitions.contains(self.index)) {
+            let pages = PageCount(u64::from(area.pages));
+            shared += pages.0;
+            tables += 2 * area.class.tables_of(pages);
+        }
         let given = [
             (Resource::CoreTime, time),
-            (Resource::IpaSpace, memory + devices),
-            (Resource::Memory, memory),
-            (Resource::ManagementMemory, spec.talk.pages() + spec.windows.tables_pages()),
+            (Resource::IpaSpace, memory + devices + shared),
+            (Resource::Memory, memory + shared),
+            (Resource::ManagementMemory, tables),
             (Resource::EventPorts, talk::ports(self.events, self.index).len() as u64),
             (Resource::Devices, self.devices.len() as u64),
         ];

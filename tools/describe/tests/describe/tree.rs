@@ -160,6 +160,36 @@ fn a_guest_finds_its_peers_and_its_events() {
 }
 
 #[test]
+fn a_guest_finds_the_memory_that_it_shares_v7() {
+    let areas = "handles = 8\nareas = { pages = 2, blocks = 2, shared = 4 }\n";
+    let text = hello(areas)
+        + "[[partition]]\nname = \"other\"\nmemory = \"4MiB\"\nimage = \"hello\"\n"
+        + areas
+        + "[[event]]\nname = \"up\"\nfrom = \"hello\"\nto = \"other\"\nspi = 300\n\
+           [[shared]]\nname = \"own\"\nsize = \"64K\"\npartitions = [\"hello\"]\n\
+           [[shared]]\nname = \"board\"\nsize = \"10000\"\npartitions = [\"hello\"]\n\
+           readers = [\"other\"]\n";
+    let compiled = compile_text("shared", &text, Board::VirtGic3).unwrap();
+    let check = |partition, address: u32, handle: u32, is_read_only| {
+        let tree = guest_tree(&compiled, partition);
+        let fdt = Fdt::new(&tree).unwrap();
+        let board = fdt.find_node("/hypervisor/shared-board").unwrap();
+        assert_eq!(strings(&board, "compatible"), ["shikiri,shared-area"]);
+        assert_eq!(strings(&board, "label"), ["board"]);
+        assert_eq!(cells(&board, "shikiri,handle"), [0, handle]);
+        assert_eq!(cells(&board, "shikiri,address"), [0x80, address]);
+        assert_eq!(cells(&board, "shikiri,bytes"), [0, 12 << 10]);
+        assert_eq!(board.property("shikiri,read-only").is_some(), is_read_only);
+        assert_eq!(fdt.find_node("/hypervisor/shared-own").is_some(), partition == 0);
+    };
+    // Behind the event's handle, and for `hello` in the second slot of 2 MiB.
+    check(0, 0x4020_0000, 1 << 16 | 2, false);
+    check(1, 0x4000_0000, 1 << 16 | 1, true);
+    let shown = "  shared     board, 12 KiB at 0x8040000000, read-only, handle 0x10001\n";
+    assert!(compiled.explanation.contains(shown), "{}", compiled.explanation);
+}
+
+#[test]
 fn who_talks_to_nobody_finds_no_hypervisor() {
     let tree = tree_of("quiet", &hello(""), Board::VirtGic3);
     assert!(Fdt::new(&tree).unwrap().find_node("/hypervisor").is_none());

@@ -11,15 +11,36 @@ use shikiri_test_guests::Failure;
 use shikiri_test_guests::report::Outcome;
 
 use crate::tools::{
-    AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, LEAVE, LOOK, PUT, READ, RESULT,
-    REVOKE, VALUE, WITHDRAW, WRITE, events, made, set, take_events, told, word,
+    AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, FIXED_BOARD, FIXED_TABLE, LEAVE,
+    LOOK, PUT, READ, RESULT, REVOKE, VALUE, WITHDRAW, WRITE, events, made, set, take_events, told,
+    wait, word,
 };
 
 /// Serves for ever.
 pub(crate) fn serve() {
+    if platform::has_word("fixed")
+        && let Err(Failure { what, got, want }) = count_starts()
+    {
+        println!("FAIL owner: {what}: {got:#x}, not {want:#x}");
+        return;
+    }
     if let Err(Failure { what, got, want }) = Owner::new().and_then(|mut owner| owner.serve()) {
         println!("FAIL owner: {what}: {got:#x}, not {want:#x}");
     }
+}
+
+/// Counts its starts in one area of the description, and ends when the other one says that it was seen.
+fn count_starts() -> Outcome {
+    let there = |handle| {
+        let state = made(shared::state(handle))?;
+        state.ok_or(Failure { what: "no area", got: 0, want: 1 })
+    };
+    let board = there(FIXED_BOARD)?;
+    let last = there(FIXED_TABLE)?.address.wrapping_add(0x2ff8);
+    let start = word(last)? + 1;
+    set(last, start)?;
+    wait("seen", || Ok(word(board.address)? == start))?;
+    power::off()
 }
 
 struct Owner {

@@ -42,6 +42,10 @@ pub(crate) const END: u64 = 7;
 /// What the owner answered the last request with.
 pub(crate) const ANSWER: u64 = 8;
 
+/// The shared areas of the description: the first handles.
+pub(crate) const FIXED_BOARD: Handle = Handle(1 << 16);
+pub(crate) const FIXED_TABLE: Handle = Handle(1 << 16 | 1);
+
 static TOLD: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn count(_intid: u32) {

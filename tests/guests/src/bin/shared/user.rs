@@ -13,9 +13,9 @@ use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
 use crate::tools::{
-    self, AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, LEAVE, LOOK, PUT, READ,
-    REFUSED, RESULT, REVOKE, SEEN, VALUE, VIEW, WITHDRAW, WRITE, events, made, read, refused, set,
-    take_events, told, wait, wait_for_event, word, write,
+    self, AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, FIXED_BOARD, FIXED_TABLE,
+    LEAVE, LOOK, PUT, READ, REFUSED, RESULT, REVOKE, SEEN, VALUE, VIEW, WITHDRAW, WRITE, events,
+    made, read, refused, set, take_events, told, wait, wait_for_event, word, write,
 };
 
 const NO: Failure = Failure { what: "no answer", got: 0, want: 1 };
@@ -25,6 +25,10 @@ const KINDS: [(u64, AreaClass); 4] =
 pub(crate) fn run() -> ! {
     if platform::has_word("fire") {
         case("no_access_of_another_vcpu_succeeds_after_it_was_revoked", under_fire);
+        done()
+    }
+    if platform::has_word("fixed") {
+        case("areas_of_the_description_outlive_a_restart", fixed);
         done()
     }
     if platform::has_word("ends") {
@@ -422,6 +426,29 @@ fn owner_ends() -> Outcome {
         control.area.leave()?;
     }
     ensure("all is refunded", used()? == before)
+}
+
+/// The description's areas: one that both write, one that the owner writes and this partition reads. The owner counts its starts
+/// there, and ends when it was seen.
+fn fixed() -> Outcome {
+    let board = answered(FIXED_BOARD)?;
+    let table = answered(FIXED_TABLE)?;
+    equal("pages", board.pages.0, 1)?;
+    equal("pages", table.pages.0, 3)?;
+    ensure("rights", board.access == Access::ReadWrite && table.access == Access::ReadOnly)?;
+    let last = table.address.wrapping_add(0x2ff8);
+    for start in 1..=3 {
+        wait("the owner has started", || Ok(word(last)? == start))?;
+        ensure("a store faults", write(last, 9).is_err())?;
+        equal("nothing has changed", word(last)?, start)?;
+        set(board.address, start)?;
+    }
+    // It is nobody's own.
+    refused("revoked", shared::revoke(FIXED_BOARD, owner()), Status::NotOwner).or_else(|_| {
+        refused("revoked", shared::revoke(FIXED_BOARD, owner()), Status::WrongState)
+    })?;
+    made(shared::detach(FIXED_BOARD))?;
+    ensure("a load faults", read(board.address).is_err())
 }
 
 static AT: AtomicU64 = AtomicU64::new(0);
