@@ -645,3 +645,6 @@ fn first_string(value: &'static [u8]) -> &'static str {
         .and_then(|text| core::str::from_utf8(text).ok())
         .unwrap_or("")
 }
+
+#[cfg(test)]
+mod tests;

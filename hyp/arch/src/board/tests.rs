@@ -1,0 +1,268 @@
+//! Trees of boards as their firmware hands them over, and trees that were changed: one place each.
+
+use dtoolkit::ToPropertyValue;
+use dtoolkit::fdt::Fdt;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use shikiri_abi::{IntId, Pa};
+use std::vec::Vec;
+
+use super::{Board, GicFact, Range, StartMethod, TreeError, UartFact, UartKind, read};
+
+const VIRT: &[u8] = include_bytes!("../../../../tools/describe/tests/board/qemu-virt-gic3.dtb");
+const RPI4: &[u8] = include_bytes!("../../../../tools/describe/tests/board/rpi4.dtb");
+
+const MINI: UartFact = UartFact { kind: UartKind::Mini, base: Pa(0xfe21_5040), intid: IntId(125) };
+const PL011: UartFact =
+    UartFact { kind: UartKind::Pl011, base: Pa(0xfe20_1000), intid: IntId(153) };
+
+/// A tree of a board, to be changed.
+struct Tree(DeviceTree);
+
+impl Tree {
+    fn of(bytes: &[u8]) -> Self {
+        Self(DeviceTree::from_fdt(&Fdt::new(bytes).unwrap()))
+    }
+
+    fn node(&mut self, path: &[&str]) -> &mut DeviceTreeNode {
+        path.iter().fold(&mut self.0.root, |node, name| node.child_mut(name).unwrap())
+    }
+
+    fn set(mut self, path: &[&str], name: &str, value: impl ToPropertyValue) -> Self {
+        self.node(path).add_property(DeviceTreeProperty::new_unchecked(name, value));
+        self
+    }
+
+    fn without(mut self, path: &[&str], name: &str) -> Self {
+        self.node(path).remove_property(name).unwrap();
+        self
+    }
+
+    fn add(mut self, path: &[&str], name: &str) -> Self {
+        self.node(path).add_child(DeviceTreeNode::new_unchecked(name));
+        self
+    }
+
+    fn read(&self) -> Result<Board, TreeError> {
+        read(self.0.to_dtb().leak(), |_| {})
+    }
+
+    fn board(&self) -> Board {
+        self.read().unwrap()
+    }
+}
+
+/// Cells as a tree holds them.
+fn cells(cells: &[u32]) -> Vec<u8> {
+    cells.iter().flat_map(|cell| cell.to_be_bytes()).collect()
+}
+
+fn range(start: u64, bytes: u64) -> Range {
+    Range { start, end: start.saturating_add(bytes) }
+}
+
+fn frames(board: &Board) -> [u64; 4] {
+    match board.gic {
+        GicFact::V2 { gicd, gicc, gich, gicv } => [gicd.0, gicc.0, gich.0, gicv.0],
+        GicFact::V3 { .. } => panic!("GICv3"),
+    }
+}
+
+#[test]
+fn the_raspberry_pi_4_is_read_through_its_buses() {
+    let board = Tree::of(RPI4).board();
+    assert_eq!(board.compatible, "raspberrypi,4-model-b");
+    assert_eq!(board.ram.as_slice(), [range(0, 0x3c00_0000)]);
+    // What has no place, no size or is disabled is not reserved.
+    assert_eq!(board.reserved.as_slice(), [range(0, 0x1000)]);
+    assert_eq!(board.unmapped, 0);
+    assert_eq!(frames(&board), [0xff84_1000, 0xff84_2000, 0xff84_4000, 0xff84_6000]);
+    assert_eq!(board.uart, MINI);
+    assert_eq!(board.bcm_power, Some(Pa(0xfe10_0000)));
+    assert!(!board.has_psci_by_smc && board.initrd.is_none());
+    let starts: Vec<_> =
+        board.cores.iter().take(board.core_count).map(|core| (core.mpidr, core.start)).collect();
+    let table = [0xd8, 0xe0, 0xe8, 0xf0].map(|place| StartMethod::SpinTable(Pa(place)));
+    assert_eq!(starts, (0..).zip(table).collect::<Vec<_>>());
+}
+
+#[test]
+fn qemus_virt_has_psci_and_no_power_manager() {
+    let board = Tree::of(VIRT).board();
+    assert!(board.has_psci_by_smc && board.bcm_power.is_none());
+    assert_eq!(board.uart.kind, UartKind::Pl011);
+    assert!(board.cores.iter().take(board.core_count).all(|core| core.start == StartMethod::Psci));
+    assert_eq!((board.core_count, board.ram.as_slice().len()), (4, 1));
+}
+
+#[test]
+fn the_console_is_what_stdout_names_by_alias_or_path() {
+    let on = |stdout: &str| Tree::of(RPI4).set(&["chosen"], "stdout-path", stdout).board().uart;
+    assert_eq!(on("serial0:115200n8"), PL011);
+    assert_eq!(on("serial1"), MINI);
+    assert_eq!(on("/soc/serial@7e201000:9600"), PL011);
+    assert_eq!(on("/soc/serial@7e215040"), MINI);
+}
+
+#[test]
+fn without_stdout_the_console_is_the_first_uart() {
+    assert_eq!(Tree::of(RPI4).without(&["chosen"], "stdout-path").board().uart, PL011);
+}
+
+#[test]
+fn a_disabled_or_unknown_uart_is_no_console_and_the_others_are_not_taken_for_it() {
+    let mini = ["soc", "serial@7e215040"];
+    let refused = |tree: Tree| tree.read().err();
+    assert_eq!(refused(Tree::of(RPI4).set(&mini, "status", "disabled")), Some(TreeError::NoUart));
+    assert_eq!(refused(Tree::of(RPI4).set(&mini, "compatible", "x,y")), Some(TreeError::NoUart));
+}
+
+/// The firmware's `arm_peri_high=1`: all peripherals from 0x4_7c000000 on.
+#[test]
+fn peripherals_at_high_addresses_are_found_by_ranges() {
+    let high = [
+        [0x7e00_0000, 4, 0x7e00_0000, 0x180_0000],
+        [0x7c00_0000, 4, 0x7c00_0000, 0x200_0000],
+        [0x4000_0000, 4, 0xc000_0000, 0x80_0000],
+    ];
+    let board = Tree::of(RPI4).set(&["soc"], "ranges", cells(high.as_flattened())).board();
+    assert_eq!(board.uart.base, Pa(0x4_7e21_5040));
+    assert_eq!(board.bcm_power, Some(Pa(0x4_7e10_0000)));
+    assert_eq!(frames(&board), [0x4_c004_1000, 0x4_c004_2000, 0x4_c004_4000, 0x4_c004_6000]);
+}
+
+#[test]
+fn a_device_that_no_window_leads_to_is_none() {
+    let without_mini =
+        [0x7e20_0000_u32, 0, 0xfe20_0000, 0x1_0000, 0x4000_0000, 0, 0xff80_0000, 0x80_0000];
+    let board = Tree::of(RPI4).set(&["soc"], "ranges", cells(&without_mini));
+    assert_eq!(board.read().err(), Some(TreeError::NoUart));
+    let without_gic = [0x7e00_0000_u32, 0, 0xfe00_0000, 0x180_0000];
+    let board = Tree::of(RPI4).set(&["soc"], "ranges", cells(&without_gic));
+    assert_eq!(board.read().err(), Some(TreeError::NoGich));
+}
+
+#[test]
+fn a_bus_with_empty_ranges_has_the_windows_of_the_one_above() {
+    let bus = |mut tree: Tree| {
+        let mini = tree.node(&["soc"]).remove_child("serial@7e215040").unwrap();
+        tree.node(&["soc"]).add_child(DeviceTreeNode::new_unchecked("inner"));
+        tree.node(&["soc", "inner"]).add_child(mini);
+        tree.set(&["soc", "inner"], "#address-cells", 1_u32).set(
+            &["soc", "inner"],
+            "#size-cells",
+            1_u32,
+        )
+    };
+    let inner = ["soc", "inner"];
+    let through = bus(Tree::of(RPI4)).set(&inner, "ranges", Vec::<u8>::new());
+    assert_eq!(through.board().uart, MINI);
+    // Without `ranges` the cores do not reach what is on it.
+    assert_eq!(bus(Tree::of(RPI4)).read().err(), Some(TreeError::NoUart));
+}
+
+/// With TF-A as its stub the firmware patches this in.
+#[test]
+fn a_psci_node_is_believed_and_each_core_has_its_own_way() {
+    let psci = Tree::of(RPI4).add(&[], "psci").set(&["psci"], "compatible", "arm,psci-1.0").set(
+        &["psci"],
+        "method",
+        "smc",
+    );
+    let cpus = ["cpu@0", "cpu@1", "cpu@2", "cpu@3"];
+    let board = psci.set(&["cpus", "cpu@1"], "enable-method", "psci").board();
+    assert!(board.has_psci_by_smc);
+    let starts = board.cores.map(|core| core.start);
+    assert_eq!(starts[1], StartMethod::Psci);
+    assert_eq!(starts[2], StartMethod::SpinTable(Pa(0xe8)));
+    let all = cpus
+        .iter()
+        .fold(Tree::of(RPI4), |tree, cpu| tree.set(&["cpus", cpu], "enable-method", "psci"));
+    let board = all.board();
+    assert!(!board.has_psci_by_smc, "no node, no conduit");
+    assert!(board.cores.iter().take(4).all(|core| core.start == StartMethod::Psci));
+}
+
+/// As the firmware writes it: below the VideoCore's memory, above it, and from 4 GiB on.
+#[test]
+fn memory_with_holes_is_read_whole() {
+    let wide =
+        |rows: &[[u32; 3]]| Tree::of(RPI4).set(&["memory@0"], "reg", cells(rows.as_flattened()));
+    let four = wide(&[[0, 0, 0x3b40_0000], [0, 0x4000_0000, 0xbc00_0000]]).board();
+    assert_eq!(
+        four.ram.as_slice(),
+        [range(0, 0x3b40_0000), range(0x4000_0000, 0xbc00_0000)],
+        "4 GiB end where the peripherals begin"
+    );
+    let eight = [
+        [0, 0, 0x3b40_0000],
+        [0, 0x4000_0000, 0xbc00_0000],
+        [1, 0, 0x8000_0000],
+        [1, 0x8000_0000, 0x8000_0000],
+    ];
+    let eight = wide(&eight).board();
+    assert_eq!(eight.ram.as_slice().len(), 4);
+    assert_eq!(eight.ram.as_slice().last(), Some(&range(0x1_8000_0000, 0x8000_0000)));
+}
+
+#[test]
+fn a_release_address_has_to_be_memory_that_may_be_mapped() {
+    let board = Tree::of(RPI4)
+        .add(&["reserved-memory"], "kept@10000000")
+        .set(&["reserved-memory", "kept@10000000"], "reg", cells(&[0, 0x1000_0000, 0x1000]))
+        .set(&["reserved-memory", "kept@10000000"], "no-map", Vec::<u8>::new())
+        .board();
+    assert!(board.is_own_ram(Pa(0xd8)), "reserved, but mapped");
+    assert!(board.is_own_ram(Pa(0x3bff_fff8)));
+    assert!(!board.is_own_ram(Pa(0x3c00_0000)));
+    assert!(!board.is_own_ram(Pa(0xfe20_1000)));
+    assert!(!board.is_own_ram(Pa(0x1000_0008)));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let gic = ["soc", "interrupt-controller@40041000"];
+    let two_frames = cells(&[0x4004_1000, 0x1000, 0x4004_2000, 0x2000]);
+    let refused = |tree: Tree| tree.read().err();
+    assert_eq!(refused(Tree::of(RPI4).set(&gic, "reg", two_frames)), Some(TreeError::NoGich));
+    assert_eq!(refused(Tree::of(RPI4).set(&gic, "compatible", "x,y")), Some(TreeError::NoGic));
+    assert_eq!(
+        refused(Tree::of(RPI4).set(&["memory@0"], "device_type", "x")),
+        Some(TreeError::NoMemory)
+    );
+    assert_eq!(refused(Tree::of(RPI4).without_cores()), Some(TreeError::Cores));
+    assert_eq!(read(&[0; 64], |_| {}).err(), Some(TreeError::NotATree));
+}
+
+impl Tree {
+    fn without_cores(mut self) -> Self {
+        for cpu in ["cpu@0", "cpu@1", "cpu@2", "cpu@3"] {
+            self.node(&["cpus"]).remove_child(cpu).unwrap();
+        }
+        self
+    }
+}
+
+#[test]
+fn more_reserved_ranges_than_there_is_room_for_are_refused() {
+    let mut tree = Tree::of(RPI4);
+    for number in 1..=31 {
+        tree.0
+            .memory_reservations
+            .push(dtoolkit::memreserve::MemoryReservation::new(number << 20, 1));
+    }
+    assert!(tree.read().is_ok());
+    tree.0.memory_reservations.push(dtoolkit::memreserve::MemoryReservation::new(32 << 20, 1));
+    assert_eq!(tree.read().err(), Some(TreeError::TooManyRanges));
+}
+
+/// The tree is the firmware's, but one that is damaged must not take the boot down without a word.
+#[test]
+fn any_damage_gives_a_board_or_a_reason() {
+    for tree in [VIRT, RPI4] {
+        for position in (0..tree.len().min(9000)).step_by(5) {
+            let mut damaged = tree.to_vec();
+            damaged[position] ^= 0xa5;
+            let _board_or_reason = read(damaged.leak(), |_| {}).err();
+        }
+    }
+}
