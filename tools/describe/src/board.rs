@@ -75,6 +75,8 @@ pub(crate) struct BoardDevice {
     pub(crate) interrupts: Result<Vec<Line>, String>,
     /// Whether it may write memory by itself.
     pub(crate) may_master: bool,
+    /// The memory that it reaches by itself, if its bus says so: its own address, the cores' address, size.
+    pub(crate) reach: Option<Vec<(u64, u64, u64)>>,
     /// What the hypervisor needs it for.
     pub(crate) kept_for: Option<&'static str>,
     /// The whole board is coherent with device accesses.
@@ -148,7 +150,8 @@ impl Board {
                 regions: found.regions.clone(),
                 interrupts: lines(found.node, found.parent_phandle, walk.phandle(gic_path)),
                 may_master: may_master(found.node),
-                kept_for: kept_for(&found.path, gic_path, console.as_deref()),
+                reach: found.reach.clone(),
+                kept_for: kept_for(found, gic_path, console.as_deref()),
                 coherent,
                 node: found.node.clone(),
             };
@@ -171,6 +174,15 @@ impl Board {
             return Some(path);
         }
         first_string(self.tree.find_node("/aliases")?, &path)
+    }
+
+    /// The device of the hypervisor that has this interrupt.
+    pub(crate) fn keeper_of(&self, spi: u16) -> Option<&str> {
+        let kept = self.devices.iter().filter(|(_, device)| device.kept_for.is_some());
+        let has = |device: &BoardDevice| {
+            device.interrupts.as_ref().is_ok_and(|lines| lines.iter().any(|line| line.spi == spi))
+        };
+        kept.into_iter().find(|(_, device)| has(device)).map(|(path, _)| path.as_str())
     }
 
     /// The name of the board's folder.
@@ -199,6 +211,8 @@ struct Found<'a> {
     path: String,
     node: &'a DeviceTreeNode,
     regions: Vec<Range>,
+    /// What the bus that it is on leads to.
+    reach: Option<Vec<(u64, u64, u64)>>,
     /// The interrupt parent that it inherits.
     parent_phandle: Option<u32>,
 }
@@ -218,6 +232,8 @@ struct Bus {
     windows: Option<Vec<(u64, u64, u64)>>,
     /// Whether registers below are CPU addresses at all.
     is_mapped: bool,
+    /// `dma-ranges`: the device's address, the address above, size; `None` = same addresses, all of them.
+    reach: Option<Vec<(u64, u64, u64)>>,
     interrupt_parent: Option<u32>,
 }
 
@@ -229,6 +245,7 @@ impl<'a> Walk<'a> {
             size_cells: cell_count(&tree.root, "#size-cells", 1),
             windows: None,
             is_mapped: true,
+            reach: None,
             interrupt_parent: cells(&tree.root, "interrupt-parent").first().copied(),
         };
         let mut walk = Self { nodes: Vec::new() };
@@ -246,7 +263,9 @@ impl<'a> Walk<'a> {
         let regions = if bus.is_mapped { registers(node, bus) } else { Vec::new() };
         let own_parent = cells(node, "interrupt-parent").first().copied();
         let inner = inner_bus(node, bus, &path, own_parent.or(bus.interrupt_parent));
-        self.nodes.push(Found { path, node, regions, parent_phandle: inner.interrupt_parent });
+        let reach = bus.reach.clone();
+        let parent_phandle = inner.interrupt_parent;
+        self.nodes.push(Found { path, node, regions, reach, parent_phandle });
         for child in node.children() {
             self.visit(child, &inner);
         }
@@ -263,21 +282,33 @@ fn inner_bus(node: &DeviceTreeNode, bus: &Bus, path: &str, interrupt_parent: Opt
     let size_cells = cell_count(node, "#size-cells", 1);
     let ranges = node.property("ranges").map(|property| words(property.value()));
     let row_cells = address_cells + bus.address_cells + size_cells;
-    let windows =
-        ranges.as_ref().filter(|ranges| !ranges.is_empty() && row_cells != 0).map(|ranges| {
-            ranges
-                .chunks_exact(row_cells)
-                .filter_map(|row| {
-                    let (child, rest) = row.split_at(address_cells);
-                    let (parent, size) = rest.split_at(bus.address_cells);
-                    Some((join(child)?, translate(bus, join(parent)?)?, join(size)?))
-                })
-                .collect()
+    let rows = |all: &[u32]| -> Vec<(u64, u64, u64)> {
+        let rows = all.chunks_exact(row_cells).filter_map(|row| {
+            let (child, rest) = row.split_at(address_cells);
+            let (parent, size) = rest.split_at(bus.address_cells);
+            Some((join(child)?, join(parent)?, join(size)?))
         });
+        rows.collect()
+    };
+    let is_list = |all: &&Vec<u32>| !all.is_empty() && row_cells != 0;
+    let windows = ranges.as_ref().filter(is_list).map(|all| {
+        let up = |(child, parent, size)| Some((child, translate(bus, parent)?, size));
+        rows(all).into_iter().filter_map(up).collect()
+    });
+    let dma = node.property("dma-ranges").map(|property| words(property.value()));
+    let reach = dma.as_ref().filter(is_list).map(|all| rows(all)).or_else(|| bus.reach.clone());
     let is_mapped = bus.is_mapped && ranges.is_some();
     let windows =
         if ranges.as_ref().is_some_and(Vec::is_empty) { bus.windows.clone() } else { windows };
-    Bus { path: path.to_owned(), address_cells, size_cells, windows, is_mapped, interrupt_parent }
+    Bus {
+        path: path.to_owned(),
+        address_cells,
+        size_cells,
+        windows,
+        is_mapped,
+        reach,
+        interrupt_parent,
+    }
 }
 
 /// From a bus address to the CPU's.
@@ -378,11 +409,17 @@ fn may_master(node: &DeviceTreeNode) -> bool {
 const KEPT_MEMORY: &str = "memory that the firmware keeps";
 
 /// Why a device cannot be given away.
-fn kept_for(path: &str, gic: &str, console: Option<&str>) -> Option<&'static str> {
+fn kept_for(found: &Found<'_>, gic: &str, console: Option<&str>) -> Option<&'static str> {
+    let path = found.path.as_str();
+    let is = |name: &str| strings(found.node, "compatible").iter().any(|own| own == name);
     if path == gic || path.starts_with(&format!("{gic}/")) {
         Some("the interrupt controller")
     } else if console == Some(path) {
         Some("the hypervisor's console")
+    } else if is("brcm,bcm2835-aux") {
+        Some("the switch of the mini UART, which may be the hypervisor's console")
+    } else if is("brcm,bcm2835-pm-wdt") {
+        Some("what resets the machine and turns it off")
     } else if path.starts_with("/reserved-memory/") {
         Some(KEPT_MEMORY)
     } else if path.starts_with("/cpus/") {

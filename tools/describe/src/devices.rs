@@ -57,7 +57,7 @@ impl<'a> DevicePlan<'a> {
             }
         }
         plan.give_rest(description, board);
-        plan.check_interrupts(description)?;
+        plan.check_interrupts(description, board)?;
         Ok(plan)
     }
 
@@ -116,8 +116,9 @@ impl<'a> DevicePlan<'a> {
         }
     }
 
-    /// No two devices of different partitions share an interrupt, and no guest number is given twice.
-    fn check_interrupts(&self, description: &Description) -> Result<(), Problem> {
+    /// No two devices of different partitions share an interrupt, none shares one with a device of the hypervisor, and no
+    /// guest number is given twice.
+    fn check_interrupts(&self, description: &Description, board: &Board) -> Result<(), Problem> {
         let all: Vec<_> = self
             .with_owner(description)
             .flat_map(|(name, device)| {
@@ -125,6 +126,9 @@ impl<'a> DevicePlan<'a> {
             })
             .collect();
         for (index, (name, device, line, virt)) in all.iter().enumerate() {
+            if let Some(kept) = board.keeper_of(line.spi) {
+                return Err(rules::kept_interrupt(line.spi, kept, (name, device)));
+            }
             for (other, earlier, other_line, other_virt) in all.iter().take(index) {
                 let is_same_guest = name == other;
                 if line.spi == other_line.spi && !is_same_guest {

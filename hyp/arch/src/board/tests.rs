@@ -71,7 +71,8 @@ fn frames(board: &Board) -> [u64; 4] {
 fn the_raspberry_pi_4_is_read_through_its_buses() {
     let board = Tree::of(RPI4).board();
     assert_eq!(board.compatible, "raspberrypi,4-model-b");
-    assert_eq!(board.ram.as_slice(), [range(0, 0x3c00_0000)]);
+    let ram = [range(0, 0x3c00_0000), range(0x4000_0000, 0xbc00_0000)];
+    assert_eq!(board.ram.as_slice(), ram);
     // What has no place, no size or is disabled is not reserved.
     assert_eq!(board.reserved.as_slice(), [range(0, 0x1000)]);
     assert_eq!(board.unmapped, 0);

@@ -1,6 +1,6 @@
 //! The machine itself: what the description counts on must be there.
 
-use shikiri_abi::Pa;
+use shikiri_abi::{IntId, Pa};
 
 use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Contested, Item};
@@ -15,6 +15,8 @@ pub struct MachineFacts<'a> {
     pub gic: GicVersion,
     /// RAM: start and size of each range.
     pub ram: &'a [(Pa, u64)],
+    /// The interrupt of the hypervisor's console.
+    pub console: IntId,
 }
 
 /// Checks a bundle against the machine that it has been loaded on.
@@ -42,6 +44,16 @@ pub(crate) fn check<'a>(
                     claimant: memory,
                     what: "is not in RAM",
                     value: pa.0,
+                });
+            }
+        }
+        for interrupt in partition.interrupts() {
+            if interrupt.physical == machine.console {
+                let item = Item::Device(interrupt.path);
+                return Err(BundleError::Value {
+                    claimant: Claimant { partition: partition.name, item },
+                    what: "has the interrupt of the hypervisor's console",
+                    value: u64::from(interrupt.physical.0),
                 });
             }
         }

@@ -170,7 +170,8 @@ fn the_machine_must_have_what_the_bundle_counts_on() {
     let bytes = write(&system());
     let bundle = Bundle::parse(&bytes, crc32).unwrap();
     let ram = [(Pa(0x4000_0000), 1 << 30)];
-    let good = MachineFacts { cores: 4, gic: GicVersion::V3, ram: &ram };
+    let console = IntId(33);
+    let good = MachineFacts { cores: 4, gic: GicVersion::V3, ram: &ram, console };
     assert_eq!(bundle.check_machine(&good), Ok(()));
     assert_eq!(bundle.check_machine(&MachineFacts { cores: 8, ..good }), Ok(()));
     let refusal = |facts: MachineFacts<'_>| bundle.check_machine(&facts).unwrap_err().to_string();
@@ -181,6 +182,10 @@ fn the_machine_must_have_what_the_bundle_counts_on() {
     assert_eq!(
         refusal(MachineFacts { gic: GicVersion::V2, ..good }),
         "GIC version: the description counts on 3, this machine has 2"
+    );
+    assert_eq!(
+        refusal(MachineFacts { console: IntId(34), ..good }),
+        "device `/pl031@9010000` of `a`: has the interrupt of the hypervisor's console: 0x22"
     );
     let small = [(Pa(0x4000_0000), 512 << 20)];
     assert_eq!(

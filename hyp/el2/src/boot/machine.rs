@@ -147,9 +147,8 @@ fn fits(bundle: &Bundle<'_>, board: &Board) {
         *place = (Pa(range.start), range.end.saturating_sub(range.start));
     }
     let ram = ram.get(..found.len()).unwrap_or(&[]);
-    if let Err(error) =
-        bundle.check_machine(&MachineFacts { cores: board.core_count, gic: has, ram })
-    {
+    let facts = MachineFacts { cores: board.core_count, gic: has, ram, console: board.uart.intid };
+    if let Err(error) = bundle.check_machine(&facts) {
         refuse(format_args!("the bundle does not fit this machine: {error}"));
     }
 }

@@ -82,6 +82,15 @@ pub(super) fn same_interrupt(
         .help("devices that share an interrupt go to the same partition")
 }
 
+pub(super) fn kept_interrupt(spi: u16, kept: &str, second: (&str, &Owned<'_>)) -> Problem {
+    let (name, device) = second;
+    let message = format!(
+        "SPI {spi} is claimed by `{kept}` of the hypervisor and by device `{}` of `{name}`",
+        device.path
+    );
+    Problem::new(message).at(&device.place, format!("`{name}` wants it, too"))
+}
+
 pub(super) fn same_guest_interrupt(
     name: &str,
     spi: u16,
@@ -129,6 +138,9 @@ pub(crate) fn check_dma(
     memory: &MemoryPlan,
     index: usize,
 ) -> Result<(), Problem> {
+    for device in devices.iter().filter(|device| device.dma) {
+        check_reach(partition, device, memory, index)?;
+    }
     let Some(device) = devices.iter().find(|device| device.dma) else { return Ok(()) };
     let is_identity =
         |region: &&crate::memory::Region| region.memory.place != Where::At(Pa(region.memory.ipa.0));
@@ -142,6 +154,47 @@ pub(crate) fn check_dma(
         .at(&device.place, "trusted with DMA")
         .at(&region.place, "guest and physical address are not the same")
         .help("write `memory = { size = …, at = ADDRESS, ipa = ADDRESS }` with the same address twice"))
+}
+
+/// A bus may lead to a part of memory only, and show it at other addresses, of which a guest's tree says nothing.
+fn check_reach(
+    partition: &PartitionText,
+    device: &Owned<'_>,
+    memory: &MemoryPlan,
+    index: usize,
+) -> Result<(), Problem> {
+    let Some(reach) = &device.board.reach else { return Ok(()) };
+    let (name, path) = (partition.name.get_ref(), &device.path);
+    for region in memory.regions(index) {
+        let Where::At(Pa(start)) = region.memory.place else { continue };
+        let end = start.saturating_add(region.memory.bytes);
+        let holds = |(_, above, size): &(u64, u64, u64)| {
+            *above <= start && end <= above.saturating_add(*size)
+        };
+        if !reach.iter().any(holds) {
+            let windows: Vec<_> = reach
+                .iter()
+                .map(|(_, above, size)| {
+                    format!("{above:#x} to {:#x}", above.saturating_add(*size).saturating_sub(1))
+                })
+                .collect();
+            let problem = Problem::new(format!(
+                "device `{path}` of `{name}` does not reach all of the memory of `{name}`"
+            ));
+            return Err(problem
+                .at(&device.place, format!("its bus leads to {}", windows.join(", ")))
+                .at(&region.place, format!("{start:#x} to {:#x}", end.saturating_sub(1))));
+        }
+    }
+    if let Some((own, above, _)) = reach.iter().find(|(own, above, _)| own != above) {
+        let problem = Problem::new(format!(
+            "device `{path}` of `{name}` sees memory at other addresses than the cores"
+        ));
+        return Err(problem
+            .at(&device.place, format!("{above:#x} is {own:#x} for it"))
+            .help("guests' device trees cannot say so yet (`dma-ranges`): it stays with nobody"));
+    }
+    Ok(())
 }
 
 /// Refuses the device with which more regions are moderated than the hypervisor has places for.

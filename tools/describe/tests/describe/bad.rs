@@ -33,6 +33,7 @@ fn check(file: &Path) -> Result<(), String> {
     let board = match name.split_once('-') {
         Some(("gic2", _)) => Board::VirtGic2,
         Some(("odd", _)) => Board::Odd,
+        Some(("pi", _)) => Board::Rpi4,
         Some(("crowded", _)) => Board::Crowded,
         _ => Board::VirtGic3,
     };

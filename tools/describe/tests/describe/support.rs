@@ -61,6 +61,8 @@ pub(crate) enum Board {
     VirtGic2,
     VirtGic3,
     Odd,
+    /// What matters of a Raspberry Pi 4's.
+    Rpi4,
     /// `VirtGic3` with devices that lie in more pages than the hypervisor has places for.
     Crowded,
 }
@@ -72,6 +74,7 @@ impl Board {
             Self::VirtGic2 => "qemu-virt-gic2",
             Self::VirtGic3 | Self::Crowded => "qemu-virt-gic3",
             Self::Odd => "odd",
+            Self::Rpi4 => "rpi4",
         };
         let tree = std::fs::read(format!("tests/board/{file}.dtb")).unwrap();
         if self == Self::Crowded { crowded(&tree) } else { tree }
