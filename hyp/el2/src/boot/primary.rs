@@ -23,7 +23,9 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
         guest::setup::set_vectors();
     }
     log::checkpoint(Checkpoint::Entered, format_args!("at EL{level}"));
-    let mut board = match read_tree(tree_at) {
+    // Looked at where it is: a copy is a tenth of the stack.
+    let mut read = read_tree(tree_at);
+    let board = match &mut read {
         Ok(board) => board,
         Err(error) => {
             if level == 2 {
@@ -43,15 +45,15 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
             "the core that boots, MPIDR {mpidr:#x}, is not among the device tree's"
         ));
     }
-    let Board { compatible, core_count, boot_core, .. } = &board;
+    let Board { compatible, core_count, boot_core, .. } = &*board;
     let detail = format_args!("{compatible}, {core_count} cores, on core {}", boot_core.0);
     log::checkpoint(Checkpoint::TreeRead, detail);
-    let mmu = map(&board).finish(regs::id_aa64mmfr0_el1() & 15);
+    let mmu = map(board).finish(regs::id_aa64mmfr0_el1() & 15);
     mmu.enable();
     log::checkpoint(Checkpoint::MmuOn, format_args!(""));
-    let world = machine::make(&board, tree_at);
+    let world = machine::make(board, tree_at);
     let core = machine::join(world, board.boot_core);
-    secondary::start(world, &board, &mmu);
+    secondary::start(world, board, &mmu);
     log::checkpoint(Checkpoint::CoresAsked, format_args!(""));
     secondary::wait_for_all(world);
     log::checkpoint(Checkpoint::CoresHere, format_args!("{}", world.cores.len()));
@@ -75,7 +77,8 @@ fn speak_without_tree() {
     }
 }
 
-/// Reads the device tree at x0.
+/// Reads the device tree at x0. Out of line, so that what it needs of the stack is free again behind it.
+#[inline(never)]
 fn read_tree(at: u64) -> Result<Board, TreeError> {
     if at == 0 || at & 7 != 0 {
         return Err(TreeError::NotATree);
@@ -96,6 +99,7 @@ fn read_tree(at: u64) -> Result<Board, TreeError> {
 }
 
 /// EL2's map: RAM but what nobody may map, the image, and the devices that EL2 itself drives.
+#[inline(never)]
 fn map(board: &Board) -> MapBuilder {
     let mut map = MapBuilder::new();
     for range in board.ram.as_slice() {

@@ -165,13 +165,14 @@ run_core:
 
 own_fault_entry:
     // Nothing is restored: the handler prints and stops. Its stack is apart, for the case that the fault is
-    // this core's stack itself; TPIDR_EL2 is 0 before the core has its block.
+    // this core's stack itself; TPIDR_EL2 is 0 before the core has its block, and the stack is one for all then.
     msr     vmpidr_el2, x1
     mrs     x1, tpidr_el2
     cbz     x1, 0f
     ldr     x1, [x1, #8]
     b       1f
-0:  mov     x1, sp
+0:  adrp    x1, early_fault_stack_end
+    add     x1, x1, :lo12:early_fault_stack_end
 1:  sub     x1, x1, #256
     stp     x2, x3, [x1, #16]
     stp     x4, x5, [x1, #32]
@@ -196,6 +197,12 @@ own_fault_entry:
     bl      own_fault
 2:  wfe
     b       2b
+
+.pushsection .bss.early_fault_stack, "aw", @nobits
+.balign 16
+    .skip   4096
+early_fault_stack_end:
+.popsection
 
 // The target is soft float, so that the compiler never touches these registers; here they are the guest's.
 .arch_extension fp
