@@ -1,5 +1,6 @@
 //! A connected message port.
 
+use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::Handle;
 
 use crate::area::Area;
@@ -27,6 +28,15 @@ impl Channel {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.0.home.peer().is_there
+    }
+
+    /// Has the port tell nothing by interrupts, or again: for whoever only polls, so that a message costs no event. Asleep or in a future
+    /// one waits for ever meanwhile. Told again, what has come meanwhile is told.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn mute(&self, is_mute: bool) -> Result<(), Refusal> {
+        self.0.mute(is_mute)
     }
 
     /// Its handle in calls.

@@ -273,15 +273,15 @@ impl Estate<'_> {
         let Ok(Parts { account, space, areas }) = self.holdings.area_parts() else {
             unreachable!("an area of a partition that has none");
         };
-        let Body::Area(Area { number, linked }) = areas.slots.clear(slot) else {
+        let Some((Area { number, linked }, home, index)) = areas.slots.take_area(slot) else {
             unreachable!("the area at {slot:?} was checked");
         };
         let subtree = space.unlink(mem, tlb, linked);
-        let (pages, tables) = (subtree.pages().0, u64::from(subtree.tables()));
-        if areas.slots.window_of(slot).is_none() {
+        if !matches!(home, Home::Window { .. }) {
+            let (pages, tables) = (subtree.pages().0, u64::from(subtree.tables()));
             areas.refund(account, (pages, pages, tables));
         }
-        vacate(&mut self.party, areas, slot);
+        vacate_as(&mut self.party, areas, (slot, home, index));
         (number, subtree)
     }
 
@@ -297,9 +297,8 @@ impl Estate<'_> {
             unreachable!("an area for a partition that has none");
         };
         let linked = space.link(mem, tlb, slot, subtree);
-        areas.slots.put(slot, Body::Area(Area { number, linked }));
+        let index = areas.slots.put_area(slot, Area { number, linked });
         let entries = self.party.shared.entries;
-        let index = areas.slots.handle(slot);
         match HandleBook::renew(entries, index, Kind::Area, area(slot)) {
             Some(handle) => handle,
             None => unreachable!("the handle of a window slot was checked"),
@@ -309,20 +308,33 @@ impl Estate<'_> {
 
 /// Makes an empty slot vacant again: an own one is free, a window's waits for the next area. The area's handle is stale from
 /// here on.
-#[inline]
 fn vacate(party: &mut Party<'_>, areas: &mut Areas, slot: WindowSlot) {
+    let home = match areas.slots.window_of(slot) {
+        None => Home::Own,
+        Some((port, bit)) => Home::Window { port, bit },
+    };
     let index = areas.slots.handle(slot);
-    match areas.slots.window_of(slot) {
-        None => {
-            party.remove(index);
-            areas.slots.give(slot);
-        }
-        Some((port, bit)) => {
+    vacate_as(party, areas, (slot, home, index));
+}
+
+/// The same, of a slot of which it is known for whom it is kept, and its entry in the handle table.
+#[inline]
+fn vacate_as(
+    party: &mut Party<'_>,
+    areas: &mut Areas,
+    (slot, home, index): (WindowSlot, Home, u16),
+) {
+    match home {
+        Home::Window { port, bit } => {
             // A slot whose entry has used up its generations is not offered again.
             let entries = party.shared.entries;
             if HandleBook::renew(entries, index, Kind::Vacant, area(slot)).is_some() {
                 areas.offer(port, bit);
             }
+        }
+        Home::Own | Home::Free(_) | Home::PortPage => {
+            party.remove(index);
+            areas.slots.give(slot);
         }
     }
 }

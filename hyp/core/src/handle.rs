@@ -210,6 +210,12 @@ pub(crate) fn find_in_place(
     }
 }
 
+/// Whether an entry is in use, and can get another handle.
+#[inline]
+const fn is_renewable(head: u64) -> bool {
+    head & KIND != 0 && head >> GENERATION_SHIFT < LAST_GENERATION
+}
+
 /// Which entries are free, and how many are not.
 #[derive(Debug, Default)]
 pub struct HandleBook {
@@ -285,7 +291,7 @@ impl HandleBook {
     ) -> Option<Handle> {
         let entry = entries.get(usize::from(index))?;
         let head = entry.head.load(Ordering::Relaxed);
-        if !Self::can_renew(entries, index) {
+        if !is_renewable(head) {
             return None;
         }
         let generation = (head >> GENERATION_SHIFT).saturating_add(1);
@@ -297,10 +303,8 @@ impl HandleBook {
 
     /// Whether an entry can get another handle.
     pub(crate) fn can_renew(entries: &[HandleEntry], index: u16) -> bool {
-        entries.get(usize::from(index)).is_some_and(|entry| {
-            let head = entry.head.load(Ordering::Relaxed);
-            head & KIND != 0 && head >> GENERATION_SHIFT < LAST_GENERATION
-        })
+        let entry = entries.get(usize::from(index));
+        entry.is_some_and(|entry| is_renewable(entry.head.load(Ordering::Relaxed)))
     }
 
     /// The handle that names an entry in use.

@@ -217,6 +217,28 @@ impl Slots {
         core::mem::replace(&mut self.row_mut(slot).body, Body::Empty)
     }
 
+    /// Takes a complete area out of its slot; for whom the slot is kept, and its entry in the handle table.
+    #[inline]
+    pub(crate) fn take_area(&mut self, slot: WindowSlot) -> Option<(Area, Home, u16)> {
+        let index = self.index(slot)?;
+        let Row { home, handle, body } = self.rows.get_mut(index)?;
+        match core::mem::replace(body, Body::Empty) {
+            Body::Area(area) => Some((area, *home, *handle)),
+            other @ (Body::Empty | Body::Making | Body::Ending { .. }) => {
+                *body = other;
+                None
+            }
+        }
+    }
+
+    /// Fills an empty slot with an area; the slot's entry in the handle table.
+    #[inline]
+    pub(crate) fn put_area(&mut self, slot: WindowSlot, area: Area) -> u16 {
+        let row = self.row_mut(slot);
+        row.body = Body::Area(area);
+        row.handle
+    }
+
     /// Fills an empty slot.
     #[inline]
     pub(crate) fn put(&mut self, slot: WindowSlot, body: Body) {

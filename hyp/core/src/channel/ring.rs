@@ -5,13 +5,17 @@
 //! writes nonsense harms itself: its peer is told that there is no room.
 
 use shikiri_abi::channel::{
-    ADDRESS, AREA, ARRIVALS, BYTES, CONNECTED, CONSUMED, PAGES, POSTED, SEQUENCE, SHORT, STARVED,
-    STATE, entry,
+    ADDRESS, AREA, ARRIVALS, BYTES, CONNECTED, CONSUMED, ENTRY_WORDS, PAGES, POSTED, SEQUENCE,
+    SHORT, STARVED, STATE, entry,
 };
 use shikiri_sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Words of a page.
 pub const WORDS: usize = 512;
+
+// `put` names them in this order.
+const _: () = assert!(SEQUENCE == 0 && AREA == 1 && ADDRESS == 2 && BYTES == 3);
+const _: () = assert!(SHORT == 4 && PAGES == 7 && ENTRY_WORDS == 8);
 
 /// What an entry tells of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,18 +45,20 @@ impl Arrivals<'_> {
     /// area behind it, since the store that maps it is complete before.
     #[inline]
     pub fn put(self, number: u64, message: &Entry) {
-        let first = entry(number);
-        let [short0, short1, short2] = message.short;
-        self.set(first.wrapping_add(AREA), message.area);
-        self.set(first.wrapping_add(ADDRESS), message.address);
-        self.set(first.wrapping_add(BYTES), message.bytes);
-        self.set(first.wrapping_add(PAGES), message.pages);
-        self.set(first.wrapping_add(SHORT), short0);
-        self.set(first.wrapping_add(SHORT).wrapping_add(1), short1);
-        self.set(first.wrapping_add(SHORT).wrapping_add(2), short2);
-        if let Some(word) = self.0.get(first.wrapping_add(SEQUENCE)) {
-            word.store(number.wrapping_add(1), Ordering::Release);
-        }
+        let words = self.0.get(entry(number)..).and_then(<[AtomicU64]>::first_chunk);
+        let Some([sequence, area, address, bytes, short0, short1, short2, pages]) = words else {
+            return;
+        };
+        let [word0, word1, word2] = message.short;
+        let set = |place: &AtomicU64, value| place.store(value, Ordering::Relaxed);
+        set(area, message.area);
+        set(address, message.address);
+        set(bytes, message.bytes);
+        set(short0, word0);
+        set(short1, word1);
+        set(short2, word2);
+        set(pages, message.pages);
+        sequence.store(number.wrapping_add(1), Ordering::Release);
     }
 
     /// Says whether a peer is there, and how many there have been.

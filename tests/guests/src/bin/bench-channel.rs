@@ -25,6 +25,8 @@ const ECHO: u32 = 1;
 const DEAF: u32 = 2;
 /// Has the other side end.
 const END: u32 = 3;
+/// Receives nothing until it is asked for the next channel, and then polls; its window has a slot for each message.
+const POLL: u32 = 4;
 /// Messages that wait at a deaf port while one is measured.
 const WAITING: usize = 50;
 /// Event ports that the partition has in the row about many.
@@ -76,6 +78,9 @@ fn measure() -> Result<(), Failed> {
     };
     if has_rows("send") {
         row("send_short", send_short()?);
+    }
+    if has_rows("polling") {
+        row("send_area", send_area()?);
     }
     if has_rows("connect") {
         row("connect", median(connect_and_close)?);
@@ -143,6 +148,26 @@ fn send_short() -> Result<u64, Failed> {
     })
 }
 
+/// An area of 4 KiB to a port that polls: the sender's whole call.
+fn send_area() -> Result<u64, Failed> {
+    let mut to: Option<Channel> = None;
+    let mut sent = WAITING;
+    median(|| {
+        if sent == WAITING {
+            to = None;
+            (to, sent) = (Some(connect(POLL, AreaClass::Page)?), 0);
+        }
+        sent += 1;
+        let channel = to.as_ref().ok_or(Failed)?;
+        let area = Area::alloc(windows()?, AreaClass::Page, 4096)?;
+        let start = now();
+        let result = channel.try_send(area, [0; 3]);
+        let end = now();
+        result.map_err(|_| Failed)?;
+        Ok(end - start)
+    })
+}
+
 /// A port is made, connected and closed, at both ends.
 fn connect_and_close() -> Result<u64, Failed> {
     let start = now();
@@ -198,18 +223,58 @@ fn serve() -> Result<(), Failed> {
     irq::unmask();
     let listener = Listener::new(LISTENER)?;
     let mut request = listener.next()?;
+    let mut polled = Polled { samples: [0; ROUNDS], count: 0 };
     while request.service != END {
         let class = AreaClass::from_code(request.word).unwrap_or(AreaClass::Page);
-        let is_deaf = request.service == DEAF;
-        let channel = request.accept(port(class)?);
-        if let (false, Ok(channel)) = (is_deaf, &channel) {
+        let service = request.service;
+        let slots = if service == POLL { WAITING as u16 } else { 1 };
+        let port = Port::new(windows()?, Window::of(class, slots), PORT)?;
+        let channel = request.accept(port);
+        if let (ECHO, Ok(channel)) = (service, &channel) {
             answer(channel);
+        }
+        if let (POLL, Ok(channel)) = (service, &channel) {
+            channel.mute(true)?;
         }
         // A deaf one hears nothing until somebody else asks.
         request = listener.next()?;
+        if let (POLL, Ok(channel)) = (service, &channel) {
+            polled.take_all(channel);
+        }
         drop(channel);
     }
+    polled.report();
     Ok(())
+}
+
+/// What it costs to look for a message that is there.
+struct Polled {
+    samples: [u32; ROUNDS],
+    count: usize,
+}
+
+impl Polled {
+    fn take_all(&mut self, channel: &Channel) {
+        loop {
+            let start = now();
+            let looked = channel.try_receive();
+            let end = now();
+            let Ok(Some(_message)) = looked else { break };
+            if let Some(sample) = self.samples.get_mut(self.count) {
+                *sample = (end - start) as u32;
+                self.count += 1;
+            }
+        }
+    }
+
+    /// The reading of the clock is in each: three instructions more.
+    fn report(mut self) {
+        let taken = &mut self.samples[..self.count];
+        taken.sort_unstable();
+        if let Some(median) = taken.get(taken.len() / 2) {
+            println!("bench: channel_receive_area {median}");
+        }
+    }
 }
 
 /// Sends each message back.
