@@ -116,15 +116,12 @@ impl Ledger<'_> {
         charged: Charged,
     ) -> Result<(), Finding> {
         let table = self.tally_table(slot, mapped)?;
-        let (mut own, mut shared, mut management) = (Tally::default(), 0_u64, 0_u64);
+        let (mut own, mut management) = (Tally::default(), 0_u64);
         self.for_each_run(&mut |run, state| match state {
             FrameState::Private(owner) if owner == slot => own.add(run),
             FrameState::Area(area) if self.areas.owner(area) == Some(slot) => own.add(run),
             FrameState::AreaTable(area) if self.areas.owner(area) == Some(slot) => {
                 management = management.saturating_add(run.pages.0);
-            }
-            FrameState::Shared(owner) if owner == slot => {
-                shared = shared.saturating_add(run.pages.0);
             }
             FrameState::Management(owner) if owner == slot => {
                 management = management.saturating_add(run.pages.0);
@@ -135,16 +132,14 @@ impl Ledger<'_> {
             | FrameState::Management(_)
             | FrameState::Area(_)
             | FrameState::AreaTable(_)
-            | FrameState::Shared(_)
             | FrameState::Device(_)
             | FrameState::Quarantined(_) => {}
         });
         if own != table {
             return Err(Finding::NotMappedOnce { owned: own.pages, mapped: table.pages });
         }
-        let owned = own.pages.saturating_add(shared);
-        if owned != charged.memory {
-            return Err(Finding::Memory { charged: charged.memory, owned });
+        if own.pages != charged.memory {
+            return Err(Finding::Memory { charged: charged.memory, owned: own.pages });
         }
         if management != charged.management {
             return Err(Finding::Management { charged: charged.management, owned: management });
@@ -168,7 +163,7 @@ impl Ledger<'_> {
                     Some(FrameState::Area(area)) if self.areas.owner(area) == Some(slot) => {
                         table.add(frame);
                     }
-                    None | Some(FrameState::Shared(_)) => {}
+                    None => {}
                     Some(FrameState::Device(owner)) if owner == slot => {}
                     Some(found) => return Err(Finding::Foreign { frame: frame.base, found }),
                 }

@@ -17,12 +17,10 @@ pub enum FrameState {
     Private(PartitionSlot),
     /// What the hypervisor keeps for a partition: translation tables, vCPU state, queues (P3 d).
     Management(PartitionSlot),
-    /// Part of a message area (C3). Who has the area is in the [`super::AreaRegistry`].
+    /// Part of an area (C3), be it shared (C5). Who has or keeps the area is in the [`super::AreaRegistry`].
     Area(AreaNumber),
     /// A translation table that belongs to a message area and moves with it.
     AreaTable(AreaNumber),
-    /// Part of a shared memory area that this partition offers (C5).
-    Shared(PartitionSlot),
     /// RAM that a device of this partition uses by itself.
     Device(PartitionSlot),
     /// A device of an ended partition may still write here; nobody's until that device was reset.
@@ -34,7 +32,6 @@ const HYPERVISOR: u8 = 1;
 const PRIVATE: u8 = 2;
 const MANAGEMENT: u8 = 3;
 const AREA: u8 = 4;
-const SHARED: u8 = 5;
 const DEVICE: u8 = 6;
 const QUARANTINED: u8 = 7;
 const AREA_TABLE: u8 = 8;
@@ -47,7 +44,6 @@ impl FrameState {
             Self::Free | Self::Hypervisor | Self::Area(_) | Self::AreaTable(_) => None,
             Self::Private(owner)
             | Self::Management(owner)
-            | Self::Shared(owner)
             | Self::Device(owner)
             | Self::Quarantined(owner) => Some(owner),
         }
@@ -62,7 +58,6 @@ impl FrameState {
             | Self::Hypervisor
             | Self::Private(_)
             | Self::Management(_)
-            | Self::Shared(_)
             | Self::Device(_)
             | Self::Quarantined(_) => None,
         }
@@ -78,7 +73,6 @@ impl FrameState {
             | Self::Management(_)
             | Self::Area(_)
             | Self::AreaTable(_)
-            | Self::Shared(_)
             | Self::Device(_) => self.owner(),
         }
     }
@@ -92,16 +86,13 @@ impl FrameState {
         match (self, next) {
             (Self::Free, Self::Free | Self::Quarantined(_)) => false,
             (Self::Free, _) | (_, Self::Free) => true,
-            (Self::Private(_), Self::Shared(_) | Self::Quarantined(_))
-            | (Self::Shared(_), Self::Private(_))
-            | (Self::Device(_), Self::Quarantined(_)) => stays,
+            (Self::Private(_) | Self::Device(_), Self::Quarantined(_)) => stays,
             (
                 Self::Hypervisor
                 | Self::Private(_)
                 | Self::Management(_)
                 | Self::Area(_)
                 | Self::AreaTable(_)
-                | Self::Shared(_)
                 | Self::Device(_)
                 | Self::Quarantined(_),
                 _,
@@ -118,7 +109,6 @@ impl FrameState {
             Self::Management(PartitionSlot(owner)) => (MANAGEMENT, owner, 0),
             Self::Area(AreaNumber(area)) => (AREA, 0, area),
             Self::AreaTable(AreaNumber(area)) => (AREA_TABLE, 0, area),
-            Self::Shared(PartitionSlot(owner)) => (SHARED, owner, 0),
             Self::Device(PartitionSlot(owner)) => (DEVICE, owner, 0),
             Self::Quarantined(PartitionSlot(owner)) => (QUARANTINED, owner, 0),
         };
@@ -136,7 +126,6 @@ impl FrameState {
             MANAGEMENT => Self::Management(owner),
             AREA => Self::Area(AreaNumber(u16::from_le_bytes([low, high]))),
             AREA_TABLE => Self::AreaTable(AreaNumber(u16::from_le_bytes([low, high]))),
-            SHARED => Self::Shared(owner),
             DEVICE => Self::Device(owner),
             QUARANTINED => Self::Quarantined(owner),
             _ => Self::Hypervisor,
@@ -154,7 +143,6 @@ impl fmt::Display for FrameState {
             Self::Management(owner) => write!(f, "management memory of partition #{}", owner.0),
             Self::Area(area) => write!(f, "in message area {}", area.0),
             Self::AreaTable(area) => write!(f, "a table of message area {}", area.0),
-            Self::Shared(owner) => write!(f, "shared memory of partition #{}", owner.0),
             Self::Device(owner) => write!(f, "device memory of partition #{}", owner.0),
             Self::Quarantined(owner) => {
                 write!(f, "quarantined, last of partition #{}", owner.0)

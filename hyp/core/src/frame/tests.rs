@@ -20,7 +20,7 @@ const P: PartitionSlot = PartitionSlot(1);
 const Q: PartitionSlot = PartitionSlot(200);
 const MIB2: u64 = 0x20_0000;
 
-const STATES: [FrameState; 14] = [
+const STATES: [FrameState; 12] = [
     FrameState::Free,
     FrameState::Hypervisor,
     FrameState::Private(P),
@@ -29,8 +29,6 @@ const STATES: [FrameState; 14] = [
     AREA,
     TABLE,
     FrameState::Area(AreaNumber(1)),
-    FrameState::Shared(P),
-    FrameState::Shared(Q),
     FrameState::Device(P),
     FrameState::Device(Q),
     FrameState::Quarantined(P),
@@ -90,10 +88,6 @@ fn states_survive_their_encoding_and_only_free_is_zero() {
 #[test]
 fn only_the_listed_steps_exist() {
     let listed = [
-        (FrameState::Private(P), FrameState::Shared(P)),
-        (FrameState::Private(Q), FrameState::Shared(Q)),
-        (FrameState::Shared(P), FrameState::Private(P)),
-        (FrameState::Shared(Q), FrameState::Private(Q)),
         (FrameState::Private(P), FrameState::Quarantined(P)),
         (FrameState::Private(Q), FrameState::Quarantined(Q)),
         (FrameState::Device(P), FrameState::Quarantined(P)),
@@ -281,9 +275,6 @@ mod audits {
             let device = run(0x0900_0000, 1);
             let leaves = [own.after(PageCount(100)), device, run(own.base.0, 100)];
             assert_eq!(ledger.audit(P, leaves.into_iter(), CHARGED), Ok(()));
-            ledger.claim(run(0x4060_0000, 4), FrameState::Shared(P)).unwrap();
-            let with_shared = Charged { memory: 604, ..CHARGED };
-            assert_eq!(ledger.audit(P, leaves.into_iter(), with_shared), Ok(()));
         });
     }
 
@@ -300,17 +291,15 @@ mod audits {
                     ledger.claim(frame, foreign).unwrap();
                 }
                 let is_own = matches!(foreign, FrameState::Private(P) | FrameState::Device(P))
-                    || matches!(foreign, FrameState::Shared(_))
                     || foreign == AREA;
                 let pages = match foreign {
-                    FrameState::Private(P) | AREA | FrameState::Shared(P) => 601,
+                    FrameState::Private(P) | AREA => 601,
                     FrameState::Free
                     | FrameState::Hypervisor
                     | FrameState::Private(_)
                     | FrameState::Management(_)
                     | FrameState::Area(_)
                     | FrameState::AreaTable(_)
-                    | FrameState::Shared(_)
                     | FrameState::Device(_)
                     | FrameState::Quarantined(_) => 600,
                 };
