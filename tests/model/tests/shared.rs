@@ -824,7 +824,8 @@ fn an_area_of_the_description_lives_as_long_as_one_of_its_partitions_v7() {
             assert_eq!(fixed_at(&mut estates, USER), Ok(()));
         }
         assert_eq!(fixed_at(&mut estates, keeper), Err(Refusal::PeerGone), "once only");
-        assert_eq!(ok(&mut estates, OTHER, STATE, &[first]).0[0], at.0);
+        assert_eq!(ok(&mut estates, OTHER, STATE, &[first]).0, [at.0, pages, 0]);
+        assert_eq!(ok(&mut estates, keeper, STATE, &[first]).0, [at.0, pages, 1], "no owner left");
         assert_eq!(estates.read(OTHER, at), Some(7));
         through(&mut estates, USER, DETACH, &[first]);
         through(&mut estates, OWNER, DETACH, &[first]);

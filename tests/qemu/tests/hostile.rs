@@ -20,6 +20,20 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "a_hostile_guest_delays_others_by_its_budget_at_most", on_one_core);
 }
 
+/// What the hostile guest shares with the witness: it may leave it, and nothing else.
+const SHARED: &str = r#"
+[[shared]]
+name = "page"
+size = "4K"
+partitions = ["hostile", "witness"]
+
+[[shared]]
+name = "block"
+size = "12K"
+partitions = ["witness"]
+readers = ["hostile"]
+"#;
+
 /// The attacks, from this run's seed, on two vCPUs.
 fn hostile(steps: u64, cores: &str) -> Partition {
     let seed = counts::seed();
@@ -65,7 +79,9 @@ fn survives(
 ) -> Outcome {
     // It is asked, and never answers.
     let witness = witness.with("handles = 16\naccept_from = [\"hostile\"]");
+    let witness = witness.with("areas = { pages = 1, blocks = 1, shared = 2 }");
     let witness = witness.with(&format!("cmdline = \"reports=0 report_ms=200 {words}\""));
+    let witness = witness.with(SHARED);
     let mut running = system([hostile, witness])?.boot(machine)?;
     // However it ends, so that nobody waits for the last word of one that has faulted.
     let mut console = running.wait_for("partition hostile (id 1) has ended: ", patience)?;

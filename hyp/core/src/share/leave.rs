@@ -135,8 +135,11 @@ impl<'a> Estate<'a> {
     /// The owner of an area that this partition uses has left it, and has left it to this one if `keep` is there.
     fn be_left(&mut self, row: u16, keep: Option<super::Keep>) {
         let Ok(Parts { areas, .. }) = self.holdings.area_parts() else { return };
-        if let Some(Used { state: State::Mapped { keeps, is_left, .. }, .. }) = areas.share(row) {
-            *is_left = true;
+        if let Some(Used { fixed, state: State::Mapped { keeps, is_left, .. }, .. }) =
+            areas.share(row)
+        {
+            // The description's have no owner.
+            *is_left = fixed.is_none();
             *keeps = keep;
         }
     }
