@@ -191,25 +191,23 @@ impl Areas {
     /// Whether no area is being made or freed, or its tables copied.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.complete().is_some()
+        self.complete(&mut |_, _| {})
     }
 
-    /// The complete areas; `None` if one is being made or freed, so that its frames are in nobody's tables.
-    pub(crate) fn complete(&self) -> Option<impl Iterator<Item = (AreaNumber, PageCount)>> {
-        let bodies = || self.slots.filled(0).filter_map(|(_, slot)| self.slots.body(slot));
-        let is_quiet = bodies().all(|body| matches!(body, Body::Area(_)));
-        let kept = self.kept().filter(|_| is_quiet)?;
-        let kept = kept.map(|(number, frames)| (number, PageCount(frames)));
-        let complete = {
-            bodies().filter_map(|body| match body {
-                Body::Area(Area { number, linked }) => {
+    /// Shows the complete areas, with the frames of each, those that shares keep among them; false if one is being made or freed, so
+    /// that its frames are in nobody's tables.
+    pub(crate) fn complete(&self, see: &mut dyn FnMut(AreaNumber, PageCount)) -> bool {
+        for (_, slot) in self.slots.filled(0) {
+            match self.slots.body(slot) {
+                Some(Body::Area(Area { number, linked })) => {
                     let frames = linked.pages().0.saturating_add(u64::from(linked.tables()));
-                    Some((*number, PageCount(frames)))
+                    see(*number, PageCount(frames));
                 }
-                Body::Empty | Body::Making | Body::Ending { .. } => None,
-            })
-        };
-        Some(complete.chain(kept))
+                Some(Body::Making | Body::Ending { .. }) => return false,
+                Some(Body::Empty) | None => {}
+            }
+        }
+        self.kept(see)
     }
 }
 

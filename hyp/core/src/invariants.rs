@@ -253,14 +253,19 @@ fn audit_areas(ledger: &Ledger<'_>, holdings: &Holdings) -> Result<Option<(u64, 
     if !areas.counts_users() {
         return Err(Violation::Users(slot));
     }
-    let Some(mut complete) = areas.complete() else { return Ok(None) };
-    let wrong = complete.find(|(area, frames)| {
-        let registry = ledger.areas();
-        registry.owner(*area) != Some(slot) || registry.pages(*area) != *frames
+    let registry = ledger.areas();
+    let mut wrong = None;
+    let is_quiet = areas.complete(&mut |area, frames| {
+        if registry.owner(area) != Some(slot) || registry.pages(area) != frames {
+            wrong = Some((area, frames));
+        }
     });
+    if !is_quiet {
+        return Ok(None);
+    }
     match wrong {
         Some((area, there)) => {
-            let counted = ledger.areas().pages(area);
+            let counted = registry.pages(area);
             Err(Violation::Area { slot, area, counted, there })
         }
         None => Ok(Some(areas.promised())),

@@ -217,17 +217,16 @@ impl Areas {
         self.share_of(area).is_some()
     }
 
-    /// The areas that shares keep, with the frames of each; `None` if a copy is being made or taken apart.
-    pub(crate) fn kept(&self) -> Option<impl Iterator<Item = (AreaNumber, u64)>> {
-        let is_whole = |used: &Used| match &used.state {
-            State::Idle | State::Mapped { .. } => true,
+    /// Shows the areas that shares keep, with the frames of each; false if a copy is being made or taken apart.
+    pub(crate) fn kept(&self, see: &mut dyn FnMut(AreaNumber, PageCount)) -> bool {
+        self.shares().all(|(_, used)| match &used.state {
+            State::Mapped { number, keeps: Some(keep), .. } => {
+                let (pages, tables) = keep.frames();
+                see(*number, PageCount(pages.saturating_add(tables)));
+                true
+            }
+            State::Idle | State::Mapped { keeps: None, .. } => true,
             State::Copying { .. } | State::Leaving { .. } => false,
-        };
-        self.shares().all(|(_, used)| is_whole(used)).then(|| {
-            self.shares().filter_map(|(_, used)| {
-                let (pages, tables) = used.kept()?.frames();
-                Some((used.number()?, pages.saturating_add(tables)))
-            })
         })
     }
 
