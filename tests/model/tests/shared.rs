@@ -337,6 +337,26 @@ fn each_refusal_says_what_is_wrong_and_changes_nothing() {
     refused_as(&mut estates, OWNER, STATE, &[77], Status::BadHandle);
     refused_as(&mut estates, OWNER, DETACH, &[private], Status::WrongState);
     refused_as(&mut estates, OWNER, ACCEPT, &[spare, area, 1], Status::BadHandle);
+    // No table for the copy: it is as if it had not been offered.
+    let line = Resource::ManagementMemory;
+    let used = estates.side(OWNER).used(line);
+    estates.side(OWNER).holdings.account_mut().set_limit(line, Some(used));
+    let refused_for = refusal(&mut estates, OWNER, OFFER, &[private, 0]);
+    assert_eq!(refused_for, (refused(Status::OverLimit), u64::from(line.number())));
+    estates.side(OWNER).holdings.account_mut().set_limit(line, None);
+    refused_as(&mut estates, OWNER, WITHDRAW, &[private], Status::WrongState);
+    // A handle that is no port, and one offer too many.
+    refused_as(&mut estates, OWNER, OFFER, &[private, area], Status::BadHandle);
+    let (third, _) = alloc(&mut estates, OWNER, 1, AreaClass::Page);
+    let (fourth, _) = alloc(&mut estates, OWNER, 1, AreaClass::Page);
+    through(&mut estates, OWNER, OFFER, &[third, 0]);
+    through(&mut estates, OWNER, OFFER, &[fourth, spare]);
+    refused_as(&mut estates, OWNER, OFFER, &[private, spare], Status::OverLimit);
+    through(&mut estates, OWNER, WITHDRAW, &[fourth]);
+    through(&mut estates, OWNER, OFFER, &[fourth, spare]);
+    through(&mut estates, OWNER, DETACH, &[fourth]);
+    through(&mut estates, OWNER, WITHDRAW, &[third]);
+    refused_as(&mut estates, OWNER, SEND, &[9, third, 0], Status::BadHandle);
 
     // The user.
     let port = events(&mut estates, USER, 52);
