@@ -96,9 +96,17 @@ impl System {
     /// # Errors
     /// The description is wrong; the error points at the line and names both claimants.
     pub fn compile(&self, machine: &Machine) -> Result<shikiri_describe::Compiled> {
+        self.compile_for(machine.device_tree()?)
+    }
+
+    /// Compiles the description for the board of this device tree.
+    ///
+    /// # Errors
+    /// As [`System::compile`].
+    pub fn compile_for(&self, board_dtb: Vec<u8>) -> Result<shikiri_describe::Compiled> {
         let request = shikiri_describe::Request {
             file: self.file.clone(),
-            board_dtb: machine.device_tree()?,
+            board_dtb,
             image_dirs: vec![paths::guests()],
             overrides: self.overrides.clone(),
         };

@@ -2,6 +2,7 @@
 
 mod bench_table;
 mod c_guests;
+mod card;
 mod commands;
 mod cpio;
 mod debian;
@@ -39,6 +40,8 @@ enum Commands {
     Check(commands::check::Check),
     /// Builds the hypervisor and the guests, and makes their flat images.
     Build(commands::build::Build),
+    /// Makes what a board boots from: a folder for its card, or an image of the card.
+    Image(commands::image::Image),
     /// Makes a flat image of an ELF file.
     Flatten(commands::flatten::Flatten),
     /// Counts instructions and bytes, and compares them with the limits in `hyp/doc/spec.md`.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Commands::Test(test) => test.execute(),
         Commands::Check(check) => check.execute(),
         Commands::Build(build) => build.execute(),
+        Commands::Image(image) => image.execute(),
         Commands::Flatten(flatten) => flatten.execute(),
         Commands::Bench(bench) => bench.execute(),
         Commands::Layers(layers) => layers.execute(),

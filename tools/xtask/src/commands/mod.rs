@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod flatten;
 pub(crate) mod fuzz;
+pub(crate) mod image;
 pub(crate) mod layers;
 pub(crate) mod miri;
 pub(crate) mod misuse;
