@@ -69,7 +69,7 @@ checkpoints! {
     MemoryReady = 7, "frame ledger ready",
         "there is less RAM than the description needs for management.";
     CoresAsked = 8, "other cores asked to start",
-        "a core did not start: firmware refused PSCI CPU_ON, or the spin table is wrong.";
+        "a core did not start: the next line names it. Firmware refused PSCI CPU_ON, or the core does not look where the spin table says (after 20 s).";
     CoresHere = 9, "all cores here",
         "a partition could not be made: the next line names it.";
     PartitionsMade = 10, "partitions made",

@@ -29,6 +29,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
         .test("a_tree_whose_uart_nobody_knows_is_refused", no_console)
         .test("a_spin_table_outside_memory_is_refused", bad_spin_table)
+        .test("a_core_that_does_not_come_is_named", missing_core)
         .test("without_a_bundle_it_says_so_and_stops", no_bundle)
         .test("too_little_memory_is_refused", little_memory)
         .test("a_bundle_for_another_board_is_refused", other_board);
@@ -141,6 +142,17 @@ fn bad_spin_table() -> Outcome {
     refused(
         with_bundle(&machine, &bundle()?)?,
         "core 2: its cpu-release-addr 0xfe201000 is not in RAM",
+    )
+}
+
+/// Core 2 looks at 0xe8, and the tree says another place, in memory that the firmware keeps.
+fn missing_core() -> Outcome {
+    let place = 0x800_u64.to_be_bytes().to_vec();
+    let tree = Tree::new()?.set(&["cpus", "cpu@2"], "cpu-release-addr", place)?;
+    let (machine, _tree) = tree.machine()?;
+    refused(
+        with_bundle(&machine, &bundle()?)?,
+        "boot refused: core 2 was asked to start and has not come",
     )
 }
 

@@ -5,11 +5,12 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_abi::{CoreId, MAX_CORES, Pa};
 use shikiri_arch::board::{Board, CoreFact, StartMethod};
-use shikiri_arch::hw::PhysMem;
+use shikiri_arch::hw::{Clock, PhysMem};
 
 use super::log::refuse;
 use super::mmu::MmuRegisters;
 use super::{image, machine};
+use crate::hw::clock::Counter;
 use crate::hw::mem::Ram;
 use crate::regs;
 use crate::world::World;
@@ -119,10 +120,18 @@ fn start_by_table(number: usize, board: &Board, place: Pa) {
     regs::sev();
 }
 
-/// Waits until every core is up.
+/// How long all cores together may take, in seconds: far more than any does, also where a loaded host plays 64 of them.
+const PATIENCE_S: u64 = 20;
+
+/// Waits until every core is up. A spin table says nothing of a core that does not look at it.
 pub(crate) fn wait_for_all(world: &World) {
-    for shared in world.cores {
+    let limit = Counter.frequency_hz().saturating_mul(PATIENCE_S);
+    let since = Counter.now();
+    for (number, shared) in world.cores.iter().enumerate() {
         while !shared.is_up.load(Ordering::Acquire) {
+            if Counter.now().saturating_sub(since) > limit {
+                refuse(format_args!("core {number} was asked to start and has not come"));
+            }
             shikiri_sync::relax();
         }
     }
