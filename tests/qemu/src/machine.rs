@@ -108,6 +108,8 @@ pub struct Machine {
     tree: Option<PathBuf>,
     /// Whether the Pi's console is its PL011; else the mini UART.
     is_on_pl011: bool,
+    /// Where the Pi's PL011 writes to, if it is not looked at.
+    pl011_file: Option<PathBuf>,
     extra: Vec<OsString>,
 }
 
@@ -123,6 +125,7 @@ impl Default for Machine {
             gdb_port: None,
             tree: None,
             is_on_pl011: false,
+            pl011_file: None,
             extra: Vec::new(),
         }
     }
@@ -167,6 +170,13 @@ impl Machine {
     #[must_use]
     pub fn on_pl011(mut self) -> Self {
         self.is_on_pl011 = true;
+        self
+    }
+
+    /// Writes what the Pi's PL011 sends to a file.
+    #[must_use]
+    pub fn pl011_to(mut self, file: &Path) -> Self {
+        self.pl011_file = Some(file.to_owned());
         self
     }
 
@@ -345,8 +355,14 @@ impl Machine {
     fn rpi4_base(&self, boot: &Boot) -> Command {
         let mut command = contained(QEMU);
         command.args("-M raspi4b -monitor none -display none -no-reboot".split(' '));
-        if !self.is_on_pl011 {
-            command.args(["-serial", "null"]);
+        match &self.pl011_file {
+            _ if self.is_on_pl011 => {}
+            Some(file) => {
+                let mut sink = OsString::from("file:");
+                sink.push(file);
+                command.arg("-serial").arg(sink);
+            }
+            None => drop(command.args(["-serial", "null"])),
         }
         command.args(["-serial", "stdio"]);
         if !matches!(boot, Boot::Raw { .. }) {

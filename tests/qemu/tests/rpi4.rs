@@ -26,6 +26,8 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("linux_runs_beside_a_bare_metal_partition [1 vCPU]", || beside(1))
         .test("linux_runs_beside_a_bare_metal_partition [4 vCPUs]", || beside(4))
         .test("the_console_is_the_uart_that_stdout_names", pl011)
+        .test("a_bus_may_have_its_windows_in_pieces_and_in_any_order", windows)
+        .test("linux_drives_the_other_uart_with_its_interrupt", other_uart)
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
         .test("a_tree_whose_uart_nobody_knows_is_refused", no_console)
         .test("a_spin_table_outside_memory_is_refused", bad_spin_table)
@@ -118,6 +120,44 @@ fn pl011() -> Outcome {
     running.wait_for("hello: 1 vCPU", PATIENCE)?;
     running.wait_for_power_off(PATIENCE)?;
     Ok(())
+}
+
+/// The same addresses by other rows of `ranges`; the GIC and both UARTs are behind them.
+fn windows() -> Outcome {
+    let rows: [[u32; 4]; 4] = [
+        [0x4000_0000, 0, 0xff80_0000, 0x80_0000],
+        [0x7e20_0000, 0, 0xfe20_0000, 0x160_0000],
+        [0x7c00_0000, 0, 0xfc00_0000, 0x200_0000],
+        [0x7e00_0000, 0, 0xfe00_0000, 0x20_0000],
+    ];
+    let cells: Vec<u8> = rows.as_flattened().iter().flat_map(|cell| cell.to_be_bytes()).collect();
+    let (machine, _tree) = Tree::new()?.set(&["soc"], "ranges", cells)?.machine()?;
+    let mut running = one_guest("hello", "", 1)?.boot(&machine)?;
+    running.wait_for("hello: 1 vCPU", PATIENCE)?;
+    running.wait_for_power_off(PATIENCE)?;
+    Ok(())
+}
+
+/// As the board's system `uart`: more text than the UART's FIFO holds, so that it needs interrupts, of which Linux says the
+/// number.
+fn other_uart() -> Outcome {
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let sent = scratch.path().join("pl011");
+    let machine = Machine::rpi4().pl011_to(&sent);
+    let linux = Partition::linux("linux", "quiet")
+        .with("devices = [{ path = \"/soc/serial@7e201000\", clock_hz = 48000000 }]");
+    let mut running = system([linux])?.boot(&machine)?;
+    running.wait_for("# ", PATIENCE)?;
+    // Linux has the interrupt while somebody has the device open.
+    running.send("exec 3>/dev/ttyAMA1; seq 1000 1200 >&3; grep uart-pl011 /proc/interrupts\n")?;
+    running.wait_for(" 153 Level     uart-pl011", PATIENCE)?;
+    running.send("poweroff\n")?;
+    running.wait_for_power_off(PATIENCE)?;
+    let text = std::fs::read_to_string(&sent)?;
+    if text.contains("1000") && text.contains("1199") && text.contains("1200") {
+        return Ok(());
+    }
+    Err(running.failure(format!("the PL011 has sent {} bytes: {text:.80}", text.len())).into())
 }
 
 fn no_tree() -> Outcome {

@@ -35,6 +35,8 @@ pub(crate) struct Owned<'a> {
     pub(crate) spis: Vec<u16>,
     /// Properties that the guest does not get.
     pub(crate) omit: Vec<String>,
+    /// The rate of its clocks, if the description says it.
+    pub(crate) clock_hz: Option<u32>,
     /// Where it stands.
     pub(crate) place: Place,
 }
@@ -221,7 +223,14 @@ impl Owned<'_> {
 
 impl DeviceTable {
     fn from_path(path: &str) -> Self {
-        Self { path: path.to_owned(), dma: None, ipa: None, spis: None, omit: Vec::new() }
+        Self {
+            path: path.to_owned(),
+            dma: None,
+            ipa: None,
+            spis: None,
+            clock_hz: None,
+            omit: Vec::new(),
+        }
     }
 }
 
@@ -276,5 +285,6 @@ fn new_owned<'a>(
         None => lines.iter().map(|line| line.spi).collect(),
     };
     let dma = table.dma == Some(Dma::Trusted);
-    Owned { path: path.to_owned(), board: device, dma, ipas, spis, omit: table.omit.clone(), place }
+    let (path, clock_hz, omit) = (path.to_owned(), table.clock_hz, table.omit.clone());
+    Owned { path, board: device, dma, ipas, spis, omit, clock_hz, place }
 }

@@ -5,7 +5,7 @@ use dtoolkit::{Node as _, Property as _, ToPropertyValue};
 use shikiri_abi::VcpuIndex;
 use shikiri_config::{GIC_FRAME_BYTES, GicVersion, Platform, REDISTRIBUTOR_BYTES, Talk};
 
-use crate::board::{Board, cells, first_string};
+use crate::board::{Board, cells, first_string, strings};
 use crate::devices::{Owned, UART_SPI};
 use crate::problem::Problem;
 use crate::shared::View;
@@ -336,11 +336,29 @@ impl Copier<'_> {
         root: &mut DeviceTreeNode,
         device: &Owned<'_>,
     ) -> Result<Vec<u32>, Problem> {
+        if let Some(hertz) = device.clock_hz {
+            // One for each name: how many cells a foreign clock's number takes is its provider's affair.
+            let count = strings(&device.board.node, "clock-names").len().max(1);
+            return Ok(vec![self.fixed(root, hertz); count]);
+        }
         let mut translated = Vec::new();
         for phandle in cells(&device.board.node, "clocks") {
             translated.push(self.clock(root, device, phandle)?);
         }
         Ok(translated)
+    }
+
+    /// Adds a fixed clock.
+    fn fixed(&mut self, root: &mut DeviceTreeNode, hertz: u32) -> u32 {
+        let ours = self.next_phandle;
+        self.next_phandle += 1;
+        let mut clock = node(format!("clock-{ours}"));
+        set(&mut clock, "compatible", "fixed-clock");
+        set(&mut clock, "#clock-cells", 0_u32);
+        set(&mut clock, "clock-frequency", hertz);
+        set(&mut clock, "phandle", ours);
+        root.add_child(clock);
+        ours
     }
 
     /// Copies a fixed clock, once.
@@ -360,7 +378,7 @@ impl Copier<'_> {
                 Problem::new(format!("device `{}` needs a clock that is not fixed", device.path));
             return Err(problem
                 .at(&device.place, "its clock controller belongs to the board")
-                .help("leave its clocks out with `{ path = …, omit = [\"clocks\", \"clock-names\"] }` if its driver can do without"));
+                .help("if the firmware leaves it on, say its rate with `{ path = …, clock_hz = … }`; or leave its clocks out with `omit = [\"clocks\", \"clock-names\"]` if its driver can do without"));
         };
         let ours = self.next_phandle;
         self.next_phandle += 1;

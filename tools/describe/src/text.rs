@@ -292,6 +292,9 @@ pub(crate) struct DeviceTable {
     /// The SPI numbers that the guest sees, in the order of its interrupts. Default: the board's.
     #[schemars(with = "Option<Vec<u16>>")]
     pub(crate) spis: Option<Spanned<Vec<u16>>>,
+    /// The rate in Hz of its clocks, if they are the firmware's and always on: the guest finds fixed ones in their place.
+    #[schemars(with = "Option<u32>")]
+    pub(crate) clock_hz: Option<u32>,
     /// Properties of its node that the guest does not get.
     #[serde(default)]
     pub(crate) omit: Vec<String>,

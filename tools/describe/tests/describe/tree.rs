@@ -119,6 +119,23 @@ fn omitted_properties_are_omitted() {
 }
 
 #[test]
+fn a_clock_of_the_firmwares_becomes_a_fixed_one_for_each_name() {
+    let device = "{ path = \"/soc/serial@7e201000\", clock_hz = 48000000 }";
+    let tree = tree_of("firmware-clock", &hello(&format!("devices = [{device}]\n")), Board::Rpi4);
+    let fdt = Fdt::new(&tree).unwrap();
+    let uart = fdt.find_node("/serial@fe201000").unwrap();
+    assert_eq!(cells(&uart, "interrupts"), [0, 121, 4]);
+    let clocks = cells(&uart, "clocks");
+    assert_eq!(clocks.len(), 2);
+    assert_eq!(clocks[0], clocks[1]);
+    let is_clock = |node: &FdtNode<'_>| {
+        node.property("phandle").is_some() && cells(node, "phandle") == [clocks[0]]
+    };
+    let clock = fdt.root().children().find(is_clock).unwrap();
+    assert_eq!(cells(&clock, "clock-frequency"), [48_000_000]);
+}
+
+#[test]
 fn two_devices_share_one_copied_clock() {
     let text = hello("devices = [\"/soc/timer@1200\"]\n");
     let tree = tree_of("clocks", &text, Board::Odd);
