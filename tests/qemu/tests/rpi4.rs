@@ -31,10 +31,10 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
         .test("a_tree_whose_uart_nobody_knows_is_refused", no_console)
         .test("a_spin_table_outside_memory_is_refused", bad_spin_table)
-        .test("a_core_that_does_not_come_is_named", missing_core)
         .test("without_a_bundle_it_says_so_and_stops", no_bundle)
         .test("too_little_memory_is_refused", little_memory)
         .test("a_bundle_for_another_board_is_refused", other_board);
+    topic.slow().test("a_core_that_does_not_come_is_named", missing_core);
 }
 
 /// As the board's demo: two bare-metal guests, one of which crashes, and a Linux.
