@@ -330,7 +330,7 @@ fn vacate_as(
                 areas.offer(port, bit);
             }
         }
-        Home::Own | Home::Free(_) | Home::PortPage => {
+        Home::Own | Home::Free(_) | Home::PortPage | Home::Share(_) => {
             party.remove(index);
             areas.slots.give(slot);
         }

@@ -7,9 +7,13 @@
 #![no_std]
 #![no_main]
 
+use core::hint::black_box;
+
 use shikiri_channel::{
     Area, AreaClass, Channel, Listener, NotConnected, PeerGone, Port, Refusal, Window, Windows,
 };
+use shikiri_rpc::{Blocking, Client, Context, Leg, Patience, Server};
+use shikiri_rpc_channel::Wire;
 use shikiri_rt::hvc::talk;
 use shikiri_rt::sleep::{self, Ticks};
 use shikiri_rt::timer::{self, Timer};
@@ -27,12 +31,27 @@ const DEAF: u32 = 2;
 const END: u32 = 3;
 /// Receives nothing until it is asked for the next channel, and then polls; its window has a slot for each message.
 const POLL: u32 = 4;
+/// It answers remote calls.
+const CALLS: u32 = 5;
 /// Messages that wait at a deaf port while one is measured.
 const WAITING: usize = 50;
 /// Event ports that the partition has in the row about many.
 const MANY_PORTS: usize = 4000;
 
 static SAMPLES: Lock<[u32; ROUNDS]> = Lock::new([0; ROUNDS]);
+
+shikiri_rpc::service! {
+    /// A service that costs nothing itself.
+    trait Null, stub NullStub, server NullServer {
+        1: fn nothing() -> ();
+    }
+}
+
+struct Nothing;
+
+impl Null for Nothing {
+    fn nothing(&self) {}
+}
 
 /// What went wrong.
 struct Failed;
@@ -87,6 +106,12 @@ fn measure() -> Result<(), Failed> {
     }
     if has_rows("trips") {
         trips(clock)?;
+    }
+    if has_rows("calls") {
+        println!("bench: rpc_null_call {}", null_call()?.saturating_sub(clock));
+    }
+    if has_rows("copies") {
+        copies(clock)?;
     }
     if has_rows("ports") {
         for _ in 0..MANY_PORTS {
@@ -168,6 +193,32 @@ fn send_area() -> Result<u64, Failed> {
     })
 }
 
+/// A remote call without arguments and result: it travels in short messages.
+fn null_call() -> Result<u64, Failed> {
+    let client = Client::<_, 4>::new(Leg::new(Wire::new(connect(CALLS, AreaClass::Page)?)));
+    let calls = NullStub(Blocking::new(&client, Patience::Wait));
+    median(|| {
+        let start = now();
+        calls.nothing().map_err(|_| Failed)?;
+        Ok(now() - start)
+    })
+}
+
+/// What copying costs instead: from this partition's own memory to an area, as to one that is shared.
+fn copies(clock: u64) -> Result<(), Failed> {
+    static SOURCE: [u8; 64 << 10] = [7; 64 << 10];
+    let mut area = Area::alloc(windows()?, AreaClass::Block, SOURCE.len())?;
+    for (name, bytes) in [("copy_4k", 4 << 10), ("copy_64k", 64 << 10)] {
+        let copy = median(|| {
+            let start = now();
+            black_box(&mut area[..bytes]).copy_from_slice(black_box(&SOURCE[..bytes]));
+            Ok(now() - start)
+        })?;
+        println!("bench: {name} {}", copy.saturating_sub(clock));
+    }
+    Ok(())
+}
+
 /// A port is made, connected and closed, at both ends.
 fn connect_and_close() -> Result<u64, Failed> {
     let start = now();
@@ -229,19 +280,26 @@ fn serve() -> Result<(), Failed> {
         let service = request.service;
         let slots = if service == POLL { WAITING as u16 } else { 1 };
         let port = Port::new(windows()?, Window::of(class, slots), PORT)?;
-        let channel = request.accept(port);
-        if let (ECHO, Ok(channel)) = (service, &channel) {
-            answer(channel);
+        // Some do nothing until somebody else asks.
+        let mut waiting = None;
+        match (service, request.accept(port)) {
+            (DEAF, Ok(channel)) => waiting = Some(channel),
+            (POLL, Ok(channel)) => {
+                channel.mute(true)?;
+                waiting = Some(channel);
+            }
+            (CALLS, Ok(channel)) => {
+                let server = Server::new(Leg::new(Wire::new(channel)), Patience::Wait);
+                server.serve(&mut Context::<64>::new(), &NullServer(Nothing));
+            }
+            (_, Ok(channel)) => answer(&channel),
+            (_, Err(_)) => {}
         }
-        if let (POLL, Ok(channel)) = (service, &channel) {
-            channel.mute(true)?;
-        }
-        // A deaf one hears nothing until somebody else asks.
         request = listener.next()?;
-        if let (POLL, Ok(channel)) = (service, &channel) {
+        if let (POLL, Some(channel)) = (service, &waiting) {
             polled.take_all(channel);
         }
-        drop(channel);
+        drop(waiting);
     }
     polled.report();
     Ok(())
