@@ -21,8 +21,6 @@ impl Channel {
     /// Waits until something has happened since `seen`: a message to an empty port, room for one, the peer's end,
     /// [`Channel::wake`].
     pub fn wait_since(&self, seen: Moment) {
-        // A wake-up of another vCPU comes as this.
-        gic::enable(executor::SGI);
         self.0.seat.until_there(|| (self.moment() != seen).then_some(()));
     }
 

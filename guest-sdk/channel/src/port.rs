@@ -13,6 +13,7 @@ use shikiri_rt::gic;
 use shikiri_rt::sleep::Ticks;
 
 use crate::channel::Channel;
+use crate::executor;
 use crate::table::{self, Home, Open, Wakers};
 use crate::wait::Seat;
 use crate::windows::Windows;
@@ -134,6 +135,8 @@ impl Port {
         home.own(intid);
         home.post();
         gic::enable(intid);
+        // By which `Channel::wake` reaches this vCPU from another one.
+        gic::enable(executor::SGI);
         Ok(Self(Owned { windows, class: window.class, handle, home, seat: Seat::here(), events }))
     }
 
