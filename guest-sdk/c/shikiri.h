@@ -38,12 +38,21 @@
 #define SHIKIRI_AREA_FREE 0xc6000021u
 #define SHIKIRI_AREA_INFO 0xc6000022u
 #define SHIKIRI_AREA_KEEP 0xc6000023u
+#define SHIKIRI_AREA_TRIM 0xc6000024u
 #define SHIKIRI_CHANNEL_CREATE 0xc6000028u
 #define SHIKIRI_CHANNEL_CONNECT 0xc6000029u
 #define SHIKIRI_CHANNEL_ACCEPT 0xc600002au
 #define SHIKIRI_CHANNEL_SEND 0xc600002bu
 #define SHIKIRI_CHANNEL_NOTIFY 0xc600002cu
 #define SHIKIRI_CHANNEL_CLOSE 0xc600002du
+#define SHIKIRI_SHARED_OFFER 0xc6000030u
+#define SHIKIRI_SHARED_WITHDRAW 0xc6000031u
+#define SHIKIRI_SHARED_REVOKE 0xc6000032u
+#define SHIKIRI_SHARED_CREATE 0xc6000033u
+#define SHIKIRI_SHARED_CONNECT 0xc6000034u
+#define SHIKIRI_SHARED_ACCEPT 0xc6000035u
+#define SHIKIRI_SHARED_STATE 0xc6000036u
+#define SHIKIRI_SHARED_DETACH 0xc6000037u
 #define SHIKIRI_OBJECT_OPEN 0xc6000038u
 #define SHIKIRI_OBJECT_WAIT 0xc6000039u
 #define SHIKIRI_OBJECT_POST 0xc600003au
@@ -315,7 +324,7 @@ static inline struct shikiri_answer shikiri_signal_ask(uint64_t port, uint64_t p
 
 /* Takes the oldest control signal of the next sender in turn. (P9)
  * value[0] = request: bits 0 to 55 the handle of the request, to be accepted, refused or closed; bits 56 to
- *   63 what is asked: 0 an event connection, 1 a message channel
+ *   63 what is asked: 0 an event connection, 1 a message channel, 2 a shared area
  * value[1] = sender: bits 0 to 31 the sender's partition id, bits 32 to 63 the service
  * value[2] = word: the sender's word
  * Answers: OK, INVALID_PARAMETER, EMPTY, OVER_LIMIT, AGAIN.
@@ -373,7 +382,7 @@ static inline struct shikiri_answer shikiri_area_alloc(uint64_t bytes, uint64_t 
 /* Frees an area, or discards one that was received. It is unmapped at once; AGAIN asks for another call to
  *   give all of its memory back. (C3)
  * area: its handle
- * Answers: OK, INVALID_PARAMETER, NOT_OWNER, AGAIN.
+ * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_area_free(uint64_t area)
 {
@@ -400,6 +409,17 @@ static inline struct shikiri_answer shikiri_area_info(uint64_t area)
 static inline struct shikiri_answer shikiri_area_keep(uint64_t area)
 {
     return shikiri_call(SHIKIRI_AREA_KEEP, area, 0, 0, 0, 0, 0);
+}
+
+/* Frees an own area's unused tail: all pages behind the first bytes. The rest keeps its address and contents.
+ *   No vCPU accesses the area during the call. AGAIN: it is smaller already, and the same call goes on. (C3)
+ * area: its handle
+ * bytes: what stays, rounded up to pages: one at least
+ * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, RANGE, OVER_LIMIT, NO_MEMORY, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_area_trim(uint64_t area, uint64_t bytes)
+{
+    return shikiri_call(SHIKIRI_AREA_TRIM, area, bytes, 0, 0, 0, 0);
 }
 
 /* Makes a message port with a window; all that can come into the window is charged now. It is not connected
@@ -472,6 +492,104 @@ static inline struct shikiri_answer shikiri_channel_notify(uint64_t port)
 static inline struct shikiri_answer shikiri_channel_close(uint64_t port)
 {
     return shikiri_call(SHIKIRI_CHANNEL_CLOSE, port, 0, 0, 0, 0, 0);
+}
+
+/* Offers an own, complete area to others. From here on it is neither sent nor freed. Its tables are copied
+ *   for those who may only read; AGAIN asks for another call to go on. (C5)
+ * area: its handle
+ * events: a receive port to which nothing is connected: it is raised when a user leaves; 0: none
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, NOT_OWNER, OVER_LIMIT, NO_MEMORY, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_shared_offer(uint64_t area, uint64_t events)
+{
+    return shikiri_call(SHIKIRI_SHARED_OFFER, area, events, 0, 0, 0, 0);
+}
+
+/* Takes an offered area from all of its users, one in each call, and makes it the caller's alone: it can be
+ *   sent and freed then. AGAIN asks for another call. (C5)
+ * area: its handle
+ * Answers: OK, INVALID_PARAMETER, WRONG_STATE, NOT_OWNER, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_shared_withdraw(uint64_t area)
+{
+    return shikiri_call(SHIKIRI_SHARED_WITHDRAW, area, 0, 0, 0, 0, 0);
+}
+
+/* Takes an offered area from one of its users: when it returns, every access of that partition faults.
+ *   PEER_GONE: it has not attached the area. (C5)
+ * area: its handle
+ * partition: the user's number, as the device tree has it
+ * Answers: OK, INVALID_PARAMETER, WRONG_STATE, NOT_OWNER, PEER_GONE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_shared_revoke(uint64_t area, uint64_t partition)
+{
+    return shikiri_call(SHIKIRI_SHARED_REVOKE, area, partition, 0, 0, 0, 0);
+}
+
+/* Makes an attachment for an area of another partition, and pays for it: memory and address space of its
+ *   size, and its tables. Nothing is there yet. (C5)
+ * events: a receive port to which nothing is connected: it is raised when the request is answered, when the
+ *   area is revoked, and when its owner leaves
+ * bytes: the most that the area may have, rounded up to pages; at most a slot's
+ * class: the slot: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB; the same as the area's
+ * value[0] = attachment: its handle
+ * value[1] = address: where the area will be
+ * value[2] = pages: the most that it may have
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, OVER_LIMIT, RANGE.
+ */
+static inline struct shikiri_answer shikiri_shared_create(uint64_t events, uint64_t bytes, uint64_t class_)
+{
+    return shikiri_call(SHIKIRI_SHARED_CREATE, events, bytes, class_, 0, 0, 0);
+}
+
+/* Asks another partition for a shared area, by a control signal. The answer is raised at the attachment's
+ *   receive port and read by SHARED_STATE. (C5)
+ * attachment: an attachment without an area
+ * partition: the other's number, as the device tree has it
+ * service: which area is meant, 0 to 2^32 - 1
+ * word: a word for the other
+ * Answers: PENDING, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, PEER_GONE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_shared_connect(uint64_t attachment, uint64_t partition, uint64_t service, uint64_t word)
+{
+    return shikiri_call(SHIKIRI_SHARED_CONNECT, attachment, partition, service, word, 0, 0);
+}
+
+/* Accepts a request with an offered area: it is mapped at the asker. RANGE: the attachment is for another
+ *   class or for less; EXISTS: the asker has attached this area already. SIGNAL_REFUSE refuses. (C5)
+ * request: the request
+ * area: an area that the caller offers
+ * access: 0: the asker may only read; 1: it may write, too
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, NOT_OWNER, RANGE, EXISTS, PEER_GONE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_shared_accept(uint64_t request, uint64_t area, uint64_t access)
+{
+    return shikiri_call(SHIKIRI_SHARED_ACCEPT, request, area, access, 0, 0, 0);
+}
+
+/* Tells how it stands with an attachment: OK, its area is there; PENDING, its request was not answered yet;
+ *   WRONG_STATE, it has not asked; REFUSED; PEER_GONE, the area was revoked, or who was asked has ended. Of
+ *   an area that the caller offers: OK. (C5)
+ * attachment: the attachment, or an offered area
+ * value[0] = address: where the area is
+ * value[1] = pages: its size in pages
+ * value[2] = how: bit 0: the caller may write there; bit 1: its owner has left
+ * Answers: OK, PENDING, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE.
+ */
+static inline struct shikiri_answer shikiri_shared_state(uint64_t attachment)
+{
+    return shikiri_call(SHIKIRI_SHARED_STATE, attachment, 0, 0, 0, 0, 0);
+}
+
+/* Leaves a shared area: closes an attachment, whether it has its area or not, or leaves an area that the
+ *   caller offers to those who use it. Who was left last gives the memory back. AGAIN asks for another call.
+ *   (C5)
+ * attachment: the attachment, or an offered area
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_shared_detach(uint64_t attachment)
+{
+    return shikiri_call(SHIKIRI_SHARED_DETACH, attachment, 0, 0, 0, 0, 0);
 }
 
 /* Opens the object of that name, and makes it if no partition has it open. Who may open it says the

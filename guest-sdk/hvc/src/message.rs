@@ -77,6 +77,15 @@ pub fn keep(area: Handle) -> Result<(), Refusal> {
     request::<KEEP>([area.0, 0, 0, 0, 0, 0]).map(|_| ())
 }
 
+/// Calls `AREA_TRIM` until no more than the first `bytes` are left, rounded up to pages. No vCPU accesses the area meanwhile.
+///
+/// # Errors
+/// `NotOwner`; `WrongState` if it was received and not kept, or is being made or freed; `Range` if nothing would stay or it has
+/// less; `OverLimit`, `NoMemory` for tables: it may be smaller then.
+pub fn trim(area: Handle, bytes: u64) -> Result<(), Refusal> {
+    again(|| request::<TRIM>([area.0, bytes, 0, 0, 0, 0])).map(|_| ())
+}
+
 /// Calls `CHANNEL_CREATE`.
 ///
 /// # Errors
@@ -131,12 +140,13 @@ pub fn close(port: Handle) -> Result<(), Refusal> {
 }
 
 /// How many rows have their wrapper here.
-pub(crate) const CALLS: usize = 10;
+pub(crate) const CALLS: usize = 11;
 
 const ALLOC: u32 = function("AREA_ALLOC", 3);
 const FREE: u32 = function("AREA_FREE", 1);
 const INFO: u32 = function("AREA_INFO", 1);
 const KEEP: u32 = function("AREA_KEEP", 1);
+const TRIM: u32 = function("AREA_TRIM", 2);
 const CREATE: u32 = function("CHANNEL_CREATE", 3);
 const CONNECT: u32 = function("CHANNEL_CONNECT", 4);
 const ACCEPT: u32 = function("CHANNEL_ACCEPT", 2);

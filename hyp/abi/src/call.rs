@@ -420,6 +420,27 @@ pub const CALLS: &[CallRow] = &[
         ],
         requirement: "C3",
     },
+    CallRow {
+        name: "AREA_TRIM",
+        number: 0x24,
+        summary: "Frees an own area's unused tail: all pages behind the first bytes. The rest keeps its address and contents. No vCPU accesses the area during the call. AGAIN: it is smaller already, and the same call goes on.",
+        arguments: &[
+            arg("area", "its handle"),
+            arg("bytes", "what stays, rounded up to pages: one at least"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::NotOwner,
+            Status::WrongState,
+            Status::Range,
+            Status::OverLimit,
+            Status::NoMemory,
+            Status::Again,
+        ],
+        requirement: "C3",
+    },
     // ---- message channels ----
     CallRow {
         name: "CHANNEL_CREATE",

@@ -21,6 +21,13 @@ pub enum MessageCall {
     Info(u64),
     /// `AREA_KEEP`
     Keep(u64),
+    /// `AREA_TRIM`
+    Trim {
+        /// The area.
+        area: u64,
+        /// What stays.
+        pages: PageCount,
+    },
     /// `CHANNEL_CREATE`
     Create {
         /// The receive port for its events.
@@ -71,7 +78,7 @@ pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<MessageCall, DecodeErr
     let [a, b, c, d, e, f] = *x;
     let used = match number {
         0x21..=0x23 | 0x2c | 0x2d => 1,
-        0x2a => 2,
+        0x24 | 0x2a => 2,
         0x20 | 0x28 => 3,
         0x29 => 4,
         0x2b => 6,
@@ -90,6 +97,7 @@ pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<MessageCall, DecodeErr
         0x21 => C::Free(a),
         0x22 => C::Info(a),
         0x23 => C::Keep(a),
+        0x24 => C::Trim { area: a, pages: PageCount::for_bytes(b) },
         0x28 => C::Create {
             events: a,
             slots: u16::try_from(b).map_err(|_| bad(2))?,
@@ -122,6 +130,8 @@ mod tests {
         let alloc = MessageCall::Alloc { pages: PageCount(2), class: AreaClass::Block };
         assert_eq!(decode(0x20, &[4097, 1, 0, 0, 0, 0]), Ok(alloc));
         assert_eq!(decode(0x20, &[4097, 1, 9, 0, 0, 0]), Ok(MessageCall::AllocMore(9)));
+        let trim = MessageCall::Trim { area: 9, pages: PageCount(2) };
+        assert_eq!(decode(0x24, &[9, 4097, 0, 0, 0, 0]), Ok(trim));
         let create = MessageCall::Create { events: 7, slots: 60, class: AreaClass::Giant };
         assert_eq!(decode(0x28, &[7, 60, 2, 0, 0, 0]), Ok(create));
         let connect = MessageCall::Connect { port: 1, partition: 2, service: 3, word: 4 };

@@ -7,7 +7,7 @@
 //! ```text
 //!   alloc ──▶ Making ──(steps)──▶ Area ──▶ send: to a window slot of another partition
 //!                │                  │ ▲
-//!                └──── free ────────┤ └── keep: out of a window slot, to be the partition's own
+//!                └──── free ────────┤ └── keep: out of a window slot, to be the partition's own; trim: with fewer pages
 //!                                   ▼
 //!                                Ending ──(steps)──▶ vacant
 //! ```
@@ -26,6 +26,7 @@ mod free;
 mod slots;
 mod storage;
 mod tables;
+mod trim;
 
 use shikiri_abi::{Pa, PageCount, Resource, WindowSlot};
 use shikiri_arch::hw::{PhysMem, Tlb};

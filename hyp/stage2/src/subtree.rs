@@ -1,7 +1,7 @@
 //! Subtrees: the part of a translation that belongs to a message area and moves with it (C3, design §6).
 //!
 //! ```text
-//!            push, pop                       (Stage2) link
+//!       push, pop, shorten                   (Stage2) link
 //!   Growing ───────────▶ Growing ──finish──▶ Subtree ────────▶ Linked
 //!      ▲                                      │    ◀────────
 //!      └──────────────── open ────────────────┘      unlink
@@ -34,12 +34,16 @@ const fn pages_under(level: Level) -> u64 {
     level.bytes() / PAGE_BYTES
 }
 
+/// log2 of the pages of a block of 2 MiB, and the bits of a page's number in one.
+const BLOCK_SHIFT: u32 = 9;
+const BLOCK_REST: u64 = 511;
+
 /// A run of frames under one leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeafRun {
     /// The first frame.
     pub pa: Pa,
-    /// How many: 1, 512 or 262,144.
+    /// How many: 1, 512 or 262,144, or what was taken off such a one.
     pub pages: PageCount,
 }
 
@@ -172,6 +176,46 @@ impl Growing {
     /// Takes the last leaf off, and gives the tables back that it leaves empty; `None` if it is empty.
     pub fn pop<M: PhysMem, P: TablePages>(&mut self, mem: &M, tables: &mut P) -> Option<LeafRun> {
         let offset = self.pages.checked_sub(1)?.wrapping_mul(PAGE_BYTES);
+        let (level, holder, raw) = self.leaf_of(mem, offset);
+        let pages = pages_under(level);
+        self.write(mem, holder, (level, offset), INVALID);
+        self.pages = self.pages.saturating_sub(pages);
+        self.give_emptied(mem, tables);
+        Some(LeafRun { pa: address(raw), pages: PageCount(pages) })
+    }
+
+    /// Takes up to `most` pages off the end, one leaf or a part of one; `None` if there are none to be taken. A leaf of which a part
+    /// stays becomes smaller ones, in one or two tables that are taken first.
+    ///
+    /// # Errors
+    /// [`NoTable`]; nothing has changed then.
+    pub fn shorten<M: PhysMem, P: TablePages>(
+        &mut self,
+        (mem, format): (&M, Format),
+        tables: &mut P,
+        most: PageCount,
+    ) -> Result<Option<LeafRun>, NoTable> {
+        let (Some(last), 1..) = (self.pages.checked_sub(1), most.0) else { return Ok(None) };
+        let offset = last.wrapping_mul(PAGE_BYTES);
+        let (level, holder, raw) = self.leaf_of(mem, offset);
+        let pages = pages_under(level);
+        let Some(stays) = pages.checked_sub(most.0).filter(|stays| *stays > 0) else {
+            return Ok(self.pop(mem, tables));
+        };
+        // A table of blocks needs one more for the pages behind the last whole block.
+        let has_pages = level == Level::One && stays & BLOCK_REST != 0;
+        let mut reserve = Reserve::take(mem, tables, if has_pages { 2 } else { 1 })?;
+        self.tables = self.tables.saturating_add(reserve.count());
+        let (base, bits) = (address(raw), Attributes::RAM_NO_EXECUTE.bits(format));
+        let part = part_of(mem, &mut reserve, level, (base, stays), bits);
+        self.write(mem, holder, (level, offset), part);
+        self.pages = self.pages.saturating_sub(most.0);
+        let pa = base.wrapping_add(stays.wrapping_mul(PAGE_BYTES));
+        Ok(Some(LeafRun { pa, pages: most }))
+    }
+
+    /// The leaf at an offset: its level, the table that it is in, its descriptor.
+    fn leaf_of<M: PhysMem>(&self, mem: &M, offset: u64) -> (Level, Option<Pa>, u64) {
         let (mut level, mut holder) = (level_of(self.class), None);
         let mut raw = self.read(mem, holder, level, offset);
         while let (Kind::Table, Some(below)) = (kind(level, raw), level.below()) {
@@ -179,11 +223,7 @@ impl Growing {
             level = below;
             raw = self.read(mem, holder, level, offset);
         }
-        let pages = pages_under(level);
-        self.write(mem, holder, (level, offset), INVALID);
-        self.pages = self.pages.saturating_sub(pages);
-        self.give_emptied(mem, tables);
-        Some(LeafRun { pa: address(raw), pages: PageCount(pages) })
+        (level, holder, raw)
     }
 
     /// Gives the tables back behind the last page: the one of the second level whose first page that was, and the first.
@@ -325,6 +365,30 @@ impl Linked {
     pub const fn tables(&self) -> u32 {
         self.subtree.tables()
     }
+}
+
+/// The descriptor of a table that maps the first `pages` under what was a leaf of `level` at `pa`: with leaves of the level below,
+/// and for what is left over another table.
+fn part_of<M: PhysMem>(
+    mem: &M,
+    reserve: &mut Reserve,
+    level: Level,
+    (pa, pages): (Pa, u64),
+    bits: u64,
+) -> u64 {
+    let below = level.below().unwrap_or(Level::Three);
+    let (whole, rest) =
+        if below == Level::Two { (pages >> BLOCK_SHIFT, pages & BLOCK_REST) } else { (pages, 0) };
+    let at = |index: u64| pa.wrapping_add(index.wrapping_mul(below.bytes()));
+    let page = reserve.pop(mem);
+    for index in 0..whole {
+        mem.write_u64(Pa(page.0 | (index << 3)), leaf(below, at(index).0, bits));
+    }
+    if rest > 0 {
+        let inner = part_of(mem, reserve, below, (at(whole), rest), bits);
+        mem.write_u64(Pa(page.0 | (whole << 3)), inner);
+    }
+    table(page)
 }
 
 /// The largest leaf at or below `top` whose alignment `bits` has, and that has no more than `most` pages.

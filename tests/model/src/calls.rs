@@ -25,6 +25,8 @@ pub const FREE: u32 = 0x21;
 pub const INFO: u32 = 0x22;
 /// AREA_KEEP
 pub const KEEP: u32 = 0x23;
+/// AREA_TRIM
+pub const TRIM: u32 = 0x24;
 /// CHANNEL_CREATE
 pub const CREATE: u32 = 0x28;
 /// CHANNEL_CONNECT

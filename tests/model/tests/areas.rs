@@ -90,6 +90,84 @@ fn an_area_is_cleared_mapped_charged_and_given_back() {
     estates.end(0);
 }
 
+fn trim(estates: &mut Estates, handle: Handle, pages: u64) -> Result<u64, Refusal> {
+    for steps in 1..100_000 {
+        let progress = estates.of(0, |own, machine| own.trim(machine, handle, PageCount(pages)))?;
+        estates.audit();
+        if progress == Progress::Done(()) {
+            return Ok(steps);
+        }
+    }
+    panic!("the tail is never gone");
+}
+
+/// The tail is unmapped, freed and refunded, tables included; the rest is where it was, with what was in it.
+#[test]
+fn an_area_is_trimmed_wherever_its_leaves_end_c3() {
+    let mut estates = Estates::new(1, 16, SIZES);
+    let (free_pages, before) = (estates.machine.store.free_pages(), lines(&mut estates));
+    for (class, sizes) in [
+        (AreaClass::Page, vec![1, 1]),
+        (AreaClass::Block, vec![512, 511, 300, 300, 2, 1]),
+        (AreaClass::Block, vec![200, 70, 1]),
+        (AreaClass::Giant, vec![1500, 1024, 1023, 513, 512, 511, 3]),
+    ] {
+        let (made, _) = alloc(&mut estates, wanted(sizes[0], class)).unwrap();
+        let at = |page: u64| made.slot.ipa().wrapping_add(page * PAGE_BYTES);
+        (0..sizes[0]).for_each(|page| assert!(estates.write(0, at(page), page + 1)));
+        for pair in sizes.windows(2) {
+            let steps = trim(&mut estates, made.handle, pair[1]).unwrap();
+            assert!(steps <= 1 + (pair[0] - pair[1]) / STEP, "{steps} steps for {pair:?}");
+            for page in 0..sizes[0] {
+                let here = (page < pair[1]).then_some(page + 1);
+                assert_eq!(estates.read(0, at(page)), here, "{class:?} {pair:?} {page}");
+            }
+            let info = estates.of(0, |own, _| own.info(made.handle)).unwrap();
+            assert_eq!(info, AreaInfo { slot: made.slot, pages: PageCount(pair[1]) });
+            let now = lines(&mut estates);
+            assert_eq!((now[0] - before[0], now[1] - before[1]), (pair[1], pair[1]));
+            let held = estates.machine.store.held(PartitionSlot(0)).0;
+            assert_eq!(held, now[0] + now[2]);
+        }
+        free(&mut estates, made.handle).unwrap();
+        assert_eq!((lines(&mut estates), estates.machine.store.free_pages()), (before, free_pages));
+    }
+    estates.end(0);
+}
+
+#[test]
+fn a_trim_that_is_not_possible_changes_nothing_c3() {
+    let mut estates = Estates::new(1, 16, SIZES);
+    let (made, _) = alloc(&mut estates, wanted(512, AreaClass::Block)).unwrap();
+    let making = estates.of(0, |own, machine| own.alloc(machine, wanted(300, AreaClass::Block)));
+    let Ok(Progress::Again(making)) = making else { panic!("{making:?}") };
+    let before = (lines(&mut estates), estates.machine.store.free_pages());
+    for (handle, pages, refusal) in [
+        (Handle(0), 1, Refusal::NotOwner),
+        (making, 1, Refusal::WrongState),
+        (made.handle, 0, Refusal::Range),
+        (made.handle, 513, Refusal::Range),
+        (made.handle, u64::MAX, Refusal::Range),
+    ] {
+        assert_eq!(trim(&mut estates, handle, pages), Err(refusal), "{pages}");
+        assert_eq!((lines(&mut estates), estates.machine.store.free_pages()), before);
+    }
+    // A part of a block needs a table: none is left in the account, then none in the machine.
+    let limit = Some(before.0[2]);
+    let line = Resource::ManagementMemory;
+    estates.side(0).holdings.account_mut().set_limit(line, limit);
+    assert_eq!(trim(&mut estates, made.handle, 100), Err(Refusal::OverLimit(line)));
+    estates.side(0).holdings.account_mut().set_limit(line, None);
+    let hoarded = estates.machine.hoard(0);
+    assert_eq!(trim(&mut estates, made.handle, 100), Err(Refusal::NoMemory));
+    estates.machine.give(hoarded);
+    assert_eq!((lines(&mut estates), estates.machine.store.free_pages()), before);
+    assert!(estates.write(0, made.slot.ipa().wrapping_add(511 * PAGE_BYTES), 1), "it is whole");
+    free(&mut estates, making).unwrap();
+    free(&mut estates, made.handle).unwrap();
+    estates.end(0);
+}
+
 #[test]
 fn the_first_step_of_freeing_unmaps_all() {
     let mut estates = Estates::new(1, 16, SIZES);

@@ -7,8 +7,8 @@ use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PartitionSlot, Resource, Status, W
 use shikiri_core::area::{AreaSizes, LeaveStep};
 use shikiri_core::party::Refusal;
 use shikiri_model::calls::{
-    ACCEPT, ALLOC, CLOSE, CONNECT, CREATE, FREE, INFO, KEEP, NOTIFY, REFUSE, SEND, TAKE, Told,
-    call, refused, word,
+    ACCEPT, ALLOC, CLOSE, CONNECT, CREATE, FREE, INFO, KEEP, NOTIFY, REFUSE, SEND, TAKE, TRIM,
+    Told, call, refused, word,
 };
 use shikiri_model::estates::Estates;
 use shikiri_stage2::WindowSizes;
@@ -244,6 +244,8 @@ fn an_area_that_is_kept_costs_its_receiver_and_leaves_the_window_whole() {
         assert_eq!(call(&mut estates, CLIENT, SEND, &[client.handle, area]).0[0], OK);
         let [area, address, ..] = message(&estates, SERVER, server, number).unwrap();
         let before = snapshot(&mut estates, SERVER);
+        let received = refusal(&mut estates, SERVER, TRIM, &[area, PAGE_BYTES]);
+        assert_eq!(received, (refused(Status::WrongState), 0), "it is the window's");
         if number == 0 {
             let limit = Some(before[2] + 2);
             estates.side(SERVER).holdings.account_mut().set_limit(Resource::Memory, limit);
@@ -630,6 +632,7 @@ fn an_areas_slots_are_where_the_abi_says() {
 enum Act {
     Alloc { pages: u64, class: AreaClass },
     Area { number: u32, which: usize },
+    Trim { which: usize, pages: u64 },
     Create { slots: u64, class: AreaClass },
     Connect { which: usize, to: usize },
     Take,
@@ -648,6 +651,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (pages, class.clone()).prop_map(|(pages, class)| Act::Alloc { pages, class }),
         4 => (prop_oneof![Just(FREE), Just(INFO), Just(KEEP)], 0..9_usize)
             .prop_map(|(number, which)| Act::Area { number, which }),
+        2 => (0..9_usize, prop_oneof![Just(0_u64), Just(1), 2..513_u64, Just(520)])
+            .prop_map(|(which, pages)| Act::Trim { which, pages }),
         3 => (0..4_u64, class).prop_map(|(slots, class)| Act::Create { slots, class }),
         4 => (0..4_usize, 0..3_usize).prop_map(|(which, to)| Act::Connect { which, to }),
         4 => Just(Act::Take),
@@ -707,6 +712,9 @@ fn perform(estates: &mut Estates, seen: &mut [Seen; 3], who: usize, act: &Act) {
         }
         Act::Area { number, which } => {
             random_call(estates, who, number, &[area(which)]);
+        }
+        Act::Trim { which, pages } => {
+            random_call(estates, who, TRIM, &[area(which), pages * PAGE_BYTES]);
         }
         Act::Create { slots, class } => {
             let Some([_, events, ..]) = random_call(estates, who, 0x11, &[]) else { return };

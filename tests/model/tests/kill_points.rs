@@ -13,7 +13,7 @@ use shikiri_abi::{AreaClass, CALLS, Ipa, PAGE_BYTES, PageCount, Status};
 use shikiri_core::area::{AreaSizes, LeaveStep};
 use shikiri_model::calls::{
     ACCEPT, ALLOC, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, FREE, INFO, KEEP,
-    NOTIFY, NOTIFY_ME, REFUSE, SEND, TAKE, Told, call, refused, told,
+    NOTIFY, NOTIFY_ME, REFUSE, SEND, TAKE, TRIM, Told, call, refused, told,
 };
 use shikiri_model::estates::Estates;
 use shikiri_stage2::WindowSizes;
@@ -27,7 +27,9 @@ const EVENTS: u64 = 40;
 const SIGNALS: u64 = 41;
 /// An area with tables: some steps to make, some to free.
 const CLASS: AreaClass = AreaClass::Giant;
-const PAGES: u64 = 600;
+const PAGES: u64 = 700;
+/// What stays of it when it is trimmed.
+const LESS: u64 = 600;
 
 /// What a guest does in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +58,7 @@ enum Op {
     /// Reads the next message from the arrivals.
     Receive,
     Keep,
+    Trim,
     Free,
     Close,
     CloseEvents,
@@ -83,6 +86,7 @@ const SCRIPT: &[(usize, Op)] = &[
     (S, Op::Post),
     (C, Op::Alloc),
     (C, Op::Info),
+    (C, Op::Trim),
     (C, Op::Write),
     (C, Op::Send),
     (S, Op::Receive),
@@ -197,6 +201,7 @@ impl Run {
             Op::Send => (SEND, vec![or_none(g.port), or_none(g.area), 64, 1, 2, 3]),
             Op::SendShort => (SEND, vec![or_none(g.port), 0, 0, 4, 5, 6]),
             Op::Keep => (KEEP, vec![or_none(g.area)]),
+            Op::Trim => (TRIM, vec![or_none(g.area), LESS * PAGE_BYTES]),
             Op::Free => (FREE, vec![or_none(g.area)]),
             Op::Close => (CLOSE, vec![or_none(g.port)]),
             Op::CloseEvents => (CLOSE_HANDLE, vec![or_none(g.events)]),
@@ -205,7 +210,7 @@ impl Run {
         };
         let [status, x1, x2, x3] = self.call(who, number, &arguments, heard);
         let guest = &mut self.guests[who];
-        if status == refused(Status::Again) && matches!(op, Op::Alloc | Op::Free) {
+        if status == refused(Status::Again) && matches!(op, Op::Alloc | Op::Trim | Op::Free) {
             guest.area = x1;
             return false;
         }

@@ -29,6 +29,8 @@ enum Step {
     Unlink { which: usize },
     /// Takes leaves off an area that hangs nowhere.
     Pop { which: usize, leaves: u32 },
+    /// Takes pages off an area that hangs nowhere, parts of leaves among them.
+    Shorten { which: usize, pages: u64 },
     /// No table is left, or all.
     Limit { is_tight: bool },
 }
@@ -47,6 +49,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(which, to, index)| Step::Link { which, to, index }),
         4 => (0..9_usize).prop_map(|which| Step::Unlink { which }),
         2 => (0..9_usize, 1..700_u32).prop_map(|(which, leaves)| Step::Pop { which, leaves }),
+        3 => (0..9_usize, prop_oneof![1..4_u64, Just(511), Just(512), 1..1100_u64])
+            .prop_map(|(which, pages)| Step::Shorten { which, pages }),
         1 => any::<bool>().prop_map(|is_tight| Step::Limit { is_tight }),
     ]
 }
@@ -89,7 +93,11 @@ impl World<'_> {
                 let (area, pages) = self.loose.remove(which);
                 self.pop(area.open(), pages, leaves);
             }
-            Step::Link { .. } | Step::Pop { .. } => {}
+            Step::Shorten { which, pages } if which < self.loose.len() => {
+                let (area, has) = self.loose.remove(which);
+                self.shorten(area.open(), has, pages);
+            }
+            Step::Link { .. } | Step::Pop { .. } | Step::Shorten { .. } => {}
             Step::Limit { is_tight } => {
                 let limit = if is_tight { self.tables.used() } else { usize::MAX };
                 self.tables.set_limit(limit);
@@ -141,6 +149,33 @@ impl World<'_> {
             let last = pages.split_off(pages.len() - count.0 as usize);
             let expected: Vec<_> = (0..count.0).map(|page| pa.0 + page * PAGE_BYTES).collect();
             assert_eq!(last, expected);
+        }
+        match growing.pages().0 {
+            0 => assert_eq!(growing.tables(), 0),
+            _ => self.loose.push((growing.finish(self.tlb).unwrap(), pages)),
+        }
+    }
+
+    /// Takes pages off the end until so many are gone, or no table is left for a part of a leaf.
+    fn shorten(&mut self, mut growing: Growing, mut pages: Vec<u64>, count: u64) {
+        let stays = pages.len().saturating_sub(count as usize);
+        while pages.len() > stays {
+            let most = PageCount((pages.len() - stays) as u64);
+            let (used, before) = (self.tables.used(), growing.pages());
+            match growing.shorten((self.mem, self.format), &mut self.tables, most) {
+                Ok(run) => {
+                    let LeafRun { pa, pages: taken } = run.expect("there are pages");
+                    assert!(taken <= most);
+                    let last = pages.split_off(pages.len() - taken.0 as usize);
+                    let expected = (0..taken.0).map(|page| pa.0 + page * PAGE_BYTES);
+                    assert_eq!(last, expected.collect::<Vec<_>>());
+                }
+                Err(NoTable::OverLimit | NoTable::NoMemory) => {
+                    assert_eq!((self.tables.used(), growing.pages()), (used, before));
+                    break;
+                }
+            }
+            assert_eq!(growing.pages().0, pages.len() as u64);
         }
         match growing.pages().0 {
             0 => assert_eq!(growing.tables(), 0),
@@ -245,6 +280,37 @@ proptest! {
             prop_assert!(mem.is_zero(space.root()) && mem.is_zero(Pa(space.root().0 + PAGE_BYTES)));
         }
         prop_assert_eq!(world.tables.used(), 0);
+    }
+}
+
+/// A leaf of 1 GiB, cut anywhere: what stays is where it was, in as few leaves as that can be.
+#[test]
+fn a_giant_leaf_is_cut_anywhere_c3() {
+    const ALL: u64 = 0x4_0000;
+    for stays in [1, 511, 512, 513, 1024, 1025, ALL / 2, ALL - 513, ALL - 512, ALL - 1] {
+        let mem = ModelMemory::new(Pa(0x10_0000), 8 + TABLES);
+        let format = Format::new(5, 0).unwrap();
+        let mut tables = ModelTables::new((8..8 + TABLES).map(|page| mem.page(page)));
+        let mut growing = Growing::new(AreaClass::Giant);
+        let base = Pa(4 << 30);
+        let pushed = growing.push((&mem, format), &mut tables, base, PageCount(ALL), 1);
+        assert_eq!((pushed, growing.tables()), (Ok(PageCount(ALL)), 0));
+        let most = PageCount(ALL - stays);
+        let wanted_tables = if stays % 512 == 0 { 1 } else { 2 };
+        tables.set_limit(wanted_tables - 1);
+        let refused = growing.shorten((&mem, format), &mut tables, most);
+        assert_eq!((refused, tables.used()), (Err(NoTable::OverLimit), 0));
+        tables.set_limit(wanted_tables);
+        let cut = growing.shorten((&mem, format), &mut tables, most).unwrap().unwrap();
+        assert_eq!(cut, LeafRun { pa: Pa(base.0 + stays * PAGE_BYTES), pages: most });
+        assert_eq!(growing.tables() as usize, wanted_tables);
+        let (mut left, mut leaves) = (stays, 0);
+        while let Some(LeafRun { pa, pages }) = growing.pop(&mem, &mut tables) {
+            left -= pages.0;
+            leaves += 1;
+            assert_eq!(pa, Pa(base.0 + left * PAGE_BYTES));
+        }
+        assert_eq!((left, leaves, tables.used()), (0, stays / 512 + stays % 512, 0), "{stays}");
     }
 }
 

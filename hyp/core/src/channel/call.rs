@@ -37,6 +37,7 @@ impl Party<'_> {
             | MessageCall::Free(_)
             | MessageCall::Info(_)
             | MessageCall::Keep(_)
+            | MessageCall::Trim { .. }
             | MessageCall::Create { .. } => None,
         }
     }
@@ -70,6 +71,10 @@ impl<'a> Estate<'a> {
                 Ok(done([slot.ipa().0, pages.0, u64::from(slot.class.code())]))
             }
             MessageCall::Keep(handle) => self.keep(Handle(handle)).map(|()| done([0; 3])),
+            MessageCall::Trim { area, pages } => match self.trim(machine, Handle(area), pages)? {
+                Progress::Done(()) => Ok(done([0; 3])),
+                Progress::Again(handle) => Ok(again(handle)),
+            },
             MessageCall::Create { events, slots, class } => {
                 let wanted = WindowWanted { slots, class };
                 let Created { handle, arrivals, credits } =

@@ -84,6 +84,9 @@ fn area_alone() -> Outcome {
                 set(area.address.wrapping_add(at), !at)?;
             }
             equal("charged", used()?[0] - before[0], area.pages.0)?;
+            if area.pages.0 > 1 {
+                trimmed(&area, bytes / 2, before)?;
+            }
             made(message::free(area.handle))?;
             ensure("a load faults", read(area.address).is_err())?;
             ensure("a store faults", write(area.address, 1).is_err())?;
@@ -93,13 +96,31 @@ fn area_alone() -> Outcome {
     ensure("all is refunded", used()? == before)
 }
 
+/// Frees the tail of an area; the rest stays.
+fn trimmed(area: &Area, bytes: u64, before: [u64; 3]) -> Outcome {
+    for too_few_or_many in [0, (area.pages.0 << 12) + 1] {
+        refused("trim", message::trim(area.handle, too_few_or_many), Status::Range)?;
+    }
+    made(message::trim(area.handle, bytes))?;
+    let left = bytes.div_ceil(4096);
+    equal("pages", made(message::info(area.handle))?.pages.0, left)?;
+    equal("charged", used()?[0] - before[0], left)?;
+    for at in (0..left << 12).step_by(1024) {
+        equal("kept", word(area.address.wrapping_add(at))?, !at)?;
+    }
+    ensure("the tail faults", read(area.address.wrapping_add(left << 12)).is_err())
+}
+
 fn there_and_back() -> Outcome {
     let before = used()?;
     for (class, bytes) in
         [(AreaClass::Page, 4096), (AreaClass::Block, 0x3000), (AreaClass::Block, 2 << 20)]
     {
         let mut port = connect(ECHO, class)?;
-        let Area { handle, address, .. } = made(message::alloc(bytes, class))?;
+        // Larger than needed, where that can be.
+        let most = if class == AreaClass::Page { bytes } else { 2 << 20 };
+        let Area { handle, address, .. } = made(message::alloc(most, class))?;
+        made(message::trim(handle, bytes))?;
         let last = address.wrapping_add(bytes - 8);
         set(address, 0x1111)?;
         set(last, 0x2222)?;

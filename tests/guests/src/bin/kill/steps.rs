@@ -125,6 +125,7 @@ impl<'q> Player<'q> {
             Step::Notify => return unless_gone(message::notify(self.port()?.handle)),
             Step::AllocBegin | Step::AllocMore => ensure("it takes more steps", !self.alloc()?)?,
             Step::AllocAll => while !self.alloc()? {},
+            Step::Trim => made(message::trim(self.area()?.0, BYTES / 2))?,
             Step::Write => {
                 let (_, address) = self.area()?;
                 set(address, WORD + u64::from(self.side == Side::Server))?;
