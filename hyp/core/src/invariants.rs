@@ -143,7 +143,7 @@ pub struct Audit {
     /// Frames of all partitions, by the ledger.
     pub held: PageCount,
     /// Frames that nobody has, by pool and ledger alike; `None` if they could not be compared, because a partition
-    /// was being built or taken apart.
+    /// was being built or taken apart, or an area made.
     pub free: Option<PageCount>,
     /// The first thing that is wrong.
     pub violation: Option<Violation>,
@@ -182,7 +182,7 @@ impl Audit {
     }
 
     /// Takes back what [`Audit::frames`] has found: a partition was being built or taken apart meanwhile, so that
-    /// frames were in its worker's hands.
+    /// frames were in its worker's hands, or an area was being made.
     pub fn forget_frames(&mut self) {
         self.free = None;
         if matches!(self.violation, Some(Violation::Pool { .. })) {

@@ -5,8 +5,9 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, 
 use shikiri_abi::{CoreId, IntId, Pa, PageCount, PartitionSlot, Resource};
 use shikiri_arch::exit::MmioAccess;
 use shikiri_arch::idreg::IdTable;
-use shikiri_config::{Bundle, Interrupt, MAX_SHARED, Partition};
+use shikiri_config::{Bundle, Interrupt, MAX_PARTITIONS, MAX_SHARED, Partition};
 use shikiri_core::account::Line;
+use shikiri_core::area::Areas;
 use shikiri_core::invariants::Audit;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::object::Objects;
@@ -222,9 +223,16 @@ impl World {
     pub(crate) fn audit(&self) -> Audit {
         let before = self.moment();
         let mut audit = Audit::default();
-        for slot in self.slots {
-            let work = slot.work.lock();
+        // A call holds its partition's lock from the pool to the ledger: with all of them no frame is in a call's hands.
+        let mut works: [_; MAX_PARTITIONS] = core::array::from_fn(|_| None);
+        for (place, slot) in works.iter_mut().zip(self.slots) {
+            *place = Some(slot.work.lock());
+        }
+        let mut is_quiet = true;
+        for (work, slot) in works.iter().flatten().zip(self.slots) {
             let holdings = work.as_ref().map(|work| &work.holdings);
+            let areas = holdings.and_then(Holdings::areas);
+            is_quiet = is_quiet && areas.is_none_or(Areas::is_quiet);
             let is_right = self
                 .frames
                 .with_books(|ledger, _pool| audit.partition(ledger, &Ram, slot.number, holdings));
@@ -233,7 +241,9 @@ impl World {
             }
         }
         self.frames.with_books(|ledger, pool| audit.frames(ledger, pool));
-        if before.is_none() || before != self.moment() {
+        drop(works);
+        // Nor is one in a worker's, or on its way into an area.
+        if !is_quiet || before.is_none() || before != self.moment() {
             audit.forget_frames();
         }
         audit
