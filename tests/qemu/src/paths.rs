@@ -18,10 +18,19 @@ pub fn target() -> PathBuf {
     }
 }
 
-/// The hypervisor's flat image.
+/// The hypervisor's flat image: that with checks, if `SHIKIRI_CHECKED` is set.
 #[must_use]
 pub fn hypervisor() -> PathBuf {
-    target().join("shikiri.img")
+    match std::env::var_os("SHIKIRI_CHECKED") {
+        Some(_) => checked_hypervisor(),
+        None => target().join("shikiri.img"),
+    }
+}
+
+/// The flat image of the hypervisor that compares its books after each call.
+#[must_use]
+pub fn checked_hypervisor() -> PathBuf {
+    target().join("checked/shikiri.img")
 }
 
 /// The folder of the guests' flat images.

@@ -56,6 +56,8 @@ enum Commands {
     Setup(commands::setup::Setup),
     /// Runs the QEMU tests with their full counts.
     Soak(commands::soak::Soak),
+    /// Runs QEMU tests on a hypervisor that compares its books after each call.
+    Checked(commands::checked::Checked),
     /// Runs the hostile guest for a long time.
     Fuzz(commands::fuzz::Fuzz),
     /// Runs the host tests of the unsafe crates under Miri.
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Commands::UnsafeBudget(budget) => budget.execute(),
         Commands::Setup(setup) => setup.execute(),
         Commands::Soak(soak) => soak.execute(),
+        Commands::Checked(checked) => checked.execute(),
         Commands::Fuzz(fuzz) => fuzz.execute(),
         Commands::Miri(miri) => miri.execute(),
         Commands::Mutate(mutate) => mutate.execute(),

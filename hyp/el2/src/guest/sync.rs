@@ -347,6 +347,10 @@ fn own_call(
             [Status::InvalidParameter.code().cast_unsigned(), u64::from(which), 0, 0]
         }
     };
+    if cfg!(feature = "checks") {
+        let violation = core.world.audit().violation;
+        assert!(violation.is_none(), "after call {number:#x}: {violation:?}");
+    }
     for (register, value) in (0..).zip(answer) {
         context.write_x(register, value);
     }

@@ -48,6 +48,19 @@ pub(crate) fn hypervisor() -> Result<()> {
     files::replace(&paths::hypervisor(), &image)
 }
 
+/// Builds the flat image of the hypervisor that compares its books after each call, apart from the one that is shipped.
+pub(crate) fn checked_hypervisor() -> Result<()> {
+    step("building the hypervisor with checks");
+    let folder = paths::target().join("checked");
+    let mut cargo = process::bare_metal_cargo();
+    cargo.args(["build", "--release", "--bins", "--target", BARE_METAL, "-p", HYPERVISOR]);
+    cargo.args(["--features", "checks", "--target-dir"]).arg(&folder);
+    process::run(&mut cargo)?;
+    let image = flat(&folder.join(BARE_METAL).join("release").join(HYPERVISOR))?;
+    flatten::check_boot_header(&image).context(HYPERVISOR)?;
+    files::replace(&paths::checked_hypervisor(), &image)
+}
+
 /// Builds the flat image of every guest.
 pub(crate) fn guests() -> Result<()> {
     step("building the guests");

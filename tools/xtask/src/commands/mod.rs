@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod checked;
 pub(crate) mod flatten;
 pub(crate) mod fuzz;
 pub(crate) mod image;
