@@ -276,6 +276,16 @@ impl Estate<'_> {
         if keep.is_some_and(|keep| keep.is_owner) { Ok(row) } else { Err(Refusal::WrongState) }
     }
 
+    /// The partition with this number, if it has attached that area of this one's: whoever has nothing to do with it is not
+    /// locked for a guess.
+    fn user_of(&mut self, area: Handle, partition: u8) -> Option<PartitionSlot> {
+        let user = PartitionSlot(partition);
+        let row = self.offered(area).ok()?;
+        let Parts { areas, .. } = self.holdings.area_parts().ok()?;
+        let keep = areas.share(row).and_then(Used::keep)?;
+        (keep.users & bit(user) != 0).then_some(user)
+    }
+
     /// Whom a share meets next when it is left.
     fn met_in_leaving(&mut self, row: u16, registry: &AreaRegistry<'_>) -> Option<PartitionSlot> {
         let Parts { areas, .. } = self.holdings.area_parts().ok()?;

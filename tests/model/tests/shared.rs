@@ -414,6 +414,28 @@ fn each_refusal_says_what_is_wrong_and_changes_nothing() {
     finish(estates);
 }
 
+/// A call locks nobody but whom it has to do with: a guest that revokes at random stands in nobody's way.
+#[test]
+fn a_revoke_meets_a_user_and_nobody_else() {
+    let mut estates = Estates::new(3, 32, SIZES);
+    let (area, _) = offered(&mut estates, 2, AreaClass::Block);
+    let (private, _) = alloc(&mut estates, OWNER, 2, AreaClass::Block);
+    attached(&mut estates, USER, (area, 2, AreaClass::Block), 1);
+    let mut met = |who, area, user: usize| {
+        let Ok(Call::Shared(call)) = Call::decode(REVOKE, [area, user as u64, 0, 0, 0, 0]) else {
+            panic!()
+        };
+        estates.of(who, |own, machine| own.meets(call, machine.2.areas()))
+    };
+    assert_eq!(met(OWNER, area, USER), Some(PartitionSlot(USER as u8)));
+    for (who, area, user) in
+        [(OWNER, area, OTHER), (OWNER, private, USER), (OWNER, 3, USER), (OTHER, area, USER)]
+    {
+        assert_eq!(met(who, area, user), None, "{who} {area:#x} {user}");
+    }
+    finish(estates);
+}
+
 #[test]
 fn users_go_on_when_the_owner_has_left_and_the_last_gives_the_memory_back_c5() {
     for (pages, class) in KINDS {

@@ -22,9 +22,8 @@ impl<'a> Estate<'a> {
         registry: &AreaRegistry<'_>,
     ) -> Option<PartitionSlot> {
         let met = match call {
-            SharedCall::Connect { partition, .. } | SharedCall::Revoke { partition, .. } => {
-                Some(PartitionSlot(partition))
-            }
+            SharedCall::Connect { partition, .. } => Some(PartitionSlot(partition)),
+            SharedCall::Revoke { area, partition } => self.user_of(Handle(area), partition),
             SharedCall::Accept { request, .. } => self.party.other_end(Handle(request)),
             SharedCall::Withdraw(handle) | SharedCall::Detach(handle) => {
                 let row = self.share_at(Handle(handle)).ok()?.ok()?;
