@@ -223,16 +223,9 @@ impl World {
     pub(crate) fn audit(&self) -> Audit {
         let before = self.moment();
         let mut audit = Audit::default();
-        // A call holds its partition's lock from the pool to the ledger: with all of them no frame is in a call's hands.
-        let mut works: [_; MAX_PARTITIONS] = core::array::from_fn(|_| None);
-        for (place, slot) in works.iter_mut().zip(self.slots) {
-            *place = Some(slot.work.lock());
-        }
-        let mut is_quiet = true;
-        for (work, slot) in works.iter().flatten().zip(self.slots) {
+        for slot in self.slots {
+            let work = slot.work.lock();
             let holdings = work.as_ref().map(|work| &work.holdings);
-            let areas = holdings.and_then(Holdings::areas);
-            is_quiet = is_quiet && areas.is_none_or(Areas::is_quiet);
             let is_right = self
                 .frames
                 .with_books(|ledger, _pool| audit.partition(ledger, &Ram, slot.number, holdings));
@@ -240,6 +233,16 @@ impl World {
                 return audit;
             }
         }
+        // A call holds its partition's lock from the pool to the ledger: with all of them no frame is in a call's hands. Whoever calls
+        // meanwhile waits for one pass over the ledger.
+        let mut works: [_; MAX_PARTITIONS] = core::array::from_fn(|_| None);
+        for (place, slot) in works.iter_mut().zip(self.slots) {
+            *place = Some(slot.work.lock());
+        }
+        let is_quiet = works.iter().flatten().all(|work| {
+            let holdings = work.as_ref().map(|work| &work.holdings);
+            holdings.and_then(Holdings::areas).is_none_or(Areas::is_quiet)
+        });
         self.frames.with_books(|ledger, pool| audit.frames(ledger, pool));
         drop(works);
         // Nor is one in a worker's, or on its way into an area.
