@@ -61,7 +61,7 @@ pub trait Tlb {
 
     /// MSR VTTBR_EL2: makes these the current tables and VMID of this core. An ISB must follow before
     /// anything depends on it; callers give it. On cores with a speculative-walk erratum (Cortex-A72
-    /// 1319367) the EL1 walks are held off (TCR_EL1.EPD0/EPD1, SCTLR_EL1.M) while EL2 runs.
+    /// 1319367) the EL1 walks are held off meanwhile (TCR_EL1.EPD0/EPD1, SCTLR_EL1.M).
     fn load_vttbr(&self, vttbr: Vttbr);
 
     /// Whether this core's errata ask for a second broadcast TLBI and DSB after the first (by MIDR).

@@ -239,6 +239,19 @@ impl Context {
     }
 }
 
+/// Runs what loads another partition's VTTBR_EL2 while a vCPU's registers are on this core: EL1's walks are held off meanwhile, as in
+/// a switch, and its ISB is the last one here.
+pub(super) fn with_walks_held<R>(run: impl FnOnce() -> R) -> R {
+    let (sctlr, tcr) = (regs::sctlr_el1(), tcr_el1());
+    hold_walks();
+    let result = run();
+    regs::isb();
+    write_sctlr_el1(sctlr);
+    write_tcr_el1(tcr);
+    regs::isb();
+    result
+}
+
 /// Holds EL1's walks off: from here on nothing is translated under EL1's registers, by speculation neither.
 fn hold_walks() {
     write_tcr_el1(tcr_el1() | TCR_NO_WALKS);

@@ -9,6 +9,7 @@ use shikiri_core::party::Refusal;
 use shikiri_core::share::{Fixed, Place};
 use shikiri_stage2::Access;
 
+use super::context::with_walks_held;
 use super::live::Live;
 use super::message::{done, together};
 use super::talk::{TRIES, visit};
@@ -47,9 +48,17 @@ fn attempt(core: &CoreLocal, live: &Live, call: SharedCall) -> Result<[u64; 4], 
     together(live, None, &mut |own, _| meets = own.meets(call, frames.areas()));
     let visited = meets.and_then(|slot| visit(core, slot));
     let mut result = Err(Refusal::NotSupported);
-    together(live, visited.as_ref(), &mut |own, peer| {
-        result = own.share(peer, (&Ram, &MachineTlb, frames), call);
-    });
+    let mut carry_out = || {
+        together(live, visited.as_ref(), &mut |own, peer| {
+            result = own.share(peer, (&Ram, &MachineTlb, frames), call);
+        });
+    };
+    // These unmap at the other partition, under its VMID.
+    if matches!(call, SharedCall::Revoke { .. } | SharedCall::Withdraw(_)) {
+        with_walks_held(carry_out);
+    } else {
+        carry_out();
+    }
     done(core, result)
 }
 

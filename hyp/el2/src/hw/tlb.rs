@@ -51,8 +51,8 @@ impl Tlb for MachineTlb {
 
     #[inline]
     fn load_vttbr(&self, vttbr: Vttbr) {
-        // SAFETY: the value names tables of the frame ledger; EL1's walks are held off while EL2 changes it
-        // outside a switch (`Context::save`).
+        // SAFETY: the value names tables of the frame ledger. EL1's walks are held off whenever it is another partition's than the
+        // loaded vCPU's: nothing is loaded (`Context::save`), or the call holds them off (`with_walks_held`).
         unsafe { regs::set_vttbr_el2(vttbr.0) };
     }
 
