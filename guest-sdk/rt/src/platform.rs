@@ -3,7 +3,7 @@
 //! The addresses are those of QEMU's `virt` machine. The hypervisor gives every guest this layout, whatever
 //! the board.
 
-use crate::start::BootCell;
+use crate::start::{BootCell, read_tree};
 use crate::tree::{Token, Tree, base_name, take_number, text, word};
 
 /// The GIC's distributor.
@@ -18,6 +18,8 @@ pub const GICR_STRIDE: u64 = 0x2_0000;
 pub const UART: u64 = 0x0900_0000;
 /// The console's interrupt: SPI 1.
 pub const UART_INTID: u32 = 33;
+/// The INTID of SPI 0.
+const FIRST_SPI: u32 = 32;
 /// Where RAM starts.
 pub const RAM_BASE: u64 = 0x4000_0000;
 /// The most vCPUs that this run-time starts.
@@ -74,6 +76,46 @@ pub fn number_of(key: &str) -> Option<u64> {
         Some(digits) => u64::from_str_radix(digits, 16).ok(),
         None => value.parse().ok(),
     }
+}
+
+/// The number that a property of a node of `/hypervisor` is, of one word or two: where what the description has made for this
+/// partition is. `described("channel-talk", "shikiri,handle")`, for example.
+#[must_use]
+pub fn described(node: &str, property: &str) -> Option<u64> {
+    let mut value = value_in(node, property)?;
+    let cells = u32::try_from(value.len() / 4).ok().filter(|cells| *cells <= 2)?;
+    take_number(&mut value, cells)
+}
+
+/// The interrupt of a node of `/hypervisor`: the SPI's INTID.
+#[must_use]
+pub fn described_intid(node: &str) -> Option<u32> {
+    // Three words: the type, the number, the trigger.
+    let number = value_in(node, "interrupts")?.get(4..)?;
+    word(number)?.checked_add(FIRST_SPI)
+}
+
+/// A property of a node of `/hypervisor`.
+fn value_in(node: &str, property: &str) -> Option<&'static [u8]> {
+    let (mut depth, mut is_below, mut is_it) = (0_u32, false, false);
+    for token in read_tree(platform().device_tree)? {
+        match token {
+            Token::Begin(name) => {
+                depth = depth.saturating_add(1);
+                is_below = if depth == 2 { name == b"hypervisor" } else { is_below };
+                is_it = depth == 3 && is_below && name == node.as_bytes();
+            }
+            Token::End => {
+                depth = depth.saturating_sub(1);
+                is_it = false;
+            }
+            Token::Property(name, value) if is_it && name == property.as_bytes() => {
+                return Some(value);
+            }
+            Token::Property(..) => {}
+        }
+    }
+    None
 }
 
 impl Platform {

@@ -96,7 +96,8 @@ extern "C" fn rt_secondary() -> ! {
     smp::run_entry()
 }
 
-fn read_tree(address: u64) -> Option<Tree<'static>> {
+/// A walk over the device tree, whose address the start has given.
+pub(crate) fn read_tree(address: u64) -> Option<Tree<'static>> {
     let pointer = core::ptr::with_exposed_provenance::<u8>(usize::try_from(address).ok()?);
     if pointer.is_null() || !address.is_multiple_of(8) {
         return None;

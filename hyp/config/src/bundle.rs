@@ -2,17 +2,19 @@
 
 use core::str;
 
-use shikiri_abi::{IntId, PAGE_BYTES, VcpuIndex};
+use shikiri_abi::{AreaClass, IntId, PAGE_BYTES, VcpuIndex};
 use zerocopy::FromBytes as _;
 
 use crate::check::{self, MachineFacts};
 use crate::error::BundleError;
 use crate::partition::{Partition, Tables, name_entry, name_of, shared_area, text};
 use crate::row::{
-    BLOB_ALIGN, BlobRow, CRC_FROM, EventRow, Header, MAGIC, MAGIC_WORD, NO_FOCUS, NameRow,
-    SharedRow, VERSION,
+    BLOB_ALIGN, BlobRow, CRC_FROM, ChannelRow, EventRow, Header, MAGIC, MAGIC_WORD, NO_FOCUS,
+    NameRow, SharedRow, VERSION,
 };
-use crate::types::{Blob, Board, Event, GicVersion, NameEntry, SharedArea};
+use crate::types::{
+    Blob, Board, Channel, ChannelEnd, Event, GicVersion, NameEntry, Places, SharedArea,
+};
 
 /// A checked bundle. Everything that its accessors return has passed every rule of `check`.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +97,28 @@ impl<'a> Bundle<'a> {
         })
     }
 
+    /// The message channels between partitions, in the description's order.
+    pub fn channels(&self) -> impl Iterator<Item = Channel<'a>> + Clone + use<'a> {
+        let strings = self.tables.strings;
+        self.tables.channels.iter().map(move |row| channel(&ChannelRow::get(row), strings))
+    }
+
+    /// Where the end of a partition lies that comes behind its events, its shared areas and the first `channels` channels.
+    #[must_use]
+    #[inline(never)]
+    pub fn places(&self, partition: usize, channels: usize) -> Places {
+        let events = self.events().filter(|event| event.concerns(partition)).count();
+        let places = Places::behind_events(u64::try_from(events).unwrap_or(u64::MAX));
+        let shared = self.shared_areas().filter(|area| area.partitions.contains(partition));
+        let places = shared.fold(places, |places, area| places.behind_shared(area.class));
+        self.channels().take(channels).fold(places, |places, channel| {
+            match channel.ends_for(partition) {
+                Some([own, _]) => places.behind(channel.class, own.slots),
+                None => places,
+            }
+        })
+    }
+
     /// The entries for names of objects, in the description's order.
     pub fn name_entries(&self) -> impl Iterator<Item = NameEntry<'a>> + Clone + use<'a> {
         let strings = self.tables.strings;
@@ -131,6 +155,23 @@ impl<'a> Bundle<'a> {
 
     pub(crate) const fn tables(&self) -> &Tables<'a> {
         &self.tables
+    }
+}
+
+fn channel<'a>(row: &ChannelRow, strings: &'a str) -> Channel<'a> {
+    let end = |partition: u8, slots, intid, vcpu| ChannelEnd {
+        partition: usize::from(partition),
+        slots,
+        intid: IntId(intid),
+        vcpu: VcpuIndex(vcpu),
+    };
+    Channel {
+        name: text(strings, row.name_at, row.name_len).unwrap_or(""),
+        class: AreaClass::from_code(row.class.into()).unwrap_or(AreaClass::Page),
+        ends: [
+            end(row.first, row.first_slots, row.first_intid, row.first_vcpu),
+            end(row.second, row.second_slots, row.second_intid, row.second_vcpu),
+        ],
     }
 }
 
@@ -180,9 +221,7 @@ fn cut_tables<'a>(
     let events = cut(rest, header.events).ok_or(BundleError::Layout("event table"))?;
     let names = cut(rest, header.names).ok_or(BundleError::Layout("name table"))?;
     let shared = cut(rest, header.shared).ok_or(BundleError::Layout("table of shared areas"))?;
-    if header.reserved != 0 {
-        return Err(BundleError::Layout("unknown flag in the header"));
-    }
+    let channels = cut(rest, header.channels).ok_or(BundleError::Layout("channel table"))?;
     let blobs = cut(rest, header.blobs).ok_or(BundleError::Layout("blob table"))?;
     let words = rows.len().saturating_sub(rest.len());
     let start = words.saturating_mul(size_of::<u64>()).saturating_add(Header::BYTES);
@@ -202,6 +241,7 @@ fn cut_tables<'a>(
         events,
         names,
         shared,
+        channels,
         blobs,
         strings,
     };

@@ -30,6 +30,8 @@ pub enum Item<'a> {
     Image,
     /// An event between partitions, by its name.
     Event(&'a str),
+    /// A message channel, by its name.
+    Channel(&'a str),
     /// A vCPU, by its index.
     Vcpu(usize),
     /// The whole partition.
@@ -47,6 +49,7 @@ impl fmt::Display for Claimant<'_> {
             Item::CpuInterface => write!(f, "virtual CPU interface of `{}`", self.partition),
             Item::Uart => write!(f, "virtual UART of `{}`", self.partition),
             Item::Image => write!(f, "an image of `{}`", self.partition),
+            Item::Channel(name) => write!(f, "channel `{name}` of `{}`", self.partition),
             Item::Event(name) => write!(f, "event `{name}` to `{}`", self.partition),
             Item::Vcpu(index) => write!(f, "vCPU {index} of `{}`", self.partition),
             Item::Partition => write!(f, "partition `{}`", self.partition),

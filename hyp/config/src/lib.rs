@@ -30,14 +30,15 @@ pub use crc::{crc32, crc32_step};
 pub use error::{BundleError, Claimant, Contested, Item};
 pub use partition::Partition;
 pub use types::{
-    Blob, Board, CoreTime, Device, Event, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind,
-    Interrupt, MAX_EVENTS, MAX_MODERATED, MAX_NAME_BYTES, MAX_OBJECTS, MAX_PARTITIONS,
-    MAX_PERIOD_US, MAX_PLACED, MAX_SHARED, MAX_SHARES, MAX_VCPUS, MAX_VCPUS_AT_HOME,
-    MAX_VCPUS_GICV2, MIN_BUDGET_US, MIN_PERIOD_US, Memory, NameEntry, PA_BITS, PartitionSet, Place,
-    Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedArea, Talk, Vcpu, Windows,
+    Blob, Board, Channel, ChannelEnd, CoreTime, Device, Event, GIC_FRAME_BYTES, GicVersion,
+    IPA_BITS, Image, ImageKind, Interrupt, MAX_CHANNELS, MAX_EVENTS, MAX_MODERATED, MAX_NAME_BYTES,
+    MAX_OBJECTS, MAX_PARTITIONS, MAX_PERIOD_US, MAX_PLACED, MAX_SHARED, MAX_SHARES, MAX_VCPUS,
+    MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2, MIN_BUDGET_US, MIN_PERIOD_US, Memory, NameEntry, PA_BITS,
+    PartitionSet, Place, Places, Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedArea,
+    Talk, Vcpu, Windows,
 };
 #[cfg(feature = "alloc")]
 pub use writer::{
-    BlobSpec, DeviceSpec, EventSpec, InterruptSpec, NameSpec, PartitionSpec, SharedSpec,
-    SystemSpec, write,
+    BlobSpec, ChannelSpec, DeviceSpec, EndSpec, EventSpec, InterruptSpec, NameSpec, PartitionSpec,
+    SharedSpec, SystemSpec, write,
 };

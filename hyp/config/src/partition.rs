@@ -6,8 +6,8 @@ use shikiri_abi::{AreaClass, CoreId, IntId, Ipa, Pa, PageCount, RESOURCE_COUNT, 
 use zerocopy::IntoBytes as _;
 
 use crate::row::{
-    BlobRow, DeviceRow, EventRow, ImageRow, InterruptRow, MemoryRow, NONE, NameRow, PartitionRow,
-    SharedRow, VcpuRow,
+    BlobRow, ChannelRow, DeviceRow, EventRow, ImageRow, InterruptRow, MemoryRow, NONE, NameRow,
+    PartitionRow, SharedRow, VcpuRow,
 };
 use crate::types::{
     CoreTime, Device, Image, ImageKind, Interrupt, Memory, NameEntry, PartitionSet, Place,
@@ -26,6 +26,7 @@ pub(crate) struct Tables<'a> {
     pub(crate) events: &'a [[u64; EventRow::WORDS]],
     pub(crate) names: &'a [[u64; NameRow::WORDS]],
     pub(crate) shared: &'a [[u64; SharedRow::WORDS]],
+    pub(crate) channels: &'a [[u64; ChannelRow::WORDS]],
     pub(crate) blobs: &'a [[u64; BlobRow::WORDS]],
     pub(crate) strings: &'a str,
 }
@@ -114,6 +115,7 @@ impl<'a> Tables<'a> {
             events: self.events,
             names: &[],
             shared: &[],
+            channels: &[],
             blobs: self.blobs,
             strings: self.strings,
         };

@@ -12,7 +12,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"SHIKIRI\0";
 /// The same as the header's first word.
 pub(crate) const MAGIC_WORD: u64 = u64::from_le_bytes(MAGIC);
 /// The version of this layout; another one is refused.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 /// Where the part that the CRC covers begins: behind magic and CRC.
 pub(crate) const CRC_FROM: usize = 12;
 /// A blob starts at a multiple of this many bytes from the bundle's start; the gap before it is zero.
@@ -51,7 +51,8 @@ record!(
         names: u32,
         /// Number of shared areas.
         shared: u32,
-        reserved: u32,
+        /// Number of message channels between partitions.
+        channels: u32,
         /// Number of blobs.
         blobs: u32,
         /// Bytes of the string table.
@@ -196,6 +197,27 @@ record!(
         intid: u16,
         vcpu: u8,
         reserved: u8,
+        reserved2: u32,
+    }
+);
+
+record!(
+    /// A message channel between two partitions: what each of its ends is follows twice.
+    ChannelRow {
+        name_at: u32,
+        name_len: u16,
+        /// Of the window slots of both: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB.
+        class: u8,
+        reserved: u8,
+        /// The partition's position.
+        first: u8,
+        first_vcpu: u8,
+        first_intid: u16,
+        first_slots: u16,
+        second: u8,
+        second_vcpu: u8,
+        second_intid: u16,
+        second_slots: u16,
         reserved2: u32,
     }
 );

@@ -7,8 +7,9 @@ use shikiri_abi::{AreaClass, CoreSet, Ipa, Pa, RESOURCE_COUNT};
 
 use crate::crc::crc32;
 use crate::row::{
-    BLOB_ALIGN, BlobRow, CRC_FROM, DeviceRow, EventRow, Header, ImageRow, InterruptRow, MAGIC,
-    MAGIC_WORD, MemoryRow, NO_FOCUS, NONE, NameRow, PartitionRow, SharedRow, VERSION, VcpuRow,
+    BLOB_ALIGN, BlobRow, CRC_FROM, ChannelRow, DeviceRow, EventRow, Header, ImageRow, InterruptRow,
+    MAGIC, MAGIC_WORD, MemoryRow, NO_FOCUS, NONE, NameRow, PartitionRow, SharedRow, VERSION,
+    VcpuRow,
 };
 use crate::types::{
     CoreTime, GicVersion, Image, Memory, PartitionSet, Place, Platform, Restart, RestartPolicy,
@@ -34,6 +35,8 @@ pub struct SystemSpec {
     pub names: Vec<NameSpec>,
     /// The areas that partitions share from their start.
     pub shared: Vec<SharedSpec>,
+    /// Message channels between partitions.
+    pub channels: Vec<ChannelSpec>,
     /// Files, named by their index.
     pub blobs: Vec<BlobSpec>,
 }
@@ -50,6 +53,30 @@ pub struct EventSpec {
     /// The INTID that the receiver sees.
     pub intid: u16,
     /// The receiver's vCPU.
+    pub vcpu: u8,
+}
+
+/// A message channel, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelSpec {
+    /// Its name.
+    pub name: String,
+    /// The class of the window slots of both ends.
+    pub class: AreaClass,
+    /// Its two ends.
+    pub ends: [EndSpec; 2],
+}
+
+/// An end of a message channel, to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndSpec {
+    /// The partition's position.
+    pub partition: u8,
+    /// Slots of its window.
+    pub slots: u16,
+    /// The INTID at which it is told.
+    pub intid: u16,
+    /// The vCPU that it goes to first.
     pub vcpu: u8,
 }
 
@@ -200,6 +227,9 @@ pub fn write(system: &SystemSpec) -> Vec<u8> {
     for event in &system.events {
         tables.add_event(event);
     }
+    for channel in &system.channels {
+        tables.add_channel(channel);
+    }
     for name in &system.names {
         tables.add_name(name);
     }
@@ -273,6 +303,7 @@ struct Encoder {
     events: Vec<u8>,
     names: Vec<u8>,
     shared: Vec<u8>,
+    channels: Vec<u8>,
     strings: String,
 }
 
@@ -288,6 +319,7 @@ impl Encoder {
             events: Vec::new(),
             names: Vec::new(),
             shared: Vec::new(),
+            channels: Vec::new(),
             strings: String::from(board),
         }
     }
@@ -301,6 +333,7 @@ impl Encoder {
             &self.events,
             &self.names,
             &self.shared,
+            &self.channels,
         ])
     }
 
@@ -321,7 +354,7 @@ impl Encoder {
             events: rows(&self.events, EventRow::BYTES),
             names: rows(&self.names, NameRow::BYTES),
             shared: rows(&self.shared, SharedRow::BYTES),
-            reserved: 0,
+            channels: rows(&self.channels, ChannelRow::BYTES),
             blobs: to_u32(system.blobs.len()),
             strings: to_u32(self.strings.len()),
             board_len: to_u32(system.board.len()),
@@ -395,6 +428,27 @@ impl Encoder {
             reserved2: 0,
         }
         .put(&mut self.events);
+    }
+
+    fn add_channel(&mut self, channel: &ChannelSpec) {
+        let (name_at, name_len) = self.intern(&channel.name);
+        let [first, second] = channel.ends;
+        ChannelRow {
+            name_at,
+            name_len,
+            class: channel.class.code(),
+            reserved: 0,
+            first: first.partition,
+            first_vcpu: first.vcpu,
+            first_intid: first.intid,
+            first_slots: first.slots,
+            second: second.partition,
+            second_vcpu: second.vcpu,
+            second_intid: second.intid,
+            second_slots: second.slots,
+            reserved2: 0,
+        }
+        .put(&mut self.channels);
     }
 
     fn add_name(&mut self, name: &NameSpec) {

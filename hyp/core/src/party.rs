@@ -401,6 +401,11 @@ impl<'a> Party<'a> {
         self.state.book.remove(self.shared.entries, index);
     }
 
+    /// Whether its end has begun.
+    pub(crate) const fn ends(&self) -> bool {
+        self.state.end.is_some()
+    }
+
     /// A new serial for a connection.
     pub(crate) const fn new_serial(&mut self) -> u32 {
         self.next_serial()

@@ -185,6 +185,14 @@ impl Port {
         Ok(self.word(STATE)? & CONNECTED != 0)
     }
 
+    /// How many peers there have been, this one included.
+    ///
+    /// # Errors
+    /// The arrivals page is gone.
+    pub fn peers(&self) -> Result<u64, Failure> {
+        Ok(self.word(STATE)? >> 1)
+    }
+
     /// Offers to take `count` more messages.
     ///
     /// # Errors

@@ -87,6 +87,7 @@ fn bundle(count: usize) -> Bundle<'static> {
         partitions: partitions.collect(),
         blobs: vec![],
         events: Vec::new(),
+        channels: vec![],
         names: Vec::new(),
         shared: Vec::new(),
     };

@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use shikiri_abi::channel::{CONNECTED, CONSUMED, POSTED, STARVED, STATE, entry};
 use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PartitionSlot, Resource, Status, WindowSlot};
 use shikiri_core::area::{AreaSizes, LeaveStep};
+use shikiri_core::handle::Handle;
 use shikiri_core::party::Refusal;
 use shikiri_model::calls::{
     ACCEPT, ALLOC, CLOSE, CONNECT, CREATE, FREE, INFO, KEEP, NOTIFY, REFUSE, SEND, TAKE, TRIM,
-    Told, call, refused, word,
+    Told, call, refused, told, word,
 };
 use shikiri_model::estates::Estates;
 use shikiri_stage2::WindowSizes;
@@ -824,4 +825,44 @@ proptest! {
         prop_assert_eq!(estates.machine.store.free_pages(), idle);
         (0..3).for_each(|who| estates.end(who));
     }
+}
+
+/// Both ends are made before the guests run, and joined whenever both are there: again after either has started anew.
+#[test]
+fn a_channel_of_the_description_is_joined_whenever_both_live() {
+    let mut estates = Estates::new(2, 16, SIZES);
+    let join = |estates: &mut Estates, who: usize, ports: [u64; 2]| {
+        estates.meet(who, Some(1 - who), |own, peer, _| {
+            own.join_channel(peer.unwrap(), Handle(ports[0]), Handle(ports[1]))
+        })
+    };
+    let client = port(&mut estates, CLIENT, 1, AreaClass::Page, 40);
+    let missing = join(&mut estates, CLIENT, [client.handle, client.handle]);
+    assert_eq!(missing, Err(Refusal::BadHandle), "the other is not made yet");
+    let server = port(&mut estates, SERVER, 1, AreaClass::Page, 50);
+    let joined = join(&mut estates, SERVER, [server.handle, client.handle]).unwrap();
+    assert_eq!(told(joined), [(1, 50), (0, 40)]);
+    estates.audit();
+    let twice = join(&mut estates, CLIENT, [client.handle, server.handle]);
+    assert_eq!(twice, Err(Refusal::WrongState));
+    post(&estates, SERVER, server, 2, 0);
+    assert_eq!(call(&mut estates, CLIENT, SEND, &[client.handle, 0, 0, 1]).0[0], OK);
+    estates.end(CLIENT);
+    assert_eq!(word(&estates, SERVER, server.arrivals, STATE), 2);
+    estates.start(CLIENT);
+    let again = port(&mut estates, CLIENT, 1, AreaClass::Page, 40);
+    assert_eq!((again.handle, again.arrivals), (client.handle, client.arrivals));
+    let joined = join(&mut estates, CLIENT, [again.handle, server.handle]).unwrap();
+    assert_eq!(told(joined), [(0, 40), (1, 50)]);
+    assert_eq!(word(&estates, SERVER, server.arrivals, STATE), 4 | CONNECTED);
+    assert_eq!(call(&mut estates, CLIENT, SEND, &[again.handle, 0, 0, 2]).0[0], OK);
+    assert_eq!(message(&estates, SERVER, server, 1), Some([0, 0, 0, 2, 0, 0, 0]));
+    // What a guest has closed stays closed.
+    ok(&mut estates, CLIENT, 0x19, &[again.events]);
+    call(&mut estates, CLIENT, CLOSE, &[again.handle]);
+    let closed = join(&mut estates, CLIENT, [again.handle, server.handle]);
+    assert_eq!(closed, Err(Refusal::BadHandle));
+    estates.audit();
+    estates.end(CLIENT);
+    estates.end(SERVER);
 }

@@ -37,6 +37,7 @@ fn living() -> (Machine, Holdings) {
         focus: None,
         partitions: vec![spec],
         events: vec![],
+        channels: vec![],
         names: vec![],
         shared: Vec::new(),
         blobs: vec![],

@@ -66,6 +66,7 @@ fn parsed(
         focus: None,
         partitions,
         events: vec![],
+        channels: vec![],
         names: vec![],
         shared: Vec::new(),
         blobs,

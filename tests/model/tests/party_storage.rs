@@ -31,6 +31,7 @@ fn machine() -> Machine {
         focus: None,
         partitions: vec![spec],
         events: vec![],
+        channels: vec![],
         names: vec![],
         shared: Vec::new(),
         blobs: vec![],

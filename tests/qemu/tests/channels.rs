@@ -51,6 +51,15 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             let machine = machine.memory(4 << 30);
             under_fire(GIANTS, "giants rounds=2", "cores = 4", "", &machine)
         })
+        .on_each(all_kinds(2), "the_descriptions_channel_outlives_a_restart", |machine| {
+            described("", &machine)
+        })
+        .on_each(
+            both_gics(1),
+            "the_descriptions_channel_outlives_a_restart_on_a_shared_core",
+            |machine| described(SHARE, &machine),
+        )
+        .on_each(all_kinds(2), "a_partition_has_all_that_the_description_gives", all_described)
         .on_each(all_kinds(3), "a_side_ends_at_every_step_and_the_other_goes_on", |machine| {
             ends("", &machine)
         })
@@ -157,6 +166,64 @@ fn ends(share: &str, machine: &Machine) -> Outcome {
         wait_until_stopped(&mut running, name)?;
         nothing_is_used(&mut running, name)?;
     }
+    audit(&mut running)?;
+    Ok(())
+}
+
+/// Two partitions with an event each way, a shared area and a channel, all of the description; one of them ends and starts again.
+fn all_described(machine: Machine) -> Outcome {
+    let end = |name: &str| {
+        Partition::new(name, "channels")
+            .with("handles = 16")
+            .with("areas = { pages = 8, channels = 1, shared = 1 }")
+            .with(&format!("cmdline = \"role={name} all\""))
+    };
+    let left = end("left").with(
+        "[[channel]]\nname = \"talk\"\nends = [\n\
+         { partition = \"left\", slots = 2, spi = 33 },\n{ partition = \"right\", slots = 1, spi = 33 },\n]\n\
+         [[shared]]\nname = \"board\"\nsize = \"4K\"\npartitions = [\"left\", \"right\"]",
+    );
+    let right = end("right")
+        .with("restart = \"always\"")
+        .with("[[event]]\nname = \"call\"\nfrom = \"left\"\nto = \"right\"\nspi = 40")
+        .with("[[event]]\nname = \"answer\"\nfrom = \"right\"\nto = \"left\"\nspi = 41");
+    let mut running = system([left, right])?.boot(&machine)?;
+    let mut console = running.wait_for("left| done", PATIENCE)?;
+    console += &running.wait_for("partition left (id", PATIENCE)?;
+    approve(&console)?;
+    open_operator(&mut running)?;
+    nothing_is_used(&mut running, "left")?;
+    operator(&mut running, "stop right")?;
+    wait_until_stopped(&mut running, "right")?;
+    nothing_is_used(&mut running, "right")?;
+    audit(&mut running)?;
+    Ok(())
+}
+
+/// Two partitions that may ask nobody, with a channel of the description; one of them ends and starts again.
+fn described(share: &str, machine: &Machine) -> Outcome {
+    let end = |name: &str| {
+        Partition::new(name, "channels")
+            .with("handles = 16")
+            .with("areas = { pages = 8, channels = 1 }")
+            .with(&format!("cmdline = \"role={name}\""))
+            .with(share)
+    };
+    let left = end("left");
+    let right = end("right").with("restart = \"always\"").with(
+        "[[channel]]\nname = \"talk\"\nends = [\n\
+         { partition = \"left\", slots = 2, spi = 33 },\n{ partition = \"right\", slots = 2, spi = 33 },\n]",
+    );
+    let mut running = system([left, right])?.boot(machine)?;
+    let mut console = running.wait_for("left| done", PATIENCE)?;
+    console += &running.wait_for("partition left (id", PATIENCE)?;
+    approve(&console)?;
+    open_operator(&mut running)?;
+    nothing_is_used(&mut running, "left")?;
+    // It comes again, although its peer is away, and goes.
+    operator(&mut running, "stop right")?;
+    wait_until_stopped(&mut running, "right")?;
+    nothing_is_used(&mut running, "right")?;
     audit(&mut running)?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use shikiri_abi::CoreSet;
 use shikiri_config::{CoreTime, PartitionSet, PartitionSpec, Place, RestartPolicy, Vcpu, Windows};
 
 use crate::board::Range;
+use crate::channels;
 use crate::cores::percent;
 use crate::memory::span_text;
 use crate::shared::{self, View};
@@ -133,6 +134,17 @@ fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> s
             out,
             "  shared     {name}, {} KiB at {address:#x}{access}, handle {handle:#x}",
             bytes >> 10
+        )?;
+    }
+    let spec = &plan.spec;
+    let ends = |index| channels::ends(&spec.events, &spec.shared, &spec.channels, index);
+    for end in position.map_or_else(Vec::new, ends) {
+        let peer = spec.partitions.get(end.peer).map_or("", |peer| &peer.name);
+        let size = Size(end.class.pages().bytes().unwrap_or(0));
+        writeln!(
+            out,
+            "  channel    {} with {peer}, {} slots of {size}, SPI {}, handle {:#x}",
+            end.name, end.slots, end.spi, end.handle
         )?;
     }
     Ok(())

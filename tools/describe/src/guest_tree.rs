@@ -6,6 +6,7 @@ use shikiri_abi::VcpuIndex;
 use shikiri_config::{GIC_FRAME_BYTES, GicVersion, Platform, REDISTRIBUTOR_BYTES, Talk};
 
 use crate::board::{Board, cells, first_string, strings};
+use crate::channels::End;
 use crate::devices::{Owned, UART_SPI};
 use crate::problem::Problem;
 use crate::shared::View;
@@ -53,6 +54,8 @@ pub(crate) struct Input<'a> {
     pub(crate) ports: &'a [Port],
     /// The memory that it shares.
     pub(crate) shared: &'a [View<'a>],
+    /// Its ends of channels.
+    pub(crate) channels: &'a [End],
 }
 
 /// Makes the tree.
@@ -246,7 +249,27 @@ fn hypervisor(input: &Input<'_>) -> DeviceTreeNode {
         }
         hypervisor.add_child(shared);
     }
+    for end in input.channels {
+        hypervisor.add_child(channel(input, end));
+    }
     hypervisor
+}
+
+/// An end of a channel that is connected already.
+fn channel(input: &Input<'_>, end: &End) -> DeviceTreeNode {
+    let mut channel = node(format!("channel-{}", end.name));
+    set(&mut channel, "compatible", "shikiri,channel");
+    set(&mut channel, "label", &*end.name);
+    set(&mut channel, "shikiri,handle", end.handle);
+    set(&mut channel, "shikiri,events", end.events);
+    set(&mut channel, "shikiri,peer", *input.names.get(end.peer).unwrap_or(&""));
+    let [arrivals, credits] = end.pages;
+    set(&mut channel, "shikiri,arrivals", arrivals);
+    set(&mut channel, "shikiri,credits", credits);
+    set(&mut channel, "shikiri,slots", u32::from(end.slots));
+    set(&mut channel, "shikiri,class", u32::from(end.class.code()));
+    set(&mut channel, "interrupts", vec![SPI, u32::from(end.spi), EDGE_RISING]);
+    channel
 }
 
 fn add_uart(root: &mut DeviceTreeNode, input: &Input<'_>) {

@@ -6,6 +6,7 @@
 //! file, line, caret and, where two things collide, both claimants.
 
 mod board;
+mod channels;
 mod claims;
 mod cores;
 mod devices;

@@ -63,7 +63,7 @@ pub(crate) fn plan(description: &Description) -> Result<Vec<SharedSpec>, Problem
 }
 
 /// The areas of one partition.
-fn own(specs: &[SharedSpec], index: usize) -> impl Iterator<Item = &SharedSpec> + Clone {
+pub(crate) fn own(specs: &[SharedSpec], index: usize) -> impl Iterator<Item = &SharedSpec> + Clone {
     specs.iter().filter(move |area| area.partitions.contains(index))
 }
 

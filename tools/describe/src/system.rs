@@ -8,6 +8,7 @@ use shikiri_config::{BlobSpec, Bundle, PartitionSpec, SystemSpec};
 
 use crate::Request;
 use crate::board::Board;
+use crate::channels;
 use crate::cores::CorePlan;
 use crate::devices::{self, DevicePlan};
 use crate::images::{self, Files};
@@ -59,6 +60,8 @@ impl<'a> Plan<'a> {
         let events = talk::events(description, &devices, |index| cores.vcpus(index).len())?;
         let names = names::plan(description)?;
         let shared = shared::plan(description)?;
+        let vcpus = |index| cores.vcpus(index).len();
+        let channels = channels::plan(description, &devices, &shared, vcpus)?;
         let mut partitions = Vec::new();
         for (index, partition) in description.partitions.iter().enumerate() {
             let builder = Builder {
@@ -71,6 +74,7 @@ impl<'a> Plan<'a> {
                 talk: talks[index],
                 events: &events,
                 shared: &shared,
+                channels: &channels,
                 description,
             };
             partitions.push(builder.build(&loaded[index], &mut files)?);
@@ -83,6 +87,7 @@ impl<'a> Plan<'a> {
             focus: focus.and_then(|index| u32::try_from(index).ok()),
             partitions,
             events,
+            channels,
             names,
             shared,
             blobs,

@@ -34,6 +34,10 @@ pub(crate) struct Description {
     #[serde(default, rename = "event")]
     #[schemars(with = "Vec<EventText>")]
     pub(crate) events: Vec<Spanned<EventText>>,
+    /// Message channels between partitions that are connected before the guests run.
+    #[serde(default, rename = "channel")]
+    #[schemars(with = "Vec<ChannelText>")]
+    pub(crate) channels: Vec<Spanned<ChannelText>>,
     /// Names of objects that partitions may open together.
     #[serde(default, rename = "name")]
     #[schemars(with = "Vec<NameText>")]
@@ -81,6 +85,39 @@ pub(crate) struct EventText {
     #[schemars(with = "u16")]
     pub(crate) spi: Spanned<u16>,
     /// The receiver's vCPU that it goes to first. Default: 0.
+    #[schemars(with = "Option<u8>")]
+    pub(crate) vcpu: Option<Spanned<u8>>,
+}
+
+/// A message channel between two partitions, connected whenever both live.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChannelText {
+    /// What both guests' device trees call it: 1 to 31 of a–z, 0–9, `_`, `-`.
+    #[schemars(with = "String", regex(pattern = "^[a-z0-9_-]{1,31}$"))]
+    pub(crate) name: Spanned<String>,
+    /// The size of the window slots of both ends: 4KiB, 2MiB or 1GiB. Default: 4KiB.
+    #[schemars(with = "Option<Size>")]
+    pub(crate) slot: Option<Spanned<Size>>,
+    /// Its two ends.
+    #[schemars(with = "[EndText; 2]")]
+    pub(crate) ends: [Spanned<EndText>; 2],
+}
+
+/// An end of a message channel.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EndText {
+    /// The partition that has it.
+    #[schemars(with = "String")]
+    pub(crate) partition: Spanned<String>,
+    /// Slots of its window, 60 at most: so many areas can have come. 0 for short messages alone.
+    #[schemars(with = "u16")]
+    pub(crate) slots: Spanned<u16>,
+    /// The SPI at which it is told, as a device tree writes it: INTID minus 32.
+    #[schemars(with = "u16")]
+    pub(crate) spi: Spanned<u16>,
+    /// The vCPU that it goes to first. Default: 0.
     #[schemars(with = "Option<u8>")]
     pub(crate) vcpu: Option<Spanned<u8>>,
 }

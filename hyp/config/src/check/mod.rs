@@ -4,6 +4,7 @@
 //! what the machine believes. Costs: linear in most tables, quadratic in the address claims, of which there are few.
 
 mod address;
+mod channels;
 mod cores;
 mod machine;
 mod names;
@@ -32,6 +33,7 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     cores::check(bundle)?;
     talk::check(bundle)?;
     windows::check(bundle)?;
+    channels::check(bundle)?;
     names::check(bundle)?;
     address::check_physical(bundle)?;
     address::check_places(bundle)?;

@@ -1,13 +1,13 @@
 //! Who may talk to whom: each side says so.
 
 use crate::bundle::Bundle;
-use shikiri_abi::Resource;
+use shikiri_abi::{IntId, Resource, VcpuIndex};
 
 use crate::error::{BundleError, Claimant, Contested, Item};
 use crate::partition::Partition;
 use crate::partition::text;
 use crate::row::EventRow;
-use crate::types::{Event, MAX_EVENTS, PartitionSet};
+use crate::types::{Channel, Event, MAX_EVENTS, PartitionSet};
 
 use super::partition::is_spi_of;
 
@@ -74,7 +74,9 @@ fn check_events<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
         if event.from == event.to {
             return Err(BundleError::Layout("event of a partition to itself"));
         }
-        check_interrupt(bundle, &to, (index, event))?;
+        let Event { name, to: at, intid, vcpu, .. } = event;
+        let (partition, item) = ((at, &to), Item::Event(name));
+        check_interrupt(bundle, &Told { partition, item, intid, vcpu, before: (index, 0) })?;
     }
     if tables.events.is_empty() {
         return Ok(());
@@ -84,32 +86,51 @@ fn check_events<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     })
 }
 
-fn check_interrupt<'a>(
+/// An interrupt that an event or a channel has at a partition.
+pub(super) struct Told<'p, 'a> {
+    /// The partition, and its position.
+    pub(super) partition: (usize, &'p Partition<'a>),
+    /// What has it.
+    pub(super) item: Item<'a>,
+    pub(super) intid: IntId,
+    pub(super) vcpu: VcpuIndex,
+    /// How many events and channels come before it.
+    pub(super) before: (usize, usize),
+}
+
+/// The interrupt is possible, and nothing else's.
+#[inline(never)]
+pub(super) fn check_interrupt<'a>(
     bundle: &Bundle<'a>,
-    to: &Partition<'a>,
-    (index, event): (usize, Event<'a>),
+    told: &Told<'_, 'a>,
 ) -> Result<(), BundleError<'a>> {
+    let Told { partition: (at, to), item, intid, vcpu, before } = *told;
     let claim = |item| Claimant { partition: to.name, item };
-    let claimant = claim(Item::Event(event.name));
+    let claimant = claim(item);
     let value = |what, value| Err(BundleError::Value { claimant, what, value });
-    if !is_spi_of(to, event.intid) {
-        return value("interrupt is no SPI of the virtual GIC", u64::from(event.intid.0));
+    if !is_spi_of(to, intid) {
+        return value("interrupt is no SPI of the virtual GIC", u64::from(intid.0));
     }
-    if usize::from(event.vcpu.0) >= to.vcpus().len() {
-        return value("no such vCPU", u64::from(event.vcpu.0));
+    if usize::from(vcpu.0) >= to.vcpus().len() {
+        return value("no such vCPU", u64::from(vcpu.0));
     }
-    let is_uart = to.has_console && to.platform.uart_intid == event.intid;
+    let is_uart = to.has_console && to.platform.uart_intid == intid;
     let uart = is_uart.then_some(Item::Uart);
     let mut interrupts = to.interrupts();
-    let device = interrupts.find(|interrupt| interrupt.virtual_id == event.intid);
+    let device = interrupts.find(|interrupt| interrupt.virtual_id == intid);
     let device = device.map(|interrupt| Item::Device(interrupt.path));
-    let mut earlier = bundle.events().take(index).filter(|other| other.to == event.to);
-    let other = earlier.find(|other| other.intid == event.intid);
-    let other = other.map(|other| Item::Event(other.name));
-    match uart.or(device).or(other) {
+    let mut events = bundle.events().take(before.0);
+    let event = events.find(|other| other.to == at && other.intid == intid);
+    let event = event.map(|other| Item::Event(other.name));
+    let mut channels = bundle.channels().take(before.1);
+    let is_same = |other: &Channel<'_>| {
+        other.ends.iter().any(|end| end.partition == at && end.intid == intid)
+    };
+    let channel = channels.find(is_same).map(|other| Item::Channel(other.name));
+    match uart.or(device).or(event).or(channel) {
         None => Ok(()),
         Some(item) => Err(BundleError::Clash {
-            contested: Contested::VirtualInterrupt(event.intid.0),
+            contested: Contested::VirtualInterrupt(intid.0),
             first: claim(item),
             second: claimant,
         }),

@@ -5,6 +5,7 @@
     reason = "a test that overflows or misses fails"
 )]
 
+mod channels;
 mod round_trip;
 mod rules;
 mod sample;

@@ -2,9 +2,9 @@
 
 use shikiri_abi::{AreaClass, CoreId, CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
-    BlobSpec, Bundle, CoreTime, DeviceSpec, EventSpec, GicVersion, Image, ImageKind, InterruptSpec,
-    Memory, NameSpec, PartitionSet, PartitionSpec, Place, Restart, RestartPolicy, SharedSpec,
-    SystemSpec, Talk, Vcpu, Windows, crc32, write,
+    BlobSpec, Bundle, ChannelSpec, CoreTime, DeviceSpec, EndSpec, EventSpec, GicVersion, Image,
+    ImageKind, InterruptSpec, Memory, NameSpec, PartitionSet, PartitionSpec, Place, Restart,
+    RestartPolicy, SharedSpec, SystemSpec, Talk, Vcpu, Windows, crc32, write,
 };
 
 pub(crate) fn owned(core: u8) -> Vcpu {
@@ -78,6 +78,7 @@ pub(crate) fn system() -> SystemSpec {
         focus: Some(0),
         partitions: vec![a, b],
         events: vec![event("up", 0, 1, 70), event("down", 1, 0, 70), event("more", 0, 1, 71)],
+        channels: Vec::new(),
         names: vec![name("frames", 1), NameSpec { is_prefix: true, ..name("log/", 8) }],
         shared: vec![SharedSpec {
             name: "board".to_owned(),
@@ -88,6 +89,12 @@ pub(crate) fn system() -> SystemSpec {
         }],
         blobs: vec![BlobSpec { bytes: vec![0x5a; 77] }, BlobSpec { bytes: vec![0xd0; 40] }],
     }
+}
+
+/// A channel of 4 KiB slots: partition, slots and INTID of each end.
+pub(crate) fn channel(name: &str, ends: [(u8, u16, u16); 2]) -> ChannelSpec {
+    let ends = ends.map(|(partition, slots, intid)| EndSpec { partition, slots, intid, vcpu: 0 });
+    ChannelSpec { name: name.to_owned(), class: AreaClass::Page, ends }
 }
 
 /// An entry that both partitions may open.

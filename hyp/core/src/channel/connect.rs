@@ -9,7 +9,7 @@ use super::port::Used;
 use crate::area::{Estate, Parts};
 use crate::event::{PortId, Raise, Send, Shared, Wire, asker};
 use crate::handle::{Handle, Kind, Rights, find, find_in_place};
-use crate::party::{Refusal, check_idle};
+use crate::party::{Party, Refusal, check_idle};
 
 impl<'a> Estate<'a> {
     /// Accepts a request with a message port; both are connected, and both are told at their receive ports: the caller raises this
@@ -32,11 +32,38 @@ impl<'a> Estate<'a> {
         check_idle(port)?;
         let peer = peer.filter(|peer| peer.party.slot() == from.slot).ok_or(Refusal::Moved)?;
         self.party.remove(request.index);
-        let here = PortId { slot: self.party.slot(), index: port.index };
+        Ok(self.connect_to(peer, port.index, from.index))
+    }
+
+    /// Connects a port with one of `peer`'s without being asked: a channel of the description. Both are told as by
+    /// [`Estate::accept_channel`].
+    ///
+    /// # Errors
+    /// `BadHandle` if a guest has closed its port, or it is not made yet; `WrongState` if one of them is in use; `PeerGone` if
+    /// either ends.
+    pub fn join_channel(
+        &mut self,
+        peer: &mut Estate<'a>,
+        port: Handle,
+        other: Handle,
+    ) -> Result<[Option<Raise>; 2], Refusal> {
+        let port = find(self.party.shared.entries, port, Kind::Channel, Rights::CHANGE)?;
+        let other = find(peer.party.shared.entries, other, Kind::Channel, Rights::CHANGE)?;
+        check_idle(port)?;
+        check_idle(other)?;
+        if self.party.ends() || peer.party.ends() {
+            return Err(Refusal::PeerGone);
+        }
+        Ok(self.connect_to(peer, port.index, other.index))
+    }
+
+    fn connect_to(&mut self, peer: &mut Estate<'a>, own: u16, other: u16) -> [Option<Raise>; 2] {
+        let end = |party: &Party<'_>, index| PortId { slot: party.slot(), index };
+        let (here, there) = (end(&self.party, own), end(&peer.party, other));
         let serial = self.party.new_serial();
-        self.join(port.index, Wire { to: from, serial });
-        peer.join(from.index, Wire { to: here, serial });
-        Ok([self.party.tell_about(port.index), peer.party.tell_about(from.index)])
+        self.join(own, Wire { to: there, serial });
+        peer.join(other, Wire { to: here, serial });
+        [self.party.tell_about(own), peer.party.tell_about(other)]
     }
 
     fn join(&mut self, index: u16, wire: Wire) {

@@ -84,6 +84,8 @@ pub(crate) struct Live {
     pub(crate) events_opened: AtomicUsize,
     /// How many of the description's shared areas its worker has looked at.
     pub(crate) shared_opened: AtomicUsize,
+    /// How many of its channels.
+    pub(crate) channels_opened: AtomicUsize,
     /// The vCPUs.
     pub(crate) vcpus: PageSlice<Vcpu>,
     /// How many of them are not off.

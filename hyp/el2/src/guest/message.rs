@@ -6,12 +6,15 @@
 
 #![expect(unsafe_code, reason = "a function whose cost is a promise has a section of its own")]
 
-use shikiri_abi::{MessageCall, PartitionSlot, Status, smccc};
+use core::sync::atomic::Ordering;
+
+use shikiri_abi::{AreaClass, MessageCall, PartitionSlot, Sharing, Status, smccc};
+use shikiri_config::ChannelEnd;
 use shikiri_core::area::Estate;
-use shikiri_core::channel::{self, Done, Message};
+use shikiri_core::channel::{self, Done, Message, WindowWanted};
 use shikiri_core::event::Raise;
 use shikiri_core::handle::Handle;
-use shikiri_core::party::{EndStep, Refusal};
+use shikiri_core::party::{EndStep, Refusal, first_handle};
 use shikiri_sync::rank;
 
 use super::context::Context;
@@ -135,6 +138,55 @@ pub(super) type Operation<'r> = &'r mut dyn for<'a> FnMut(&mut Estate<'a>, Optio
 #[inline(never)]
 pub(super) fn together(live: &Live, visited: Option<&Visited<'_>>, run: Operation<'_>) {
     with_both(live, visited, |own, peer| run(own, peer));
+}
+
+/// Makes the partition's end of the next message channel of the description, and connects it if the other partition has its own,
+/// as [`talk::open_event`] does. True when there are no more.
+///
+/// # Errors
+/// There is no room for it, in the account or in the machine.
+pub(super) fn open_channel(core: &CoreLocal, live: &Live) -> Result<bool, Refusal> {
+    let bundle = &core.world.bundle;
+    let number = live.channels_opened.load(Ordering::Relaxed);
+    let Some(channel) = bundle.channels().nth(number) else { return Ok(true) };
+    live.channels_opened.store(number.saturating_add(1), Ordering::Relaxed);
+    let Some([own, other]) = channel.ends_for(usize::from(live.slot.number.0)) else {
+        return Ok(false);
+    };
+    open_end(core, live, channel.class, own)?;
+    // Behind its receive port.
+    let port = |partition| {
+        let place = bundle.places(partition, number).handles.saturating_add(1);
+        first_handle(u16::try_from(place).unwrap_or(u16::MAX))
+    };
+    let visited = u8::try_from(other.partition).ok();
+    if let Some(visited) = visited.and_then(|other| visit(core, PartitionSlot(other))) {
+        let mut joined = None;
+        together(live, Some(&visited), &mut |mine, peer| {
+            let ports = (port(own.partition), port(other.partition));
+            joined = peer.and_then(|peer| mine.join_channel(peer, ports.0, ports.1).ok());
+        });
+        joined.into_iter().flatten().for_each(|raise| raise_some(core, raise));
+    }
+    Ok(false)
+}
+
+/// An end of a channel of the description: a receive port that is bound, and a message port.
+fn open_end(
+    core: &CoreLocal,
+    live: &Live,
+    class: AreaClass,
+    ChannelEnd { slots, intid, vcpu, .. }: ChannelEnd,
+) -> Result<(), Refusal> {
+    let mut devices = live.devices.lock();
+    let mut work = live.slot.work.lock();
+    let mut own = estate(live, &mut devices, &mut work).ok_or(Refusal::NotSupported)?;
+    let events = own.party.create_receive(own.holdings.account_mut())?;
+    own.party.bind(events, intid, vcpu, Sharing::Alone)?;
+    let machine = (&Ram, &MachineTlb, &core.world.frames);
+    let _port = own.create_port(machine, events, WindowWanted { slots, class })?;
+    talk::bind_first(core, live, &mut devices, (intid, vcpu));
+    Ok(())
 }
 
 /// A partition's estate, opened under its locks.

@@ -6,7 +6,7 @@
 
 use core::sync::atomic::Ordering;
 
-use shikiri_abi::{CALLS, IntId, PartitionSlot, Sharing, Status, TalkCall, smccc};
+use shikiri_abi::{CALLS, IntId, PartitionSlot, Sharing, Status, TalkCall, VcpuIndex, smccc};
 use shikiri_config::Event;
 use shikiri_core::event::{Arrival, Before, Raise, Shared, Visit, Visitor, nobody_visits};
 use shikiri_core::handle::Handle;
@@ -408,10 +408,19 @@ fn open_port(core: &CoreLocal, live: &Live, event: &Event<'_>) {
     let made = party.create_receive(holdings.account_mut());
     let bound = made.and_then(|port| party.bind(port, event.intid, event.vcpu, Sharing::Alone));
     assert!(bound.is_ok(), "no room for an event's port, or for its interrupt");
+    bind_first(core, live, &mut devices, (event.intid, event.vcpu));
+}
+
+/// Makes an SPI a port's of a partition of which no vCPU runs yet.
+pub(super) fn bind_first(
+    core: &CoreLocal,
+    live: &Live,
+    devices: &mut Devices,
+    (intid, vcpu): (IntId, VcpuIndex),
+) {
     let interface = core.interface(live);
     let here = here(core, live, &interface);
-    // No vCPU of it runs yet.
-    let _nobody = devices.vgic(&live.quicks).bind(here, event.intid, event.vcpu);
+    let _nobody = devices.vgic(&live.quicks).bind(here, intid, vcpu);
 }
 
 /// Connects two ports of the description. A guest that has closed its own, or has connected it otherwise, has had its way.

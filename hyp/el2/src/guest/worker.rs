@@ -10,6 +10,7 @@ use shikiri_core::area::AreaSizes;
 use shikiri_core::lifecycle::{After, EndCause, Phase};
 use shikiri_core::partition::build::Builder;
 use shikiri_core::partition::{BuildError, Holdings};
+use shikiri_core::party::Refusal;
 use shikiri_core::party::{PartyState, Sizes};
 use shikiri_core::power::{LiveVcpus, Start};
 use shikiri_core::report::ExitRing;
@@ -94,15 +95,12 @@ fn restart_if_due(core: &mut CoreLocal, slot: &'static Slot) {
 fn build(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
     if let Some(live) = live(slot) {
-        if !talk::open_event(core, live) {
-            return;
-        }
-        match share::open_area(core, live) {
+        match open(core, live) {
             Ok(true) if world.may_start(slot) => become_active(core, live),
             Ok(_) => {}
-            Err(refusal) => {
+            Err((what, refusal)) => {
                 let (status, _) = refusal.answer();
-                let why = format_args!("no room for a shared area ({status})");
+                let why = format_args!("no room for a {what} of the description ({status})");
                 give_up(world, slot, live.id, why);
             }
         }
@@ -122,6 +120,14 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
     if let Err(error) = result {
         give_up(world, slot, id, format_args!("{error}"));
     }
+}
+
+/// One bounded step towards what the partition has by the description, in the order that its handles and slots have: its events'
+/// ports, its shared areas, its ends of channels. True when it has all. For whatever there is no room is told.
+fn open(core: &CoreLocal, live: &Live) -> Result<bool, (&'static str, Refusal)> {
+    Ok(talk::open_event(core, live)
+        && share::open_area(core, live).map_err(|refusal| ("shared area", refusal))?
+        && message::open_channel(core, live).map_err(|refusal| ("channel", refusal))?)
 }
 
 /// A partition that cannot be built is taken apart.
@@ -221,6 +227,7 @@ fn make_live(
             talk: None,
             events_opened: AtomicUsize::new(0),
             shared_opened: AtomicUsize::new(0),
+            channels_opened: AtomicUsize::new(0),
             vcpus,
             powered: LiveVcpus::new(),
             to_stop: AtomicU32::new(u32::try_from(count).unwrap_or(u32::MAX)),

@@ -4,16 +4,17 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use shikiri_abi::{AreaClass, Status};
+use shikiri_abi::{AreaClass, Ipa, Status, WindowSlot};
 use shikiri_rt::hvc::message::{self, Area};
+use shikiri_rt::hvc::shared;
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::mmu::Access;
-use shikiri_rt::{irq, platform, power, reg};
+use shikiri_rt::{gic, irq, platform, power, reg};
 use shikiri_test_guests::fault;
 use shikiri_test_guests::port::{
     Port, made, map_windows, read, refused, set, used, wait, word, write,
 };
-use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
 shikiri_rt::entry!(main);
@@ -23,11 +24,16 @@ const EVENT: u32 = 65;
 const ECHO: u32 = 1;
 const END: u32 = 2;
 const SLOTS: u16 = 2;
+/// Messages that one life of a described channel's other end answers.
+const MESSAGES: u64 = 5;
 
 static EVENTS: AtomicU64 = AtomicU64::new(0);
+/// Of another interrupt than the channel's.
+static CALLS: AtomicU64 = AtomicU64::new(0);
 
-fn count(_intid: u32) {
-    EVENTS.fetch_add(1, Ordering::Release);
+fn count(intid: u32) {
+    let counter = if intid == EVENT { &EVENTS } else { &CALLS };
+    counter.fetch_add(1, Ordering::Release);
 }
 
 fn main() {
@@ -39,8 +45,143 @@ fn main() {
     }
     match platform::value_of("role") {
         Some("server") => serve(),
+        Some("left") if platform::has_word("all") => left_with_all(),
+        Some("right") if platform::has_word("all") => right_with_all(),
+        Some("left") => left(),
+        Some("right") => right(),
         _ => client(),
     }
+}
+
+/// This partition's end of the only channel of the description, which has no events: its first two handles, its first two pages.
+fn described() -> Result<Port, Failure> {
+    let [arrivals, credits] =
+        [0, 1].map(|index| WindowSlot { class: AreaClass::Page, index }.ipa());
+    gic::enable(EVENT);
+    let port = message::Port { handle: Handle(0x1_0001), arrivals, credits };
+    let mut port = Port::around(port, Handle(0x1_0000));
+    port.post(u64::from(SLOTS))?;
+    Ok(port)
+}
+
+/// Has areas sent back by one life of the other side after the other, over the same port.
+fn left() {
+    case("a_channel_of_the_description_outlives_its_other_end", || {
+        let mut port = described()?;
+        for life in 1..=4 {
+            wait("connected", || Ok(port.is_connected()? && port.peers()? == life))?;
+            wait("told of it", || Ok(EVENTS.load(Ordering::Acquire) >= life))?;
+            for round in 0..MESSAGES {
+                let Area { handle, address, .. } = made(message::alloc(4096, AreaClass::Page))?;
+                set(address, round)?;
+                port.send(Some((handle, 8)), [round, life, 0])?;
+                let message = port.wait_for_message()?;
+                equal("the round", message.short[0], round + 1)?;
+                equal("the word", word(message.address)?, round + 1)?;
+                made(message::free(message.area.unwrap_or(Handle(0))))?;
+                port.post(1)?;
+            }
+        }
+        Ok(())
+    });
+    done()
+}
+
+/// Sends some areas back, and ends; the description starts it again.
+fn right() {
+    let serving = || -> Outcome {
+        let mut port = described()?;
+        for _ in 0..MESSAGES {
+            let message = port.wait_for_message()?;
+            set(message.address, word(message.address)? + 1)?;
+            let area = message.area.map(|area| (area, message.bytes));
+            port.send(area, message.short.map(|word| word + 1))?;
+            port.post(1)?;
+        }
+        Ok(())
+    };
+    if let Err(failure) = serving() {
+        fail("right", &failure);
+    }
+    power::off()
+}
+
+/// What the device tree says of a node.
+fn said(node: &str, property: &'static str) -> Result<u64, Failure> {
+    let missing = Failure { what: property, got: 0, want: 1 };
+    platform::described(node, property).ok_or(missing)
+}
+
+/// This partition's end of the channel, where the device tree says that it is.
+fn told() -> Result<Port, Failure> {
+    let node = "channel-talk";
+    equal("the interrupt", platform::described_intid(node).unwrap_or(0).into(), EVENT.into())?;
+    gic::enable(EVENT);
+    let port = message::Port {
+        handle: Handle(said(node, "shikiri,handle")?),
+        arrivals: Ipa(said(node, "shikiri,arrivals")?),
+        credits: Ipa(said(node, "shikiri,credits")?),
+    };
+    let mut port = Port::around(port, Handle(said(node, "shikiri,events")?));
+    port.post(said(node, "shikiri,slots")?)?;
+    Ok(port)
+}
+
+/// The send port of one event, the other's interrupt being enabled; and the shared area, which is as it is described.
+fn event_and_area(send: &str, receive: &str) -> Result<(Handle, Ipa), Failure> {
+    gic::enable(platform::described_intid(receive).unwrap_or(0));
+    let node = "shared-board";
+    let board = made(shared::state(Handle(said(node, "shikiri,handle")?)))?;
+    let board = board.ok_or(Failure { what: "no area", got: 0, want: 1 })?;
+    equal("its place", board.address.0, said(node, "shikiri,address")?)?;
+    equal("its size", board.pages.0 << 12, said(node, "shikiri,bytes")?)?;
+    Ok((Handle(said(send, "shikiri,handle")?), board.address))
+}
+
+/// Has an event, a shared area and a channel, and uses all with one life of the other side after the other.
+fn left_with_all() {
+    case("all_that_the_description_gives_is_where_the_device_tree_says", || {
+        let mut port = told()?;
+        let (call, board) = event_and_area("event-call", "event-answer")?;
+        for life in 1..=3 {
+            wait("connected", || Ok(port.is_connected()? && port.peers()? == life))?;
+            let was = word(board)?;
+            equal("the shared word", was, 2 * (life - 1))?;
+            set(board, was + 1)?;
+            made(talk::send(call))?;
+            wait("answered", || Ok(CALLS.load(Ordering::Acquire) >= life))?;
+            equal("the shared word", word(board)?, was + 2)?;
+            let Area { handle, address, .. } = made(message::alloc(4096, AreaClass::Page))?;
+            set(address, was)?;
+            port.send(Some((handle, 8)), [life, 0, 0])?;
+            let message = port.wait_for_message()?;
+            equal("the life", message.short[0], life + 1)?;
+            equal("the word", word(message.address)?, was + 2)?;
+            made(message::free(message.area.unwrap_or(Handle(0))))?;
+            port.post(1)?;
+        }
+        Ok(())
+    });
+    done()
+}
+
+/// Its other side: answers an event and a message, and ends.
+fn right_with_all() {
+    let serving = || -> Outcome {
+        let mut port = told()?;
+        let (answer, board) = event_and_area("event-answer", "event-call")?;
+        wait("called", || Ok(CALLS.load(Ordering::Acquire) > 0))?;
+        set(board, word(board)? + 1)?;
+        made(talk::send(answer))?;
+        let message = port.wait_for_message()?;
+        set(message.address, word(board)?)?;
+        let area = message.area.map(|area| (area, message.bytes));
+        port.send(area, message.short.map(|word| word + 1))
+    };
+    if let Err(failure) = serving() {
+        fail("right", &failure);
+    }
+    power::off()
 }
 
 fn client() {

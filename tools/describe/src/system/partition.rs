@@ -3,11 +3,13 @@
 use serde_spanned::Spanned;
 use shikiri_abi::{AreaClass, IntId, Ipa, PAGE_BYTES, PageCount, RESOURCE_COUNT, Resource};
 use shikiri_config::{
-    EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind, MAX_SHARES, PartitionSpec,
-    Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedSpec, Talk, Windows,
+    ChannelSpec, EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind, MAX_SHARES,
+    PartitionSpec, Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedSpec, Talk,
+    Windows,
 };
 
 use crate::board::{Board, Range};
+use crate::channels;
 use crate::claims::{Claim, check_disjoint};
 use crate::cores::CorePlan;
 use crate::devices::{self, Owned, SPIS};
@@ -30,6 +32,7 @@ pub(super) struct Builder<'a> {
     pub(super) talk: Talk,
     pub(super) events: &'a [EventSpec],
     pub(super) shared: &'a [SharedSpec],
+    pub(super) channels: &'a [ChannelSpec],
     pub(super) description: &'a Description,
 }
 
@@ -63,7 +66,8 @@ impl Builder<'_> {
     fn spis(&self) -> u16 {
         let highest = self.devices.iter().flat_map(Owned::lines).map(|(_, spi)| spi + 1).max();
         let events = talk::highest_spi(self.events, self.index).map_or(0, |spi| spi + 1);
-        let wanted = highest.unwrap_or(0).max(events).max(SPIS).next_multiple_of(32);
+        let channels = channels::highest_spi(self.channels, self.index).map_or(0, |spi| spi + 1);
+        let wanted = highest.unwrap_or(0).max(events).max(channels).max(SPIS).next_multiple_of(32);
         wanted.min(IntId::END_SPI.0 - IntId::FIRST_SPI.0)
     }
 
@@ -163,6 +167,7 @@ impl Builder<'_> {
             names: &names,
             ports: &talk::ports(self.events, self.index),
             shared: &shared::views(self.shared, self.events, self.index),
+            channels: &channels::ends(self.events, self.shared, self.channels, self.index),
         };
         guest_tree::make(&input, self.board)
     }
@@ -175,18 +180,22 @@ impl Builder<'_> {
         let time: u64 = spec.vcpus.iter().map(|vcpu| vcpu.time.ppm()).sum();
         let mapped = spec.devices.iter().filter(|device| !device.moderated);
         let devices: u64 = mapped.map(|device| device.bytes / PAGE_BYTES).sum();
-        let (mut shared, mut tables) = (0, spec.talk.pages() + spec.windows.tables_pages());
+        let [window, window_ipa, window_tables, ports] =
+            channels::charges(self.channels, self.index);
+        let records = spec.talk.pages() + spec.windows.tables_pages();
+        let (mut shared, mut tables) = (0, records + window_tables);
         for area in self.shared.iter().filter(|area| area.partitions.contains(self.index)) {
             let pages = PageCount(u64::from(area.pages));
             shared += pages.0;
             tables += 2 * area.class.tables_of(pages);
         }
+        let events = talk::ports(self.events, self.index).len() as u64;
         let given = [
             (Resource::CoreTime, time),
-            (Resource::IpaSpace, memory + devices + shared),
-            (Resource::Memory, memory + shared),
+            (Resource::IpaSpace, memory + devices + shared + window_ipa),
+            (Resource::Memory, memory + shared + window),
             (Resource::ManagementMemory, tables),
-            (Resource::EventPorts, talk::ports(self.events, self.index).len() as u64),
+            (Resource::EventPorts, events + ports),
             (Resource::Devices, self.devices.len() as u64),
         ];
         for (resource, given) in given {

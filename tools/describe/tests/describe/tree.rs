@@ -176,6 +176,44 @@ fn a_guest_finds_its_peers_and_its_events() {
     assert_eq!(cells(&up, "interrupts"), [0, 300, 1]);
 }
 
+/// What stands in the tree is what the hypervisor gives: behind the handles of the events, in the first slots.
+#[test]
+fn a_guest_finds_its_ends_of_channels() {
+    let areas = "handles = 20\nareas = { pages = 12, blocks = 1, channels = 2 }\n";
+    let text = hello(areas)
+        + "[[partition]]\nname = \"other\"\nmemory = \"4MiB\"\nimage = \"hello\"\n"
+        + areas
+        + "[[event]]\nname = \"up\"\nfrom = \"hello\"\nto = \"other\"\nspi = 50\n\
+           [[channel]]\nname = \"talk\"\nends = [{ partition = \"hello\", slots = 3, spi = 40 }, \
+           { partition = \"other\", slots = 0, spi = 41 }]\n\
+           [[channel]]\nname = \"more\"\nslot = \"2MiB\"\nends = [{ partition = \"other\", slots = 1, spi = 42 }, \
+           { partition = \"hello\", slots = 1, spi = 300 }]\n";
+    let compiled = compile_text("ends", &text, Board::VirtGic3).unwrap();
+    let shown = "\n  channel    talk with other, 3 slots of 4 KiB, SPI 40, handle 0x10002\n  channel    more with";
+    assert!(compiled.explanation.contains(shown), "{}", compiled.explanation);
+    let tree = guest_tree(&compiled, 0);
+    let fdt = Fdt::new(&tree).unwrap();
+    let talk = fdt.find_node("/hypervisor/channel-talk").unwrap();
+    assert_eq!(strings(&talk, "compatible"), ["shikiri,channel"]);
+    assert_eq!(strings(&talk, "shikiri,peer"), ["other"]);
+    assert_eq!(cells(&talk, "shikiri,events"), [0, 1 << 16 | 1]);
+    assert_eq!(cells(&talk, "shikiri,handle"), [0, 1 << 16 | 2]);
+    assert_eq!(cells(&talk, "shikiri,arrivals"), [0x80, 0]);
+    assert_eq!(cells(&talk, "shikiri,credits"), [0x80, 0x1000]);
+    assert_eq!((cells(&talk, "shikiri,slots"), cells(&talk, "shikiri,class")), (vec![3], vec![0]));
+    assert_eq!(cells(&talk, "interrupts"), [0, 40, 1], "SPI 40, a rising edge");
+    let more = fdt.find_node("/hypervisor/channel-more").unwrap();
+    assert_eq!(cells(&more, "shikiri,handle"), [0, 1 << 16 | 7], "behind a port and three slots");
+    assert_eq!(cells(&more, "shikiri,arrivals"), [0x80, 0x5000]);
+    assert_eq!((cells(&more, "shikiri,slots"), cells(&more, "shikiri,class")), (vec![1], vec![1]));
+    assert_eq!(cells(&more, "interrupts"), [0, 300, 1]);
+    let tree = guest_tree(&compiled, 1);
+    let fdt = Fdt::new(&tree).unwrap();
+    let more = fdt.find_node("/hypervisor/channel-more").unwrap();
+    assert_eq!(cells(&more, "shikiri,handle"), [0, 1 << 16 | 4]);
+    assert_eq!(cells(&more, "shikiri,arrivals"), [0x80, 0x2000]);
+}
+
 #[test]
 fn a_guest_finds_the_memory_that_it_shares_v7() {
     let areas = "handles = 8\nareas = { pages = 2, blocks = 2, shared = 4 }\n";
@@ -204,6 +242,47 @@ fn a_guest_finds_the_memory_that_it_shares_v7() {
     check(1, 0x4000_0000, 1 << 16 | 1, true);
     let shown = "  shared     board, 12 KiB at 0x8040000000, read-only, handle 0x10001\n";
     assert!(compiled.explanation.contains(shown), "{}", compiled.explanation);
+}
+
+/// Events first, then shared areas, then channels, whatever their order in the file.
+#[test]
+fn channels_come_behind_events_and_shared_areas() {
+    let areas = "handles = 12\nareas = { pages = 6, blocks = 2, channels = 1, shared = 2 }\n";
+    let text = hello(areas)
+        + "[[channel]]\nname = \"talk\"\nslot = \"2MiB\"\nends = [\
+           { partition = \"hello\", slots = 1, spi = 40 }, { partition = \"other\", slots = 2, spi = 41 }]\n"
+        + "[[partition]]\nname = \"other\"\nmemory = \"4MiB\"\nimage = \"hello\"\n"
+        + areas
+        + "[[shared]]\nname = \"board\"\nsize = \"4K\"\npartitions = [\"hello\", \"other\"]\n\
+           [[shared]]\nname = \"large\"\nsize = \"2M\"\npartitions = [\"hello\"]\n\
+           [[event]]\nname = \"up\"\nfrom = \"hello\"\nto = \"other\"\nspi = 50\n";
+    let compiled = compile_text("all", &text, Board::VirtGic3).unwrap();
+    let check = |partition, channel: u32| {
+        let tree = guest_tree(&compiled, partition);
+        let fdt = Fdt::new(&tree).unwrap();
+        let cells_of = |name: &str, property| cells(&fdt.find_node(name).unwrap(), property);
+        assert_eq!(cells_of("/hypervisor/event-up", "shikiri,handle"), [0, 1 << 16]);
+        assert_eq!(cells_of("/hypervisor/shared-board", "shikiri,handle"), [0, 1 << 16 | 1]);
+        assert_eq!(cells_of("/hypervisor/shared-board", "shikiri,address"), [0x80, 0]);
+        let talk = "/hypervisor/channel-talk";
+        assert_eq!(cells_of(talk, "shikiri,events"), [0, 1 << 16 | channel]);
+        assert_eq!(cells_of(talk, "shikiri,handle"), [0, 1 << 16 | (channel + 1)]);
+        assert_eq!(cells_of(talk, "shikiri,arrivals"), [0x80, 0x1000]);
+        assert_eq!(cells_of(talk, "shikiri,credits"), [0x80, 0x2000]);
+    };
+    check(0, 3);
+    check(1, 2);
+    let shown = "  channel    talk with hello, 2 slots of 2 MiB, SPI 41, handle 0x10003\n";
+    assert!(compiled.explanation.contains(shown), "{}", compiled.explanation);
+    // Each takes a slot and a handle of its own: one less of either is too few.
+    let refused = |from: &str, to: &str| {
+        compile_text("all", &text.replace(from, to), Board::VirtGic3).unwrap_err().to_string()
+    };
+    assert_eq!(refused("blocks = 2", "blocks = 1"), "`hello` has too few places for its channels");
+    assert_eq!(
+        refused("handles = 12", "handles = 5"),
+        "`hello` has fewer handles than its channels need"
+    );
 }
 
 #[test]
