@@ -19,20 +19,27 @@ use shikiri_abi::MAX_CORES;
 
 use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Contested, Item};
-use crate::types::{GicVersion, MAX_PARTITIONS, MAX_VCPUS_GICV2};
+use crate::types::{GicVersion, MAX_PARTITIONS, MAX_VCPUS_GICV2, Talk};
 
 /// Checks everything; the first broken rule is the error.
 pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     check_system(bundle)?;
     check_names(bundle)?;
     partition::check_counts(bundle)?;
-    for index_and_partition in bundle.partitions().zip(bundle.tables().partitions) {
-        partition::check(bundle, index_and_partition)?;
+    // What concerns each partition alone, in one walk: it reads a long row for each.
+    let mut may_talk = false;
+    for (partition, row) in bundle.partitions().zip(bundle.tables().partitions) {
+        partition::check(bundle, &partition, row)?;
+        windows::check(&partition)?;
+        may_talk |= partition.talk != Talk::default();
     }
     check_focus(bundle)?;
     cores::check(bundle)?;
-    talk::check(bundle)?;
-    windows::check(bundle)?;
+    talk::check_events(bundle)?;
+    if may_talk {
+        talk::check(bundle)?;
+    }
+    windows::check_shared(bundle)?;
     channels::check(bundle)?;
     names::check(bundle)?;
     address::check_physical(bundle)?;

@@ -41,23 +41,24 @@ pub(crate) fn check_counts<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a
 /// Everything that concerns one partition alone.
 pub(crate) fn check<'a>(
     bundle: &Bundle<'a>,
-    (partition, row): (Partition<'a>, &[u64; PartitionRow::WORDS]),
+    partition: &Partition<'a>,
+    row: &[u64; PartitionRow::WORDS],
 ) -> Result<(), BundleError<'a>> {
     let row = PartitionRow::get(row);
-    check_row(&partition, &row)?;
-    check_encodings(&partition)?;
+    check_row(partition, &row)?;
+    check_encodings(partition)?;
     let vcpus = partition.rows().vcpus.len();
     if !(1..=bundle.board().gic.max_vcpus()).contains(&vcpus) {
-        return Err(wrong(&partition, "number of vCPUs out of range", u64::from(row.vcpus)));
+        return Err(wrong(partition, "number of vCPUs out of range", u64::from(row.vcpus)));
     }
-    address::check_guest(bundle.board().gic, &partition)?;
-    check_images(bundle, &partition)?;
-    if !partition.entry.is_aligned(4) || !in_memory(&partition, partition.entry, 4) {
-        return Err(wrong(&partition, "entry is not a word of its memory", partition.entry.0));
+    address::check_guest(bundle.board().gic, partition)?;
+    check_images(bundle, partition)?;
+    if !partition.entry.is_aligned(4) || !in_memory(partition, partition.entry, 4) {
+        return Err(wrong(partition, "entry is not a word of its memory", partition.entry.0));
     }
-    check_interrupts(&partition)?;
-    check_dma(&partition)?;
-    check_limits(&partition)
+    check_interrupts(partition)?;
+    check_dma(partition)?;
+    check_limits(partition)
 }
 
 fn wrong<'a>(partition: &Partition<'a>, what: &'static str, value: u64) -> BundleError<'a> {

@@ -8,14 +8,8 @@ use crate::partition::{Partition, text};
 use crate::row::SharedRow;
 use crate::types::{MAX_SHARED, MAX_SHARES, PartitionSet, Windows};
 
-/// The slots are possible, who has some has handles for them, and its memory and devices stay below the window region.
-pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
-    bundle.partitions().try_for_each(|partition| check_one(&partition))?;
-    check_shared(bundle)
-}
-
 /// Shared areas have names of their own, sizes that their class holds, and partitions that have room for all of theirs.
-fn check_shared<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
+pub(crate) fn check_shared<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     let tables = bundle.tables();
     for (index, row) in tables.shared.iter().map(SharedRow::get).enumerate() {
         let number = u64::try_from(index).unwrap_or(u64::MAX);
@@ -80,7 +74,8 @@ fn check_room<'a>(
     Ok(())
 }
 
-fn check_one<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
+/// The slots are possible, who has some has handles for them, and its memory and devices stay below the window region.
+pub(crate) fn check<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
     let windows = partition.windows;
     if windows.is_none() {
         return Ok(());

@@ -488,6 +488,8 @@ fn who_may_talk_to_whom_is_said_on_both_sides() {
     refused(
         but(|s| {
             s.events.clear();
+            s.shared.clear();
+            s.partitions[1].windows = Windows::default();
             s.partitions[1].talk.handles = 0;
         }),
         "partition `b-2_x`: may talk, but has no handles: 0x0",
