@@ -336,8 +336,14 @@ impl<'a> Party<'a> {
 
     /// An event about the port with this index: a message port's or a shared area's at its own receive port, any
     /// other's at the notification port.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn tell_about(&self, index: u16) -> Option<Raise> {
+        self.tell_about_in_place(index)
+    }
+
+    /// [`Party::tell_about`] without a call: where the cost is a promise.
+    #[inline(always)]
+    pub(crate) fn tell_about_in_place(&self, index: u16) -> Option<Raise> {
         if !self.kind(index)?.has_events() {
             return self.tell();
         }

@@ -65,7 +65,7 @@ pub fn send<'a, P: PhysMem, T: Tlb>(
         Handle(entry.area) = to.gain(target, (area, subtree), hw);
     }
     let is_due = to.deliver(room, &entry);
-    Ok(if is_due { to.party.tell_about(wire.to.index) } else { None })
+    Ok(if is_due { to.party.tell_about_in_place(wire.to.index) } else { None })
 }
 
 impl<'a> Estate<'a> {
