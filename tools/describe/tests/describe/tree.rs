@@ -287,6 +287,6 @@ fn channels_come_behind_events_and_shared_areas() {
 
 #[test]
 fn who_talks_to_nobody_finds_no_hypervisor() {
-    let tree = tree_of("quiet", &hello(""), Board::VirtGic3);
+    let tree = tree_of("silent", &hello(""), Board::VirtGic3);
     assert!(Fdt::new(&tree).unwrap().find_node("/hypervisor").is_none());
 }
