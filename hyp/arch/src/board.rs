@@ -178,6 +178,8 @@ pub enum TreeError {
     Cores,
     /// More ranges than the fixed lists hold.
     TooManyRanges,
+    /// The `reg` of memory, or of a reserved region, is no list of whole entries.
+    BadReg,
 }
 
 impl fmt::Display for TreeError {
@@ -191,6 +193,7 @@ impl fmt::Display for TreeError {
             Self::NoMemory => "the device tree has no /memory node",
             Self::Cores => "the device tree has no usable core, or more than 128",
             Self::TooManyRanges => "the device tree has more memory or reserved ranges than this image holds",
+            Self::BadReg => "the device tree has a reg of memory, or of a reserved region, that is no list of whole entries",
         })
     }
 }
@@ -219,14 +222,8 @@ impl Bus {
     fn below(&self, node: &NodeFacts<'_>, ranges: &[u8], parent_cells: usize) -> Self {
         let mut bus = Self::ROOT;
         let mut cells = Cells(ranges);
-        while !cells.0.is_empty() {
-            let (Some(child), Some(parent), Some(size)) = (
-                cells.take(node.address_cells),
-                cells.take(parent_cells),
-                cells.take(node.size_cells),
-            ) else {
-                break;
-            };
+        let sizes = [node.address_cells, parent_cells, node.size_cells];
+        while let Some([child, parent, size]) = cells.entry(sizes) {
             let Some(parent) = self.to_physical(parent) else { continue };
             let Some(slot) = bus.windows.get_mut(bus.len) else { break };
             *slot = (child, parent, size);
@@ -249,6 +246,18 @@ impl Cells<'_> {
             self.0 = rest;
         }
         Some(value)
+    }
+
+    /// The next entry: numbers of so many cells each. One without any cell is none: it would not end.
+    fn entry<const N: usize>(&mut self, sizes: [usize; N]) -> Option<[u64; N]> {
+        if sizes == [0; N] {
+            return None;
+        }
+        let mut entry = [0; N];
+        for (number, cells) in entry.iter_mut().zip(sizes) {
+            *number = self.take(cells)?;
+        }
+        Some(entry)
     }
 }
 
@@ -304,6 +313,16 @@ impl<'a> NodeFacts<'a> {
             b"#size-cells" => self.size_cells = small_cell(value),
             _ => {}
         }
+    }
+
+    /// The cells of an address and a size in its children's `reg`.
+    const fn cells(&self) -> [usize; 2] {
+        [self.address_cells, self.size_cells]
+    }
+
+    /// Whether its `reg` is whole entries of these cells.
+    const fn is_whole(&self, [address, size]: [usize; 2]) -> bool {
+        self.reg.len().is_multiple_of(address.saturating_add(size) << 2)
     }
 
     /// What the first entry of `compatible` that we know stands for.
@@ -379,6 +398,7 @@ struct Finding<'a> {
     has_psci_by_smc: bool,
     bcm_power: Option<Pa>,
     is_full: bool,
+    is_cut: bool,
     compatible: &'a [u8],
 }
 
@@ -405,6 +425,7 @@ pub fn read(bytes: &'static [u8], found_uart: impl FnOnce(UartFact)) -> Result<B
         has_psci_by_smc: false,
         bcm_power: None,
         is_full: false,
+        is_cut: false,
         compatible: &[],
     };
     for (start, size) in blob.reservations() {
@@ -501,12 +522,13 @@ impl<'a> Finding<'a> {
         }
         let kind = facts.kind();
         let mut reg = Cells(facts.reg);
-        let cells = (parent.address_cells, parent.size_cells);
+        let cells = parent.cells();
         let mut next_reg = || {
-            let (start, bytes) = (reg.take(cells.0)?, reg.take(cells.1)?);
+            let [start, bytes] = reg.entry(cells)?;
             Some((bus.to_physical(start)?, bytes))
         };
         if facts.device_type == b"memory\0" {
+            self.is_cut |= !facts.is_whole(cells);
             while let Some((start, bytes)) = next_reg() {
                 self.is_full |= !self.ram.push(start, bytes);
             }
@@ -554,9 +576,9 @@ impl<'a> Finding<'a> {
 
     fn reserved_region(&mut self, facts: &NodeFacts<'a>, parent: &NodeFacts<'a>) {
         let mut reg = Cells(facts.reg);
-        while let (Some(start), Some(bytes)) =
-            (reg.take(parent.address_cells), reg.take(parent.size_cells))
-        {
+        let cells = parent.cells();
+        self.is_cut |= !facts.is_whole(cells);
+        while let Some([start, bytes]) = reg.entry(cells) {
             let number = u32::try_from(self.reserved.len).unwrap_or(0);
             self.reserve(start, bytes);
             if facts.is_unmapped && bytes != 0 {
@@ -584,6 +606,9 @@ impl<'a> Finding<'a> {
     {
         if self.is_full {
             return Err(TreeError::TooManyRanges);
+        }
+        if self.is_cut {
+            return Err(TreeError::BadReg);
         }
         if self.ram.as_slice().is_empty() {
             return Err(TreeError::NoMemory);

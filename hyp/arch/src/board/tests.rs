@@ -267,3 +267,57 @@ fn any_damage_gives_a_board_or_a_reason() {
         }
     }
 }
+
+impl Tree {
+    /// Entries below this node have no cells; a property that is too short counts as 0.
+    fn without_cells(self, path: &[&str]) -> Self {
+        self.set(path, "#address-cells", Vec::<u8>::new()).set(path, "#size-cells", 0_u32)
+    }
+
+    /// A tree with a reserved region of this `reg`.
+    fn with_region(self, reg: Vec<u8>) -> Self {
+        let region = "kept@10000000";
+        self.add(&["reserved-memory"], region).set(&["reserved-memory", region], "reg", reg)
+    }
+}
+
+/// A read that takes such entries does not end.
+#[test]
+fn an_entry_of_no_cells_is_none() {
+    let refused = |tree: Tree| tree.read().err();
+    assert_eq!(refused(Tree::of(RPI4).without_cells(&[])), Some(TreeError::BadReg));
+    assert_eq!(refused(Tree::of(RPI4).without_cells(&["soc"])), Some(TreeError::NoGich));
+    let region = Tree::of(RPI4).with_region(cells(&[0, 0x1000_0000, 0x1000]));
+    assert_eq!(refused(region.without_cells(&["reserved-memory"])), Some(TreeError::BadReg));
+}
+
+#[test]
+fn redistributors_on_a_bus_of_no_cells_are_none() {
+    let mut tree = Tree::of(VIRT).add(&[], "bus").without_cells(&["bus"]);
+    let gic = tree.0.root.remove_child("intc@8000000").unwrap();
+    tree.node(&["bus"]).add_child(gic);
+    let tree = tree.set(&["bus"], "ranges", Vec::<u8>::new());
+    assert_eq!(tree.read().err(), Some(TreeError::NoGic));
+}
+
+#[test]
+fn a_window_of_no_cells_is_none() {
+    let bus = |tree: Tree, path: &[&str]| {
+        tree.without_cells(path).set(path, "ranges", cells(&[0, 0x1000]))
+    };
+    let outer = bus(Tree::of(VIRT).add(&[], "outer"), &["outer"]);
+    let inner = bus(outer.add(&["outer"], "inner"), &["outer", "inner"]);
+    assert!(inner.read().is_ok(), "it holds nothing that we need");
+}
+
+#[test]
+fn memory_or_a_reserved_region_that_is_cut_short_is_refused() {
+    let list = [0, 0x1000_0000, 0x1000, 0, 0x2000_0000, 0x1000];
+    for words in [1, 2, 4, 5] {
+        let reg = cells(&list[..words]);
+        let memory = Tree::of(RPI4).set(&["memory@0"], "reg", reg.clone());
+        assert_eq!(memory.read().err(), Some(TreeError::BadReg));
+        assert_eq!(Tree::of(RPI4).with_region(reg).read().err(), Some(TreeError::BadReg));
+    }
+    assert!(Tree::of(RPI4).with_region(cells(&list)).read().is_ok());
+}
