@@ -192,7 +192,7 @@ impl fmt::Display for TreeError {
             Self::NoUart => "the device tree's /chosen/stdout-path names no PL011 and no mini UART",
             Self::NoMemory => "the device tree has no /memory node",
             Self::Cores => "the device tree has no usable core, or more than 128",
-            Self::TooManyRanges => "the device tree has more memory or reserved ranges than this image holds",
+            Self::TooManyRanges => "the device tree has more memory, reserved ranges or windows of a bus than this image holds",
             Self::BadReg => "the device tree has a reg of memory, or of a reserved region, that is no list of whole entries",
         })
     }
@@ -202,34 +202,39 @@ impl fmt::Display for TreeError {
 struct Bus {
     windows: [(u64, u64, u64); 8],
     len: usize,
+    /// Its addresses are physical, whatever the windows.
+    is_root: bool,
 }
 
 impl Bus {
     /// The root: child addresses are physical.
-    const ROOT: Self = Self { windows: [(0, 0, 0); 8], len: 0 };
+    const ROOT: Self = Self { windows: [(0, 0, 0); 8], len: 0, is_root: true };
 
     /// `None` if no window leads there: the cores do not reach it.
     fn to_physical(&self, address: u64) -> Option<u64> {
-        let windows = self.windows.get(..self.len).filter(|windows| !windows.is_empty());
-        let Some(windows) = windows else { return Some(address) };
-        windows
+        if self.is_root {
+            return Some(address);
+        }
+        self.windows
             .iter()
+            .take(self.len)
             .find(|(child, _, size)| address.wrapping_sub(*child) < *size)
             .map(|(child, parent, _)| parent.wrapping_add(address.wrapping_sub(*child)))
     }
 
-    /// The bus below `node`, from its `ranges` (cells: child by the node's own, parent by `parent_cells`).
-    fn below(&self, node: &NodeFacts<'_>, ranges: &[u8], parent_cells: usize) -> Self {
-        let mut bus = Self::ROOT;
+    /// The bus below `node`, from its `ranges` (cells: child by the node's own, parent by `parent_cells`), and
+    /// whether there was room for all windows.
+    fn below(&self, node: &NodeFacts<'_>, ranges: &[u8], parent_cells: usize) -> (Self, bool) {
+        let mut bus = Self { is_root: false, ..Self::ROOT };
         let mut cells = Cells(ranges);
         let sizes = [node.address_cells, parent_cells, node.size_cells];
         while let Some([child, parent, size]) = cells.entry(sizes) {
             let Some(parent) = self.to_physical(parent) else { continue };
-            let Some(slot) = bus.windows.get_mut(bus.len) else { break };
+            let Some(slot) = bus.windows.get_mut(bus.len) else { return (bus, false) };
             *slot = (child, parent, size);
             bus.len = bus.len.saturating_add(1);
         }
-        bus
+        (bus, true)
     }
 }
 
@@ -483,7 +488,9 @@ impl<'a> Finding<'a> {
         let bridge = match (parent, facts.ranges) {
             // Without windows the addresses are those of the bus above.
             (Some(parent), Some(ranges)) if children == Children::Devices && !ranges.is_empty() => {
-                Some(bus.below(&facts, ranges, parent.address_cells))
+                let (bridge, has_room) = bus.below(&facts, ranges, parent.address_cells);
+                self.is_full |= !has_room;
+                Some(bridge)
             }
             _ => None,
         };

@@ -161,6 +161,47 @@ fn a_bus_with_empty_ranges_has_the_windows_of_the_one_above() {
     assert_eq!(bus(Tree::of(RPI4)).read().err(), Some(TreeError::NoUart));
 }
 
+/// The mini UART on a bus of its own, `inner`, in the one where it is, with these `ranges`.
+fn on_inner_bus(ranges: &[u32]) -> Tree {
+    let mut tree = Tree::of(RPI4);
+    let mini = tree.node(&["soc"]).remove_child("serial@7e215040").unwrap();
+    let mut tree = tree.add(&["soc"], "inner");
+    let inner = ["soc", "inner"];
+    tree.node(&inner).add_child(mini);
+    tree.set(&inner, "#address-cells", 1_u32).set(&inner, "#size-cells", 1_u32).set(
+        &inner,
+        "ranges",
+        cells(ranges),
+    )
+}
+
+#[test]
+fn a_bus_whose_windows_lead_nowhere_reaches_nothing() {
+    let inside = on_inner_bus(&[0x7e21_5000, 0x7e21_5000, 0x1000]);
+    assert_eq!(inside.board().uart, MINI);
+    // Its only window is where the outer bus has none.
+    let nowhere = on_inner_bus(&[0x7e21_5000, 0x1000_0000, 0x1000]);
+    assert_eq!(nowhere.read().err(), Some(TreeError::NoUart));
+    for words in 1..3 {
+        let cut = on_inner_bus(&[0x7e21_5000, 0x7e21_5000, 0x1000][..words]);
+        assert_eq!(cut.read().err(), Some(TreeError::NoUart));
+    }
+}
+
+#[test]
+fn more_windows_than_there_is_room_for_are_refused() {
+    let rows: Vec<[u32; 3]> = (0..9)
+        .rev()
+        .map(|n| [0x7e20_e000 + n * 0x1000, 0x7e20_e000 + n * 0x1000, 0x1000])
+        .collect();
+    let nine = rows.as_flattened();
+    assert_eq!(on_inner_bus(&nine[3..]).board().uart, MINI);
+    assert_eq!(on_inner_bus(nine).read().err(), Some(TreeError::TooManyRanges));
+    // One that leads nowhere takes no room.
+    let lost = [&[0x7000_0000, 0x1000_0000, 0x1000], &nine[3..]].concat();
+    assert_eq!(on_inner_bus(&lost).board().uart, MINI);
+}
+
 /// With TF-A as its stub the firmware patches this in.
 #[test]
 fn a_psci_node_is_believed_and_each_core_has_its_own_way() {
