@@ -8,7 +8,7 @@
 use core::fmt;
 
 use crate::devicetree::{Blob, Token, Tokens};
-use shikiri_abi::{CoreId, IntId, MAX_CORES, Pa};
+use shikiri_abi::{CoreId, IntId, MAX_CORES, PAGE_BYTES, Pa};
 
 /// A range of physical addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +94,20 @@ pub enum UartKind {
     Pl011,
     /// The BCM2835's mini UART, of the Raspberry Pi.
     Mini,
+}
+
+impl UartKind {
+    /// Whether all registers of one at this address are in the address's page: a PL011 has the page for itself, and a mini
+    /// UART is the second of at least 64 bytes in a block, of which the first are used too.
+    const fn fits(self, base: u64) -> bool {
+        let offset = base & PAGE_BYTES.wrapping_sub(1);
+        match self {
+            Self::Pl011 => offset == 0,
+            Self::Mini => {
+                base & 3 == 0 && offset >= 0x40 && offset <= PAGE_BYTES.wrapping_sub(0x40)
+            }
+        }
+    }
 }
 
 /// The console UART.
@@ -552,7 +566,8 @@ impl<'a> Finding<'a> {
             self.gic_lacks_virtual = self.gic.is_none();
         } else if let Some(Kind::Uart(kind)) = kind {
             let free = self.uarts.iter_mut().find(|place| place.is_none());
-            if let (Some(place), Some((base, _))) = (free, next_reg()) {
+            let known = next_reg().filter(|(base, _)| kind.fits(*base));
+            if let (Some(place), Some((base, _))) = (free, known) {
                 let intid = first_spi(facts.interrupts);
                 *place = Some((facts.name, UartFact { kind, base: Pa(base), intid }));
             }

@@ -117,6 +117,29 @@ fn a_disabled_or_unknown_uart_is_no_console_and_the_others_are_not_taken_for_it(
     assert_eq!(refused(Tree::of(RPI4).set(&mini, "compatible", "x,y")), Some(TreeError::NoUart));
 }
 
+/// EL2 maps the page that the base is in, and uses registers on both sides of a mini UART's.
+#[test]
+fn a_uart_whose_registers_are_not_all_in_its_page_is_no_console() {
+    let at = |stdout: &str, node: &str, base: u32| {
+        let tree = Tree::of(RPI4).set(&["chosen"], "stdout-path", stdout);
+        tree.set(&["soc", node], "reg", cells(&[base, 0x40])).read().map(|board| board.uart.base)
+    };
+    let pl011 = |base| at("serial0", "serial@7e201000", base);
+    assert_eq!(pl011(0x7e20_2000), Ok(Pa(0xfe20_2000)));
+    for base in [0x7e20_1001, 0x7e20_1400, 0x7e20_1ffc] {
+        assert_eq!(pl011(base), Err(TreeError::NoUart));
+    }
+    let mini = |base| at("serial1", "serial@7e215040", base);
+    assert_eq!(mini(0x7e21_5fc0), Ok(Pa(0xfe21_5fc0)));
+    for base in [0x7e21_5000, 0x7e21_503c, 0x7e21_5041, 0x7e21_5042, 0x7e21_5fc4] {
+        assert_eq!(mini(base), Err(TreeError::NoUart));
+    }
+    // The first that is one, without stdout.
+    let tree = Tree::of(RPI4).without(&["chosen"], "stdout-path");
+    let tree = tree.set(&["soc", "serial@7e201000"], "reg", cells(&[0x7e20_1004, 0x200]));
+    assert_eq!(tree.board().uart, MINI);
+}
+
 /// The firmware's `arm_peri_high=1`: all peripherals from 0x4_7c000000 on.
 #[test]
 fn peripherals_at_high_addresses_are_found_by_ranges() {
