@@ -160,16 +160,19 @@ impl Board {
 }
 
 impl Board {
-    /// Whether this is RAM that may be mapped.
+    /// Whether a core's release address can be here: 8 aligned bytes of RAM that is mapped, and that the firmware keeps, so
+    /// that nobody else is given them.
     #[must_use]
-    pub fn is_own_ram(&self, place: Pa) -> bool {
-        let holds = |range: &Range| (range.start..range.end).contains(&place.0);
-        let kept = (0..).zip(self.reserved.as_slice());
+    pub fn can_release_at(&self, place: Pa) -> bool {
+        let Some(end) = place.0.checked_add(8).filter(|end| end & 7 == 0) else { return false };
+        let holds = |range: &Range| range.start <= place.0 && end <= range.end;
+        let meets = |range: &Range| range.start < end && place.0 < range.end;
+        let is_unmapped =
+            |number| 1_u32.checked_shl(number).is_some_and(|bit| self.unmapped & bit != 0);
+        let kept = self.reserved.as_slice();
         self.ram.as_slice().iter().any(holds)
-            && !kept.into_iter().any(|(number, range)| {
-                1_u32.checked_shl(number).is_some_and(|bit| self.unmapped & bit != 0)
-                    && holds(range)
-            })
+            && kept.iter().any(holds)
+            && !(0..).zip(kept).any(|(number, range)| is_unmapped(number) && meets(range))
     }
 }
 

@@ -269,18 +269,27 @@ fn memory_with_holes_is_read_whole() {
     assert_eq!(eight.ram.as_slice().last(), Some(&range(0x1_8000_0000, 0x8000_0000)));
 }
 
+/// It is written after the rest of RAM may be somebody's.
 #[test]
-fn a_release_address_has_to_be_memory_that_may_be_mapped() {
+fn a_release_address_has_to_be_memory_that_the_firmware_keeps() {
+    let region = ["reserved-memory", "unmapped@10000800"];
+    let kept = cells(&[0, 0x1000_0000, 0x1000, 0, 0x1000_2000, 0xc, 0, 0x3fff_f000, 0x1000]);
     let board = Tree::of(RPI4)
-        .add(&["reserved-memory"], "kept@10000000")
-        .set(&["reserved-memory", "kept@10000000"], "reg", cells(&[0, 0x1000_0000, 0x1000]))
-        .set(&["reserved-memory", "kept@10000000"], "no-map", Vec::<u8>::new())
+        .with_region(kept)
+        .add(&["reserved-memory"], region[1])
+        .set(&region, "reg", cells(&[0, 0x1000_0800, 0x800, 0, 0x2000_0000, 0x1000]))
+        .set(&region, "no-map", Vec::<u8>::new())
         .board();
-    assert!(board.is_own_ram(Pa(0xd8)), "reserved, but mapped");
-    assert!(board.is_own_ram(Pa(0x3bff_fff8)));
-    assert!(!board.is_own_ram(Pa(0x3c00_0000)));
-    assert!(!board.is_own_ram(Pa(0xfe20_1000)));
-    assert!(!board.is_own_ram(Pa(0x1000_0008)));
+    assert!(board.can_release_at(Pa(0xd8)));
+    assert!(board.can_release_at(Pa(0x1000_07f8)));
+    assert!(!board.can_release_at(Pa(0x1000_07fc)), "not a multiple of 8");
+    assert!(!board.can_release_at(Pa(0x1000_0800)), "kept, and also not mapped");
+    assert!(!board.can_release_at(Pa(0x2000_0000)), "not mapped");
+    assert!(!board.can_release_at(Pa(0x1000_2008)), "4 of its bytes are not kept");
+    assert!(!board.can_release_at(Pa(0x3bff_fff8)), "not kept");
+    assert!(!board.can_release_at(Pa(0x3fff_f000)), "kept, but not RAM");
+    assert!(!board.can_release_at(Pa(0xfe20_1000)));
+    assert!(!board.can_release_at(Pa(u64::MAX - 7)));
 }
 
 #[test]

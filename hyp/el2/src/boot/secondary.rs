@@ -103,9 +103,9 @@ fn start_by_psci(number: usize, fact: &CoreFact, record: u64) {
 /// Stores the entry where the core looks, with its caches off, each time that it is woken (Devicetree Specification,
 /// 3.8.1, and Linux, Documentation/arch/arm64/booting.rst). Several cores may look at the same place.
 fn start_by_table(number: usize, board: &Board, place: Pa) {
-    if place.0 & 7 != 0 || !board.is_own_ram(place) {
+    if !board.can_release_at(place) {
         refuse(format_args!(
-            "core {number}: its cpu-release-addr {:#x} is not in RAM, or not a multiple of 8",
+            "core {number}: its cpu-release-addr {:#x} is not in RAM that the firmware keeps, or not a multiple of 8",
             place.0
         ));
     }
