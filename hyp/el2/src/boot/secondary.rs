@@ -65,32 +65,33 @@ fn address<T>(place: *const T) -> u64 {
 pub(crate) fn start(world: &'static World, board: &Board, mmu: &MmuRegisters) {
     WORLD.call_once(|| world);
     let boot = regs::mpidr_el1() & 0xff_00ff_ffff;
-    for (number, fact) in board.cores.iter().take(board.core_count).enumerate() {
-        if fact.mpidr == boot {
-            continue;
-        }
-        let record = record(number, fact, world.boot_core, mmu);
+    let others = board.cores.iter().take(board.core_count).enumerate();
+    let others = others.filter(|(_, fact)| fact.mpidr != boot);
+    // All records before the first start: cores that look at the same place leave it together.
+    for (number, fact) in others.clone() {
+        fill_record(number, fact, world.boot_core, mmu);
+    }
+    for (number, fact) in others {
         match fact.start {
-            StartMethod::Psci => start_by_psci(number, fact, record),
+            StartMethod::Psci => start_by_psci(number, fact),
             StartMethod::SpinTable(place) => start_by_table(number, board, place),
         }
     }
 }
 
 /// Fills in a core's record and cleans it to memory: the core reads it with its caches off.
-fn record(number: usize, fact: &CoreFact, boot_core: CoreId, mmu: &MmuRegisters) -> u64 {
+fn fill_record(number: usize, fact: &CoreFact, boot_core: CoreId, mmu: &MmuRegisters) {
     let mut starts = STARTS.lock();
-    let Some(record) = starts.get_mut(number) else { return 0 };
+    let Some(record) = starts.get_mut(number) else { return };
     let id = CoreId(u8::try_from(number).unwrap_or(u8::MAX));
     let stack = u64::try_from(image::stack_of(id, boot_core).end).unwrap_or(0);
     let mpidr = fact.mpidr | 1 << 31;
     *record = SecondaryStart { mmu: *mmu, stack, core: u64::from(id.0), mpidr };
-    let at = address(record);
-    Ram.clean_invalidate(Pa(at), 64);
-    at
+    Ram.clean_invalidate(Pa(address(record)), 64);
 }
 
-fn start_by_psci(number: usize, fact: &CoreFact, record: u64) {
+fn start_by_psci(number: usize, fact: &CoreFact) {
+    let record = STARTS.lock().get(number).map_or(0, |record| address(record));
     let entry = address(core::ptr::addr_of!(secondary_entry));
     if let Err(error) = smccc::psci::cpu_on::<smccc::Smc>(fact.mpidr, entry, record) {
         refuse(format_args!(
