@@ -31,6 +31,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
         .test("a_tree_whose_uart_nobody_knows_is_refused", no_console)
         .test("a_spin_table_outside_memory_is_refused", bad_spin_table)
+        .test("cores_may_look_at_the_same_release_address", shared_release)
         .test("without_a_bundle_it_says_so_and_stops", no_bundle)
         .test("too_little_memory_is_refused", little_memory)
         .test("a_bundle_for_another_board_is_refused", other_board);
@@ -183,6 +184,46 @@ fn bad_spin_table() -> Outcome {
         with_bundle(&machine, &bundle()?)?,
         "core 2: its cpu-release-addr 0xfe201000 is not in RAM",
     )
+}
+
+/// What the cores 1 to 3 wait in, at 0x900: the firmware's code for a table of one word, at 0xa00.
+const ONE_WORD_TABLE: [u32; 15] = [
+    0xd538_4240, // mrs x0, CurrentEL
+    0xf100_301f, // cmp x0, #3 << 2
+    0x5400_0101, // b.ne 1f
+    0xd280_a620, // mov x0, #0x531: SCR_EL3: AArch64, HVC, non-secure
+    0xd51e_1100, // msr scr_el3, x0
+    0xd280_7920, // mov x0, #0x3c9: EL2h, masked
+    0xd51e_4000, // msr spsr_el3, x0
+    0x1000_0060, // adr x0, 1f
+    0xd51e_4020, // msr elr_el3, x0
+    0xd69f_03e0, // eret
+    0xd281_4001, // 1: mov x1, #0xa00
+    0xd503_205f, // 2: wfe
+    0xf940_0020, // ldr x0, [x1]
+    0xb4ff_ffc0, // cbz x0, 2b
+    0xd61f_0000, // br x0
+];
+
+/// They leave it together, at the first start.
+fn shared_release() -> Outcome {
+    let mut tree = Tree::new()?;
+    for core in ["cpu@1", "cpu@2", "cpu@3"] {
+        let place = 0xa00_u64.to_be_bytes().to_vec();
+        tree = tree.set(&["cpus", core], "cpu-release-addr", place)?;
+    }
+    let (mut machine, scratch) = tree.machine()?;
+    let code = scratch.path().join("table");
+    std::fs::write(&code, ONE_WORD_TABLE.map(u32::to_le_bytes).as_flattened())?;
+    let file = format!("loader,file={},addr=0x900,force-raw=on", code.display());
+    machine = machine.args(["-device".into(), file]);
+    for core in 1..4 {
+        machine = machine.args(["-device".into(), format!("loader,addr=0x900,cpu-num={core}")]);
+    }
+    let mut running = with_bundle(&machine, &bundle()?)?;
+    running.wait_for("hello: 1 vCPU", PATIENCE)?;
+    running.wait_for_power_off(PATIENCE)?;
+    Ok(())
 }
 
 /// Core 2 looks at 0xe8, and the tree says another place, in memory that the firmware keeps.
