@@ -12,8 +12,8 @@ use crate::process;
 /// Where QEMU loads the hypervisor on `virt`: the RAM's start and the image header's text offset. EL2 maps itself where
 /// it is. A guest that runs from the same addresses (Linux, for its first instructions) is counted as the hypervisor.
 const HYPERVISOR_LOW: u64 = 0x4020_0000;
-/// Behind its code.
-const HYPERVISOR_HIGH: u64 = HYPERVISOR_LOW + 0x4_0000;
+/// Behind its code, and before any guest.
+const HYPERVISOR_HIGH: u64 = HYPERVISOR_LOW + 0x8_0000;
 
 /// What was counted.
 pub(crate) struct Counts {
