@@ -239,19 +239,29 @@ impl Bus {
             .map(|(child, parent, _)| parent.wrapping_add(address.wrapping_sub(*child)))
     }
 
-    /// The bus below `node`, from its `ranges` (cells: child by the node's own, parent by `parent_cells`), and
-    /// whether there was room for all windows.
-    fn below(&self, node: &NodeFacts<'_>, ranges: &[u8], parent_cells: usize) -> (Self, bool) {
+    /// The bus below `node`, from its `ranges` (cells: child by the node's own, parent by `parent_cells`);
+    /// `is_full` if there was no room for all windows.
+    #[inline(never)]
+    fn below(
+        &self,
+        node: &NodeFacts<'_>,
+        ranges: &[u8],
+        parent_cells: usize,
+        is_full: &mut bool,
+    ) -> Self {
         let mut bus = Self { is_root: false, ..Self::ROOT };
         let mut cells = Cells(ranges);
         let sizes = [node.address_cells, parent_cells, node.size_cells];
         while let Some([child, parent, size]) = cells.entry(sizes) {
             let Some(parent) = self.to_physical(parent) else { continue };
-            let Some(slot) = bus.windows.get_mut(bus.len) else { return (bus, false) };
+            let Some(slot) = bus.windows.get_mut(bus.len) else {
+                *is_full = true;
+                break;
+            };
             *slot = (child, parent, size);
             bus.len = bus.len.saturating_add(1);
         }
-        (bus, true)
+        bus
     }
 }
 
@@ -505,9 +515,7 @@ impl<'a> Finding<'a> {
         let bridge = match (parent, facts.ranges) {
             // Without windows the addresses are those of the bus above.
             (Some(parent), Some(ranges)) if children == Children::Devices && !ranges.is_empty() => {
-                let (bridge, has_room) = bus.below(&facts, ranges, parent.address_cells);
-                self.is_full |= !has_room;
-                Some(bridge)
+                Some(bus.below(&facts, ranges, parent.address_cells, &mut self.is_full))
             }
             _ => None,
         };
@@ -540,6 +548,7 @@ impl<'a> Finding<'a> {
     }
 
     /// A node on a bus: what it is, and what its children are.
+    #[inline(never)]
     fn device(&mut self, facts: &NodeFacts<'a>, parent: &NodeFacts<'a>, bus: &Bus) -> Children {
         if !facts.is_okay {
             return Children::Ignored;
@@ -582,6 +591,7 @@ impl<'a> Finding<'a> {
         Children::Ignored
     }
 
+    #[inline(never)]
     fn core(&mut self, facts: &NodeFacts<'a>, address_cells: usize) {
         if facts.device_type != b"cpu\0" || !facts.is_okay {
             return;
@@ -599,6 +609,7 @@ impl<'a> Finding<'a> {
         self.core_count = self.core_count.saturating_add(1);
     }
 
+    #[inline(never)]
     fn reserved_region(&mut self, facts: &NodeFacts<'a>, parent: &NodeFacts<'a>) {
         let mut reg = Cells(facts.reg);
         let cells = parent.cells();
