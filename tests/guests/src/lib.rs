@@ -4,8 +4,10 @@
 //! `done, N failed`), and turns itself off. `case=NAME` on the command line runs that one only.
 #![no_std]
 
+pub mod answers;
 pub mod code;
 pub mod fault;
+pub mod interrupts;
 pub mod points;
 pub mod port;
 pub mod random;

@@ -8,14 +8,15 @@ use shikiri_abi::channel::{
     ADDRESS, AREA, BYTES, CONNECTED, CONSUMED, POSTED, SHORT, STARVED, STATE, entry,
 };
 use shikiri_abi::{AreaClass, Ipa, Status, WINDOWS};
+use shikiri_rt::gic;
 use shikiri_rt::hvc::message;
-use shikiri_rt::hvc::partition::{self, Refusal};
+use shikiri_rt::hvc::partition;
 use shikiri_rt::hvc::talk::{self, Handle, Sharing};
 use shikiri_rt::mmu::{self, Access, NoMemory};
-use shikiri_rt::{gic, reg, timer};
 
+pub use crate::answers::{made, refused, wait};
 use crate::fault::{self, Fault};
-use crate::report::{Failure, Outcome, equal};
+use crate::report::{Failure, Outcome};
 
 /// Where the guest sees the window region.
 const VIEW: u64 = 0x60_0000_0000;
@@ -83,37 +84,6 @@ pub fn set(at: Ipa, value: u64) -> Outcome {
         got: fault.esr,
         want: 0,
     })
-}
-
-/// What must not be refused.
-///
-/// # Errors
-/// It is.
-pub fn made<T>(result: Result<T, Refusal>) -> Result<T, Failure> {
-    result.map_err(|refusal| Failure { what: "refused", got: refusal.code as u64, want: 0 })
-}
-
-/// What must be refused.
-///
-/// # Errors
-/// It is not, or otherwise.
-pub fn refused<T>(what: &'static str, result: Result<T, Refusal>, want: Status) -> Outcome {
-    equal(what, result.err().map_or(0, |refusal| refusal.code as u64), want.code() as u64)
-}
-
-/// Waits for a condition, a minute at most.
-///
-/// # Errors
-/// The condition's own, or the time is over.
-pub fn wait(what: &'static str, mut condition: impl FnMut() -> Result<bool, Failure>) -> Outcome {
-    let end = reg::now() + timer::ticks(60_000_000);
-    while !condition()? {
-        if reg::now() > end {
-            return Err(Failure { what, got: 0, want: 1 });
-        }
-        reg::yield_now();
-    }
-    Ok(())
 }
 
 /// What the partition uses of memory, IPA space and management memory, in pages.

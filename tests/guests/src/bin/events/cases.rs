@@ -5,6 +5,7 @@ use shikiri_rt::hvc::partition::{self, Refusal, Resource};
 use shikiri_rt::hvc::talk::{self, Handle, State};
 use shikiri_rt::platform::{self, UART_INTID};
 use shikiri_rt::{Lock, gic, smp};
+use shikiri_test_guests::answers::{joined, made, refused_for};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, ensure, equal};
 
@@ -15,24 +16,9 @@ use crate::interrupts::{came, has_second, is_pending, must, no_more, wait};
 const A: u32 = 70;
 const B: u32 = 71;
 
-/// Turns a refusal that should not be into a failure.
-fn made<T>(result: Result<T, Refusal>) -> Result<T, Failure> {
-    result.map_err(|refusal| Failure { what: "refused", got: refusal.code as u64, want: 0 })
-}
-
-fn joined<T, P>(result: Result<T, (P, Refusal)>) -> Result<T, Failure> {
-    result.map_err(|(_, refusal)| Failure { what: "refused", got: refusal.code as u64, want: 0 })
-}
-
-/// The status, and which argument or resource.
+/// What must be refused: the status, and which argument or resource.
 fn refused<T>(what: &'static str, result: Result<T, Refusal>, want: Status, which: u64) -> Outcome {
-    match result {
-        Ok(_) => equal(what, 0, want.code() as u64),
-        Err(refusal) => {
-            equal(what, refusal.code as u64, want.code() as u64)?;
-            equal(what, refusal.which, which)
-        }
-    }
+    refused_for(what, result, (want, which))
 }
 
 /// A pair: its receiver has the interrupt alone, which is enabled.

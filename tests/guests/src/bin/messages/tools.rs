@@ -1,10 +1,9 @@
 //! What the cases share: results as failures, connections, and what is charged.
 
-use shikiri_channel::{
-    AreaClass, Channel, NotSent, PeerGone, Port, Refusal, Ticks, Window, Windows,
-};
+use shikiri_channel::{AreaClass, Channel, NotSent, PeerGone, Port, Ticks, Window, Windows};
 use shikiri_rt::hvc::partition;
 use shikiri_rt::{platform, reg};
+pub(crate) use shikiri_test_guests::answers::made;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, ensure};
 
@@ -62,10 +61,6 @@ pub(crate) fn connect(service: u32, class: AreaClass) -> Result<Channel, Failure
 /// Far away: a wait that comes to it has failed.
 pub(crate) fn patience() -> Ticks {
     Ticks::from_now_us(60_000_000)
-}
-
-pub(crate) fn made<T>(result: Result<T, Refusal>) -> Result<T, Failure> {
-    result.map_err(|refusal| Failure { what: "refused", got: refusal.code as u64, want: 0 })
 }
 
 pub(crate) fn sent<C>(result: Result<(), NotSent<C>>) -> Outcome {

@@ -3,13 +3,13 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use shikiri_abi::{Ipa, Status, WINDOWS};
-use shikiri_rt::hvc::partition::Refusal;
+use shikiri_abi::{Ipa, WINDOWS};
+use shikiri_rt::gic;
 use shikiri_rt::hvc::talk::{self, Handle, Sharing};
-use shikiri_rt::{gic, reg, timer};
+use shikiri_test_guests::Failure;
+pub(crate) use shikiri_test_guests::answers::{made, refused, wait};
 use shikiri_test_guests::fault::{self, Fault};
 use shikiri_test_guests::report::Outcome;
-use shikiri_test_guests::{Failure, equal};
 
 /// Where the guest sees the window region, and how much of it.
 pub(crate) const VIEW: u64 = 0x60_0000_0000;
@@ -87,28 +87,6 @@ pub(crate) fn set(at: Ipa, value: u64) -> Outcome {
         got: fault.esr,
         want: 0,
     })
-}
-
-pub(crate) fn made<T>(result: Result<T, Refusal>) -> Result<T, Failure> {
-    result.map_err(|refusal| Failure { what: "refused", got: refusal.code as u64, want: 0 })
-}
-
-pub(crate) fn refused<T>(what: &'static str, result: Result<T, Refusal>, want: Status) -> Outcome {
-    equal(what, result.err().map_or(0, |refusal| refusal.code as u64), want.code() as u64)
-}
-
-pub(crate) fn wait(
-    what: &'static str,
-    mut condition: impl FnMut() -> Result<bool, Failure>,
-) -> Outcome {
-    let end = reg::now() + timer::ticks(60_000_000);
-    while !condition()? {
-        if reg::now() > end {
-            return Err(Failure { what, got: 0, want: 1 });
-        }
-        reg::yield_now();
-    }
-    Ok(())
 }
 
 /// A receive port; all of a guest's raise the same interrupt.
