@@ -10,10 +10,11 @@ use crate::error::BundleError;
 use crate::partition::{Partition, Tables, name_entry, name_of, shared_area, text};
 use crate::row::{
     BLOB_ALIGN, BlobRow, CRC_FROM, ChannelRow, EventRow, Header, MAGIC, MAGIC_WORD, NO_FOCUS,
-    NameRow, SharedRow, VERSION,
+    NO_HOLDER, NONE, NameRow, PolicyImageRow, PolicyRow, SharedRow, VERSION,
 };
 use crate::types::{
-    Blob, Board, Channel, ChannelEnd, Event, GicVersion, NameEntry, Places, SharedArea,
+    Blob, Board, Channel, ChannelEnd, Event, GicVersion, NameEntry, Places, Policy, PolicyImage,
+    SharedArea, Unanswered,
 };
 
 /// A checked bundle. Everything that its accessors return has passed every rule of `check`.
@@ -132,6 +133,21 @@ impl<'a> Bundle<'a> {
         self.tables.shared.iter().map(move |row| shared_area(SharedRow::get(row), strings))
     }
 
+    /// Who makes policy and what may be handed out, if the description says so.
+    #[must_use]
+    pub fn policy(&self) -> Option<Policy> {
+        self.tables.policies.first().map(|row| policy(&PolicyRow::get(row)))
+    }
+
+    /// The files that the policy program may load, in the description's order.
+    pub fn policy_images(&self) -> impl Iterator<Item = PolicyImage<'a>> + Clone + use<'a> {
+        let strings = self.tables.strings;
+        self.tables.policy_images.iter().map(PolicyImageRow::get).map(move |row| PolicyImage {
+            name: text(strings, row.name_at, row.name_len).unwrap_or(""),
+            blob: usize::try_from(row.blob).unwrap_or(usize::MAX),
+        })
+    }
+
     /// One blob by its index.
     #[must_use]
     pub fn blob(&self, index: usize) -> Option<Blob<'a>> {
@@ -155,6 +171,16 @@ impl<'a> Bundle<'a> {
 
     pub(crate) const fn tables(&self) -> &Tables<'a> {
         &self.tables
+    }
+}
+
+fn policy(row: &PolicyRow) -> Policy {
+    Policy {
+        partition: (row.partition != NO_HOLDER).then(|| usize::from(row.partition)),
+        spare: usize::from(row.spare),
+        default: if row.default == 0 { Unanswered::Refused } else { Unanswered::Granted },
+        answer_ms: row.answer_ms,
+        handout: row.handout.map(|limit| (limit != NONE).then_some(limit)),
     }
 }
 
@@ -222,6 +248,9 @@ fn cut_tables<'a>(
     let names = cut(rest, header.names).ok_or(BundleError::Layout("name table"))?;
     let shared = cut(rest, header.shared).ok_or(BundleError::Layout("table of shared areas"))?;
     let channels = cut(rest, header.channels).ok_or(BundleError::Layout("channel table"))?;
+    let policies = cut(rest, header.policies).ok_or(BundleError::Layout("policy table"))?;
+    let policy_images =
+        cut(rest, header.policy_images).ok_or(BundleError::Layout("table of policy images"))?;
     let blobs = cut(rest, header.blobs).ok_or(BundleError::Layout("blob table"))?;
     let words = rows.len().saturating_sub(rest.len());
     let start = words.saturating_mul(size_of::<u64>()).saturating_add(Header::BYTES);
@@ -242,6 +271,8 @@ fn cut_tables<'a>(
         names,
         shared,
         channels,
+        policies,
+        policy_images,
         blobs,
         strings,
     };

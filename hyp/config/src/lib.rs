@@ -6,7 +6,7 @@
 //! is for tools and tests.
 //!
 //! Layout (little-endian, packed; see `row.rs`): header · partitions · vCPUs · memory · images · devices · interrupts ·
-//! names · shared areas · blob table · strings · blobs. A CRC-32 covers all but the blobs, and each blob has its own.
+//! names · shared areas · channels · policy · blob table · strings · blobs. A CRC-32 covers all but the blobs, and each blob has its own.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -31,14 +31,15 @@ pub use error::{BundleError, Claimant, Contested, Item};
 pub use partition::Partition;
 pub use types::{
     Blob, Board, Channel, ChannelEnd, CoreTime, Device, Event, GIC_FRAME_BYTES, GicVersion,
-    IPA_BITS, Image, ImageKind, Interrupt, MAX_CHANNELS, MAX_EVENTS, MAX_MODERATED, MAX_NAME_BYTES,
-    MAX_OBJECTS, MAX_PARTITIONS, MAX_PERIOD_US, MAX_PLACED, MAX_SHARED, MAX_SHARES, MAX_VCPUS,
-    MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2, MIN_BUDGET_US, MIN_PERIOD_US, Memory, NameEntry, PA_BITS,
-    PartitionSet, Place, Places, Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedArea,
-    Talk, Vcpu, Windows,
+    IPA_BITS, Image, ImageKind, Interrupt, MAX_ANSWER_MS, MAX_CHANNELS, MAX_EVENTS, MAX_MODERATED,
+    MAX_NAME_BYTES, MAX_OBJECTS, MAX_PARTITIONS, MAX_PERIOD_US, MAX_PLACED, MAX_POLICY_IMAGES,
+    MAX_SHARED, MAX_SHARES, MAX_VCPUS, MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2, MIN_BUDGET_US,
+    MIN_PERIOD_US, Memory, NameEntry, PA_BITS, PartitionSet, Place, Places, Platform, Policy,
+    PolicyImage, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedArea, Talk, Unanswered, Vcpu,
+    Windows,
 };
 #[cfg(feature = "alloc")]
 pub use writer::{
     BlobSpec, ChannelSpec, DeviceSpec, EndSpec, EventSpec, InterruptSpec, NameSpec, PartitionSpec,
-    SharedSpec, SystemSpec, write,
+    PolicyImageSpec, SharedSpec, SystemSpec, write,
 };

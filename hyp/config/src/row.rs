@@ -12,13 +12,15 @@ pub(crate) const MAGIC: [u8; 8] = *b"SHIKIRI\0";
 /// The same as the header's first word.
 pub(crate) const MAGIC_WORD: u64 = u64::from_le_bytes(MAGIC);
 /// The version of this layout; another one is refused.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 /// Where the part that the CRC covers begins: behind magic and CRC.
 pub(crate) const CRC_FROM: usize = 12;
 /// A blob starts at a multiple of this many bytes from the bundle's start; the gap before it is zero.
 pub(crate) const BLOB_ALIGN: u64 = 16;
 /// "No address chosen" and "no limit".
 pub(crate) const NONE: u64 = u64::MAX;
+/// "No partition holds the policy capability".
+pub(crate) const NO_HOLDER: u8 = u8::MAX;
 /// "No partition has the console's focus".
 pub(crate) const NO_FOCUS: u32 = u32::MAX;
 
@@ -53,6 +55,10 @@ record!(
         shared: u32,
         /// Number of message channels between partitions.
         channels: u32,
+        /// Number of policy rows, 0 or 1.
+        policies: u32,
+        /// Number of images that the policy program may load.
+        policy_images: u32,
         /// Number of blobs.
         blobs: u32,
         /// Bytes of the string table.
@@ -254,6 +260,34 @@ record!(
         partitions: u64,
         /// Who of them may write.
         writers: u64,
+    }
+);
+
+record!(
+    /// Who holds the policy capability, and what it may hand out.
+    PolicyRow {
+        /// The partition's position, or `NO_HOLDER`.
+        partition: u8,
+        /// Places for partitions that are made at run time.
+        spare: u8,
+        /// What becomes of a request that nobody answers: 0 refused, 1 granted.
+        default: u8,
+        reserved: u8,
+        /// How long an answer may take, in milliseconds.
+        answer_ms: u32,
+        /// What can be handed out per resource, `NONE` = unset.
+        handout: [u64; RESOURCE_COUNT],
+    }
+);
+
+record!(
+    /// A file that the policy program may load into partitions that it makes.
+    PolicyImageRow {
+        name_at: u32,
+        name_len: u16,
+        reserved: u16,
+        blob: u32,
+        reserved2: u32,
     }
 );
 

@@ -8,12 +8,12 @@ use shikiri_abi::{AreaClass, CoreSet, Ipa, Pa, RESOURCE_COUNT};
 use crate::crc::crc32;
 use crate::row::{
     BLOB_ALIGN, BlobRow, CRC_FROM, ChannelRow, DeviceRow, EventRow, Header, ImageRow, InterruptRow,
-    MAGIC, MAGIC_WORD, MemoryRow, NO_FOCUS, NONE, NameRow, PartitionRow, SharedRow, VERSION,
-    VcpuRow,
+    MAGIC, MAGIC_WORD, MemoryRow, NO_FOCUS, NO_HOLDER, NONE, NameRow, PartitionRow, PolicyImageRow,
+    PolicyRow, SharedRow, VERSION, VcpuRow,
 };
 use crate::types::{
-    CoreTime, GicVersion, Image, Memory, PartitionSet, Place, Platform, Restart, RestartPolicy,
-    Talk, Vcpu, Windows,
+    CoreTime, GicVersion, Image, Memory, PartitionSet, Place, Platform, Policy, Restart,
+    RestartPolicy, Talk, Unanswered, Vcpu, Windows,
 };
 
 /// A whole system, to be written as a bundle.
@@ -37,6 +37,10 @@ pub struct SystemSpec {
     pub shared: Vec<SharedSpec>,
     /// Message channels between partitions.
     pub channels: Vec<ChannelSpec>,
+    /// Who makes policy.
+    pub policy: Option<Policy>,
+    /// The files that the policy program may load.
+    pub policy_images: Vec<PolicyImageSpec>,
     /// Files, named by their index.
     pub blobs: Vec<BlobSpec>,
 }
@@ -54,6 +58,15 @@ pub struct EventSpec {
     pub intid: u16,
     /// The receiver's vCPU.
     pub vcpu: u8,
+}
+
+/// A file that the policy program may load, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyImageSpec {
+    /// Its name.
+    pub name: String,
+    /// Its blob.
+    pub blob: usize,
 }
 
 /// A message channel, to be written.
@@ -236,6 +249,14 @@ pub fn write(system: &SystemSpec) -> Vec<u8> {
     for area in &system.shared {
         tables.add_shared(area);
     }
+    if let Some(policy) = &system.policy {
+        policy_row(policy).put(&mut tables.policies);
+    }
+    for image in &system.policy_images {
+        let (name_at, name_len) = tables.intern(&image.name);
+        PolicyImageRow { name_at, name_len, reserved: 0, blob: to_u32(image.blob), reserved2: 0 }
+            .put(&mut tables.policy_images);
+    }
     let header = tables.header(system);
     let mut out = Vec::new();
     header.put(&mut out);
@@ -304,6 +325,8 @@ struct Encoder {
     names: Vec<u8>,
     shared: Vec<u8>,
     channels: Vec<u8>,
+    policies: Vec<u8>,
+    policy_images: Vec<u8>,
     strings: String,
 }
 
@@ -320,6 +343,8 @@ impl Encoder {
             names: Vec::new(),
             shared: Vec::new(),
             channels: Vec::new(),
+            policies: Vec::new(),
+            policy_images: Vec::new(),
             strings: String::from(board),
         }
     }
@@ -334,6 +359,8 @@ impl Encoder {
             &self.names,
             &self.shared,
             &self.channels,
+            &self.policies,
+            &self.policy_images,
         ])
     }
 
@@ -355,6 +382,8 @@ impl Encoder {
             names: rows(&self.names, NameRow::BYTES),
             shared: rows(&self.shared, SharedRow::BYTES),
             channels: rows(&self.channels, ChannelRow::BYTES),
+            policies: rows(&self.policies, PolicyRow::BYTES),
+            policy_images: rows(&self.policy_images, PolicyImageRow::BYTES),
             blobs: to_u32(system.blobs.len()),
             strings: to_u32(self.strings.len()),
             board_len: to_u32(system.board.len()),
@@ -489,6 +518,17 @@ impl Encoder {
             at
         });
         (to_u32(at), to_u16(string.len()))
+    }
+}
+
+fn policy_row(policy: &Policy) -> PolicyRow {
+    PolicyRow {
+        partition: policy.partition.map_or(NO_HOLDER, |at| u8::try_from(at).unwrap_or(NO_HOLDER)),
+        spare: u8::try_from(policy.spare).unwrap_or(u8::MAX),
+        default: u8::from(policy.default == Unanswered::Granted),
+        reserved: 0,
+        answer_ms: policy.answer_ms,
+        handout: policy.handout.map(|limit| limit.unwrap_or(NONE)),
     }
 }
 

@@ -88,6 +88,8 @@ fn bundle(count: usize) -> Bundle<'static> {
         blobs: vec![],
         events: Vec::new(),
         channels: vec![],
+        policy: None,
+        policy_images: Vec::new(),
         names: Vec::new(),
         shared: Vec::new(),
     };

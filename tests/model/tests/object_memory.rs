@@ -38,6 +38,8 @@ fn living() -> (Machine, Holdings) {
         partitions: vec![spec],
         events: vec![],
         channels: vec![],
+        policy: None,
+        policy_images: Vec::new(),
         names: vec![],
         shared: Vec::new(),
         blobs: vec![],

@@ -67,6 +67,8 @@ fn parsed(
         partitions,
         events: vec![],
         channels: vec![],
+        policy: None,
+        policy_images: Vec::new(),
         names: vec![],
         shared: Vec::new(),
         blobs,

@@ -32,6 +32,8 @@ fn machine() -> Machine {
         partitions: vec![spec],
         events: vec![],
         channels: vec![],
+        policy: None,
+        policy_images: Vec::new(),
         names: vec![],
         shared: Vec::new(),
         blobs: vec![],

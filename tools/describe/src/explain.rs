@@ -3,15 +3,17 @@
 use std::fmt::Write as _;
 
 use serde_spanned::Spanned;
-use shikiri_abi::CoreSet;
-use shikiri_config::{CoreTime, PartitionSet, PartitionSpec, Place, RestartPolicy, Vcpu, Windows};
+use shikiri_abi::{CoreSet, Resource};
+use shikiri_config::{
+    CoreTime, PartitionSet, PartitionSpec, Place, RestartPolicy, Unanswered, Vcpu, Windows,
+};
 
 use crate::board::Range;
 use crate::channels;
 use crate::cores::percent;
 use crate::memory::span_text;
 use crate::shared::{self, View};
-use crate::system::Plan;
+use crate::system::{Plan, unit};
 use crate::talk;
 use crate::units::Size;
 
@@ -24,6 +26,7 @@ pub(crate) fn explain(plan: &Plan<'_>, bundle_bytes: usize) -> String {
         let _ = write_partition(&mut out, plan, index, partition);
     }
     let _ = write_names(&mut out, plan);
+    let _ = write_policy(&mut out, plan);
     let _ = write_left(&mut out, plan);
     out
 }
@@ -227,6 +230,30 @@ fn restart(partition: &PartitionSpec) -> String {
     format!("{policy}{delay}, at most {} times in {} ms", restart.max, restart.window_ms)
 }
 
+/// Who makes policy, if the description says so.
+fn write_policy(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
+    let Some(policy) = &plan.spec.policy else { return Ok(()) };
+    let holder = policy.partition.and_then(|index| plan.spec.partitions.get(index));
+    let holder = holder.map_or("nobody", |partition| &partition.name);
+    let default = match policy.default {
+        Unanswered::Refused => "refused",
+        Unanswered::Granted => "granted",
+    };
+    writeln!(out)?;
+    writeln!(out, "policy    {holder}, {} partitions at run time", policy.spare)?;
+    writeln!(out, "  requests   {default} if not answered within {} ms", policy.answer_ms)?;
+    for resource in Resource::ALL {
+        if let Some(limit) = policy.handout[usize::from(resource.number())] {
+            writeln!(out, "  hand out   at most {limit} {}", unit(resource))?;
+        }
+    }
+    let images: Vec<_> = plan.spec.policy_images.iter().map(|image| image.name.as_str()).collect();
+    if !images.is_empty() {
+        writeln!(out, "  images     {}", images.join(", "))?;
+    }
+    Ok(())
+}
+
 fn write_left(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
     writeln!(out, "\nleft over")?;
     let left: CoreSet = plan.cores.left();
@@ -311,7 +338,7 @@ fn stem(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use shikiri_abi::CoreSet;
+    use shikiri_abi::{CoreSet, Resource};
 
     #[test]
     fn neighbouring_cores_are_written_as_a_run() {

@@ -127,7 +127,7 @@ pub(crate) fn load(
 }
 
 /// Finds a file beside the built images or beside the description, and reads it.
-fn find(
+pub(crate) fn find(
     request: &Request,
     files: &mut Files,
     text: &Spanned<String>,

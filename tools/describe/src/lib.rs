@@ -16,6 +16,7 @@ mod images;
 mod memory;
 mod names;
 mod overrides;
+mod policy;
 mod problem;
 mod schema;
 mod shared;

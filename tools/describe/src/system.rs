@@ -14,6 +14,7 @@ use crate::devices::{self, DevicePlan};
 use crate::images::{self, Files};
 use crate::memory::MemoryPlan;
 use crate::names;
+use crate::policy;
 use crate::problem::Problem;
 use crate::shared;
 use crate::talk;
@@ -21,6 +22,7 @@ use crate::text::Description;
 pub(crate) use sanity::check_exists;
 
 use partition::Builder;
+pub(crate) use partition::{limit_values, unit};
 pub(crate) use sanity::check_possible;
 use sanity::{check_machine, check_names, check_rest, focus};
 
@@ -51,6 +53,7 @@ impl<'a> Plan<'a> {
         for partition in &description.partitions {
             loaded.push(images::load(request, &mut files, partition.get_ref())?);
         }
+        let (policy, policy_images) = policy::plan(request, description, &mut files)?;
         let memory = MemoryPlan::make(description, board, files.total())?;
         let devices = DevicePlan::make(description, board)?;
         devices::check_physical(description, board, &devices, &memory)?;
@@ -90,6 +93,8 @@ impl<'a> Plan<'a> {
             channels,
             names,
             shared,
+            policy,
+            policy_images,
             blobs,
         };
         Ok(Self { board, description, cores, memory, devices, spec, focus })

@@ -46,6 +46,45 @@ pub(crate) struct Description {
     #[serde(default)]
     #[schemars(with = "Vec<SharedText>")]
     pub(crate) shared: Vec<Spanned<SharedText>>,
+    /// Who makes policy at run time, and what may be handed out.
+    #[schemars(with = "Option<PolicyText>")]
+    pub(crate) policy: Option<Spanned<PolicyText>>,
+}
+
+/// Who makes policy at run time: creates, limits, starts and ends partitions, and answers their requests.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolicyText {
+    /// The partition that holds the policy capability. Default: nobody; then `default` decides all requests at once.
+    #[schemars(with = "Option<String>")]
+    pub(crate) partition: Option<Spanned<String>>,
+    /// How many partitions can be made at run time, beside those of the description. Default: 0.
+    #[schemars(with = "Option<u8>")]
+    pub(crate) partitions: Option<Spanned<u8>>,
+    /// The most that may be handed out, all partitions together. Default: unset.
+    #[serde(default)]
+    pub(crate) handout: LimitsText,
+    /// Files that can be loaded into partitions that are made at run time: programs, device trees, RAM disks.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(crate) images: Vec<Spanned<String>>,
+    /// How long the answer to a request may take, 1 ms to 60 s. Default: 1 s.
+    #[schemars(with = "Option<Micros>")]
+    pub(crate) answer: Option<Spanned<Micros>>,
+    /// What becomes of a request that is not answered in time. Default: `"refuse"`.
+    #[serde(default)]
+    pub(crate) default: DefaultText,
+}
+
+/// What becomes of a request without an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DefaultText {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is granted as asked, if what may be handed out suffices.
+    Grant,
 }
 
 /// Memory that partitions share from their start.

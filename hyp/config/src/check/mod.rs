@@ -9,6 +9,7 @@ mod cores;
 mod machine;
 mod names;
 mod partition;
+mod policy;
 mod talk;
 mod windows;
 
@@ -42,6 +43,7 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     windows::check_shared(bundle)?;
     channels::check(bundle)?;
     names::check(bundle)?;
+    policy::check(bundle)?;
     address::check_physical(bundle)?;
     address::check_places(bundle)?;
     partition::check_physical_interrupts(bundle)

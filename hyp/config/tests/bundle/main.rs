@@ -6,6 +6,7 @@
 )]
 
 mod channels;
+mod policy;
 mod round_trip;
 mod rules;
 mod sample;

@@ -140,9 +140,9 @@ fn what_a_loader_adds_behind_the_bundle_does_not_matter() {
 #[test]
 fn another_version_and_no_bundle_are_told_apart() {
     let mut other = write(&system());
-    other[12] = 6;
+    other[12] = 7;
     let message = Bundle::parse(&other, crc32).unwrap_err().to_string();
-    assert_eq!(message, "bundle version 6, this hypervisor reads 5");
+    assert_eq!(message, "bundle version 7, this hypervisor reads 6");
     let message = Bundle::parse(b"\x7fELF", crc32).unwrap_err().to_string();
     assert_eq!(message, "no bundle there (wrong magic number)");
     let message = Bundle::parse(&[], crc32).unwrap_err().to_string();
@@ -208,8 +208,8 @@ fn fix_checksum(bytes: &mut [u8]) {
 
 /// Where the tables end, from the header's counts and the rows' sizes.
 fn tables_end(bytes: &[u8]) -> Option<usize> {
-    const ROWS: [usize; 12] = [200, 32, 24, 16, 32, 16, 16, 24, 32, 24, 24, 1];
-    let mut end: usize = 88;
+    const ROWS: [usize; 14] = [200, 32, 24, 16, 32, 16, 16, 24, 32, 24, 72, 16, 24, 1];
+    let mut end: usize = 96;
     for (index, size) in ROWS.iter().enumerate() {
         let count = u32::from_le_bytes(*bytes.get(24 + 4 * index..)?.first_chunk()?);
         end = end.checked_add(usize::try_from(count).ok()?.checked_mul(*size)?)?;

@@ -79,6 +79,8 @@ pub(crate) fn system() -> SystemSpec {
         partitions: vec![a, b],
         events: vec![event("up", 0, 1, 70), event("down", 1, 0, 70), event("more", 0, 1, 71)],
         channels: Vec::new(),
+        policy: None,
+        policy_images: Vec::new(),
         names: vec![name("frames", 1), NameSpec { is_prefix: true, ..name("log/", 8) }],
         shared: vec![SharedSpec {
             name: "board".to_owned(),

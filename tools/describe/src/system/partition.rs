@@ -214,7 +214,7 @@ impl Builder<'_> {
 }
 
 /// What a resource is counted in.
-fn unit(resource: Resource) -> &'static str {
+pub(crate) fn unit(resource: Resource) -> &'static str {
     match resource {
         Resource::CoreTime | Resource::BusShare => "ppm",
         Resource::IpaSpace | Resource::Memory | Resource::ManagementMemory => "pages",
@@ -224,7 +224,7 @@ fn unit(resource: Resource) -> &'static str {
     }
 }
 
-fn limit_values(text: &LimitsText) -> [Option<u64>; RESOURCE_COUNT] {
+pub(crate) fn limit_values(text: &LimitsText) -> [Option<u64>; RESOURCE_COUNT] {
     let pages = |size: Option<crate::units::Size>| size.map(|size| size.0 / PAGE_BYTES);
     let mut limits = [None; RESOURCE_COUNT];
     for (resource, limit) in [

@@ -391,6 +391,29 @@ fn the_published_schema_is_current() {
 }
 
 #[test]
+fn a_policy_has_its_holder_its_files_and_what_it_may_hand_out() {
+    let text = format!(
+        "{HELLO}[policy]\npartition = \"hello\"\npartitions = 3\nimages = [\"hello\", \"timer\"]\n\
+         answer = \"20ms\"\ndefault = \"grant\"\n\
+         handout = {{ memory = \"8MiB\", core_time = \"150%\" }}\n"
+    );
+    let compiled = compiled("policy", &text, Board::VirtGic3);
+    let bundle = Bundle::parse(&compiled.bundle, crc32).unwrap();
+    let policy = bundle.policy().unwrap();
+    assert_eq!((policy.partition, policy.spare, policy.answer_ms), (Some(0), 3, 20));
+    assert_eq!(policy.handout[..3], [Some(1_500_000), None, Some(2048)]);
+    let images: Vec<_> = bundle.policy_images().map(|image| (image.name, image.blob)).collect();
+    // A file that a partition starts with is in the bundle once.
+    assert_eq!(images[0], ("hello", 0));
+    assert_eq!(bundle.blob(images[1].1).unwrap().bytes, b"program timer");
+    let shown = "policy    hello, 3 partitions at run time\n  \
+                 requests   granted if not answered within 20 ms\n  \
+                 hand out   at most 1500000 ppm\n  hand out   at most 2048 pages\n  \
+                 images     hello, timer\n";
+    assert!(compiled.explanation.contains(shown), "{}", compiled.explanation);
+}
+
+#[test]
 fn names_of_objects_are_what_the_entries_say() {
     let text = format!(
         "{HELLO}handles = 4\n[[name]]\nname = \"frames\"\npartitions = [\"hello\"]\n\

@@ -1,0 +1,83 @@
+//! Who makes policy, and what may be handed out: what is written is read, and each rule has its message.
+
+use crate::sample::{refusal, system};
+use shikiri_config::{Bundle, Policy, PolicyImageSpec, SystemSpec, Unanswered, crc32, write};
+
+fn policy() -> Policy {
+    let mut handout = [None; 8];
+    handout[2] = Some(0);
+    handout[0] = Some(1_500_000);
+    Policy {
+        partition: Some(1),
+        spare: 62,
+        default: Unanswered::Granted,
+        answer_ms: 60_000,
+        handout,
+    }
+}
+
+fn image(name: &str, blob: usize) -> PolicyImageSpec {
+    PolicyImageSpec { name: name.to_owned(), blob }
+}
+
+fn with_policy(change: impl Fn(&mut SystemSpec, &mut Policy)) -> SystemSpec {
+    let (mut system, mut policy) = (system(), policy());
+    system.policy_images = vec![image("hello", 0), image("tree", 1)];
+    change(&mut system, &mut policy);
+    system.policy = Some(policy);
+    system
+}
+
+fn refused(change: impl Fn(&mut SystemSpec, &mut Policy), expected: &str) {
+    assert_eq!(refusal(&with_policy(change)), expected);
+}
+
+#[test]
+fn a_policy_is_read_as_it_was_written() {
+    let bytes = write(&with_policy(|_, _| {}));
+    let bundle = Bundle::parse(&bytes, crc32).unwrap();
+    assert_eq!(bundle.policy(), Some(policy()));
+    let images: Vec<_> =
+        bundle.policy_images().map(|image| (image.name.to_owned(), image.blob)).collect();
+    assert_eq!(images, [("hello".to_owned(), 0), ("tree".to_owned(), 1)]);
+}
+
+#[test]
+fn a_system_without_a_policy_has_none_and_a_policy_may_have_no_holder() {
+    let bytes = write(&system());
+    assert_eq!(Bundle::parse(&bytes, crc32).unwrap().policy(), None);
+    let bytes = write(&with_policy(|_, policy| policy.partition = None));
+    assert_eq!(Bundle::parse(&bytes, crc32).unwrap().policy().unwrap().partition, None);
+}
+
+#[test]
+fn what_a_policy_names_is_there() {
+    refused(|_, policy| policy.partition = Some(2), "no partition there for the policy: 0x2");
+    refused(|_, policy| policy.spare = 63, "more spare places than there are: 0x3f");
+    refused(|s, _| s.policy_images[1].blob = 2, "no blob of policy image number: 0x1");
+    refused(
+        |s, _| s.policy_images[1].name = "hello".to_owned(),
+        "an earlier one has the name of policy image number: 0x1",
+    );
+    refused(
+        |s, _| s.policy_images[0].name = "hel lo".to_owned(),
+        "bundle inconsistent: policy image without a name, or an unknown flag",
+    );
+    refused(
+        |s, _| s.policy_images = (0..65).map(|at| image(&format!("i{at}"), 0)).collect(),
+        "bundle inconsistent: too many policy images",
+    );
+}
+
+#[test]
+fn an_answer_has_a_time() {
+    refused(|_, policy| policy.answer_ms = 0, "time for an answer out of range: 0x0");
+    refused(|_, policy| policy.answer_ms = 60_001, "time for an answer out of range: 0xea61");
+}
+
+#[test]
+fn images_belong_to_a_policy() {
+    let mut system = system();
+    system.policy_images = vec![image("hello", 0)];
+    assert_eq!(refusal(&system), "bundle inconsistent: policy images without a policy");
+}
