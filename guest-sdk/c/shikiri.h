@@ -58,6 +58,17 @@
 #define SHIKIRI_OBJECT_POST 0xc600003au
 #define SHIKIRI_OBJECT_NOTIFY 0xc600003bu
 #define SHIKIRI_OBJECT_CLOSE 0xc600003cu
+#define SHIKIRI_PARTITION_LIST 0xc6000100u
+#define SHIKIRI_PARTITION_NAME 0xc6000101u
+#define SHIKIRI_LIMIT_READ 0xc6000102u
+#define SHIKIRI_LIMIT_SET 0xc6000103u
+#define SHIKIRI_PARTITION_START 0xc6000104u
+#define SHIKIRI_PARTITION_STOP 0xc6000105u
+#define SHIKIRI_PARTITION_RESTART 0xc6000106u
+#define SHIKIRI_PARTITION_PAUSE 0xc6000107u
+#define SHIKIRI_PARTITION_RESUME 0xc6000108u
+#define SHIKIRI_POLICY_NOTIFY 0xc6000109u
+#define SHIKIRI_NOTICE_TAKE 0xc600010au
 
 /* The four words that CALL_UID answers. */
 #define SHIKIRI_UID {0xc2a5e0b6u, 0x384e1f7du, 0x68534b9au, 0x6972696bu}
@@ -660,6 +671,138 @@ static inline struct shikiri_answer shikiri_object_notify(uint64_t object, uint6
 static inline struct shikiri_answer shikiri_object_close(uint64_t object)
 {
     return shikiri_call(SHIKIRI_OBJECT_CLOSE, object, 0, 0, 0, 0, 0);
+}
+
+/* Tells of the partition at a place: those of the description come first, in its order, then those that were
+ *   made at run time. NOT_FOUND: there is none at this place. RANGE: there is no such place, nor any behind
+ *   it. (P7)
+ * place: 0 to 63
+ * value[0] = partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * value[1] = state: bits 0 to 7: 1 created, 2 being built, 3 held, 4 active, 5 paused, 6 ending, 7 ended, 8
+ *   being destroyed; bits 8 to 15: why it ended last, as NOTICE_TAKE has it; bit 16: it will start again by
+ *   itself; bits 32 to 63: the code of its end
+ * value[2] = counts: bits 0 to 31: how often it was started; bits 32 to 39: its vCPUs; bit 40: it was made at
+ *   run time; bit 41: it is the caller
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, RANGE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_partition_list(uint64_t place)
+{
+    return shikiri_call(SHIKIRI_PARTITION_LIST, place, 0, 0, 0, 0, 0);
+}
+
+/* Tells a partition's name, 31 bytes at most with zeros behind it. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * part: 0: bytes 0 to 23; 1: bytes 24 to 31
+ * value[0] = first: eight bytes, the first one lowest
+ * value[1] = second: the next eight
+ * value[2] = third: the next eight
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_partition_name(uint64_t partition, uint64_t part)
+{
+    return shikiri_call(SHIKIRI_PARTITION_NAME, partition, part, 0, 0, 0, 0);
+}
+
+/* Reads one line of a partition's account. (P3)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * resource: 0 core time (ppm of one core), 1 IPA space (pages), 2 memory (pages), 3 management memory
+ *   (pages), 4 event ports, 5 devices, 6 cache share, 7 bus share
+ * value[0] = limit: the limit; 2^64 - 1 means unset
+ * value[1] = used: what is charged now
+ * value[2] = high: the most that was ever charged in this life
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_limit_read(uint64_t partition, uint64_t resource)
+{
+    return shikiri_call(SHIKIRI_LIMIT_READ, partition, resource, 0, 0, 0, 0);
+}
+
+/* Sets a partition's limit, for this life and those that follow. What it gives is taken from what may be
+ *   handed out: of a partition of the description what is above the description's limit. A limit below what
+ *   is used takes nothing away. OVER_LIMIT: so much cannot be handed out; x1 = 256 + the resource. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * resource: 0 core time (ppm of one core), 1 IPA space (pages), 2 memory (pages), 3 management memory
+ *   (pages), 4 event ports, 5 devices, 6 cache share, 7 bus share
+ * limit: the limit; 2^64 - 1: unset
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, OVER_LIMIT, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_limit_set(uint64_t partition, uint64_t resource, uint64_t limit)
+{
+    return shikiri_call(SHIKIRI_LIMIT_SET, partition, resource, limit, 0, 0, 0);
+}
+
+/* Starts a partition that has ended, under a new id. It is built in its own time; one that cannot be built
+ *   ends with a notice. With hold it is built and then waits for another PARTITION_START. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * hold: 1: it is held when it is built; else 0
+ * value[0] = partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_partition_start(uint64_t partition, uint64_t hold)
+{
+    return shikiri_call(SHIKIRI_PARTITION_START, partition, hold, 0, 0, 0, 0);
+}
+
+/* Ends a partition: its vCPUs are stopped, all goes back, a notice follows. Of one that has ended it cancels
+ *   the restart that would follow. WRONG_STATE: there is nothing to end. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_partition_stop(uint64_t partition)
+{
+    return shikiri_call(SHIKIRI_PARTITION_STOP, partition, 0, 0, 0, 0, 0);
+}
+
+/* Ends a partition and starts it again under a new id; one that has ended is started. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_partition_restart(uint64_t partition)
+{
+    return shikiri_call(SHIKIRI_PARTITION_RESTART, partition, 0, 0, 0, 0, 0);
+}
+
+/* Takes an active partition's vCPUs off their cores. OK: none of them runs any more; AGAIN asks for another
+ *   call. What it has stays as it is; events for it are kept. The caller itself is INVALID_PARAMETER. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, AGAIN, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_partition_pause(uint64_t partition)
+{
+    return shikiri_call(SHIKIRI_PARTITION_PAUSE, partition, 0, 0, 0, 0, 0);
+}
+
+/* Lets a paused partition go on. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_partition_resume(uint64_t partition)
+{
+    return shikiri_call(SHIKIRI_PARTITION_RESUME, partition, 0, 0, 0, 0, 0);
+}
+
+/* Chooses the receive port at which the policy program is told that there is a notice, or a request. If there
+ *   is one already, it is told now. The choice ends with the caller's life; notices do not. (P7)
+ * port: a receive port of the caller's
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED.
+ */
+static inline struct shikiri_answer shikiri_policy_notify(uint64_t port)
+{
+    return shikiri_call(SHIKIRI_POLICY_NOTIFY, port, 0, 0, 0, 0, 0);
+}
+
+/* Takes the oldest notice of a partition's end. Of a partition that ended several times meanwhile there is
+ *   the last one. EMPTY: there is none. (P7)
+ * value[0] = partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * value[1] = why: bits 0 to 7: 1 off, 2 reset, 3 with a code, 4 fault, 5 stopped by the operator, 6 restarted
+ *   by the operator, 7 it could not be built, 8 stopped by PARTITION_STOP, 9 restarted by PARTITION_RESTART;
+ *   bit 16: it will start again by itself; bits 32 to 63: the code
+ * value[2] = missed: how many earlier ends of it were not told
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, EMPTY.
+ */
+static inline struct shikiri_answer shikiri_notice_take(void)
+{
+    return shikiri_call(SHIKIRI_NOTICE_TAKE, 0, 0, 0, 0, 0, 0);
 }
 
 #endif

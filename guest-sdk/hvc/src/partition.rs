@@ -114,9 +114,9 @@ const PARTITION_INFO: u32 = function("PARTITION_INFO", 0);
 const ACCOUNT_READ: u32 = function("ACCOUNT_READ", 1);
 const PARTITION_END: u32 = function("PARTITION_END", 1);
 
-// A row added to the table must get its wrapper here, in `talk`, in `message`, in `shared` or in `object`.
+// A row added to the table must get its wrapper here, in `talk`, `message`, `shared`, `object` or `policy`.
 const TALK: usize = crate::talk::CALLS + crate::message::CALLS + crate::shared::CALLS;
-const WRAPPERS: usize = 5 + TALK + crate::object::CALLS;
+const WRAPPERS: usize = 5 + TALK + crate::object::CALLS + crate::policy::CALLS;
 const _: () = assert!(CALLS.len() == WRAPPERS, "each call has a wrapper");
 
 /// Makes the call `FUNCTION`; `x0` = 0 or 1 is success.

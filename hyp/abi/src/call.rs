@@ -8,11 +8,12 @@
 mod message;
 mod object;
 mod partition;
+mod policy;
 mod shared;
 mod talk;
 
 use crate::smccc::VENDOR_HYP_FAST64;
-use crate::{MessageCall, ObjectCall, Resource, SharedCall, Status, TalkCall};
+use crate::{MessageCall, ObjectCall, PolicyCall, Resource, SharedCall, Status, TalkCall};
 
 /// An argument or a result of a call, as the reference page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub enum Call {
     Shared(SharedCall),
     /// `OBJECT_…`
     Object(ObjectCall),
+    /// The policy program's.
+    Policy(PolicyCall),
 }
 
 /// Why a call was not decoded; becomes the answer.
@@ -91,7 +94,7 @@ const fn arg(name: &'static str, meaning: &'static str) -> Argument {
 pub const CALLS: &[CallRow] = &joined();
 
 const TOPICS: &[&[CallRow]] =
-    &[partition::ROWS, talk::ROWS, message::ROWS, shared::ROWS, object::ROWS];
+    &[partition::ROWS, talk::ROWS, message::ROWS, shared::ROWS, object::ROWS, policy::ROWS];
 
 const COUNT: usize = count(TOPICS);
 
@@ -186,8 +189,21 @@ impl Call {
             0x20..=0x2f => crate::message::decode(number, &x).map(Self::Message),
             0x30..=0x37 => crate::shared::decode(number, &x).map(Self::Shared),
             0x38..=0x3f => crate::object::decode(number, &x).map(Self::Object),
+            POLICY_FIRST.. => crate::policy::decode(number, &x).map(Self::Policy),
             _ => crate::talk::decode(number, &x).map(Self::Talk),
         }
+    }
+}
+
+/// The first number of the policy program's calls.
+const POLICY_FIRST: u32 = 0x100;
+
+impl Call {
+    /// Whether this is the number of a call that needs the policy capability.
+    #[must_use]
+    #[inline]
+    pub fn needs_policy(number: u32) -> bool {
+        number >= POLICY_FIRST && Self::exists(number.into())
     }
 }
 

@@ -16,6 +16,7 @@ pub mod channel;
 mod id;
 mod message;
 mod object;
+mod policy;
 mod resource;
 mod shared;
 pub mod smccc;
@@ -31,6 +32,7 @@ pub use object::{
     MESSAGE_WORDS, Message, OBJECT_NAME_ALIGN, OBJECT_NAME_BYTES, ObjectCall, ObjectKind,
     ObjectName, QUEUE_DEPTH, Units,
 };
+pub use policy::{Hold, NamePart, PartitionRef, PolicyCall};
 pub use resource::{RESOURCE_COUNT, Resource};
 pub use shared::SharedCall;
 pub use status::Status;

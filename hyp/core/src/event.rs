@@ -161,6 +161,24 @@ impl<'s> Shared<'s> {
         Some(Arrival { raise, before: Before::Idle })
     }
 
+    /// An event from the hypervisor itself at the receive port that a handle names; nothing if it names none any more. What else
+    /// may be connected to the port is not asked.
+    #[must_use = "the interrupt is still to be raised"]
+    pub fn notify(self, slot: PartitionSlot, handle: Handle) -> Option<Raise> {
+        let port = find(self.entries, handle, Kind::Receive, Rights::USE).ok()?;
+        let word = Receive(port.entry.value());
+        if !word.is_receive() || !port.is_same() {
+            return None;
+        }
+        self.arrive(PortId { slot, index: port.index }, word)?.raise
+    }
+
+    /// Whether a handle names a receive port.
+    #[must_use]
+    pub fn is_receive_port(self, handle: Handle) -> bool {
+        find(self.entries, handle, Kind::Receive, Rights::CHANGE).is_ok()
+    }
+
     /// Sets a grouped port's bit in the bitmap, after its flag.
     pub(crate) fn mark(self, port: PortId, word: Receive) -> Raise {
         if let Some((pending, bit)) = self.bit(port.index) {

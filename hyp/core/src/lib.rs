@@ -24,6 +24,7 @@ pub mod object;
 pub mod operator;
 pub mod partition;
 pub mod party;
+pub mod policy;
 pub mod power;
 pub mod psci;
 pub mod report;

@@ -6,12 +6,16 @@
 //!     └──── (restart policy, after its delay) ◀──────────────────────────────────┴──────────────────┘
 //! ```
 //!
+//! The policy program can have one *held* when it is built (`Building` ▸ `Held` ▸ `Active`), and *pause* one that is active
+//! (`Active` ▸ `Paused` ▸ `Active`); either can be ended as an active one can. A place for partitions that are made at run
+//! time is `Free` at first: `Free` ▸ create ▸ `Created` ▸ start ▸ `Building` … `Ended` ▸ destroy ▸ `Leaving` ▸ `Free`.
+//!
 //! [`Lifecycle`] is the record under the lock of the machine's decisions; [`Phase`] is what cores look at without
 //! it. A restart is a new incarnation with a new id under the same name; ids are never used twice.
 
 use core::fmt;
 
-use shikiri_abi::PartitionId;
+use shikiri_abi::{Hold, PartitionId};
 use shikiri_config::{Restart, RestartPolicy};
 
 /// Where a partition stands; small enough for an atomic byte.
@@ -27,6 +31,16 @@ pub enum Phase {
     Ending,
     /// Is being taken apart.
     TearingDown,
+    /// Is built, and waits for another start; its vCPUs are off.
+    Held,
+    /// Its vCPUs are kept off their cores.
+    Paused,
+    /// Nobody's: a place for a partition that is made at run time.
+    Free,
+    /// Has an id and a name, and is being described; owns nothing.
+    Created,
+    /// Is being destroyed: cores let go of its vCPUs' seats.
+    Leaving,
 }
 
 impl Phase {
@@ -39,7 +53,18 @@ impl Phase {
             Self::Active => 2,
             Self::Ending => 3,
             Self::TearingDown => 4,
+            Self::Held => 5,
+            Self::Paused => 6,
+            Self::Free => 7,
+            Self::Created => 8,
+            Self::Leaving => 9,
         }
+    }
+
+    /// Whether an incarnation is there whose vCPUs may have something to do: it is active, or paused.
+    #[must_use]
+    pub const fn is_alive(self) -> bool {
+        matches!(self, Self::Active | Self::Paused)
     }
 
     /// The phase of a byte that [`Phase::code`] made.
@@ -50,6 +75,11 @@ impl Phase {
             2 => Self::Active,
             3 => Self::Ending,
             4 => Self::TearingDown,
+            5 => Self::Held,
+            6 => Self::Paused,
+            7 => Self::Free,
+            8 => Self::Created,
+            9 => Self::Leaving,
             _ => Self::Ended,
         }
     }
@@ -63,6 +93,11 @@ impl Phase {
             Self::Active => "active",
             Self::Ending => "ending",
             Self::TearingDown => "tearing down",
+            Self::Held => "held",
+            Self::Paused => "paused",
+            Self::Free => "free",
+            Self::Created => "created",
+            Self::Leaving => "being destroyed",
         }
     }
 }
@@ -84,12 +119,27 @@ pub enum EndCause {
     OperatorRestart,
     /// It could not be built.
     NotBuilt,
+    /// PARTITION_STOP.
+    Policy,
+    /// PARTITION_RESTART.
+    PolicyRestart,
 }
 
 impl EndCause {
     /// Whether this counts as a failure for the restart policy.
     const fn is_failure(self) -> bool {
         matches!(self, Self::Fault) || matches!(self, Self::Code(code) if code != 0)
+    }
+
+    /// Whether somebody wants it now, whatever the restart policy and what came before.
+    const fn is_wish(self) -> bool {
+        matches!(self, Self::Operator | Self::OperatorRestart | Self::Policy | Self::PolicyRestart)
+    }
+
+    /// Whether the policy program did it: it knows, and nobody else has to be told.
+    #[must_use]
+    pub const fn is_policy(self) -> bool {
+        matches!(self, Self::Policy | Self::PolicyRestart)
     }
 }
 
@@ -103,6 +153,8 @@ impl fmt::Display for EndCause {
             Self::Operator => f.write_str("was stopped by the operator"),
             Self::OperatorRestart => f.write_str("was restarted by the operator"),
             Self::NotBuilt => f.write_str("could not be started"),
+            Self::Policy => f.write_str("was stopped by the policy program"),
+            Self::PolicyRestart => f.write_str("was restarted by the policy program"),
         }
     }
 }
@@ -131,6 +183,7 @@ pub struct Lifecycle {
     id: PartitionId,
     starts: u32,
     cause: Option<EndCause>,
+    hold: Hold,
     restart_at: Option<u64>,
     window_start: u64,
     restarts_in_window: u32,
@@ -154,11 +207,20 @@ impl Lifecycle {
             id: PartitionId(0),
             starts: 0,
             cause: None,
+            hold: Hold::No,
             restart_at: None,
             window_start: 0,
             restarts_in_window: 0,
             spaced_at: 0,
         }
+    }
+
+    /// A place for partitions that are made at run time.
+    #[must_use]
+    pub const fn spare() -> Self {
+        let mut life = Self::new();
+        life.phase = Phase::Free;
+        life
     }
 
     /// The phase.
@@ -191,30 +253,95 @@ impl Lifecycle {
         self.restart_at
     }
 
+    /// A partition appears at a free place, under `id`; its first life has the same id.
+    ///
+    /// # Errors
+    /// [`WrongPhase`] unless the place is free.
+    pub const fn create(&mut self, id: PartitionId) -> Result<(), WrongPhase> {
+        if !matches!(self.phase, Phase::Free) {
+            return Err(WrongPhase(self.phase));
+        }
+        *self = Self::new();
+        self.phase = Phase::Created;
+        self.id = id;
+        Ok(())
+    }
+
+    /// Begins to destroy a partition that was made at run time; again is no mistake. Nothing starts it any more.
+    ///
+    /// # Errors
+    /// [`WrongPhase`] unless it has ended, or was never started.
+    pub const fn destroy(&mut self) -> Result<(), WrongPhase> {
+        if !matches!(self.phase, Phase::Ended | Phase::Created | Phase::Leaving) {
+            return Err(WrongPhase(self.phase));
+        }
+        self.restart_at = None;
+        self.phase = Phase::Leaving;
+        Ok(())
+    }
+
+    /// Nothing of a destroyed partition is left: its place is free.
+    pub const fn destroyed(&mut self) {
+        *self = Self::spare();
+    }
+
     /// Starts a new incarnation under `id`.
     ///
     /// # Errors
-    /// [`WrongPhase`] unless it is ended.
-    pub const fn start(&mut self, id: PartitionId) -> Result<(), WrongPhase> {
-        if !matches!(self.phase, Phase::Ended) {
+    /// [`WrongPhase`] unless it has ended, or was created and never started.
+    pub const fn start(&mut self, id: PartitionId, hold: Hold) -> Result<(), WrongPhase> {
+        if !matches!(self.phase, Phase::Ended | Phase::Created) {
             return Err(WrongPhase(self.phase));
         }
         self.phase = Phase::Building;
         self.id = id;
         self.starts = self.starts.saturating_add(1);
         self.cause = None;
+        self.hold = hold;
         self.restart_at = None;
         Ok(())
     }
 
-    /// The incarnation is complete. An end that was asked for meanwhile takes effect now: false.
-    pub const fn built(&mut self) -> bool {
-        if self.cause.is_some() {
-            self.phase = Phase::TearingDown;
-            return false;
+    /// The incarnation is complete: it is active or held. An end that was asked for meanwhile takes effect now.
+    pub const fn built(&mut self) -> Phase {
+        self.phase = match (self.cause, self.hold) {
+            (Some(_), _) => Phase::TearingDown,
+            (None, Hold::No) => Phase::Active,
+            (None, Hold::WhenBuilt) => Phase::Held,
+        };
+        self.phase
+    }
+
+    /// Lets a held incarnation go on.
+    ///
+    /// # Errors
+    /// [`WrongPhase`] unless it is held.
+    pub const fn release(&mut self) -> Result<(), WrongPhase> {
+        self.change(Phase::Held, Phase::Active)
+    }
+
+    /// Keeps an active incarnation's vCPUs off their cores.
+    ///
+    /// # Errors
+    /// [`WrongPhase`] unless it is active.
+    pub const fn pause(&mut self) -> Result<(), WrongPhase> {
+        self.change(Phase::Active, Phase::Paused)
+    }
+
+    /// Lets a paused incarnation go on.
+    ///
+    /// # Errors
+    /// [`WrongPhase`] unless it is paused.
+    pub const fn resume(&mut self) -> Result<(), WrongPhase> {
+        self.change(Phase::Paused, Phase::Active)
+    }
+
+    const fn change(&mut self, from: Phase, to: Phase) -> Result<(), WrongPhase> {
+        if self.phase.code() != from.code() {
+            return Err(WrongPhase(self.phase));
         }
-        self.phase = Phase::Active;
-        true
+        self.phase = to;
+        Ok(())
     }
 
     /// The incarnation could not be built; what it has goes back.
@@ -223,11 +350,11 @@ impl Lifecycle {
         self.phase = Phase::TearingDown;
     }
 
-    /// Asks for the end. The first cause stands, except that the operator's wish about a restart counts
-    /// also while the end is under way. True if the vCPUs are to be stopped now.
+    /// Asks for the end. The first cause stands, except that the operator's or the policy program's wish about a restart
+    /// counts also while the end is under way. True if the vCPUs are to be stopped now.
     pub const fn end(&mut self, cause: EndCause) -> bool {
         match self.phase {
-            Phase::Active => {
+            Phase::Active | Phase::Held | Phase::Paused => {
                 self.cause = Some(cause);
                 self.phase = Phase::Ending;
                 true
@@ -239,17 +366,18 @@ impl Lifecycle {
                 false
             }
             Phase::Ending | Phase::TearingDown => {
-                if matches!(cause, EndCause::Operator | EndCause::OperatorRestart) {
+                if cause.is_wish() {
                     self.cause = Some(cause);
                 }
                 false
             }
             Phase::Ended => {
-                if matches!(cause, EndCause::Operator) {
+                if matches!(cause, EndCause::Operator | EndCause::Policy) {
                     self.restart_at = None;
                 }
                 false
             }
+            Phase::Free | Phase::Created | Phase::Leaving => false,
         }
     }
 
@@ -262,8 +390,8 @@ impl Lifecycle {
     pub fn torn_down(&mut self, restart: Restart, now: u64, ticks_per_ms: u64) -> After {
         self.phase = Phase::Ended;
         let wants = match self.cause {
-            Some(EndCause::Reset | EndCause::OperatorRestart) => true,
-            Some(EndCause::Operator | EndCause::NotBuilt) | None => false,
+            Some(EndCause::Reset | EndCause::OperatorRestart | EndCause::PolicyRestart) => true,
+            Some(EndCause::Operator | EndCause::Policy | EndCause::NotBuilt) | None => false,
             Some(cause) => match restart.policy {
                 RestartPolicy::Never => false,
                 RestartPolicy::OnFault => cause.is_failure(),
@@ -273,7 +401,8 @@ impl Lifecycle {
         if !wants {
             return After::Stay;
         }
-        let is_asked_for = self.cause == Some(EndCause::OperatorRestart);
+        let is_asked_for =
+            matches!(self.cause, Some(EndCause::OperatorRestart | EndCause::PolicyRestart));
         if !is_asked_for && self.is_too_often(restart, now, ticks_per_ms) {
             return After::GivenUp;
         }

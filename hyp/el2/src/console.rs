@@ -9,7 +9,6 @@ use core::sync::atomic::Ordering;
 
 use shikiri_arch::hw::Clock;
 use shikiri_core::console::{Again, Multiplexer, Ports, Typed};
-use shikiri_core::lifecycle::Phase;
 use shikiri_core::operator::{Line as TypedLine, LineEditor, PROMPT};
 use shikiri_core::vuart::ConsolePort;
 use shikiri_drivers::{LineInterrupts, Uart};
@@ -284,10 +283,9 @@ pub(crate) fn on_interrupt(core: &mut CoreLocal) {
 /// Tells a partition's virtual UART that input came, or that output went.
 fn notify(core: &mut CoreLocal, number: usize, is_input: bool) {
     let Some(slot) = core.world.slots.get(number) else { return };
-    // In phase Active, and while its lock is held, nobody takes the incarnation apart.
+    // While it is active or paused, and while its lock is held, nobody takes the incarnation apart.
     let lifecycle = slot.lifecycle.lock();
-    let Some(live) =
-        crate::guest::worker::live(slot).filter(|_| lifecycle.phase() == Phase::Active)
+    let Some(live) = crate::guest::worker::live(slot).filter(|_| lifecycle.phase().is_alive())
     else {
         return;
     };

@@ -206,10 +206,15 @@ const fn state(lifecycle: &Lifecycle) -> &'static str {
         (Phase::Active, _) => "active",
         (Phase::Building, _) => "building",
         (Phase::Ending | Phase::TearingDown, _) => "ending",
+        (Phase::Held, _) => "held",
+        (Phase::Paused, _) => "paused",
+        (Phase::Free, _) => "free",
+        (Phase::Created, _) => "created",
+        (Phase::Leaving, _) => "leaving",
         (Phase::Ended, _) if lifecycle.restart_at().is_some() => "waiting",
         (Phase::Ended, Some(EndCause::Fault)) => "fault",
         (Phase::Ended, Some(EndCause::NotBuilt)) => "failed",
-        (Phase::Ended, Some(EndCause::Operator)) => "stopped",
+        (Phase::Ended, Some(EndCause::Operator | EndCause::Policy)) => "stopped",
         (Phase::Ended, _) => "ended",
     }
 }

@@ -2,17 +2,19 @@
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use shikiri_abi::{CoreId, IntId, Pa, PageCount, PartitionSlot, Resource};
+use shikiri_abi::{CoreId, IntId, Pa, PageCount, PartitionId, PartitionSlot, Resource};
 use shikiri_arch::exit::MmioAccess;
 use shikiri_arch::idreg::IdTable;
 use shikiri_config::{Bundle, Interrupt, MAX_PARTITIONS, MAX_SHARED, Partition};
 use shikiri_core::account::Line;
 use shikiri_core::area::Areas;
+use shikiri_core::handle::Handle;
 use shikiri_core::invariants::Audit;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::object::Objects;
 use shikiri_core::partition::build::{Builder, HardwarePage};
 use shikiri_core::partition::{FrameStore, Holdings};
+use shikiri_core::policy::{HandOut, Notices};
 use shikiri_core::sched::{Exchange, Seat};
 use shikiri_core::vmid::{VmidLease, VmidPool};
 use shikiri_core::vuart::ConsolePort;
@@ -61,6 +63,8 @@ pub(crate) struct Slot {
     pub(crate) port: ConsolePort,
     /// Where its vCPUs live.
     pub(crate) homes: PageSlice<Home>,
+    /// The policy program has started it: who did so knows, and the console does not tell.
+    pub(crate) is_quiet: AtomicBool,
 }
 
 /// A vCPU's home.
@@ -100,6 +104,7 @@ impl Slot {
             live: AtomicPtr::new(core::ptr::null_mut()),
             port: ConsolePort::new(),
             homes,
+            is_quiet: AtomicBool::new(false),
         }
     }
 
@@ -121,6 +126,24 @@ impl Slot {
     pub(crate) fn set_phase(&self, phase: Phase) {
         self.phase.store(phase.code(), Ordering::Release);
     }
+}
+
+/// What the policy program's calls keep.
+pub(crate) struct Policy {
+    /// The place of the partition that holds the capability.
+    pub(crate) holder: Option<PartitionSlot>,
+    /// Its books.
+    pub(crate) books: TicketLock<PolicyBooks, rank::Policy>,
+}
+
+/// The books of the policy program's calls.
+pub(crate) struct PolicyBooks {
+    /// Ends that it has not been told of.
+    pub(crate) notices: Notices<'static>,
+    /// What it has handed out.
+    pub(crate) handout: HandOut<'static>,
+    /// The incarnation that wants to be told, and at which receive port.
+    pub(crate) told_at: Option<(PartitionId, Handle)>,
 }
 
 /// The machine.
@@ -155,6 +178,8 @@ pub(crate) struct World {
     pub(crate) format: Format,
     /// The guests' view of the feature registers.
     pub(crate) ids: &'static IdTable,
+    /// What the policy program keeps here, if the description gives the capability to somebody, or answers requests by itself.
+    pub(crate) policy: Option<&'static Policy>,
     /// Named objects.
     pub(crate) objects: Objects<'static>,
     /// Where each shared area of the description is (`core::share::Place`).
@@ -258,8 +283,8 @@ impl World {
         self.slots.iter().try_fold((0_u64, 0_u64), |(begun, living), slot| {
             let lifecycle = slot.lifecycle.lock();
             let is_living = match lifecycle.phase() {
-                Phase::Ended => 0,
-                Phase::Active => 1,
+                Phase::Ended | Phase::Free | Phase::Created | Phase::Leaving => 0,
+                Phase::Active | Phase::Held | Phase::Paused => 1,
                 Phase::Building | Phase::Ending | Phase::TearingDown => return None,
             };
             let starts = u64::from(lifecycle.starts());
@@ -271,7 +296,7 @@ impl World {
     pub(crate) fn power_off_if_all_ended(&self) {
         let is_over = self.slots.iter().all(|slot| {
             let lifecycle = slot.lifecycle.lock();
-            lifecycle.phase() == Phase::Ended
+            matches!(lifecycle.phase(), Phase::Ended | Phase::Free)
                 && lifecycle.restart_at().is_none()
                 && lifecycle.cause() != Some(EndCause::Operator)
         });

@@ -33,6 +33,8 @@ macro_rules! ranks {
 ranks! {
     /// Decisions about the whole machine: start, end and restart of partitions, the operator's commands.
     Machine = 10, "machine";
+    /// What the policy program's calls keep: notices, what was handed out, promised core time.
+    Policy = 15, "policy";
     /// One partition: lifecycle, vCPU states, virtual GIC, virtual UART. The key is the partition's slot.
     Partition = 20, "partition";
     /// One partition's stage-2 tables. The key is the partition's slot.

@@ -14,6 +14,7 @@ mod linux;
 mod moving;
 mod native;
 mod objects;
+mod policy;
 mod rpi4;
 mod shared;
 mod sharing;
@@ -25,7 +26,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 15] = [
+const TOPICS: [Topic; 16] = [
     systems::trials,
     native::trials,
     boot::trials,
@@ -34,6 +35,7 @@ const TOPICS: [Topic; 15] = [
     channels::trials,
     shared::trials,
     objects::trials,
+    policy::trials,
     console::trials,
     lifecycle::trials,
     sharing::trials,

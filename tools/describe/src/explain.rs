@@ -338,7 +338,7 @@ fn stem(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use shikiri_abi::{CoreSet, Resource};
+    use shikiri_abi::CoreSet;
 
     #[test]
     fn neighbouring_cores_are_written_as_a_run() {

@@ -24,8 +24,8 @@ This page is generated from the call table (`hyp/abi/src/call.rs`) and the statu
 - A refusal changes nothing. With INVALID_PARAMETER, `x1` says which argument register was wrong.
 - Calls never wait and are bounded. An unknown call is NOT_SUPPORTED, and nothing is printed: what a guest does
   is nobody else's noise.
-- Numbers below `0x100` are for every guest; `0x100` to `0x1ff` are reserved for the policy program. A number is never
-  given twice.
+- Numbers below `0x100` are for every guest; `0x100` to `0x1ff` need the policy capability, which the description gives to one
+  partition: whoever has it not is answered NOT_PERMITTED, whatever the arguments. A number is never given twice.
 
 In Rust: `guest-sdk/hvc`, or `shikiri_rt::hvc` for guests that use the run-time.
 ";

@@ -2,7 +2,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows is a failed test")]
 
 use super::{After, EndCause, Lifecycle, Phase, RESTART_BURST, RESTART_SPACING_MS, WrongPhase};
-use shikiri_abi::PartitionId;
+use shikiri_abi::{Hold, PartitionId};
 use shikiri_config::{Restart, RestartPolicy};
 
 fn restart(policy: RestartPolicy) -> Restart {
@@ -11,8 +11,8 @@ fn restart(policy: RestartPolicy) -> Restart {
 
 fn active(id: u32) -> Lifecycle {
     let mut life = Lifecycle::new();
-    life.start(PartitionId(id)).unwrap();
-    assert!(life.built());
+    life.start(PartitionId(id), Hold::No).unwrap();
+    assert_eq!(life.built(), Phase::Active);
     life
 }
 
@@ -25,7 +25,7 @@ fn after(cause: EndCause, policy: RestartPolicy) -> After {
 
 #[test]
 fn the_policy_decides_what_follows_each_end() {
-    use EndCause::{Code, Fault, Off, Operator, OperatorRestart, Reset};
+    use EndCause::{Code, Fault, Off, Operator, OperatorRestart, Policy, PolicyRestart, Reset};
     use RestartPolicy::{Always, Never, OnFault};
     let again = After::StartAt(1050);
     for (cause, expected) in [
@@ -35,6 +35,8 @@ fn the_policy_decides_what_follows_each_end() {
         (Fault, [After::Stay, again, again]),
         (Reset, [again, again, again]),
         (Operator, [After::Stay, After::Stay, After::Stay]),
+        (Policy, [After::Stay, After::Stay, After::Stay]),
+        (PolicyRestart, [After::StartAt(1000), After::StartAt(1000), After::StartAt(1000)]),
         (OperatorRestart, [After::StartAt(1000), After::StartAt(1000), After::StartAt(1000)]),
     ] {
         for (policy, expected) in [Never, OnFault, Always].into_iter().zip(expected) {
@@ -51,8 +53,8 @@ fn a_partition_that_fails_too_often_is_given_up_until_the_window_has_passed() {
         assert!(life.end(EndCause::Fault));
         life.stopped();
         outcomes.push(life.torn_down(restart(RestartPolicy::OnFault), now, 10));
-        life.start(PartitionId(2)).unwrap();
-        assert!(life.built());
+        life.start(PartitionId(2), Hold::No).unwrap();
+        assert_eq!(life.built(), Phase::Active);
     }
     let given_up: std::vec::Vec<_> =
         outcomes.iter().map(|after| *after == After::GivenUp).collect();
@@ -85,8 +87,8 @@ proptest::proptest! {
             }
             now = at;
             starts.push(at);
-            life.start(PartitionId(2)).unwrap();
-            assert!(life.built());
+            life.start(PartitionId(2), Hold::No).unwrap();
+            assert_eq!(life.built(), Phase::Active);
         }
         for (index, from) in starts.iter().enumerate() {
             for (count, to) in (1..).zip(&starts[index..]) {
@@ -105,8 +107,8 @@ fn the_operators_restarts_are_neither_held_back_nor_counted() {
         life.stopped();
         let restart = restart(RestartPolicy::Never);
         assert_eq!(life.torn_down(restart, now, 10), After::StartAt(now));
-        life.start(PartitionId(2)).unwrap();
-        assert!(life.built());
+        life.start(PartitionId(2), Hold::No).unwrap();
+        assert_eq!(life.built(), Phase::Active);
     }
     assert!(life.end(EndCause::Reset));
     life.stopped();
@@ -116,9 +118,9 @@ fn the_operators_restarts_are_neither_held_back_nor_counted() {
 #[test]
 fn an_end_during_the_build_takes_effect_when_it_is_complete() {
     let mut life = Lifecycle::new();
-    life.start(PartitionId(1)).unwrap();
+    life.start(PartitionId(1), Hold::No).unwrap();
     assert!(!life.end(EndCause::Operator));
-    assert!(!life.built());
+    assert_eq!(life.built(), Phase::TearingDown);
     assert_eq!(life.phase(), Phase::TearingDown);
     assert_eq!(life.torn_down(restart(RestartPolicy::Always), 0, 1), After::Stay);
 }
@@ -142,13 +144,154 @@ fn the_operator_can_stop_what_is_about_to_restart() {
 #[test]
 fn only_an_ended_partition_starts() {
     let mut life = active(1);
-    assert_eq!(life.start(PartitionId(2)), Err(WrongPhase(Phase::Active)));
+    assert_eq!(life.start(PartitionId(2), Hold::No), Err(WrongPhase(Phase::Active)));
     assert_eq!((life.id(), life.starts()), (PartitionId(1), 1));
 }
 
+const PHASES: [Phase; 10] = [
+    Phase::Ended,
+    Phase::Building,
+    Phase::Active,
+    Phase::Ending,
+    Phase::TearingDown,
+    Phase::Held,
+    Phase::Paused,
+    Phase::Free,
+    Phase::Created,
+    Phase::Leaving,
+];
+
 #[test]
 fn phases_survive_their_byte() {
-    for phase in [Phase::Ended, Phase::Building, Phase::Active, Phase::Ending, Phase::TearingDown] {
+    for phase in PHASES {
         assert_eq!(Phase::from_code(phase.code()), phase);
     }
+}
+
+/// A partition that has come to this phase on its way.
+fn at(phase: Phase) -> Lifecycle {
+    let mut life = Lifecycle::spare();
+    if phase == Phase::Free {
+        return life;
+    }
+    life.create(PartitionId(7)).unwrap();
+    if phase == Phase::Created {
+        return life;
+    }
+    let hold = if phase == Phase::Held { Hold::WhenBuilt } else { Hold::No };
+    life.start(PartitionId(7), hold).unwrap();
+    if phase == Phase::Building {
+        return life;
+    }
+    life.built();
+    if phase == Phase::Paused {
+        life.pause().unwrap();
+    }
+    if matches!(phase, Phase::Active | Phase::Held | Phase::Paused) {
+        return life;
+    }
+    life.end(EndCause::Off);
+    if phase == Phase::Ending {
+        return life;
+    }
+    life.stopped();
+    if phase == Phase::TearingDown {
+        return life;
+    }
+    life.torn_down(restart(RestartPolicy::Never), 0, 1);
+    if phase == Phase::Leaving {
+        life.destroy().unwrap();
+    }
+    life
+}
+
+/// Each operation of the policy program in each phase: where it leads, or that it is refused and nothing changes.
+#[test]
+fn each_operation_in_each_phase_leads_where_it_should() {
+    type Operation = fn(&mut Lifecycle) -> Result<(), WrongPhase>;
+    let create: Operation = |life| life.create(PartitionId(8));
+    let start: Operation = |life| life.start(PartitionId(8), Hold::WhenBuilt);
+    let matrix: [(&str, Operation, &[(Phase, Phase)]); 7] = [
+        ("create", create, &[(Phase::Free, Phase::Created)]),
+        ("start", start, &[(Phase::Ended, Phase::Building), (Phase::Created, Phase::Building)]),
+        ("release", Lifecycle::release, &[(Phase::Held, Phase::Active)]),
+        ("pause", Lifecycle::pause, &[(Phase::Active, Phase::Paused)]),
+        ("resume", Lifecycle::resume, &[(Phase::Paused, Phase::Active)]),
+        (
+            "destroy",
+            Lifecycle::destroy,
+            &[
+                (Phase::Ended, Phase::Leaving),
+                (Phase::Created, Phase::Leaving),
+                (Phase::Leaving, Phase::Leaving),
+            ],
+        ),
+        (
+            "end",
+            |life| {
+                let phase = life.phase();
+                if life.end(EndCause::Policy) { Ok(()) } else { Err(WrongPhase(phase)) }
+            },
+            &[
+                (Phase::Active, Phase::Ending),
+                (Phase::Held, Phase::Ending),
+                (Phase::Paused, Phase::Ending),
+            ],
+        ),
+    ];
+    for (name, operation, leads) in matrix {
+        for phase in PHASES {
+            let mut life = at(phase);
+            assert_eq!(life.phase(), phase);
+            let expected = leads.iter().find(|(from, _)| *from == phase).map(|(_, to)| *to);
+            let done = operation(&mut life);
+            assert_eq!(done.is_ok(), expected.is_some(), "{name} in {phase:?}");
+            assert_eq!(life.phase(), expected.unwrap_or(phase), "{name} in {phase:?}");
+            if let Err(WrongPhase(met)) = done {
+                assert_eq!(met, phase, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_created_partition_keeps_its_id_for_its_first_life_and_its_place_forgets_it_p2() {
+    let mut life = Lifecycle::spare();
+    life.create(PartitionId(7)).unwrap();
+    assert_eq!((life.id(), life.starts()), (PartitionId(7), 0));
+    life.start(life.id(), Hold::No).unwrap();
+    assert_eq!((life.id(), life.starts()), (PartitionId(7), 1));
+    life.end(EndCause::Policy);
+    life.built();
+    life.torn_down(restart(RestartPolicy::Always), 0, 1);
+    assert_eq!(life.cause(), Some(EndCause::Policy));
+    life.destroy().unwrap();
+    life.destroyed();
+    assert_eq!((life.phase(), life.id(), life.starts()), (Phase::Free, PartitionId(0), 0));
+    assert_eq!(life.cause(), None);
+}
+
+#[test]
+fn what_is_held_goes_on_when_it_is_released_and_can_be_ended_before() {
+    let mut life = at(Phase::Held);
+    life.release().unwrap();
+    assert_eq!(life.phase(), Phase::Active);
+    let mut life = at(Phase::Held);
+    assert!(life.end(EndCause::Policy));
+    life.stopped();
+    assert_eq!(life.torn_down(restart(RestartPolicy::Always), 0, 1), After::Stay);
+    // The next life is not held unless it is asked for.
+    life.start(PartitionId(9), Hold::No).unwrap();
+    assert_eq!(life.built(), Phase::Active);
+}
+
+#[test]
+fn a_restart_that_waits_does_not_outlive_the_destruction() {
+    let mut life = at(Phase::Active);
+    life.end(EndCause::Reset);
+    life.stopped();
+    assert!(matches!(life.torn_down(restart(RestartPolicy::Never), 0, 1), After::StartAt(_)));
+    life.destroy().unwrap();
+    assert_eq!(life.restart_at(), None);
+    assert_eq!(life.start(PartitionId(9), Hold::No), Err(WrongPhase(Phase::Leaving)));
 }

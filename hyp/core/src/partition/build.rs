@@ -55,13 +55,21 @@ pub struct Builder {
     format: Format,
     vmid: Vmid,
     hardware: Option<HardwarePage>,
+    /// Whether the account's limits are set already, and not the description's.
+    has_limits: bool,
 }
 
 impl Builder {
     /// Starts at the beginning. `vmid` has no entry left in any TLB.
     #[must_use]
     pub const fn new(format: Format, vmid: Vmid, hardware: Option<HardwarePage>) -> Self {
-        Self { stage: Stage::Charge, format, vmid, hardware }
+        Self { stage: Stage::Charge, format, vmid, hardware, has_limits: false }
+    }
+
+    /// The same for an account whose limits are set: the description's do not matter.
+    #[must_use]
+    pub const fn with_limits(self) -> Self {
+        Self { has_limits: true, ..self }
     }
 
     /// One bounded step; true when the partition is complete.
@@ -76,7 +84,7 @@ impl Builder {
         (loader, tlb, store): (&L, &T, &FrameStore<'_, M>),
     ) -> Result<bool, BuildError> {
         self.stage = match self.stage {
-            Stage::Charge => charge(holdings, description)?,
+            Stage::Charge => self.charge(holdings, description)?,
             Stage::Take { region, done } => take(holdings, description, store, region, done)?,
             Stage::Claim { region, done } => claim(holdings, description, store, region, done)?,
             Stage::Tables => self.make_tables(holdings, description, loader, store)?,
@@ -96,6 +104,20 @@ impl Builder {
         };
         holdings.is_complete = self.stage == Stage::Done;
         Ok(holdings.is_complete)
+    }
+
+    /// Charges what is no memory.
+    fn charge(
+        &self,
+        holdings: &mut Holdings,
+        description: &Partition<'_>,
+    ) -> Result<Stage, BuildError> {
+        if !self.has_limits {
+            for resource in Resource::ALL {
+                holdings.account.set_limit(resource, description.limit(resource));
+            }
+        }
+        charge(holdings, description)
     }
 
     /// Takes the tables' frames, as many as the mappings need, and makes the empty address space.
@@ -189,9 +211,6 @@ fn take_tables<M: DirectMap>(
 
 /// Charges what is no memory.
 fn charge(holdings: &mut Holdings, description: &Partition<'_>) -> Result<Stage, BuildError> {
-    for resource in Resource::ALL {
-        holdings.account.set_limit(resource, description.limit(resource));
-    }
     let core_time = description.vcpus().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
     holdings.core_time = Some(holdings.account.charge(Resource::CoreTime, core_time)?);
     holdings.devices = Some(holdings.account.charge(Resource::Devices, device_count(description))?);

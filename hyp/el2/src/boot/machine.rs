@@ -4,7 +4,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-use shikiri_abi::{CoreId, CoreSet, PAGE_BYTES, Pa, PageCount, PartitionSlot};
+use shikiri_abi::{CoreId, CoreSet, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource};
 use shikiri_arch::board::{Board, GicFact, Range};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
@@ -15,6 +15,7 @@ use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger, MAX_RANGES};
 use shikiri_core::object::{Object, Objects};
 use shikiri_core::partition::{FrameStore, run_of};
+use shikiri_core::policy::{HandOut, Notices, Page};
 use shikiri_core::sched::{CoreBook, Excess, Exchange, Reservation, Share, Terms, VcpuKey};
 use shikiri_core::vmid::VmidPool;
 use shikiri_drivers::{
@@ -33,7 +34,7 @@ use crate::hw::clock::Counter;
 use crate::hw::mem::{self, Ram};
 use crate::percore::{CoreLocal, CoreShared};
 use crate::regs;
-use crate::world::{self, Home, Route, Slot, World};
+use crate::world::{self, Home, Policy, PolicyBooks, Route, Slot, World};
 
 /// The machine; made once by the boot core.
 static WORLD: Once<World> = Once::new();
@@ -82,6 +83,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
     world::routes(&bundle, routes);
     let slots = slots(&frames, &bundle, board.core_count);
     let objects = Objects::new(objects(&frames, &bundle));
+    let policy = policy(&frames, &bundle);
     log::checkpoint(Checkpoint::MemoryReady, format_args!("{total} MiB"));
     let ticks_per_ms = (Counter.frequency_hz() / 1000).max(1);
     start_console(board, ticks_per_ms, &bundle, &gic);
@@ -115,6 +117,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         format,
         ids,
         objects,
+        policy,
         shared: [const { AtomicU64::new(0) }; MAX_SHARED],
         console: &CONSOLE,
         console_is_due: AtomicBool::new(false),
@@ -374,6 +377,21 @@ fn objects(store: &FrameStore<'static, Ram>, bundle: &Bundle<'static>) -> &'stat
         0 => &[],
         count => leak(store, count, |_| Object::new()),
     }
+}
+
+/// The books of the policy program, if there is a policy.
+fn policy(store: &FrameStore<'static, Ram>, bundle: &Bundle<'static>) -> Option<&'static Policy> {
+    let policy = bundle.policy()?;
+    let places = bundle.partition_count();
+    let mut handout = HandOut::new(policy.handout, leak(store, places, |_| Page::NOTHING));
+    for (place, partition) in (0..).map(PartitionSlot).zip(bundle.partitions()) {
+        handout.describe(place, Resource::ALL.map(|resource| partition.limit(resource)));
+    }
+    let notices = Notices::new(leak(store, places, |_| None));
+    let books = PolicyBooks { notices, handout, told_at: None };
+    let holder = policy.partition.and_then(|place| u8::try_from(place).ok()).map(PartitionSlot);
+    let policy = Policy { holder, books: TicketLock::new(books) };
+    Some(PageBox::new(own_frames(store, PageBox::<Policy>::PAGES), policy).leak())
 }
 
 /// Gives each vCPU of a partition its home.

@@ -242,8 +242,7 @@ fn deliver(core: &mut CoreLocal, physical: IntId) {
         return;
     };
     let lifecycle = slot.lifecycle.lock();
-    let live = super::worker::live(slot)
-        .filter(|_| slot.phase() == shikiri_core::lifecycle::Phase::Active);
+    let live = super::worker::live(slot).filter(|_| lifecycle.phase().is_alive());
     let Some(live) = live else {
         drop(lifecycle);
         core.world.gic.spis().disable(physical);

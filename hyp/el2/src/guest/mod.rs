@@ -9,6 +9,7 @@ mod lending;
 pub(crate) mod live;
 mod message;
 mod object;
+mod policy;
 pub(crate) mod run;
 pub(crate) mod setup;
 mod share;

@@ -108,12 +108,22 @@ fn enter(core: &mut CoreLocal, key: VcpuKey) -> Option<*mut Context> {
             stop(core, slot, key.vcpu);
             None
         }
-        Phase::Building | Phase::TearingDown | Phase::Ended if key.vcpu == VcpuIndex(0) => {
+        Phase::Paused => {
+            park(core, slot, key.vcpu);
+            None
+        }
+        _ if key.vcpu == VcpuIndex(0) => {
             unload(core);
             worker::step(core, slot);
             None
         }
-        Phase::Building | Phase::TearingDown | Phase::Ended => {
+        Phase::Building
+        | Phase::TearingDown
+        | Phase::Ended
+        | Phase::Held
+        | Phase::Free
+        | Phase::Created
+        | Phase::Leaving => {
             block(core, slot, key.vcpu, None);
             None
         }
@@ -305,6 +315,20 @@ fn fall_asleep(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) -
     }
     block(core, live.slot, vcpu.index, deadline(vcpu));
     true
+}
+
+/// Takes a vCPU of a paused partition off this core until it is woken. Under the lifecycle's lock, as in [`stop`].
+fn park(core: &mut CoreLocal, slot: &'static Slot, index: VcpuIndex) {
+    block(core, slot, index, None);
+    let lifecycle = slot.lifecycle.lock();
+    if lifecycle.phase() != Phase::Paused {
+        return;
+    }
+    let vcpu = worker::live(slot).and_then(|live| live.vcpu(index));
+    if vcpu.is_some_and(|vcpu| is_loaded(core, vcpu)) {
+        unload(core);
+        core.timer_at = None;
+    }
 }
 
 /// Stops a vCPU of a partition that ends; the last one hands over to the worker.

@@ -13,7 +13,7 @@ use shikiri_vgic::{Frame, Here, Line, MmioOutcome, VcpuSet};
 
 use super::context::Context;
 use super::live::Live;
-use super::{inject, message, object, run, share, sysreg, talk, worker};
+use super::{inject, message, object, policy, run, share, sysreg, talk, worker};
 use crate::hw::clock::Counter;
 use crate::hw::device;
 use crate::hw::gic::MappedRegisters;
@@ -66,8 +66,8 @@ pub(crate) fn answer_quickly(context: &mut Context) -> bool {
 }
 
 /// The highest number of the call table.
-const LAST_CALL: u32 = 0x3c;
-const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 0x3c));
+const LAST_CALL: u32 = 0x10a;
+const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 0x10a));
 
 /// Serves an HVC #0 that has no constant answer. What is frequent goes first.
 #[inline(never)]
@@ -333,6 +333,10 @@ fn own_call(
     x: [u64; 6],
 ) -> Next {
     let answer = match Call::decode(number, x) {
+        // Before anything else is said: who has not the capability learns nothing.
+        _ if Call::needs_policy(number) && !policy::is_held(core, loaded) => {
+            policy::not_permitted()
+        }
         Ok(Call::PartitionEnd(code)) => {
             let code = u32::try_from(code).unwrap_or(u32::MAX);
             return end(core, loaded.live, EndCause::Code(code));
@@ -341,6 +345,7 @@ fn own_call(
         Ok(Call::Message(call)) => message::serve(core, loaded, call),
         Ok(Call::Shared(call)) => share::serve(core, loaded, call),
         Ok(Call::Object(call)) => object::serve(core, loaded, call),
+        Ok(Call::Policy(call)) => policy::serve(core, loaded, call),
         Ok(call) => shikiri_core::call::answer(call, loaded.live),
         Err(DecodeError::NotSupported) => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],
         Err(DecodeError::Argument(which)) => {

@@ -3,15 +3,16 @@
 
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use shikiri_abi::{IntId, PAGE_BYTES, PageCount, PartitionId, VcpuIndex};
+use shikiri_abi::{Hold, IntId, PAGE_BYTES, PageCount, PartitionId, VcpuIndex};
 use shikiri_arch::hw::{Clock, PhysMem};
 use shikiri_config::{GicVersion, Partition, Talk, Windows};
 use shikiri_core::area::AreaSizes;
-use shikiri_core::lifecycle::{After, EndCause, Phase};
+use shikiri_core::lifecycle::{After, EndCause, Lifecycle, Phase, WrongPhase};
 use shikiri_core::partition::build::Builder;
 use shikiri_core::partition::{BuildError, Holdings};
 use shikiri_core::party::Refusal;
 use shikiri_core::party::{PartyState, Sizes};
+use shikiri_core::policy::Notice;
 use shikiri_core::power::{LiveVcpus, Start};
 use shikiri_core::report::ExitRing;
 use shikiri_core::sysreg::PhysicalTimer;
@@ -23,7 +24,7 @@ use shikiri_vgic::{CpuInterface, Distributor, Model, Quick, QuickSpis};
 
 use super::context::Context;
 use super::live::{Devices, Live, Own, Quicks, Vcpu};
-use super::{message, object, run, share, talk};
+use super::{message, object, policy, run, share, talk};
 use crate::boot::log;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
@@ -41,7 +42,7 @@ const CLEAN_STEP_BYTES: u64 = 256 << 10;
 pub(crate) fn live(slot: &Slot) -> Option<&'static Live> {
     let live = slot.live.load(Ordering::Acquire);
     // SAFETY: published by `build_step` and withdrawn by `tear_down` only after each of its vCPUs has stopped, and
-    // dissolved when nobody visits it; callers hold a vCPU of it, or the lifecycle's lock in phase Active, or are its worker,
+    // dissolved when nobody visits it; callers hold a vCPU of it, or the lifecycle's lock while it is held, active or paused, or are its worker,
     // or visit it (`guest::talk`).
     unsafe { live.as_ref() }
 }
@@ -52,25 +53,47 @@ pub(crate) fn start(world: &World, slot: &Slot) -> Result<PartitionId, Phase> {
     if lifecycle.phase() != Phase::Ended {
         return Err(lifecycle.phase());
     }
-    let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
-    lifecycle.start(id).map_err(|wrong| wrong.0)?;
-    slot.set_phase(lifecycle.phase());
+    let id = begin_life(world, slot, &mut lifecycle, Hold::No).map_err(|wrong| wrong.0)?;
+    slot.is_quiet.store(false, Ordering::Relaxed);
     drop(lifecycle);
     run::wake(world, slot, VcpuIndex(0));
+    Ok(id)
+}
+
+/// Begins a life of an ended partition under a new id; its vCPU 0 is still to be woken.
+pub(super) fn begin_life(
+    world: &World,
+    slot: &Slot,
+    lifecycle: &mut Lifecycle,
+    hold: Hold,
+) -> Result<PartitionId, WrongPhase> {
+    let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
+    lifecycle.start(id, hold)?;
+    slot.set_phase(lifecycle.phase());
     Ok(id)
 }
 
 /// Ends a partition: every core that has a vCPU of it is asked to stop it.
 pub(crate) fn end(world: &World, slot: &Slot, cause: EndCause) {
     let mut lifecycle = slot.lifecycle.lock();
-    let is_to_stop = lifecycle.end(cause);
-    slot.set_phase(lifecycle.phase());
-    let vcpus = slot.homes.len();
+    let is_to_stop = end_life(slot, &mut lifecycle, cause);
     drop(lifecycle);
     if is_to_stop {
-        for index in (0..=u8::MAX).take(vcpus) {
-            run::wake(world, slot, VcpuIndex(index));
-        }
+        wake_all(world, slot);
+    }
+}
+
+/// Asks for the end of a life; true if its vCPUs are to be woken, so that their cores stop them.
+pub(super) fn end_life(slot: &Slot, lifecycle: &mut Lifecycle, cause: EndCause) -> bool {
+    let is_to_stop = lifecycle.end(cause);
+    slot.set_phase(lifecycle.phase());
+    is_to_stop
+}
+
+/// Wakes all of a partition's seats: each core looks what has become of its vCPU.
+pub(super) fn wake_all(world: &World, slot: &Slot) {
+    for index in (0..=u8::MAX).take(slot.homes.len()) {
+        run::wake(world, slot, VcpuIndex(index));
     }
 }
 
@@ -80,7 +103,11 @@ pub(crate) fn step(core: &mut CoreLocal, slot: &'static Slot) {
         Phase::Building => build(core, slot),
         Phase::TearingDown => tear_down(core, slot),
         Phase::Ended => restart_if_due(core, slot),
-        Phase::Active | Phase::Ending => {}
+        // It waits for the policy program.
+        Phase::Held | Phase::Free | Phase::Created | Phase::Leaving => {
+            run::block(core, slot, VcpuIndex(0), None);
+        }
+        Phase::Active | Phase::Paused | Phase::Ending => {}
     }
 }
 
@@ -145,13 +172,12 @@ fn begin(world: &World, slot: &Slot, id: PartitionId) -> Result<Work, BuildError
     let vmid = taken.flushed_with(|vmid| {
         invalidate::whole_vmid(&MachineTlb, shikiri_arch::hw::Vttbr::new(shikiri_abi::Pa(0), vmid));
     });
-    let builder = Builder::new(world.format, vmid.vmid(), world.virtual_cpu_interface(slot));
-    Ok(Work {
-        holdings: Holdings::new(id, slot.number),
-        builder: Some(builder),
-        vmid: Some(vmid),
-        live: None,
-    })
+    let mut builder = Builder::new(world.format, vmid.vmid(), world.virtual_cpu_interface(slot));
+    let mut holdings = Holdings::new(id, slot.number);
+    if policy::set_limits(world, slot, holdings.account_mut()) {
+        builder = builder.with_limits();
+    }
+    Ok(Work { holdings, builder: Some(builder), vmid: Some(vmid), live: None })
 }
 
 /// The next step; the last one publishes the incarnation.
@@ -344,24 +370,32 @@ fn configure(core: &CoreLocal, live: &mut Live) {
     }
 }
 
-/// Turns the first vCPU of a complete incarnation on.
+/// A complete incarnation begins to run, or is held.
 fn become_active(core: &CoreLocal, live: &Live) {
     let (world, slot) = (core.world, live.slot);
-    let description = &slot.description;
-    if let Some(first) = live.vcpu(VcpuIndex(0)) {
-        let start = Start { entry: description.entry.0, context: description.x0 };
-        // It is off: nobody else knows it yet.
-        let _was_off = first.power.turn_on(&live.powered, start);
-    }
-    let id = live.id;
     let mut lifecycle = slot.lifecycle.lock();
-    let is_active = lifecycle.built();
-    slot.set_phase(lifecycle.phase());
+    let phase = lifecycle.built();
+    if phase == Phase::Active {
+        let_run(world, live);
+    }
+    slot.set_phase(phase);
     drop(lifecycle);
-    if is_active {
-        log::first_start(description.name);
-        console::attach(world, slot);
-        say!(world, "partition {} (id {}) starts on core {}", description.name, id.0, core.id.0);
+}
+
+/// Turns the first vCPU on, which is still to be woken, and lets the console appear; under the lifecycle's lock, before its phase
+/// is known.
+pub(super) fn let_run(world: &World, live: &Live) {
+    let slot = live.slot;
+    let description = &slot.description;
+    let Some(first) = live.vcpu(VcpuIndex(0)) else { return };
+    let start = Start { entry: description.entry.0, context: description.x0 };
+    // It is off: nobody else knows it yet.
+    let _was_off = first.power.turn_on(&live.powered, start);
+    log::first_start(description.name);
+    console::attach(world, slot);
+    if !slot.is_quiet.load(Ordering::Relaxed) {
+        let (name, core) = (description.name, first.home.0);
+        say!(world, "partition {name} (id {}) starts on core {core}", live.id.0);
     }
 }
 
@@ -457,6 +491,10 @@ fn finish(core: &mut CoreLocal, slot: &'static Slot) {
     drop(lifecycle);
     let name = slot.description.name;
     if let Some(cause) = cause {
+        let restarts = matches!(after, After::StartAt(_));
+        policy::note_end(core, Notice { place: slot.number, id, cause, restarts, missed: 0 });
+    }
+    if let Some(cause) = cause.filter(|cause| !cause.is_policy()) {
         match after {
             After::Stay => say!(world, "partition {name} (id {}) has ended: it {cause}", id.0),
             After::GivenUp => say!(

@@ -1,0 +1,179 @@
+//! The calls of the policy program, one function per row of the call table. `shikiri_policy` makes values of them.
+
+use shikiri_abi::Status;
+pub use shikiri_abi::{Hold, NamePart, PartitionRef};
+
+use crate::partition::{AccountLine, Refusal, Resource, function, request};
+use crate::talk::Handle;
+
+/// What PARTITION_LIST tells, as it stands in the registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Which partition.
+    pub who: PartitionRef,
+    /// Its phase: 1 created … 8 being destroyed.
+    pub phase: u8,
+    /// Why it ended last, 0 if it did not.
+    pub cause: u8,
+    /// The code of its end.
+    pub code: u32,
+    /// It will start again by itself.
+    pub restarts: bool,
+    /// How often it was started.
+    pub starts: u32,
+    /// Its vCPUs.
+    pub vcpus: u8,
+    /// It was made at run time.
+    pub is_made: bool,
+    /// It is the caller.
+    pub is_caller: bool,
+}
+
+/// What NOTICE_TAKE tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Who has ended.
+    pub who: PartitionRef,
+    /// Why, as a number.
+    pub cause: u8,
+    /// The code.
+    pub code: u32,
+    /// It will start again by itself.
+    pub restarts: bool,
+    /// Earlier ends of it that were not told.
+    pub missed: u64,
+}
+
+/// What another version of the hypervisor has answered.
+const STRANGE: Refusal = Refusal { code: Status::NotSupported.code(), which: 0 };
+
+fn partition(word: u64) -> Result<PartitionRef, Refusal> {
+    PartitionRef::decode(word).ok_or(STRANGE)
+}
+
+/// Calls `PARTITION_LIST`.
+///
+/// # Errors
+/// `NotPermitted`; `NotFound` for a place where nobody is; `Range` behind the last place.
+pub fn list(place: u8) -> Result<Listed, Refusal> {
+    let [who, state, counts] = request::<LIST>([u64::from(place), 0, 0, 0, 0, 0])?;
+    let [phase, cause, flags, _, a, b, c, d] = state.to_le_bytes();
+    let code = u32::from_le_bytes([a, b, c, d]);
+    let [a, b, c, d, vcpus, how, ..] = counts.to_le_bytes();
+    Ok(Listed {
+        who: partition(who)?,
+        phase,
+        cause,
+        code,
+        restarts: flags & 1 != 0,
+        starts: u32::from_le_bytes([a, b, c, d]),
+        vcpus,
+        is_made: how & 1 != 0,
+        is_caller: how & 2 != 0,
+    })
+}
+
+/// Calls `PARTITION_NAME`: eight bytes to a word, the first one lowest.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`.
+pub fn name(who: PartitionRef, part: NamePart) -> Result<[u64; 3], Refusal> {
+    let part = u64::from(part == NamePart::Rest);
+    request::<NAME>([who.encode(), part, 0, 0, 0, 0])
+}
+
+/// Calls `LIMIT_READ`.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`.
+pub fn limit_read(who: PartitionRef, resource: Resource) -> Result<AccountLine, Refusal> {
+    let arguments = [who.encode(), u64::from(resource.number()), 0, 0, 0, 0];
+    let [limit, used, high] = request::<LIMIT_READ>(arguments)?;
+    Ok(AccountLine { limit: (limit != u64::MAX).then_some(limit), used, high })
+}
+
+/// Calls `LIMIT_SET`; `None` is unset.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `OverLimit` with 256 + the resource: so much cannot be handed out.
+pub fn limit_set(who: PartitionRef, resource: Resource, limit: Option<u64>) -> Result<(), Refusal> {
+    let limit = limit.unwrap_or(u64::MAX);
+    let arguments = [who.encode(), u64::from(resource.number()), limit, 0, 0, 0];
+    request::<LIMIT_SET>(arguments).map(|_| ())
+}
+
+/// Calls `PARTITION_START`: the partition as it is named from now on.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it has ended, or is held.
+pub fn start(who: PartitionRef, hold: Hold) -> Result<PartitionRef, Refusal> {
+    let hold = u64::from(hold == Hold::WhenBuilt);
+    request::<START>([who.encode(), hold, 0, 0, 0, 0]).and_then(|[who, ..]| partition(who))
+}
+
+/// Calls `PARTITION_STOP`.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` if there is nothing to end.
+pub fn stop(who: PartitionRef) -> Result<(), Refusal> {
+    request::<STOP>([who.encode(), 0, 0, 0, 0, 0]).map(|_| ())
+}
+
+/// Calls `PARTITION_RESTART`.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` of one that was never started, or is being destroyed.
+pub fn restart(who: PartitionRef) -> Result<(), Refusal> {
+    request::<RESTART>([who.encode(), 0, 0, 0, 0, 0]).map(|_| ())
+}
+
+/// Calls `PARTITION_PAUSE` once.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it is active or paused; `InvalidParameter` of the caller itself;
+/// `Again`: one of its vCPUs is still on a core.
+pub fn pause(who: PartitionRef) -> Result<(), Refusal> {
+    request::<PAUSE>([who.encode(), 0, 0, 0, 0, 0]).map(|_| ())
+}
+
+/// Calls `PARTITION_RESUME`.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it is paused.
+pub fn resume(who: PartitionRef) -> Result<(), Refusal> {
+    request::<RESUME>([who.encode(), 0, 0, 0, 0, 0]).map(|_| ())
+}
+
+/// Calls `POLICY_NOTIFY`.
+///
+/// # Errors
+/// `NotPermitted`; `BadHandle` if it is no receive port.
+pub fn notify(port: Handle) -> Result<(), Refusal> {
+    request::<NOTIFY>([port.0, 0, 0, 0, 0, 0]).map(|_| ())
+}
+
+/// Calls `NOTICE_TAKE`.
+///
+/// # Errors
+/// `NotPermitted`; `Empty`.
+pub fn take_notice() -> Result<Notice, Refusal> {
+    let [who, why, missed] = request::<TAKE_NOTICE>([0; 6])?;
+    let [cause, _, flags, _, a, b, c, d] = why.to_le_bytes();
+    let code = u32::from_le_bytes([a, b, c, d]);
+    Ok(Notice { who: partition(who)?, cause, code, restarts: flags & 1 != 0, missed })
+}
+
+/// How many rows have their wrapper here.
+pub(crate) const CALLS: usize = 11;
+
+const LIST: u32 = function("PARTITION_LIST", 1);
+const NAME: u32 = function("PARTITION_NAME", 2);
+const LIMIT_READ: u32 = function("LIMIT_READ", 2);
+const LIMIT_SET: u32 = function("LIMIT_SET", 3);
+const START: u32 = function("PARTITION_START", 2);
+const STOP: u32 = function("PARTITION_STOP", 1);
+const RESTART: u32 = function("PARTITION_RESTART", 1);
+const PAUSE: u32 = function("PARTITION_PAUSE", 1);
+const RESUME: u32 = function("PARTITION_RESUME", 1);
+const NOTIFY: u32 = function("POLICY_NOTIFY", 1);
+const TAKE_NOTICE: u32 = function("NOTICE_TAKE", 0);

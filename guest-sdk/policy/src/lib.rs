@@ -1,0 +1,387 @@
+//! The machine's partitions, for the program that makes policy (P7).
+//!
+//! ```ignore
+//! let editor = Partition::named("editor").ok_or(..)?;   // one of the description
+//! editor.set_limit(Resource::Memory, Some(4096))?;      // pages
+//! let editor = editor.start()?;                         // a new life has a new id
+//! while let Some(end) = take_notice()? {                // who has ended, and why
+//!     println!("{} has ended: {}", end.partition.name()?, end.cause);
+//! }
+//! ```
+//!
+//! A [`Partition`] names one life of a partition: when that has ended and another has begun, calls answer `PeerGone`, and
+//! [`Partition::all`] and [`Partition::named`] find the new one. Only the partition that holds the policy capability may call;
+//! all others are answered `NotPermitted`. Nothing here waits, but for [`Partition::pause`], which takes as long as cores need to
+//! let go of the vCPUs.
+#![no_std]
+
+use core::fmt;
+
+use shikiri_abi::{Hold, NamePart, PartitionRef, Status};
+use shikiri_hvc::partition::{AccountLine, Refusal, Resource};
+use shikiri_hvc::policy as calls;
+use shikiri_hvc::talk::Handle;
+
+/// One life of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Partition(PartitionRef);
+
+/// A partition's name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Name([u8; 32]);
+
+impl Name {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        self.0.get(..end).and_then(|name| core::str::from_utf8(name).ok()).unwrap_or("")
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// Where a partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is being described, and owns nothing.
+    Created,
+    /// It is being built.
+    Building,
+    /// It is built, and waits for another start.
+    Held,
+    /// It runs.
+    Active,
+    /// Its vCPUs are kept off their cores.
+    Paused,
+    /// It is being stopped and taken apart.
+    Ending,
+    /// It has ended.
+    Ended,
+    /// It is being destroyed.
+    Leaving,
+}
+
+impl State {
+    const fn of(phase: u8) -> Option<Self> {
+        Some(match phase {
+            1 => Self::Created,
+            2 => Self::Building,
+            3 => Self::Held,
+            4 => Self::Active,
+            5 => Self::Paused,
+            6 => Self::Ending,
+            7 => Self::Ended,
+            8 => Self::Leaving,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Created => "created",
+            Self::Building => "building",
+            Self::Held => "held",
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Ending => "ending",
+            Self::Ended => "ended",
+            Self::Leaving => "leaving",
+        })
+    }
+}
+
+/// Why a partition has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It turned itself off.
+    Off,
+    /// It asked for a reset.
+    Reset,
+    /// It ended itself with this code.
+    Code(u32),
+    /// An exit that could not be served.
+    Fault,
+    /// The operator stopped it.
+    Operator,
+    /// The operator restarted it.
+    OperatorRestart,
+    /// It could not be built.
+    NotBuilt,
+    /// [`Partition::stop`].
+    Stopped,
+    /// [`Partition::restart`].
+    Restarted,
+    /// Something that this version does not know.
+    Unknown(u8),
+}
+
+impl Cause {
+    const fn of(number: u8, code: u32) -> Self {
+        match number {
+            1 => Self::Off,
+            2 => Self::Reset,
+            3 => Self::Code(code),
+            4 => Self::Fault,
+            5 => Self::Operator,
+            6 => Self::OperatorRestart,
+            7 => Self::NotBuilt,
+            8 => Self::Stopped,
+            9 => Self::Restarted,
+            number => Self::Unknown(number),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Reset => f.write_str("reset"),
+            Self::Code(code) => write!(f, "code {code}"),
+            Self::Fault => f.write_str("fault"),
+            Self::Operator => f.write_str("stopped by the operator"),
+            Self::OperatorRestart => f.write_str("restarted by the operator"),
+            Self::NotBuilt => f.write_str("could not be built"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Restarted => f.write_str("restarted"),
+            Self::Unknown(number) => write!(f, "cause {number}"),
+        }
+    }
+}
+
+/// What can be known of a partition at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Where it stands.
+    pub state: State,
+    /// Why its last life ended; none while it lives, and before its first.
+    pub cause: Option<Cause>,
+    /// It will start again by itself.
+    pub restarts: bool,
+    /// How often it was started.
+    pub starts: u32,
+    /// How many vCPUs it has.
+    pub vcpus: u8,
+    /// It was made at run time.
+    pub is_made: bool,
+    /// It is the partition that asks.
+    pub is_caller: bool,
+}
+
+/// A partition's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The life that has ended.
+    pub partition: Partition,
+    /// Why.
+    pub cause: Cause,
+    /// It will start again by itself.
+    pub restarts: bool,
+    /// Ends of the same partition before this one that were not told.
+    pub missed: u64,
+}
+
+/// An answer that this version of the library does not understand.
+const STRANGE: Refusal = Refusal { code: Status::NotSupported.code(), which: 0 };
+
+impl Partition {
+    /// All that there are now, by place.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Listing { place: 0 }
+    }
+
+    /// The one with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|partition| partition.name().is_ok_and(|it| it.as_str() == name))
+    }
+
+    /// The one at a place; none if nobody is there.
+    ///
+    /// # Errors
+    /// `NotPermitted`; `Range` behind the last place.
+    pub fn at(place: u8) -> Result<Option<Self>, Refusal> {
+        match calls::list(place) {
+            Ok(listed) => Ok(Some(Self(listed.who))),
+            Err(refusal) if refusal.status() == Some(Status::NotFound) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// How the calls name it.
+    #[must_use]
+    pub const fn who(self) -> PartitionRef {
+        self.0
+    }
+
+    /// The partition that a call has named.
+    #[must_use]
+    pub const fn from_ref(who: PartitionRef) -> Self {
+        Self(who)
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(self) -> u32 {
+        self.0.id.0
+    }
+
+    /// Its name.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`, `PeerGone`.
+    pub fn name(self) -> Result<Name, Refusal> {
+        let [a, b, c] = calls::name(self.0, NamePart::First)?;
+        let [d, ..] = calls::name(self.0, NamePart::Rest)?;
+        let mut name = [0; 32];
+        let bytes = [a, b, c, d].into_iter().flat_map(u64::to_le_bytes);
+        name.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
+        Ok(Name(name))
+    }
+
+    /// How it stands.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`; `PeerGone` if another life has begun.
+    pub fn status(self) -> Result<Standing, Refusal> {
+        let listed = calls::list(self.0.place.0)?;
+        if listed.who != self.0 {
+            return Err(Refusal { code: Status::PeerGone.code(), which: 0 });
+        }
+        Ok(Standing {
+            state: State::of(listed.phase).ok_or(STRANGE)?,
+            cause: (listed.cause != 0).then(|| Cause::of(listed.cause, listed.code)),
+            restarts: listed.restarts,
+            starts: listed.starts,
+            vcpus: listed.vcpus,
+            is_made: listed.is_made,
+            is_caller: listed.is_caller,
+        })
+    }
+
+    /// A line of its account.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`, `PeerGone`.
+    pub fn account(self, resource: Resource) -> Result<AccountLine, Refusal> {
+        calls::limit_read(self.0, resource)
+    }
+
+    /// Sets a limit for this life and those that follow; none is unset.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`, `PeerGone`; `OverLimit`: so much cannot be handed out.
+    pub fn set_limit(self, resource: Resource, limit: Option<u64>) -> Result<(), Refusal> {
+        calls::limit_set(self.0, resource, limit)
+    }
+
+    /// Starts it, or lets it go on when it is held; the life that begins.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it has ended, was never started, or is held.
+    pub fn start(self) -> Result<Self, Refusal> {
+        calls::start(self.0, Hold::No).map(Self)
+    }
+
+    /// Starts it, to be held when it is built.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it has ended or was never started.
+    pub fn start_held(self) -> Result<Self, Refusal> {
+        calls::start(self.0, Hold::WhenBuilt).map(Self)
+    }
+
+    /// Ends it; an [`End`] follows.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` if there is nothing to end.
+    pub fn stop(self) -> Result<(), Refusal> {
+        calls::stop(self.0)
+    }
+
+    /// Ends it and starts it again, or starts it if it has ended; [`Partition::named`] finds the new life.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` of one that was never started.
+    pub fn restart(self) -> Result<(), Refusal> {
+        calls::restart(self.0)
+    }
+
+    /// Takes its vCPUs off their cores: when this returns none of them runs.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it is active; `InvalidParameter` of the caller itself.
+    pub fn pause(self) -> Result<(), Refusal> {
+        loop {
+            match calls::pause(self.0) {
+                Err(refusal) if refusal.status() == Some(Status::Again) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it is paused.
+    pub fn resume(self) -> Result<(), Refusal> {
+        calls::resume(self.0)
+    }
+}
+
+/// The partitions, place by place.
+struct Listing {
+    place: u8,
+}
+
+impl Iterator for Listing {
+    type Item = Partition;
+
+    fn next(&mut self) -> Option<Partition> {
+        loop {
+            let there = Partition::at(self.place).ok()?;
+            self.place = self.place.saturating_add(1);
+            if there.is_some() {
+                return there;
+            }
+        }
+    }
+}
+
+/// Chooses the receive port that is raised when there is something to take.
+///
+/// # Errors
+/// `NotPermitted`; `BadHandle` if it is no receive port.
+pub fn notify(port: Handle) -> Result<(), Refusal> {
+    calls::notify(port)
+}
+
+/// Takes the oldest notice of an end, if there is one.
+///
+/// # Errors
+/// `NotPermitted`.
+pub fn take_notice() -> Result<Option<End>, Refusal> {
+    match calls::take_notice() {
+        Ok(calls::Notice { who, cause, code, restarts, missed }) => Ok(Some(End {
+            partition: Partition(who),
+            cause: Cause::of(cause, code),
+            restarts,
+            missed,
+        })),
+        Err(refusal) if refusal.status() == Some(Status::Empty) => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
+}

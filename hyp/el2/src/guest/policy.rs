@@ -1,0 +1,303 @@
+//! The calls of the policy program: locks, phases, and who is told. What is a rule is `shikiri_core::policy`'s and the lifecycle's to decide.
+//!
+//! A call names a partition by its place and its id. Under the lifecycle's lock both are compared, and the call carried out: so
+//! it concerns the incarnation that was meant, or nobody.
+
+use core::sync::atomic::Ordering;
+
+use shikiri_abi::{
+    Hold, NamePart, PartitionRef, PartitionSlot, PolicyCall, Resource, Status, VcpuIndex,
+};
+use shikiri_core::account::{Account, Line};
+use shikiri_core::event::Raise;
+use shikiri_core::handle::Handle;
+use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
+use shikiri_core::partition::Loader;
+use shikiri_core::policy::{Notice, Refusal, cause_number};
+use shikiri_sync::{Guard, rank};
+
+use super::live::Vcpu;
+use super::talk::{raise_some, visit};
+use super::{run, worker};
+use crate::console;
+use crate::hw::mem::Ram;
+use crate::percore::{CoreLocal, Loaded};
+use crate::world::{Policy, Slot, World};
+
+/// Whether the loaded partition holds the policy capability.
+#[inline(never)]
+pub(super) fn is_held(core: &CoreLocal, Loaded { live, .. }: Loaded) -> bool {
+    let holder = core.world.policy.and_then(|policy| policy.holder);
+    holder == Some(live.slot.number)
+}
+
+/// The answer to whoever does not.
+pub(super) fn not_permitted() -> [u64; 4] {
+    Refusal::NotPermitted.registers()
+}
+
+/// Serves a call: `x0` to `x3`.
+#[inline(never)]
+pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> [u64; 4] {
+    match carry_out(core, loaded, call) {
+        Ok([x1, x2, x3]) => [Status::Ok.code().cast_unsigned(), x1, x2, x3],
+        Err(refusal) => refusal.registers(),
+    }
+}
+
+type Answer = Result<[u64; 3], Refusal>;
+
+fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
+    let world = core.world;
+    let policy = world.policy.ok_or(Refusal::NotPermitted)?;
+    match call {
+        PolicyCall::List(place) => list(world, loaded, place),
+        PolicyCall::Name(who, part) => name(world, who, part),
+        PolicyCall::LimitRead(who, resource) => limit_read(world, policy, who, resource),
+        PolicyCall::LimitSet(who, resource, limit) => {
+            limit_set(world, policy, who, (resource, limit))
+        }
+        PolicyCall::Start(who, hold) => start(world, who, hold),
+        PolicyCall::Stop(who) => stop(world, who),
+        PolicyCall::Restart(who) => restart(world, who),
+        PolicyCall::Pause(who) => pause(world, loaded, who),
+        PolicyCall::Resume(who) => resume(world, who),
+        PolicyCall::Notify(port) => notify(core, loaded, policy, Handle(port)),
+        PolicyCall::TakeNotice => take_notice(policy),
+    }
+}
+
+/// The slot of a partition, its lifecycle locked.
+fn find(
+    world: &World,
+    who: PartitionRef,
+) -> Result<(&'static Slot, Guard<'static, Lifecycle, rank::Machine>), Refusal> {
+    let slot = world.slots.get(usize::from(who.place.0)).ok_or(Refusal::NotFound)?;
+    let lifecycle = slot.lifecycle.lock();
+    if lifecycle.phase() == Phase::Free {
+        return Err(Refusal::NotFound);
+    }
+    if lifecycle.id() != who.id {
+        return Err(Refusal::PeerGone);
+    }
+    Ok((slot, lifecycle))
+}
+
+fn word(slot: &Slot, lifecycle: &Lifecycle) -> u64 {
+    PartitionRef { place: slot.number, id: lifecycle.id() }.encode()
+}
+
+fn list(world: &World, loaded: Loaded, place: u8) -> Answer {
+    let slot = world.slots.get(usize::from(place)).ok_or(Refusal::Range)?;
+    let lifecycle = slot.lifecycle.lock();
+    let phase: u8 = match lifecycle.phase() {
+        Phase::Free => return Err(Refusal::NotFound),
+        Phase::Created => 1,
+        Phase::Building => 2,
+        Phase::Held => 3,
+        Phase::Active => 4,
+        Phase::Paused => 5,
+        Phase::Ending | Phase::TearingDown => 6,
+        Phase::Ended => 7,
+        Phase::Leaving => 8,
+    };
+    let (cause, code) = cause_number(lifecycle.cause());
+    let restarts = u8::from(lifecycle.restart_at().is_some());
+    let [a, b, c, d] = code.to_le_bytes();
+    let state = u64::from_le_bytes([phase, cause, restarts, 0, a, b, c, d]);
+    let vcpus = u8::try_from(slot.homes.len()).unwrap_or(u8::MAX);
+    let is_caller = u8::from(core::ptr::eq(slot, loaded.live.slot)) << 1;
+    let [a, b, c, d] = lifecycle.starts().to_le_bytes();
+    let counts = u64::from_le_bytes([a, b, c, d, vcpus, is_caller, 0, 0]);
+    Ok([word(slot, &lifecycle), state, counts])
+}
+
+fn name(world: &World, who: PartitionRef, part: NamePart) -> Answer {
+    let (slot, _lifecycle) = find(world, who)?;
+    let skipped = match part {
+        NamePart::First => 0,
+        NamePart::Rest => 24,
+    };
+    let mut bytes = slot.description.name.bytes().skip(skipped);
+    Ok([(); 3].map(|()| u64::from_le_bytes([(); 8].map(|()| bytes.next().unwrap_or(0)))))
+}
+
+fn limit_read(world: &World, policy: &Policy, who: PartitionRef, resource: Resource) -> Answer {
+    let (slot, lifecycle) = find(world, who)?;
+    let limit = policy.books.lock().handout.limit(slot.number, resource);
+    let Line { used, high, .. } = slot.account_line(resource);
+    drop(lifecycle);
+    Ok([limit.unwrap_or(u64::MAX), used, high])
+}
+
+fn limit_set(
+    world: &World,
+    policy: &Policy,
+    who: PartitionRef,
+    (resource, limit): (Resource, Option<u64>),
+) -> Answer {
+    let (slot, lifecycle) = find(world, who)?;
+    policy.books.lock().handout.set(slot.number, resource, limit)?;
+    if let Some(work) = slot.work.lock().as_mut() {
+        work.holdings.account_mut().set_limit(resource, limit);
+    }
+    drop(lifecycle);
+    Ok([0; 3])
+}
+
+/// Sets the limits of an account that begins; false if there is no policy, and the description's are right.
+pub(super) fn set_limits(world: &World, slot: &Slot, account: &mut Account) -> bool {
+    let Some(policy) = world.policy else { return false };
+    let limits = policy.books.lock().handout.limits(slot.number);
+    for (resource, limit) in Resource::ALL.into_iter().zip(limits) {
+        account.set_limit(resource, limit);
+    }
+    true
+}
+
+fn start(world: &World, who: PartitionRef, hold: Hold) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    if lifecycle.phase() == Phase::Held && hold == Hold::No {
+        release(world, slot, &mut lifecycle)?;
+    } else {
+        worker::begin_life(world, slot, &mut lifecycle, hold)?;
+        slot.is_quiet.store(true, Ordering::Relaxed);
+    }
+    let word = word(slot, &lifecycle);
+    drop(lifecycle);
+    run::wake(world, slot, VcpuIndex(0));
+    Ok([word, 0, 0])
+}
+
+/// Lets a held partition go on.
+fn release(world: &World, slot: &Slot, lifecycle: &mut Lifecycle) -> Result<(), Refusal> {
+    lifecycle.release()?;
+    // What was loaded may be code.
+    Ram.sync_instructions();
+    if let Some(live) = worker::live(slot) {
+        worker::let_run(world, live);
+    }
+    slot.set_phase(lifecycle.phase());
+    Ok(())
+}
+
+fn stop(world: &World, who: PartitionRef) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    let is_over = lifecycle.phase() == Phase::Ended && lifecycle.restart_at().is_none();
+    if is_over || matches!(lifecycle.phase(), Phase::Created | Phase::Leaving) {
+        return Err(Refusal::WrongState);
+    }
+    let has_ended = lifecycle.phase() == Phase::Ended;
+    let is_to_stop = worker::end_life(slot, &mut lifecycle, EndCause::Policy);
+    drop(lifecycle);
+    if has_ended {
+        // It kept its console for the restart that is cancelled.
+        console::detach(world, slot);
+    }
+    if is_to_stop {
+        worker::wake_all(world, slot);
+    }
+    Ok([0; 3])
+}
+
+fn restart(world: &World, who: PartitionRef) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    match lifecycle.phase() {
+        Phase::Created | Phase::Leaving => return Err(Refusal::WrongState),
+        Phase::Ended => {
+            worker::begin_life(world, slot, &mut lifecycle, Hold::No)?;
+            slot.is_quiet.store(true, Ordering::Relaxed);
+            drop(lifecycle);
+            run::wake(world, slot, VcpuIndex(0));
+        }
+        Phase::Free
+        | Phase::Building
+        | Phase::Held
+        | Phase::Active
+        | Phase::Paused
+        | Phase::Ending
+        | Phase::TearingDown => {
+            let is_to_stop = worker::end_life(slot, &mut lifecycle, EndCause::PolicyRestart);
+            drop(lifecycle);
+            if is_to_stop {
+                worker::wake_all(world, slot);
+            }
+        }
+    }
+    Ok([0; 3])
+}
+
+/// Pauses; as long as a core has one of the vCPUs, the caller comes again.
+fn pause(world: &World, loaded: Loaded, who: PartitionRef) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    if core::ptr::eq(slot, loaded.live.slot) {
+        return Err(Refusal::Argument(1));
+    }
+    if lifecycle.phase() != Phase::Paused {
+        lifecycle.pause()?;
+        slot.set_phase(lifecycle.phase());
+        worker::wake_all(world, slot);
+    }
+    let is_off = |vcpu: &Vcpu| vcpu.loaded_on().is_none();
+    let are_off = worker::live(slot).is_none_or(|live| live.vcpus.iter().all(is_off));
+    drop(lifecycle);
+    if are_off { Ok([0; 3]) } else { Err(Refusal::Again) }
+}
+
+fn resume(world: &World, who: PartitionRef) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    lifecycle.resume()?;
+    slot.set_phase(lifecycle.phase());
+    drop(lifecycle);
+    worker::wake_all(world, slot);
+    Ok([0; 3])
+}
+
+fn notify(core: &CoreLocal, loaded: Loaded, policy: &Policy, port: Handle) -> Answer {
+    let live = loaded.live;
+    let tables = live.talk.as_ref().ok_or(Refusal::BadHandle)?;
+    if !tables.shared().is_receive_port(port) {
+        return Err(Refusal::BadHandle);
+    }
+    let mut books = policy.books.lock();
+    books.told_at = Some((live.id, port));
+    let is_news = !books.notices.is_empty();
+    drop(books);
+    if is_news {
+        raise_some(core, tables.shared().notify(live.slot.number, port));
+    }
+    Ok([0; 3])
+}
+
+fn take_notice(policy: &Policy) -> Answer {
+    let notice = policy.books.lock().notices.take().ok_or(Refusal::Empty)?;
+    let (cause, code) = cause_number(Some(notice.cause));
+    let [a, b, c, d] = code.to_le_bytes();
+    let why = u64::from_le_bytes([cause, 0, u8::from(notice.restarts), 0, a, b, c, d]);
+    let who = PartitionRef { place: notice.place, id: notice.id };
+    Ok([who.encode(), why, notice.missed])
+}
+
+/// A partition has ended: the policy program will know.
+pub(super) fn note_end(core: &CoreLocal, notice: Notice) {
+    let Some(policy) = core.world.policy else { return };
+    policy.books.lock().notices.note(notice);
+    tell(core, policy);
+}
+
+/// Tells the policy program that there is something for it. No lock is held.
+fn tell(core: &CoreLocal, policy: &Policy) {
+    let told_at = policy.books.lock().told_at;
+    let (Some(holder), Some((id, port))) = (policy.holder, told_at) else { return };
+    let Some(visited) = visit(core, holder).filter(|visited| visited.live.id == id) else { return };
+    let raise = raise_of(&visited, holder, port);
+    raise_some(core, raise);
+}
+
+fn raise_of(
+    visited: &super::talk::Visited<'_>,
+    holder: PartitionSlot,
+    port: Handle,
+) -> Option<Raise> {
+    visited.live.talk.as_ref()?.shared().notify(holder, port)
+}

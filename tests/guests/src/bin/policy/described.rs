@@ -1,0 +1,313 @@
+//! Partitions of the description: seen, limited, started, held, paused, restarted, ended, and told of.
+
+use shikiri_abi::{CALLS, Hold, PartitionId, PartitionRef, PartitionSlot, Resource, Status};
+use shikiri_policy::{Cause, Partition, State, notify, take_notice};
+use shikiri_rt::hvc::talk::{self, Handle};
+use shikiri_rt::hvc::{Conduit, partition, policy, psci};
+use shikiri_rt::{println, timer};
+use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{case, done, ensure, equal};
+
+use crate::tools::{ended, made, named, notice, refused, refused_for, wait, wait_for};
+
+/// A number that no place has.
+const NO_PLACE: u8 = 50;
+
+pub(crate) fn calls() -> ! {
+    case("the_partitions_of_the_description_are_listed", listed);
+    case("limits_are_read_and_set_and_handed_out", limits);
+    case("a_partition_is_started_and_stopped_under_new_ids", started);
+    case("each_end_says_why", causes);
+    case("ends_that_were_not_taken_are_counted", missed);
+    case("the_port_is_raised_for_a_notice", told);
+    case("one_that_is_held_goes_on_when_it_is_started_again", held);
+    case("a_restart_by_itself_can_be_cancelled", cancelled);
+    case("what_is_refused_says_why", refusals);
+    done()
+}
+
+/// Every policy call is refused before its arguments are looked at.
+pub(crate) fn stranger() -> ! {
+    case("who_has_no_capability_is_refused_whatever_it_asks", || {
+        let rows = CALLS.iter().filter(|row| row.number >= 0x100);
+        let mut count = 0;
+        for row in rows {
+            for argument in [0, 1, u64::MAX] {
+                let answer = raw(row.function_id(), argument);
+                equal("the status", answer[0], Status::NotPermitted.code() as u64)?;
+                equal("nothing more", answer[1] | answer[2] | answer[3], 0)?;
+            }
+            count += 1;
+        }
+        ensure("there are such calls", count >= 11)?;
+        let free = shikiri_abi::smccc::VENDOR_HYP_FAST64 + 0x1ff;
+        equal("no such call", raw(free, 0)[0], Status::NotSupported.code() as u64)
+    });
+    done()
+}
+
+#[expect(unsafe_code, reason = "calls with arguments that no wrapper makes")]
+fn raw(function: u32, argument: u64) -> [u64; 4] {
+    // SAFETY: the caller has no capability: whatever it asks, nothing is done.
+    unsafe { shikiri_rt::hvc::raw::hvc(u64::from(function), [argument; 6]) }
+}
+
+fn listed() -> Outcome {
+    let mut all = Partition::all();
+    for (place, name) in [(0, "scos"), (1, "busy"), (2, "code"), (3, "fault"), (4, "again")] {
+        let partition = all.next().ok_or(shikiri_test_guests::Failure {
+            what: "fewer partitions",
+            got: place,
+            want: 5,
+        })?;
+        equal("the place", u64::from(partition.who().place.0), place)?;
+        ensure("the name", made(partition.name())?.as_str() == name)?;
+        let status = made(partition.status())?;
+        ensure("the caller is the first", status.is_caller == (place == 0))?;
+        ensure("none was made at run time", !status.is_made)?;
+        equal("vCPUs", u64::from(status.vcpus), 1)?;
+        if place > 0 {
+            ensure("not started", status.state == State::Ended && status.cause.is_none())?;
+            equal("starts", u64::from(status.starts), 0)?;
+            equal("no id yet", u64::from(partition.id()), 0)?;
+        }
+    }
+    ensure("five", all.next().is_none())?;
+    let own = made(partition::info())?;
+    let caller = named("scos")?;
+    equal("the caller's id", u64::from(caller.id()), u64::from(own.id.0))?;
+    ensure("it is active", made(caller.status())?.state == State::Active)
+}
+
+/// `busy` has a limit of 2,048 pages by the description, `code` none; 100 pages can be handed out.
+fn limits() -> Outcome {
+    let (busy, code) = (named("busy")?, named("code")?);
+    let memory = Resource::Memory;
+    ensure("the description's", made(busy.account(memory))?.limit == Some(2048))?;
+    ensure("unset is not zero", made(code.account(memory))?.limit.is_none())?;
+    made(busy.set_limit(memory, Some(2148)))?;
+    let over = (Status::OverLimit, 0x102);
+    refused_for("one page more", busy.set_limit(memory, Some(2149)), over)?;
+    refused_for("all", busy.set_limit(memory, None), over)?;
+    ensure("unchanged", made(busy.account(memory))?.limit == Some(2148))?;
+    made(busy.set_limit(memory, Some(2047)))?;
+    // Who has no limit by the description is not given one by the hand-out.
+    made(code.set_limit(memory, Some(1 << 40)))?;
+    made(code.set_limit(memory, None))?;
+    // A life has the limits that were set before it.
+    made(busy.set_limit(memory, Some(1023)))?;
+    made(busy.set_limit(Resource::EventPorts, Some(7)))?;
+    let life = made(busy.start())?;
+    // It has 1,024 pages.
+    ended(life, Cause::NotBuilt)?;
+    made(life.set_limit(memory, Some(1024)))?;
+    let life = made(life.start())?;
+    wait_for(life, State::Active)?;
+    let line = made(life.account(memory))?;
+    ensure("limit and use", line.limit == Some(1024) && line.used == 1024 && line.high == 1024)?;
+    ensure("ports", made(life.account(Resource::EventPorts))?.limit == Some(7))?;
+    // A limit below what is used takes nothing away.
+    made(life.set_limit(memory, Some(3)))?;
+    equal("used as before", made(life.account(memory))?.used, 1024)?;
+    made(life.stop())?;
+    ended(life, Cause::Stopped)?;
+    equal("nothing is used", made(life.account(memory))?.used, 0)?;
+    made(life.set_limit(memory, Some(2048)))
+}
+
+fn started() -> Outcome {
+    let before = named("busy")?;
+    let life = made(before.start())?;
+    ensure("a new id", life.id() > before.id())?;
+    refused("the old one", before.status(), Status::PeerGone)?;
+    wait_for(life, State::Active)?;
+    let starts = made(life.status())?.starts;
+    made(life.restart())?;
+    ended(life, Cause::Restarted)?;
+    wait("the next life", || Ok(named("busy")?.id() != life.id()))?;
+    let next = named("busy")?;
+    wait_for(next, State::Active)?;
+    equal("starts", u64::from(made(next.status())?.starts), u64::from(starts) + 1)?;
+    made(next.stop())?;
+    ended(next, Cause::Stopped)?;
+    ensure("why", made(next.status())?.cause == Some(Cause::Stopped))?;
+    // One that has ended is started by a restart.
+    made(next.restart())?;
+    let last = named("busy")?;
+    ensure("a new life", last.id() > next.id())?;
+    made(last.stop())?;
+    ended(last, Cause::Stopped)
+}
+
+fn causes() -> Outcome {
+    let code = made(named("code")?.start())?;
+    ended(code, Cause::Code(42))?;
+    ensure("it stays", made(code.status())?.cause == Some(Cause::Code(42)))?;
+    let fault = made(named("fault")?.start())?;
+    ended(fault, Cause::Fault)?;
+    let fault = made(fault.start())?;
+    ended(fault, Cause::Fault)
+}
+
+fn missed() -> Outcome {
+    let mut busy = named("busy")?;
+    for _ in 0..3 {
+        busy = made(busy.start())?;
+        made(busy.stop())?;
+        wait_for(busy, State::Ended)?;
+    }
+    let code = made(named("code")?.start())?;
+    wait_for(code, State::Ended)?;
+    busy = made(busy.start())?;
+    made(busy.stop())?;
+    wait_for(busy, State::Ended)?;
+    ended(code, Cause::Code(42))?;
+    let end = notice()?;
+    ensure("the last one", end.partition == busy)?;
+    equal("and those before it", end.missed, 3)?;
+    ensure("no more", made(take_notice())?.is_none())
+}
+
+fn told() -> Outcome {
+    refused("no port", notify(Handle(77)), Status::BadHandle)?;
+    let send = made(talk::create_send())?;
+    refused("a send port", notify(send), Status::BadHandle)?;
+    let port = made(talk::create_receive())?;
+    made(notify(port))?;
+    ensure("nothing yet", !made(talk::poll(port))?)?;
+    let code = made(named("code")?.start())?;
+    wait("raised", || made(talk::poll(port)))?;
+    // A port that is chosen later is told of what waits.
+    let other = made(talk::create_receive())?;
+    made(notify(other))?;
+    ensure("told at once", made(talk::poll(other))?)?;
+    ended(code, Cause::Code(42))?;
+    // A port that is gone is nobody's trouble.
+    made(talk::close(other))?;
+    let code = made(named("code")?.start())?;
+    ended(code, Cause::Code(42))?;
+    made(notify(port))?;
+    ensure("not for nothing", !made(talk::poll(port))?)
+}
+
+fn held() -> Outcome {
+    let code = made(named("code")?.start_held())?;
+    wait_for(code, State::Held)?;
+    timer::spin(20_000);
+    ensure("it waits", made(code.status())?.state == State::Held)?;
+    refused("twice", code.start_held(), Status::WrongState)?;
+    refused("not paused", code.resume(), Status::WrongState)?;
+    refused("nor to pause", code.pause(), Status::WrongState)?;
+    let same = made(code.start())?;
+    ensure("the same life", same == code)?;
+    ended(code, Cause::Code(42))?;
+    // One that is held can be ended.
+    let code = made(code.start_held())?;
+    wait_for(code, State::Held)?;
+    made(code.stop())?;
+    ended(code, Cause::Stopped)?;
+    // Also while it is being built.
+    let code = made(code.start_held())?;
+    made(code.stop())?;
+    ended(code, Cause::Stopped)?;
+    equal("nothing is left", made(code.account(Resource::Memory))?.used, 0)
+}
+
+/// `again` restarts always, a minute after its end.
+fn cancelled() -> Outcome {
+    let again = made(named("again")?.start())?;
+    let end = notice()?;
+    ensure("it will restart", end.partition == again && end.restarts)?;
+    ensure("so it says", made(again.status())?.restarts)?;
+    made(again.stop())?;
+    let status = made(again.status())?;
+    ensure("no more", !status.restarts && status.state == State::Ended)?;
+    refused("twice", again.stop(), Status::WrongState)
+}
+
+fn refusals() -> Outcome {
+    let busy = named("busy")?;
+    let nobody = PartitionRef { place: PartitionSlot(NO_PLACE), id: PartitionId(1) };
+    let stale = PartitionRef { id: PartitionId(busy.id() ^ 0x8000), ..busy.who() };
+    for (who, status) in [(nobody, Status::NotFound), (stale, Status::PeerGone)] {
+        let partition = Partition::from_ref(who);
+        refused("name", partition.name(), status)?;
+        refused("limit read", partition.account(Resource::Memory), status)?;
+        refused("limit set", partition.set_limit(Resource::Memory, None), status)?;
+        refused("start", policy::start(who, Hold::No), status)?;
+        refused("stop", partition.stop(), status)?;
+        refused("restart", partition.restart(), status)?;
+        refused("pause", partition.pause(), status)?;
+        refused("resume", partition.resume(), status)?;
+    }
+    refused("list", policy::list(NO_PLACE), Status::Range)?;
+    refused_for("no place at all", policy::list(64), (Status::InvalidParameter, 1))?;
+    refused("stop", busy.stop(), Status::WrongState)?;
+    refused("pause", busy.pause(), Status::WrongState)?;
+    refused("resume", busy.resume(), Status::WrongState)?;
+    let own = named("scos")?;
+    refused("start", own.start(), Status::WrongState)?;
+    refused_for("itself", own.pause(), (Status::InvalidParameter, 1))?;
+    ensure("no notice", made(take_notice())?.is_none())?;
+    refused("none", policy::take_notice(), Status::Empty)
+}
+
+/// Beside a partition that prints ticks: it stands still between the two lines.
+pub(crate) fn pauses() -> ! {
+    case("a_paused_partition_stands_still_and_goes_on", || {
+        let ticks = made(named("timer")?.start())?;
+        wait_for(ticks, State::Active)?;
+        timer::spin(300_000);
+        for _ in 0..3 {
+            made(ticks.pause())?;
+            made(ticks.pause())?;
+            ensure("paused", made(ticks.status())?.state == State::Paused)?;
+            // What it had written is out by then.
+            timer::spin(200_000);
+            println!("paused");
+            timer::spin(500_000);
+            println!("resumed");
+            made(ticks.resume())?;
+            refused("twice", ticks.resume(), Status::WrongState)?;
+            timer::spin(200_000);
+        }
+        // One that is paused can be ended.
+        made(ticks.pause())?;
+        made(ticks.stop())?;
+        ended(ticks, Cause::Stopped)
+    });
+    done()
+}
+
+/// The program's own partition ends between two of its lives.
+pub(crate) fn restarts() -> ! {
+    let starts = partition::info().map_or(0, |info| info.starts);
+    if starts == 1 {
+        case("what_happens_before_the_restart", || {
+            made(talk::create_receive()).and_then(|port| made(notify(port)))?;
+            let busy = named("busy")?;
+            made(busy.set_limit(Resource::EventPorts, Some(9)))?;
+            made(made(busy.start())?.stop())?;
+            let code = made(named("code")?.start())?;
+            wait_for(code, State::Ended)?;
+            wait("the other, too", || Ok(made(named("busy")?.status())?.state == State::Ended))
+        });
+        psci::system_reset(Conduit::Hvc);
+    }
+    case("its_successor_finds_the_machine_as_it_is", || {
+        let (busy, code) = (named("busy")?, named("code")?);
+        ensure("limits", made(busy.account(Resource::EventPorts))?.limit == Some(9))?;
+        let port = made(talk::create_receive())?;
+        ensure("not told yet", !made(talk::poll(port))?)?;
+        made(notify(port))?;
+        ensure("told of what waits", made(talk::poll(port))?)?;
+        let ends = [notice()?, notice()?, notice()?];
+        ensure("all", ends.iter().any(|end| end.partition == busy && end.cause == Cause::Stopped))?;
+        ensure("of them", ends.iter().any(|end| end.partition == code))?;
+        let own = ends.iter().find(|end| end.cause == Cause::Reset);
+        ensure("its own, too", own.is_some_and(|end| end.restarts))?;
+        let code = made(code.start())?;
+        ended(code, Cause::Code(42))
+    });
+    done()
+}

@@ -1,0 +1,25 @@
+//! The policy program of the tests: what it can see of the machine, and what it can do with partitions (P7).
+//!
+//! The first word that fits chooses: `stranger` holds no capability; `pauses`, `restarts`; otherwise all calls are tried.
+#![no_std]
+#![no_main]
+
+mod described;
+mod tools;
+
+use shikiri_rt::platform;
+
+shikiri_rt::entry!(main);
+
+fn main() {
+    if platform::has_word("stranger") {
+        described::stranger()
+    }
+    if platform::has_word("pauses") {
+        described::pauses()
+    }
+    if platform::has_word("restarts") {
+        described::restarts()
+    }
+    described::calls()
+}
