@@ -166,6 +166,18 @@ impl Call {
     /// # Errors
     /// `NotSupported` for an unknown number; `Argument(n)` for the first bad register.
     pub fn decode(number: u32, x: [u64; 6]) -> Result<Self, DecodeError> {
+        if number < POLICY_FIRST {
+            Self::decode_guests(number, x)
+        } else {
+            PolicyCall::decode(number, x).map(Self::Policy)
+        }
+    }
+
+    /// [`Call::decode`] of a number below [`POLICY_FIRST`].
+    ///
+    /// # Errors
+    /// As [`Call::decode`].
+    pub fn decode_guests(number: u32, x: [u64; 6]) -> Result<Self, DecodeError> {
         match number {
             0x00 => check_unused(&x, 0).map(|()| Self::Null),
             0x01 => {
@@ -189,23 +201,13 @@ impl Call {
             0x20..=0x2f => crate::message::decode(number, &x).map(Self::Message),
             0x30..=0x37 => crate::shared::decode(number, &x).map(Self::Shared),
             0x38..=0x3f => crate::object::decode(number, &x).map(Self::Object),
-            POLICY_FIRST.. => crate::policy::decode(number, &x).map(Self::Policy),
             _ => crate::talk::decode(number, &x).map(Self::Talk),
         }
     }
 }
 
-/// The first number of the policy program's calls.
-const POLICY_FIRST: u32 = 0x100;
-
-impl Call {
-    /// Whether this is the number of a call that needs the policy capability.
-    #[must_use]
-    #[inline]
-    pub fn needs_policy(number: u32) -> bool {
-        number >= POLICY_FIRST && Self::exists(number.into())
-    }
-}
+/// The first number of the policy program's calls: those from here on need the policy capability.
+pub const POLICY_FIRST: u32 = 0x100;
 
 /// Refuses a non-zero register behind the first `used` ones: so that a later version can give it a meaning.
 pub(crate) fn check_unused(x: &[u64; 6], used: usize) -> Result<(), DecodeError> {

@@ -25,7 +25,7 @@ mod talk;
 
 pub use addr::{Ipa, PAGE_BYTES, PAGE_SHIFT, Pa, PageCount};
 pub use area::{AreaClass, WINDOWS, WindowSlot};
-pub use call::{Argument, CALLS, Call, CallRow, DecodeError};
+pub use call::{Argument, CALLS, Call, CallRow, DecodeError, POLICY_FIRST};
 pub use id::{CoreId, CoreSet, IntId, MAX_CORES, PartitionId, PartitionSlot, VcpuIndex, Vmid};
 pub use message::MessageCall;
 pub use object::{

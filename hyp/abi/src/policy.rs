@@ -77,8 +77,17 @@ pub enum PolicyCall {
 /// The most places.
 const PLACES: u64 = 64;
 
-/// Decodes the calls from 0x100 to 0x1ff.
-pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
+impl PolicyCall {
+    /// Decodes a call from 0x100 on.
+    ///
+    /// # Errors
+    /// `NotSupported` for an unknown number; `Argument(n)` for the first bad register.
+    pub fn decode(number: u32, x: [u64; 6]) -> Result<Self, DecodeError> {
+        decode(number, &x)
+    }
+}
+
+fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
     use PolicyCall as C;
     let [a, b, c, ..] = *x;
     let used = match number {

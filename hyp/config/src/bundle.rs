@@ -23,6 +23,14 @@ pub struct Bundle<'a> {
     bytes: &'a [u8],
     board: Board<'a>,
     tables: Tables<'a>,
+    policy: PolicyTables<'a>,
+}
+
+/// The tables that no partition has rows of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PolicyTables<'a> {
+    pub(crate) policies: &'a [[u64; PolicyRow::WORDS]],
+    pub(crate) images: &'a [[u64; PolicyImageRow::WORDS]],
 }
 
 impl<'a> Bundle<'a> {
@@ -35,7 +43,7 @@ impl<'a> Bundle<'a> {
     /// The first rule that is broken.
     pub fn parse(bytes: &'a [u8], crc32: impl Fn(&[u8]) -> u32) -> Result<Self, BundleError<'a>> {
         let (header, rows) = read_header(bytes)?;
-        let (tables, covered) = cut_tables(bytes, rows, &header)?;
+        let (tables, policy, covered) = cut_tables(bytes, rows, &header)?;
         let computed = crc32(covered);
         if computed != header.crc32 {
             return Err(BundleError::Checksum { stored: header.crc32, computed });
@@ -43,7 +51,7 @@ impl<'a> Bundle<'a> {
         check_blobs(bytes, &header, &tables, covered)?;
         let board = read_board(&header, &tables)?;
         let total = usize::try_from(header.total_bytes).ok().and_then(|total| bytes.get(..total));
-        let bundle = Self { bytes: total.unwrap_or(bytes), board, tables };
+        let bundle = Self { bytes: total.unwrap_or(bytes), board, tables, policy };
         check::check(&bundle)?;
         Ok(bundle)
     }
@@ -136,13 +144,13 @@ impl<'a> Bundle<'a> {
     /// Who makes policy and what may be handed out, if the description says so.
     #[must_use]
     pub fn policy(&self) -> Option<Policy> {
-        self.tables.policies.first().map(|row| policy(&PolicyRow::get(row)))
+        self.policy.policies.first().map(|row| policy(&PolicyRow::get(row)))
     }
 
     /// The files that the policy program may load, in the description's order.
     pub fn policy_images(&self) -> impl Iterator<Item = PolicyImage<'a>> + Clone + use<'a> {
         let strings = self.tables.strings;
-        self.tables.policy_images.iter().map(PolicyImageRow::get).map(move |row| PolicyImage {
+        self.policy.images.iter().map(PolicyImageRow::get).map(move |row| PolicyImage {
             name: text(strings, row.name_at, row.name_len).unwrap_or(""),
             blob: usize::try_from(row.blob).unwrap_or(usize::MAX),
         })
@@ -167,6 +175,10 @@ impl<'a> Bundle<'a> {
     #[must_use]
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    pub(crate) const fn policy_tables(&self) -> PolicyTables<'a> {
+        self.policy
     }
 
     pub(crate) const fn tables(&self) -> &Tables<'a> {
@@ -235,7 +247,7 @@ fn cut_tables<'a>(
     bytes: &'a [u8],
     rows: &'a [u64],
     header: &Header,
-) -> Result<(Tables<'a>, &'a [u8]), BundleError<'a>> {
+) -> Result<(Tables<'a>, PolicyTables<'a>, &'a [u8]), BundleError<'a>> {
     let mut rest = rows;
     let rest = &mut rest;
     let partitions = cut(rest, header.partitions).ok_or(BundleError::Layout("partition table"))?;
@@ -271,12 +283,10 @@ fn cut_tables<'a>(
         names,
         shared,
         channels,
-        policies,
-        policy_images,
         blobs,
         strings,
     };
-    Ok((tables, covered))
+    Ok((tables, PolicyTables { policies, images: policy_images }, covered))
 }
 
 /// Cuts `count` rows from the front.

@@ -7,7 +7,7 @@ use zerocopy::IntoBytes as _;
 
 use crate::row::{
     BlobRow, ChannelRow, DeviceRow, EventRow, ImageRow, InterruptRow, MemoryRow, NONE, NameRow,
-    PartitionRow, PolicyImageRow, PolicyRow, SharedRow, VcpuRow,
+    PartitionRow, SharedRow, VcpuRow,
 };
 use crate::types::{
     CoreTime, Device, Image, ImageKind, Interrupt, Memory, NameEntry, PartitionSet, Place,
@@ -27,8 +27,6 @@ pub(crate) struct Tables<'a> {
     pub(crate) names: &'a [[u64; NameRow::WORDS]],
     pub(crate) shared: &'a [[u64; SharedRow::WORDS]],
     pub(crate) channels: &'a [[u64; ChannelRow::WORDS]],
-    pub(crate) policies: &'a [[u64; PolicyRow::WORDS]],
-    pub(crate) policy_images: &'a [[u64; PolicyImageRow::WORDS]],
     pub(crate) blobs: &'a [[u64; BlobRow::WORDS]],
     pub(crate) strings: &'a str,
 }
@@ -118,8 +116,6 @@ impl<'a> Tables<'a> {
             names: &[],
             shared: &[],
             channels: &[],
-            policies: &[],
-            policy_images: &[],
             blobs: self.blobs,
             strings: self.strings,
         };

@@ -1,6 +1,6 @@
 //! Who makes policy: a partition that exists, places that there are, files that the bundle has.
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, PolicyTables};
 use crate::error::BundleError;
 use crate::partition::text;
 use crate::row::{NO_HOLDER, PolicyImageRow, PolicyRow};
@@ -8,15 +8,15 @@ use crate::types::{MAX_ANSWER_MS, MAX_PARTITIONS, MAX_POLICY_IMAGES};
 
 /// At most one row, and what it names is there.
 pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
-    let tables = bundle.tables();
-    let Some(row) = tables.policies.first().map(PolicyRow::get) else {
-        return if tables.policy_images.is_empty() {
+    let PolicyTables { policies, images } = bundle.policy_tables();
+    let Some(row) = policies.first().map(PolicyRow::get) else {
+        return if images.is_empty() {
             Ok(())
         } else {
             Err(BundleError::Layout("policy images without a policy"))
         };
     };
-    if tables.policies.len() > 1 {
+    if policies.len() > 1 {
         return Err(BundleError::Layout("more than one policy"));
     }
     if row.default > 1 || row.reserved != 0 {
@@ -33,11 +33,11 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     if !(1..=MAX_ANSWER_MS).contains(&row.answer_ms) {
         return wrong("time for an answer out of range", u64::from(row.answer_ms));
     }
-    if tables.policy_images.len() > MAX_POLICY_IMAGES {
+    if images.len() > MAX_POLICY_IMAGES {
         return Err(BundleError::Layout("too many policy images"));
     }
-    for (index, row) in tables.policy_images.iter().map(PolicyImageRow::get).enumerate() {
-        let name = text(tables.strings, row.name_at, row.name_len);
+    for (index, row) in images.iter().map(PolicyImageRow::get).enumerate() {
+        let name = text(bundle.tables().strings, row.name_at, row.name_len);
         let is_name = name.is_some_and(|name| {
             !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
         });

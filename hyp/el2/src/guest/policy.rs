@@ -6,7 +6,8 @@
 use core::sync::atomic::Ordering;
 
 use shikiri_abi::{
-    Hold, NamePart, PartitionRef, PartitionSlot, PolicyCall, Resource, Status, VcpuIndex,
+    Call, DecodeError, Hold, NamePart, PartitionRef, PartitionSlot, PolicyCall, Resource, Status,
+    VcpuIndex,
 };
 use shikiri_core::account::{Account, Line};
 use shikiri_core::event::Raise;
@@ -16,7 +17,9 @@ use shikiri_core::partition::Loader;
 use shikiri_core::policy::{Notice, Refusal, cause_number};
 use shikiri_sync::{Guard, rank};
 
+use super::context::Context;
 use super::live::Vcpu;
+use super::sync::{Next, answer_call, undecoded};
 use super::talk::{raise_some, visit};
 use super::{run, worker};
 use crate::console;
@@ -24,22 +27,36 @@ use crate::hw::mem::Ram;
 use crate::percore::{CoreLocal, Loaded};
 use crate::world::{Policy, Slot, World};
 
-/// Whether the loaded partition holds the policy capability.
+/// Serves a call from [`POLICY_FIRST`](shikiri_abi::POLICY_FIRST) on. Who does not hold the capability is refused before its
+/// arguments are looked at.
+#[cold]
 #[inline(never)]
-pub(super) fn is_held(core: &CoreLocal, Loaded { live, .. }: Loaded) -> bool {
+pub(super) fn any_call(
+    core: &CoreLocal,
+    loaded: Loaded,
+    context: &mut Context,
+    (number, x): (u32, [u64; 6]),
+) -> Next {
+    let answer = if !Call::exists(number.into()) {
+        undecoded(DecodeError::NotSupported)
+    } else if is_held(core, loaded) {
+        PolicyCall::decode(number, x)
+            .map_or_else(undecoded, |call| serve(carry_out(core, loaded, call)))
+    } else {
+        Refusal::NotPermitted.registers()
+    };
+    answer_call(core, context, number, answer)
+}
+
+/// Whether the loaded partition holds the policy capability.
+fn is_held(core: &CoreLocal, Loaded { live, .. }: Loaded) -> bool {
     let holder = core.world.policy.and_then(|policy| policy.holder);
     holder == Some(live.slot.number)
 }
 
-/// The answer to whoever does not.
-pub(super) fn not_permitted() -> [u64; 4] {
-    Refusal::NotPermitted.registers()
-}
-
-/// Serves a call: `x0` to `x3`.
-#[inline(never)]
-pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> [u64; 4] {
-    match carry_out(core, loaded, call) {
+/// `x0` to `x3`.
+fn serve(answer: Answer) -> [u64; 4] {
+    match answer {
         Ok([x1, x2, x3]) => [Status::Ok.code().cast_unsigned(), x1, x2, x3],
         Err(refusal) => refusal.registers(),
     }

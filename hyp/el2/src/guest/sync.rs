@@ -1,6 +1,6 @@
 //! Synchronous exits: calls, device models, trapped registers, faults.
 
-use shikiri_abi::{Call, DecodeError, Ipa, Status, VcpuIndex, smccc};
+use shikiri_abi::{Call, DecodeError, Ipa, POLICY_FIRST, Status, VcpuIndex, smccc};
 use shikiri_arch::Exit;
 use shikiri_arch::exit::{self, Abort, AbortKind, MmioAccess, WaitKind};
 use shikiri_arch::hw::Clock;
@@ -56,18 +56,33 @@ pub(crate) fn answer_quickly(context: &mut Context) -> bool {
         *x0 = Status::Ok.code().cast_unsigned();
         return true;
     }
-    // Ours are below 0x200; what lies behind the last call of the table does not exist.
+    // Ours are below 0x200; what lies behind the last call for guests, or the last one of all, does not exist.
+    let number = function.wrapping_sub(smccc::VENDOR_HYP_FAST64);
     let is_unknown = function >> 16 == smccc::VENDOR_HYP_FAST64 >> 16
-        && function.wrapping_sub(smccc::VENDOR_HYP_FAST64) > LAST_CALL;
+        && number > LAST_FOR_GUESTS
+        && !(POLICY_FIRST..=LAST_CALL).contains(&number);
     if is_unknown {
         (*x0, *x1, *x2, *x3) = (Status::NotSupported.code().cast_unsigned(), 0, 0, 0);
     }
     is_unknown
 }
 
-/// The highest number of the call table.
-const LAST_CALL: u32 = 0x10a;
-const _: () = assert!(matches!(shikiri_abi::CALLS.last(), Some(row) if row.number == 0x10a));
+/// The highest number of the call table, and the highest one below the policy program's.
+const LAST_CALL: u32 = last_below(u32::MAX);
+const LAST_FOR_GUESTS: u32 = last_below(POLICY_FIRST);
+
+const fn last_below(bound: u32) -> u32 {
+    let (mut rows, mut last) = (shikiri_abi::CALLS, 0);
+    while let [row, rest @ ..] = rows {
+        let [low, high] = row.number.to_le_bytes();
+        let number = u32::from_le_bytes([low, high, 0, 0]);
+        if number < bound {
+            last = number;
+        }
+        rows = rest;
+    }
+    last
+}
 
 /// Serves an HVC #0 that has no constant answer. What is frequent goes first.
 #[inline(never)]
@@ -332,11 +347,10 @@ fn own_call(
     number: u32,
     x: [u64; 6],
 ) -> Next {
-    let answer = match Call::decode(number, x) {
-        // Before anything else is said: who has not the capability learns nothing.
-        _ if Call::needs_policy(number) && !policy::is_held(core, loaded) => {
-            policy::not_permitted()
-        }
+    if number >= POLICY_FIRST {
+        return policy::any_call(core, loaded, context, (number, x));
+    }
+    let answer = match Call::decode_guests(number, x) {
         Ok(Call::PartitionEnd(code)) => {
             let code = u32::try_from(code).unwrap_or(u32::MAX);
             return end(core, loaded.live, EndCause::Code(code));
@@ -345,13 +359,29 @@ fn own_call(
         Ok(Call::Message(call)) => message::serve(core, loaded, call),
         Ok(Call::Shared(call)) => share::serve(core, loaded, call),
         Ok(Call::Object(call)) => object::serve(core, loaded, call),
-        Ok(Call::Policy(call)) => policy::serve(core, loaded, call),
         Ok(call) => shikiri_core::call::answer(call, loaded.live),
-        Err(DecodeError::NotSupported) => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],
-        Err(DecodeError::Argument(which)) => {
+        Err(error) => undecoded(error),
+    };
+    answer_call(core, context, number, answer)
+}
+
+/// The answer to a call that does not exist, or has a bad argument.
+pub(super) fn undecoded(error: DecodeError) -> [u64; 4] {
+    match error {
+        DecodeError::NotSupported => [Status::NotSupported.code().cast_unsigned(), 0, 0, 0],
+        DecodeError::Argument(which) => {
             [Status::InvalidParameter.code().cast_unsigned(), u64::from(which), 0, 0]
         }
-    };
+    }
+}
+
+/// Writes `x0` to `x3`.
+pub(super) fn answer_call(
+    core: &CoreLocal,
+    context: &mut Context,
+    number: u32,
+    answer: [u64; 4],
+) -> Next {
     if cfg!(feature = "checks") {
         let violation = core.world.audit().violation;
         assert!(violation.is_none(), "after call {number:#x}: {violation:?}");
