@@ -159,6 +159,12 @@ impl Machine {
         self.board
     }
 
+    /// The version of the interrupt controller.
+    #[must_use]
+    pub fn gic_version(&self) -> Gic {
+        self.gic
+    }
+
     /// Gives the Pi another device tree than the kernel's; QEMU still changes what it has to.
     #[must_use]
     pub fn tree(mut self, file: &Path) -> Self {

@@ -4,7 +4,8 @@
 //! `-plugin libshikiri_insn_count.so,first=HEX,low=HEX,high=HEX,out=FILE`: counts from the execution of a block of
 //! instructions that begins with the 8 bytes `first` (a little-endian number: the first two instructions of a kernel
 //! image) until QEMU ends, and writes two numbers to the file: all instructions, and those at virtual addresses from
-//! `low` to below `high`. The interface is QEMU's plugin interface, version 4 (`qemu-plugin.h`); its
+//! `low` to below `high`. With `by=calls` each instruction calls us, which takes longer: QEMU 10.0 addresses the counters of a machine
+//! whose CPUs are in clusters wrongly when they count themselves under `-icount`. The interface is QEMU's plugin interface, version 4 (`qemu-plugin.h`); its
 //! functions are found in QEMU itself when it loads the plugin.
 #![expect(unsafe_code, reason = "a plugin is called by C, and calls C")]
 
@@ -12,6 +13,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The version of the interface that this is written against.
 #[unsafe(no_mangle)]
@@ -78,9 +80,13 @@ struct Arguments {
     first: u64,
     range: Range<u64>,
     out: PathBuf,
+    by_calls: bool,
 }
 
 static PLUGIN: OnceLock<Plugin> = OnceLock::new();
+
+/// What is counted by calls: all, and inside. Under `-icount` one thread runs all vCPUs.
+static CALLS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
 /// QEMU's call after it has loaded the plugin. Anything but 0 makes it stop.
 ///
@@ -120,16 +126,18 @@ unsafe extern "C" fn qemu_plugin_install(
 
 fn read_arguments(texts: impl Iterator<Item = String>) -> Option<Arguments> {
     let (mut first, mut low, mut high, mut out) = (None, None, None, None);
+    let mut by_calls = false;
     for text in texts {
         match text.split_once('=') {
             Some(("first", value)) => first = u64::from_str_radix(value, 16).ok(),
             Some(("low", value)) => low = u64::from_str_radix(value, 16).ok(),
             Some(("high", value)) => high = u64::from_str_radix(value, 16).ok(),
             Some(("out", value)) => out = Some(PathBuf::from(value)),
+            Some(("by", "calls")) => by_calls = true,
             _ => return None,
         }
     }
-    Some(Arguments { first: first?, range: low?..high?, out: out? })
+    Some(Arguments { first: first?, range: low?..high?, out: out?, by_calls })
 }
 
 /// A block of instructions is translated: each will count itself, and the wanted first one starts the count anew.
@@ -141,23 +149,37 @@ extern "C" fn on_translation(_id: Id, block: *mut c_void) {
         // SAFETY: `index` is below the number of instructions.
         let insn = unsafe { qemu_plugin_tb_get_insn(block, index) };
         if index == 0 && first_two(block, count) == Some(plugin.arguments.first) {
-            // SAFETY: the call has the type that QEMU wants and lives as long as the plugin.
-            unsafe {
-                qemu_plugin_register_vcpu_insn_exec_cb(
-                    insn,
-                    on_first,
-                    NO_REGISTERS,
-                    std::ptr::null_mut(),
-                );
-            }
+            call_for(insn, on_first);
         }
-        count_in(insn, plugin.all);
         // SAFETY: QEMU's own handle, valid during this call.
         let address = unsafe { qemu_plugin_insn_vaddr(insn) };
-        if plugin.arguments.range.contains(&address) {
+        let is_inside = plugin.arguments.range.contains(&address);
+        if plugin.arguments.by_calls {
+            call_for(insn, if is_inside { on_inside } else { on_outside });
+            continue;
+        }
+        count_in(insn, plugin.all);
+        if is_inside {
             count_in(insn, plugin.inside);
         }
     }
+}
+
+/// Calls for each execution of an instruction.
+fn call_for(insn: *mut c_void, call: extern "C" fn(c_uint, *mut c_void)) {
+    // SAFETY: the call has the type that QEMU wants and lives as long as the plugin.
+    unsafe {
+        qemu_plugin_register_vcpu_insn_exec_cb(insn, call, NO_REGISTERS, std::ptr::null_mut());
+    }
+}
+
+extern "C" fn on_outside(_vcpu: c_uint, _data: *mut c_void) {
+    CALLS[0].fetch_add(1, Ordering::Relaxed);
+}
+
+extern "C" fn on_inside(vcpu: c_uint, data: *mut c_void) {
+    on_outside(vcpu, data);
+    CALLS[1].fetch_add(1, Ordering::Relaxed);
 }
 
 /// Counts each execution of an instruction.
@@ -183,6 +205,10 @@ fn first_two(block: *const c_void, count: usize) -> Option<u64> {
 
 extern "C" fn on_first(_vcpu: c_uint, _data: *mut c_void) {
     let Some(plugin) = PLUGIN.get() else { return };
+    if plugin.arguments.by_calls {
+        CALLS.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+        return;
+    }
     // SAFETY: no argument.
     let vcpus = unsafe { qemu_plugin_num_vcpus() };
     for vcpu in 0..c_uint::try_from(vcpus).unwrap_or(0) {
@@ -195,8 +221,12 @@ extern "C" fn on_first(_vcpu: c_uint, _data: *mut c_void) {
 
 extern "C" fn on_exit(_id: Id, _data: *mut c_void) {
     let Some(plugin) = PLUGIN.get() else { return };
-    // SAFETY: the counters' score board lives until QEMU ends.
-    let [all, inside] = [plugin.all, plugin.inside].map(|it| unsafe { qemu_plugin_u64_sum(it) });
+    let [all, inside] = if plugin.arguments.by_calls {
+        CALLS.each_ref().map(|count| count.load(Ordering::Relaxed))
+    } else {
+        // SAFETY: the counters' score board lives until QEMU ends.
+        [plugin.all, plugin.inside].map(|counter| unsafe { qemu_plugin_u64_sum(counter) })
+    };
     let out = &plugin.arguments.out;
     if let Err(error) = std::fs::write(out, format!("{all} {inside}\n")) {
         eprintln!("insn-count: {}: {error}", out.display());

@@ -9,11 +9,14 @@ use shikiri_qemu_tests::{Machine, paths};
 
 use crate::process;
 
-/// Where QEMU loads the hypervisor on `virt`: the RAM's start and the image header's text offset. EL2 maps itself where
-/// it is. A guest that runs from the same addresses (Linux, for its first instructions) is counted as the hypervisor.
-const HYPERVISOR_LOW: u64 = 0x4020_0000;
-/// Behind its code, and before any guest.
-const HYPERVISOR_HIGH: u64 = HYPERVISOR_LOW + 0x8_0000;
+/// Where QEMU loads the hypervisor on `virt`, and how the plugin counts there: the RAM's start and 2 MiB, for an image header whose text offset is 0. EL2
+/// maps itself where it is. A guest that runs from the same addresses (Linux, for its first instructions) is counted as the
+/// hypervisor.
+pub(crate) const ON_VIRT: (u64, &str) = (0x4020_0000, "");
+/// The same on the Raspberry Pi 4, whose CPUs are in a cluster.
+pub(crate) const ON_RPI4: (u64, &str) = (0x20_0000, ",by=calls");
+/// From there to behind its code, and before any guest.
+const HYPERVISOR_BYTES: u64 = 0x8_0000;
 
 /// What was counted.
 pub(crate) struct Counts {
@@ -27,12 +30,15 @@ pub(crate) struct Counts {
 pub(crate) struct InsnCount {
     plugin: PathBuf,
     first: u64,
+    hypervisor: u64,
+    how: &'static str,
     scratch: tempfile::TempDir,
 }
 
 impl InsnCount {
-    /// Builds the plugin; `kernel` is the image whose first instruction starts the count.
-    pub(crate) fn new(kernel: &Path) -> Result<Self> {
+    /// Builds the plugin; `kernel` is the image whose first instruction starts the count, and the board's constant says
+    /// where ours is.
+    pub(crate) fn new(kernel: &Path, (hypervisor, how): (u64, &'static str)) -> Result<Self> {
         let mut cargo = process::cargo();
         cargo.args(["build", "--quiet", "--release", "-p", "shikiri-insn-count", "--target-dir"]);
         process::run(cargo.arg(paths::target()))?;
@@ -40,14 +46,15 @@ impl InsnCount {
         let image = fs::read(kernel).with_context(|| kernel.display().to_string())?;
         let first = image.first_chunk().context("a kernel image of fewer than 8 bytes")?;
         let scratch = tempfile::tempdir_in(paths::scratch())?;
-        Ok(Self { plugin, first: u64::from_le_bytes(*first), scratch })
+        Ok(Self { plugin, first: u64::from_le_bytes(*first), hypervisor, how, scratch })
     }
 
     /// A machine whose run is counted.
     pub(crate) fn watch(&self, machine: Machine) -> Machine {
         let mut plugin = OsString::from(&self.plugin);
-        let range = format!("low={HYPERVISOR_LOW:x},high={HYPERVISOR_HIGH:x}");
-        plugin.push(format!(",first={:x},{range},out=", self.first));
+        let end = self.hypervisor.saturating_add(HYPERVISOR_BYTES);
+        let range = format!("low={:x},high={end:x}", self.hypervisor);
+        plugin.push(format!(",first={:x},{range}{},out=", self.first, self.how));
         plugin.push(self.out());
         machine.arg("-plugin").arg(plugin)
     }

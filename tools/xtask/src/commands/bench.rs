@@ -4,6 +4,8 @@
 //! one instruction, and the same image gives the same numbers each time. TLB and cache costs are not
 //! in them.
 
+mod rpi4;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -13,11 +15,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use shikiri_qemu_tests::machine::Boot;
-use shikiri_qemu_tests::{Gic, Machine, Overrides, Running, System, paths};
+use shikiri_qemu_tests::{Board, Gic, Machine, Overrides, Running, System, paths};
 
 use crate::bench_table::{self, Values};
-use crate::commands::{build, setup};
-use crate::insn_count::InsnCount;
+use crate::commands::{build, run, setup};
+use crate::insn_count::{self, InsnCount};
 use crate::process::step;
 use crate::{doc_table, flatten};
 
@@ -33,9 +35,12 @@ pub(crate) struct Bench {
     /// Leaves out the rows of the Linux guest, which take longest.
     #[arg(long)]
     no_linux: bool,
+    /// The board, which has a table of its own.
+    #[arg(long, value_parser = run::board, default_value = "qemu-virt")]
+    board: Board,
 }
 
-/// The markers of the table in the document.
+/// The markers of `virt`'s table in the document.
 const TABLE: &str = "bench";
 
 /// No run is longer; under counted instructions a Linux boot takes some seconds.
@@ -50,30 +55,43 @@ const LINUX_MEMORY: u64 = 256 << 20;
 
 impl Bench {
     /// The rows that every test run holds: all but those of the Linux guest.
-    pub(crate) fn held_by_every_test() -> Self {
-        Self { write: false, cpu: "cortex-a72".into(), no_linux: true }
+    pub(crate) fn held_by_every_test(board: Board) -> Self {
+        Self { write: false, cpu: "cortex-a72".into(), no_linux: true, board }
     }
 
     pub(crate) fn execute(&self) -> Result<()> {
         setup::qemu()?;
         build::all()?;
         let mut values = Values::new();
-        image_sizes(&mut values)?;
-        for gic in [Gic::V3, Gic::V2] {
-            self.operations(&mut values, &System::find("bench")?, gic)?;
-            self.operations(&mut values, &System::find("events")?, gic)?;
-        }
-        self.operations(&mut values, &System::find("switch")?, Gic::V3)?;
-        self.operations(&mut values, &System::find("channels")?, Gic::V3)?;
-        self.operations(&mut values, &among_many_partitions()?, Gic::V3)?;
-        self.operations(&mut values, &System::find("flood")?, Gic::V3)?;
-        self.reset(&mut values, 1)?;
-        self.reset(&mut values, 4)?;
-        if !self.no_linux {
-            setup::linux()?;
-            self.linux(&mut values)?;
+        match self.board {
+            Board::QemuVirt => self.virt(&mut values)?,
+            Board::Rpi4 => self.rpi4(&mut values)?,
         }
         self.judge(&values)
+    }
+
+    /// All rows of QEMU's `virt`, and of the image.
+    fn virt(&self, values: &mut Values) -> Result<()> {
+        image_sizes(values)?;
+        for gic in [Gic::V3, Gic::V2] {
+            self.operations(values, &System::find("bench")?, gic)?;
+            self.operations(values, &System::find("events")?, gic)?;
+        }
+        self.operations(values, &System::find("switch")?, Gic::V3)?;
+        self.operations(values, &System::find("channels")?, Gic::V3)?;
+        self.operations(values, &System::from_text(&many_partitions()?)?, Gic::V3)?;
+        self.operations(values, &System::find("flood")?, Gic::V3)?;
+        for cores in [1, 4] {
+            let machine = self.counting().cpus(cores);
+            self.reset(values, &System::find("reset")?, &machine, cores)?;
+        }
+        if self.no_linux {
+            return Ok(());
+        }
+        setup::linux()?;
+        let system = System::find("linux")?.with(linux_overrides());
+        let count = InsnCount::new(&paths::linux_kernel(), insn_count::ON_VIRT)?;
+        self.linux(values, &system, &self.counting().cpus(1), &count)
     }
 
     /// A machine whose clock counts instructions.
@@ -92,12 +110,7 @@ impl Bench {
         let name = system.file().file_stem().unwrap_or_default().to_string_lossy().into_owned();
         step(&format!("measuring single operations ({name}, GICv{})", gic.number()));
         let machine = system.machine()?.gic(gic).cpu(&self.counting_cpu()).icount();
-        let mut running = system.boot(&machine)?;
-        let console = running.wait_for_power_off(TIMEOUT)?;
-        let mut rows = bench_table::rows_of(&console);
-        // How long the start takes depends on the system; it has rows of its own.
-        rows.remove("first_instruction");
-        ensure!(!rows.is_empty(), "the guest measured nothing:\n{console}");
+        let rows = measured(system, &machine)?;
         let depends = |name: &str| {
             ["read_", "write_", "sgi_", "timer_", "event_"].iter().any(|it| name.starts_with(it))
         };
@@ -113,10 +126,15 @@ impl Bench {
     }
 
     /// From reset to the first instruction of one small partition.
-    fn reset(&self, values: &mut Values, cores: u32) -> Result<()> {
+    fn reset(
+        &self,
+        values: &mut Values,
+        system: &System,
+        machine: &Machine,
+        cores: u32,
+    ) -> Result<()> {
         step(&format!("measuring the start on {cores} cores"));
-        let machine = self.counting().cpus(cores);
-        let mut running = System::find("reset")?.boot(&machine)?;
+        let mut running = system.boot(machine)?;
         let line = running.wait_for("bench: first_instruction ", TIMEOUT)?;
         let number = running.wait_for("\n", TIMEOUT)?;
         let value = number.trim().parse().with_context(|| format!("{line}{number}"))?;
@@ -126,23 +144,22 @@ impl Bench {
 
     /// Linux from its first instruction to the power-off after `/init`, under the hypervisor and without it, with
     /// the same device tree, command line, memory and console: all instructions that are executed, the hypervisor's
-    /// among them; idle time has none.
-    fn linux(&self, values: &mut Values) -> Result<()> {
-        let count = InsnCount::new(&paths::linux_kernel())?;
+    /// among them; idle time has none. Without it Linux runs on `virt` with the GIC of the machine, whose devices are those of the
+    /// guest's tree.
+    fn linux(
+        &self,
+        values: &mut Values,
+        system: &System,
+        machine: &Machine,
+        count: &InsnCount,
+    ) -> Result<()> {
         step("measuring the Linux boot under the hypervisor");
-        let overrides = Overrides {
-            append: Some(LINUX_WORDS.into()),
-            vcpus: Some(1),
-            memory: Some(LINUX_MEMORY),
-            ..Overrides::default()
-        };
-        let system = System::find("linux")?.with(overrides);
-        let machine = count.watch(self.counting().cpus(1));
+        let machine = count.watch(machine.clone());
         system.boot(&machine)?.wait_for_power_off(TIMEOUT)?;
         let ours = count.take()?;
         step("measuring the Linux boot without the hypervisor");
         let tree = guest_tree(&system.compile(&machine)?.bundle)?;
-        self.bare_linux(&tree, &count)?.wait_for_power_off(TIMEOUT)?;
+        self.bare_linux(&tree, machine.gic_version(), count)?.wait_for_power_off(TIMEOUT)?;
         let bare = count.take()?;
         let ppm =
             |part: u64| part.saturating_mul(1_000_000).checked_div(bare.all).unwrap_or(u64::MAX);
@@ -153,11 +170,12 @@ impl Bench {
         Ok(())
     }
 
-    fn bare_linux(&self, tree: &[u8], count: &InsnCount) -> Result<Running> {
+    fn bare_linux(&self, tree: &[u8], gic: Gic, count: &InsnCount) -> Result<Running> {
         let scratch = tempfile::tempdir_in(paths::scratch())?;
         let file: PathBuf = scratch.path().join("guest.dtb");
         fs::write(&file, tree)?;
-        let machine = self.counting().cpus(1).memory(LINUX_MEMORY).arg("-dtb").arg(file);
+        let machine = self.counting().gic(gic).cpus(1).memory(LINUX_MEMORY);
+        let machine = machine.arg("-dtb").arg(file);
         let machine = count.watch(machine);
         let boot = Boot::Bare {
             image: paths::linux_kernel(),
@@ -168,14 +186,23 @@ impl Bench {
         Running::start(&machine, &boot, Some(scratch), None)
     }
 
+    /// The markers of the board's table.
+    fn table(&self) -> &'static str {
+        match self.board {
+            Board::QemuVirt => TABLE,
+            Board::Rpi4 => rpi4::TABLE,
+        }
+    }
+
     /// Prints the table, writes it if asked to, and fails over a limit.
     fn judge(&self, values: &Values) -> Result<()> {
         let file = paths::root().join("hyp/doc/spec.md");
-        let table = doc_table::read(&file, TABLE)?;
+        let name = self.table();
+        let table = doc_table::read(&file, name)?;
         let judged = bench_table::judge(&table, values, !self.no_linux)?;
         print!("{}", judged.table);
         if self.write {
-            doc_table::replace(&file, TABLE, &judged.table)?;
+            doc_table::replace(&file, name, &judged.table)?;
         }
         if judged.problems.is_empty() {
             return Ok(());
@@ -187,11 +214,35 @@ impl Bench {
 /// The partitions that are only there in the row with many.
 const IDLE: usize = 58;
 
+/// The rows that the guests of a system have printed when its machine has powered off.
+fn measured(system: &System, machine: &Machine) -> Result<Values> {
+    let console = system.boot(machine)?.wait_for_power_off(TIMEOUT)?;
+    let mut rows = bench_table::rows_of(&console);
+    // How long the start takes depends on the system; it has rows of its own.
+    rows.remove("first_instruction");
+    ensure!(!rows.is_empty(), "the guest measured nothing:\n{console}");
+    Ok(rows)
+}
+
+/// What the Linux rows change in the board's own system.
+fn linux_overrides() -> Overrides {
+    Overrides {
+        append: Some(LINUX_WORDS.into()),
+        vcpus: Some(1),
+        memory: Some(LINUX_MEMORY),
+        ..Overrides::default()
+    }
+}
+
+/// The text of a description of the tests.
+fn system_text(name: &str) -> Result<String> {
+    let file = paths::root().join(format!("tests/qemu/systems/{name}.toml"));
+    fs::read_to_string(&file).with_context(|| file.display().to_string())
+}
+
 /// The system that measures messages, with as many partitions besides as make 60: they live, on cores of their own.
-fn among_many_partitions() -> Result<System> {
-    let file = paths::root().join("tests/qemu/systems/channels.toml");
-    let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    let mut text = text
+fn many_partitions() -> Result<String> {
+    let mut text = system_text("channels")?
         .replace("cores = 2\n", "cores = 4\n")
         .replace("role=bench", "role=bench rows=send suffix=_60_partitions");
     for index in 0..IDLE {
@@ -202,7 +253,7 @@ fn among_many_partitions() -> Result<System> {
             index % 2 + 2
         )?;
     }
-    System::from_text(&text)
+    Ok(text)
 }
 
 /// The device tree that the bundle holds for its one guest, found by its magic number.

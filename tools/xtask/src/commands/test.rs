@@ -60,7 +60,10 @@ impl Test {
             }
         }
         self.machines(&mut tally);
-        self.check(&mut tally, "bench", || Bench::held_by_every_test().execute());
+        for board in Board::ALL {
+            let name = format!("bench-{}", board.folder());
+            self.check(&mut tally, &name, || Bench::held_by_every_test(board).execute());
+        }
         tally.finish(started)?;
         Ok(())
     }
