@@ -7,6 +7,7 @@
 //! [`IdTable`] is computed once per machine; a trapped read is then one load.
 
 use crate::exit::SysregEncoding;
+use crate::trap_config::has_pmu;
 
 /// Which virtual interrupt controller the guest has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,15 @@ pub enum GicView {
     MemoryMapped,
     /// GICv3: the CPU interface is system registers, which ID_AA64PFR0_EL1.GIC announces.
     SystemRegisters,
+}
+
+/// Whether the guest has its cores' performance monitors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PmuView {
+    /// There are none: their registers read zero.
+    Hidden,
+    /// They are its own, as far as PMUv3 of Armv8.0.
+    Own,
 }
 
 /// How a field reaches the guest.
@@ -159,6 +169,8 @@ const COUNT: usize = 56;
 pub struct IdTable {
     values: [u64; COUNT],
     revidr: u64,
+    /// ID_AA64DFR0_EL1.PMUVer for those who have the performance monitors.
+    pmu: u64,
 }
 
 impl IdTable {
@@ -166,7 +178,9 @@ impl IdTable {
     /// register of [`IdTable::sources`]; any other may be asked for too, and 0 is right for it.
     #[must_use]
     pub fn new(read: impl Fn(SysregEncoding) -> u64, gic: GicView) -> Self {
-        let mut table = Self { values: [0; COUNT], revidr: read(REVIDR_EL1) };
+        let dfr0 = read(DFR0);
+        let pmu = if has_pmu(dfr0) { PMUVER_ARMV8_0 } else { 0 };
+        let mut table = Self { values: [0; COUNT], revidr: read(REVIDR_EL1), pmu };
         for &(crm, op2, shift, rule) in FIELDS {
             let hardware = read(encoding(crm, op2)).wrapping_shr(shift) & 0xf;
             table.add(crm, op2, rule.apply(hardware, gic).wrapping_shl(shift));
@@ -194,7 +208,8 @@ impl IdTable {
     /// The view that holds on two kinds of core: field by field the lesser. For machines whose cores differ.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {
-        let mut table = Self { values: [0; COUNT], revidr: self.revidr };
+        let pmu = lesser(self.pmu, other.pmu);
+        let mut table = Self { values: [0; COUNT], revidr: self.revidr, pmu };
         for &(crm, op2, shift, rule) in FIELDS {
             let mine = self.value(crm, op2).wrapping_shr(shift) & 0xf;
             let theirs = other.value(crm, op2).wrapping_shr(shift) & 0xf;
@@ -224,6 +239,17 @@ impl IdTable {
         }
         let offset = register.0.checked_sub(FIRST.0)?;
         self.values.get(usize::from(offset)).copied()
+    }
+
+    /// The same, as a partition with or without performance monitors reads it.
+    #[must_use]
+    #[inline]
+    pub fn read_by(&self, register: SysregEncoding, pmu: PmuView) -> Option<u64> {
+        let value = self.read(register);
+        match pmu {
+            PmuView::Own if register == DFR0 => value.map(|value| value | self.pmu),
+            PmuView::Own | PmuView::Hidden => value,
+        }
     }
 
     fn value(&self, crm: u8, op2: u8) -> u64 {
@@ -270,6 +296,10 @@ fn lesser_nibbles(a: u64, b: u64) -> u64 {
         joined | lesser(field(a), field(b)).wrapping_shl(shift)
     })
 }
+
+/// ID_AA64DFR0_EL1, and its field PMUVer: PMUv3 of Armv8.0.
+const DFR0: SysregEncoding = SysregEncoding::new(3, 0, 0, 5, 0);
+const PMUVER_ARMV8_0: u64 = 1 << 8;
 
 /// REVIDR_EL1, in the group of HCR_EL2.TID1.
 pub const REVIDR_EL1: SysregEncoding = SysregEncoding::new(3, 0, 0, 0, 6);

@@ -33,6 +33,8 @@ pub struct TrapConfig {
     pub cptr: u64,
     /// MDCR_EL2.
     pub mdcr: u64,
+    /// MDCR_EL2 while a vCPU is on the core whose partition has the performance monitors.
+    pub mdcr_with_pmu: u64,
     /// CNTHCTL_EL2: the physical counter is read freely, the physical timer traps.
     pub cnthctl: u64,
     /// HSTR_EL2: nothing of AArch32 EL0 traps by column.
@@ -125,6 +127,7 @@ impl TrapConfig {
             hcr: core.hcr(),
             cptr: core.cptr(),
             mdcr: core.mdcr(),
+            mdcr_with_pmu: core.mdcr() & !(mdcr::TPM | mdcr::TPMCR),
             cnthctl: CNTHCTL_EL1PCTEN,
             hstr: 0,
             hcrx: core.hcrx(),
@@ -138,6 +141,12 @@ impl TrapConfig {
 }
 
 impl CoreFeatures {
+    /// Whether the core has Arm's performance monitors, and so PMCR_EL0.
+    #[must_use]
+    pub const fn has_pmu(&self) -> bool {
+        has_pmu(self.dfr0)
+    }
+
     /// Stage 2 on; physical IRQ, FIQ and SError to EL2 and virtual ones to the guest; EL1 is AArch64;
     /// maintenance and barriers reach the inner-shareable domain; ID group, SMC, ACTLR, set/way,
     /// implementation-defined registers and what is hidden trap; a stage-1 walk into device memory faults
@@ -181,7 +190,7 @@ impl CoreFeatures {
     /// profiling and trace buffers trap.
     fn mdcr(&self) -> u64 {
         let mut value = mdcr::TDA | mdcr::TDOSA | mdcr::TDRA;
-        if has_pmu(self.dfr0) {
+        if self.has_pmu() {
             value |= mdcr::TPM | mdcr::TPMCR | (u64::from(self.event_counters) & mdcr::HPMN);
         }
         if field(self.dfr0, 32) != 0 {
@@ -207,7 +216,7 @@ const fn field(register: u64, shift: u32) -> u64 {
 }
 
 /// ID_AA64DFR0_EL1.PMUVer: 0 is none, 0xf is not Arm's.
-const fn has_pmu(dfr0: u64) -> bool {
+pub(crate) const fn has_pmu(dfr0: u64) -> bool {
     !matches!(field(dfr0, 8), 0 | 0xf)
 }
 
@@ -286,6 +295,13 @@ mod tests {
                 assert_eq!((hcr >> bit) & 1, 0, "bit {bit}");
             }
         }
+    }
+
+    #[test]
+    fn with_the_pmu_only_its_registers_do_not_trap() {
+        assert_eq!(TrapConfig::new(&A72).mdcr_with_pmu, 0x0e06, "HPMN 6, TDA, TDOSA, TDRA");
+        let full = TrapConfig::new(&FULL);
+        assert_eq!(full.mdcr ^ full.mdcr_with_pmu, 0x60, "TPMCR, TPM");
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Partition<'a> {
     pub restart: Restart,
     /// Whether it has a virtual UART.
     pub has_console: bool,
+    /// Whether it has the performance monitors of its cores, all of which it owns.
+    pub has_pmu: bool,
     /// Where vCPU 0 starts.
     pub entry: Ipa,
     /// vCPU 0's `x0` at the start: the device tree, in our tool's bundles.
@@ -141,6 +143,7 @@ fn partition<'a>(name: &'a str, row: &PartitionRow, tables: Tables<'a>) -> Parti
             delay_ms: row.restart_delay_ms,
         },
         has_console: row.console != 0,
+        has_pmu: row.pmu != 0,
         entry: row.entry,
         x0: row.x0,
         platform: Platform {

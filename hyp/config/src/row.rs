@@ -93,7 +93,8 @@ record!(
         console: u8,
         /// 0 never, 1 on fault, 2 always.
         restart: u8,
-        reserved: u8,
+        /// 0 or 1.
+        pmu: u8,
         /// At most this many restarts within the window.
         restart_max: u32,
         restart_window_ms: u32,

@@ -106,6 +106,8 @@ pub struct PartitionSpec {
     pub restart: Restart,
     /// Whether it has a virtual UART.
     pub has_console: bool,
+    /// Whether it has the performance monitors of its cores.
+    pub has_pmu: bool,
     /// Where vCPU 0 starts.
     pub entry: Ipa,
     /// vCPU 0's `x0`.
@@ -144,6 +146,7 @@ impl PartitionSpec {
             autostart: true,
             restart: Restart { policy: RestartPolicy::Never, max: 0, window_ms: 0, delay_ms: 0 },
             has_console: false,
+            has_pmu: false,
             entry: Ipa(0),
             x0: 0,
             platform: Platform {
@@ -549,7 +552,7 @@ fn partition_row(partition: &PartitionSpec) -> PartitionRow {
         autostart: u8::from(partition.autostart),
         console: u8::from(partition.has_console),
         restart: partition.restart.policy.code(),
-        reserved: 0,
+        pmu: u8::from(partition.has_pmu),
         restart_max: partition.restart.max,
         restart_window_ms: partition.restart.window_ms,
         restart_delay_ms: partition.restart.delay_ms,

@@ -8,7 +8,7 @@
 //! Which accesses come here at all is in `shikiri_arch::trap_config`.
 
 use shikiri_arch::exit::{SysregAccess, SysregEncoding};
-use shikiri_arch::idreg::IdTable;
+use shikiri_arch::idreg::{IdTable, PmuView};
 use shikiri_vgic::SgiRegister;
 
 /// What EL2 does with a trapped access. Except for [`SysregOutcome::Undefined`] the PC moves on.
@@ -39,13 +39,13 @@ pub enum SysregOutcome {
 }
 
 /// Decides about a trapped access. `value` is the general-purpose register's content (0 for XZR, and of no
-/// account for a read), `now` CNTPCT_EL0.
+/// account for a read), `now` CNTPCT_EL0. Of a partition that has the performance monitors, their registers do not come here.
 #[must_use]
 #[inline]
 pub fn decide(
     access: SysregAccess,
     value: u64,
-    ids: &IdTable,
+    (ids, pmu): (&IdTable, PmuView),
     timer: &mut PhysicalTimer,
     now: u64,
 ) -> SysregOutcome {
@@ -53,19 +53,24 @@ pub fn decide(
         return SysregOutcome::Sgi { register: SgiRegister::Group1, value };
     }
     if access.is_read {
-        read(access.register, ids, timer, now)
+        read(access.register, (ids, pmu), timer, now)
     } else {
         write(access.register, value, timer, now)
     }
 }
 
-fn read(register: SysregEncoding, ids: &IdTable, timer: &PhysicalTimer, now: u64) -> SysregOutcome {
+fn read(
+    register: SysregEncoding,
+    (ids, pmu): (&IdTable, PmuView),
+    timer: &PhysicalTimer,
+    now: u64,
+) -> SysregOutcome {
     match register {
         CNTP_CTL_EL0 => SysregOutcome::Read(timer.control(now)),
         CNTP_CVAL_EL0 => SysregOutcome::Read(timer.compare()),
         CNTP_TVAL_EL0 => SysregOutcome::Read(timer.value(now)),
         ACTLR_EL1 | AIDR_EL1 => SysregOutcome::Read(0),
-        SysregEncoding(_) => match ids.read(register) {
+        SysregEncoding(_) => match ids.read_by(register, pmu) {
             Some(value) => SysregOutcome::Read(value),
             None if is_named(register, Direction::Read) => SysregOutcome::Read(0),
             None => SysregOutcome::Undefined,

@@ -110,6 +110,22 @@ readers! {
 }
 
 writers! {
+    /// Performance monitors control.
+    set_pmcr_el0 => "pmcr_el0";
+    /// Performance counters to stop.
+    set_pmcntenclr_el0 => "pmcntenclr_el0";
+    /// Overflows of performance counters that shall not interrupt.
+    set_pmintenclr_el1 => "pmintenclr_el1";
+    /// Overflows of performance counters to forget.
+    set_pmovsclr_el0 => "pmovsclr_el0";
+    /// What EL0 may do with the performance monitors.
+    set_pmuserenr_el0 => "pmuserenr_el0";
+    /// Where cycles are counted.
+    set_pmccfiltr_el0 => "pmccfiltr_el0";
+    /// The performance counter that is chosen.
+    set_pmselr_el0 => "pmselr_el0";
+    /// What the chosen performance counter counts.
+    set_pmxevtyper_el0 => "pmxevtyper_el0";
     /// Virtual interface control.
     set_ich_hcr_el2 => "S3_4_C12_C11_0";
     /// The virtual machine's view of the interface.
@@ -245,7 +261,7 @@ pub(crate) unsafe fn set_cptr_el2(value: u64) {
 /// Loads MDCR_EL2.
 ///
 /// # Safety
-/// The value must trap the guest's debug and PMU registers.
+/// The value must trap the guest's debug registers, and its PMU registers unless it has the PMU of this core.
 #[inline(always)]
 pub(crate) unsafe fn set_mdcr_el2(value: u64) {
     // SAFETY: the caller's promise.

@@ -4,7 +4,7 @@
 use libtest_mimic::Trial;
 use shikiri_qemu_tests::{Failure, Gic, Machine};
 
-use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, all_kinds};
+use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, system};
 
 /// Each test guest and the numbers of vCPUs that it is run with.
 const GUESTS: [(&str, &[u32]); 5] = [
@@ -32,6 +32,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         }
     }
     topic.also_on_rpi4().on_each(all_kinds(2), "probe_passes", isolated);
+    topic.also_on_rpi4().on_each(
+        all_kinds(3),
+        "performance_monitors_are_the_owners_alone",
+        performance_monitors,
+    );
     topic.not_on_rpi4(NO_CLOCK).on_each(
         all_kinds(3),
         "an_owned_interrupt_comes_to_the_vcpu_it_is_routed_to",
@@ -51,6 +56,25 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             });
         }
     }
+}
+
+/// Who has them finds them new at each of three starts; a neighbour on the third core reads zero all the while.
+fn performance_monitors(machine: Machine) -> Outcome {
+    let owner =
+        Partition::new("owner", "pmu").with("cores = [0, 1]\npmu = true\ncmdline = \"starts=3\"");
+    let neighbour = Partition::new("neighbour", "regs")
+        .with("cores = [2]")
+        .with("cmdline = \"case=debug_and_pmu_registers_read_zero_and_ignore_writes then=stay\"");
+    let mut running = system([owner, neighbour])?.boot(&machine)?;
+    for start in 1..3 {
+        running.wait_for(&format!("owner| pmu: start {start} ends"), PATIENCE)?;
+    }
+    running.wait_for("owner| done", PATIENCE)?;
+    let console = running.console().text();
+    support::approve(&console)?;
+    let counted = console.matches("owner| ok each_vcpu_has_its_own").count();
+    let hidden = console.contains("neighbour| ok debug_and_pmu");
+    if counted == 3 && hidden { Ok(()) } else { Err(running.failure("not all ran".into()).into()) }
 }
 
 fn alone(guest: &str, vcpus: u32, machine: &Machine) -> Outcome {

@@ -80,6 +80,9 @@ fn write_partition(
     for (number, vcpu) in partition.vcpus.iter().enumerate() {
         writeln!(out, "  vCPU {number:<6}{}", cores(vcpu))?;
     }
+    if partition.has_pmu {
+        writeln!(out, "  pmu        the performance monitors of its cores")?;
+    }
     for region in &partition.memory {
         let range = Range { start: region.ipa.0, bytes: region.bytes };
         let place = match region.place {

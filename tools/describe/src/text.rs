@@ -266,6 +266,9 @@ pub(crate) struct PartitionText {
     /// Whether it has a virtual PL011. Default: yes.
     #[serde(default = "yes")]
     pub(crate) console: bool,
+    /// Whether it has the performance monitors of its cores, all of which it has to own. Default: no.
+    #[schemars(with = "Option<bool>")]
+    pub(crate) pmu: Option<Spanned<bool>>,
     /// Lower ones start first, equal ones in the order of the file. Default: 0.
     #[serde(default)]
     pub(crate) start_order: u16,

@@ -8,7 +8,7 @@ use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Contested, Item};
 use crate::partition::{Partition, text};
 use crate::row::{DeviceRow, ImageRow, InterruptRow, PartitionRow, VcpuRow};
-use crate::types::{ImageKind, Interrupt, Memory, Place, RestartPolicy};
+use crate::types::{CoreTime, ImageKind, Interrupt, Memory, Place, RestartPolicy};
 
 /// One past the last INTID of a GIC without extended ranges.
 const INTIDS: usize = 1024;
@@ -57,6 +57,7 @@ pub(crate) fn check<'a>(
         return Err(wrong(partition, "entry is not a word of its memory", partition.entry.0));
     }
     check_interrupts(partition)?;
+    check_pmu(partition)?;
     check_dma(partition)?;
     check_limits(partition)
 }
@@ -68,7 +69,7 @@ fn wrong<'a>(partition: &Partition<'a>, what: &'static str, value: u64) -> Bundl
 
 /// The fields of the partition's own row.
 fn check_row<'a>(partition: &Partition<'a>, row: &PartitionRow) -> Result<(), BundleError<'a>> {
-    if row.autostart > 1 || row.console > 1 || row.reserved != 0 || row.reserved3 != 0 {
+    if row.autostart > 1 || row.console > 1 || row.pmu > 1 || row.reserved3 != 0 {
         return Err(BundleError::Layout("unknown flag of a partition"));
     }
     let padding = row.name.as_bytes().get(partition.name.len()..).unwrap_or(&[]);
@@ -128,6 +129,14 @@ fn check_encodings<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>>
         (_, _, false, _) => Err(BundleError::Layout("device without a path, or an unknown flag")),
         (.., false) => Err(BundleError::Layout("interrupt without a path, or an unknown flag")),
     }
+}
+
+/// Performance monitors count what runs on a core, so that all of it has to be the partition's own.
+fn check_pmu<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
+    if partition.has_pmu && !partition.vcpus().all(|vcpu| vcpu.time == CoreTime::Owned) {
+        return Err(wrong(partition, "performance monitors of cores that it does not own", 1));
+    }
+    Ok(())
 }
 
 /// Whether the range lies in one region of the partition's memory.

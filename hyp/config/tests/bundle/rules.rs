@@ -24,6 +24,14 @@ fn the_sample_is_accepted() {
 }
 
 #[test]
+fn performance_monitors_need_cores_of_ones_own() {
+    refused(
+        |s| s.partitions[1].has_pmu = true,
+        "partition `b-2_x`: performance monitors of cores that it does not own: 0x1",
+    );
+}
+
+#[test]
 fn names_are_short_and_plain_and_unique() {
     refused(
         |s| s.partitions[0].name = "A".into(),

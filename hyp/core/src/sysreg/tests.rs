@@ -4,7 +4,7 @@ use super::{
     ICC_SGI1R_EL1, NAMED, PhysicalTimer, SysregOutcome, Ways, decide, encode, is_numbered,
 };
 use shikiri_arch::exit::{SysregAccess, SysregEncoding};
-use shikiri_arch::idreg::{GicView, IdTable};
+use shikiri_arch::idreg::{GicView, IdTable, PmuView};
 use shikiri_vgic::SgiRegister;
 use std::vec::Vec;
 
@@ -19,12 +19,35 @@ fn access(register: SysregEncoding, is_read: bool) -> SysregAccess {
 
 /// Reads with the timer disabled.
 fn read(register: SysregEncoding) -> SysregOutcome {
-    decide(access(register, true), 0, &ids(), &mut PhysicalTimer::new(), 0)
+    decide(access(register, true), 0, (&ids(), PmuView::Hidden), &mut PhysicalTimer::new(), 0)
 }
 
 /// Writes a value that would show.
 fn write(register: SysregEncoding) -> SysregOutcome {
-    decide(access(register, false), u64::MAX, &ids(), &mut PhysicalTimer::new(), 0)
+    decide(
+        access(register, false),
+        u64::MAX,
+        (&ids(), PmuView::Hidden),
+        &mut PhysicalTimer::new(),
+        0,
+    )
+}
+
+#[test]
+fn the_pmu_shows_to_those_who_have_it_alone() {
+    let dfr0 = encode(3, 0, 0, 5, 0);
+    let seen = |pmu, hardware: u64| {
+        let ids = IdTable::new(|_register| hardware, GicView::SystemRegisters);
+        let outcome = decide(access(dfr0, true), 0, (&ids, pmu), &mut PhysicalTimer::new(), 0);
+        let SysregOutcome::Read(value) = outcome else { panic!("{outcome:?}") };
+        (value >> 8) & 0xf
+    };
+    for version in [1, 6, 9] {
+        assert_eq!(seen(PmuView::Own, version << 8), 1, "PMUv3 of Armv8.0");
+        assert_eq!(seen(PmuView::Hidden, version << 8), 0);
+    }
+    // None, or not Arm's.
+    assert_eq!([seen(PmuView::Own, 0), seen(PmuView::Own, 0xf00)], [0, 0]);
 }
 
 #[test]
@@ -159,7 +182,13 @@ fn all_other_encodings_of_all_values_are_undefined() {
         for is_read in [true, false] {
             for value in [0, 1, u64::MAX, 1 << 63] {
                 let mut timer = PhysicalTimer::new();
-                let outcome = decide(access(register, is_read), value, &ids, &mut timer, u64::MAX);
+                let outcome = decide(
+                    access(register, is_read),
+                    value,
+                    (&ids, PmuView::Hidden),
+                    &mut timer,
+                    u64::MAX,
+                );
                 let is_timer = register.0 & !0x3 == encode(3, 3, 14, 2, 0).0;
                 assert!(is_timer || timer == PhysicalTimer::new(), "{:?}", register.fields());
                 if outcome != SysregOutcome::Undefined && value == 0 {
@@ -180,12 +209,12 @@ const CVAL: SysregEncoding = encode(3, 3, 14, 2, 2);
 const TVAL: SysregEncoding = encode(3, 3, 14, 2, 0);
 
 fn timer_write(timer: &mut PhysicalTimer, register: SysregEncoding, value: u64, now: u64) {
-    let outcome = decide(access(register, false), value, &ids(), timer, now);
+    let outcome = decide(access(register, false), value, (&ids(), PmuView::Hidden), timer, now);
     assert_eq!(outcome, SysregOutcome::TimerChanged);
 }
 
 fn timer_read(timer: &mut PhysicalTimer, register: SysregEncoding, now: u64) -> u64 {
-    let outcome = decide(access(register, true), 0, &ids(), timer, now);
+    let outcome = decide(access(register, true), 0, (&ids(), PmuView::Hidden), timer, now);
     let SysregOutcome::Read(value) = outcome else { panic!("{outcome:?}") };
     value
 }
@@ -194,9 +223,9 @@ fn timer_read(timer: &mut PhysicalTimer, register: SysregEncoding, now: u64) -> 
 fn a_deactivation_is_the_virtual_gics_business_and_cannot_be_read() {
     let mut timer = PhysicalTimer::new();
     let register = encode(3, 0, 12, 11, 1);
-    let written = decide(access(register, false), 27, &ids(), &mut timer, 0);
+    let written = decide(access(register, false), 27, (&ids(), PmuView::Hidden), &mut timer, 0);
     assert_eq!(written, SysregOutcome::Deactivate(27));
-    let read = decide(access(register, true), 27, &ids(), &mut timer, 0);
+    let read = decide(access(register, true), 27, (&ids(), PmuView::Hidden), &mut timer, 0);
     assert_eq!(read, SysregOutcome::Undefined);
 }
 

@@ -9,6 +9,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use shikiri_abi::{CoreId, Ipa, PartitionId, Resource, VcpuIndex};
+use shikiri_arch::idreg::PmuView;
 use shikiri_config::{GicVersion, Platform};
 use shikiri_core::account::Line;
 use shikiri_core::call::CallView;
@@ -70,6 +71,8 @@ pub(crate) struct Live {
     pub(crate) gic: GicVersion,
     /// Whether it has a virtual UART.
     pub(crate) has_console: bool,
+    /// Whether it has the performance monitors of its cores.
+    pub(crate) pmu: PmuView,
     /// How often the partition was started, this one included.
     pub(crate) starts: u32,
     /// How many vCPUs it has.

@@ -4,6 +4,7 @@ use core::sync::atomic::{Ordering, fence};
 
 use shikiri_abi::{CoreId, IntId, VcpuIndex};
 use shikiri_arch::hw::{Clock, Tlb};
+use shikiri_arch::idreg::PmuView;
 use shikiri_arch::trap_config::HCR_WAIT_TRAPS;
 use shikiri_core::lifecycle::{EndCause, Phase};
 use shikiri_core::power::{PowerState, Remaining};
@@ -145,6 +146,9 @@ fn enter_active(
     if let Some(start) = vcpu.power.take_start() {
         own(vcpu).start(start, mpidr(live, index));
         reset_interrupts(live, index);
+        if live.pmu == PmuView::Own {
+            super::setup::give_pmu(core.world.format);
+        }
     } else if vcpu.power.state() == PowerState::Off {
         block(core, slot, index, None);
         return None;
@@ -348,6 +352,9 @@ fn stop(core: &mut CoreLocal, slot: &'static Slot, index: VcpuIndex) {
     if is_loaded(core, vcpu) {
         unload(core);
         core.timer_at = None;
+    }
+    if worker::live(slot).is_some_and(|live| live.pmu == PmuView::Own) {
+        super::setup::take_pmu(core.world.format);
     }
     let is_last =
         worker::live(slot).is_some_and(|live| live.to_stop.fetch_sub(1, Ordering::AcqRel) == 1);

@@ -48,6 +48,44 @@ pub(crate) fn start_core(format: Format) -> u64 {
     traps.hcr
 }
 
+/// Gives this core's performance monitors, as after a reset, to the partition that owns the core.
+pub(crate) fn give_pmu(format: Format) {
+    let features = features(format);
+    reset_pmu(&features);
+    // SAFETY: all but the PMU's registers trap as for everybody, and nobody else runs on this core.
+    unsafe { regs::set_mdcr_el2(TrapConfig::new(&features).mdcr_with_pmu) };
+}
+
+/// Takes them back: they stand still, hold nothing of what was counted, and their registers trap.
+pub(crate) fn take_pmu(format: Format) {
+    let features = features(format);
+    reset_pmu(&features);
+    // SAFETY: traps the guest's debug and performance registers.
+    unsafe { regs::set_mdcr_el2(TrapConfig::new(&features).mdcr) };
+}
+
+/// Stops every counter, and clears them and what they count (Arm ARM D11, D19.5).
+fn reset_pmu(features: &CoreFeatures) {
+    const ALL: u64 = 0xffff_ffff;
+    /// PMCR_EL0.P and C: the counters become zero.
+    const CLEAR: u64 = 6;
+    if !features.has_pmu() {
+        return;
+    }
+    regs::set_pmcr_el0(CLEAR);
+    regs::set_pmcntenclr_el0(ALL);
+    regs::set_pmintenclr_el1(ALL);
+    regs::set_pmovsclr_el0(ALL);
+    regs::set_pmuserenr_el0(0);
+    regs::set_pmccfiltr_el0(0);
+    for counter in 0..u64::from(features.event_counters) {
+        regs::set_pmselr_el0(counter);
+        regs::isb();
+        regs::set_pmxevtyper_el0(0);
+    }
+    regs::set_pmselr_el0(0);
+}
+
 /// Loads HCR_EL2: a value of [`start_core`], with the wait traps of the vCPU that is loaded.
 pub(crate) fn set_hcr(value: u64) {
     // SAFETY: stage 2 on, everything routed here, E2H and TGE clear (`TrapConfig`).
@@ -57,19 +95,18 @@ pub(crate) fn set_hcr(value: u64) {
 fn features(format: Format) -> CoreFeatures {
     let id = |crm, op2| ids::read(SysregEncoding::new(3, 0, 0, crm, op2));
     let dfr0 = id(5, 0);
-    // PMCR_EL0 exists where DFR0.PMUVer says so (not 0, not implementation defined).
-    let has_pmu = !matches!((dfr0 >> 8) & 15, 0 | 15);
-    let [counters, ..] =
-        if has_pmu { ((regs::pmcr_el0() >> 11) & 31).to_le_bytes() } else { [0; 8] };
-    CoreFeatures {
+    let features = CoreFeatures {
         pfr0: id(4, 0),
         pfr1: id(4, 1),
         dfr0,
         mmfr0: id(7, 0),
         mmfr1: id(7, 1),
-        event_counters: counters,
+        event_counters: 0,
         forces_write_back: format.has_fwb(),
-    }
+    };
+    let counters = if features.has_pmu() { regs::pmcr_el0() >> 11 & 31 } else { 0 };
+    let [event_counters, ..] = counters.to_le_bytes();
+    CoreFeatures { event_counters, ..features }
 }
 
 /// Fine-grained traps, where the core has them.

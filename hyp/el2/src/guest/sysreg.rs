@@ -74,7 +74,7 @@ pub(crate) fn serve(
     let Loaded { live, vcpu } = loaded;
     let value = context.read_x(access.rt);
     let timer = &mut run::own(vcpu).timer;
-    match decide(*access, value, core.world.ids, timer, Counter.now()) {
+    match decide(*access, value, (core.world.ids, live.pmu), timer, Counter.now()) {
         SysregOutcome::Sgi { register, value } => return send_sgi(core, loaded, (register, value)),
         SysregOutcome::Deactivate(value) => {
             let kick = {

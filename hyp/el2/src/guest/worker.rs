@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use shikiri_abi::{Hold, IntId, PAGE_BYTES, PageCount, PartitionId, VcpuIndex};
 use shikiri_arch::hw::{Clock, PhysMem};
+use shikiri_arch::idreg::PmuView;
 use shikiri_config::{GicVersion, Partition, Talk, Windows};
 use shikiri_core::area::AreaSizes;
 use shikiri_core::lifecycle::{After, EndCause, Lifecycle, Phase, WrongPhase};
@@ -246,6 +247,7 @@ fn make_live(
             platform: description.platform,
             gic: world.bundle.board().gic,
             has_console: description.has_console,
+            pmu: if description.has_pmu { PmuView::Own } else { PmuView::Hidden },
             starts,
             vcpu_count: u64::try_from(count).unwrap_or(0),
             devices: TicketLock::with_key(devices, u32::from(slot.number.0)),

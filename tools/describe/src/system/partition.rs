@@ -3,9 +3,9 @@
 use serde_spanned::Spanned;
 use shikiri_abi::{AreaClass, IntId, Ipa, PAGE_BYTES, PageCount, RESOURCE_COUNT, Resource};
 use shikiri_config::{
-    ChannelSpec, EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind, MAX_SHARES,
-    PartitionSpec, Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedSpec, Talk,
-    Windows,
+    ChannelSpec, CoreTime, EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind,
+    MAX_SHARES, PartitionSpec, Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedSpec,
+    Talk, Windows,
 };
 
 use crate::board::{Board, Range};
@@ -20,6 +20,19 @@ use crate::problem::{Place, Problem};
 use crate::shared;
 use crate::talk;
 use crate::text::{Description, LimitsText, PartitionText, Policy, RestartText, WindowsText};
+
+/// Performance monitors count what runs on a core: all of it has to be the partition's.
+fn check_pmu(partition: &PartitionText, spec: &PartitionSpec) -> Result<(), Problem> {
+    let Some(pmu) = partition.pmu.as_ref().filter(|_| spec.has_pmu) else { return Ok(()) };
+    let Some(number) = spec.vcpus.iter().position(|vcpu| vcpu.time != CoreTime::Owned) else {
+        return Ok(());
+    };
+    let problem =
+        Problem::new(format!("`{}` has performance monitors of cores that it shares", spec.name));
+    Err(problem
+        .at(pmu.span(), format!("vCPU {number} owns no core"))
+        .help("they count what others do there, too; give it cores of its own: `cores = 1`"))
+}
 
 /// Builds one partition.
 pub(super) struct Builder<'a> {
@@ -48,7 +61,9 @@ impl Builder<'_> {
         spec.autostart = partition.autostart;
         spec.restart = restart(partition)?;
         spec.has_console = partition.console;
+        spec.has_pmu = partition.pmu.as_ref().is_some_and(|pmu| *pmu.get_ref());
         spec.vcpus = self.cores.vcpus(self.index).to_vec();
+        check_pmu(partition, &spec)?;
         spec.memory = self.memory.regions(self.index).iter().map(|region| region.memory).collect();
         spec.memory.sort_by_key(|region| region.ipa);
         spec.platform.spis = self.spis();
