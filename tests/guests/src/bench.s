@@ -9,38 +9,60 @@
     mrs     \register, cntvct_el0
     .endm
 
+// Waits for the vector. An interrupt that comes between the look and WFI would be waited for for ever; by counted
+// instructions it does not. With \masked it cannot: they come after WFI alone, for a machine whose time goes on by itself.
+    .macro  open masked
+    .if     \masked == 0
+    msr     daifclr, #2
+    .endif
+    isb
+    .endm
+
+    .macro  sleep masked, wait=wfi
+1:  \wait
+    .if     \masked
+    msr     daifclr, #2
+    isb
+    msr     daifset, #2
+    .endif
+    cbz     x12, 1b
+    .if     \masked == 0
+    msr     daifset, #2
+    .endif
+    .endm
+
+// By the counter, and by the cycle counter of this core.
     .macro  operation name, instruction:vararg
+    measured \name, cntvct_el0, \instruction
+    measured \name\()_cycles, pmccntr_el0, \instruction
+    .endm
+
+    .macro  measured name, counter, instruction:vararg
     .global \name
 \name:
     isb
-    clock   x8
+    mrs     x8, \counter
     \instruction
-    clock   x9
+    mrs     x9, \counter
     sub     x0, x9, x8
     ret
     .endm
 
     .text
-    .global bench_clock
-bench_clock:
-    isb
-    clock   x8
-    clock   x9
-    sub     x0, x9, x8
-    ret
-
+    operation bench_clock
     operation bench_load32, ldr w2, [x0]
     operation bench_load64, ldr x2, [x0]
     operation bench_store8, strb w1, [x0]
     operation bench_store32, str w1, [x0]
     operation bench_sgi1r, msr s3_0_c12_c11_5, x1
 
-    .global bench_hvc
-bench_hvc:
+// Two entries each: the second has an argument in x1.
+    .macro  hypercall name, counter
+    .global \name
+    .global \name\()1
+\name:
     mov     x1, #0
-// The same with an argument in x1.
-    .global bench_hvc1
-bench_hvc1:
+\name\()1:
     mov     x2, #0
     mov     x3, #0
     mov     x4, #0
@@ -48,37 +70,46 @@ bench_hvc1:
     mov     x6, #0
     stp     x29, x30, [sp, #-16]!
     isb
-    clock   x29
+    mrs     x29, \counter
     hvc     #0
-    clock   x30
+    mrs     x30, \counter
     sub     x0, x30, x29
     ldp     x29, x30, [sp], #16
     ret
+    .endm
+
+    hypercall bench_hvc, cntvct_el0
+    hypercall bench_hvc_cycles, pmccntr_el0
 
 // SGI to this vCPU: from the instruction that sends it to the vector.
-    .macro  self name, instruction:vararg
+    .macro  self name, counter, vectors, instruction:vararg
     .global \name
 \name:
     mov     x13, x0
     mov     x12, #0
     movz    x14, #0xf00
     movk    x14, #0x0800, lsl #16       // GICD_SGIR
+    adrp    x10, \vectors
+    add     x10, x10, :lo12:\vectors
+    msr     vbar_el1, x10
     msr     daifclr, #2
     isb
-    clock   x8
+    mrs     x8, \counter
     \instruction
 1:  cbz     x12, 1b
     msr     daifset, #2
     sub     x0, x9, x8
-    ret
+    b       bench_install
     .endm
 
-    self    bench_self_v3, msr s3_0_c12_c11_5, x1
-    self    bench_self_v2, str w1, [x14]
+    self    bench_self_v3, cntvct_el0, bench_vectors, msr s3_0_c12_c11_5, x1
+    self    bench_self_v2, cntvct_el0, bench_vectors, str w1, [x14]
+    self    bench_self_v3_cycles, pmccntr_el0, bench_vectors_cycles, msr s3_0_c12_c11_5, x1
+    self    bench_self_v2_cycles, pmccntr_el0, bench_vectors_cycles, str w1, [x14]
 
 // The virtual timer: from the deadline to the vector. x1 = ticks from now. The clock's cost is added, so that
 // subtracting it leaves the difference itself.
-    .macro  timer name, wait
+    .macro  timer name, masked, wait
     .global \name
 \name:
     mov     x13, x0
@@ -88,11 +119,8 @@ bench_hvc1:
     msr     cntv_cval_el0, x8
     mov     x10, #1
     msr     cntv_ctl_el0, x10
-    msr     daifclr, #2
-    isb
-1:  \wait
-    cbz     x12, 1b
-    msr     daifset, #2
+    open    \masked
+    sleep   \masked, \wait
     sub     x0, x9, x8
     isb
     clock   x10
@@ -102,36 +130,37 @@ bench_hvc1:
     ret
     .endm
 
-    timer   bench_timer_spin, nop
-    timer   bench_timer_wfi, wfi
+    timer   bench_timer_spin, 0, nop
+    timer   bench_timer_wfi, 0, wfi
+    timer   bench_timer_wfi_masked, 1, wfi
 
 // SGI to the other vCPU, which waits in WFI; this one waits for its answer in WFI.
-    .macro  other name, instruction:vararg
+    .macro  other name, masked, instruction:vararg
     .global \name
 \name:
     mov     x13, x0
     mov     x12, #0
     movz    x14, #0xf00
     movk    x14, #0x0800, lsl #16
-    msr     daifclr, #2
-    isb
+    open    \masked
     clock   x8
     \instruction
-1:  wfi
-    cbz     x12, 1b
-    msr     daifset, #2
+    sleep   \masked
     adrp    x10, bench_time
     ldr     x9, [x10, :lo12:bench_time]
     sub     x0, x9, x8
     ret
     .endm
 
-    other   bench_other_v3, msr s3_0_c12_c11_5, x1
-    other   bench_other_v2, str w1, [x14]
+    other   bench_other_v3, 0, msr s3_0_c12_c11_5, x1
+    other   bench_other_v2, 0, str w1, [x14]
+    other   bench_other_v3_masked, 1, msr s3_0_c12_c11_5, x1
+    other   bench_other_v2_masked, 1, str w1, [x14]
 
 // An event to the other vCPU, in the same way: x0 = the CPU interface or 0, x1 = the send port.
-    .global bench_event_other
-bench_event_other:
+    .macro  event_other name, masked
+    .global \name
+\name:
     mov     x13, x0
     mov     x12, #0
     movz    x0, #0x0018
@@ -141,32 +170,32 @@ bench_event_other:
     mov     x4, #0
     mov     x5, #0
     mov     x6, #0
-    msr     daifclr, #2
-    isb
+    open    \masked
     clock   x8
     hvc     #0
-1:  wfi
-    cbz     x12, 1b
-    msr     daifset, #2
+    sleep   \masked
     adrp    x10, bench_time
     ldr     x9, [x10, :lo12:bench_time]
     sub     x0, x9, x8
     ret
+    .endm
+
+    event_other bench_event_other, 0
+    event_other bench_event_other_masked, 1
 
 // The other vCPU: x0 = its CPU interface or 0, x1 = what sends the SGI back.
-    .global bench_target
-bench_target:
+    .macro  target name, masked
+    .global \name
+\name:
     mov     x20, x1
     mov     x21, x0
     movz    x14, #0xf00
     movk    x14, #0x0800, lsl #16
     bl      bench_install
     mov     x13, x21
-1:  mov     x12, #0
-    msr     daifclr, #2
-2:  wfi
-    cbz     x12, 2b
-    msr     daifset, #2
+5:  mov     x12, #0
+    open    \masked
+    sleep   \masked
     adrp    x10, bench_time
     str     x9, [x10, :lo12:bench_time]
     dsb     ish
@@ -177,14 +206,19 @@ bench_target:
     cbnz    x13, 4f
     msr     s3_0_c12_c11_5, x20
     isb
-    b       1b
+    b       5b
 4:  str     w20, [x14]
-    b       1b
+    b       5b
+    .endm
+
+    target  bench_target, 0
+    target  bench_target_masked, 1
 
 // Two vCPUs on one core. This one sets its timer to x1 ticks from now and waits in WFI; the other, which is always
 // ready, notes the time when it sees that it is its turn: two instructions after it goes on, three at most.
-    .global bench_switch
-bench_switch:
+    .macro  switch name, masked
+    .global \name
+\name:
     mov     x13, x0
     mov     x12, #0
     adrp    x14, bench_turn
@@ -195,15 +229,16 @@ bench_switch:
     mov     x10, #1
     msr     cntv_ctl_el0, x10
     str     x10, [x14]
-    msr     daifclr, #2
-    isb
+    open    \masked
     clock   x8
-1:  wfi
-    cbz     x12, 1b
-    msr     daifset, #2
+    sleep   \masked
     ldr     x9, [x14, #8]
     sub     x0, x9, x8
     ret
+    .endm
+
+    switch  bench_switch, 0
+    switch  bench_switch_masked, 1
 
 // The other one.
     .global bench_turns
@@ -245,15 +280,20 @@ bench_irq:
     b       .
     .endm
 
+    .macro  vectors name, counter
     .balign 2048
-bench_vectors:
+\name:
     nothing
     .balign 128
-    clock   x9
+    mrs     x9, \counter
     b       bench_irq
     .rept   14
     nothing
     .endr
+    .endm
+
+    vectors bench_vectors, cntvct_el0
+    vectors bench_vectors_cycles, pmccntr_el0
 
     .bss
     .balign 8

@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod code;
+pub mod cycles;
 pub mod fault;
 pub mod interrupts;
 pub mod points;

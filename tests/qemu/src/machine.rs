@@ -110,6 +110,8 @@ pub struct Machine {
     is_on_pl011: bool,
     /// Where the Pi's PL011 writes to, if it is not looked at.
     pl011_file: Option<PathBuf>,
+    /// Where the console is, as QEMU names it.
+    console: String,
     extra: Vec<OsString>,
 }
 
@@ -126,6 +128,7 @@ impl Default for Machine {
             tree: None,
             is_on_pl011: false,
             pl011_file: None,
+            console: "stdio".into(),
             extra: Vec::new(),
         }
     }
@@ -183,6 +186,13 @@ impl Machine {
     #[must_use]
     pub fn pl011_to(mut self, file: &Path) -> Self {
         self.pl011_file = Some(file.to_owned());
+        self
+    }
+
+    /// Has the console at this character device of QEMU's, not on standard input and output.
+    #[must_use]
+    pub fn console_at(mut self, device: &str) -> Self {
+        device.clone_into(&mut self.console);
         self
     }
 
@@ -370,7 +380,7 @@ impl Machine {
             }
             None => drop(command.args(["-serial", "null"])),
         }
-        command.args(["-serial", "stdio"]);
+        command.args(["-serial", &self.console]);
         if !matches!(boot, Boot::Raw { .. }) {
             command.arg("-dtb").arg(self.rpi4_tree());
         }
@@ -393,7 +403,8 @@ impl Machine {
         command.arg("-M").arg(machine);
         command.args(["-cpu", &self.cpu, "-smp", &self.cpus.to_string()]);
         command.args(["-m", &format!("{}M", self.memory.div_ceil(1 << 20))]);
-        command.args("-serial stdio -monitor none -display none -net none -no-reboot".split(' '));
+        command.args(["-serial", &self.console]);
+        command.args("-monitor none -display none -net none -no-reboot".split(' '));
         self.common(&mut command, dump.is_none());
         command
     }

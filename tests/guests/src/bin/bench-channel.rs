@@ -4,6 +4,7 @@
 //! Run as `bench`: one tick is one instruction, of all cores together, and both sides sleep while they wait. So each row is all
 //! that both guests and the hypervisor do, without the cost of reading the clock. Each is the median of 1,000 and printed as
 //! `bench: ROW N`, with the value of `suffix=` behind the row's name. `rows=` leaves all but some out: `send`, or `trips`.
+//! With `cycles`, and performance monitors, the rows are cycles: of the core alone where nobody sleeps, else by the counter.
 //! `largest=2m` is for a machine without memory for areas of 1 GiB.
 #![no_std]
 #![no_main]
@@ -16,9 +17,10 @@ use shikiri_channel::{
 use shikiri_rpc::{Blocking, Client, Context, Leg, Patience, Server};
 use shikiri_rpc_channel::Wire;
 use shikiri_rt::hvc::talk;
-use shikiri_rt::sleep::{self, Ticks};
+use shikiri_rt::sleep;
 use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::{Lock, irq, platform, println};
+use shikiri_test_guests::cycles::{Clock, Cycles, Ticks, Unit};
 
 shikiri_rt::entry!(main);
 
@@ -72,53 +74,73 @@ impl From<PeerGone> for Failed {
 
 fn main() {
     let result = match platform::value_of("role") {
-        Some("echo") => serve(),
+        Some("echo") => in_unit(serve::<Ticks>, serve::<Cycles>),
         Some("idle") => idle(),
-        _ => measure(),
+        _ => in_unit(measure::<Ticks>, measure::<Cycles>),
     };
     println!("{}", if result.is_ok() { "done" } else { "bench: failed" });
 }
 
+/// What the command line asks for.
+fn in_unit(
+    ticks: fn(Unit) -> Result<(), Failed>,
+    cycles: fn(Unit) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    match Unit::start() {
+        unit @ Unit::Ticks => ticks(unit),
+        unit @ Unit::Cycles { .. } => cycles(unit),
+    }
+}
+
 /// Asleep, until all others have measured.
 fn idle() -> Result<(), Failed> {
-    let nothing = sleep::until(Ticks(timer::ticks(2_000_000)), || None::<Failed>);
+    let nothing = sleep::until(sleep::Ticks(timer::ticks(2_000_000)), || None::<Failed>);
     nothing.map_or(Ok(()), Err)
 }
 
-fn measure() -> Result<(), Failed> {
+fn measure<C: Clock>(unit: Unit) -> Result<(), Failed> {
     let has_rows = |some: &str| platform::value_of("rows").is_none_or(|rows| rows == some);
     // What a row is without what it measures.
     let clock = median(|| {
         let start = now();
         Ok(now() - start)
     })?;
-    let row = |name: &str, ticks: u64| {
-        let suffix = platform::value_of("suffix").unwrap_or("");
-        println!("bench: channel_{name}{suffix} {}", ticks.saturating_sub(clock));
+    let own_clock = median(|| {
+        let start = C::now();
+        Ok(C::now() - start)
+    })?;
+    let suffix = platform::value_of("suffix").unwrap_or("");
+    // What this core does, without a pause.
+    let alone = |name: &str, taken: u64| {
+        println!("bench: {name}{suffix} {}", taken.saturating_sub(own_clock));
+    };
+    // What others do as well.
+    let elapsed = |name: &str, ticks: u64| {
+        println!("bench: {name}{suffix} {}", unit.of_ticks(ticks.saturating_sub(clock)));
     };
     if has_rows("send") {
-        row("send_short", send_short()?);
+        alone("channel_send_short", send_short::<C>()?);
     }
     if has_rows("polling") {
-        row("send_area", send_area()?);
+        alone("channel_send_area", send_area::<C>()?);
     }
     if has_rows("connect") {
-        row("connect", median(connect_and_close)?);
+        elapsed("channel_connect", median(connect_and_close)?);
     }
     if has_rows("trips") {
-        trips(clock)?;
+        trips(&elapsed)?;
     }
     if has_rows("calls") {
-        println!("bench: rpc_null_call {}", null_call()?.saturating_sub(clock));
+        elapsed("rpc_null_call", null_call()?);
     }
     if has_rows("copies") {
-        copies(clock)?;
+        copies::<C>(&alone)?;
     }
     if has_rows("ports") {
         for _ in 0..MANY_PORTS {
             talk::create_receive()?;
         }
-        row("send_short_4000_ports", send_short()?);
+        alone("channel_send_short_4000_ports", send_short::<C>()?);
     }
     // The answer is its end.
     let _ended = port(AreaClass::Page)?.connect(echo(), END, 0);
@@ -126,10 +148,12 @@ fn measure() -> Result<(), Failed> {
 }
 
 /// One area of each size, there and back.
-fn trips(clock: u64) -> Result<(), Failed> {
-    for (size, class) in
-        [("4k", AreaClass::Page), ("2m", AreaClass::Block), ("1g", AreaClass::Giant)]
-    {
+fn trips(row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
+    for ([one_way_name, round_trip_name], class) in [
+        (["channel_one_way_4k", "channel_round_trip_4k"], AreaClass::Page),
+        (["channel_one_way_2m", "channel_round_trip_2m"], AreaClass::Block),
+        (["channel_one_way_1g", "channel_round_trip_1g"], AreaClass::Giant),
+    ] {
         if class == AreaClass::Giant && platform::value_of("largest").is_some() {
             break;
         }
@@ -148,14 +172,14 @@ fn trips(clock: u64) -> Result<(), Failed> {
         };
         let one_way = there(|start, middle, _| middle - start)?;
         let round_trip = there(|start, _, end| end - start)?;
-        println!("bench: channel_one_way_{size} {}", one_way.saturating_sub(clock));
-        println!("bench: channel_round_trip_{size} {}", round_trip.saturating_sub(clock));
+        row(one_way_name, one_way);
+        row(round_trip_name, round_trip);
     }
     Ok(())
 }
 
 /// A short message to a port where one waits already: the sender's whole call.
-fn send_short() -> Result<u64, Failed> {
+fn send_short<C: Clock>() -> Result<u64, Failed> {
     let mut left: Option<Channel> = None;
     let mut sent = WAITING;
     median(|| {
@@ -169,16 +193,16 @@ fn send_short() -> Result<u64, Failed> {
         }
         sent += 1;
         let channel = left.as_ref().ok_or(Failed)?;
-        let start = now();
+        let start = C::now();
         let result = channel.try_send((), [0; 3]);
-        let end = now();
+        let end = C::now();
         result.map_err(|_| Failed)?;
         Ok(end - start)
     })
 }
 
 /// An area of 4 KiB to a port that polls: the sender's whole call.
-fn send_area() -> Result<u64, Failed> {
+fn send_area<C: Clock>() -> Result<u64, Failed> {
     let mut to: Option<Channel> = None;
     let mut sent = WAITING;
     median(|| {
@@ -189,9 +213,9 @@ fn send_area() -> Result<u64, Failed> {
         sent += 1;
         let channel = to.as_ref().ok_or(Failed)?;
         let area = Area::alloc(windows()?, AreaClass::Page, 4096)?;
-        let start = now();
+        let start = C::now();
         let result = channel.try_send(area, [0; 3]);
-        let end = now();
+        let end = C::now();
         result.map_err(|_| Failed)?;
         Ok(end - start)
     })
@@ -209,16 +233,16 @@ fn null_call() -> Result<u64, Failed> {
 }
 
 /// What copying costs instead: from this partition's own memory to an area, as to one that is shared.
-fn copies(clock: u64) -> Result<(), Failed> {
+fn copies<C: Clock>(row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
     static SOURCE: [u8; 64 << 10] = [7; 64 << 10];
     let mut area = Area::alloc(windows()?, AreaClass::Block, SOURCE.len())?;
     for (name, bytes) in [("copy_4k", 4 << 10), ("copy_64k", 64 << 10)] {
         let copy = median(|| {
-            let start = now();
+            let start = C::now();
             black_box(&mut area[..bytes]).copy_from_slice(black_box(&SOURCE[..bytes]));
-            Ok(now() - start)
+            Ok(C::now() - start)
         })?;
-        println!("bench: {name} {}", copy.saturating_sub(clock));
+        row(name, copy);
     }
     Ok(())
 }
@@ -274,7 +298,7 @@ fn now() -> u64 {
 }
 
 /// The other side: one channel after another.
-fn serve() -> Result<(), Failed> {
+fn serve<C: Clock>(_unit: Unit) -> Result<(), Failed> {
     irq::unmask();
     let listener = Listener::new(LISTENER)?;
     let mut request = listener.next()?;
@@ -301,7 +325,7 @@ fn serve() -> Result<(), Failed> {
         }
         request = listener.next()?;
         if let (POLL, Some(channel)) = (service, &waiting) {
-            polled.take_all(channel);
+            polled.take_all::<C>(channel);
         }
         drop(waiting);
     }
@@ -316,11 +340,11 @@ struct Polled {
 }
 
 impl Polled {
-    fn take_all(&mut self, channel: &Channel) {
+    fn take_all<C: Clock>(&mut self, channel: &Channel) {
         loop {
-            let start = now();
+            let start = C::now();
             let looked = channel.try_receive();
-            let end = now();
+            let end = C::now();
             let Ok(Some(_message)) = looked else { break };
             if let Some(sample) = self.samples.get_mut(self.count) {
                 *sample = (end - start) as u32;

@@ -2,7 +2,7 @@
 //!
 //! Command line: `period_us=N` (default 1000), `report_ms=N` (default 1000: how often a line is printed), `reports=N`
 //! (default 3, then `done`; 0 = for ever), `limit_us=N` (a later tick prints `FAIL`; without it nothing can fail).
-//! `row=NAME` prints the worst for a benchmark at the end. The first report begins with the first tick; each has its own `ok` or `FAIL`.
+//! `row=NAME` prints the worst for a benchmark at the end, with `cycles` in cycles of this core, and how many 1,024 ticks are. The first report begins with the first tick; each has its own `ok` or `FAIL`.
 #![no_std]
 #![no_main]
 
@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::{gic, irq, platform, println};
+use shikiri_test_guests::cycles::Unit;
 use shikiri_test_guests::report::fail;
 use shikiri_test_guests::{Failure, done};
 
@@ -42,7 +43,11 @@ fn main() {
     }
     irq::mask();
     if let Some(row) = platform::value_of("row") {
-        println!("bench: {row} {}", WORST.load(Ordering::Relaxed));
+        let unit = Unit::start();
+        println!("bench: {row} {}", unit.of_ticks(WORST.load(Ordering::Relaxed)));
+        if let Unit::Cycles { per_1024_ticks } = unit {
+            println!("bench: cycles_per_1024_ticks {per_1024_ticks}");
+        }
     }
     done()
 }

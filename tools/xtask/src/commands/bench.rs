@@ -4,6 +4,7 @@
 //! one instruction, and the same image gives the same numbers each time. TLB and cache costs are not
 //! in them.
 
+pub(crate) mod hardware;
 mod rpi4;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,13 @@ pub(crate) struct Bench {
     /// The board, which has a table of its own.
     #[arg(long, value_parser = run::board, default_value = "qemu-virt")]
     board: Board,
+    /// Listens to a real board at this serial port (a device, or tcp:HOST:PORT), and prints its rows in cycles. The board boots
+    /// the system `cycles` or `cycles-shared`.
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["write", "no_linux"])]
+    hardware: Option<String>,
+    /// How long to wait for the board.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, requires = "hardware")]
+    timeout: u64,
 }
 
 /// The markers of `virt`'s table in the document.
@@ -56,10 +64,22 @@ const LINUX_MEMORY: u64 = 256 << 20;
 impl Bench {
     /// The rows that every test run holds: all but those of the Linux guest.
     pub(crate) fn held_by_every_test(board: Board) -> Self {
-        Self { write: false, cpu: "cortex-a72".into(), no_linux: true, board }
+        Self {
+            write: false,
+            cpu: "cortex-a72".into(),
+            no_linux: true,
+            board,
+            hardware: None,
+            timeout: 0,
+        }
     }
 
     pub(crate) fn execute(&self) -> Result<()> {
+        if let Some(port) = &self.hardware {
+            ensure!(self.board == Board::Rpi4, "{} is no real board", self.board.folder());
+            let table = doc_table::read(&paths::root().join("hyp/doc/spec.md"), rpi4::TABLE)?;
+            return hardware::collect(port, &table, Duration::from_secs(self.timeout));
+        }
         setup::qemu()?;
         build::all()?;
         let mut values = Values::new();

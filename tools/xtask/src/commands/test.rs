@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use shikiri_qemu_tests::Board;
 
-use crate::commands::bench::Bench;
+use crate::commands::bench::{Bench, hardware};
 use crate::commands::{build, layers, misuse, run, setup, unsafe_budget};
 use crate::metadata::{self, BARE_METAL, Workspace};
 use crate::process::{self, step};
@@ -64,6 +64,7 @@ impl Test {
             let name = format!("bench-{}", board.folder());
             self.check(&mut tally, &name, || Bench::held_by_every_test(board).execute());
         }
+        self.check(&mut tally, "bench-hardware", hardware::check_against_qemu);
         tally.finish(started)?;
         Ok(())
     }
