@@ -29,14 +29,13 @@ mod tables;
 mod trim;
 
 use shikiri_abi::{Pa, PageCount, Resource, WindowSlot};
-use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::{DirectMap, PageSlice};
 use shikiri_stage2::{Access, Stage2, Subtree};
 
 pub(crate) use alloc::refusal;
 pub use alloc::{Made, Wanted};
 pub use end::LeaveStep;
-pub(crate) use slots::{Area, Body, Home, Slots};
+pub(crate) use slots::{Area, Body, Home, Slots, Source, Target};
 pub use storage::AreaSizes;
 pub(crate) use tables::AreaTables;
 
@@ -253,55 +252,12 @@ impl Estate<'_> {
     }
 
     /// The slot of an area that this partition has; not every one is complete.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn slot_of(&self, handle: Handle) -> Result<WindowSlot, Refusal> {
         let entries = self.party.shared.entries;
         let found = find_in_place(entries, handle, Kind::Area, Rights::USE);
         let slot = found.ok().and_then(|found| area_slot(found.entry.value()));
         slot.ok_or(Refusal::NotOwner)
-    }
-
-    /// Takes a complete area out of its slot: when this returns, no core reaches it for this partition any more. Its charge is
-    /// refunded, or its window slot vacant again.
-    #[inline]
-    pub(crate) fn lose<P: PhysMem, T: Tlb>(
-        &mut self,
-        slot: WindowSlot,
-        (mem, tlb): (&P, &T),
-    ) -> (AreaNumber, Subtree) {
-        let Ok(Parts { account, space, areas }) = self.holdings.area_parts() else {
-            unreachable!("an area of a partition that has none");
-        };
-        let Some((Area { number, linked }, home, index)) = areas.slots.take_area(slot) else {
-            unreachable!("the area at {slot:?} was checked");
-        };
-        let subtree = space.unlink(mem, tlb, linked);
-        if !matches!(home, Home::Window { .. }) {
-            let (pages, tables) = (subtree.pages().0, u64::from(subtree.tables()));
-            areas.refund(account, (pages, pages, tables));
-        }
-        vacate_as(&mut self.party, areas, (slot, home, index));
-        (number, subtree)
-    }
-
-    /// Puts an area into a vacant window slot: one store. Nothing is charged. Answers the area's handle here.
-    #[inline]
-    pub(crate) fn gain<P: PhysMem, T: Tlb>(
-        &mut self,
-        slot: WindowSlot,
-        (number, subtree): (AreaNumber, Subtree),
-        (mem, tlb): (&P, &T),
-    ) -> Handle {
-        let Ok(Parts { space, areas, .. }) = self.holdings.area_parts() else {
-            unreachable!("an area for a partition that has none");
-        };
-        let linked = space.link(mem, tlb, slot, subtree);
-        let index = areas.slots.put_area(slot, Area { number, linked });
-        let entries = self.party.shared.entries;
-        match HandleBook::renew(entries, index, Kind::Area, area(slot)) {
-            Some(handle) => handle,
-            None => unreachable!("the handle of a window slot was checked"),
-        }
     }
 }
 
@@ -316,8 +272,23 @@ fn vacate(party: &mut Party<'_>, areas: &mut Areas, slot: WindowSlot) {
     vacate_as(party, areas, (slot, home, index));
 }
 
+/// Lets go of an area that was taken out of its slot and unmapped: its charge is refunded, or its window slot vacant again.
+#[inline(always)]
+pub(crate) fn let_go(
+    party: &mut Party<'_>,
+    (areas, account): (&mut Areas, &mut Account),
+    (slot, home, index): (WindowSlot, Home, u16),
+    subtree: &Subtree,
+) {
+    if !matches!(home, Home::Window { .. }) {
+        let (pages, tables) = (subtree.pages().0, u64::from(subtree.tables()));
+        areas.refund(account, (pages, pages, tables));
+    }
+    vacate_as(party, areas, (slot, home, index));
+}
+
 /// The same, of a slot of which it is known for whom it is kept, and its entry in the handle table.
-#[inline]
+#[inline(always)]
 fn vacate_as(
     party: &mut Party<'_>,
     areas: &mut Areas,
@@ -343,7 +314,7 @@ impl Holdings {
     ///
     /// # Errors
     /// `NotSupported` if the partition has no areas.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn area_parts(&mut self) -> Result<Parts<'_>, Refusal> {
         match (self.areas.as_mut(), self.stage2.as_mut()) {
             (Some(areas), Some(space)) => Ok(Parts { account: &mut self.account, space, areas }),

@@ -136,7 +136,7 @@ impl<'s> Shared<'s> {
 
     /// [`Shared::arrive`] without a call: where the cost is a promise.
     #[inline(always)]
-    fn arrive_in_place(self, port: PortId, key: Receive) -> Option<Arrival> {
+    pub(crate) fn arrive_in_place(self, port: PortId, key: Receive) -> Option<Arrival> {
         let entry = self.entries.get(usize::from(port.index))?;
         let mut word = Receive(entry.value());
         loop {

@@ -283,6 +283,7 @@ impl HandleBook {
 
     /// Makes an entry in use stand for something else, under a new handle; its old one is stale from here on. `None` if its
     /// generations are used up: then nothing has changed.
+    #[inline(always)]
     pub(crate) fn renew(
         entries: &[HandleEntry],
         index: u16,
@@ -302,6 +303,7 @@ impl HandleBook {
     }
 
     /// Whether an entry can get another handle.
+    #[inline(always)]
     pub(crate) fn can_renew(entries: &[HandleEntry], index: u16) -> bool {
         let entry = entries.get(usize::from(index));
         entry.is_some_and(|entry| is_renewable(entry.head.load(Ordering::Relaxed)))

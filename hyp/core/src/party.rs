@@ -146,6 +146,15 @@ pub struct Cold {
     events: Option<u16>,
 }
 
+/// What a sender needs of its receiver's [`Cold`] row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tells {
+    /// The message port's row.
+    pub(crate) row: u16,
+    /// The receive port at which its events are told.
+    pub(crate) events: Option<u16>,
+}
+
 /// The INTID is one port's alone.
 const ALONE: u16 = u16::MAX;
 /// INTIDs up to the last SPI.
@@ -338,18 +347,21 @@ impl<'a> Party<'a> {
     /// other's at the notification port.
     #[inline(never)]
     pub(crate) fn tell_about(&self, index: u16) -> Option<Raise> {
-        self.tell_about_in_place(index)
+        if self.kind(index)?.has_events() { self.tell_at(self.events(index)) } else { self.tell() }
     }
 
-    /// [`Party::tell_about`] without a call: where the cost is a promise.
+    /// Where the message port with this index has its row, and tells its events.
     #[inline(always)]
-    pub(crate) fn tell_about_in_place(&self, index: u16) -> Option<Raise> {
-        if !self.kind(index)?.has_events() {
-            return self.tell();
-        }
-        let port = PortId { slot: self.state.slot, index: self.events(index)? };
-        let word = Receive(self.value(port.index));
-        self.shared.arrive(port, word)?.raise
+    pub(crate) fn tells(&self, index: u16) -> Option<Tells> {
+        self.cold.get(usize::from(index)).map(|cold| Tells { row: cold.port, events: cold.events })
+    }
+
+    /// An event at the receive port where a message port or a share tells its events.
+    #[inline(always)]
+    pub(crate) fn tell_at(&self, events: Option<u16>) -> Option<Raise> {
+        let index = events?;
+        let word = Receive(self.shared.entries.get(usize::from(index))?.value());
+        self.shared.arrive_in_place(PortId { slot: self.state.slot, index }, word)?.raise
     }
 
     /// The receive port at which a message port's or a share's events are told.

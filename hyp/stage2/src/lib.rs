@@ -62,6 +62,7 @@ pub struct Stage2 {
     format: Format,
     vttbr: Vttbr,
     windows: WindowSizes,
+    window_tables: window::WindowTables,
 }
 
 impl Stage2 {
@@ -83,7 +84,8 @@ impl Stage2 {
         }
         mem.zero(root, ROOT_PAGES);
         let vttbr = Vttbr::new(root, vmid);
-        Ok(Self { root, format, vttbr, windows: WindowSizes::default() })
+        let (windows, window_tables) = Default::default();
+        Ok(Self { root, format, vttbr, windows, window_tables })
     }
 
     /// What VTTBR_EL2 holds while a vCPU of this partition runs.

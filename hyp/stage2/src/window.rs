@@ -12,7 +12,7 @@ use shikiri_arch::hw::{PhysMem, Tlb};
 use crate::descriptor::{INVALID, Kind, address, kind, table};
 use crate::reserve::Reserve;
 use crate::split::is_empty;
-use crate::subtree::{Linked, Subtree, level_of};
+use crate::subtree::{Linked, Subtree};
 use crate::{IpaRange, Level, MapError, Stage2, TablePages, invalidate};
 
 /// How many slots of each class a partition has.
@@ -69,6 +69,17 @@ impl WindowSizes {
 /// The IPA bits that the region needs.
 const IPA_BITS: u32 = 40;
 
+/// The tables of the lowest level that a region can have, with 512 slots of 4 KiB each.
+const MOST_LOWEST: usize = 8;
+
+/// The tables that hold the slots' descriptors, so that none of them is looked for when an area moves. They are made with the
+/// region and stay as long as it does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WindowTables {
+    pages: [Pa; MOST_LOWEST],
+    blocks: Pa,
+}
+
 impl Stage2 {
     /// Makes the tables that lead to the slots of a window region, once, before anything is mapped there.
     ///
@@ -92,9 +103,12 @@ impl Stage2 {
         let mut reserve = Reserve::take(mem, pages, sizes.tables())?;
         let [pages, blocks] = [AreaClass::Page, AreaClass::Block]
             .map(|class| (sizes.of(class) > 0).then(|| (class, reserve.pop(mem))));
-        for index in 0..u64::from(sizes.lowest_tables()) {
+        let blocks_table = blocks.map_or(Pa(0), |(_, blocks)| blocks);
+        let mut tables = WindowTables { blocks: blocks_table, ..WindowTables::default() };
+        for (index, place) in (0..u64::from(sizes.lowest_tables())).zip(&mut tables.pages) {
             let upper = pages.map_or(Pa(0), |(_, upper)| upper);
-            mem.write_u64(Pa(upper.0 | (index << 3)), table(reserve.pop(mem)));
+            *place = reserve.pop(mem);
+            mem.write_u64(Pa(upper.0 | (index << 3)), table(*place));
         }
         // Whoever finds the tables finds them clean, down to the last.
         invalidate::publish(tlb);
@@ -103,7 +117,7 @@ impl Stage2 {
             mem.write_u64(at, table(upper));
         }
         invalidate::publish(tlb);
-        self.windows = sizes;
+        (self.windows, self.window_tables) = (sizes, tables);
         Ok(())
     }
 
@@ -130,7 +144,7 @@ impl Stage2 {
             self.leaves_from(mem, WINDOWS).next().is_none(),
             "stage 2: an area outlives its window"
         );
-        self.windows = WindowSizes::default();
+        (self.windows, self.window_tables) = (WindowSizes::default(), WindowTables::default());
         if freed.count() > 0 {
             invalidate::whole_vmid(tlb, self.vttbr);
         }
@@ -148,7 +162,7 @@ impl Stage2 {
     ///
     /// # Panics
     /// If the partition has no such slot, or it is taken: our bug.
-    #[inline]
+    #[inline(always)]
     pub fn link<M: PhysMem, T: Tlb>(
         &mut self,
         mem: &M,
@@ -156,7 +170,7 @@ impl Stage2 {
         slot: WindowSlot,
         subtree: Subtree,
     ) -> Linked {
-        let at = self.place(mem, slot);
+        let at = self.place(slot);
         assert!(subtree.class() == slot.class, "stage 2: an area in a slot of another class");
         assert!(mem.read_u64(at) == INVALID, "stage 2: two areas in one slot");
         mem.write_u64(at, subtree.descriptor());
@@ -169,10 +183,10 @@ impl Stage2 {
     ///
     /// # Panics
     /// If it does not hang there: our bug.
-    #[inline]
+    #[inline(always)]
     pub fn unlink<M: PhysMem, T: Tlb>(&mut self, mem: &M, tlb: &T, linked: Linked) -> Subtree {
         let (slot, subtree) = linked.into_parts();
-        let at = self.place(mem, slot);
+        let at = self.place(slot);
         assert!(mem.read_u64(at) == subtree.descriptor(), "stage 2: an area is not in its slot");
         mem.write_u64(at, INVALID);
         if subtree.has_table() {
@@ -190,15 +204,22 @@ impl Stage2 {
     }
 
     /// Where a slot's descriptor is.
-    fn place<M: PhysMem>(&self, mem: &M, slot: WindowSlot) -> Pa {
+    ///
+    /// # Panics
+    /// If the partition has no such slot: our bug.
+    #[inline(always)]
+    fn place(&self, slot: WindowSlot) -> Pa {
         assert!(slot.index < self.windows.of(slot.class), "stage 2: there is no {slot:?}");
-        let (ipa, last) = (slot.ipa().0, level_of(slot.class));
-        let (mut level, mut at) = (Level::One, Level::One.slot(self.root, ipa));
-        while let Some(below) = level.below().filter(|_| level < last) {
-            at = below.slot(address(mem.read_u64(at)), ipa);
-            level = below;
+        let WindowTables { pages, blocks } = &self.window_tables;
+        let index = u64::from(slot.index);
+        match slot.class {
+            AreaClass::Page => {
+                let lowest = pages.get(usize::from(slot.index >> 9));
+                Level::Three.slot(lowest.copied().unwrap_or_default(), index << 12)
+            }
+            AreaClass::Block => Level::Two.slot(*blocks, index << 21),
+            AreaClass::Giant => Level::One.slot(self.root, slot.ipa().0),
         }
-        at
     }
 }
 

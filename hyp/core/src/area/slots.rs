@@ -53,6 +53,59 @@ pub(crate) struct Row {
     body: Body,
 }
 
+/// The row of a complete area: looked up once, for the check and for what follows.
+#[derive(Debug)]
+pub(crate) struct Source<'s>(&'s mut Row);
+
+impl Source<'_> {
+    /// How large the area is.
+    #[inline(always)]
+    pub(crate) fn pages(&self) -> u64 {
+        if let Body::Area(area) = &self.0.body { area.linked.pages().0 } else { 0 }
+    }
+
+    /// Takes the area out; for whom the slot is kept, and its entry in the handle table.
+    #[inline(always)]
+    pub(crate) fn take(self) -> (Area, Home, u16) {
+        let Self(Row { home, handle, body }) = self;
+        match core::mem::replace(body, Body::Empty) {
+            Body::Area(area) => (area, *home, *handle),
+            Body::Empty | Body::Making | Body::Ending { .. } => {
+                unreachable!("the area was checked")
+            }
+        }
+    }
+}
+
+/// The row of a vacant slot of a window.
+#[derive(Debug)]
+pub(crate) struct Target<'s>(&'s mut Row);
+
+impl Target<'_> {
+    /// The entry in the handle table that is kept for the slot.
+    #[inline(always)]
+    pub(crate) const fn handle(&self) -> u16 {
+        self.0.handle
+    }
+
+    /// Fills it.
+    #[inline(always)]
+    pub(crate) fn put(self, area: Area) {
+        self.0.body = Body::Area(area);
+    }
+}
+
+/// Why a slot has no area that can be sent.
+#[cold]
+fn no_area(row: Option<&mut Row>) -> Refusal {
+    match row.map(|row| (&row.body, row.home)) {
+        Some((Body::Making | Body::Ending { .. }, _)) | Some((Body::Empty, Home::Share(_))) => {
+            Refusal::WrongState
+        }
+        Some((Body::Empty | Body::Area(_), _)) | None => Refusal::NotOwner,
+    }
+}
+
 /// All slots of a partition.
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -125,15 +178,15 @@ impl Slots {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn index(&self, WindowSlot { class, index }: WindowSlot) -> Option<usize> {
-        let WindowSizes { pages, blocks, .. } = self.sizes;
-        let before = match class {
-            AreaClass::Page => 0,
-            AreaClass::Block => usize::from(pages),
-            AreaClass::Giant => usize::from(pages).saturating_add(usize::from(blocks)),
+        let WindowSizes { pages, blocks, giants } = self.sizes;
+        let (before, count) = match class {
+            AreaClass::Page => (0, pages),
+            AreaClass::Block => (usize::from(pages), blocks),
+            AreaClass::Giant => (usize::from(pages).saturating_add(usize::from(blocks)), giants),
         };
-        (index < self.sizes.of(class)).then_some(before.saturating_add(usize::from(index)))
+        (index < count).then_some(before.saturating_add(usize::from(index)))
     }
 
     fn free_of(&mut self, class: AreaClass) -> &mut Free {
@@ -217,26 +270,24 @@ impl Slots {
         core::mem::replace(&mut self.row_mut(slot).body, Body::Empty)
     }
 
-    /// Takes a complete area out of its slot; for whom the slot is kept, and its entry in the handle table.
-    #[inline]
-    pub(crate) fn take_area(&mut self, slot: WindowSlot) -> Option<(Area, Home, u16)> {
-        let index = self.index(slot)?;
-        let Row { home, handle, body } = self.rows.get_mut(index)?;
-        match core::mem::replace(body, Body::Empty) {
-            Body::Area(area) => Some((area, *home, *handle)),
-            other @ (Body::Empty | Body::Making | Body::Ending { .. }) => {
-                *body = other;
-                None
-            }
+    /// The complete area in a slot, to be taken out.
+    ///
+    /// # Errors
+    /// `NotOwner`; `WrongState` if it is shared, or being made or freed.
+    #[inline(always)]
+    pub(crate) fn source(&mut self, slot: WindowSlot) -> Result<Source<'_>, Refusal> {
+        let index = self.index(slot);
+        match index.and_then(|index| self.rows.get_mut(index)) {
+            Some(row) if matches!(row.body, Body::Area(_)) => Ok(Source(row)),
+            other => Err(no_area(other)),
         }
     }
 
-    /// Fills an empty slot with an area; the slot's entry in the handle table.
-    #[inline]
-    pub(crate) fn put_area(&mut self, slot: WindowSlot, area: Area) -> u16 {
-        let row = self.row_mut(slot);
-        row.body = Body::Area(area);
-        row.handle
+    /// A slot that is empty, to be filled.
+    #[inline(always)]
+    pub(crate) fn target(&mut self, slot: WindowSlot) -> Option<Target<'_>> {
+        let index = self.index(slot)?;
+        self.rows.get_mut(index).map(Target)
     }
 
     /// Fills an empty slot.

@@ -110,7 +110,7 @@ impl Used {
     }
 
     /// A vacant slot, with its bit.
-    #[inline]
+    #[inline(always)]
     pub(super) fn vacant(&self) -> Option<(u8, WindowSlot)> {
         let bit = u8::try_from(self.vacant.trailing_zeros()).ok()?;
         let index = *self.slots.get(usize::from(bit))?;
@@ -142,11 +142,17 @@ const fn mask(bit: u8) -> u64 {
     1_u64.wrapping_shl(bit as u32)
 }
 
+/// A port's row.
+#[inline(always)]
+pub(super) fn port_at(ports: &mut [Port], row: u16) -> Option<&mut Used> {
+    ports.get_mut(usize::from(row))?.used.as_mut()
+}
+
 impl Areas {
     /// A port's row.
     #[inline]
     pub(super) fn port(&mut self, row: u16) -> Option<&mut Used> {
-        self.ports.get_mut(usize::from(row))?.used.as_mut()
+        port_at(&mut self.ports, row)
     }
 
     /// The first free row.

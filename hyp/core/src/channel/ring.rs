@@ -43,7 +43,7 @@ pub struct Credits<'p>(pub &'p [AtomicU64]);
 impl Arrivals<'_> {
     /// Writes message number `number`. Its sequence word comes last: whoever sees it with acquire sees the entry, and the
     /// area behind it, since the store that maps it is complete before.
-    #[inline]
+    #[inline(always)]
     pub fn put(self, number: u64, message: &Entry) {
         let words = self.0.get(entry(number)..).and_then(<[AtomicU64]>::first_chunk);
         let Some([sequence, area, address, bytes, short0, short1, short2, pages]) = words else {
@@ -83,7 +83,7 @@ impl Arrivals<'_> {
 
 impl Credits<'_> {
     /// Whether the receiver takes message number `number`: each word is read once.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn has_credit(self, number: u64) -> bool {
         let word = |at: usize| self.0.get(at).map_or(0, |word| word.load(Ordering::Acquire));
@@ -93,7 +93,7 @@ impl Credits<'_> {
     }
 
     /// Whether the receiver has taken all messages before number `number`.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn has_taken_all_before(self, number: u64) -> bool {
         self.0.get(CONSUMED).is_some_and(|word| word.load(Ordering::Acquire) == number)
@@ -104,7 +104,7 @@ impl Credits<'_> {
 /// other way round: it posts, then looks whether somebody waits. With a full fence between the two on both sides (Dekker's
 /// pattern) one of them sees the other. The word is left even if there is a credit by then: another vCPU of the sender's
 /// may wait, too, and a receiver that sees it for nobody makes one call in vain.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn look_or_wait(arrivals: Arrivals<'_>, credits: Credits<'_>, number: u64) -> bool {
     if credits.has_credit(number) {
@@ -118,7 +118,7 @@ pub fn look_or_wait(arrivals: Arrivals<'_>, credits: Credits<'_>, number: u64) -
 /// Writes message number `number`; whether the receiver is to be told: it has taken all others, so that it may sleep. It says
 /// what it has taken, then looks for the next message, with a full fence between (Dekker's pattern again): asked before the
 /// message stands there, it could take the last one meanwhile, find nothing, and sleep.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn deliver(arrivals: Arrivals<'_>, credits: Credits<'_>, number: u64, message: &Entry) -> bool {
     arrivals.put(number, message);

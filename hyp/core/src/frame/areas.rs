@@ -78,7 +78,7 @@ impl<'a> AreaRegistry<'a> {
     ///
     /// # Panics
     /// If the area is not `from`'s: our bug.
-    #[inline]
+    #[inline(always)]
     pub fn hand_over(&self, area: AreaNumber, from: PartitionSlot, to: PartitionSlot) {
         let Some(row) = self.row(area) else { unreachable!("there is no area {}", area.0) };
         let word = row.load(Ordering::Relaxed);

@@ -56,7 +56,8 @@ pub(super) fn send_quickly(context: &mut Context, core: &CoreLocal) -> bool {
     true
 }
 
-/// Sends to a partition that is visited; `None` if either is not complete.
+/// Sends to a partition that is visited; `None` if either is not complete. The locks are taken as [`lock_both`] and
+/// [`lock_works`] take them.
 #[inline(always)]
 fn send_connected(
     core: &CoreLocal,
@@ -64,10 +65,16 @@ fn send_connected(
     visited: &Visited<'_>,
     message: (Handle, Message),
 ) -> Option<Result<Option<Raise>, Refusal>> {
-    let (mut own, mut peer) = lock_both(live, Some(visited.live));
-    let (mut work, mut peer_work) = lock_works(live.slot, Some(visited.live.slot));
-    let mut to = estate(visited.live, peer.as_mut()?, peer_work.as_mut()?)?;
-    let mut from = estate(live, &mut own, &mut work)?;
+    let peer = visited.live;
+    let is_first = live.slot.number < peer.slot.number;
+    let (low, high) = if is_first { (live, peer) } else { (peer, live) };
+    let (mut low_devices, mut high_devices) =
+        (low.devices.lock_in_place(), high.devices.lock_in_place());
+    let (mut low_work, mut high_work) =
+        (low.slot.work.lock_in_place(), high.slot.work.lock_in_place());
+    let low = estate(low, &mut low_devices, &mut low_work)?;
+    let high = estate(high, &mut high_devices, &mut high_work)?;
+    let (mut from, mut to) = if is_first { (low, high) } else { (high, low) };
     let registry = core.world.frames.areas();
     Some(channel::send(&mut from, Some(&mut to), (&Ram, &MachineTlb), registry, message))
 }
