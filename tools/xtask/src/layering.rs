@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-channel", CHANNEL),
     ("shikiri-rpc-channel", RPC_CHANNEL),
     ("shikiri-shared", SHARED),
+    ("shikiri-scos-files", &[]),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
