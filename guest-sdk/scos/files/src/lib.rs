@@ -14,17 +14,34 @@
 //! Every number may come from a hostile program: what a call allocates is bounded by [`Limits`], never by an argument.
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        unused_must_use,
+        reason = "a test that overflows is a failed test; what the product does is checked without tests"
+    )
+)]
 
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
 pub mod abi;
+mod counter;
+mod cpio;
+mod description;
 mod descriptors;
 mod errno;
 mod files;
 mod number;
+mod pipe;
 mod step;
+mod timer;
+mod tree;
+mod tty;
+mod wakes;
 
 pub use descriptors::Descriptors;
 pub use errno::Errno;

@@ -8,6 +8,8 @@ pub const ICRNL: u32 = 0o400;
 pub const INLCR: u32 = 0o100;
 /// Input: carriage returns are ignored.
 pub const IGNCR: u32 = 0o200;
+/// Input: [`VSTOP`] and [`VSTART`] hold output back and let it go on.
+pub const IXON: u32 = 0o2000;
 /// Output is processed.
 pub const OPOST: u32 = 1;
 /// Output: line feed becomes carriage return and line feed.
@@ -43,10 +45,14 @@ pub const VERASE: usize = 2;
 pub const VKILL: usize = 3;
 /// Special character: end of file (^D).
 pub const VEOF: usize = 4;
-/// Raw mode: tenths of a second to wait. Only 0 makes a difference here: see the console's page.
+/// Raw mode: tenths of a second to wait.
 pub const VTIME: usize = 5;
 /// Raw mode: bytes to wait for.
 pub const VMIN: usize = 6;
+/// Special character: output goes on (^Q).
+pub const VSTART: usize = 8;
+/// Special character: output is held back (^S).
+pub const VSTOP: usize = 9;
 /// Special character: suspend (^Z).
 pub const VSUSP: usize = 10;
 /// Special character: another end of line.
@@ -85,8 +91,7 @@ impl Termios {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            // ICRNL and IXON.
-            input: 0o2400,
+            input: ICRNL | IXON,
             output: OPOST | ONLCR,
             // B38400, CS8, CREAD.
             control: 0o277,

@@ -1,8 +1,29 @@
 //! All that is open, and the calls on it.
+//!
+//! One file for each topic: names in the tree ([`names`]), opening ([`open`]), descriptors of a process ([`process`]), reading and writing
+//! ([`transfer`]), readiness ([`ready`]), controls ([`control`]), what the system itself puts into the tree ([`system`]).
 
-mod skeleton;
+mod control;
+mod names;
+mod open;
+mod process;
+mod ready;
+mod system;
+#[cfg(test)]
+mod tests;
+mod transfer;
 
-use crate::Key;
+use alloc::collections::BTreeMap;
+
+use crate::description::{Description, What};
+use crate::number::wide;
+use crate::pipe::Pipe;
+use crate::tree::Tree;
+use crate::tty::Terminal;
+use crate::wakes::Wakes;
+use crate::{Errno, Key};
+
+pub use crate::abi::ioctl::Transfer;
 
 /// A description: what `open` and its like make, and descriptors share. A number is never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,11 +84,11 @@ pub struct Signal {
 /// How much there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of files' contents, in blocks of 4096.
+    /// Bytes of files' contents, in blocks of 4096. What is read from the archive takes none.
     pub bytes: u64,
-    /// Nodes of the tree.
+    /// Names in the tree.
     pub nodes: u32,
-    /// Descriptions, each with its pipe, timer or whatever it is.
+    /// Descriptions, each with its pipe, timer or whatever it is. Two that share a pipe share 64 KiB of the kernel's memory.
     pub descriptions: u32,
 }
 
@@ -81,7 +102,115 @@ pub enum Mappable {
 /// All open descriptions, the tree of files, pipes and the console: one for the whole system.
 #[derive(Debug)]
 pub struct Files {
-    woken: Option<Key>,
+    tree: Tree,
+    descriptions: BTreeMap<DescriptionId, Description>,
+    pipes: BTreeMap<u64, Pipe>,
+    terminal: Terminal,
+    wakes: Wakes,
+    now: Now,
+    next: u64,
+    most_descriptions: u32,
 }
 
-pub use crate::abi::ioctl::Transfer;
+impl Files {
+    /// A tree with `/dev` (console, tty, null, zero, full), `/tmp` and `/proc`, and nothing open.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let mut wakes = Wakes::default();
+        let mut files = Self {
+            tree: Tree::new(limits.nodes, limits.bytes),
+            descriptions: BTreeMap::new(),
+            pipes: BTreeMap::new(),
+            terminal: Terminal::new(&mut wakes),
+            wakes,
+            now: Now::default(),
+            next: 1,
+            most_descriptions: limits.descriptions,
+        };
+        files.make_devices();
+        files
+    }
+
+    /// What time it is: to be told at each system call and timer interrupt. Wakes who waits for a timer that has expired.
+    pub fn set_now(&mut self, now: Now) {
+        self.now = now;
+        self.terminal.pass(now, &mut self.wakes);
+        for description in self.descriptions.values_mut() {
+            if let What::Timer(timer) = &mut description.what {
+                timer.pass(now, &mut self.wakes);
+            }
+        }
+    }
+
+    /// When the next timer expires, on the monotonic clock: the latest time for the next [`Files::set_now`].
+    #[must_use]
+    pub fn next_alarm(&self) -> Option<u64> {
+        let alarms = self.descriptions.values().filter_map(|description| match &description.what {
+            What::Timer(timer) => timer.alarm(),
+            _ => None,
+        });
+        alarms.chain(self.terminal.alarm()).min()
+    }
+
+    /// The next key whose waiters are to try again, until there is none.
+    pub fn woken(&mut self) -> Option<Key> {
+        self.wakes.take()
+    }
+
+    /// Takes up a description.
+    ///
+    /// # Errors
+    /// ENFILE: [`Files::check_room`] comes first where something is made with it.
+    fn add(&mut self, description: Description) -> Result<DescriptionId, Errno> {
+        self.check_room(1)?;
+        if let Some(node) = description.node {
+            self.tree.hold(node);
+        }
+        let id = DescriptionId(self.next);
+        self.next = self.next.saturating_add(1);
+        self.descriptions.insert(id, description);
+        Ok(id)
+    }
+
+    /// # Errors
+    /// ENFILE if there is no room for so many descriptions.
+    fn check_room(&self, count: u64) -> Result<(), Errno> {
+        let then = wide(self.descriptions.len()).saturating_add(count);
+        if then <= u64::from(self.most_descriptions) { Ok(()) } else { Err(Errno::ENFILE) }
+    }
+
+    fn description(&self, id: DescriptionId) -> Result<&Description, Errno> {
+        self.descriptions.get(&id).ok_or(Errno::EBADF)
+    }
+
+    fn description_mut(&mut self, id: DescriptionId) -> Result<&mut Description, Errno> {
+        self.descriptions.get_mut(&id).ok_or(Errno::EBADF)
+    }
+
+    /// One more that has a description.
+    pub fn retain(&mut self, id: DescriptionId) {
+        if let Some(description) = self.descriptions.get_mut(&id) {
+            description.references = description.references.saturating_add(1);
+        }
+    }
+
+    /// One fewer; with the last one it goes.
+    pub fn release(&mut self, id: DescriptionId) {
+        let Some(description) = self.descriptions.get_mut(&id) else { return };
+        description.references = description.references.saturating_sub(1);
+        if description.references > 0 {
+            return;
+        }
+        let Some(gone) = self.descriptions.remove(&id) else { return };
+        if let Some(node) = gone.node {
+            self.tree.release(node);
+        }
+        if let What::Pipe(number, end) = gone.what {
+            let is_last =
+                self.pipes.get_mut(&number).is_some_and(|pipe| pipe.close(end, &mut self.wakes));
+            if is_last {
+                self.pipes.remove(&number);
+            }
+        }
+    }
+}

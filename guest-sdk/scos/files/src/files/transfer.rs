@@ -1,0 +1,248 @@
+//! Reading, writing and seeking.
+
+use super::{DescriptionId, Files, Mappable, NodeId};
+use crate::abi::fcntl::{O_ACCMODE, O_APPEND, O_RDWR, S_IFIFO, SEEK_CUR, SEEK_END, SEEK_SET};
+use crate::abi::stat::{Stat, put_dirent};
+use crate::description::{Description, What};
+use crate::number::wide;
+use crate::tree::{Content, Directory, Kind, LONGEST};
+use crate::{Answer, Errno, Step};
+
+impl Files {
+    /// Reads; with `at` from there, and the position stays (`pread`). 0 is the end.
+    ///
+    /// # Errors
+    /// EBADF, EISDIR, EINVAL; ESPIPE with `at` for what has no position; EAGAIN in non-blocking mode.
+    pub fn read(&mut self, id: DescriptionId, at: Option<u64>, out: &mut [u8]) -> Answer<usize> {
+        let now = self.now;
+        let description = self.descriptions.get_mut(&id).ok_or(Errno::EBADF)?;
+        description.check_readable()?;
+        check_position(description, at)?;
+        let answer = match &mut description.what {
+            What::File => return self.read_file(id, at, out).map(Step::Done),
+            What::Directory => Err(Errno::EISDIR),
+            What::Null => Ok(Step::Done(0)),
+            What::Zero | What::Full => {
+                out.fill(0);
+                Ok(Step::Done(out.len()))
+            }
+            What::Terminal => self.terminal.read(out, now),
+            What::Pipe(number, _) => {
+                self.pipes.get_mut(number).ok_or(Errno::EBADF)?.read(out, &mut self.wakes)
+            }
+            What::Counter(counter) => counter.read(out, &mut self.wakes),
+            What::Timer(timer) => timer.read(out),
+            What::Path | What::Device(_) => Err(Errno::EINVAL),
+        };
+        description.waiting(answer)
+    }
+
+    /// Writes; with `at` there, and the position stays (`pwrite`). Fewer bytes than there are, of a pipe or terminal that is not in
+    /// non-blocking mode: the kernel goes on with the rest, and tells the sum if a signal comes in between.
+    ///
+    /// # Errors
+    /// EPIPE: the kernel raises SIGPIPE. EBADF, EINVAL, ENOSPC, EFBIG; ESPIPE with `at` for what has no position; EAGAIN in
+    /// non-blocking mode.
+    pub fn write(&mut self, id: DescriptionId, at: Option<u64>, data: &[u8]) -> Answer<usize> {
+        let description = self.descriptions.get_mut(&id).ok_or(Errno::EBADF)?;
+        description.check_writable()?;
+        check_position(description, at)?;
+        let answer = match &mut description.what {
+            What::File => return self.write_file(id, at, data).map(Step::Done),
+            What::Null | What::Zero => Ok(Step::Done(data.len())),
+            What::Full => Err(Errno::ENOSPC),
+            What::Terminal => self.terminal.write(data),
+            What::Pipe(number, _) => {
+                self.pipes.get_mut(number).ok_or(Errno::EBADF)?.write(data, &mut self.wakes)
+            }
+            What::Counter(counter) => counter.write(data, &mut self.wakes),
+            What::Timer(_) | What::Path | What::Directory | What::Device(_) => Err(Errno::EINVAL),
+        };
+        description.waiting(answer)
+    }
+
+    fn read_file(
+        &mut self,
+        id: DescriptionId,
+        at: Option<u64>,
+        out: &mut [u8],
+    ) -> Result<usize, Errno> {
+        let (node, position) = self.file(id)?;
+        let Kind::File(content) = &self.tree.node(node)?.kind else { return Err(Errno::EINVAL) };
+        let count = content.read(at.unwrap_or(position), out);
+        self.advance(id, at, position, count)
+    }
+
+    fn write_file(
+        &mut self,
+        id: DescriptionId,
+        at: Option<u64>,
+        data: &[u8],
+    ) -> Result<usize, Errno> {
+        let is_appended = self.description(id)?.flags & O_APPEND != 0;
+        let (node, position) = self.file(id)?;
+        let now_ns = self.now.realtime_ns;
+        let (content, space) = self.tree.content_mut(node)?;
+        let start = if is_appended { content.bytes() } else { at.unwrap_or(position) };
+        let count = content.write(start, data, space)?;
+        if count > 0 {
+            self.tree.node_mut(node)?.touch(now_ns);
+        }
+        self.advance(id, at, start, count)
+    }
+
+    /// The node and the position of an open file.
+    fn file(&self, id: DescriptionId) -> Result<(NodeId, u64), Errno> {
+        let description = self.description(id)?;
+        Ok((description.node.ok_or(Errno::EBADF)?, description.position))
+    }
+
+    /// Moves the position behind what was read or written, unless it was said where.
+    fn advance(
+        &mut self,
+        id: DescriptionId,
+        at: Option<u64>,
+        start: u64,
+        count: usize,
+    ) -> Result<usize, Errno> {
+        if at.is_none() {
+            self.description_mut(id)?.position = start.saturating_add(wide(count));
+        }
+        Ok(count)
+    }
+
+    /// Sets the position (`lseek`); where it is then.
+    ///
+    /// # Errors
+    /// ESPIPE for what has none; EINVAL before the beginning or for an unknown `whence`; EOVERFLOW.
+    pub fn seek(&mut self, id: DescriptionId, offset: i64, whence: u32) -> Result<u64, Errno> {
+        let description = self.description(id)?;
+        let end = match description.what {
+            What::File => {
+                let node = description.node.ok_or(Errno::EBADF)?;
+                self.tree.node(node)?.stat(node).bytes
+            }
+            What::Directory => LONGEST,
+            What::Null | What::Zero | What::Full => return Ok(0),
+            What::Path => return Err(Errno::EBADF),
+            _ => return Err(Errno::ESPIPE),
+        };
+        let base = match whence {
+            SEEK_SET => 0,
+            SEEK_CUR => description.position,
+            SEEK_END => end,
+            _ => return Err(Errno::EINVAL),
+        };
+        let position = match base.checked_add_signed(offset) {
+            Some(position) if position <= LONGEST => position,
+            Some(_) => return Err(Errno::EOVERFLOW),
+            None => return Err(Errno::EINVAL),
+        };
+        self.description_mut(id)?.position = position;
+        Ok(position)
+    }
+
+    /// Reads a directory: how many bytes of `struct linux_dirent64`; 0 at the end.
+    ///
+    /// # Errors
+    /// ENOTDIR; EINVAL if not even one entry fits; ENOENT for one that was removed.
+    pub fn getdents64(&mut self, id: DescriptionId, out: &mut [u8]) -> Result<usize, Errno> {
+        let description = self.description(id)?;
+        let (What::Directory, Some(node)) = (&description.what, description.node) else {
+            return Err(Errno::ENOTDIR);
+        };
+        let open = self.tree.node(node)?;
+        if open.names == 0 {
+            return Err(Errno::ENOENT);
+        }
+        let directory = open.directory()?;
+        let dots = [(b".".as_slice(), node), (b"..".as_slice(), directory.parent)];
+        let dots = (1_u64..).zip(dots).map(|(next, (name, node))| (next, name, node));
+        let entries = dots.chain(directory.from(Directory::FIRST.max(description.position)));
+        let mut position = description.position;
+        let mut used = 0_usize;
+        for (next, name, child) in entries.filter(|(next, ..)| *next > description.position) {
+            let mode = self.tree.node(child)?.stat(child).mode;
+            let rest = out.get_mut(used..).unwrap_or(&mut []);
+            let Some(bytes) = put_dirent(rest, child.0, next, mode, name) else {
+                if used == 0 {
+                    return Err(Errno::EINVAL);
+                }
+                break;
+            };
+            used = used.saturating_add(bytes);
+            position = next;
+        }
+        self.description_mut(id)?.position = position;
+        Ok(used)
+    }
+
+    /// What is told about what is open.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn fstat(&self, id: DescriptionId) -> Result<Stat, Errno> {
+        let description = self.description(id)?;
+        if let Some(node) = description.node {
+            return Ok(self.tree.node(node)?.stat(node));
+        }
+        let kind = if matches!(description.what, What::Pipe(..)) { S_IFIFO } else { 0 };
+        Ok(Stat { node: id.0, mode: kind | 0o600, links: 1, ..Stat::default() })
+    }
+
+    /// Makes an open file so long.
+    ///
+    /// # Errors
+    /// EBADF, EINVAL for what is no file or not open for writing, EFBIG, ENOSPC.
+    pub fn ftruncate(&mut self, id: DescriptionId, bytes: u64) -> Result<(), Errno> {
+        let description = self.description(id)?;
+        let (What::File, Some(node)) = (&description.what, description.node) else {
+            return Err(Errno::EINVAL);
+        };
+        description.check_writable().map_err(|_| Errno::EINVAL)?;
+        self.cut(node, bytes)
+    }
+
+    /// What a mapping of it would be; `is_shared` with MAP_SHARED, `is_written` with PROT_WRITE.
+    ///
+    /// # Errors
+    /// ENODEV for what cannot be mapped so; EACCES if it is not open for it; EBADF.
+    pub fn mappable(
+        &self,
+        id: DescriptionId,
+        is_shared: bool,
+        is_written: bool,
+    ) -> Result<Mappable, Errno> {
+        let description = self.description(id)?;
+        description.check_readable().map_err(|_| Errno::EACCES)?;
+        if !matches!(description.what, What::File) {
+            return Err(Errno::ENODEV);
+        }
+        if is_shared && is_written {
+            let is_permitted = description.flags & O_ACCMODE == O_RDWR;
+            return Err(if is_permitted { Errno::ENODEV } else { Errno::EACCES });
+        }
+        Ok(Mappable::Copy)
+    }
+
+    /// The contents, if they are as the archive has them: a program can be loaded from there.
+    #[must_use]
+    pub fn archived(&self, id: DescriptionId) -> Option<&'static [u8]> {
+        let node = self.description(id).ok()?.node?;
+        match &self.tree.node(node).ok()?.kind {
+            Kind::File(Content::Archived(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+/// # Errors
+/// ESPIPE for a position where there is none.
+fn check_position(description: &Description, at: Option<u64>) -> Result<(), Errno> {
+    match description.what {
+        _ if at.is_none() => Ok(()),
+        What::Pipe(..) | What::Terminal | What::Counter(_) | What::Timer(_) => Err(Errno::ESPIPE),
+        _ if at > Some(LONGEST) => Err(Errno::EINVAL),
+        _ => Ok(()),
+    }
+}
