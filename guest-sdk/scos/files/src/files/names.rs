@@ -7,7 +7,7 @@ use crate::Errno;
 use crate::abi::fcntl::{PATH_MAX, R_OK, RENAME_NOREPLACE, W_OK, X_OK};
 use crate::abi::stat::{Stat, StatFs};
 use crate::description::What;
-use crate::tree::{Directory, Kind, Last, Node, Walked};
+use crate::tree::{Directory, Ending, Kind, Last, Node, Walked};
 
 /// Files in this directory are removed by their owners only.
 const S_ISVTX: u32 = 0o1000;
@@ -95,7 +95,7 @@ impl Files {
     /// # Errors
     /// EEXIST, EACCES, ENOSPC, ENOENT and others of a path.
     pub fn mkdir(&mut self, caller: &Caller, place: Place<'_>, mode: u32) -> Result<(), Errno> {
-        let walked = self.tree.walk(caller, place, false)?;
+        let walked = self.tree.walk(caller, place, Ending::Named)?;
         let kind = Kind::Directory(Directory::new(walked.parent));
         self.make(caller, &walked, kind, mode & !caller.umask & 0o1777)
     }
@@ -116,7 +116,7 @@ impl Files {
         if target.len() >= PATH_MAX {
             return Err(Errno::ENAMETOOLONG);
         }
-        let walked = self.tree.walk(caller, place, false)?;
+        let walked = self.tree.walk(caller, place, Ending::Named)?;
         if walked.is_directory_meant {
             return Err(walked.new_name().err().unwrap_or(Errno::ENOENT));
         }
@@ -155,7 +155,7 @@ impl Files {
         is_followed: bool,
     ) -> Result<(), Errno> {
         let id = self.tree.find(caller, from, is_followed)?;
-        let walked = self.tree.walk(caller, to, false)?;
+        let walked = self.tree.walk(caller, to, Ending::Named)?;
         let name = walked.new_name()?;
         if walked.is_directory_meant {
             return Err(Errno::ENOENT);
@@ -184,7 +184,7 @@ impl Files {
     /// # Errors
     /// EISDIR for a directory; EACCES, EPERM, ENOENT and others of a path.
     pub fn unlink(&mut self, caller: &Caller, place: Place<'_>) -> Result<(), Errno> {
-        let walked = self.tree.walk(caller, place, false)?;
+        let walked = self.tree.walk(caller, place, Ending::Named)?;
         let Last::Name(name) = &walked.last else { return Err(Errno::EISDIR) };
         let id = walked.node.ok_or(Errno::ENOENT)?;
         self.check_removal(caller, walked.parent, id)?;
@@ -202,7 +202,7 @@ impl Files {
     /// # Errors
     /// ENOTEMPTY, ENOTDIR, EINVAL for `.`, EBUSY for the root; EACCES, EPERM, ENOENT and others of a path.
     pub fn rmdir(&mut self, caller: &Caller, place: Place<'_>) -> Result<(), Errno> {
-        let walked = self.tree.walk(caller, place, false)?;
+        let walked = self.tree.walk(caller, place, Ending::Named)?;
         let name = match &walked.last {
             Last::Name(name) => name,
             Last::Dot => return Err(Errno::EINVAL),
@@ -244,8 +244,8 @@ impl Files {
         if flags & !RENAME_NOREPLACE != 0 {
             return Err(Errno::EINVAL);
         }
-        let old = self.tree.walk(caller, from, false)?;
-        let new = self.tree.walk(caller, to, false)?;
+        let old = self.tree.walk(caller, from, Ending::Named)?;
+        let new = self.tree.walk(caller, to, Ending::Named)?;
         let (Last::Name(old_name), Last::Name(new_name)) = (&old.last, &new.last) else {
             return Err(Errno::EBUSY);
         };

@@ -12,7 +12,7 @@ use crate::counter::{Counter, EFD_SEMAPHORE};
 use crate::description::{Description, What};
 use crate::pipe::{End, Pipe};
 use crate::timer::Timer;
-use crate::tree::{Content, Kind, Last, Node, Walked};
+use crate::tree::{Content, Ending, Kind, Last, Node, Walked};
 
 impl Files {
     /// Opens a file (`openat`): `flags` of [`crate::abi::fcntl`] (O_CLOEXEC is [`Files::install`]'s), `mode` for what is made.
@@ -33,7 +33,14 @@ impl Files {
         }
         let is_made = flags & O_CREAT != 0;
         let is_new = is_made && flags & O_EXCL != 0;
-        let walked = self.tree.walk(caller, place, !is_new && flags & O_NOFOLLOW == 0)?;
+        let ending = if is_new {
+            Ending::Named
+        } else if flags & O_NOFOLLOW != 0 {
+            Ending::Looked
+        } else {
+            Ending::Followed
+        };
+        let walked = self.tree.walk(caller, place, ending)?;
         if is_made && walked.is_directory_meant {
             return Err(Errno::EISDIR);
         }

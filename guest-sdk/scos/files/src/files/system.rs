@@ -6,7 +6,7 @@ use super::{Caller, Files, NodeId, Place};
 use crate::Errno;
 use crate::abi::fcntl::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use crate::cpio::{Archive, Entry};
-use crate::tree::{Content, Directory, Kind, Last, Node};
+use crate::tree::{Content, Directory, Ending, Kind, Last, Node};
 
 /// Numbers of devices: major << 8 | minor, as on Linux.
 pub(super) mod number {
@@ -59,7 +59,7 @@ impl Files {
     /// # Errors
     /// ENOSPC, ENOTDIR, EISDIR; it is gone then.
     pub fn publish(&mut self, path: &[u8], contents: &[u8]) -> Result<(), Errno> {
-        let walked = self.tree.walk(&SYSTEM, self.system_place(path), false);
+        let walked = self.tree.walk(&SYSTEM, self.system_place(path), Ending::Named);
         if let Ok((Some(id), parent, Last::Name(name))) =
             walked.map(|walked| (walked.node, walked.parent, walked.last))
         {
@@ -83,7 +83,7 @@ impl Files {
     /// # Errors
     /// ENOENT, EBUSY for the root.
     pub fn retract(&mut self, path: &[u8]) -> Result<(), Errno> {
-        let walked = self.tree.walk(&SYSTEM, self.system_place(path), false)?;
+        let walked = self.tree.walk(&SYSTEM, self.system_place(path), Ending::Named)?;
         let Last::Name(name) = walked.last else { return Err(Errno::EBUSY) };
         let top = walked.node.ok_or(Errno::ENOENT)?;
         // The deepest first, without recursion: the depth is somebody else's.
@@ -144,7 +144,7 @@ impl Files {
             }
             return Ok(());
         }
-        if let Ok(walked) = self.tree.walk(&SYSTEM, self.system_place(&path), false)
+        if let Ok(walked) = self.tree.walk(&SYSTEM, self.system_place(&path), Ending::Named)
             && let (Some(_), Last::Name(name)) = (walked.node, &walked.last)
         {
             self.tree.detach(walked.parent, name, now_ns)?;
@@ -185,7 +185,8 @@ impl Files {
         let (above, name) = path.split_at_checked(slash).ok_or(Errno::EINVAL)?;
         let name = name.get(1..).unwrap_or(&[]);
         let parent = self.system_directory(above, 0o755)?;
-        match self.tree.walk(&SYSTEM, Place { from: parent, path: name }, false)?.new_name() {
+        match self.tree.walk(&SYSTEM, Place { from: parent, path: name }, Ending::Named)?.new_name()
+        {
             Ok(_) => Ok((parent, name)),
             Err(errno) => Err(errno),
         }
@@ -195,7 +196,8 @@ impl Files {
     fn system_directory(&mut self, path: &[u8], mode: u32) -> Result<NodeId, Errno> {
         let mut at = self.tree.root();
         for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
-            let walked = self.tree.walk(&SYSTEM, Place { from: at, path: part }, true)?;
+            let walked =
+                self.tree.walk(&SYSTEM, Place { from: at, path: part }, Ending::Followed)?;
             at = match (walked.node, &walked.last) {
                 (Some(id), _) => {
                     self.tree.node(id)?.directory()?;

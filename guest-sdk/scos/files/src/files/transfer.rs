@@ -114,7 +114,7 @@ impl Files {
     /// Sets the position (`lseek`); where it is then.
     ///
     /// # Errors
-    /// ESPIPE for what has none; EINVAL before the beginning or for an unknown `whence`; EOVERFLOW.
+    /// ESPIPE for what has none; EINVAL for a position that is none or for an unknown `whence`.
     pub fn seek(&mut self, id: DescriptionId, offset: i64, whence: u32) -> Result<u64, Errno> {
         let description = self.description(id)?;
         let end = match description.what {
@@ -133,11 +133,8 @@ impl Files {
             SEEK_END => end,
             _ => return Err(Errno::EINVAL),
         };
-        let position = match base.checked_add_signed(offset) {
-            Some(position) if position <= LONGEST => position,
-            Some(_) => return Err(Errno::EOVERFLOW),
-            None => return Err(Errno::EINVAL),
-        };
+        let position = base.checked_add_signed(offset).filter(|position| *position <= LONGEST);
+        let position = position.ok_or(Errno::EINVAL)?;
         self.description_mut(id)?.position = position;
         Ok(position)
     }

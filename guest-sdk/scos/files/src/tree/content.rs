@@ -254,6 +254,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn a_file_is_a_vector_of_bytes(
             archived in prop::collection::vec(any::<u8>(), 0..9000),

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 pub(crate) use content::{Content, LONGEST, Space};
 pub(crate) use node::{Directory, Kind, Node};
-pub(crate) use walk::{Last, Walked};
+pub(crate) use walk::{Ending, Last, Walked};
 
 use crate::{Caller, Errno, NodeId};
 

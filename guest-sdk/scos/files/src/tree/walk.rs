@@ -22,6 +22,17 @@ pub(crate) struct Walked {
     pub(crate) is_directory_meant: bool,
 }
 
+/// What becomes of a symbolic link at the end of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It is followed.
+    Followed,
+    /// It is followed only if a directory is meant (`link/`).
+    Looked,
+    /// It is what is meant, whatever follows it: for what changes names.
+    Named,
+}
+
 /// The last part of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Last {
@@ -29,6 +40,16 @@ pub(crate) enum Last {
     Dot,
     DotDot,
     Root,
+}
+
+impl Ending {
+    const fn follows(self, is_directory_meant: bool) -> bool {
+        match self {
+            Self::Followed => true,
+            Self::Looked => is_directory_meant,
+            Self::Named => false,
+        }
+    }
 }
 
 impl Walked {
@@ -45,7 +66,7 @@ impl Walked {
 }
 
 impl Tree {
-    /// Follows a path; a symbolic link at its end only if `is_followed`, or if a directory is meant.
+    /// Follows a path.
     ///
     /// # Errors
     /// ENOENT for an empty path or one through what is not there; ENOTDIR, EACCES, ELOOP, ENAMETOOLONG.
@@ -53,7 +74,7 @@ impl Tree {
         &self,
         caller: &Caller,
         place: Place<'_>,
-        is_followed: bool,
+        ending: Ending,
     ) -> Result<Walked, Errno> {
         if place.path.is_empty() {
             return Err(Errno::ENOENT);
@@ -71,7 +92,7 @@ impl Tree {
             let child = self.step(caller, at, part)?;
             let target = child.and_then(|child| self.target(child));
             match target {
-                Some(target) if is_followed || !is_last || is_directory_meant => {
+                Some(target) if !is_last || ending.follows(is_directory_meant) => {
                     links = links.saturating_add(1);
                     if links > MOST_LINKS {
                         return Err(Errno::ELOOP);
@@ -105,7 +126,8 @@ impl Tree {
         place: Place<'_>,
         is_followed: bool,
     ) -> Result<NodeId, Errno> {
-        let walked = self.walk(caller, place, is_followed)?;
+        let ending = if is_followed { Ending::Followed } else { Ending::Looked };
+        let walked = self.walk(caller, place, ending)?;
         let id = walked.node.ok_or(Errno::ENOENT)?;
         if walked.is_directory_meant {
             self.node(id)?.directory()?;

@@ -83,6 +83,8 @@ fn what_makes_names_refuses_as_linux_does() {
         ("/", Errno::EEXIST),
         ("/d/.", Errno::EEXIST),
         ("/dangling", Errno::EEXIST),
+        ("/dangling/", Errno::EEXIST),
+        ("/f/", Errno::EEXIST),
         ("/none/x", Errno::ENOENT),
         ("/f/x", Errno::ENOTDIR),
     ] {
@@ -105,6 +107,7 @@ fn what_removes_names_refuses_as_linux_does() {
         ("/d", Errno::EISDIR, Errno::ENOTEMPTY),
         ("/f/", Errno::ENOTDIR, Errno::ENOTDIR),
         ("/none", Errno::ENOENT, Errno::ENOENT),
+        ("/to-d/", Errno::ENOTDIR, Errno::ENOTDIR),
         ("/d/.", Errno::EISDIR, EINVAL),
         ("/d/e/..", Errno::EISDIR, Errno::ENOTEMPTY),
         ("/", Errno::EISDIR, Errno::EBUSY),
@@ -134,6 +137,9 @@ fn rename_refuses_as_linux_does() {
         ("/f/", "/x", Errno::ENOTDIR),
         ("/d/.", "/x", Errno::EBUSY),
         ("/f", "/", Errno::EBUSY),
+        ("/to-d/", "/y", Errno::ENOTDIR),
+        ("/f", "/to-d/", Errno::ENOTDIR),
+        ("/d", "/to-f", Errno::ENOTDIR),
     ] {
         assert_eq!(files.rename(&ROOT, at(from), at(to), 0), Err(expected), "{from} {to}");
     }

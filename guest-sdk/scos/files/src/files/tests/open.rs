@@ -30,6 +30,7 @@ fn flags_decide_as_open_says() {
         ("/d", O_CREAT | O_DIRECTORY, Err(Errno::EINVAL)),
         ("/f", O_DIRECTORY, Err(Errno::ENOTDIR)),
         ("/f/", O_RDONLY, Err(Errno::ENOTDIR)),
+        ("/dangling/", O_CREAT, Err(Errno::EISDIR)),
         ("/d/", O_DIRECTORY, Ok(())),
         ("/d", O_PATH, Ok(())),
         ("/f", O_PATH | O_DIRECTORY, Err(Errno::ENOTDIR)),
