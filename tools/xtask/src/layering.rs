@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-rpc-channel", RPC_CHANNEL),
     ("shikiri-shared", SHARED),
     ("shikiri-scos-files", &[]),
+    ("shikiri-scos-core", &["shikiri-scos-files"]),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),

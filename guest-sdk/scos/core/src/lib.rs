@@ -1,0 +1,26 @@
+//! What the system control OS's kernel decides, without the machine: address spaces and their tables, frames, programs'
+//! files, futexes, signals, whose turn it is, and the table of system calls.
+//!
+//! State in, decision out: nothing here touches memory of a program by its address or reads a clock. Frames are reached
+//! through [`Memory`], which the kernel implements on the machine and the tests with a vector.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod calls;
+pub mod elf;
+mod frames;
+mod futex;
+pub mod signal;
+mod space;
+#[cfg(test)]
+mod testing;
+mod turn;
+
+pub use frames::{FRAME_BYTES, Frame, Memory, PAGE, Pool};
+pub use futex::{Futexes, Word};
+pub use space::{Access, Area, Protection, Space, USER_END};
+pub use turn::Turns;

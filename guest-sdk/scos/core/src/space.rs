@@ -1,0 +1,834 @@
+//! A process's address space: its areas, and the tables that the core walks (TTBR0_EL1: 39 bits, 4 KiB pages, three
+//! levels; Arm ARM D8.3).
+//!
+//! Areas say what may be; pages get their frames when they are first touched, by the program or by a copy of the kernel.
+//! Every copy goes through the tables here and checks as the core would, so that the kernel never uses a program's
+//! address itself.
+
+use alloc::vec::Vec;
+
+use shikiri_scos_files::Errno;
+
+use crate::{FRAME_BYTES, Frame, Memory, PAGE, Pool};
+
+/// The first address above a program's part.
+pub const USER_END: u64 = 1 << 39;
+/// Segments of a program lie below this.
+pub(crate) const PROGRAM_END: u64 = 0x40_0000_0000;
+/// Mappings without an address go below this.
+const MAPPINGS_END: u64 = 0x7f_0000_0000;
+/// Nothing is mapped below this: what is near a null pointer faults.
+const LOWEST: u64 = 0x1_0000;
+/// The most areas of a space.
+const MOST_AREAS: usize = 1024;
+/// Entries of a table.
+const ENTRIES: usize = 512;
+
+const VALID: u64 = 1;
+const TABLE: u64 = 3;
+/// A page: attribute 1 (write-back), inner shareable, accessed, not global, never executed by the kernel.
+const LEAF: u64 = (1 << 53) | (1 << 11) | (1 << 10) | (3 << 8) | (1 << 2) | 2;
+const FOR_PROGRAMS: u64 = 1 << 6;
+const READ_ONLY: u64 = 1 << 7;
+const NOT_EXECUTED: u64 = 1 << 54;
+/// Ours (bits 58–55 are software's): the entry holds a frame, though it may not be valid.
+const HELD: u64 = 1 << 55;
+const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
+
+/// What a program may do with pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protection {
+    /// Read.
+    pub is_readable: bool,
+    /// Write, and then read as well.
+    pub is_writable: bool,
+    /// Execute, and then read as well.
+    pub is_executable: bool,
+}
+
+impl Protection {
+    /// To be read and written.
+    pub const DATA: Self = Self { is_readable: true, is_writable: true, is_executable: false };
+    /// To be read and executed.
+    pub const CODE: Self = Self { is_readable: true, is_writable: false, is_executable: true };
+
+    /// From PROT_READ, PROT_WRITE and PROT_EXEC.
+    ///
+    /// # Errors
+    /// EINVAL for other bits; EACCES for pages that can be written and executed: there are none here.
+    pub fn from_bits(bits: u64) -> Result<Self, Errno> {
+        if bits & !7 != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let wanted = Self {
+            is_readable: bits & 1 != 0,
+            is_writable: bits & 2 != 0,
+            is_executable: bits & 4 != 0,
+        };
+        if wanted.is_writable && wanted.is_executable { Err(Errno::EACCES) } else { Ok(wanted) }
+    }
+
+    fn allows(self, access: Access) -> bool {
+        match access {
+            Access::Read => self.is_readable || self.is_writable || self.is_executable,
+            Access::Write => self.is_writable,
+            Access::Execute => self.is_executable,
+        }
+    }
+
+    /// The descriptor of a page with this protection.
+    fn leaf(self, physical: u64) -> u64 {
+        let mut entry = LEAF | HELD | FOR_PROGRAMS | (physical & ADDRESS);
+        if self.allows(Access::Read) {
+            entry |= VALID;
+        }
+        if !self.is_writable {
+            entry |= READ_ONLY;
+        }
+        if !self.is_executable {
+            entry |= NOT_EXECUTED;
+        }
+        entry
+    }
+}
+
+/// How memory is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read.
+    Read,
+    /// Written.
+    Write,
+    /// Executed.
+    Execute,
+}
+
+/// A run of pages with one protection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// Its first address.
+    pub start: u64,
+    /// The first address above it.
+    pub end: u64,
+    /// What may be done with it.
+    pub protection: Protection,
+    /// Whether a fork shares its pages.
+    pub is_shared: bool,
+}
+
+/// An address space. Who drops one has cleared it and given its root back ([`Space::end`]).
+#[derive(Debug)]
+pub struct Space {
+    root: Frame,
+    asid: u16,
+    areas: Vec<Area>,
+    resident: usize,
+    /// Where the heap of `brk` starts.
+    pub heap_start: u64,
+    /// Where it ends.
+    pub heap_end: u64,
+}
+
+impl Space {
+    /// An empty one, known to the core by this ASID.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn new<M: Memory>(pool: &mut Pool<M>, asid: u16) -> Result<Self, Errno> {
+        let root = pool.take()?;
+        Ok(Self { root, asid, areas: Vec::new(), resident: 0, heap_start: 0, heap_end: 0 })
+    }
+
+    /// What the core is told: the root's frame and the ASID.
+    #[must_use]
+    pub const fn root(&self) -> (Frame, u16) {
+        (self.root, self.asid)
+    }
+
+    /// The areas by ascending addresses.
+    #[must_use]
+    pub fn areas(&self) -> &[Area] {
+        &self.areas
+    }
+
+    /// How many pages have a frame.
+    #[must_use]
+    pub const fn resident(&self) -> usize {
+        self.resident
+    }
+
+    /// Makes an area of whole pages, in place of what was there.
+    ///
+    /// # Errors
+    /// EINVAL if it is empty, not of whole pages or not in the program's part; ENOMEM if there are too many.
+    pub fn map<M: Memory>(&mut self, pool: &mut Pool<M>, area: Area) -> Result<(), Errno> {
+        check_range(area.start, area.end)?;
+        if area.start < LOWEST {
+            return Err(Errno::EPERM);
+        }
+        self.unmap(pool, area.start, area.end)?;
+        if self.areas.len() >= MOST_AREAS {
+            return Err(Errno::ENOMEM);
+        }
+        let at = self.areas.partition_point(|other| other.start < area.start);
+        self.areas.insert(at, area);
+        self.join(at);
+        Ok(())
+    }
+
+    /// Joins the area at this place with its neighbours, where they are alike.
+    fn join(&mut self, at: usize) {
+        for first in [Some(at), at.checked_sub(1)].into_iter().flatten() {
+            let Some(second) = first.checked_add(1) else { continue };
+            let (Some(lower), Some(upper)) =
+                (self.areas.get(first).copied(), self.areas.get(second).copied())
+            else {
+                continue;
+            };
+            let is_alike =
+                lower.protection == upper.protection && lower.is_shared == upper.is_shared;
+            if lower.end == upper.start && is_alike {
+                self.areas.remove(second);
+                if let Some(joined) = self.areas.get_mut(first) {
+                    joined.end = upper.end;
+                }
+            }
+        }
+    }
+
+    /// Takes away what is mapped from `start` to `end`.
+    ///
+    /// # Errors
+    /// EINVAL as [`Space::map`]; ENOMEM if a hole would make too many areas.
+    pub fn unmap<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        start: u64,
+        end: u64,
+    ) -> Result<(), Errno> {
+        check_range(start, end)?;
+        self.split(start)?;
+        self.split(end)?;
+        let gone: Vec<Area> =
+            self.areas.extract_if(.., |area| area.start >= start && area.end <= end).collect();
+        for area in gone {
+            self.give_pages(pool, area.start, area.end);
+        }
+        Ok(())
+    }
+
+    /// Makes an area begin at `at`, if one goes across it.
+    fn split(&mut self, at: u64) -> Result<(), Errno> {
+        let Some(index) = self.areas.iter().position(|area| area.start < at && at < area.end)
+        else {
+            return Ok(());
+        };
+        if self.areas.len() >= MOST_AREAS {
+            return Err(Errno::ENOMEM);
+        }
+        let Some(lower) = self.areas.get_mut(index) else { return Ok(()) };
+        let upper = Area { start: at, ..*lower };
+        lower.end = at;
+        self.areas.insert(index.saturating_add(1), upper);
+        Ok(())
+    }
+
+    /// Gives back the frames of the pages from `start` to `end`.
+    fn give_pages<M: Memory>(&mut self, pool: &mut Pool<M>, start: u64, end: u64) {
+        let mut at = start;
+        while at < end {
+            let (table, index) = match self.leaf_table(pool, at) {
+                Ok(place) => place,
+                Err(next) => {
+                    at = next;
+                    continue;
+                }
+            };
+            let entry = pool.memory.read_entry(table, index);
+            if entry & HELD != 0 {
+                pool.memory.write_entry(table, index, 0);
+                pool.memory.forget(self.asid, at);
+                self.resident = self.resident.saturating_sub(1);
+                if let Some(frame) = pool.memory.frame_at(entry & ADDRESS) {
+                    pool.give(frame);
+                }
+            }
+            at = at.saturating_add(PAGE);
+        }
+    }
+
+    /// Takes the frames of private pages from `start` to `end` away: they are zero when they are touched again.
+    ///
+    /// # Errors
+    /// EINVAL as [`Space::map`]; ENOMEM if a part is not mapped.
+    pub fn discard<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        start: u64,
+        end: u64,
+    ) -> Result<(), Errno> {
+        check_range(start, end)?;
+        if !self.is_covered(start, end) {
+            return Err(Errno::ENOMEM);
+        }
+        let private: Vec<Area> =
+            self.areas.iter().filter(|area| !area.is_shared).copied().collect();
+        for area in private {
+            self.give_pages(pool, area.start.max(start), area.end.min(end));
+        }
+        Ok(())
+    }
+
+    /// Changes the protection from `start` to `end`.
+    ///
+    /// # Errors
+    /// EINVAL as [`Space::map`]; ENOMEM if a part is not mapped, or too many areas come of it.
+    pub fn protect<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        start: u64,
+        end: u64,
+        protection: Protection,
+    ) -> Result<(), Errno> {
+        check_range(start, end)?;
+        if !self.is_covered(start, end) {
+            return Err(Errno::ENOMEM);
+        }
+        self.split(start)?;
+        self.split(end)?;
+        for area in self.areas.iter_mut().filter(|area| area.start >= start && area.end <= end) {
+            area.protection = protection;
+        }
+        let mut at = start;
+        while at < end {
+            let (table, index) = match self.leaf_table(pool, at) {
+                Ok(place) => place,
+                Err(next) => {
+                    at = next;
+                    continue;
+                }
+            };
+            let entry = pool.memory.read_entry(table, index);
+            if entry & HELD != 0 {
+                // Break before make (Arm ARM D8.16.1) is not asked for by a change of permissions.
+                pool.memory.write_entry(table, index, protection.leaf(entry & ADDRESS));
+                pool.memory.forget(self.asid, at);
+                if protection.is_executable
+                    && let Some(frame) = pool.memory.frame_at(entry & ADDRESS)
+                {
+                    pool.memory.clean_code(frame);
+                }
+            }
+            at = at.saturating_add(PAGE);
+        }
+        Ok(())
+    }
+
+    /// Whether everything from `start` to `end` is mapped.
+    #[must_use]
+    pub fn is_covered(&self, start: u64, end: u64) -> bool {
+        let mut at = start;
+        while at < end {
+            match self.area_of(at) {
+                Some(area) => at = area.end,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether nothing from `start` to `end` is mapped.
+    #[must_use]
+    pub fn is_free(&self, start: u64, end: u64) -> bool {
+        !self.areas.iter().any(|area| area.start < end && start < area.end)
+    }
+
+    /// The area of an address.
+    #[must_use]
+    pub fn area_of(&self, address: u64) -> Option<&Area> {
+        let after = self.areas.partition_point(|area| area.start <= address);
+        self.areas.get(after.checked_sub(1)?).filter(|area| address < area.end)
+    }
+
+    /// Where `bytes` of whole pages fit: the highest place below the mappings' end.
+    #[must_use]
+    pub fn find_room(&self, bytes: u64) -> Option<u64> {
+        let mut end = MAPPINGS_END;
+        for area in self.areas.iter().rev() {
+            if area.end <= end && end.checked_sub(area.end)? >= bytes {
+                break;
+            }
+            end = end.min(area.start);
+        }
+        end.checked_sub(bytes).filter(|start| *start >= PROGRAM_END)
+    }
+
+    /// The frame of a page that a program or the kernel touches; it gets one if it has none.
+    ///
+    /// # Errors
+    /// EFAULT if nothing is there that may be used so; ENOMEM.
+    pub fn touch<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        address: u64,
+        access: Access,
+    ) -> Result<Frame, Errno> {
+        let protection = self.area_of(address).ok_or(Errno::EFAULT)?.protection;
+        if !protection.allows(access) {
+            return Err(Errno::EFAULT);
+        }
+        self.frame_of(pool, address, protection)
+    }
+
+    /// The frame of a mapped page; it gets one if it has none.
+    fn frame_of<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        address: u64,
+        protection: Protection,
+    ) -> Result<Frame, Errno> {
+        let (table, index) = self.make_leaf_table(pool, address)?;
+        let entry = pool.memory.read_entry(table, index);
+        if entry & HELD != 0 {
+            return pool.memory.frame_at(entry & ADDRESS).ok_or(Errno::EFAULT);
+        }
+        let frame = pool.take()?;
+        let physical = pool.memory.physical(frame);
+        if protection.is_executable {
+            pool.memory.clean_code(frame);
+        }
+        pool.memory.write_entry(table, index, protection.leaf(physical));
+        self.resident = self.resident.saturating_add(1);
+        Ok(frame)
+    }
+
+    /// Has a page that is mapped use this frame, which becomes the space's: for pages that several spaces have.
+    ///
+    /// # Errors
+    /// EFAULT if nothing is mapped there; ENOMEM.
+    pub fn lend<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        address: u64,
+        frame: Frame,
+    ) -> Result<(), Errno> {
+        let protection = self.area_of(address).ok_or(Errno::EFAULT)?.protection;
+        let (table, index) = self.make_leaf_table(pool, address)?;
+        pool.share(frame)?;
+        let physical = pool.memory.physical(frame);
+        pool.memory.write_entry(table, index, protection.leaf(physical));
+        self.resident = self.resident.saturating_add(1);
+        Ok(())
+    }
+
+    /// Copies from a program.
+    ///
+    /// # Errors
+    /// EFAULT, ENOMEM.
+    pub fn read<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        address: u64,
+        bytes: &mut [u8],
+    ) -> Result<(), Errno> {
+        let mut at = address;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (offset, length) = in_page(at, rest.len());
+            let (now, later) = rest.split_at_mut(length);
+            let frame = self.touch(pool, at, Access::Read)?;
+            pool.memory.read(frame, offset, now);
+            rest = later;
+            at = at.checked_add(length as u64).ok_or(Errno::EFAULT)?;
+        }
+        Ok(())
+    }
+
+    /// Copies to a program. What lies before a page that cannot be written has been written.
+    ///
+    /// # Errors
+    /// EFAULT, ENOMEM.
+    pub fn write<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        address: u64,
+        bytes: &[u8],
+    ) -> Result<(), Errno> {
+        self.put(pool, address, bytes, Some(Access::Write))
+    }
+
+    /// Copies to mapped pages, whatever their protection: for who loads a program.
+    ///
+    /// # Errors
+    /// EFAULT, ENOMEM.
+    pub fn fill<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        address: u64,
+        bytes: &[u8],
+    ) -> Result<(), Errno> {
+        self.put(pool, address, bytes, None)
+    }
+
+    fn put<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        address: u64,
+        bytes: &[u8],
+        access: Option<Access>,
+    ) -> Result<(), Errno> {
+        let mut at = address;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (offset, length) = in_page(at, rest.len());
+            let (now, later) = rest.split_at(length);
+            let protection = self.area_of(at).ok_or(Errno::EFAULT)?.protection;
+            if access.is_some_and(|access| !protection.allows(access)) {
+                return Err(Errno::EFAULT);
+            }
+            let frame = self.frame_of(pool, at, protection)?;
+            pool.memory.write(frame, offset, now);
+            if protection.is_executable {
+                pool.memory.clean_code(frame);
+            }
+            rest = later;
+            at = at.checked_add(length as u64).ok_or(Errno::EFAULT)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that `bytes` bytes can be used so, and gives them frames.
+    ///
+    /// # Errors
+    /// EFAULT, ENOMEM.
+    pub fn check<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        address: u64,
+        bytes: u64,
+        access: Access,
+    ) -> Result<(), Errno> {
+        let end = address.checked_add(bytes).ok_or(Errno::EFAULT)?;
+        let mut at = address;
+        while at < end {
+            self.touch(pool, at, access)?;
+            at = (at & !PAGE.wrapping_sub(1)).saturating_add(PAGE);
+        }
+        Ok(())
+    }
+
+    /// A copy for a new process: shared areas share their frames.
+    ///
+    /// # Errors
+    /// ENOMEM; what was made so far has been given back.
+    pub fn fork<M: Memory>(&mut self, pool: &mut Pool<M>, asid: u16) -> Result<Self, Errno> {
+        let mut new = Self::new(pool, asid)?;
+        new.areas.clone_from(&self.areas);
+        (new.heap_start, new.heap_end) = (self.heap_start, self.heap_end);
+        for area in &self.areas {
+            if let Err(error) = self.copy_area(pool, &mut new, area) {
+                new.end(pool);
+                return Err(error);
+            }
+        }
+        Ok(new)
+    }
+
+    fn copy_area<M: Memory>(
+        &self,
+        pool: &mut Pool<M>,
+        new: &mut Self,
+        area: &Area,
+    ) -> Result<(), Errno> {
+        let mut at = area.start;
+        while at < area.end {
+            let (table, index) = match self.leaf_table(pool, at) {
+                Ok(place) => place,
+                Err(next) => {
+                    at = next;
+                    continue;
+                }
+            };
+            let entry = pool.memory.read_entry(table, index);
+            let held = (entry & HELD != 0).then(|| pool.memory.frame_at(entry & ADDRESS)).flatten();
+            if let Some(frame) = held {
+                // What nobody can write is never told apart from a copy.
+                if area.is_shared {
+                    new.lend(pool, at, frame)?;
+                } else {
+                    let copy = new.frame_of(pool, at, area.protection)?;
+                    pool.memory.copy(frame, copy);
+                    if area.protection.is_executable {
+                        pool.memory.clean_code(copy);
+                    }
+                }
+            }
+            at = at.saturating_add(PAGE);
+        }
+        Ok(())
+    }
+
+    /// Gives everything back.
+    pub fn end<M: Memory>(mut self, pool: &mut Pool<M>) {
+        for area in core::mem::take(&mut self.areas) {
+            self.give_pages(pool, area.start, area.end);
+        }
+        give_tables(pool, self.root, 2);
+    }
+
+    /// The table of an address's leaf and its place there; if it has none, the first address that may have one again.
+    fn leaf_table<M: Memory>(&self, pool: &Pool<M>, address: u64) -> Result<(Frame, usize), u64> {
+        let mut table = self.root;
+        for level in [2, 1] {
+            let entry = pool.memory.read_entry(table, index(address, level));
+            let below = pool.memory.frame_at(entry & ADDRESS).filter(|_| entry & VALID != 0);
+            table = below.ok_or_else(|| next_table(address, level))?;
+        }
+        Ok((table, index(address, 0)))
+    }
+
+    /// The same; tables that are missing are made.
+    fn make_leaf_table<M: Memory>(
+        &self,
+        pool: &mut Pool<M>,
+        address: u64,
+    ) -> Result<(Frame, usize), Errno> {
+        let mut table = self.root;
+        for level in [2, 1] {
+            let place = index(address, level);
+            let entry = pool.memory.read_entry(table, place);
+            table = if entry & VALID == 0 {
+                let new = pool.take()?;
+                let physical = pool.memory.physical(new);
+                pool.memory.write_entry(table, place, physical | TABLE);
+                new
+            } else {
+                pool.memory.frame_at(entry & ADDRESS).ok_or(Errno::EFAULT)?
+            };
+        }
+        Ok((table, index(address, 0)))
+    }
+}
+
+/// Gives back a table and those below it; leaves are gone already.
+fn give_tables<M: Memory>(pool: &mut Pool<M>, table: Frame, level: u32) {
+    if level > 0 {
+        for place in 0..ENTRIES {
+            let entry = pool.memory.read_entry(table, place);
+            if entry & VALID != 0
+                && let Some(below) = pool.memory.frame_at(entry & ADDRESS)
+            {
+                give_tables(pool, below, level.saturating_sub(1));
+            }
+        }
+    }
+    pool.give(table);
+}
+
+/// The place of an address in the table of a level: 2 is the root.
+fn index(address: u64, level: u32) -> usize {
+    let shift = level.saturating_mul(9).saturating_add(12);
+    usize::try_from((address >> shift) & 511).unwrap_or(0)
+}
+
+/// The first address behind what an entry of this level covers.
+fn next_table(address: u64, level: u32) -> u64 {
+    let span = PAGE << level.saturating_mul(9);
+    (address & !span.wrapping_sub(1)).saturating_add(span)
+}
+
+/// The offset of an address in its page, and how many of `bytes` are in this page.
+fn in_page(address: u64, bytes: usize) -> (usize, usize) {
+    let offset = usize::try_from(address & PAGE.wrapping_sub(1)).unwrap_or(0);
+    (offset, bytes.min(FRAME_BYTES.saturating_sub(offset)))
+}
+
+fn check_range(start: u64, end: u64) -> Result<(), Errno> {
+    let is_right =
+        start < end && end <= USER_END && start.is_multiple_of(PAGE) && end.is_multiple_of(PAGE);
+    if is_right { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Host, pool};
+
+    const DATA: u64 = 0x40_0000;
+
+    fn area(start: u64, end: u64, protection: Protection) -> Area {
+        Area { start, end, protection, is_shared: false }
+    }
+
+    /// A space with data at 4 MiB and code behind it.
+    fn space(frames: u32) -> (Pool<Host>, Space) {
+        let mut pool = pool(frames);
+        let mut space = Space::new(&mut pool, 7).unwrap();
+        space.map(&mut pool, area(DATA, DATA + 3 * PAGE, Protection::DATA)).unwrap();
+        let code = area(DATA + 3 * PAGE, DATA + 4 * PAGE, Protection::CODE);
+        space.map(&mut pool, code).unwrap();
+        (pool, space)
+    }
+
+    #[test]
+    fn bytes_go_across_pages_and_come_back() {
+        let (mut pool, mut space) = space(16);
+        let text: Vec<u8> = (0..9000_u32).map(|n| (n % 251) as u8).collect();
+        space.write(&mut pool, DATA + 100, &text).unwrap();
+        let mut back = std::vec![0; 9000];
+        space.read(&mut pool, DATA + 100, &mut back).unwrap();
+        assert!(back == text);
+        assert_eq!(space.resident(), 3);
+    }
+
+    #[test]
+    fn pages_are_zero_at_first_and_go_back_in_the_end() {
+        let (mut pool, mut space) = space(16);
+        let mut bytes = [1; 16];
+        space.read(&mut pool, DATA + PAGE, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 16]);
+        space.end(&mut pool);
+        assert_eq!(pool.free(), 16);
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_efault() {
+        let (mut pool, mut space) = space(16);
+        let code = DATA + 3 * PAGE;
+        let mut byte = [0];
+        assert_eq!(space.write(&mut pool, code, &[1]), Err(Errno::EFAULT));
+        assert_eq!(space.read(&mut pool, code, &mut byte), Ok(()));
+        for bad in [0, 8, DATA - 1, code + PAGE, USER_END, u64::MAX, 0xffff_ff80_4000_0000] {
+            assert_eq!(space.read(&mut pool, bad, &mut byte), Err(Errno::EFAULT), "{bad:#x}");
+            assert_eq!(space.write(&mut pool, bad, &byte), Err(Errno::EFAULT), "{bad:#x}");
+        }
+        assert_eq!(space.write(&mut pool, code - 1, &[1, 2]), Err(Errno::EFAULT));
+        assert_eq!(space.touch(&mut pool, DATA, Access::Execute), Err(Errno::EFAULT));
+        assert_eq!(space.check(&mut pool, DATA, u64::MAX, Access::Read), Err(Errno::EFAULT));
+        assert!(space.touch(&mut pool, code, Access::Execute).is_ok());
+        // The loader may.
+        assert_eq!(space.fill(&mut pool, code, &[1]), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_written_and_executed() {
+        assert_eq!(Protection::from_bits(7), Err(Errno::EACCES));
+        assert_eq!(Protection::from_bits(6), Err(Errno::EACCES));
+        assert_eq!(Protection::from_bits(8), Err(Errno::EINVAL));
+        for bits in [0, 1, 2, 3, 4, 5] {
+            let entry = Protection::from_bits(bits).unwrap().leaf(0x4000_1000);
+            let is_written = entry & READ_ONLY == 0;
+            let is_executed = entry & NOT_EXECUTED == 0;
+            assert!(!(is_written && is_executed), "{bits}");
+            assert_eq!(entry & VALID != 0, bits != 0);
+            assert_ne!(entry & (1 << 53), 0, "the kernel would execute it");
+        }
+    }
+
+    #[test]
+    fn a_change_of_protection_reaches_the_tables() {
+        let (mut pool, mut space) = space(16);
+        space.write(&mut pool, DATA, b"x").unwrap();
+        space.protect(&mut pool, DATA, DATA + PAGE, Protection::default()).unwrap();
+        assert_eq!(pool.memory.forgotten, [(7, DATA)]);
+        assert_eq!(space.read(&mut pool, DATA, &mut [0]), Err(Errno::EFAULT));
+        let (table, index) = space.leaf_table(&pool, DATA).unwrap();
+        assert_eq!(pool.memory.read_entry(table, index) & VALID, 0);
+        space.protect(&mut pool, DATA, DATA + 2 * PAGE, Protection::DATA).unwrap();
+        let mut byte = [0];
+        space.read(&mut pool, DATA, &mut byte).unwrap();
+        assert_eq!(byte, *b"x");
+        assert_eq!(
+            space.protect(&mut pool, DATA, DATA + 5 * PAGE, Protection::DATA),
+            Err(Errno::ENOMEM)
+        );
+    }
+
+    #[test]
+    fn a_hole_splits_an_area_and_its_pages_are_gone() {
+        let (mut pool, mut space) = space(16);
+        space.write(&mut pool, DATA, &[7; 3 * FRAME_BYTES]).unwrap();
+        let free = pool.free();
+        space.unmap(&mut pool, DATA + PAGE, DATA + 2 * PAGE).unwrap();
+        assert_eq!(pool.free(), free + 1);
+        assert_eq!(space.areas().len(), 3);
+        assert_eq!(space.read(&mut pool, DATA + PAGE, &mut [0]), Err(Errno::EFAULT));
+        let again = area(DATA + PAGE, DATA + 2 * PAGE, Protection::DATA);
+        space.map(&mut pool, again).unwrap();
+        assert_eq!(space.areas().len(), 2, "neighbours that are alike are one");
+        let mut byte = [1];
+        space.read(&mut pool, DATA + PAGE, &mut byte).unwrap();
+        assert_eq!(byte, [0], "a page that was taken away comes back empty");
+    }
+
+    #[test]
+    fn ranges_that_are_none_are_refused() {
+        let (mut pool, mut space) = space(16);
+        for (start, end) in
+            [(DATA, DATA), (DATA + 1, DATA + PAGE), (DATA, USER_END + PAGE), (PAGE, 0)]
+        {
+            let result = space.map(&mut pool, area(start, end, Protection::DATA));
+            assert_eq!(result, Err(Errno::EINVAL), "{start:#x} {end:#x}");
+        }
+        let null = space.map(&mut pool, area(0, PAGE, Protection::DATA));
+        assert_eq!(null, Err(Errno::EPERM));
+    }
+
+    #[test]
+    fn room_is_found_below_what_is_there() {
+        let (mut pool, mut space) = space(16);
+        let first = space.find_room(PAGE).unwrap();
+        assert_eq!(first, MAPPINGS_END - PAGE);
+        space.map(&mut pool, area(first, first + PAGE, Protection::DATA)).unwrap();
+        assert_eq!(space.find_room(2 * PAGE), Some(first - 2 * PAGE));
+        assert_eq!(space.find_room(USER_END), None);
+        assert_eq!(space.find_room(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_fork_copies_what_is_private_and_shares_what_is_shared() {
+        let (mut pool, mut space) = space(32);
+        let shared = DATA + 16 * PAGE;
+        let both = Area { is_shared: true, ..area(shared, shared + PAGE, Protection::DATA) };
+        space.map(&mut pool, both).unwrap();
+        space.write(&mut pool, DATA, b"one").unwrap();
+        space.write(&mut pool, shared, b"one").unwrap();
+        let mut child = space.fork(&mut pool, 8).unwrap();
+        child.write(&mut pool, DATA, b"two").unwrap();
+        child.write(&mut pool, shared, b"two").unwrap();
+        let mut seen = [[0; 3]; 2];
+        space.read(&mut pool, DATA, &mut seen[0]).unwrap();
+        space.read(&mut pool, shared, &mut seen[1]).unwrap();
+        assert_eq!(seen, [*b"one", *b"two"]);
+        child.end(&mut pool);
+        space.end(&mut pool);
+        assert_eq!(pool.free(), 32);
+    }
+
+    #[test]
+    fn a_fork_without_memory_leaves_nothing() {
+        for frames in 4..14 {
+            let (mut pool, mut space) = space(frames);
+            if space.write(&mut pool, DATA, &[7; 3 * FRAME_BYTES]).is_err() {
+                continue;
+            }
+            let free = pool.free();
+            if space.fork(&mut pool, 8).map(|child| child.end(&mut pool)).is_err() {
+                assert!(free < 6, "{free} frames are enough");
+            }
+            assert_eq!(pool.free(), free);
+        }
+    }
+
+    #[test]
+    fn areas_are_bounded() {
+        let (mut pool, mut space) = space(16);
+        let mut last = Ok(());
+        for n in 0..2000 {
+            let start = 0x1000_0000 + n * 2 * PAGE;
+            last = space.map(&mut pool, area(start, start + PAGE, Protection::DATA));
+        }
+        assert_eq!(last, Err(Errno::ENOMEM));
+        assert_eq!(space.areas().len(), MOST_AREAS);
+    }
+}
