@@ -65,3 +65,15 @@ pub fn rpi4_tree() -> PathBuf {
 pub fn scratch() -> PathBuf {
     target().join("run")
 }
+
+/// The archive of the system control OS's programs and files.
+#[must_use]
+pub fn scos_archive() -> PathBuf {
+    guests().join("scos").join("root.cpio")
+}
+
+/// The folder of its programs in C.
+#[must_use]
+pub fn scos_programs() -> PathBuf {
+    guests().join("scos").join("c")
+}

@@ -16,6 +16,7 @@ mod native;
 mod objects;
 mod policy;
 mod rpi4;
+mod scos;
 mod shared;
 mod sharing;
 mod support;
@@ -42,6 +43,7 @@ const TOPICS: [Topic; 16] = [
     moving::trials,
     hostile::trials,
     linux::trials,
+    scos::trials,
     rpi4::trials,
 ];
 

@@ -197,6 +197,11 @@ impl Partition {
         ))
     }
 
+    /// Has this much memory.
+    pub(crate) fn sized(self, memory: &str) -> Self {
+        Self(self.0.replacen("memory = \"4MiB\"", &format!("memory = \"{memory}\""), 1))
+    }
+
     /// Adds a line of the description.
     pub(crate) fn with(mut self, line: &str) -> Self {
         self.0.push_str(line);

@@ -27,6 +27,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-shared", SHARED),
     ("shikiri-scos-files", &[]),
     ("shikiri-scos-core", &["shikiri-scos-files"]),
+    ("shikiri-scos", SCOS),
+    ("shikiri-scos-programs", &["shikiri-scos-core", "shikiri-scos-files"]),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
@@ -103,6 +105,10 @@ const GUEST: &[&str] = &[
     "shikiri-rpc-channel",
     "shikiri-shared",
 ];
+
+/// What the system control OS's kernel may import.
+const SCOS: &[&str] =
+    &["shikiri-abi", "shikiri-arch", "shikiri-hvc", "shikiri-scos-core", "shikiri-scos-files"];
 
 /// What the model machine may import: what it is a model for.
 const MODEL: &[&str] = &[

@@ -14,6 +14,7 @@ mod insn_count;
 mod layering;
 mod metadata;
 mod process;
+mod scos;
 mod serial_port;
 mod size;
 mod terminal;

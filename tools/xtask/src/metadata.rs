@@ -10,6 +10,11 @@ use crate::process;
 /// The target triple of the hypervisor and the guests.
 pub(crate) const BARE_METAL: &str = "aarch64-unknown-none-softfloat";
 
+/// The target triple of the system control OS's programs.
+pub(crate) const PROGRAMS_TARGET: &str = "aarch64-unknown-linux-musl";
+/// Their package.
+pub(crate) const PROGRAMS: &str = "shikiri-scos-programs";
+
 /// The answer of `cargo metadata`, as far as it is used.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Workspace {
@@ -63,7 +68,7 @@ impl Workspace {
 
     /// The packages that are built for the bare machine only.
     pub(crate) fn bare_metal_packages(&self) -> impl Iterator<Item = &Package> {
-        self.packages.iter().filter(|package| !self.is_host(package))
+        self.packages.iter().filter(|package| !self.is_host(package) && package.name != PROGRAMS)
     }
 
     fn is_host(&self, package: &Package) -> bool {

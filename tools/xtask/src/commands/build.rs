@@ -10,13 +10,13 @@ use shikiri_qemu_tests::paths;
 use crate::commands::setup;
 use crate::metadata::{self, BARE_METAL};
 use crate::process::{self, step};
-use crate::{c_guests, files, flatten};
+use crate::{c_guests, files, flatten, scos};
 
 /// The hypervisor's package, and the name of its ELF file.
 pub(crate) const HYPERVISOR: &str = "shikiri-el2";
 
 /// The packages whose binaries are guests.
-const GUESTS: [&str; 2] = ["shikiri-examples", "shikiri-test-guests"];
+const GUESTS: [&str; 3] = ["shikiri-examples", "shikiri-test-guests", "shikiri-scos"];
 
 /// Builds the hypervisor and the guests, and makes their flat images.
 #[derive(Debug, Args)]
@@ -35,8 +35,10 @@ impl Build {
 /// Builds everything that runs on the machine.
 pub(crate) fn all() -> Result<()> {
     setup::rust_target()?;
+    setup::programs_target()?;
     hypervisor()?;
-    guests()
+    guests()?;
+    scos::build()
 }
 
 /// Builds the hypervisor's flat image.

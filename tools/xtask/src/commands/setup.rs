@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use shikiri_qemu_tests::{machine, paths};
 
-use crate::metadata::BARE_METAL;
+use crate::metadata::{BARE_METAL, PROGRAMS_TARGET};
 use crate::process::{self, step};
-use crate::{c_guests, debian, files, initrd};
+use crate::{c_guests, debian, files, initrd, scos};
 
 /// The oldest QEMU whose machines behave as the hardware does where we depend on it: from version 9
 /// on, unaligned accesses with the MMU off are faults.
@@ -24,12 +24,13 @@ pub(crate) struct Setup {}
 impl Setup {
     pub(crate) fn execute(&self) -> Result<()> {
         rust_target()?;
+        programs_target()?;
         qemu()?;
         device_tree_compiler()?;
         linux()?;
         c_compiler()?;
         println!("All that is needed is there:");
-        println!("  Rust target        {BARE_METAL}");
+        println!("  Rust targets       {BARE_METAL}, {PROGRAMS_TARGET}");
         println!("  QEMU               {}", qemu_version().map_or_else(String::new, |v| v.1));
         println!("  C cross compiler   {}", c_guests::compiler().unwrap_or_default());
         println!("  Linux guest        {}", paths::linux_kernel().display());
@@ -41,23 +42,32 @@ impl Setup {
 
 /// Makes sure that Rust can compile for the bare machine.
 pub(crate) fn rust_target() -> Result<()> {
-    if has_rust_target()? {
+    target(BARE_METAL)
+}
+
+/// Makes sure that Rust can compile the programs of the system control OS.
+pub(crate) fn programs_target() -> Result<()> {
+    target(PROGRAMS_TARGET)
+}
+
+fn target(name: &str) -> Result<()> {
+    if has_target(name)? {
         return Ok(());
     }
-    step(&format!("installing the Rust target {BARE_METAL}"));
+    step(&format!("installing the Rust target {name}"));
     let mut rustup = Command::new("rustup");
-    rustup.args(["target", "add", BARE_METAL]).current_dir(paths::root());
+    rustup.args(["target", "add", name]).current_dir(paths::root());
     let added = process::run(&mut rustup);
-    if added.is_err() || !has_rust_target()? {
-        bail!("the Rust target {BARE_METAL} is missing: run `rustup target add {BARE_METAL}`");
+    if added.is_err() || !has_target(name)? {
+        bail!("the Rust target {name} is missing: run `rustup target add {name}`");
     }
     Ok(())
 }
 
-fn has_rust_target() -> Result<bool> {
+fn has_target(name: &str) -> Result<bool> {
     let mut rustc = Command::new("rustc");
     let root = process::output(rustc.args(["--print", "sysroot"]).current_dir(paths::root()))?;
-    Ok(Path::new(root.trim()).join("lib/rustlib").join(BARE_METAL).join("lib").is_dir())
+    Ok(Path::new(root.trim()).join("lib/rustlib").join(name).join("lib").is_dir())
 }
 
 /// Makes sure that a QEMU of the right age is there.
@@ -113,14 +123,14 @@ pub(crate) fn for_what_is_named_in(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that there is a cross compiler for the guests in C.
+/// Makes sure that there is a cross compiler, with a C library, for the guests and programs in C.
 pub(crate) fn c_compiler() -> Result<()> {
-    if c_guests::compiler().is_some() {
+    if c_guests::compiler().is_some() && scos::has_c_library() {
         return Ok(());
     }
     step("installing a cross compiler for the guests in C (60 MB)");
-    debian::require("aarch64-linux-gnu-gcc, for the guests in C")?;
-    debian::install(&["gcc-aarch64-linux-gnu"])
+    debian::require("aarch64-linux-gnu-gcc and its libc, for the guests in C")?;
+    debian::install(&["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"])
 }
 
 /// Makes sure that the Linux guest is there: Debian's arm64 kernel, and an initrd around Debian's

@@ -9,7 +9,7 @@ use shikiri_qemu_tests::Board;
 
 use crate::commands::bench::{Bench, hardware};
 use crate::commands::{build, layers, misuse, run, setup, unsafe_budget};
-use crate::metadata::{self, BARE_METAL, Workspace};
+use crate::metadata::{self, BARE_METAL, PROGRAMS, PROGRAMS_TARGET, Workspace};
 use crate::process::{self, step};
 
 /// Runs everything that CI runs: format, lints, host tests, layers, budgets, QEMU tests.
@@ -52,6 +52,7 @@ impl Test {
         setup::rust_target()?;
         self.check(&mut tally, "clippy-host", || clippy_host(&workspace));
         self.check(&mut tally, "clippy-bare-metal", || clippy_bare_metal(&workspace));
+        self.check(&mut tally, "clippy-programs", clippy_programs);
         self.check(&mut tally, "misuse", misuse::check);
         self.tests(&mut tally, "host tests", &mut host_tests(&workspace));
         if !self.fast {
@@ -155,6 +156,13 @@ fn clippy_bare_metal(workspace: &Workspace) -> Result<()> {
     }
     // Tested on the host, made for guests, and imported by none of them yet.
     cargo.args(["-p", RPC]);
+    process::run(cargo.args(["--", "-D", "warnings"]))
+}
+
+fn clippy_programs() -> Result<()> {
+    setup::programs_target()?;
+    let mut cargo = process::bare_metal_cargo();
+    cargo.args(["clippy", "--quiet", "--target", PROGRAMS_TARGET, "-p", PROGRAMS]);
     process::run(cargo.args(["--", "-D", "warnings"]))
 }
 

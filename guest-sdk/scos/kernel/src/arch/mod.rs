@@ -1,0 +1,26 @@
+//! Everything that touches the machine: start-up, the way to a program and back, registers, devices, and the
+//! checked access to the memory that programs and tables live in. All `unsafe` of the kernel is here.
+
+mod boot;
+mod cpu;
+mod device;
+mod frame;
+mod gic;
+mod heap;
+mod panic;
+mod ram;
+mod uart;
+
+pub(crate) use boot::Machine;
+pub(crate) use cpu::{
+    Reason, arm_timer, clock, disarm_timer, enter, forget_space, frequency, power_off, random_word,
+    use_space, wait_for_interrupt,
+};
+pub(crate) use frame::Frame;
+pub(crate) use gic::{Interrupt, acknowledge, end};
+pub(crate) use heap::free_bytes as heap_free_bytes;
+pub(crate) use ram::Ram;
+pub(crate) use uart::{read_byte, write_bytes};
+
+/// What the kernel's address of a byte is above its physical address: the upper half of 39 bits.
+pub(crate) const KERNEL_BASE: u64 = 0xffff_ff80_0000_0000;

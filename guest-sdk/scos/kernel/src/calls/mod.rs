@@ -1,0 +1,97 @@
+//! The system calls: the table of shikiri-scos-core, with a file of handlers for each topic.
+
+mod descriptors;
+mod memory;
+mod names;
+mod poll;
+mod process;
+mod program;
+mod signals;
+mod system;
+pub(crate) mod thread;
+pub(crate) mod time;
+mod transfer;
+
+use shikiri_scos_core::for_each_call;
+use shikiri_scos_files::Errno;
+
+use crate::arch;
+use crate::kernel::Kernel;
+use crate::thread::{Call, State};
+use crate::user::{Answer, Outcome, User};
+
+/// Bytes of the kernel's heap that are kept for the calls that give something back. More than any single call takes.
+const HEAP_RESERVE: usize = 1 << 20;
+
+macro_rules! dispatch {
+    ($($number:literal $name:ident $topic:ident ($($kind:ident),*) $note:literal;)*) => {
+        /// Does a call.
+        fn dispatch(user: &mut User<'_>, number: u64) -> Answer {
+            match number {
+                $($number => $topic::$name(user),)*
+                _ => {
+                    user.kernel.unknown_calls = user.kernel.unknown_calls.saturating_add(1);
+                    Err(Errno::ENOSYS)
+                }
+            }
+        }
+    };
+}
+
+for_each_call!(dispatch);
+
+/// What a refused call leaves in `x0`.
+pub(crate) fn refusal(error: Errno) -> u64 {
+    u64::from(error.number()).wrapping_neg()
+}
+
+/// Calls that may be done when the heap is nearly used up: what gives something back, and what takes nothing.
+fn is_frugal(number: u64) -> bool {
+    // close, exit, exit_group, wait4, munmap, rt_sigreturn, write, writev, kill.
+    matches!(number, 57 | 93 | 94 | 260 | 215 | 139 | 64 | 66 | 129)
+}
+
+/// Whether a call is done anew after a handler with SA_RESTART (signal(7)); `is_timed`: it has a time limit.
+pub(crate) fn is_restartable(number: u64, is_timed: bool) -> bool {
+    // pselect6, ppoll, nanosleep, clock_nanosleep, rt_sigsuspend never are.
+    !is_timed && !matches!(number, 72 | 73 | 101 | 115 | 133)
+}
+
+impl Kernel {
+    /// Does the call that a thread has made, or tries it again.
+    pub(crate) fn do_call(&mut self, id: u32) {
+        let Some(thread) = self.threads.get(&id) else { return };
+        let [a, b, c, d, e, f, _, _, number, ..] = thread.frame.x;
+        let process = thread.process;
+        let mut user = User { kernel: self, thread: id, process, arguments: [a, b, c, d, e, f] };
+        let answer = match arch::heap_free_bytes() < HEAP_RESERVE && !is_frugal(number) {
+            true => Err(Errno::ENOMEM),
+            false => dispatch(&mut user, number),
+        };
+        let is_signalled = self.has_signal(id);
+        let Some(thread) = self.threads.get_mut(&id) else { return };
+        match answer {
+            Ok(Outcome::Wait(wait)) => {
+                thread.call.is_open = true;
+                // What has come already would wake nobody.
+                let is_due = wait.deadline.is_some_and(|at| at == 0) || is_signalled;
+                if !is_due {
+                    thread.state = State::Waiting(wait);
+                }
+                return;
+            }
+            Ok(Outcome::Later(value, wait)) => {
+                thread.frame.x[0] = value;
+                thread.state = State::Waiting(wait);
+            }
+            Ok(Outcome::Value(value)) => thread.frame.x[0] = value,
+            Err(error) => thread.frame.x[0] = refusal(error),
+            Ok(Outcome::Gone) => {}
+        }
+        thread.call = Call::default();
+        // With a signal on its way, its handler puts the mask back.
+        if !is_signalled && let Some(mask) = thread.former_mask.take() {
+            thread.mask = mask;
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the programs of the system control OS share. They are ordinary Linux programs: std, musl, static.
+
+pub mod report;

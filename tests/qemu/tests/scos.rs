@@ -1,0 +1,59 @@
+//! The system control OS: programs for Linux, run on a kernel of ours in an ordinary partition. P1.
+
+use libtest_mimic::{Failed, Trial};
+use shikiri_qemu_tests::{Gic, Machine};
+
+use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, both_gics};
+
+/// Adds this topic's tests.
+pub(crate) fn trials(trials: &mut Vec<Trial>) {
+    let mut topic = Topic::new("scos", trials);
+    topic.also_on_rpi4().on_each(both_gics(1), "a_std_program_says_hello", |machine| {
+        says(&machine, "hello,a,b", "hello from a std program [\"a\", \"b\"]")
+    });
+    topic.on_each(max(), "a_std_program_says_hello", |machine| {
+        says(&machine, "hello", "hello from a std program []")
+    });
+    topic.on_each(one(), "a_c_program_says_hello", |machine| {
+        says(&machine, "chello,x", "hello from C: 2 arguments, /bin/chello")
+    });
+}
+
+/// One Cortex-A72 with GICv3.
+fn one() -> Vec<Variant> {
+    vec![Variant::new(Gic::V3, 1, "cortex-a72")]
+}
+
+/// The core with everything that QEMU has.
+fn max() -> Vec<Variant> {
+    vec![Variant::new(Gic::V3, 1, "max")]
+}
+
+/// The system control OS, whose first program runs another one and ends with it.
+fn scos(line: &str) -> Partition {
+    Partition::new("scos", "scos")
+        .with("initrd = \"scos/root.cpio\"")
+        .with(&format!("cmdline = \"run={line}\""))
+        .with("cores = 1")
+        .sized("64MiB")
+}
+
+/// Runs a program until it and the partition have ended; all that was printed.
+fn run(machine: &Machine, line: &str) -> Result<String, Failed> {
+    let mut running = support::system([scos(line)])?.boot(machine)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    let program = line.split(',').next().unwrap_or_default();
+    if !console.contains(&format!("init: {program}: exit status: 0")) {
+        return Err(running.failure(format!("{program} did not succeed:\n{console}")).into());
+    }
+    Ok(console)
+}
+
+/// The program prints this line.
+fn says(machine: &Machine, line: &str, expected: &str) -> Outcome {
+    let console = run(machine, line)?;
+    if console.lines().any(|line| line.trim_end().ends_with(expected)) {
+        return Ok(());
+    }
+    Err(format!("no {expected:?} in:\n{console}").into())
+}

@@ -1,0 +1,87 @@
+//! The system control OS: its programs, and the archive that its kernel unpacks.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use shikiri_qemu_tests::paths;
+
+use crate::cpio::Archive;
+use crate::metadata::{self, PROGRAMS, PROGRAMS_TARGET};
+use crate::process::{self, step};
+use crate::{c_guests, files};
+
+/// The folder of the programs in C.
+const C_FOLDER: &str = "guest-sdk/scos/c";
+
+/// What a program in C is built with, beside its own file: nothing of ours.
+const C_FLAGS: [&str; 6] = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-static"];
+
+/// Builds the programs and packs them.
+pub(crate) fn build() -> Result<()> {
+    step("building the system control OS's programs");
+    let mut cargo = process::bare_metal_cargo();
+    cargo.args([
+        "build",
+        "--quiet",
+        "--profile",
+        "programs",
+        "--bins",
+        "--target",
+        PROGRAMS_TARGET,
+    ]);
+    cargo.args(["-p", PROGRAMS, "--target-dir"]).arg(paths::target());
+    process::run(&mut cargo)?;
+    let mut archive = Archive::default();
+    for directory in ["bin", "dev", "etc", "proc", "tmp"] {
+        archive.directory(directory)?;
+    }
+    archive.device("dev/console", 5, 1)?;
+    for (name, file) in programs()?.into_iter().chain(c_programs()?) {
+        let contents = fs::read(&file).with_context(|| file.display().to_string())?;
+        let path = if name == "init" { name } else { format!("bin/{name}") };
+        archive.program(&path, &contents)?;
+    }
+    files::replace(&paths::scos_archive(), &archive.finish()?)
+}
+
+/// The programs in Rust: their names and files.
+fn programs() -> Result<Vec<(String, PathBuf)>> {
+    let folder = paths::target().join(PROGRAMS_TARGET).join("programs");
+    let workspace = metadata::load()?;
+    let package = workspace.packages.iter().find(|package| package.name == PROGRAMS);
+    let names = package.context("the package of the programs is missing")?.binaries();
+    Ok(names.map(|name| (name.to_owned(), folder.join(name))).collect())
+}
+
+/// Whether a C library for static programs is there.
+pub(crate) fn has_c_library() -> bool {
+    c_guests::compiler().is_some_and(|compiler| {
+        let mut ask = Command::new(compiler);
+        process::output(ask.arg("-print-file-name=libc.a"))
+            .is_ok_and(|path| path.trim().contains('/'))
+    })
+}
+
+/// The programs in C, if there is what builds them.
+fn c_programs() -> Result<Vec<(String, PathBuf)>> {
+    let folder = paths::root().join(C_FOLDER);
+    if !has_c_library() {
+        eprintln!("    no C library for arm64: the programs in C are left out");
+        return Ok(Vec::new());
+    }
+    let compiler = c_guests::compiler().context("there is no cross compiler")?;
+    let mut programs = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let source = entry?.path();
+        let Some(name) = source.file_stem().and_then(|stem| stem.to_str()) else { continue };
+        let program = paths::scos_programs().join(name);
+        fs::create_dir_all(paths::scos_programs())?;
+        let mut compile = Command::new(compiler);
+        process::run(compile.args(C_FLAGS).arg(&source).arg("-o").arg(&program))?;
+        programs.push((name.to_owned(), program));
+    }
+    programs.sort();
+    Ok(programs)
+}
