@@ -1,8 +1,11 @@
 //! Open file descriptions: what several descriptors may share.
 
+use alloc::boxed::Box;
+
 use crate::abi::fcntl::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY};
 use crate::counter::Counter;
 use crate::pipe::End;
+use crate::socket::Socket;
 use crate::timer::Timer;
 use crate::{Answer, Errno, NodeId, Step};
 
@@ -36,6 +39,7 @@ pub(crate) enum What {
     Pipe(u64, End),
     Counter(Counter),
     Timer(Timer),
+    Socket(Box<Socket>),
 }
 
 /// Flags that a description keeps.

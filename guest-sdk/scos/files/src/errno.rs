@@ -81,6 +81,7 @@ errnos! {
     ESHUTDOWN = 108, "Shut down for sending.";
     ETIMEDOUT = 110, "Too late.";
     ECONNREFUSED = 111, "Refused.";
+    EHOSTDOWN = 112, "The partition does not run.";
     EHOSTUNREACH = 113, "No such partition.";
     EALREADY = 114, "Being connected already.";
     EINPROGRESS = 115, "Being connected.";

@@ -29,6 +29,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod abi;
+mod area;
 mod counter;
 mod cpio;
 mod description;
@@ -37,15 +38,17 @@ mod errno;
 mod files;
 mod number;
 mod pipe;
+pub mod socket;
 mod step;
 mod timer;
 mod tree;
 mod tty;
 mod wakes;
 
+pub use area::{AreaId, Mapping, Revoked};
 pub use descriptors::Descriptors;
 pub use errno::Errno;
 pub use files::{
-    Caller, DescriptionId, Files, Limits, Mappable, NodeId, Now, Place, Signal, Transfer,
+    Caller, DescriptionId, Files, Limits, Mappable, Message, NodeId, Now, Place, Signal, Transfer,
 };
 pub use step::{Answer, Key, Step};

@@ -4,6 +4,7 @@ pub mod fcntl;
 pub mod ioctl;
 pub mod poll;
 mod record;
+pub mod socket;
 pub mod stat;
 pub mod termios;
 pub mod time;

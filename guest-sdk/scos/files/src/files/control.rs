@@ -4,10 +4,13 @@ use super::{DescriptionId, Files, Signal};
 use crate::Errno;
 use crate::abi::fcntl::O_NONBLOCK;
 use crate::abi::ioctl::{FIONBIO, FIONREAD};
+use crate::abi::socket::Record;
 use crate::description::What;
+use crate::number::wide;
+use crate::socket::Channels;
 use crate::tree::Kind;
 
-impl Files {
+impl<C: Channels> Files<C> {
     /// Controls what is open. What [`crate::abi::ioctl::transfer`] says is copied is in `data`, and is copied out of it after success.
     /// Which process group may become the foreground one, and whose terminal it is (TIOCSCTTY, [`Files::set_console_owner`]), the kernel
     /// knows. FIOCLEX and FIONCLEX are [`Files::fcntl`]'s.
@@ -33,7 +36,7 @@ impl Files {
                 self.terminal.control(request, argument, data, &mut self.wakes)?;
             }
             (FIONREAD, _) => {
-                let waiting = i32::try_from(self.waiting(id)?).unwrap_or(i32::MAX);
+                let waiting = i32::try_from(self.readable(id)?).unwrap_or(i32::MAX);
                 *data.first_chunk_mut().ok_or(Errno::EFAULT)? = waiting.to_le_bytes();
             }
             _ => return Err(Errno::ENOTTY),
@@ -42,16 +45,22 @@ impl Files {
     }
 
     /// Bytes that can be read.
-    fn waiting(&self, id: DescriptionId) -> Result<u64, Errno> {
+    fn readable(&self, id: DescriptionId) -> Result<u64, Errno> {
         let description = self.description(id)?;
         match (&description.what, description.node) {
             (What::File, Some(node)) => match &self.tree.node(node)?.kind {
-                Kind::File(content) => Ok(content.bytes().saturating_sub(description.position)),
+                Kind::File(_) | Kind::Area(_) => {
+                    Ok(self.stat_of(node)?.bytes.saturating_sub(description.position))
+                }
                 _ => Err(Errno::ENOTTY),
             },
+            (What::Socket(socket), _) => {
+                let is_there = socket.connected().is_ok_and(|connected| connected.next.is_some());
+                Ok(if is_there { wide(Record::BYTES) } else { 0 })
+            }
             (What::Pipe(number, _), _) => {
                 let pipe = self.pipes.get(number).ok_or(Errno::EBADF)?;
-                Ok(crate::number::wide(pipe.waiting()))
+                Ok(wide(pipe.waiting()))
             }
             _ => Err(Errno::ENOTTY),
         }

@@ -1,13 +1,16 @@
 //! All that is open, and the calls on it.
 //!
 //! One file for each topic: names in the tree ([`names`]), opening ([`open`]), descriptors of a process ([`process`]), reading and writing
-//! ([`transfer`]), readiness ([`ready`]), controls ([`control`]), what the system itself puts into the tree ([`system`]).
+//! ([`transfer`]), readiness ([`ready`]), controls ([`control`]), what the system itself puts into the tree ([`system`]); sockets
+//! ([`sockets`]) and the areas that are read from and written to them ([`areas`]).
 
+mod areas;
 mod control;
 mod names;
 mod open;
 mod process;
 mod ready;
+mod sockets;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -15,13 +18,17 @@ mod transfer;
 
 use alloc::collections::BTreeMap;
 
+use crate::area::{AreaId, Areas};
 use crate::description::{Description, What};
 use crate::number::wide;
-use crate::pipe::Pipe;
+use crate::pipe::{End, Pipe};
+use crate::socket::{Arrived, Channels, NoChannels};
 use crate::tree::Tree;
 use crate::tty::Terminal;
 use crate::wakes::Wakes;
 use crate::{Errno, Key};
+
+pub use areas::Message;
 
 pub use crate::abi::ioctl::Transfer;
 
@@ -97,11 +104,13 @@ pub struct Limits {
 pub enum Mappable {
     /// A file's contents, to be copied with [`Files::read`]: private mappings only.
     Copy,
+    /// An area: its own pages, for shared mappings. Told to [`Files::map_area`] when it is done, and taken away as [`Files::revoked`] says.
+    Area(AreaId, Arrived),
 }
 
 /// All open descriptions, the tree of files, pipes and the console: one for the whole system.
 #[derive(Debug)]
-pub struct Files {
+pub struct Files<C = NoChannels> {
     tree: Tree,
     descriptions: BTreeMap<DescriptionId, Description>,
     pipes: BTreeMap<u64, Pipe>,
@@ -110,12 +119,24 @@ pub struct Files {
     now: Now,
     next: u64,
     most_descriptions: u32,
+    channels: C,
+    areas: Areas,
+    /// Whose each port is.
+    ports: BTreeMap<u64, DescriptionId>,
 }
 
 impl Files {
-    /// A tree with `/dev` (console, tty, null, zero, full), `/tmp` and `/proc`, and nothing open.
+    /// A tree with `/dev` (console, tty, null, zero, full), `/tmp` and `/proc`, and nothing open. There are no sockets.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        Self::with_channels(limits, NoChannels)
+    }
+}
+
+impl<C: Channels> Files<C> {
+    /// The same with sockets, and `/areas` for the files of areas.
+    #[must_use]
+    pub fn with_channels(limits: Limits, channels: C) -> Self {
         let mut wakes = Wakes::default();
         let mut files = Self {
             tree: Tree::new(limits.nodes, limits.bytes),
@@ -126,6 +147,9 @@ impl Files {
             now: Now::default(),
             next: 1,
             most_descriptions: limits.descriptions,
+            channels,
+            areas: Areas::default(),
+            ports: BTreeMap::new(),
         };
         files.make_devices();
         files
@@ -205,12 +229,17 @@ impl Files {
         if let Some(node) = gone.node {
             self.tree.release(node);
         }
-        if let What::Pipe(number, end) = gone.what {
-            let is_last =
-                self.pipes.get_mut(&number).is_some_and(|pipe| pipe.close(end, &mut self.wakes));
-            if is_last {
-                self.pipes.remove(&number);
-            }
+        match gone.what {
+            What::Pipe(number, end) => self.close_pipe(number, end),
+            What::Socket(socket) => self.close_socket(id, *socket),
+            _ => {}
+        }
+    }
+
+    fn close_pipe(&mut self, number: u64, end: End) {
+        let pipe = self.pipes.get_mut(&number);
+        if pipe.is_some_and(|pipe| pipe.close(end, &mut self.wakes)) {
+            self.pipes.remove(&number);
         }
     }
 }

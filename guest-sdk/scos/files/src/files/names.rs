@@ -7,12 +7,13 @@ use crate::Errno;
 use crate::abi::fcntl::{PATH_MAX, R_OK, RENAME_NOREPLACE, W_OK, X_OK};
 use crate::abi::stat::{Stat, StatFs};
 use crate::description::What;
+use crate::socket::Channels;
 use crate::tree::{Directory, Ending, Kind, Last, Node, Walked};
 
 /// Files in this directory are removed by their owners only.
 const S_ISVTX: u32 = 0o1000;
 
-impl Files {
+impl<C: Channels> Files<C> {
     /// The root.
     #[must_use]
     pub const fn root(&self) -> NodeId {
@@ -66,7 +67,15 @@ impl Files {
         is_followed: bool,
     ) -> Result<Stat, Errno> {
         let id = self.tree.find(caller, place, is_followed)?;
-        Ok(self.tree.node(id)?.stat(id))
+        self.stat_of(id)
+    }
+
+    /// What is told about a node.
+    pub(super) fn stat_of(&self, id: NodeId) -> Result<Stat, Errno> {
+        let node = self.tree.node(id)?;
+        let area = node.area().and_then(|area| self.areas.get(area).ok());
+        let stat = node.stat(id);
+        Ok(area.map_or(stat, |area| Stat { bytes: area.place.bytes, ..stat }))
     }
 
     /// What is told about the file system.
@@ -146,7 +155,7 @@ impl Files {
     /// Gives a file one more name; of a symbolic link itself if it is not followed.
     ///
     /// # Errors
-    /// EPERM for a directory; EEXIST, EACCES, ENOSPC, EMLINK and others of a path.
+    /// EPERM for a directory and for an area's file; EEXIST, EACCES, ENOSPC, EMLINK and others of a path.
     pub fn link(
         &mut self,
         caller: &Caller,
@@ -161,7 +170,9 @@ impl Files {
             return Err(Errno::ENOENT);
         }
         self.check_directory(caller, walked.parent)?;
-        if self.tree.node(id)?.is_directory() {
+        let node = self.tree.node(id)?;
+        // An area's file has one name, with which the area goes.
+        if node.is_directory() || node.area().is_some() {
             return Err(Errno::EPERM);
         }
         self.tree.attach(walked.parent, name, id, self.now.realtime_ns)
@@ -179,7 +190,8 @@ impl Files {
         }
     }
 
-    /// Takes a name away. The file goes with its last name, as soon as it is not open any more.
+    /// Takes a name away. The file goes with its last name, as soon as it is not open any more; an area's file goes at once, and the
+    /// message is discarded.
     ///
     /// # Errors
     /// EISDIR for a directory; EACCES, EPERM, ENOENT and others of a path.
@@ -194,7 +206,17 @@ impl Files {
         if walked.is_directory_meant {
             return Err(Errno::ENOTDIR);
         }
-        self.tree.detach(walked.parent, name, self.now.realtime_ns)
+        self.detach_file(walked.parent, name, id)
+    }
+
+    /// Takes a file's name away. An area goes with its name, even if it is open or mapped.
+    fn detach_file(&mut self, parent: NodeId, name: &[u8], id: NodeId) -> Result<(), Errno> {
+        let area = self.tree.node(id)?.area();
+        self.tree.detach(parent, name, self.now.realtime_ns)?;
+        if let Some(area) = area {
+            self.discard(area);
+        }
+        Ok(())
     }
 
     /// Removes an empty directory.
@@ -221,7 +243,12 @@ impl Files {
 
     /// # Errors
     /// EACCES; EPERM if only the owner may and the caller is not.
-    fn check_removal(&self, caller: &Caller, parent: NodeId, id: NodeId) -> Result<(), Errno> {
+    pub(super) fn check_removal(
+        &self,
+        caller: &Caller,
+        parent: NodeId,
+        id: NodeId,
+    ) -> Result<(), Errno> {
         self.check_directory(caller, parent)?;
         let parent = self.tree.node(parent)?;
         if parent.mode & S_ISVTX == 0 || parent.check_owner(caller).is_ok() {
@@ -262,8 +289,8 @@ impl Files {
         }
         self.check_rename(caller, id, &old, &new)?;
         let now_ns = self.now.realtime_ns;
-        if new.node.is_some() {
-            self.tree.detach(new.parent, new_name, now_ns)?;
+        if let Some(over) = new.node {
+            self.detach_file(new.parent, new_name, over)?;
         }
         self.tree.unname(old.parent, old_name, now_ns)?;
         self.tree.attach(new.parent, new_name, id, now_ns)
@@ -331,6 +358,9 @@ impl Files {
 
     /// Makes a file so long: what is added is 0.
     pub(super) fn cut(&mut self, id: NodeId, bytes: u64) -> Result<(), Errno> {
+        if let Some(area) = self.tree.node(id)?.area() {
+            return self.cut_area(area, bytes);
+        }
         let (content, space) = self.tree.content_mut(id)?;
         content.set_bytes(bytes, space)?;
         let now_ns = self.now.realtime_ns;

@@ -11,10 +11,11 @@ use crate::abi::time::Itimerspec;
 use crate::counter::{Counter, EFD_SEMAPHORE};
 use crate::description::{Description, What};
 use crate::pipe::{End, Pipe};
+use crate::socket::Channels;
 use crate::timer::Timer;
 use crate::tree::{Content, Ending, Kind, Last, Node, Walked};
 
-impl Files {
+impl<C: Channels> Files<C> {
     /// Opens a file (`openat`): `flags` of [`crate::abi::fcntl`] (O_CLOEXEC is [`Files::install`]'s), `mode` for what is made.
     ///
     /// # Errors
@@ -105,7 +106,7 @@ impl Files {
     /// What a description of a node is.
     fn what_of(&self, id: NodeId) -> Result<What, Errno> {
         Ok(match &self.tree.node(id)?.kind {
-            Kind::File(_) => What::File,
+            Kind::File(_) | Kind::Area(_) => What::File,
             Kind::Directory(_) => What::Directory,
             Kind::Link(_) => What::Path,
             Kind::Device(number::NULL) => What::Null,

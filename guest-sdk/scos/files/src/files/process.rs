@@ -7,9 +7,10 @@ use crate::abi::fcntl::{
 };
 use crate::description::What;
 use crate::descriptors::Descriptor;
+use crate::socket::Channels;
 use crate::{Descriptors, Errno};
 
-impl Files {
+impl<C: Channels> Files<C> {
     /// Gives a description the lowest free descriptor; of `flags`, O_CLOEXEC counts. On failure the description is released.
     ///
     /// # Errors

@@ -4,11 +4,12 @@ use super::{DescriptionId, Files};
 use crate::Key;
 use crate::abi::poll::{POLLIN, POLLNVAL, POLLOUT, POLLRDNORM, POLLWRNORM};
 use crate::description::What;
+use crate::socket::Channels;
 
 /// What never waits.
 const ALWAYS: u16 = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
 
-impl Files {
+impl<C: Channels> Files<C> {
     /// What could be done now: bits of [`crate::abi::poll`]; [`PollFd::of_interest`](crate::abi::poll::PollFd::of_interest) picks those
     /// that a program is told.
     #[must_use]
@@ -21,6 +22,7 @@ impl Files {
             }
             What::Counter(counter) => counter.ready(),
             What::Timer(timer) => timer.ready(),
+            What::Socket(socket) => socket.ready(),
             What::Path => POLLNVAL,
             What::File
             | What::Directory
@@ -32,7 +34,7 @@ impl Files {
     }
 
     /// The keys that are woken when that may have changed: none for what never changes.
-    pub fn keys(&self, id: DescriptionId) -> impl Iterator<Item = Key> + use<> {
+    pub fn keys(&self, id: DescriptionId) -> impl Iterator<Item = Key> + use<C> {
         let what = self.descriptions.get(&id).map(|description| &description.what);
         let keys = match what {
             Some(What::Terminal) => self.terminal.keys(),
@@ -40,6 +42,7 @@ impl Files {
                 [self.pipes.get(number).map(|pipe| pipe.key(*end)), None]
             }
             Some(What::Counter(counter)) => counter.keys(),
+            Some(What::Socket(socket)) => socket.keys(),
             Some(What::Timer(timer)) => [Some(timer.key()), None],
             _ => [None, None],
         };

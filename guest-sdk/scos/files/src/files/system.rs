@@ -6,6 +6,7 @@ use super::{Caller, Files, NodeId, Place};
 use crate::Errno;
 use crate::abi::fcntl::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use crate::cpio::{Archive, Entry};
+use crate::socket::Channels;
 use crate::tree::{Content, Directory, Ending, Kind, Last, Node};
 
 /// Numbers of devices: major << 8 | minor, as on Linux.
@@ -31,10 +32,13 @@ const DEVICES: [(&[u8], u32, u32); 5] = [
     (b"/dev/console", number::CONSOLE, 0o620),
 ];
 
+/// Where the files of areas are: as in `/tmp`, everyone's are their own.
+pub(super) const AREAS: &[u8] = b"/areas";
+
 /// The system, as one who makes files.
 const SYSTEM: Caller = Caller { directory: NodeId(1), umask: 0, user: 0, group: 0 };
 
-impl Files {
+impl<C: Channels> Files<C> {
     pub(super) fn make_devices(&mut self) {
         // A limit of fewer names than these leaves some of them out.
         for (path, number, mode) in DEVICES {
@@ -42,6 +46,9 @@ impl Files {
         }
         let _is_there = self.system_directory(b"/tmp", 0o1777);
         let _is_there = self.system_directory(b"/proc", 0o555);
+        if self.channels.is_there() {
+            let _is_there = self.system_directory(AREAS, 0o1777);
+        }
     }
 
     /// A device that the kernel carries out itself ([`Files::device`]): made with its directories. The number is major << 8 | minor.
@@ -164,7 +171,7 @@ impl Files {
         Ok(())
     }
 
-    fn system_place<'p>(&self, path: &'p [u8]) -> Place<'p> {
+    pub(super) fn system_place<'p>(&self, path: &'p [u8]) -> Place<'p> {
         Place { from: self.tree.root(), path }
     }
 
@@ -193,7 +200,7 @@ impl Files {
     }
 
     /// The directory at a path, made with those above it.
-    fn system_directory(&mut self, path: &[u8], mode: u32) -> Result<NodeId, Errno> {
+    pub(super) fn system_directory(&mut self, path: &[u8], mode: u32) -> Result<NodeId, Errno> {
         let mut at = self.tree.root();
         for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
             let walked =

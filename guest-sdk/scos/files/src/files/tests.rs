@@ -4,11 +4,13 @@ mod names;
 mod open;
 mod process;
 mod ready;
+mod sockets;
 mod system;
 mod transfer;
 
 use super::{Caller, DescriptionId, Files, Limits, NodeId, Now, Place};
 use crate::abi::fcntl::{O_CREAT, O_EXCL, O_RDWR, O_WRONLY};
+use crate::socket::Channels;
 use crate::{Answer, Errno, Step};
 use std::vec;
 use std::vec::Vec;
@@ -37,7 +39,7 @@ pub(super) fn done<T>(answer: Answer<T>) -> Result<T, Errno> {
     })
 }
 
-impl Files {
+impl<C: Channels> Files<C> {
     pub(super) fn opened(&mut self, path: &str, flags: u32) -> Result<DescriptionId, Errno> {
         self.open(&ROOT, at(path), flags, 0o666)
     }

@@ -1,14 +1,17 @@
 //! Reading, writing and seeking.
 
 use super::{DescriptionId, Files, Mappable, NodeId};
-use crate::abi::fcntl::{O_ACCMODE, O_APPEND, O_RDWR, S_IFIFO, SEEK_CUR, SEEK_END, SEEK_SET};
+use crate::abi::fcntl::{
+    O_ACCMODE, O_APPEND, O_RDWR, S_IFIFO, S_IFSOCK, SEEK_CUR, SEEK_END, SEEK_SET,
+};
 use crate::abi::stat::{Stat, put_dirent};
 use crate::description::{Description, What};
 use crate::number::wide;
+use crate::socket::Channels;
 use crate::tree::{Content, Directory, Kind, LONGEST};
 use crate::{Answer, Errno, Step};
 
-impl Files {
+impl<C: Channels> Files<C> {
     /// Reads; with `at` from there, and the position stays (`pread`). 0 is the end.
     ///
     /// # Errors
@@ -32,7 +35,8 @@ impl Files {
             }
             What::Counter(counter) => counter.read(out, &mut self.wakes),
             What::Timer(timer) => timer.read(out),
-            What::Path | What::Device(_) => Err(Errno::EINVAL),
+            // A socket's messages are [`Files::receive`]'s.
+            What::Path | What::Device(_) | What::Socket(_) => Err(Errno::EINVAL),
         };
         description.waiting(answer)
     }
@@ -56,7 +60,9 @@ impl Files {
                 self.pipes.get_mut(number).ok_or(Errno::EBADF)?.write(data, &mut self.wakes)
             }
             What::Counter(counter) => counter.write(data, &mut self.wakes),
-            What::Timer(_) | What::Path | What::Directory | What::Device(_) => Err(Errno::EINVAL),
+            What::Timer(_) | What::Path | What::Directory | What::Device(_) | What::Socket(_) => {
+                Err(Errno::EINVAL)
+            }
         };
         description.waiting(answer)
     }
@@ -68,8 +74,12 @@ impl Files {
         out: &mut [u8],
     ) -> Result<usize, Errno> {
         let (node, position) = self.file(id)?;
-        let Kind::File(content) = &self.tree.node(node)?.kind else { return Err(Errno::EINVAL) };
-        let count = content.read(at.unwrap_or(position), out);
+        let start = at.unwrap_or(position);
+        let count = match &self.tree.node(node)?.kind {
+            Kind::File(content) => content.read(start, out),
+            Kind::Area(area) => self.read_area(*area, start, out)?,
+            _ => return Err(Errno::EINVAL),
+        };
         self.advance(id, at, position, count)
     }
 
@@ -82,9 +92,15 @@ impl Files {
         let is_appended = self.description(id)?.flags & O_APPEND != 0;
         let (node, position) = self.file(id)?;
         let now_ns = self.now.realtime_ns;
-        let (content, space) = self.tree.content_mut(node)?;
-        let start = if is_appended { content.bytes() } else { at.unwrap_or(position) };
-        let count = content.write(start, data, space)?;
+        let end = self.stat_of(node)?.bytes;
+        let start = if is_appended { end } else { at.unwrap_or(position) };
+        let count = match self.tree.node(node)?.area() {
+            Some(area) => self.write_area(area, start, data)?,
+            None => {
+                let (content, space) = self.tree.content_mut(node)?;
+                content.write(start, data, space)?
+            }
+        };
         if count > 0 {
             self.tree.node_mut(node)?.touch(now_ns);
         }
@@ -120,7 +136,8 @@ impl Files {
         let end = match description.what {
             What::File => {
                 let node = description.node.ok_or(Errno::EBADF)?;
-                self.tree.node(node)?.stat(node).bytes
+                self.check_area(node)?;
+                self.stat_of(node)?.bytes
             }
             What::Directory => LONGEST,
             What::Null | What::Zero | What::Full => return Ok(0),
@@ -181,10 +198,14 @@ impl Files {
     pub fn fstat(&self, id: DescriptionId) -> Result<Stat, Errno> {
         let description = self.description(id)?;
         if let Some(node) = description.node {
-            return Ok(self.tree.node(node)?.stat(node));
+            return self.stat_of(node);
         }
-        let kind = if matches!(description.what, What::Pipe(..)) { S_IFIFO } else { 0 };
-        Ok(Stat { node: id.0, mode: kind | 0o600, links: 1, ..Stat::default() })
+        let mode = match description.what {
+            What::Pipe(..) => S_IFIFO | 0o600,
+            What::Socket(_) => S_IFSOCK | 0o777,
+            _ => 0o600,
+        };
+        Ok(Stat { node: id.0, mode, links: 1, ..Stat::default() })
     }
 
     /// Makes an open file so long.
@@ -203,7 +224,7 @@ impl Files {
     /// What a mapping of it would be; `is_shared` with MAP_SHARED, `is_written` with PROT_WRITE.
     ///
     /// # Errors
-    /// ENODEV for what cannot be mapped so; EACCES if it is not open for it; EBADF.
+    /// ENODEV for what cannot be mapped so; EACCES if it is not open for it; ESTALE for an area that has gone; EBADF.
     pub fn mappable(
         &self,
         id: DescriptionId,
@@ -215,11 +236,21 @@ impl Files {
         if !matches!(description.what, What::File) {
             return Err(Errno::ENODEV);
         }
-        if is_shared && is_written {
-            let is_permitted = description.flags & O_ACCMODE == O_RDWR;
-            return Err(if is_permitted { Errno::ENODEV } else { Errno::EACCES });
+        let area = match description.node {
+            Some(node) => self.tree.node(node)?.area(),
+            None => None,
+        };
+        if let Some(area) = area {
+            self.areas.get(area)?;
         }
-        Ok(Mappable::Copy)
+        if is_shared && is_written && description.flags & O_ACCMODE != O_RDWR {
+            return Err(Errno::EACCES);
+        }
+        match area {
+            Some(area) if is_shared => Ok(Mappable::Area(area, self.areas.get(area)?.place)),
+            None if is_shared && is_written => Err(Errno::ENODEV),
+            _ => Ok(Mappable::Copy),
+        }
     }
 
     /// The contents, if they are as the archive has them: a program can be loaded from there.
@@ -238,7 +269,9 @@ impl Files {
 fn check_position(description: &Description, at: Option<u64>) -> Result<(), Errno> {
     match description.what {
         _ if at.is_none() => Ok(()),
-        What::Pipe(..) | What::Terminal | What::Counter(_) | What::Timer(_) => Err(Errno::ESPIPE),
+        What::Pipe(..) | What::Terminal | What::Counter(_) | What::Timer(_) | What::Socket(_) => {
+            Err(Errno::ESPIPE)
+        }
         _ if at > Some(LONGEST) => Err(Errno::EINVAL),
         _ => Ok(()),
     }

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use super::Content;
 use crate::abi::fcntl::{S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, X_OK};
 use crate::abi::stat::Stat;
+use crate::area::AreaId;
 use crate::number::wide;
 use crate::{Caller, Errno, NodeId};
 
@@ -40,6 +41,8 @@ pub(crate) enum Kind {
     Directory(Directory),
     Link(Box<[u8]>),
     Device(u32),
+    /// A file that stands for a message area.
+    Area(AreaId),
 }
 
 /// The names in a directory.
@@ -149,7 +152,15 @@ impl Node {
         match &self.kind {
             Kind::File(content) => content.blocks(),
             Kind::Link(_) => 1,
-            Kind::Directory(_) | Kind::Device(_) => 0,
+            Kind::Directory(_) | Kind::Device(_) | Kind::Area(_) => 0,
+        }
+    }
+
+    /// The area that it stands for.
+    pub(crate) const fn area(&self) -> Option<AreaId> {
+        match self.kind {
+            Kind::Area(area) => Some(area),
+            _ => None,
         }
     }
 
@@ -199,6 +210,8 @@ impl Node {
             ),
             Kind::Link(target) => (S_IFLNK, wide(target.len()), 0, self.names),
             Kind::Device(number) => (S_IFCHR, 0, u64::from(*number), self.names),
+            // Its length is the area's.
+            Kind::Area(_) => (S_IFREG, 0, 0, self.names),
         };
         Stat {
             device: FILE_SYSTEM,
