@@ -17,7 +17,23 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(one(), "a_c_program_says_hello", |machine| {
         says(&machine, "chello,x", "hello from C: 2 arguments, /bin/chello")
     });
+    for (checks, sentence) in CHECKS {
+        topic.on_each(one(), sentence, move |machine| passes(&machine, &format!("check,{checks}")));
+    }
 }
+
+/// The topics of the program that checks from inside (guest-sdk/scos/programs, `check`), and what each shows.
+const CHECKS: [(&str, &str); 9] = [
+    ("processes", "processes_fork_and_run_programs_and_are_waited_for"),
+    ("turns", "spinning_processes_are_preempted"),
+    ("files", "files_pipes_and_descriptors_are_linux_s"),
+    ("time", "clocks_sleeps_and_polls_are_linux_s"),
+    ("threads", "std_threads_work"),
+    ("signals", "signals_interrupt_calls_and_are_handled"),
+    ("faults", "a_fault_ends_its_process_and_nobody_else"),
+    ("memory", "memory_has_an_end_and_the_system_goes_on"),
+    ("pointers", "a_bad_pointer_in_each_call_is_efault"),
+];
 
 /// One Cortex-A72 with GICv3.
 fn one() -> Vec<Variant> {
@@ -47,6 +63,11 @@ fn run(machine: &Machine, line: &str) -> Result<String, Failed> {
         return Err(running.failure(format!("{program} did not succeed:\n{console}")).into());
     }
     Ok(console)
+}
+
+/// The program checks from inside, and all is as it should be.
+fn passes(machine: &Machine, line: &str) -> Outcome {
+    support::approve(&run(machine, line)?)
 }
 
 /// The program prints this line.

@@ -402,6 +402,25 @@ impl Space {
         Ok(frame)
     }
 
+    /// Gives all mapped pages from `start` to `end` their frames: shared ones have them before anybody could have others.
+    ///
+    /// # Errors
+    /// EFAULT if a part is not mapped; ENOMEM.
+    pub fn populate<M: Memory>(
+        &mut self,
+        pool: &mut Pool<M>,
+        start: u64,
+        end: u64,
+    ) -> Result<(), Errno> {
+        let mut at = start;
+        while at < end {
+            let protection = self.area_of(at).ok_or(Errno::EFAULT)?.protection;
+            self.frame_of(pool, at, protection)?;
+            at = at.saturating_add(PAGE);
+        }
+        Ok(())
+    }
+
     /// Has a page that is mapped use this frame, which becomes the space's: for pages that several spaces have.
     ///
     /// # Errors

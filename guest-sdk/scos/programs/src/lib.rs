@@ -1,3 +1,4 @@
 //! What the programs of the system control OS share. They are ordinary Linux programs: std, musl, static.
 
+pub mod os;
 pub mod report;

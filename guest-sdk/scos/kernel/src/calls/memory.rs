@@ -59,9 +59,15 @@ pub(super) fn mmap(user: &mut User<'_>) -> Answer {
     let area = Area { start, end: start.saturating_add(size), protection, is_shared };
     let (space, pool) = user.space()?;
     space.map(pool, area)?;
-    if let Some(id) = file
-        && let Err(error) = copy_file(user, id, offset, area)
-    {
+    let filled = match file {
+        Some(id) => copy_file(user, id, offset, area),
+        None if is_shared => {
+            let (space, pool) = user.space()?;
+            space.populate(pool, area.start, area.end)
+        }
+        None => Ok(()),
+    };
+    if let Err(error) = filled {
         let (space, pool) = user.space()?;
         space.unmap(pool, area.start, area.end)?;
         return Err(error);

@@ -1,0 +1,37 @@
+//! Checks from inside that the system does what Linux does, a topic at a time: `check TOPIC`. Each line says `ok` or `FAIL`.
+
+mod faults;
+mod files;
+mod memory;
+mod pointers;
+mod processes;
+mod signals;
+mod threads;
+mod time;
+mod turns;
+
+use std::process::ExitCode;
+
+/// The topics by name.
+const TOPICS: [(&str, fn()); 9] = [
+    ("processes", processes::check),
+    ("turns", turns::check),
+    ("files", files::check),
+    ("time", time::check),
+    ("threads", threads::check),
+    ("signals", signals::check),
+    ("faults", faults::check),
+    ("memory", memory::check),
+    ("pointers", pointers::check),
+];
+
+fn main() -> ExitCode {
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let Some((name, check)) = TOPICS.iter().find(|(name, _)| *name == wanted) else {
+        println!("FAIL there is no topic {wanted:?}");
+        return ExitCode::FAILURE;
+    };
+    check();
+    println!("done {name}");
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,157 @@
+//! A bad pointer in each system call gives EFAULT.
+//!
+//! From the table of calls: every argument that is an address, with everything else as it has to be for the kernel to come that far.
+#![expect(unsafe_code, reason = "makes calls with bad addresses")]
+
+use shikiri_scos_core::calls::{CALLS, Call, Kind};
+use shikiri_scos_programs::os::{self, Ended};
+use shikiri_scos_programs::report::{equal, fail, ok};
+
+/// Addresses that nobody may use: null, not mapped, the kernel's, not an address, the last bytes, the end of a program's part.
+const BAD: [u64; 6] =
+    [8, 0x7000_0000, 0xffff_ff80_4008_0000, 0x1234_5678_9abc_def0, u64::MAX - 3, (1 << 39) - 1];
+
+const EFAULT: i64 = -14;
+/// AT_FDCWD.
+const HERE: u64 = -100_i64 as u64;
+
+/// Memory that all is well with.
+struct Good {
+    /// A path, `/tmp/p`.
+    path: u64,
+    /// The path of a symbolic link, `/tmp/l`.
+    link: u64,
+    /// Zeros.
+    zeros: u64,
+    /// A file that can be read and written.
+    file: u64,
+    /// The console.
+    terminal: u64,
+    /// A timer.
+    timer: u64,
+}
+
+pub(crate) fn check() {
+    std::fs::write("/tmp/p", "contents").unwrap();
+    std::os::unix::fs::symlink("p", "/tmp/l").unwrap();
+    let good = Good::new();
+    let mut tried = 0;
+    for call in CALLS {
+        for index in (0..call.arguments.len()).filter(|index| call.arguments[*index].is_pointer()) {
+            tried += BAD.len();
+            for bad in BAD {
+                one(&good, call, index, bad);
+            }
+        }
+    }
+    println!("ok {tried} bad pointers");
+    returned();
+}
+
+impl Good {
+    fn new() -> Self {
+        let memory =
+            os::map(65536, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE).unwrap() as u64;
+        for (index, byte) in b"/tmp/p\0/tmp/l\0".iter().enumerate() {
+            os::poke(memory as usize + index, *byte);
+        }
+        // SAFETY: these calls write no memory.
+        let file = unsafe { os::call(56, [HERE, memory, 2, 0, 0, 0]) };
+        // SAFETY: as above.
+        let timer = unsafe { os::call(85, [1, 0, 0, 0, 0, 0]) };
+        Self {
+            path: memory,
+            link: memory + 7,
+            zeros: memory + 4096,
+            file: file as u64,
+            terminal: 0,
+            timer: timer as u64,
+        }
+    }
+
+    /// The arguments that lead a call to where it uses its addresses.
+    fn arguments(&self, call: &Call) -> [u64; 6] {
+        let mut arguments = [0; 6];
+        for (argument, kind) in arguments.iter_mut().zip(call.arguments) {
+            *argument = match kind {
+                Kind::Fd => self.file,
+                Kind::At => HERE,
+                Kind::Path => self.path,
+                Kind::In | Kind::Out | Kind::MayIn | Kind::MayOut => self.zeros,
+                Kind::Number | Kind::Address => 8,
+            };
+        }
+        match call.name {
+            "ioctl" => arguments[..2].copy_from_slice(&[self.terminal, 0x5401]),
+            "faccessat" | "faccessat2" => arguments[2] = 4,
+            "linkat" | "fchownat" => arguments[4] = 0,
+            "mkdirat" | "unlinkat" | "utimensat" | "renameat2" => {
+                arguments[call.arguments.len() - 1] = 0
+            }
+            "newfstatat" => arguments[3] = 0,
+            "statx" => arguments[2..4].copy_from_slice(&[0, 0x7ff]),
+            "symlinkat" => arguments[2] = self.path,
+            "pipe2" => arguments[1] = 0,
+            "getcwd" => arguments[1] = 4096,
+            "getdents64" => arguments[2] = 256,
+            "preadv" | "readv" | "writev" => arguments[2] = 1,
+            "pread64" | "pwrite64" => arguments[3] = 0,
+            "timerfd_settime" => arguments[..2].copy_from_slice(&[self.timer, 0]),
+            "timerfd_gettime" => arguments[0] = self.timer,
+            "futex" => arguments[1..3].copy_from_slice(&[0, 0]),
+            "getitimer" | "setitimer" | "clock_gettime" | "clock_getres" => arguments[0] = 0,
+            "clock_nanosleep" => arguments[..2].copy_from_slice(&[0, 0]),
+            "sched_getaffinity" => arguments[..2].copy_from_slice(&[0, 8]),
+            "rt_sigaction" => arguments[0] = 10,
+            "rt_sigprocmask" => arguments[0] = 0,
+            "getrusage" => arguments[0] = 0,
+            "getrandom" => arguments[2] = 0,
+            "wait4" => arguments[..3].copy_from_slice(&[u64::MAX, self.zeros, 1]),
+            "prlimit64" => arguments[..2].copy_from_slice(&[0, 7]),
+            "ppoll" => arguments[1] = 1,
+            "pselect6" => arguments[0] = 1,
+            "sigaltstack" => arguments[0] = 0,
+            "readlinkat" => arguments[1] = self.link,
+            _ => {}
+        }
+        arguments
+    }
+}
+
+/// Makes a call with one bad address, in a child, which nothing of it can harm.
+fn one(good: &Good, call: &Call, index: usize, bad: u64) {
+    let mut arguments = good.arguments(call);
+    // A word that is not aligned is EINVAL before it is looked for.
+    arguments[index] = if call.name == "futex" { bad & !3 } else { bad };
+    if call.name == "getdents64" {
+        // SAFETY: opens the root.
+        arguments[0] =
+            unsafe { os::call(56, [HERE, c"/".as_ptr() as u64, 0o40000, 0, 0, 0]) } as u64;
+    }
+    let ended = os::end_of(|| {
+        if matches!(
+            call.name,
+            "ppoll" | "pselect6" | "nanosleep" | "clock_nanosleep" | "rt_sigsuspend" | "futex"
+        ) {
+            // What does not find its bad address at once would wait.
+            os::set_alarm(2000, 0);
+        }
+        // SAFETY: the child ends with this; all that is written is the mapping or nothing.
+        let answer = unsafe { os::call(u64::from(call.number), arguments) };
+        i32::from(answer != EFAULT)
+    });
+    if call.name == "getdents64" {
+        os::close(i32::try_from(arguments[0]).unwrap()).unwrap();
+    }
+    if ended != Ok(Ended::Exit(0)) {
+        fail(&format!("{} argument {index} {bad:#x}", call.name), &format!("{ended:?}"));
+    }
+}
+
+/// A handler whose frame is damaged, and one without a stack.
+fn returned() {
+    // SAFETY: the child ends with this.
+    let ended = os::end_of(|| i32::try_from(unsafe { os::call(139, [0; 6]) }).unwrap_or(1));
+    equal("a_damaged_frame_ends_the_process", ended, Ok(Ended::Signal(libc::SIGSEGV)));
+    ok("and_the_system_goes_on");
+}

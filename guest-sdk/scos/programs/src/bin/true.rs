@@ -1,0 +1,3 @@
+//! Succeeds.
+
+fn main() {}
