@@ -72,6 +72,12 @@ pub fn scos_archive() -> PathBuf {
     guests().join("scos").join("root.cpio")
 }
 
+/// The same programs in a Linux guest's initrd.
+#[must_use]
+pub fn scos_on_linux() -> PathBuf {
+    guests().join("scos").join("linux.cpio")
+}
+
 /// The folder of its programs in C.
 #[must_use]
 pub fn scos_programs() -> PathBuf {

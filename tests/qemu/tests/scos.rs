@@ -17,6 +17,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(one(), "a_c_program_says_hello", |machine| {
         says(&machine, "chello,x", "hello from C: 2 arguments, /bin/chello")
     });
+    topic.on_each(one(), "a_c_program_prints_what_it_prints_on_linux", same_as_on_linux);
     for (checks, sentence) in CHECKS {
         topic.on_each(one(), sentence, move |machine| passes(&machine, &format!("check,{checks}")));
     }
@@ -68,6 +69,31 @@ fn run(machine: &Machine, line: &str) -> Result<String, Failed> {
 /// The program checks from inside, and all is as it should be.
 fn passes(machine: &Machine, line: &str) -> Outcome {
     support::approve(&run(machine, line)?)
+}
+
+/// The C program over pipes with `poll`, non-blocking mode and EINTR, unchanged on both.
+fn same_as_on_linux(machine: Machine) -> Outcome {
+    let here = printed(&run(&machine, "relay")?, "", "init: relay");
+    let linux = Partition::linux("linux", "quiet shikiri.script=program shikiri.program=/scos/relay")
+        .with("cores = 1")
+        .packed("scos/linux.cpio");
+    let mut running = support::system([linux])?.boot(&machine)?;
+    let console = running.wait_for_power_off(PATIENCE * 2)?;
+    let there = printed(&console, "program: begins", "program: exit status: 0");
+    if here.len() < 20 || here != there {
+        let (here, there) = (here.join("\n"), there.join("\n"));
+        return Err(format!("here:\n{here}\n\non Linux:\n{there}").into());
+    }
+    Ok(())
+}
+
+/// The lines that are neither the hypervisor's nor the kernel's, from one text to another.
+fn printed(console: &str, from: &str, to: &str) -> Vec<String> {
+    let ours = ["shikiri: ", "scos: ", "[focus: "];
+    let lines = console.lines().map(str::trim_end);
+    let lines = lines.filter(|line| !ours.iter().any(|start| line.starts_with(start)) && !line.is_empty());
+    let behind = lines.skip_while(|line| !line.contains(from)).skip(usize::from(!from.is_empty()));
+    behind.take_while(|line| !line.starts_with(to)).map(str::to_owned).collect()
 }
 
 /// The program prints this line.

@@ -197,6 +197,11 @@ impl Partition {
         ))
     }
 
+    /// The Linux has this initrd.
+    pub(crate) fn packed(self, initrd: &str) -> Self {
+        Self(self.0.replacen("linux/initrd.cpio", initrd, 1))
+    }
+
     /// Has this much memory.
     pub(crate) fn sized(self, memory: &str) -> Self {
         Self(self.0.replacen("memory = \"4MiB\"", &format!("memory = \"{memory}\""), 1))

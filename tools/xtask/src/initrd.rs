@@ -9,12 +9,13 @@ use crate::cpio::Archive;
 const INIT: &[u8] = include_bytes!("../guest-linux/init");
 
 /// The built-in scripts by name.
-const SCRIPTS: [(&str, &[u8]); 8] = [
+const SCRIPTS: [(&str, &[u8]); 9] = [
     ("all", include_bytes!("../guest-linux/scripts/all")),
     ("boot", include_bytes!("../guest-linux/scripts/boot")),
     ("hotplug", include_bytes!("../guest-linux/scripts/hotplug")),
     ("interrupts", include_bytes!("../guest-linux/scripts/interrupts")),
     ("load", include_bytes!("../guest-linux/scripts/load")),
+    ("program", include_bytes!("../guest-linux/scripts/program")),
     ("rtc", include_bytes!("../guest-linux/scripts/rtc")),
     ("sleep", include_bytes!("../guest-linux/scripts/sleep")),
     ("tmpfs", include_bytes!("../guest-linux/scripts/tmpfs")),
@@ -27,8 +28,13 @@ const COMMANDS: &str = "[ awk cat cp cut date dd dmesg echo expr false free grep
 
 /// The archive with this busybox in it.
 pub(crate) fn build(busybox: &[u8]) -> Result<Vec<u8>> {
+    build_with(busybox, &[])
+}
+
+/// The archive with this busybox and further programs, by their paths, in it.
+pub(crate) fn build_with(busybox: &[u8], programs: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for directory in ["bin", "dev", "etc", "proc", "root", "scripts", "sys", "tmp"] {
+    for directory in ["bin", "dev", "etc", "proc", "root", "scos", "scripts", "sys", "tmp"] {
         archive.directory(directory)?;
     }
     // The kernel opens these before /init has mounted anything.
@@ -37,6 +43,9 @@ pub(crate) fn build(busybox: &[u8]) -> Result<Vec<u8>> {
     archive.program("bin/busybox", busybox)?;
     for command in COMMANDS.split_whitespace() {
         archive.link(&format!("bin/{command}"), "busybox")?;
+    }
+    for (path, program) in programs {
+        archive.program(path, program)?;
     }
     archive.program("init", INIT)?;
     for (name, script) in SCRIPTS {

@@ -10,7 +10,7 @@ use shikiri_qemu_tests::paths;
 use crate::cpio::Archive;
 use crate::metadata::{self, PROGRAMS, PROGRAMS_TARGET};
 use crate::process::{self, step};
-use crate::{c_guests, files};
+use crate::{c_guests, files, initrd};
 
 /// The folder of the programs in C.
 const C_FOLDER: &str = "guest-sdk/scos/c";
@@ -33,17 +33,37 @@ pub(crate) fn build() -> Result<()> {
     ]);
     cargo.args(["-p", PROGRAMS, "--target-dir"]).arg(paths::target());
     process::run(&mut cargo)?;
+    let mut found = Vec::new();
+    for (name, file) in programs()?.into_iter().chain(c_programs()?) {
+        let contents = fs::read(&file).with_context(|| file.display().to_string())?;
+        found.push((name, contents));
+    }
+    files::replace(&paths::scos_archive(), &archive(&found)?)?;
+    for_linux(found)
+}
+
+/// The archive that the kernel unpacks.
+fn archive(programs: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for directory in ["bin", "dev", "etc", "proc", "tmp"] {
         archive.directory(directory)?;
     }
     archive.device("dev/console", 5, 1)?;
-    for (name, file) in programs()?.into_iter().chain(c_programs()?) {
-        let contents = fs::read(&file).with_context(|| file.display().to_string())?;
-        let path = if name == "init" { name } else { format!("bin/{name}") };
-        archive.program(&path, &contents)?;
+    for (name, contents) in programs {
+        let path = if name == "init" { name.clone() } else { format!("bin/{name}") };
+        archive.program(&path, contents)?;
     }
-    files::replace(&paths::scos_archive(), &archive.finish()?)
+    archive.finish()
+}
+
+/// The same programs in a Linux guest's initrd, under `/scos`, if Linux is there: what they find there is what they have to find here.
+fn for_linux(programs: Vec<(String, Vec<u8>)>) -> Result<()> {
+    let Ok(busybox) = fs::read(paths::guests().join("linux").join("busybox")) else { return Ok(()) };
+    let mut under = Vec::new();
+    for (name, contents) in programs {
+        under.push((format!("scos/{name}"), contents));
+    }
+    files::replace(&paths::scos_on_linux(), &initrd::build_with(&busybox, &under)?)
 }
 
 /// The programs in Rust: their names and files.
