@@ -21,6 +21,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     for (checks, sentence) in CHECKS {
         topic.on_each(one(), sentence, move |machine| passes(&machine, &format!("check,{checks}")));
     }
+    topic.slow().on_each(one(), "the_checks_hold_on_linux_too", checks_on_linux);
 }
 
 /// The topics of the program that checks from inside (guest-sdk/scos/programs, `check`), and what each shows.
@@ -74,9 +75,10 @@ fn passes(machine: &Machine, line: &str) -> Outcome {
 /// The C program over pipes with `poll`, non-blocking mode and EINTR, unchanged on both.
 fn same_as_on_linux(machine: Machine) -> Outcome {
     let here = printed(&run(&machine, "relay")?, "", "init: relay");
-    let linux = Partition::linux("linux", "quiet shikiri.script=program shikiri.program=/scos/relay")
-        .with("cores = 1")
-        .packed("scos/linux.cpio");
+    let linux =
+        Partition::linux("linux", "quiet shikiri.script=program shikiri.program=/scos/relay")
+            .with("cores = 1")
+            .packed("scos/linux.cpio");
     let mut running = support::system([linux])?.boot(&machine)?;
     let console = running.wait_for_power_off(PATIENCE * 2)?;
     let there = printed(&console, "program: begins", "program: exit status: 0");
@@ -87,11 +89,24 @@ fn same_as_on_linux(machine: Machine) -> Outcome {
     Ok(())
 }
 
+/// What the program checks here is what Linux does: all that does not depend on how much memory there is, and on pages that are
+/// written and executed.
+fn checks_on_linux(machine: Machine) -> Outcome {
+    let words = "quiet shikiri.script=program \
+                 shikiri.program=/scos/check,turns,files,time,threads,signals,faults,pointers";
+    let linux = Partition::linux("linux", words).with("cores = 1").packed("scos/linux.cpio");
+    let mut running = support::system([linux])?.boot(&machine)?;
+    let console = running.wait_for_power_off(PATIENCE * 3)?;
+    support::approve(&console)?;
+    if console.contains("done pointers") { Ok(()) } else { Err(console.into()) }
+}
+
 /// The lines that are neither the hypervisor's nor the kernel's, from one text to another.
 fn printed(console: &str, from: &str, to: &str) -> Vec<String> {
     let ours = ["shikiri: ", "scos: ", "[focus: "];
     let lines = console.lines().map(str::trim_end);
-    let lines = lines.filter(|line| !ours.iter().any(|start| line.starts_with(start)) && !line.is_empty());
+    let lines =
+        lines.filter(|line| !ours.iter().any(|start| line.starts_with(start)) && !line.is_empty());
     let behind = lines.skip_while(|line| !line.contains(from)).skip(usize::from(!from.is_empty()));
     behind.take_while(|line| !line.starts_with(to)).map(str::to_owned).collect()
 }

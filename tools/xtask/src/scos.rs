@@ -58,7 +58,9 @@ fn archive(programs: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
 
 /// The same programs in a Linux guest's initrd, under `/scos`, if Linux is there: what they find there is what they have to find here.
 fn for_linux(programs: Vec<(String, Vec<u8>)>) -> Result<()> {
-    let Ok(busybox) = fs::read(paths::guests().join("linux").join("busybox")) else { return Ok(()) };
+    let Ok(busybox) = fs::read(paths::guests().join("linux").join("busybox")) else {
+        return Ok(());
+    };
     let mut under = Vec::new();
     for (name, contents) in programs {
         under.push((format!("scos/{name}"), contents));

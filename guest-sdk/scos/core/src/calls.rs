@@ -102,7 +102,7 @@ macro_rules! for_each_call {
             67 pread64 transfer (Fd, Out, Number, Number) "At most 64 KiB at once.";
             68 pwrite64 transfer (Fd, In, Number, Number) "At most 64 KiB at once.";
             72 pselect6 poll (Number, MayOut, MayOut, MayOut, MayIn, MayIn) "";
-            73 ppoll poll (Out, Number, MayIn, MayIn) "At most 1024 descriptors.";
+            73 ppoll poll (Out, Number, MayIn, MayIn, Number) "At most 1024 descriptors.";
             78 readlinkat names (At, Path, Out, Number) "";
             79 newfstatat names (At, Path, Out, Number) "";
             80 fstat descriptors (Fd, Out) "";

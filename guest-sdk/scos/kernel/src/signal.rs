@@ -233,10 +233,9 @@ impl Kernel {
         if is_restarted && calls::is_restartable(number, thread.call.deadline.is_some()) {
             thread.frame.pc = thread.frame.pc.wrapping_sub(4);
         } else {
-            let deadline = thread.call.deadline;
-            calls::time::store_rest(self, id, deadline);
+            let error = calls::time::interrupted(self, id);
             if let Some(thread) = self.threads.get_mut(&id) {
-                thread.frame.x[0] = calls::refusal(Errno::EINTR);
+                thread.frame.x[0] = calls::refusal(error);
             }
         }
         if let Some(thread) = self.threads.get_mut(&id) {

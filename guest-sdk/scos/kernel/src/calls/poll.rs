@@ -17,7 +17,8 @@ const MOST: u64 = 1024;
 
 pub(super) fn ppoll(user: &mut User<'_>) -> Answer {
     let (address, count, timeout) = (user.long(0), user.long(1), user.long(2));
-    if count > MOST {
+    // `sigset_t` has 8 bytes.
+    if count > MOST || (user.long(3) != 0 && user.long(4) != 8) {
         return Err(Errno::EINVAL);
     }
     let bytes = user.read_bytes(address, count * PollFd::BYTES as u64)?;

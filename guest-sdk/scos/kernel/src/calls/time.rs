@@ -73,24 +73,17 @@ fn timeval_from(bytes: &[u8; 16]) -> Result<u64, Errno> {
 
 pub(super) fn nanosleep(user: &mut User<'_>) -> Answer {
     let span = timespec_from(&user.read_array(user.long(0))?)?;
-    let rest = user.long(1);
-    if rest != 0 {
-        user.check_writable(rest, 16)?;
-    }
     let at = user.now().saturating_add(span);
     sleep_until(user, at)
 }
 
 pub(super) fn clock_nanosleep(user: &mut User<'_>) -> Answer {
-    let (flags, rest) = (user.word(1), user.long(3));
+    let flags = user.word(1);
     let epoch = epoch_of(user.word(0))?;
     let time = timespec_from(&user.read_array(user.long(2))?)?;
     let at = if flags & TIMER_ABSTIME != 0 {
         time.saturating_sub(epoch)
     } else {
-        if rest != 0 {
-            user.check_writable(rest, 16)?;
-        }
         user.now().saturating_add(time)
     };
     sleep_until(user, at)
@@ -104,22 +97,20 @@ fn sleep_until(user: &mut User<'_>, at: u64) -> Answer {
     Ok(Outcome::Wait(Wait::default().until(deadline)))
 }
 
-/// Tells a program whose sleep is interrupted how much of it is left.
-pub(crate) fn store_rest(kernel: &mut Kernel, id: u32, deadline: Option<u64>) {
-    let Some(thread) = kernel.threads.get(&id) else { return };
-    let (process, [_, flags, _, second, ..]) = (thread.process, thread.frame.x);
+/// What an interrupted call answers: EINTR; a sleep tells first how much of it is left, which may be EFAULT.
+pub(crate) fn interrupted(kernel: &mut Kernel, id: u32) -> Errno {
+    let Some(thread) = kernel.threads.get(&id) else { return Errno::EINTR };
+    let (process, [_, second, _, fourth, ..]) = (thread.process, thread.frame.x);
     let address = match thread.frame.x[8] {
-        NANOSLEEP => flags,
-        CLOCK_NANOSLEEP if flags & u64::from(TIMER_ABSTIME) == 0 => second,
+        NANOSLEEP => second,
+        CLOCK_NANOSLEEP if second & u64::from(TIMER_ABSTIME) == 0 => fourth,
         _ => 0,
     };
-    let Some(at) = deadline.filter(|_| address != 0) else { return };
+    let Some(at) = thread.call.deadline.filter(|_| address != 0) else { return Errno::EINTR };
     let left = timespec_of(at.saturating_sub(kernel.clock.now()));
-    let Some(process) = kernel.processes.get(&process) else { return };
-    if let Some((space, _)) = kernel.spaces.get_mut(&process.space) {
-        // It was checked; what the program has unmapped since is its own loss.
-        let _told: Result<(), Errno> = space.write(&mut kernel.pool, address, &left);
-    }
+    let asid = kernel.processes.get(&process).map_or(0, |process| process.space);
+    let Some((space, _)) = kernel.spaces.get_mut(&asid) else { return Errno::EINTR };
+    space.write(&mut kernel.pool, address, &left).err().unwrap_or(Errno::EINTR)
 }
 
 pub(super) fn getitimer(user: &mut User<'_>) -> Answer {

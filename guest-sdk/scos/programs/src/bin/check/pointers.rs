@@ -83,7 +83,7 @@ impl Good {
         }
         match call.name {
             "ioctl" => arguments[..2].copy_from_slice(&[self.terminal, 0x5401]),
-            "faccessat" | "faccessat2" => arguments[2] = 4,
+            "faccessat" | "faccessat2" => arguments[2..4].copy_from_slice(&[4, 0]),
             "linkat" | "fchownat" => arguments[4] = 0,
             "mkdirat" | "unlinkat" | "utimensat" | "renameat2" => {
                 arguments[call.arguments.len() - 1] = 0
@@ -106,7 +106,7 @@ impl Good {
             "rt_sigprocmask" => arguments[0] = 0,
             "getrusage" => arguments[0] = 0,
             "getrandom" => arguments[2] = 0,
-            "wait4" => arguments[..3].copy_from_slice(&[u64::MAX, self.zeros, 1]),
+            "wait4" => arguments[..3].copy_from_slice(&[u64::MAX, self.zeros, 0]),
             "prlimit64" => arguments[..2].copy_from_slice(&[0, 7]),
             "ppoll" => arguments[1] = 1,
             "pselect6" => arguments[0] = 1,
@@ -129,10 +129,8 @@ fn one(good: &Good, call: &Call, index: usize, bad: u64) {
             unsafe { os::call(56, [HERE, c"/".as_ptr() as u64, 0o40000, 0, 0, 0]) } as u64;
     }
     let ended = os::end_of(|| {
-        if matches!(
-            call.name,
-            "ppoll" | "pselect6" | "nanosleep" | "clock_nanosleep" | "rt_sigsuspend" | "futex"
-        ) {
+        prepare(good, call, index, &mut arguments);
+        if matches!(call.name, "ppoll" | "pselect6" | "rt_sigsuspend" | "futex") {
             // What does not find its bad address at once would wait.
             os::set_alarm(2000, 0);
         }
@@ -147,6 +145,26 @@ fn one(good: &Good, call: &Call, index: usize, bad: u64) {
         fail(&format!("{} argument {index} {bad:#x}", call.name), &format!("{ended:?}"));
     }
 }
+
+/// What has to be so that a call comes to its address: a child to wait for, a sleep that is interrupted.
+fn prepare(good: &Good, call: &Call, index: usize, arguments: &mut [u64; 6]) {
+    let sleep = match (call.name, index) {
+        ("nanosleep", 1) => 0,
+        ("clock_nanosleep", 3) => 2,
+        ("wait4", _) => {
+            os::in_child(|| 0).unwrap();
+            return;
+        }
+        _ => return,
+    };
+    // A second, and a signal before it is over.
+    arguments[sleep] = good.zeros + 256;
+    os::poke(arguments[sleep] as usize, 1);
+    os::handle(libc::SIGALRM, nothing, 0).unwrap();
+    os::set_alarm(20, 0);
+}
+
+extern "C" fn nothing(_signal: libc::c_int) {}
 
 /// A handler whose frame is damaged, and one without a stack.
 fn returned() {

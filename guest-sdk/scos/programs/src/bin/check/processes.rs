@@ -44,22 +44,22 @@ fn no_hang() {
 }
 
 fn programs() {
-    let output = Command::new("/bin/hello").arg("x y").output().unwrap();
+    let output = Command::new(beside("hello")).arg("x y").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     equal("a_program_gets_its_arguments", text.as_str(), "hello from a std program [\"x y\"]\n");
-    let missing = Command::new("/bin/nothing").status().map_err(|error| error.raw_os_error());
+    let missing = Command::new(beside("nothing")).status().map_err(|error| error.raw_os_error());
     equal("a_missing_program_is_enoent", missing.unwrap_err(), Some(libc::ENOENT));
     let file = Command::new("/dev/null").status().map_err(|error| error.raw_os_error());
     equal("what_is_no_program_is_eacces", file.unwrap_err(), Some(libc::EACCES));
     let mut child =
-        Command::new("/bin/cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        Command::new(beside("cat")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(&[b'z'; 100_000]).unwrap();
     let output = child.wait_with_output().unwrap();
     equal("a_program_copies_through_pipes", output.stdout.len(), 100_000);
 }
 
 fn script() {
-    std::fs::write("/tmp/script", "#!/bin/hello word\n").unwrap();
+    std::fs::write("/tmp/script", format!("#!{} word\n", beside("hello"))).unwrap();
     std::fs::set_permissions("/tmp/script", std::fs::Permissions::from_mode(0o755)).unwrap();
     let output = Command::new("/tmp/script").arg("more").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -74,7 +74,8 @@ fn script() {
 fn cycles() {
     let cycle = || {
         let ended = os::end_of(|| 0);
-        ended == Ok(Ended::Exit(0)) && Command::new("/bin/true").status().is_ok_and(|s| s.success())
+        ended == Ok(Ended::Exit(0))
+            && Command::new(beside("true")).status().is_ok_and(|s| s.success())
     };
     holds("a_first_cycle", cycle());
     let before = os::free_kib();
@@ -104,4 +105,11 @@ fn descendants() {
     os::write(writer, &vec![b'x'; children.len()]).unwrap();
     let all = children.iter().all(|child| os::wait(*child, 0) == Ok((*child, Ended::Exit(0))));
     holds("and_all_of_them_end", all && children.len() > 20);
+}
+
+/// A program that lies where this one lies.
+fn beside(name: &str) -> String {
+    let own = std::env::args().next().unwrap_or_default();
+    let folder = own.rsplit_once('/').map_or("/bin", |(folder, _)| folder);
+    format!("{folder}/{name}")
 }
