@@ -31,6 +31,10 @@ pub trait Memory {
     fn read_entry(&self, table: Frame, index: usize) -> u64;
     /// Changes an entry of the table in a frame.
     fn write_entry(&mut self, table: Frame, index: usize, entry: u64);
+    /// Copies out of memory that is not of the frames ([`crate::Guest`]).
+    fn read_guest(&self, physical: u64, bytes: &mut [u8]);
+    /// Copies into memory that is not of the frames.
+    fn write_guest(&mut self, physical: u64, bytes: &[u8]);
     /// Makes what was written to a frame executable.
     fn clean_code(&mut self, frame: Frame);
     /// Forgets the translation of a page whose entry has changed.

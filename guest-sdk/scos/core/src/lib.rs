@@ -14,6 +14,7 @@ pub mod calls;
 pub mod elf;
 mod frames;
 mod futex;
+mod guest;
 pub mod signal;
 mod space;
 #[cfg(test)]
@@ -22,5 +23,6 @@ mod turn;
 
 pub use frames::{FRAME_BYTES, Frame, Memory, PAGE, Pool};
 pub use futex::{Futexes, Word};
+pub use guest::Guest;
 pub use space::{Access, Area, Protection, Space, USER_END};
 pub use turn::Turns;

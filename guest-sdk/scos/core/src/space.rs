@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use shikiri_scos_files::Errno;
 
-use crate::{FRAME_BYTES, Frame, Memory, PAGE, Pool};
+use crate::{FRAME_BYTES, Frame, Guest, Memory, PAGE, Pool};
 
 /// The first address above a program's part.
 pub const USER_END: u64 = 1 << 39;
@@ -77,7 +77,7 @@ impl Protection {
     }
 
     /// The descriptor of a page with this protection.
-    fn leaf(self, physical: u64) -> u64 {
+    pub(crate) fn leaf(self, physical: u64) -> u64 {
         let mut entry = LEAF | HELD | FOR_PROGRAMS | (physical & ADDRESS);
         if self.allows(Access::Read) {
             entry |= VALID;
@@ -123,6 +123,9 @@ pub struct Space {
     asid: u16,
     areas: Vec<Area>,
     resident: usize,
+    /// Memory that is not of the frames, and what of it was unmapped and not told yet.
+    pub(crate) guests: Vec<Guest>,
+    pub(crate) unmapped: Vec<Guest>,
     /// Where the heap of `brk` starts.
     pub heap_start: u64,
     /// Where it ends.
@@ -136,7 +139,16 @@ impl Space {
     /// ENOMEM.
     pub fn new<M: Memory>(pool: &mut Pool<M>, asid: u16) -> Result<Self, Errno> {
         let root = pool.take()?;
-        Ok(Self { root, asid, areas: Vec::new(), resident: 0, heap_start: 0, heap_end: 0 })
+        Ok(Self {
+            root,
+            asid,
+            areas: Vec::new(),
+            resident: 0,
+            guests: Vec::new(),
+            unmapped: Vec::new(),
+            heap_start: 0,
+            heap_end: 0,
+        })
     }
 
     /// What the core is told: the root's frame and the ASID.
@@ -207,8 +219,11 @@ impl Space {
         end: u64,
     ) -> Result<(), Errno> {
         check_range(start, end)?;
+        // Other memory than the frames goes as a whole.
+        let (start, end) = self.with_whole_guests(start, end);
         self.split(start)?;
         self.split(end)?;
+        self.forget_guests(start, end);
         let gone: Vec<Area> =
             self.areas.extract_if(.., |area| area.start >= start && area.end <= end).collect();
         for area in gone {
@@ -234,7 +249,7 @@ impl Space {
     }
 
     /// Gives back the frames of the pages from `start` to `end`.
-    fn give_pages<M: Memory>(&mut self, pool: &mut Pool<M>, start: u64, end: u64) {
+    pub(crate) fn give_pages<M: Memory>(&mut self, pool: &mut Pool<M>, start: u64, end: u64) {
         let mut at = start;
         while at < end {
             let (table, index) = match self.leaf_table(pool, at) {
@@ -248,8 +263,8 @@ impl Space {
             if entry & HELD != 0 {
                 pool.memory.write_entry(table, index, 0);
                 pool.memory.forget(self.asid, at);
-                self.resident = self.resident.saturating_sub(1);
                 if let Some(frame) = pool.memory.frame_at(entry & ADDRESS) {
+                    self.resident = self.resident.saturating_sub(1);
                     pool.give(frame);
                 }
             }
@@ -294,6 +309,7 @@ impl Space {
         if !self.is_covered(start, end) {
             return Err(Errno::ENOMEM);
         }
+        self.check_guests(start, end, protection)?;
         self.split(start)?;
         self.split(end)?;
         for area in self.areas.iter_mut().filter(|area| area.start >= start && area.end <= end) {
@@ -387,6 +403,9 @@ impl Space {
         address: u64,
         protection: Protection,
     ) -> Result<Frame, Errno> {
+        if self.guest_at(address).is_some() {
+            return Err(Errno::EFAULT);
+        }
         let (table, index) = self.make_leaf_table(pool, address)?;
         let entry = pool.memory.read_entry(table, index);
         if entry & HELD != 0 {
@@ -455,8 +474,12 @@ impl Space {
         while !rest.is_empty() {
             let (offset, length) = in_page(at, rest.len());
             let (now, later) = rest.split_at_mut(length);
-            let frame = self.touch(pool, at, Access::Read)?;
-            pool.memory.read(frame, offset, now);
+            if let Some(physical) = self.guest_place(at, Some(Access::Read))? {
+                pool.memory.read_guest(physical, now);
+            } else {
+                let frame = self.touch(pool, at, Access::Read)?;
+                pool.memory.read(frame, offset, now);
+            }
             rest = later;
             at = at.checked_add(length as u64).ok_or(Errno::EFAULT)?;
         }
@@ -505,10 +528,14 @@ impl Space {
             if access.is_some_and(|access| !protection.allows(access)) {
                 return Err(Errno::EFAULT);
             }
-            let frame = self.frame_of(pool, at, protection)?;
-            pool.memory.write(frame, offset, now);
-            if protection.is_executable {
-                pool.memory.clean_code(frame);
+            if let Some(physical) = self.guest_place(at, access)? {
+                pool.memory.write_guest(physical, now);
+            } else {
+                let frame = self.frame_of(pool, at, protection)?;
+                pool.memory.write(frame, offset, now);
+                if protection.is_executable {
+                    pool.memory.clean_code(frame);
+                }
             }
             rest = later;
             at = at.checked_add(length as u64).ok_or(Errno::EFAULT)?;
@@ -530,13 +557,25 @@ impl Space {
         let end = address.checked_add(bytes).ok_or(Errno::EFAULT)?;
         let mut at = address;
         while at < end {
-            self.touch(pool, at, access)?;
+            if self.guest_place(at, Some(access))?.is_none() {
+                self.touch(pool, at, access)?;
+            }
             at = (at & !PAGE.wrapping_sub(1)).saturating_add(PAGE);
         }
         Ok(())
     }
 
-    /// A copy for a new process: shared areas share their frames.
+    /// Where a byte of other memory than the frames is, that may be used so; `None` if there is none at this address.
+    fn guest_place(&self, address: u64, access: Option<Access>) -> Result<Option<u64>, Errno> {
+        let Some(guest) = self.guest_at(address) else { return Ok(None) };
+        let protection = self.area_of(address).ok_or(Errno::EFAULT)?.protection;
+        if access.is_some_and(|access| !protection.allows(access)) {
+            return Err(Errno::EFAULT);
+        }
+        guest.physical_of(address).map(Some)
+    }
+
+    /// A copy for a new process: shared areas share their frames. What is not of the frames it does not have.
     ///
     /// # Errors
     /// ENOMEM; what was made so far has been given back.
@@ -544,13 +583,17 @@ impl Space {
         let mut new = Self::new(pool, asid)?;
         new.areas.clone_from(&self.areas);
         (new.heap_start, new.heap_end) = (self.heap_start, self.heap_end);
-        for area in &self.areas {
-            if let Err(error) = self.copy_area(pool, &mut new, area) {
+        let copied = self.areas.iter().try_for_each(|area| self.copy_area(pool, &mut new, area));
+        let ranges = self.guests.iter().map(|guest| (guest.start, guest.end));
+        let copied = copied
+            .and_then(|()| ranges.clone().try_for_each(|(start, end)| new.unmap(pool, start, end)));
+        match copied {
+            Ok(()) => Ok(new),
+            Err(error) => {
                 new.end(pool);
-                return Err(error);
+                Err(error)
             }
         }
-        Ok(new)
     }
 
     fn copy_area<M: Memory>(
@@ -607,7 +650,7 @@ impl Space {
     }
 
     /// The same; tables that are missing are made.
-    fn make_leaf_table<M: Memory>(
+    pub(crate) fn make_leaf_table<M: Memory>(
         &self,
         pool: &mut Pool<M>,
         address: u64,
@@ -662,7 +705,7 @@ fn in_page(address: u64, bytes: usize) -> (usize, usize) {
     (offset, bytes.min(FRAME_BYTES.saturating_sub(offset)))
 }
 
-fn check_range(start: u64, end: u64) -> Result<(), Errno> {
+pub(crate) fn check_range(start: u64, end: u64) -> Result<(), Errno> {
     let is_right =
         start < end && end <= USER_END && start.is_multiple_of(PAGE) && end.is_multiple_of(PAGE);
     if is_right { Ok(()) } else { Err(Errno::EINVAL) }

@@ -1,6 +1,7 @@
 //! Memory for tests.
 
 use std::boxed::Box;
+use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use crate::{FRAME_BYTES, Frame, Memory, Pool};
@@ -13,12 +14,21 @@ pub(crate) struct Host {
     pub(crate) frames: Vec<Box<[u8; FRAME_BYTES]>>,
     /// Pages whose translations were forgotten.
     pub(crate) forgotten: Vec<(u16, u64)>,
+    /// Memory that is not of the frames, by its address.
+    guest: BTreeMap<u64, u8>,
+}
+
+impl Host {
+    /// Bytes of memory that is not of the frames.
+    pub(crate) fn guest_bytes(&self, physical: u64, count: u64) -> Vec<u8> {
+        (physical..physical + count).map(|at| self.guest.get(&at).copied().unwrap_or(0)).collect()
+    }
 }
 
 /// So many frames.
 pub(crate) fn pool(count: u32) -> Pool<Host> {
     let frames = (0..count).map(|_| Box::new([0xaa; FRAME_BYTES])).collect();
-    Pool::new(Host { frames, forgotten: Vec::new() }, count)
+    Pool::new(Host { frames, forgotten: Vec::new(), guest: BTreeMap::new() }, count)
 }
 
 impl Memory for Host {
@@ -56,6 +66,14 @@ impl Memory for Host {
 
     fn write_entry(&mut self, table: Frame, index: usize, entry: u64) {
         self.write(table, index * 8, &entry.to_le_bytes());
+    }
+
+    fn read_guest(&self, physical: u64, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&self.guest_bytes(physical, bytes.len() as u64));
+    }
+
+    fn write_guest(&mut self, physical: u64, bytes: &[u8]) {
+        self.guest.extend((physical..).zip(bytes.iter().copied()));
     }
 
     fn clean_code(&mut self, _frame: Frame) {}

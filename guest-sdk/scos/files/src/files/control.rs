@@ -75,6 +75,11 @@ impl<C: Channels> Files<C> {
         }
     }
 
+    /// The hypervisor, as the kernel has it.
+    pub const fn channels(&self) -> &C {
+        &self.channels
+    }
+
     /// Bytes that were typed. What has no room is lost, as on Linux.
     pub fn console_input(&mut self, bytes: &[u8]) {
         self.terminal.receive(bytes, &mut self.wakes);
