@@ -19,6 +19,7 @@ mod rpi4;
 mod scos;
 mod shared;
 mod sharing;
+mod sockets;
 mod support;
 mod systems;
 
@@ -27,7 +28,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 16] = [
+const TOPICS: [Topic; 17] = [
     systems::trials,
     native::trials,
     boot::trials,
@@ -44,6 +45,7 @@ const TOPICS: [Topic; 16] = [
     hostile::trials,
     linux::trials,
     scos::trials,
+    sockets::trials,
     rpi4::trials,
 ];
 

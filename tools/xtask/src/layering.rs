@@ -107,8 +107,14 @@ const GUEST: &[&str] = &[
 ];
 
 /// What the system control OS's kernel may import.
-const SCOS: &[&str] =
-    &["shikiri-abi", "shikiri-arch", "shikiri-hvc", "shikiri-scos-core", "shikiri-scos-files"];
+const SCOS: &[&str] = &[
+    "shikiri-abi",
+    "shikiri-arch",
+    "shikiri-arrivals",
+    "shikiri-hvc",
+    "shikiri-scos-core",
+    "shikiri-scos-files",
+];
 
 /// What the model machine may import: what it is a model for.
 const MODEL: &[&str] = &[

@@ -14,6 +14,12 @@ const MAPPINGS: usize = 16;
 pub struct AreaId(pub(crate) u64);
 
 impl AreaId {
+    /// The one with this number.
+    #[must_use]
+    pub const fn of(number: u64) -> Self {
+        Self(number)
+    }
+
     /// As the kernel's form tells it.
     #[must_use]
     pub const fn number(self) -> u64 {

@@ -78,6 +78,10 @@ impl Kernel {
             return self.fault(id, Fault { signal: SIGBUS, code: 1, address: far, what });
         }
         let Some((space, _)) = self.spaces.get_mut(&process.space) else { return };
+        if space.guest_at(far).is_some_and(|guest| guest.is_gone) {
+            // BUS_ADRERR: the area is another's.
+            return self.fault(id, Fault { signal: SIGBUS, code: 2, address: far, what });
+        }
         let is_mapped = space.area_of(far).is_some();
         match space.touch(&mut self.pool, far, access) {
             Ok(_) => {}

@@ -3,11 +3,12 @@
 use alloc::collections::BTreeMap;
 
 use shikiri_scos_core::{Futexes, Memory as _, Pool, Space, Turns};
-use shikiri_scos_files::{Files, Limits};
+use shikiri_scos_files::Limits;
 
 use crate::arch::{self, Interrupt, Machine, Ram, Reason};
 use crate::clock::Clock;
 use crate::console::say;
+use crate::hypervisor::{Files, Hypervisor};
 use crate::process::Process;
 use crate::thread::{State, Thread};
 
@@ -29,6 +30,8 @@ pub(crate) struct Kernel {
     pub(crate) next_id: u32,
     /// The frame of the page that signal handlers return through.
     pub(crate) trampoline: shikiri_scos_core::Frame,
+    /// Other partitions have asked more than could be looked at.
+    pub(crate) has_requests: bool,
     /// Calls that there are not.
     pub(crate) unknown_calls: u64,
     /// The ASID in use.
@@ -53,11 +56,9 @@ impl Kernel {
         let frames = machine.ram.frames();
         let mut pool = Pool::new(machine.ram, frames);
         let trampoline = crate::signal::make_trampoline(&mut pool).map_err(|_| "no memory")?;
-        let files = Files::new(Limits {
-            bytes: (arch::heap_free_bytes() / 2) as u64,
-            nodes: 8192,
-            descriptions: 1024,
-        });
+        let limits =
+            Limits { bytes: (arch::heap_free_bytes() / 2) as u64, nodes: 8192, descriptions: 1024 };
+        let files = Files::with_channels(limits, Hypervisor::find(machine.tree));
         let mut kernel = Self {
             pool,
             files,
@@ -69,6 +70,7 @@ impl Kernel {
             clock: Clock::start(),
             next_id: 1,
             trampoline,
+            has_requests: false,
             unknown_calls: 0,
             space: None,
             slice_end: 0,
@@ -87,6 +89,8 @@ impl Kernel {
         self.settle();
         match self.choose() {
             Some(thread) => self.run_thread(thread),
+            // They are looked at before programs sleep.
+            None if self.has_requests => {}
             None => self.idle(),
         }
     }
@@ -195,7 +199,7 @@ impl Kernel {
                 // Settling looks at the time.
                 Interrupt::Timer => arch::disarm_timer(),
                 Interrupt::Console => self.take_input(),
-                Interrupt::Other(intid) => say(format_args!("interrupt {intid} is nobody's")),
+                Interrupt::Other(intid) => self.channel_event(intid),
             }
             arch::end(acknowledged);
         }

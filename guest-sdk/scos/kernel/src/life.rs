@@ -65,7 +65,8 @@ impl Kernel {
             return;
         }
         self.leave_space(asid);
-        if let Some((space, _)) = self.spaces.remove(&asid) {
+        if let Some((mut space, _)) = self.spaces.remove(&asid) {
+            self.forget_areas(&mut space);
             space.end(&mut self.pool);
             arch::forget_space(asid);
         }

@@ -10,6 +10,7 @@
 //! kernel     the state, and the loop: settle what has happened, choose a thread, run it, see why it came back
 //! process, thread, life      what they are; how they begin and end
 //! wake       who waits for what, and is told
+//! hypervisor channels and areas of other partitions, for the sockets
 //! fault      exceptions of programs; signal: signals and their handlers
 //! program    execve: the file, the stack, the first registers
 //! user       what a call sees: its arguments, copies from and to its program
@@ -24,10 +25,12 @@
 extern crate alloc;
 
 mod arch;
+mod areas;
 mod calls;
 mod clock;
 mod console;
 mod fault;
+mod hypervisor;
 mod kernel;
 mod life;
 mod process;

@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 use shikiri_scos_core::elf::{ENTRY_BYTES, HEADER_BYTES, Header, Program};
 use shikiri_scos_core::{Area, Pool, Protection, Space};
 use shikiri_scos_files::abi::fcntl::O_RDONLY;
-use shikiri_scos_files::{Caller, DescriptionId, Errno, Files, Place, Step};
+use shikiri_scos_files::{Caller, DescriptionId, Errno, Place, Step};
 
 use crate::arch::{self, Frame, Ram};
+use crate::hypervisor::Files;
 use crate::kernel::Kernel;
 use crate::signal::TRAMPOLINE;
 

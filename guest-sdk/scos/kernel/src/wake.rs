@@ -12,6 +12,7 @@ use crate::thread::{On, State};
 impl Kernel {
     /// Sees to all that has happened since the last time.
     pub(crate) fn settle(&mut self) {
+        self.settle_areas();
         self.files.set_now(self.clock.both());
         self.expire();
         while let Some(key) = self.files.woken() {

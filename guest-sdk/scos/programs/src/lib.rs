@@ -2,3 +2,4 @@
 
 pub mod os;
 pub mod report;
+pub mod socket;

@@ -9,7 +9,7 @@ use core::arch::global_asm;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node as _, Property as _};
 
-use super::{KERNEL_BASE, Ram, cpu, gic, heap, uart};
+use super::{KERNEL_BASE, Ram, cpu, gic, heap, uart, window};
 use crate::kernel;
 
 global_asm!(include_str!("start.s"));
@@ -51,6 +51,8 @@ pub(crate) struct Machine {
     pub(crate) archive: &'static [u8],
     /// The command line.
     pub(crate) command_line: &'static str,
+    /// The device tree.
+    pub(crate) tree: &'static [u8],
 }
 
 /// Runs on the boot tables, with the physical addresses of the device tree and of the image.
@@ -66,7 +68,8 @@ extern "C" fn scos_boot(tree: u64, image: u64) -> ! {
     heap::init(heap_start, heap_bytes);
     gic::init();
     let ram = Ram::new(free.next, free.end);
-    kernel::run(Machine { ram, archive: found.archive, command_line: found.command_line })
+    let Found { archive, command_line, blob, .. } = found;
+    kernel::run(Machine { ram, archive, command_line, tree: blob })
 }
 
 /// What the device tree says.
@@ -78,6 +81,7 @@ struct Found {
     archive_start: u64,
     archive: &'static [u8],
     command_line: &'static str,
+    blob: &'static [u8],
 }
 
 impl Found {
@@ -150,6 +154,7 @@ fn read_tree(physical: u64) -> Option<Found> {
         archive_start: start.unwrap_or(0),
         archive,
         command_line,
+        blob,
     })
 }
 
@@ -234,6 +239,9 @@ fn protect(image: u64, found: &Found, free: &mut Free) {
             table.set(index, descriptor);
         }
         gib += GIB;
+    }
+    for (place, address) in window::blocks() {
+        root.set(place, address | DATA);
     }
     // SAFETY: the new tables map this code, its data and its stack as before, and all that was taken.
     unsafe { scos_leave_boot_tables(root.0, empty.0, cpu::SCTLR) };

@@ -1,5 +1,5 @@
-//! The interrupt controller, GICv2 or GICv3, as ID_AA64PFR0_EL1.GIC tells. Two interrupts are used: the timer's, a
-//! PPI, and the console's, an SPI.
+//! The interrupt controller, GICv2 or GICv3, as ID_AA64PFR0_EL1.GIC tells. The timer's interrupt is a PPI; the console's and those of
+//! message ports are SPIs.
 #![expect(unsafe_code, reason = "names the addresses of the GIC's register blocks")]
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +27,7 @@ const PRIORITY: u8 = 0x80;
 const CTLR: u64 = 0x000;
 const IGROUPR: u64 = 0x080;
 const ISENABLER: u64 = 0x100;
+const ICENABLER: u64 = 0x180;
 const IPRIORITYR: u64 = 0x400;
 const ITARGETSR: u64 = 0x800;
 const IROUTER: u64 = 0x6000;
@@ -51,7 +52,6 @@ pub(super) fn init() {
         init_v3();
     } else {
         DISTRIBUTOR.write(CTLR, 1);
-        DISTRIBUTOR.write_byte(ITARGETSR + u64::from(uart::INTID), 1);
         INTERFACE.write(0x04, 0xff);
         INTERFACE.write(0x00, 1);
     }
@@ -69,9 +69,6 @@ fn init_v3() {
         core::hint::spin_loop();
     }
     PRIVATE.write(IGROUPR, u32::MAX);
-    // Routed to the affinity of the first vCPU, 0.
-    DISTRIBUTOR.write(IROUTER + u64::from(uart::INTID) * 8, 0);
-    DISTRIBUTOR.write(IROUTER + u64::from(uart::INTID) * 8 + 4, 0);
     write!("S3_0_C12_C12_5", 1); // ICC_SRE_EL1
     cpu::isb();
     write!("S3_0_C4_C6_0", 0xff); // ICC_PMR_EL1
@@ -85,7 +82,8 @@ fn is_v3() -> bool {
     IS_V3.load(Ordering::Relaxed)
 }
 
-fn enable(intid: u32) {
+/// Has the first vCPU interrupted by this.
+pub(crate) fn enable(intid: u32) {
     let block = if is_v3() && intid < 32 { PRIVATE } else { DISTRIBUTOR };
     let word = u64::from(intid / 32) * 4;
     block.write_byte(IPRIORITYR + u64::from(intid), PRIORITY);
@@ -93,7 +91,21 @@ fn enable(intid: u32) {
         let groups = block.read(IGROUPR + word);
         block.write(IGROUPR + word, groups | (1 << (intid % 32)));
     }
+    match (intid >= 32, is_v3()) {
+        (false, _) => {}
+        (true, false) => DISTRIBUTOR.write_byte(ITARGETSR + u64::from(intid), 1),
+        // Routed to the affinity of the first vCPU, 0.
+        (true, true) => {
+            DISTRIBUTOR.write(IROUTER + u64::from(intid) * 8, 0);
+            DISTRIBUTOR.write(IROUTER + u64::from(intid) * 8 + 4, 0);
+        }
+    }
     block.write(ISENABLER + word, 1 << (intid % 32));
+}
+
+/// Has an SPI interrupt nobody any more.
+pub(crate) fn disable(intid: u32) {
+    DISTRIBUTOR.write(ICENABLER + u64::from(intid / 32) * 4, 1 << (intid % 32));
 }
 
 /// Acknowledges an interrupt: what it is, and what [`end`] wants. `None` if none is pending.

@@ -10,6 +10,7 @@ mod heap;
 mod panic;
 mod ram;
 mod uart;
+mod window;
 
 pub(crate) use boot::Machine;
 pub(crate) use cpu::{
@@ -17,10 +18,13 @@ pub(crate) use cpu::{
     use_space, wait_for_interrupt,
 };
 pub(crate) use frame::Frame;
-pub(crate) use gic::{Interrupt, acknowledge, end};
+pub(crate) use gic::{
+    Interrupt, acknowledge, disable as disable_interrupt, enable as enable_interrupt, end,
+};
 pub(crate) use heap::free_bytes as heap_free_bytes;
 pub(crate) use ram::Ram;
 pub(crate) use uart::{read_byte, write_bytes};
+pub(crate) use window::{Page, read as read_window, write as write_window};
 
 /// What the kernel's address of a byte is above its physical address: the upper half of 39 bits.
 pub(crate) const KERNEL_BASE: u64 = 0xffff_ff80_0000_0000;

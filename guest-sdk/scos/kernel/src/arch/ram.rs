@@ -4,7 +4,7 @@
 
 use shikiri_scos_core::{FRAME_BYTES, Frame, Memory};
 
-use super::{KERNEL_BASE, cpu};
+use super::{KERNEL_BASE, cpu, window};
 
 /// A range of physical memory that nothing else of the kernel lies in.
 #[derive(Debug)]
@@ -81,6 +81,14 @@ impl Memory for Ram {
         let to = self.pointer(table, index * 8, 8).cast::<u64>();
         // SAFETY: as above.
         unsafe { to.write_volatile(entry) };
+    }
+
+    fn read_guest(&self, physical: u64, bytes: &mut [u8]) {
+        window::read(physical, bytes);
+    }
+
+    fn write_guest(&mut self, physical: u64, bytes: &[u8]) {
+        window::write(physical, bytes);
     }
 
     fn clean_code(&mut self, frame: Frame) {

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use shikiri_scos_files::abi::fcntl::{O_CLOEXEC, O_NONBLOCK};
 use shikiri_scos_files::abi::ioctl::{FIOCLEX, FIONCLEX, TIOCSPGRP, transfer};
+use shikiri_scos_files::abi::socket::{SHIKIRI_DISCARD, SHIKIRI_NEW};
 use shikiri_scos_files::abi::time::Itimerspec;
 use shikiri_scos_files::{DescriptionId, Errno, Transfer};
 
@@ -189,6 +190,9 @@ pub(super) fn ioctl(user: &mut User<'_>) -> Answer {
             files.fcntl(descriptors, number, F_SETFD, flag)
         )?;
         return done();
+    }
+    if matches!(request, SHIKIRI_NEW | SHIKIRI_DISCARD) {
+        return super::sockets::control(user, id, request);
     }
     let mut data = match transfer(request).ok_or(Errno::ENOTTY)? {
         Transfer::Nothing => Vec::new(),

@@ -1,8 +1,9 @@
 //! Memory of a program.
 
 use shikiri_scos_core::{Area, PAGE, Protection, USER_END};
-use shikiri_scos_files::Errno;
+use shikiri_scos_files::{Errno, Mappable};
 
+use crate::areas::View;
 use crate::user::{Answer, User, done, value};
 
 const MAP_SHARED: u32 = 1;
@@ -50,8 +51,15 @@ pub(super) fn mmap(user: &mut User<'_>) -> Answer {
     let file = match flags & MAP_ANONYMOUS {
         0 => {
             let id = user.description(user.int(4))?;
-            user.kernel.files.mappable(id, is_shared, protection.is_writable)?;
-            Some(id)
+            match user.kernel.files.mappable(id, is_shared, protection.is_writable)? {
+                Mappable::Area(area, place) => {
+                    let may_write = user.kernel.files.mappable(id, true, true).is_ok();
+                    let bytes = size;
+                    let view = View { area: (area, place), offset, bytes, protection, may_write };
+                    return map_area(user, hint, flags, &view);
+                }
+                Mappable::Copy => Some(id),
+            }
         }
         _ => None,
     };
@@ -70,6 +78,19 @@ pub(super) fn mmap(user: &mut User<'_>) -> Answer {
     if let Err(error) = filled {
         let (space, pool) = user.space()?;
         space.unmap(pool, area.start, area.end)?;
+        return Err(error);
+    }
+    value(start)
+}
+
+/// Maps the area that a file stands for.
+fn map_area(user: &mut User<'_>, hint: u64, flags: u32, view: &View) -> Answer {
+    let start = place(user, hint, view.bytes, flags)?;
+    let asid = user.me()?.space;
+    let mapping = user.kernel.map_area(asid, start, view)?;
+    if let Err(error) = user.kernel.files.map_area(view.area.0, mapping) {
+        let (space, pool) = user.space()?;
+        space.unmap(pool, start, start.saturating_add(view.bytes))?;
         return Err(error);
     }
     value(start)

@@ -7,6 +7,7 @@ mod poll;
 mod process;
 mod program;
 mod signals;
+mod sockets;
 mod system;
 pub(crate) mod thread;
 pub(crate) mod time;

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use shikiri_scos_core::signal::{Info, SIGPIPE};
 use shikiri_scos_files::{Errno, Step};
 
+use super::sockets;
 use crate::thread::{On, Wait};
 use crate::user::{Answer, MOST_BYTES, Outcome, User, buffer, value};
 
@@ -97,7 +98,11 @@ fn read_to(user: &mut User<'_>, at: Option<u64>, pieces: &[(u64, u64)]) -> Answe
         wanted = wanted.saturating_add(count);
     }
     let mut bytes = buffer(wanted);
-    let count = match user.kernel.files.read(id, at, &mut bytes)? {
+    let read = match (user.kernel.files.socket_form(id), at) {
+        (Some(_), None) => sockets::receive(user, id, &mut bytes)?,
+        _ => user.kernel.files.read(id, at, &mut bytes)?,
+    };
+    let count = match read {
         Step::Done(count) => count,
         Step::Wait(key) => return Ok(Outcome::Wait(Wait::on(On::Key(key)))),
     };
@@ -118,7 +123,11 @@ fn write_from(user: &mut User<'_>, at: Option<u64>, pieces: &[(u64, u64)]) -> An
         let count = (*count).min(MOST_BYTES - bytes.len() as u64);
         bytes.append(&mut user.read_bytes(*address, count)?);
     }
-    match user.kernel.files.write(id, at, &bytes) {
+    let written = match (user.kernel.files.socket_form(id), at) {
+        (Some(_), None) => sockets::send(user, id, &bytes),
+        _ => user.kernel.files.write(id, at, &bytes),
+    };
+    match written {
         Ok(Step::Done(count)) => {
             user.kernel.print();
             value(count)
