@@ -28,6 +28,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("the_console_is_the_uart_that_stdout_names", pl011)
         .test("a_bus_may_have_its_windows_in_pieces_and_in_any_order", windows)
         .test("linux_drives_the_other_uart_with_its_interrupt", other_uart)
+        .test("a_trusted_bus_master_is_named_at_boot_and_its_guest_told_of_its_windows", bus_master)
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
         .test("a_tree_whose_uart_nobody_knows_is_refused", no_console)
         .test("a_spin_table_outside_memory_is_refused", bad_spin_table)
@@ -159,6 +160,21 @@ fn other_uart() -> Outcome {
         return Ok(());
     }
     Err(running.failure(format!("the PL011 has sent {} bytes: {text:.80}", text.len())).into())
+}
+
+/// Below /soc a master sees memory at 0xc0000000.
+fn bus_master() -> Outcome {
+    let linux = Partition::linux("linux", "quiet")
+        .with_memory("{ size = \"256MiB\", at = 0x1000_0000, ipa = 0x1000_0000 }")
+        .with("devices = [{ path = \"/soc/usb@7e980000\", dma = \"trusted\" }]");
+    let mut running = system([linux])?.boot(&Machine::rpi4())?;
+    running.wait_for("partition linux is trusted with DMA by /soc/usb@7e980000", PATIENCE)?;
+    running.wait_for("# ", PATIENCE)?;
+    running.send("echo $(hexdump -ve '1/1 \"%02x\"' /proc/device-tree/bus-0/dma-ranges)\n")?;
+    running.wait_for("00000000c000000000000000000000000000000040000000", PATIENCE)?;
+    running.send("poweroff\n")?;
+    running.wait_for_power_off(PATIENCE)?;
+    Ok(())
 }
 
 fn no_tree() -> Outcome {

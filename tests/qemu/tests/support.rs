@@ -204,7 +204,19 @@ impl Partition {
 
     /// Has this much memory.
     pub(crate) fn sized(self, memory: &str) -> Self {
-        Self(self.0.replacen("memory = \"4MiB\"", &format!("memory = \"{memory}\""), 1))
+        self.with_memory(&format!("\"{memory}\""))
+    }
+
+    /// Has this memory, in place of the usual.
+    pub(crate) fn with_memory(self, memory: &str) -> Self {
+        let lines = self.0.lines().map(|line| {
+            if line.starts_with("memory = ") {
+                format!("memory = {memory}\n")
+            } else {
+                format!("{line}\n")
+            }
+        });
+        Self(lines.collect())
     }
 
     /// Adds a line of the description.

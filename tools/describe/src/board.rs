@@ -75,14 +75,27 @@ pub(crate) struct BoardDevice {
     pub(crate) interrupts: Result<Vec<Line>, String>,
     /// Whether it may write memory by itself.
     pub(crate) may_master: bool,
-    /// The memory that it reaches by itself, if its bus says so: its own address, the cores' address, size.
-    pub(crate) reach: Option<Vec<(u64, u64, u64)>>,
+    /// The memory that it reaches by itself, if its bus or itself says so.
+    pub(crate) reach: Option<Vec<Window>>,
+    /// What its bus leads to, for the guest's tree.
+    pub(crate) bus_reach: Option<Vec<Window>>,
     /// What the hypervisor needs it for.
     pub(crate) kept_for: Option<&'static str>,
     /// The whole board is coherent with device accesses.
     pub(crate) coherent: bool,
     /// Its node.
     pub(crate) node: DeviceTreeNode,
+}
+
+/// A window between two address spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// The address below: a device's own.
+    pub(crate) own: u64,
+    /// The address above: the cores'.
+    pub(crate) above: u64,
+    /// Its size.
+    pub(crate) bytes: u64,
 }
 
 /// An interrupt of a device: an SPI.
@@ -151,6 +164,7 @@ impl Board {
                 interrupts: lines(found.node, found.parent_phandle, walk.phandle(gic_path)),
                 may_master: may_master(found.node),
                 reach: found.reach.clone(),
+                bus_reach: found.bus_reach.clone(),
                 kept_for: kept_for(found, gic_path, console.as_deref()),
                 coherent,
                 node: found.node.clone(),
@@ -211,8 +225,10 @@ struct Found<'a> {
     path: String,
     node: &'a DeviceTreeNode,
     regions: Vec<Range>,
+    /// What it leads to itself, or else its bus.
+    reach: Option<Vec<Window>>,
     /// What the bus that it is on leads to.
-    reach: Option<Vec<(u64, u64, u64)>>,
+    bus_reach: Option<Vec<Window>>,
     /// The interrupt parent that it inherits.
     parent_phandle: Option<u32>,
 }
@@ -228,12 +244,12 @@ struct Bus {
     path: String,
     address_cells: usize,
     size_cells: usize,
-    /// Child address, parent (CPU) address, size; `None` = same addresses.
-    windows: Option<Vec<(u64, u64, u64)>>,
+    /// From its addresses to the cores'; `None` = same addresses.
+    windows: Option<Vec<Window>>,
     /// Whether registers below are CPU addresses at all.
     is_mapped: bool,
-    /// `dma-ranges`: the device's address, the address above, size; `None` = same addresses, all of them.
-    reach: Option<Vec<(u64, u64, u64)>>,
+    /// `dma-ranges`, from a device's addresses to the cores'; `None` = same addresses, all of them.
+    reach: Option<Vec<Window>>,
     interrupt_parent: Option<u32>,
 }
 
@@ -263,9 +279,9 @@ impl<'a> Walk<'a> {
         let regions = if bus.is_mapped { registers(node, bus) } else { Vec::new() };
         let own_parent = cells(node, "interrupt-parent").first().copied();
         let inner = inner_bus(node, bus, &path, own_parent.or(bus.interrupt_parent));
-        let reach = bus.reach.clone();
+        let (reach, bus_reach) = (inner.reach.clone(), bus.reach.clone());
         let parent_phandle = inner.interrupt_parent;
-        self.nodes.push(Found { path, node, regions, reach, parent_phandle });
+        self.nodes.push(Found { path, node, regions, reach, bus_reach, parent_phandle });
         for child in node.children() {
             self.visit(child, &inner);
         }
@@ -282,21 +298,27 @@ fn inner_bus(node: &DeviceTreeNode, bus: &Bus, path: &str, interrupt_parent: Opt
     let size_cells = cell_count(node, "#size-cells", 1);
     let ranges = node.property("ranges").map(|property| words(property.value()));
     let row_cells = address_cells + bus.address_cells + size_cells;
-    let rows = |all: &[u32]| -> Vec<(u64, u64, u64)> {
+    let rows = |all: &[u32]| -> Vec<Window> {
         let rows = all.chunks_exact(row_cells).filter_map(|row| {
             let (child, rest) = row.split_at(address_cells);
             let (parent, size) = rest.split_at(bus.address_cells);
-            Some((join(child)?, join(parent)?, join(size)?))
+            // The first of three cells says which space of PCI's it is (PCI Bus Binding, 2.2.1.1).
+            let child = if address_cells == 3 { child.get(1..)? } else { child };
+            Some(Window { own: join(child)?, above: join(parent)?, bytes: join(size)? })
         });
         rows.collect()
     };
     let is_list = |all: &&Vec<u32>| !all.is_empty() && row_cells != 0;
     let windows = ranges.as_ref().filter(is_list).map(|all| {
-        let up = |(child, parent, size)| Some((child, translate(bus, parent)?, size));
+        let up = |row: Window| Some(Window { above: translate(bus, row.above)?, ..row });
         rows(all).into_iter().filter_map(up).collect()
     });
     let dma = node.property("dma-ranges").map(|property| words(property.value()));
-    let reach = dma.as_ref().filter(is_list).map(|all| rows(all)).or_else(|| bus.reach.clone());
+    let reach = match (dma.as_ref().filter(is_list), &bus.reach) {
+        (Some(all), None) => Some(rows(all)),
+        (Some(all), Some(above)) => Some(through(&rows(all), above)),
+        (None, above) => above.clone(),
+    };
     let is_mapped = bus.is_mapped && ranges.is_some();
     let windows =
         if ranges.as_ref().is_some_and(Vec::is_empty) { bus.windows.clone() } else { windows };
@@ -311,13 +333,27 @@ fn inner_bus(node: &DeviceTreeNode, bus: &Bus, path: &str, interrupt_parent: Opt
     }
 }
 
+/// What is left of these windows above, where the next bus has its own: the parts that both have.
+fn through(below: &[Window], above: &[Window]) -> Vec<Window> {
+    let both = |low: &Window, high: &Window| {
+        let start = low.above.max(high.own);
+        let end = low.above.saturating_add(low.bytes).min(high.own.saturating_add(high.bytes));
+        (start < end).then(|| Window {
+            own: low.own.saturating_add(start - low.above),
+            above: high.above.saturating_add(start - high.own),
+            bytes: end - start,
+        })
+    };
+    below.iter().flat_map(|low| above.iter().filter_map(move |high| both(low, high))).collect()
+}
+
 /// From a bus address to the CPU's.
 fn translate(bus: &Bus, address: u64) -> Option<u64> {
     match &bus.windows {
         None => Some(address),
-        Some(windows) => windows.iter().find_map(|(child, parent, size)| {
-            let offset = address.checked_sub(*child)?;
-            (offset < *size).then(|| parent.checked_add(offset))?
+        Some(windows) => windows.iter().find_map(|window| {
+            let offset = address.checked_sub(window.own)?;
+            (offset < window.bytes).then(|| window.above.checked_add(offset))?
         }),
     }
 }

@@ -5,7 +5,7 @@ use dtoolkit::{Node as _, Property as _, ToPropertyValue};
 use shikiri_abi::VcpuIndex;
 use shikiri_config::{GIC_FRAME_BYTES, GicVersion, Platform, REDISTRIBUTOR_BYTES, Talk};
 
-use crate::board::{Board, cells, first_string, strings};
+use crate::board::{Board, Window, cells, first_string, strings};
 use crate::channels::End;
 use crate::devices::{Owned, UART_SPI};
 use crate::problem::Problem;
@@ -84,9 +84,13 @@ pub(crate) fn make(input: &Input<'_>, board: &Board) -> Result<Vec<u8>, Problem>
     if input.talk.handles != 0 {
         root.add_child(hypervisor(input));
     }
-    let mut copier = Copier { board, next_phandle: FIRST_FREE_PHANDLE, copied: Vec::new() };
+    let mut copier =
+        Copier { board, next_phandle: FIRST_FREE_PHANDLE, copied: Vec::new(), buses: Vec::new() };
     for device in input.devices {
         copier.add(root, device)?;
+    }
+    for (_, bus) in copier.buses {
+        root.add_child(bus);
     }
     Ok(tree.to_dtb())
 }
@@ -298,6 +302,8 @@ struct Copier<'a> {
     next_phandle: u32,
     /// Clocks that were copied: the board's phandle and ours.
     copied: Vec<(u32, u32)>,
+    /// The buses whose masters see memory through windows, with these.
+    buses: Vec<(Vec<Window>, DeviceTreeNode)>,
 }
 
 /// Properties that only mean something together with the rest of the board's tree.
@@ -315,6 +321,8 @@ const LEFT_OUT: &[&str] = &[
     "msi-parent",
     "power-domains",
     "resets",
+    "phys",
+    "phy-names",
     "interconnects",
 ];
 
@@ -349,8 +357,31 @@ impl Copier<'_> {
         if device.board.coherent {
             flag(&mut copy, "dma-coherent");
         }
-        root.add_child(copy);
+        match &device.board.bus_reach {
+            Some(reach) if device.dma => self.bus(reach).add_child(copy),
+            Some(_) | None => root.add_child(copy),
+        }
         Ok(())
+    }
+
+    /// The bus whose masters see memory through these windows. Guest addresses are physical for whoever has one.
+    fn bus(&mut self, reach: &[Window]) -> &mut DeviceTreeNode {
+        let known = self.buses.iter().position(|(windows, _)| windows == reach);
+        let place = known.unwrap_or(self.buses.len());
+        if known.is_none() {
+            let mut bus = node(format!("bus-{place}"));
+            set(&mut bus, "compatible", "simple-bus");
+            set(&mut bus, "#address-cells", 2_u32);
+            set(&mut bus, "#size-cells", 2_u32);
+            flag(&mut bus, "ranges");
+            let row = |window: &Window| {
+                [window.own, window.above, window.bytes].map(|number| [high(number), low(number)])
+            };
+            let cells: Vec<u32> = reach.iter().flat_map(row).flatten().collect();
+            set(&mut bus, "dma-ranges", cells);
+            self.buses.push((reach.to_vec(), bus));
+        }
+        &mut self.buses[place].1
     }
 
     /// Translates a `clocks` property; the clocks come along.

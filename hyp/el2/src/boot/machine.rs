@@ -74,6 +74,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         Checkpoint::BundleChecked,
         format_args!("{} partitions", bundle.partition_count()),
     );
+    show_trust(&bundle);
     let frames = frames(board, &bundle, initrd, tree_at);
     let total = frames.free_pages().0 / 256;
     let cores = leak(&frames, board.core_count, |core| {
@@ -418,6 +419,20 @@ fn homes(
             Err(_) => refuse(format_args!("core {} is promised twice", vcpu.home.0)),
         }
     })
+}
+
+/// Names each device with which a partition could reach all of the machine: once, whatever its registers are cut into.
+fn show_trust(bundle: &Bundle<'_>) {
+    for partition in bundle.partitions() {
+        let mut shown = "";
+        for device in partition.devices().filter(|device| device.dma_trusted) {
+            if device.path != shown {
+                let name = partition.name;
+                log::note(format_args!("partition {name} is trusted with DMA by {}", device.path));
+                shown = device.path;
+            }
+        }
+    }
 }
 
 /// A vCPU's right to time, in ticks.

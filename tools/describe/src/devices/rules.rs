@@ -5,9 +5,9 @@ use shikiri_abi::{PAGE_BYTES, Pa};
 use shikiri_config::{MAX_MODERATED, Place as Where};
 
 use super::{DevicePlan, Owned, UART_SPI};
-use crate::board::{Board, BoardDevice};
+use crate::board::{Board, BoardDevice, Range, Window};
 use crate::claims::{self, Claim};
-use crate::memory::MemoryPlan;
+use crate::memory::{MemoryPlan, span_text};
 use crate::problem::{Place, Problem};
 use crate::text::{Description, DeviceTable, DeviceText, PartitionText};
 
@@ -156,7 +156,8 @@ pub(crate) fn check_dma(
         .help("write `memory = { size = …, at = ADDRESS, ipa = ADDRESS }` with the same address twice"))
 }
 
-/// A bus may lead to a part of memory only, and show it at other addresses, of which a guest's tree says nothing.
+/// A bus may lead to a part of memory only: all of the partition's has to be there, because the guest may hand the device any of
+/// it. At which addresses the device sees it is the guest's tree's business.
 fn check_reach(
     partition: &PartitionText,
     device: &Owned<'_>,
@@ -168,31 +169,21 @@ fn check_reach(
     for region in memory.regions(index) {
         let Where::At(Pa(start)) = region.memory.place else { continue };
         let end = start.saturating_add(region.memory.bytes);
-        let holds = |(_, above, size): &(u64, u64, u64)| {
-            *above <= start && end <= above.saturating_add(*size)
+        let holds = |window: &Window| {
+            window.above <= start && end <= window.above.saturating_add(window.bytes)
         };
-        if !reach.iter().any(holds) {
-            let windows: Vec<_> = reach
-                .iter()
-                .map(|(_, above, size)| {
-                    format!("{above:#x} to {:#x}", above.saturating_add(*size).saturating_sub(1))
-                })
-                .collect();
-            let problem = Problem::new(format!(
-                "device `{path}` of `{name}` does not reach all of the memory of `{name}`"
-            ));
-            return Err(problem
-                .at(&device.place, format!("its bus leads to {}", windows.join(", ")))
-                .at(&region.place, format!("{start:#x} to {:#x}", end.saturating_sub(1))));
+        if reach.iter().any(holds) {
+            continue;
         }
-    }
-    if let Some((own, above, _)) = reach.iter().find(|(own, above, _)| own != above) {
+        let leads = |window: &Window| Range { start: window.above, bytes: window.bytes };
+        let windows: Vec<_> = reach.iter().map(|window| span_text(leads(window))).collect();
+        let windows = if windows.is_empty() { "no memory".into() } else { windows.join(", ") };
         let problem = Problem::new(format!(
-            "device `{path}` of `{name}` sees memory at other addresses than the cores"
+            "device `{path}` of `{name}` does not reach all of the memory of `{name}`"
         ));
         return Err(problem
-            .at(&device.place, format!("{above:#x} is {own:#x} for it"))
-            .help("guests' device trees cannot say so yet (`dma-ranges`): it stays with nobody"));
+            .at(&device.place, format!("its bus leads to {windows}"))
+            .at(&region.place, format!("{start:#x} to {:#x}", end.saturating_sub(1))));
     }
     Ok(())
 }

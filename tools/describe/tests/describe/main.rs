@@ -4,5 +4,6 @@ mod bad;
 mod changes;
 mod damage;
 mod good;
+mod reach;
 mod support;
 mod tree;
