@@ -97,12 +97,12 @@ pub enum UartKind {
 }
 
 impl UartKind {
-    /// Whether all registers of one at this address are in the address's page: a PL011 has the page for itself, and a mini
-    /// UART is the second of at least 64 bytes in a block, of which the first are used too.
+    /// Whether all registers that are used of one at this address are in the address's page: the first 512 bytes of a PL011, and of a
+    /// mini UART, which is the second of at least 64 bytes in a block, the first too.
     const fn fits(self, base: u64) -> bool {
         let offset = base & PAGE_BYTES.wrapping_sub(1);
         match self {
-            Self::Pl011 => offset == 0,
+            Self::Pl011 => base & 3 == 0 && offset <= PAGE_BYTES.wrapping_sub(0x200),
             Self::Mini => {
                 base & 3 == 0 && offset >= 0x40 && offset <= PAGE_BYTES.wrapping_sub(0x40)
             }
@@ -209,59 +209,41 @@ impl fmt::Display for TreeError {
             Self::NoUart => "the device tree's /chosen/stdout-path names no PL011 and no mini UART",
             Self::NoMemory => "the device tree has no /memory node",
             Self::Cores => "the device tree has no usable core, or more than 128",
-            Self::TooManyRanges => "the device tree has more memory, reserved ranges or windows of a bus than this image holds",
+            Self::TooManyRanges => "the device tree has more ranges of memory (16) or reserved ones (32) than this image holds",
             Self::BadReg => "the device tree has a reg of memory, or of a reserved region, that is no list of whole entries",
         })
     }
 }
 
-/// Address translation of the buses above a node: child address = parent address + offset.
-struct Bus {
-    windows: [(u64, u64, u64); 8],
-    len: usize,
-    /// Its addresses are physical, whatever the windows.
-    is_root: bool,
+/// A bus, and what its `ranges` make of addresses on it: rows of its own address, the address above and the size, looked up in the
+/// tree itself, so that there can be any number of them.
+struct Bus<'a> {
+    /// Empty if the addresses are those above.
+    ranges: &'a [u8],
+    /// Cells of the three.
+    sizes: [usize; 3],
+    /// The bus above; at the root there is none, and addresses are physical.
+    above: Option<&'a Bus<'a>>,
 }
 
-impl Bus {
-    /// The root: child addresses are physical.
-    const ROOT: Self = Self { windows: [(0, 0, 0); 8], len: 0, is_root: true };
+impl Bus<'_> {
+    /// The root.
+    const ROOT: Self = Self { ranges: &[], sizes: [0; 3], above: None };
 
     /// `None` if no window leads there: the cores do not reach it.
     fn to_physical(&self, address: u64) -> Option<u64> {
-        if self.is_root {
-            return Some(address);
+        let Some(above) = self.above else { return Some(address) };
+        let mut rows = Cells(self.ranges);
+        while let Some([own, parent, size]) = rows.entry(self.sizes) {
+            let offset = address.wrapping_sub(own);
+            if offset >= size {
+                continue;
+            }
+            if let Some(physical) = above.to_physical(parent.wrapping_add(offset)) {
+                return Some(physical);
+            }
         }
-        self.windows
-            .iter()
-            .take(self.len)
-            .find(|(child, _, size)| address.wrapping_sub(*child) < *size)
-            .map(|(child, parent, _)| parent.wrapping_add(address.wrapping_sub(*child)))
-    }
-
-    /// The bus below `node`, from its `ranges` (cells: child by the node's own, parent by `parent_cells`);
-    /// `is_full` if there was no room for all windows.
-    #[inline(never)]
-    fn below(
-        &self,
-        node: &NodeFacts<'_>,
-        ranges: &[u8],
-        parent_cells: usize,
-        is_full: &mut bool,
-    ) -> Self {
-        let mut bus = Self { is_root: false, ..Self::ROOT };
-        let mut cells = Cells(ranges);
-        let sizes = [node.address_cells, parent_cells, node.size_cells];
-        while let Some([child, parent, size]) = cells.entry(sizes) {
-            let Some(parent) = self.to_physical(parent) else { continue };
-            let Some(slot) = bus.windows.get_mut(bus.len) else {
-                *is_full = true;
-                break;
-            };
-            *slot = (child, parent, size);
-            bus.len = bus.len.saturating_add(1);
-        }
-        bus
+        None
     }
 }
 
@@ -515,7 +497,8 @@ impl<'a> Finding<'a> {
         let bridge = match (parent, facts.ranges) {
             // Without windows the addresses are those of the bus above.
             (Some(parent), Some(ranges)) if children == Children::Devices && !ranges.is_empty() => {
-                Some(bus.below(&facts, ranges, parent.address_cells, &mut self.is_full))
+                let sizes = [facts.address_cells, parent.address_cells, facts.size_cells];
+                Some(Bus { ranges, sizes, above: Some(bus) })
             }
             _ => None,
         };

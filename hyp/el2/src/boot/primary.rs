@@ -111,7 +111,10 @@ fn map(board: &Board) -> MapBuilder {
         }
     }
     map.image(board.core_count);
-    map.device(board.uart.base.page_base().0, PAGE_BYTES);
+    let console = board.uart.base.page_base();
+    // A PL011's block is a page, of which the last registers, that nobody uses, may lie in the next.
+    let is_across = board.uart.kind == UartKind::Pl011 && board.uart.base != console;
+    map.device(console.0, if is_across { PAGE_BYTES << 1 } else { PAGE_BYTES });
     if let Some(power) = board.bcm_power {
         map.device(power.page_base().0, PAGE_BYTES);
     }
