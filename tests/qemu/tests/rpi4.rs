@@ -8,7 +8,7 @@ use std::time::Duration;
 use dtoolkit::ToPropertyValue;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::memreserve::MemoryReservation;
-use dtoolkit::model::{DeviceTree, DeviceTreeProperty};
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::machine::Boot;
 use shikiri_qemu_tests::{Machine, Running, paths, system as systems};
@@ -27,9 +27,14 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("linux_runs_beside_a_bare_metal_partition [4 vCPUs]", || beside(4))
         .test("the_console_is_the_uart_that_stdout_names", pl011)
         .test("a_bus_may_have_its_windows_in_pieces_and_in_any_order", windows)
+        .test("a_board_of_4_or_8_gib_boots_and_its_upper_memory_is_given_out", large_boards)
+        .test("a_psci_node_does_not_replace_the_spin_table_of_a_core", psci_beside_spin_table)
         .test("linux_drives_the_other_uart_with_its_interrupt", other_uart)
         .test("a_trusted_bus_master_is_named_at_boot_and_its_guest_told_of_its_windows", bus_master)
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
+        .test("entered_at_el1_it_says_so_and_stops", at_el1)
+        .test("a_tree_without_an_interrupt_controller_is_refused", no_gic)
+        .test("a_tree_that_is_cut_off_is_refused", cut_tree)
         .test("a_tree_whose_uart_nobody_knows_is_refused", no_console)
         .test("a_spin_table_outside_memory_is_refused", bad_spin_table)
         .test("cores_may_look_at_the_same_release_address", shared_release)
@@ -124,19 +129,79 @@ fn pl011() -> Outcome {
     Ok(())
 }
 
-/// The same addresses by other rows of `ranges`; the GIC and both UARTs are behind them.
+/// The same addresses by other rows of `ranges`, more than any board has; the GIC and both UARTs are behind them.
 fn windows() -> Outcome {
-    let rows: [[u32; 4]; 4] = [
+    let mut rows: Vec<[u32; 4]> = vec![
         [0x4000_0000, 0, 0xff80_0000, 0x80_0000],
-        [0x7e20_0000, 0, 0xfe20_0000, 0x160_0000],
+        [0x7e20_0000, 0, 0xfe20_0000, 0x1_0000],
         [0x7c00_0000, 0, 0xfc00_0000, 0x200_0000],
         [0x7e00_0000, 0, 0xfe00_0000, 0x20_0000],
     ];
+    rows.extend((0x7_e210_u32..0x7_f800).step_by(0x10).map(|page| {
+        let start = page << 12;
+        [start, 0, start.wrapping_add(0x8000_0000), 0x1_0000]
+    }));
     let cells: Vec<u8> = rows.as_flattened().iter().flat_map(|cell| cell.to_be_bytes()).collect();
     let (machine, _tree) = Tree::new()?.set(&["soc"], "ranges", cells)?.machine()?;
     let mut running = one_guest("hello", "", 1)?.boot(&machine)?;
     running.wait_for("hello: 1 vCPU", PATIENCE)?;
     running.wait_for_power_off(PATIENCE)?;
+    Ok(())
+}
+
+/// The firmware announces what lies above the VideoCore's memory and above the peripherals. Of that QEMU has the part to 0x8000_0000
+/// without announcing it, and replaces nodes that are called `memory`: here the node has another name, and what QEMU has not is
+/// reserved.
+fn large_boards() -> Outcome {
+    const ROWS: [(u64, u32); 4] = [
+        (0x4000_0000, 0x4000_0000),
+        (0x8000_0000, 0x7c00_0000),
+        (1 << 32, 0x8000_0000),
+        (0x1_8000_0000, 0x8000_0000),
+    ];
+    for rows in [&ROWS[..2], &ROWS] {
+        let mut tree = Tree::new()?;
+        let mut node = DeviceTreeNode::new_unchecked("ram@40000000");
+        let row = |(start, bytes): &(u64, u32)| {
+            [start.to_be_bytes().as_slice(), &bytes.to_be_bytes()].concat()
+        };
+        let reg: Vec<u8> = rows.iter().flat_map(row).collect();
+        node.add_property(DeviceTreeProperty::new_unchecked("device_type", "memory"));
+        node.add_property(DeviceTreeProperty::new_unchecked("reg", reg));
+        tree.0.root.add_child(node);
+        for (start, bytes) in &rows[1..] {
+            let missing = MemoryReservation::new(*start, u64::from(*bytes));
+            tree.0.memory_reservations.push(missing);
+        }
+        let (machine, _tree) = tree.machine()?;
+        let high =
+            Partition::new("high", "hello").with_memory("{ size = \"4MiB\", at = 0x7000_0000 }");
+        let mut running = system([high])?.boot(&machine)?;
+        running.wait_for("frame ledger ready (", PATIENCE)?;
+        let text = running.wait_for(" MiB)", PATIENCE)?;
+        let free: u64 = text.trim_end_matches(" MiB)").parse()?;
+        // 960 MiB below and 1,024 above, less the hypervisor, the ledger and the bundle.
+        if !(1920..1984).contains(&free) {
+            return Err(running.failure(format!("{free} MiB are free")).into());
+        }
+        running.wait_for("hello: 1 vCPU", PATIENCE)?;
+        running.wait_for_power_off(PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// As TF-A patches the tree, but for the cores' own nodes: each says how it starts. QEMU has no PSCI here, so that a call of it would
+/// be the end.
+fn psci_beside_spin_table() -> Outcome {
+    let mut tree = Tree::new()?;
+    let mut psci = DeviceTreeNode::new_unchecked("psci");
+    psci.add_property(DeviceTreeProperty::new_unchecked("compatible", "arm,psci-1.0"));
+    psci.add_property(DeviceTreeProperty::new_unchecked("method", "smc"));
+    tree.0.root.add_child(psci);
+    let (machine, _tree) = tree.machine()?;
+    let mut running = one_guest("spin", "", 4)?.boot(&machine)?;
+    running.wait_for("[09] all cores here (4)", PATIENCE)?;
+    running.wait_for("spin", PATIENCE)?;
     Ok(())
 }
 
@@ -182,6 +247,64 @@ fn no_tree() -> Outcome {
     let mut running = Running::start(&Machine::rpi4().on_pl011(), &boot, None, None)?;
     running.wait_for("this is a PL011 at 0xfe201000, as the Raspberry Pi 4 has it", PATIENCE)?;
     refused(running, "boot refused: x0 does not point to a device tree")
+}
+
+/// A kernel that goes down to EL1 and jumps to our image, with x0 as it was.
+const DOWN_TO_EL1: [u32; 7] = [
+    0xd2b0_0001, // mov x1, #0x80000000: HCR_EL2.RW
+    0xd51c_1101, // msr hcr_el2, x1
+    0xd280_78a1, // mov x1, #0x3c5: EL1h, masked
+    0xd51c_4001, // msr spsr_el2, x1
+    0xd2a0_0401, // mov x1, #0x200000
+    0xd51c_4021, // msr elr_el2, x1
+    0xd69f_03e0, // eret
+];
+
+fn at_el1() -> Outcome {
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let image = scratch.path().join("down");
+    std::fs::write(&image, DOWN_TO_EL1.map(u32::to_le_bytes).as_flattened())?;
+    let file = format!("loader,file={},addr=0x200000,force-raw=on", paths::hypervisor().display());
+    let machine = Machine::rpi4().args(["-device", &file]);
+    let boot = Boot::Image { image, el2: true };
+    let mut running = Running::start(&machine, &boot, Some(scratch), None)?;
+    running.wait_for("shikiri: [01] entered (at EL1", PATIENCE)?;
+    refused(running, "entered at EL1")
+}
+
+fn no_gic() -> Outcome {
+    let gic = ["soc", "interrupt-controller@40041000"];
+    let (machine, _tree) = Tree::new()?.set(&gic, "compatible", "arm,another-gic")?.machine()?;
+    refused(
+        with_bundle(&machine, &bundle()?)?,
+        "boot refused: the device tree has no GICv2 or GICv3",
+    )
+}
+
+/// A kernel that jumps to our image with another tree.
+const WITH_ANOTHER_TREE: [u32; 3] = [
+    0xd2a1_2000, // mov x0, #0x9000000
+    0xd2a0_0401, // mov x1, #0x200000
+    0xd61f_0020, // br x1
+];
+
+/// Its header promises more than there is: zeros where the nodes should be.
+fn cut_tree() -> Outcome {
+    let mut tree = Machine::rpi4().device_tree()?;
+    tree[64..].fill(0);
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let (image, file) = (scratch.path().join("jump"), scratch.path().join("cut"));
+    std::fs::write(&image, WITH_ANOTHER_TREE.map(u32::to_le_bytes).as_flattened())?;
+    std::fs::write(&file, tree)?;
+    let mut machine = Machine::rpi4().on_pl011();
+    for (file, at) in [(&paths::hypervisor(), "0x200000"), (&file, "0x9000000")] {
+        let place = format!("loader,file={},addr={at},force-raw=on", file.display());
+        machine = machine.args(["-device", &place]);
+    }
+    let boot = Boot::Image { image, el2: true };
+    let mut running = Running::start(&machine, &boot, Some(scratch), None)?;
+    running.wait_for("this is a PL011 at 0xfe201000, as the Raspberry Pi 4 has it", PATIENCE)?;
+    refused(running, "boot refused: ")
 }
 
 fn no_console() -> Outcome {
