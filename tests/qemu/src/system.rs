@@ -61,6 +61,17 @@ impl System {
         Ok(Self { file, overrides: Overrides::default(), _folder: Some(Arc::new(folder)) })
     }
 
+    /// The same description for a machine of another board, whose own number of cores and memory then hold.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the new one not be written.
+    pub fn moved_to(&self, board: Board) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(&self.file).with_context(|| self.file.display().to_string())?;
+        let moved = Self::from_text(&on_board(&text, board))?;
+        Ok(moved.with(self.overrides.clone()))
+    }
+
     /// Changes what the command line may change.
     #[must_use]
     pub fn with(mut self, overrides: Overrides) -> Self {
@@ -136,6 +147,17 @@ impl System {
         }
         start(machine, image, &self.compile(machine)?.bundle, tee)
     }
+}
+
+/// A description's text with another board in its `[machine]`.
+#[must_use]
+pub fn on_board(text: &str, board: Board) -> String {
+    let machine = format!("[machine]\nboard = \"{}\"", board.folder());
+    let Some((before, rest)) = text.split_once("[machine]\n") else {
+        return format!("{machine}\n\n{text}");
+    };
+    let rest = rest.find("\n\n").and_then(|end| rest.get(end..)).unwrap_or("\n");
+    format!("{before}{machine}{rest}")
 }
 
 /// Starts the hypervisor's image with a bundle, which may also be one that it has to refuse.
@@ -222,6 +244,17 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_description_is_moved_to_another_board_by_its_machine_alone() {
+        let text =
+            "# C\n\n[machine]\ncores = 2\nmemory = \"3GiB\"\n\n[[partition]]\nname = \"a\"\n";
+        let moved = "# C\n\n[machine]\nboard = \"rpi4\"\n\n[[partition]]\nname = \"a\"\n";
+        assert_eq!(on_board(text, Board::Rpi4), moved);
+        let text = "[[partition]]\nname = \"a\"\n";
+        let moved = "[machine]\nboard = \"rpi4\"\n\n[[partition]]\nname = \"a\"\n";
+        assert_eq!(on_board(text, Board::Rpi4), moved);
+    }
 
     #[test]
     fn an_error_in_a_description_begins_with_what_is_wrong() {

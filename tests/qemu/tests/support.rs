@@ -87,13 +87,24 @@ impl<'a> Topic<'a> {
         self
     }
 
-    /// Adds a test that makes its own machine, which is `virt` unless the topic is the Pi's.
+    /// Adds a test that makes its own machine, one of the topic's own board.
     pub(crate) fn test(
         &mut self,
         sentence: &str,
         test: impl FnOnce() -> Outcome + Send + 'static,
     ) -> &mut Self {
-        if counts::is_rpi4_alone() && self.name != crate::rpi4::TOPIC {
+        self.add(sentence, test)
+    }
+
+    /// Adds a test that makes its own `virt`, for this reason.
+    pub(crate) fn only_on_virt(
+        &mut self,
+        reason: &str,
+        sentence: &str,
+        test: impl FnOnce() -> Outcome + Send + 'static,
+    ) -> &mut Self {
+        if counts::is_rpi4_alone() {
+            eprintln!("not on rpi4: {}::{sentence}: {reason}", self.name);
             return self;
         }
         self.add(sentence, test)

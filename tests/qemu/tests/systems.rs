@@ -4,7 +4,7 @@ use libtest_mimic::Trial;
 use shikiri_qemu_tests::{Gic, Machine, Overrides, System, paths, system};
 
 use crate::lifecycle::nothing_is_used;
-use crate::support::{self, Outcome, PATIENCE, Partition, Topic};
+use crate::support::{self, Outcome, PATIENCE, Partition, Topic, both_gics};
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
@@ -16,31 +16,19 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             return;
         }
     };
-    for gic in [Gic::V2, Gic::V3] {
-        topic.test(
-            &format!("somebodys_flat_binary_runs_in_place_of_linux [gic{}]", gic.number()),
-            move || own_guest(gic),
-        );
+    topic.on_each(both_gics(2), "somebodys_flat_binary_runs_in_place_of_linux", own_guest);
+    let examples: [(&str, &str, &[&[&str]]); 4] = [
+        ("ping_pong_says_how_fast_it_is", "ping-pong", &[PING_PONG]),
+        ("pipeline_passes_each_picture_on", "pipeline", &[PIPELINE]),
+        ("kv_serves_two_clients", "kv", &[KV_ONE, KV_TWO]),
+        ("c_hello_says_what_it_does", "c-hello", &[C_HELLO]),
+    ];
+    for (sentence, name, lines) in examples {
+        topic.on_each(both_gics(3), sentence, move |machine| {
+            lines.iter().try_for_each(|lines| runs(name, &machine, lines))
+        });
     }
-    for gic in [Gic::V2, Gic::V3] {
-        topic
-            .test(&format!("ping_pong_says_how_fast_it_is [gic{}]", gic.number()), move || {
-                runs("ping-pong", gic, PING_PONG)
-            })
-            .test(&format!("pipeline_passes_each_picture_on [gic{}]", gic.number()), move || {
-                runs("pipeline", gic, PIPELINE)
-            })
-            .test(&format!("kv_serves_two_clients [gic{}]", gic.number()), move || {
-                runs("kv", gic, KV_ONE).and_then(|()| runs("kv", gic, KV_TWO))
-            })
-            .test(
-                &format!("a_server_that_is_stopped_fails_its_clients_call [gic{}]", gic.number()),
-                move || stopped(gic),
-            )
-            .test(&format!("c_hello_says_what_it_does [gic{}]", gic.number()), move || {
-                runs("c-hello", gic, C_HELLO)
-            });
-    }
+    topic.on_each(both_gics(2), "a_server_that_is_stopped_fails_its_clients_call", stopped);
     for file in files {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if file.starts_with(paths::root().join("boards/rpi4")) {
@@ -51,7 +39,8 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         }
         for gic in [Gic::V2, Gic::V3] {
             let file = file.clone();
-            topic.test(&format!("{stem}_compiles [gic{}]", gic.number()), move || {
+            let sentence = format!("{stem}_compiles [gic{}]", gic.number());
+            topic.only_on_virt("it is a description for virt", &sentence, move || {
                 compiles(&file.to_string_lossy(), gic)
             });
         }
@@ -108,9 +97,9 @@ const C_HELLO: &[&str] = &[
 ];
 
 /// As `cargo xtask run NAME`: the machine powers itself off, and these lines have come in this order.
-fn runs(name: &str, gic: Gic, lines: &[&str]) -> Outcome {
-    let system = System::find(name)?;
-    let mut running = system.boot(&system.machine()?.gic(gic))?;
+fn runs(name: &str, machine: &Machine, lines: &[&str]) -> Outcome {
+    let system = System::find(name)?.moved_to(machine.board())?;
+    let mut running = system.boot(machine)?;
     let console = running.wait_for_power_off(PATIENCE)?;
     let mut rest = console.as_str();
     for line in lines {
@@ -123,7 +112,7 @@ fn runs(name: &str, gic: Gic, lines: &[&str]) -> Outcome {
 }
 
 /// A server that the operator stops while a client calls without end: the call has a result, and nothing is left.
-fn stopped(gic: Gic) -> Outcome {
+fn stopped(machine: Machine) -> Outcome {
     let server = Partition::new("server", "kv-server")
         .with("handles = 64\nrequests = 4\naccept_from = [\"one\"]")
         .with("areas = { pages = 16, channels = 4, shared = 4 }");
@@ -131,7 +120,6 @@ fn stopped(gic: Gic) -> Outcome {
         .with("handles = 16\nrequests = 4\nconnect_to = [\"server\"]")
         .with("areas = { pages = 4, channels = 1, shared = 1 }")
         .with("cmdline = \"server=0 rounds=1000000000\"");
-    let machine = Machine::new().gic(gic).cpus(2);
     let mut running = support::system([server, client])?.boot(&machine)?;
     running.wait_for("one| kv: get(\"from partition 2\") = 900 letters, the same", PATIENCE)?;
     support::open_operator(&mut running)?;
@@ -154,12 +142,11 @@ fn stopped(gic: Gic) -> Outcome {
 }
 
 /// As `cargo xtask run linux --kernel FILE --vcpus 2 --memory 512M`.
-fn own_guest(gic: Gic) -> Outcome {
+fn own_guest(machine: Machine) -> Outcome {
     let kernel = Some(paths::guests().join("platform.bin"));
     let changes =
         Overrides { kernel, vcpus: Some(2), memory: Some(512 << 20), ..Overrides::default() };
-    let system = System::find("linux")?.with(changes);
-    let machine = system.machine()?.gic(gic);
+    let system = System::find_on(machine.board(), "linux")?.with(changes);
     support::passes(&system, &machine)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The rows of the Raspberry Pi 4: the same guests on QEMU's board.
 
 use anyhow::Result;
-use shikiri_qemu_tests::{Board, Machine, System, paths};
+use shikiri_qemu_tests::{Board, Machine, System, paths, system};
 
 use super::{Bench, linux_overrides, many_partitions, measured, system_text};
 use crate::bench_table::Values;
@@ -63,11 +63,9 @@ fn operations(values: &mut Values, name: &str, text: &str) -> Result<()> {
 
 /// A description's text for this board: its `[machine]` says so, and no area is larger than 2 MiB.
 fn on_this_board(text: &str) -> String {
-    let (before, rest) = text.split_once("[machine]\n").unwrap_or(("", text));
-    let machine_end = rest.find("\n\n").unwrap_or(0);
-    let rest = rest.get(machine_end..).unwrap_or("");
-    let rest = rest.replace("giants = 2, ", "").replace("role=bench", "role=bench largest=2m");
-    format!("{before}[machine]\nboard = \"rpi4\"{rest}")
+    system::on_board(text, Board::Rpi4)
+        .replace("giants = 2, ", "")
+        .replace("role=bench", "role=bench largest=2m")
 }
 
 #[cfg(test)]
