@@ -13,6 +13,7 @@ use crate::{console, gic, power, reg, smp};
 
 global_asm!(include_str!("start.s"));
 global_asm!(include_str!("vectors.s"));
+global_asm!(include_str!("copy.s"));
 
 /// Pages of the first vCPU's stack and of its exception stack, as start.s lays them out after a guard page each.
 const STACK_PAGES: u64 = 8;

@@ -7,11 +7,12 @@ use shikiri_qemu_tests::{Failure, Gic, Machine};
 use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, system};
 
 /// Each test guest and the numbers of vCPUs that it is run with.
-const GUESTS: [(&str, &[u32]); 5] = [
+const GUESTS: [(&str, &[u32]); 6] = [
     ("calls", &[1]),
     ("irq", &[1, 2, 4]),
     ("psci", &[1, 2, 4]),
     ("regs", &[1, 2]),
+    ("runtime", &[1, 2]),
     ("timers", &[1, 2]),
 ];
 

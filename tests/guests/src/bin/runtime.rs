@@ -31,6 +31,7 @@ fn main() {
     case("what_is_mapped_nowhere_faults", unmapped);
     case("pages_are_handed_out_once", pages);
     case("the_heap_gives_and_takes_back", allocations);
+    case("copies_are_whole_and_touch_nothing_else", copies);
     if smp::count() > 1 {
         case("a_lock_admits_one_at_a_time", lock);
     }
@@ -100,6 +101,27 @@ fn allocations() -> Outcome {
     }
     // All came back: half of the heap is free in one piece.
     equal("bytes", Vec::<u8>::with_capacity(32 * 4096).capacity() as u64, 32 * 4096)
+}
+
+/// Copies of each length up to 100 bytes, from and to each alignment, beside copies made byte by byte.
+fn copies() -> Outcome {
+    const ROOM: usize = 128;
+    let source: [u8; ROOM] = core::array::from_fn(|at| at as u8 | 0x80);
+    for (from, to, length) in
+        (0..8).flat_map(|from| (0..8).flat_map(move |to| (0..100).map(move |n| (from, to, n))))
+    {
+        let (mut copied, mut expected) = ([0_u8; ROOM], [0_u8; ROOM]);
+        let length = core::hint::black_box(length);
+        copied[to..to + length].copy_from_slice(&source[from..from + length]);
+        for at in 0..length {
+            let place = core::hint::black_box(&mut expected[to + at]);
+            *place = source[from + at];
+        }
+        let what = (from << 16 | to << 8 | length) as u64;
+        let is_same = copied.iter().zip(&expected).all(|(a, b)| a == b);
+        equal("from, to, length", if is_same { 0 } else { what }, 0)?;
+    }
+    Ok(())
 }
 
 static SHARED: Lock<(u64, u64)> = Lock::new((0, 0));
