@@ -104,6 +104,11 @@ pub fn clear_handler(kind: Kind) {
     kind.slot().store(core::ptr::null_mut(), Ordering::Release);
 }
 
+/// Whether there is a handler for `kind`.
+pub(crate) fn has_handler(kind: Kind) -> bool {
+    !kind.slot().load(Ordering::Acquire).is_null()
+}
+
 /// Called by the vectors; `vector` is the entry's number, 0 to 15.
 #[unsafe(no_mangle)]
 extern "C" fn rt_trap(frame: &mut Frame, vector: u64) {
