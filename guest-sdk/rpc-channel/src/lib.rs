@@ -19,7 +19,7 @@
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use shikiri_channel::{Channel, Moment, Why};
-use shikiri_rpc::{Area, Epoch, MESSAGE_WORDS, Message, PeerGone, SendError, Side, Transport};
+use shikiri_rpc::{Area, Epoch, Message, PeerGone, SendError, Side, Transport};
 
 /// The most bytes of payload in a short message.
 pub const INLINE_BYTES: usize = 8;
@@ -91,11 +91,10 @@ impl Transport for Wire<'_> {
     }
 
     fn send(&self, message: &Message) -> Result<(), SendError> {
-        let (words, used) = message.encode();
-        let Some(short) = words.first_chunk::<WORDS>().filter(|_| used <= WORDS) else {
+        let Some(short) = message.encode_short::<WORDS>() else {
             return Err(SendError::TooLarge);
         };
-        self.channel.try_send((), *short).map_err(|not_sent| match not_sent.why {
+        self.channel.try_send((), short).map_err(|not_sent| match not_sent.why {
             Why::Full => SendError::Full,
             Why::PeerGone | Why::NoSuchWindow | Why::Other(_) => SendError::PeerGone,
         })
@@ -107,12 +106,8 @@ impl Transport for Wire<'_> {
             let received =
                 self.channel.try_receive().map_err(|shikiri_channel::PeerGone| PeerGone)?;
             let Some(received) = received else { return Ok(None) };
-            let mut words = [0; MESSAGE_WORDS];
-            for (to, from) in words.iter_mut().zip(received.short) {
-                *to = from;
-            }
             // An area that came with it goes with `received`: no call sends one.
-            if let Some(message) = Message::decode(&words) {
+            if let Some(message) = Message::decode(&received.short) {
                 return Ok(Some(message));
             }
         }

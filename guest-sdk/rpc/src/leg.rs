@@ -160,8 +160,7 @@ impl<'a, T: Transport> Leg<'a, T> {
 }
 
 /// A small payload.
+#[inline]
 fn inline(payload: &impl Payload) -> Result<Inline, SendError> {
-    let mut bytes = [0; INLINE_BYTES];
-    let length = payload.to_slice(&mut bytes).ok_or(SendError::NotMarshalled)?;
-    bytes.get(..length).and_then(Inline::new).ok_or(SendError::NotMarshalled)
+    Inline::with(|bytes| payload.to_slice(bytes)).ok_or(SendError::NotMarshalled)
 }

@@ -52,7 +52,9 @@ pub struct Message {
 }
 
 /// Where a message's payload is.
+// With a tag of a word, so that what lies behind it is moved by words, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Body {
     /// In the message.
     Inline(Inline),
@@ -68,7 +70,9 @@ pub enum Body {
 }
 
 /// Up to [`INLINE_BYTES`] bytes.
+// Aligned, so that a message is moved by words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(8))]
 pub struct Inline {
     bytes: [u8; INLINE_BYTES],
     length: u8,
@@ -83,6 +87,17 @@ impl Inline {
     pub fn new(payload: &[u8]) -> Option<Self> {
         let mut inline = Self { length: u8::try_from(payload.len()).ok()?, ..Self::EMPTY };
         inline.bytes.get_mut(..payload.len())?.copy_from_slice(payload);
+        Some(inline)
+    }
+
+    /// What `write` puts there, whose length it answers.
+    #[inline]
+    pub(crate) fn with(
+        write: impl FnOnce(&mut [u8; INLINE_BYTES]) -> Option<usize>,
+    ) -> Option<Self> {
+        let mut inline = Self::EMPTY;
+        let length = write(&mut inline.bytes)?;
+        inline.length = u8::try_from(length).ok().filter(|_| length <= INLINE_BYTES)?;
         Some(inline)
     }
 
@@ -107,6 +122,24 @@ impl Message {
     /// Its words, and how many of them are in use.
     #[must_use]
     pub fn encode(&self) -> ([u64; MESSAGE_WORDS], usize) {
+        let (header, payload) = self.parts();
+        let mut words = [0; MESSAGE_WORDS];
+        let used = fill(&mut words, header, payload);
+        (words, used.unwrap_or(MESSAGE_WORDS))
+    }
+
+    /// Its words, if they are no more than `WORDS`; those that it does not use are 0. For transports with short messages.
+    #[inline]
+    #[must_use]
+    pub fn encode_short<const WORDS: usize>(&self) -> Option<[u64; WORDS]> {
+        let (header, payload) = self.parts();
+        let mut words = [0; WORDS];
+        fill(&mut words, header, payload).map(|_| words)
+    }
+
+    /// The words of the header, and the payload behind them.
+    #[inline]
+    fn parts(&self) -> ([u64; HEADER_WORDS], &[u8]) {
         let (area, length, reference, payload): (u8, u32, Reference, &[u8]) = match &self.body {
             Body::Inline(inline) => {
                 (NO_AREA, u32::from(inline.length), Reference(0), inline.as_bytes())
@@ -121,18 +154,14 @@ impl Message {
         let [l0, l1, l2, l3] = length.to_le_bytes();
         let first = u64::from_le_bytes([kind, area, c0, c1, l0, l1, l2, l3]);
         let second = u64::from(self.call.0) | u64::from(reference.0) << 32;
-        let mut words = [0; MESSAGE_WORDS];
-        let chunks = payload.chunks(WORD_BYTES).map(join);
-        for (to, from) in words.iter_mut().zip([first, second].into_iter().chain(chunks)) {
-            *to = from;
-        }
-        (words, words_of(first))
+        ([first, second], payload)
     }
 
-    /// The message that these words are; `None` if they are none.
+    /// The message that these words are; `None` if they are none, or not all that it has.
+    #[inline]
     #[must_use]
-    pub fn decode(words: &[u64; MESSAGE_WORDS]) -> Option<Self> {
-        let [first, second, payload @ ..] = words;
+    pub fn decode(words: &[u64]) -> Option<Self> {
+        let [first, second, payload @ ..] = words else { return None };
         let [kind, area, c0, c1, length @ ..] = first.to_le_bytes();
         let [a, b, c, d, reference @ ..] = second.to_le_bytes();
         let length = u32::from_le_bytes(length);
@@ -151,11 +180,26 @@ impl Message {
     }
 }
 
-/// An inline payload, if it is not too long and has no reference.
+/// Writes a message's words; how many, if there is room for them.
+#[inline]
+fn fill(words: &mut [u64], header: [u64; HEADER_WORDS], payload: &[u8]) -> Option<usize> {
+    let used = HEADER_WORDS.saturating_add(payload.len().div_ceil(WORD_BYTES));
+    let chunks = payload.chunks(WORD_BYTES).map(join);
+    for (to, from) in words.get_mut(..used)?.iter_mut().zip(header.into_iter().chain(chunks)) {
+        *to = from;
+    }
+    Some(used)
+}
+
+/// An inline payload, if it is not too long, there, and has no reference.
+#[inline]
 fn inline(words: &[u64], length: u32, reference: Reference) -> Option<Inline> {
     let length = u8::try_from(length).ok()?;
     let mut inline = Inline { length, ..Inline::EMPTY };
     let bytes = inline.bytes.get_mut(..usize::from(length))?;
+    if bytes.len().div_ceil(WORD_BYTES) > words.len() {
+        return None;
+    }
     for (chunk, word) in bytes.chunks_mut(WORD_BYTES).zip(words) {
         split(*word, chunk);
     }
@@ -211,5 +255,20 @@ mod tests {
         assert_eq!(decode(0x0000_0000_0000_ff01, 1 << 32), None, "inline with a reference");
         assert_eq!(decode(0x0000_0000_0000_ff00, 0), None);
         assert_eq!(decode(0x0000_0000_0000_ff03, 0), None);
+        assert!(Message::decode(&[0x0000_0008_0000_ff01, 0, 7]).is_some());
+        assert_eq!(Message::decode(&[0x0000_0009_0000_ff01, 0, 7]), None, "a word is missing");
+        assert_eq!(Message::decode(&[0x0000_0000_0000_ff01]), None);
+    }
+
+    #[test]
+    fn a_short_message_is_the_same_words_or_none() {
+        for length in [0, 1, 8, 9] {
+            let message = with(Body::Inline(Inline::new(&[7; 9][..length]).unwrap()));
+            let (words, used) = message.encode();
+            let short = message.encode_short::<3>();
+            assert_eq!(short, (used <= 3).then(|| [words[0], words[1], words[2]]));
+        }
+        let body = Body::Buffer { area: 3, reference: Reference(9), bytes: 5120 };
+        assert_eq!(with(body).encode_short::<2>().map(|words| words.len()), Some(2));
     }
 }
