@@ -127,6 +127,7 @@ enum shikiri_resource {
 #define SHIKIRI_ENTRY_PAGES 7 /* of the area */
 #define SHIKIRI_CREDITS_POSTED 0 /* messages that the guest has offered to take */
 #define SHIKIRI_CREDITS_CONSUMED 1 /* messages that the guest has taken */
+#define SHIKIRI_CREDITS_POLLS 2 /* not 0: it looks for messages by itself, no event tells of them */
 #define SHIKIRI_ENTRY(number) ((((number) % 63) + 1) * 8) /* its first word */
 
 /* What a call answers: x0, and x1 to x3. */

@@ -3,8 +3,8 @@
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use shikiri_abi::channel::{
-    ADDRESS, AREA, ARRIVALS, BYTES, CONNECTED, CONSUMED, PAGES, POSTED, SEQUENCE, SHORT, STARVED,
-    STATE, entry,
+    ADDRESS, AREA, ARRIVALS, BYTES, CONNECTED, CONSUMED, PAGES, POLLS, POSTED, SEQUENCE, SHORT,
+    STARVED, STATE, entry,
 };
 use shikiri_abi::{Ipa, PAGE_BYTES, PageCount};
 
@@ -109,6 +109,14 @@ impl Pages<'_> {
     #[must_use]
     pub fn is_starved(self) -> bool {
         self.arrival(STARVED) != 0
+    }
+
+    /// Says whether the guest looks for messages by itself, so that no event tells of them. Told again, it looks once more: what has
+    /// come meanwhile was told to nobody.
+    pub fn set_polls(self, polls: bool) {
+        self.set_credit(POLLS, u64::from(polls));
+        // As in [`Receiver::post`]: the other side writes the message, then looks here.
+        fence(Ordering::SeqCst);
     }
 
     /// Who is at the other end. What a peer sent is in the arrivals before it is told that it has gone.

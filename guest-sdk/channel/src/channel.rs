@@ -1,6 +1,5 @@
 //! A connected message port.
 
-use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::Handle;
 
 use crate::area::Area;
@@ -30,13 +29,14 @@ impl Channel {
         self.0.home.peer().is_there
     }
 
-    /// Has the port tell nothing by interrupts, or again: for whoever only polls, so that a message costs no event. Asleep or in a future
-    /// one waits for ever meanwhile. Told again, what has come meanwhile is told.
-    ///
-    /// # Errors
-    /// None while the value lives.
-    pub fn mute(&self, is_mute: bool) -> Result<(), Refusal> {
-        self.0.mute(is_mute)
+    /// Says that messages are looked for by polling, so that they come without an event, or that they are to be told again. It is a word in
+    /// the port's page, and no call. Asleep or in a future one waits for ever for a message meanwhile; room and the peer's end are told as
+    /// ever. When it ends, all who wait look again.
+    pub fn poll_only(&self, is_polled: bool) {
+        self.0.home.set_polls(is_polled);
+        if !is_polled {
+            self.wake();
+        }
     }
 
     /// Its handle in calls.

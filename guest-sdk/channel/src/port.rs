@@ -62,13 +62,6 @@ pub(crate) struct Owned {
     events: Bound,
 }
 
-impl Owned {
-    /// Masks the port's events, or lets them through.
-    pub(crate) fn mute(&self, is_mute: bool) -> Result<(), Refusal> {
-        if is_mute { self.events.mask() } else { self.events.unmask() }
-    }
-}
-
 impl Drop for Owned {
     fn drop(&mut self) {
         self.home.remove();

@@ -152,6 +152,15 @@ impl Home {
         Some(look)
     }
 
+    /// Says whether messages are polled for; if not any more, whoever waits for one looks again.
+    pub(crate) fn set_polls(self, polls: bool) {
+        let woken = self.with(|open| {
+            open.pages().set_polls(polls);
+            if polls { Wakers::new() } else { open.wakers.take() }
+        });
+        woken.into_iter().for_each(Wakers::wake);
+    }
+
     /// Who is at the other end.
     pub(crate) fn peer(self) -> Peer {
         self.with(|open| open.peer()).unwrap_or(Peer { is_there: false, count: 0 })
@@ -221,7 +230,11 @@ pub(crate) fn on_interrupt(intid: u32) -> bool {
         number => match row(number) {
             Some(row) => {
                 pass(number);
-                row.lock().port.as_mut().map(|open| open.wakers.take()).unwrap_or_default()
+                let mut row = row.lock();
+                match &mut row.port {
+                    Some(open) if !open.wakers.is_empty() => open.wakers.take(),
+                    _ => return true,
+                }
             }
             None => return false,
         },
@@ -266,6 +279,12 @@ impl Wakers {
             Some(free) => free.replace(waker.clone()),
             None => self.0.first_mut().and_then(|first| first.replace(waker.clone())),
         }
+    }
+
+    /// They are taken all at once, and the first place is filled first.
+    #[inline]
+    fn is_empty(&self) -> bool {
+        matches!(self.0, [None, ..])
     }
 
     fn take(&mut self) -> Self {

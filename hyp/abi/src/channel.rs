@@ -10,7 +10,9 @@
 //! [`CONSUMED`] how many it has taken. A message needs a credit (posted − arrived is 1 to 63), and one with an area also
 //! a vacant slot of the window. To offer: store `POSTED` with release, execute a full fence, read the header's [`STARVED`],
 //! and if it is not 0 call `CHANNEL_NOTIFY`; look there, too, when a slot of the window has become vacant. An event tells of a
-//! message that found all others taken: to sleep, store `CONSUMED`, execute a full fence, and look for a message once more.
+//! message that found all others taken: to sleep, store `CONSUMED`, execute a full fence, and look for a message once more. A guest
+//! that polls says so in [`POLLS`], and is told of no message; to be told again, it stores 0 there, executes a full fence, and looks
+//! for a message once more.
 
 /// Entries of the ring: the most messages that can wait.
 pub const ARRIVALS: u64 = 63;
@@ -43,6 +45,8 @@ pub const PAGES: usize = 7;
 pub const POSTED: usize = 0;
 /// Credits: messages that the guest has taken.
 pub const CONSUMED: usize = 1;
+/// Credits: not 0 while the guest looks for messages by itself, so that no event tells of them.
+pub const POLLS: usize = 2;
 
 /// The first word of the entry for message number `number`.
 #[must_use]

@@ -137,6 +137,11 @@ fn channels(text: &mut String) {
             "messages that the guest has offered to take",
         ),
         ("CREDITS_CONSUMED", channel::CONSUMED.to_string(), "messages that the guest has taken"),
+        (
+            "CREDITS_POLLS",
+            channel::POLLS.to_string(),
+            "not 0: it looks for messages by itself, no event tells of them",
+        ),
     ] {
         define(text, name, &value, comment);
     }

@@ -5,8 +5,8 @@
 //! writes nonsense harms itself: its peer is told that there is no room.
 
 use shikiri_abi::channel::{
-    ADDRESS, AREA, ARRIVALS, BYTES, CONNECTED, CONSUMED, ENTRY_WORDS, PAGES, POSTED, SEQUENCE,
-    SHORT, STARVED, STATE, entry,
+    ADDRESS, AREA, ARRIVALS, BYTES, CONNECTED, CONSUMED, ENTRY_WORDS, PAGES, POLLS, POSTED,
+    SEQUENCE, SHORT, STARVED, STATE, entry,
 };
 use shikiri_sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -92,11 +92,12 @@ impl Credits<'_> {
         has_credit && number.wrapping_sub(consumed) < ARRIVALS
     }
 
-    /// Whether the receiver has taken all messages before number `number`.
+    /// Whether the receiver is to be told of message number `number`: it has taken all before, and does not poll.
     #[inline(always)]
     #[must_use]
-    pub fn has_taken_all_before(self, number: u64) -> bool {
-        self.0.get(CONSUMED).is_some_and(|word| word.load(Ordering::Acquire) == number)
+    pub fn wants_event(self, number: u64) -> bool {
+        let word = |at: usize| self.0.get(at).map(|word| word.load(Ordering::Acquire));
+        word(POLLS) == Some(0) && word(CONSUMED) == Some(number)
     }
 }
 
@@ -115,21 +116,21 @@ pub fn look_or_wait(arrivals: Arrivals<'_>, credits: Credits<'_>, number: u64) -
     credits.has_credit(number)
 }
 
-/// Writes message number `number`; whether the receiver is to be told: it has taken all others, so that it may sleep. It says
-/// what it has taken, then looks for the next message, with a full fence between (Dekker's pattern again): asked before the
-/// message stands there, it could take the last one meanwhile, find nothing, and sleep.
+/// Writes message number `number`; whether the receiver is to be told: it has taken all others, so that it may sleep, and does not
+/// poll. It says what it has taken, or that it polls no more, then looks for the next message, with a full fence between (Dekker's
+/// pattern again): asked before the message stands there, it could take the last one meanwhile, find nothing, and sleep.
 #[inline(always)]
 #[must_use]
 pub fn deliver(arrivals: Arrivals<'_>, credits: Credits<'_>, number: u64, message: &Entry) -> bool {
     arrivals.put(number, message);
     fence(Ordering::SeqCst);
-    credits.has_taken_all_before(number)
+    credits.wants_event(number)
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Arrivals, Credits, Entry, WORDS, deliver, look_or_wait};
-    use shikiri_abi::channel::{ARRIVALS, CONSUMED, POSTED, STARVED};
+    use shikiri_abi::channel::{ARRIVALS, CONSUMED, POLLS, POSTED, STARVED};
     use shikiri_sync::atomic::{AtomicU64, Ordering};
     use std::vec::Vec;
 
@@ -171,6 +172,16 @@ mod tests {
         assert!(put(0, 0) && put(7, 7), "none waits");
         assert!(!put(0, 1) && !put(6, 7), "one waits");
         assert!(!put(9, 7), "it was taken already, or the guest writes nonsense");
+    }
+
+    #[test]
+    fn a_receiver_that_polls_is_not_told() {
+        let (arrivals, credits) = (page(), credits(9, 0));
+        for (polls, is_told) in [(1, false), (0, true), (u64::MAX, false)] {
+            credits[POLLS].store(polls, Ordering::Relaxed);
+            let told = deliver(Arrivals(&arrivals), Credits(&credits), 0, &Entry::default());
+            assert_eq!(told, is_told, "{polls}");
+        }
     }
 
     #[test]

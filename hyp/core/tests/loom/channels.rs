@@ -2,7 +2,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use shikiri_abi::channel::{CONSUMED, POSTED, SEQUENCE, SHORT, STARVED, entry};
+use shikiri_abi::channel::{CONSUMED, POLLS, POSTED, SEQUENCE, SHORT, STARVED, entry};
 use shikiri_core::channel::ring::{Arrivals, Credits, Entry, deliver, look_or_wait};
 use shikiri_sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -64,6 +64,26 @@ fn a_receiver_that_finds_no_more_is_told_of_what_comes() {
             })
         };
         let is_told = deliver(Arrivals(&pages.0), Credits(&pages.1), 1, &Entry::default());
+        let finds_it = receiver.join().unwrap();
+        assert!(is_told || finds_it, "it sleeps beside a message");
+    });
+}
+
+/// A message comes while the receiver stops polling: it finds the message in its last look, or is told of it.
+#[test]
+fn a_receiver_that_stops_polling_misses_nothing() {
+    loom::model(|| {
+        let pages = Arc::new((page(), page()));
+        pages.1[POLLS].store(1, Ordering::Relaxed);
+        let receiver = {
+            let pages = Arc::clone(&pages);
+            thread::spawn(move || {
+                pages.1[POLLS].store(0, Ordering::Release);
+                fence(Ordering::SeqCst);
+                pages.0[entry(0) + SEQUENCE].load(Ordering::Acquire) == 1
+            })
+        };
+        let is_told = deliver(Arrivals(&pages.0), Credits(&pages.1), 0, &Entry::default());
         let finds_it = receiver.join().unwrap();
         assert!(is_told || finds_it, "it sleeps beside a message");
     });

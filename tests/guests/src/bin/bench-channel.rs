@@ -36,6 +36,8 @@ const END: u32 = 3;
 const POLL: u32 = 4;
 /// It answers remote calls.
 const CALLS: u32 = 5;
+/// It looks for messages now and then, and sends each back with how long it took for the one before.
+const POLLED: u32 = 6;
 /// Messages that wait at a deaf port while one is measured.
 const WAITING: usize = 50;
 /// Event ports that the partition has in the row about many.
@@ -124,6 +126,9 @@ fn measure<C: Clock>(unit: Unit) -> Result<(), Failed> {
     if has_rows("polling") {
         alone("channel_send_area", send_area::<C>()?);
     }
+    if has_rows("polled") {
+        polled_trips(clock)?;
+    }
     if has_rows("connect") {
         elapsed("channel_connect", median(connect_and_close)?);
     }
@@ -176,6 +181,45 @@ fn trips(row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
         row(round_trip_name, round_trip);
     }
     Ok(())
+}
+
+/// One area of each size, there and back between sides that poll, and so are told of nothing: what both do, without the looks in
+/// vain. Each side measures its own part, and sleeps while the other has its turn.
+fn polled_trips(clock: u64) -> Result<(), Failed> {
+    for (size, class) in
+        [("4k", AreaClass::Page), ("2m", AreaClass::Block), ("1g", AreaClass::Giant)]
+    {
+        let channel = connect(POLLED, class)?;
+        channel.poll_only(true);
+        let mut area = Some(Area::alloc(windows()?, class, 1 << class.shift())?);
+        // The first one is the partition's own, and its time is nobody's.
+        let mut trip = || {
+            let start = now();
+            let sent = channel.send(area.take(), [0; 3]);
+            let middle = now();
+            sent.map_err(|_| Failed)?;
+            loop {
+                rest(100);
+                let look = now();
+                let message = channel.try_receive();
+                let end = now();
+                if let Some(message) = message? {
+                    area = message.area;
+                    let own = (middle - start) + (end - look);
+                    return Ok((own + message.short[0]).saturating_sub(3 * clock));
+                }
+            }
+        };
+        trip()?;
+        trip()?;
+        println!("bench: channel_polled_trip_{size} {}", median(trip)?);
+    }
+    Ok(())
+}
+
+/// Sleeps for so many microseconds.
+fn rest(microseconds: u64) {
+    let _nothing = sleep::until(Ticks::from_now_us(microseconds), || None::<Failed>);
 }
 
 /// A short message to a port where one waits already: the sender's whole call.
@@ -313,13 +357,14 @@ fn serve<C: Clock>(_unit: Unit) -> Result<(), Failed> {
         match (service, request.accept(port)) {
             (DEAF, Ok(channel)) => waiting = Some(channel),
             (POLL, Ok(channel)) => {
-                channel.mute(true)?;
+                channel.poll_only(true);
                 waiting = Some(channel);
             }
             (CALLS, Ok(channel)) => {
                 let server = Server::new(Leg::new(Wire::new(channel)), Patience::Wait);
                 server.serve(&mut Context::<64>::new(), &NullServer(Nothing));
             }
+            (POLLED, Ok(channel)) => answer_polled(&channel),
             (_, Ok(channel)) => answer(&channel),
             (_, Err(_)) => {}
         }
@@ -359,6 +404,26 @@ impl Polled {
         taken.sort_unstable();
         if let Some(median) = taken.get(taken.len() / 2) {
             println!("bench: channel_receive_area {median}");
+        }
+    }
+}
+
+/// The other side of [`polled_trips`]: looks five times as often as that.
+fn answer_polled(channel: &Channel) {
+    channel.poll_only(true);
+    let mut time = 0;
+    loop {
+        let start = now();
+        match channel.try_receive() {
+            Ok(Some(message)) => {
+                let sent = channel.send(message.area, [time, 0, 0]);
+                time = now() - start;
+                if sent.is_err() {
+                    break;
+                }
+            }
+            Ok(None) => rest(20),
+            Err(PeerGone) => break,
         }
     }
 }
