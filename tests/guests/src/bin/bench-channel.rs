@@ -127,7 +127,7 @@ fn measure<C: Clock>(unit: Unit) -> Result<(), Failed> {
         alone("channel_send_area", send_area::<C>()?);
     }
     if has_rows("polled") {
-        polled_trips(clock)?;
+        polled_trips(clock, &elapsed)?;
     }
     if has_rows("connect") {
         elapsed("channel_connect", median(connect_and_close)?);
@@ -185,7 +185,7 @@ fn trips(row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
 
 /// One area of each size, there and back between sides that poll, and so are told of nothing: what both do, without the looks in
 /// vain. Each side measures its own part, and sleeps while the other has its turn.
-fn polled_trips(clock: u64) -> Result<(), Failed> {
+fn polled_trips(clock: u64, row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
     for (name, class) in [
         ("channel_polled_trip_4k", AreaClass::Page),
         ("channel_polled_trip_2m", AreaClass::Block),
@@ -211,7 +211,7 @@ fn polled_trips(clock: u64) -> Result<(), Failed> {
                 if let Some(message) = message? {
                     area = message.area;
                     let own = (middle - start) + (end - look);
-                    return Ok((own + message.short[0]).saturating_sub(3 * clock));
+                    return Ok((own + message.short[0]).saturating_sub(2 * clock));
                 }
             }
         };
@@ -224,7 +224,7 @@ fn polled_trips(clock: u64) -> Result<(), Failed> {
 
 /// Sleeps for so many microseconds.
 fn rest(microseconds: u64) {
-    let _nothing = sleep::until(timer::Ticks::from_now_us(microseconds), || None::<Failed>);
+    let _nothing = sleep::until(sleep::Ticks::from_now_us(microseconds), || None::<Failed>);
 }
 
 /// A short message to a port where one waits already: the sender's whole call.
