@@ -69,6 +69,19 @@
 #define SHIKIRI_PARTITION_RESUME 0xc6000108u
 #define SHIKIRI_POLICY_NOTIFY 0xc6000109u
 #define SHIKIRI_NOTICE_TAKE 0xc600010au
+#define SHIKIRI_PARTITION_CREATE 0xc6000110u
+#define SHIKIRI_PARTITION_DESTROY 0xc6000111u
+#define SHIKIRI_VCPU_ADD 0xc6000112u
+#define SHIKIRI_MEMORY_ADD 0xc6000113u
+#define SHIKIRI_IMAGE_ADD 0xc6000114u
+#define SHIKIRI_ENTRY_SET 0xc6000115u
+#define SHIKIRI_CONSOLE_SET 0xc6000116u
+#define SHIKIRI_TALK_SET 0xc6000117u
+#define SHIKIRI_PEERS_SET 0xc6000118u
+#define SHIKIRI_PARTITION_LOAD 0xc6000119u
+#define SHIKIRI_HANDOUT_READ 0xc600011au
+#define SHIKIRI_IMAGE_INFO 0xc600011bu
+#define SHIKIRI_CORE_READ 0xc600011cu
 
 /* The four words that CALL_UID answers. */
 #define SHIKIRI_UID {0xc2a5e0b6u, 0x384e1f7du, 0x68534b9au, 0x6972696bu}
@@ -732,12 +745,14 @@ static inline struct shikiri_answer shikiri_limit_set(uint64_t partition, uint64
     return shikiri_call(SHIKIRI_LIMIT_SET, partition, resource, limit, 0, 0, 0);
 }
 
-/* Starts a partition that has ended, under a new id. It is built in its own time; one that cannot be built
- *   ends with a notice. With hold it is built and then waits for another PARTITION_START. (P7)
+/* Starts a partition that has ended, under a new id; or one that was created, under its own. It is built in
+ *   its own time; one that cannot be built ends with a notice. With hold it is built and then waits for
+ *   another PARTITION_START. Of one that was created: WRONG_STATE, it has no vCPU, no memory, or no entry in
+ *   it; OVER_LIMIT, it has no limit of what can only be handed out in parts, x1 = 256 + the resource. (P7)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * hold: 1: it is held when it is built; else 0
  * value[0] = partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
- * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, PEER_GONE, NOT_FOUND.
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, PEER_GONE, NOT_FOUND.
  */
 static inline struct shikiri_answer shikiri_partition_start(uint64_t partition, uint64_t hold)
 {
@@ -804,6 +819,169 @@ static inline struct shikiri_answer shikiri_policy_notify(uint64_t port)
 static inline struct shikiri_answer shikiri_notice_take(void)
 {
     return shikiri_call(SHIKIRI_NOTICE_TAKE, 0, 0, 0, 0, 0, 0);
+}
+
+/* Makes a partition, under an id of its own. It owns nothing, and none of its limits is set. Its name, 31 of
+ *   a-z, 0-9, _ and - at most with zeros behind it, is no other's: EXISTS. FULL: the description has no more
+ *   places for such partitions. AGAIN: another vCPU is giving a name. (P7)
+ * first: eight bytes of the name, the first one lowest
+ * second: the next eight
+ * third: the next eight
+ * fourth: the last eight
+ * value[0] = partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, FULL, AGAIN, EXISTS.
+ */
+static inline struct shikiri_answer shikiri_partition_create(uint64_t first, uint64_t second, uint64_t third, uint64_t fourth)
+{
+    return shikiri_call(SHIKIRI_PARTITION_CREATE, first, second, third, fourth, 0, 0);
+}
+
+/* Destroys a partition that was made at run time and has ended, or was never started: its limits and its core
+ *   time can be given to others, its notices are forgotten, its place is free. AGAIN asks for another call: a
+ *   core has not let go of it yet. One of the description is INVALID_PARAMETER. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, AGAIN, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_partition_destroy(uint64_t partition)
+{
+    return shikiri_call(SHIKIRI_PARTITION_DESTROY, partition, 0, 0, 0, 0, 0);
+}
+
+/* Gives a created partition another vCPU, and promises it core time on that core of the set which has most
+ *   left, until the partition is destroyed; it does not move. OVER_LIMIT: x1 = 0, its own limit of core time;
+ *   256, what can be handed out, or it has no limit; 512, no core has so much left, and x2 = the most that
+ *   one has. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * cores: where it may live: a bit for each of the cores 0 to 63
+ * time: bits 0 to 31: its budget in us, at least 50; bits 32 to 63: the period in us, 100 to 1,000,000; 0: it
+ *   owns the core
+ * priority: 0 to 255; higher runs first
+ * value[0] = core: its home
+ * value[1] = share: what is promised, in ppm of the core
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, RANGE, FULL, PEER_GONE, EXISTS,
+ *   NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_vcpu_add(uint64_t partition, uint64_t cores, uint64_t time, uint64_t priority)
+{
+    return shikiri_call(SHIKIRI_VCPU_ADD, partition, cores, time, priority, 0, 0);
+}
+
+/* Gives a created partition another region of memory. It is taken, charged and cleared when the partition is
+ *   built. RANGE: no whole pages, or beyond its address space; EXISTS: something is there already. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * address: where the guest sees it
+ * bytes: its size
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, FULL, PEER_GONE, EXISTS, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_memory_add(uint64_t partition, uint64_t address, uint64_t bytes)
+{
+    return shikiri_call(SHIKIRI_MEMORY_ADD, partition, address, bytes, 0, 0, 0);
+}
+
+/* Has a file of the bundle copied into a created partition's memory, at each start. RANGE: it does not fit
+ *   into the memory that it was given; EXISTS: another image is there. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * image: which one of the description's `images`, from 0
+ * address: where its first byte goes
+ * value[0] = bytes: its size
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, FULL, PEER_GONE, EXISTS, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_image_add(uint64_t partition, uint64_t image, uint64_t address)
+{
+    return shikiri_call(SHIKIRI_IMAGE_ADD, partition, image, address, 0, 0, 0);
+}
+
+/* Says where a created partition's vCPU 0 starts. RANGE: that is no word of its memory. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * entry: the address of the first instruction
+ * x0: what it finds in x0
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_entry_set(uint64_t partition, uint64_t entry, uint64_t x0)
+{
+    return shikiri_call(SHIKIRI_ENTRY_SET, partition, entry, x0, 0, 0, 0);
+}
+
+/* Gives a created partition a virtual UART, or takes it. EXISTS: its memory is there. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * console: 0 or 1
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, PEER_GONE, EXISTS, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_console_set(uint64_t partition, uint64_t console)
+{
+    return shikiri_call(SHIKIRI_CONSOLE_SET, partition, console, 0, 0, 0, 0);
+}
+
+/* Says how many handles a created partition has, and how many requests of its own can wait at others. RANGE:
+ *   requests without handles. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * handles: 0 to 65,535
+ * requests: 0 to 65,535
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_talk_set(uint64_t partition, uint64_t handles, uint64_t requests)
+{
+    return shikiri_call(SHIKIRI_TALK_SET, partition, handles, requests, 0, 0, 0);
+}
+
+/* Permits or forbids that one partition asks another for connections, until either is destroyed. What is
+ *   connected stays so. (P7)
+ * asker: who asks, as PARTITION_LIST has it
+ * asked: who is asked
+ * permit: 0 or 1
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_peers_set(uint64_t asker, uint64_t asked, uint64_t permit)
+{
+    return shikiri_call(SHIKIRI_PEERS_SET, asker, asked, permit, 0, 0, 0);
+}
+
+/* Copies from the caller's memory into a held partition's, 64 KiB at most. RANGE: the first bytes are not in
+ *   the memory of both; ALIGNMENT: not all are multiples of 8. The caller itself is INVALID_PARAMETER. (V9)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * to: an address of its memory
+ * from: an address of the caller's memory
+ * bytes: how many
+ * value[0] = copied: how many were copied; the rest takes other calls
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, ALIGNMENT, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_partition_load(uint64_t partition, uint64_t to, uint64_t from, uint64_t bytes)
+{
+    return shikiri_call(SHIKIRI_PARTITION_LOAD, partition, to, from, bytes, 0, 0);
+}
+
+/* Reads a line of the hand-out account. (P7)
+ * resource: 0 core time (ppm of one core), 1 IPA space (pages), 2 memory (pages), 3 management memory
+ *   (pages), 4 event ports, 5 devices, 6 cache share, 7 bus share
+ * value[0] = limit: the most that may be handed out; 2^64 - 1 means unset
+ * value[1] = given: what is, by limits
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED.
+ */
+static inline struct shikiri_answer shikiri_handout_read(uint64_t resource)
+{
+    return shikiri_call(SHIKIRI_HANDOUT_READ, resource, 0, 0, 0, 0, 0);
+}
+
+/* Tells of a file that IMAGE_ADD takes. RANGE: there is none with this number, nor with a higher one. (P7)
+ * image: which one of the description's `images`, from 0
+ * value[0] = bytes: its size
+ * value[1] = first: eight bytes of its name, the first one lowest
+ * value[2] = second: the next eight
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, RANGE.
+ */
+static inline struct shikiri_answer shikiri_image_info(uint64_t image)
+{
+    return shikiri_call(SHIKIRI_IMAGE_INFO, image, 0, 0, 0, 0, 0);
+}
+
+/* Tells what a core has left to promise. RANGE: there is no such core, nor any with a higher number. (P3)
+ * core: 0 to 127
+ * value[0] = left: in ppm of the core; 0 if no seat is left there
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, RANGE.
+ */
+static inline struct shikiri_answer shikiri_core_read(uint64_t core)
+{
+    return shikiri_call(SHIKIRI_CORE_READ, core, 0, 0, 0, 0, 0);
 }
 
 #endif

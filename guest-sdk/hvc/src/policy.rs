@@ -1,7 +1,7 @@
 //! The calls of the policy program, one function per row of the call table. `shikiri_policy` makes values of them.
 
-use shikiri_abi::Status;
-pub use shikiri_abi::{Hold, NamePart, PartitionRef};
+pub use shikiri_abi::{Hold, NamePart, NewVcpu, PartitionRef};
+use shikiri_abi::{Ipa, Status};
 
 use crate::partition::{AccountLine, Refusal, Resource, function, request};
 use crate::talk::Handle;
@@ -163,8 +163,134 @@ pub fn take_notice() -> Result<Notice, Refusal> {
     Ok(Notice { who: partition(who)?, cause, code, restarts: flags & 1 != 0, missed })
 }
 
+/// Calls `PARTITION_CREATE`: eight bytes of the name to a word, the first one lowest.
+///
+/// # Errors
+/// `NotPermitted`; `InvalidParameter` if that is no name; `Exists`; `Full`; `Again`.
+pub fn create([a, b, c, d]: [u64; 4]) -> Result<PartitionRef, Refusal> {
+    request::<CREATE>([a, b, c, d, 0, 0]).and_then(|[who, ..]| partition(who))
+}
+
+/// Calls `PARTITION_DESTROY` once.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `InvalidParameter` of one of the description; `WrongState` unless it has ended or was never
+/// started; `Again`.
+pub fn destroy(who: PartitionRef) -> Result<(), Refusal> {
+    request::<DESTROY>([who.encode(), 0, 0, 0, 0, 0]).map(|_| ())
+}
+
+/// Calls `VCPU_ADD`: its home core, and what is promised there in ppm.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`, `WrongState`; `Range`; `Full`; `Exists`; `OverLimit`, with 0, 256 or 512.
+pub fn add_vcpu(who: PartitionRef, vcpu: NewVcpu) -> Result<(u64, u64), Refusal> {
+    let NewVcpu { cores, budget_us, period_us, priority } = vcpu;
+    let time = u64::from(budget_us) | u64::from(period_us) << 32;
+    let arguments = [who.encode(), cores, time, u64::from(priority), 0, 0];
+    request::<ADD_VCPU>(arguments).map(|[core, share, _]| (core, share))
+}
+
+/// Calls `MEMORY_ADD`.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`, `WrongState`; `Range`; `Exists`; `Full`.
+pub fn add_memory(who: PartitionRef, address: Ipa, bytes: u64) -> Result<(), Refusal> {
+    request::<ADD_MEMORY>([who.encode(), address.0, bytes, 0, 0, 0]).map(|_| ())
+}
+
+/// Calls `IMAGE_ADD`: the image's size.
+///
+/// # Errors
+/// As [`add_memory`]; `InvalidParameter` if there is no such image.
+pub fn add_image(who: PartitionRef, image: u64, address: Ipa) -> Result<u64, Refusal> {
+    let arguments = [who.encode(), image, address.0, 0, 0, 0];
+    request::<ADD_IMAGE>(arguments).map(|[bytes, ..]| bytes)
+}
+
+/// Calls `ENTRY_SET`.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`, `WrongState`; `Range`.
+pub fn set_entry(who: PartitionRef, entry: Ipa, x0: u64) -> Result<(), Refusal> {
+    request::<SET_ENTRY>([who.encode(), entry.0, x0, 0, 0, 0]).map(|_| ())
+}
+
+/// Calls `CONSOLE_SET`.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`, `WrongState`; `Exists`.
+pub fn set_console(who: PartitionRef, has_console: bool) -> Result<(), Refusal> {
+    request::<SET_CONSOLE>([who.encode(), u64::from(has_console), 0, 0, 0, 0]).map(|_| ())
+}
+
+/// Calls `TALK_SET`.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`, `WrongState`; `Range`.
+pub fn set_talk(who: PartitionRef, handles: u16, requests: u16) -> Result<(), Refusal> {
+    let arguments = [who.encode(), u64::from(handles), u64::from(requests), 0, 0, 0];
+    request::<SET_TALK>(arguments).map(|_| ())
+}
+
+/// Calls `PEERS_SET`.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `InvalidParameter` if both are the same.
+pub fn set_peers(asker: PartitionRef, asked: PartitionRef, permit: bool) -> Result<(), Refusal> {
+    let arguments = [asker.encode(), asked.encode(), u64::from(permit), 0, 0, 0];
+    request::<SET_PEERS>(arguments).map(|_| ())
+}
+
+/// Calls `PARTITION_LOAD` once: how many bytes were copied.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it is held; `Range`; `Alignment`; `InvalidParameter` of the caller.
+pub fn load(who: PartitionRef, to: Ipa, from: Ipa, bytes: u64) -> Result<u64, Refusal> {
+    request::<LOAD>([who.encode(), to.0, from.0, bytes, 0, 0]).map(|[copied, ..]| copied)
+}
+
+/// Calls `HANDOUT_READ`: the limit and what is given.
+///
+/// # Errors
+/// `NotPermitted`.
+pub fn handout(resource: Resource) -> Result<(Option<u64>, u64), Refusal> {
+    let [limit, given, _] = request::<HANDOUT>([u64::from(resource.number()), 0, 0, 0, 0, 0])?;
+    Ok(((limit != u64::MAX).then_some(limit), given))
+}
+
+/// Calls `IMAGE_INFO`: the size, and sixteen bytes of the name.
+///
+/// # Errors
+/// `NotPermitted`; `Range` behind the last one.
+pub fn image_info(image: u64) -> Result<(u64, [u64; 2]), Refusal> {
+    request::<IMAGE>([image, 0, 0, 0, 0, 0]).map(|[bytes, first, second]| (bytes, [first, second]))
+}
+
+/// Calls `CORE_READ`: what the core has left, in ppm.
+///
+/// # Errors
+/// `NotPermitted`; `Range` behind the last one.
+pub fn core_left(core: u8) -> Result<u64, Refusal> {
+    request::<CORE>([u64::from(core), 0, 0, 0, 0, 0]).map(|[left, ..]| left)
+}
+
 /// How many rows have their wrapper here.
-pub(crate) const CALLS: usize = 11;
+pub(crate) const CALLS: usize = 24;
+
+const CREATE: u32 = function("PARTITION_CREATE", 4);
+const DESTROY: u32 = function("PARTITION_DESTROY", 1);
+const ADD_VCPU: u32 = function("VCPU_ADD", 4);
+const ADD_MEMORY: u32 = function("MEMORY_ADD", 3);
+const ADD_IMAGE: u32 = function("IMAGE_ADD", 3);
+const SET_ENTRY: u32 = function("ENTRY_SET", 3);
+const SET_CONSOLE: u32 = function("CONSOLE_SET", 2);
+const SET_TALK: u32 = function("TALK_SET", 3);
+const SET_PEERS: u32 = function("PEERS_SET", 3);
+const LOAD: u32 = function("PARTITION_LOAD", 4);
+const HANDOUT: u32 = function("HANDOUT_READ", 1);
+const IMAGE: u32 = function("IMAGE_INFO", 1);
+const CORE: u32 = function("CORE_READ", 1);
 
 const LIST: u32 = function("PARTITION_LIST", 1);
 const NAME: u32 = function("PARTITION_NAME", 2);

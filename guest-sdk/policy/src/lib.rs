@@ -9,6 +9,20 @@
 //! }
 //! ```
 //!
+//! New ones are described call by call, and own nothing before they are started:
+//!
+//! ```ignore
+//! let new = Partition::create("worker")?;
+//! new.set_limit(Resource::Memory, Some(512))?;
+//! new.add_vcpu(&[1], Time::reserved(2_000, 10_000), 0)?;
+//! new.add_memory(Ipa(0x4000_0000), 2 << 20)?;
+//! new.add_image(image("worker")?, Ipa(0x4008_0000))?;
+//! new.set_entry(Ipa(0x4008_0000), 0)?;
+//! let life = new.start()?;
+//! // …when it has ended:
+//! life.destroy()?;
+//! ```
+//!
 //! A [`Partition`] names one life of a partition: when that has ended and another has begun, calls answer `PeerGone`, and
 //! [`Partition::all`] and [`Partition::named`] find the new one. Only the partition that holds the policy capability may call;
 //! all others are answered `NotPermitted`. Nothing here waits, but for [`Partition::pause`], which takes as long as cores need to
@@ -17,7 +31,7 @@
 
 use core::fmt;
 
-use shikiri_abi::{Hold, NamePart, PartitionRef, Status};
+use shikiri_abi::{Hold, Ipa, NamePart, PartitionRef, Status};
 use shikiri_hvc::partition::{AccountLine, Refusal, Resource};
 use shikiri_hvc::policy as calls;
 use shikiri_hvc::talk::Handle;
@@ -325,12 +339,7 @@ impl Partition {
     /// # Errors
     /// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it is active; `InvalidParameter` of the caller itself.
     pub fn pause(self) -> Result<(), Refusal> {
-        loop {
-            match calls::pause(self.0) {
-                Err(refusal) if refusal.status() == Some(Status::Again) => {}
-                done => return done,
-            }
-        }
+        again(|| calls::pause(self.0))
     }
 
     /// Lets it go on.
@@ -340,6 +349,183 @@ impl Partition {
     pub fn resume(self) -> Result<(), Refusal> {
         calls::resume(self.0)
     }
+}
+
+/// How a vCPU gets core time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// The core is its own.
+    Owned,
+    /// A budget in each period.
+    Reserved {
+        /// Microseconds of core time per period.
+        budget_us: u32,
+        /// The period in microseconds.
+        period_us: u32,
+    },
+}
+
+impl Time {
+    /// A budget in each period, in microseconds.
+    #[must_use]
+    pub const fn reserved(budget_us: u32, period_us: u32) -> Self {
+        Self::Reserved { budget_us, period_us }
+    }
+}
+
+/// Partitions that are made at run time. All but [`Partition::create`], [`Partition::load`] and [`Partition::destroy`] are for one that
+/// was created and never started: `WrongState` otherwise.
+impl Partition {
+    /// Makes a partition that owns nothing and has no limits.
+    ///
+    /// # Errors
+    /// `NotPermitted`; `InvalidParameter` if that cannot be a name; `Exists`; `Full`: there is no place left.
+    pub fn create(name: &str) -> Result<Self, Refusal> {
+        let mut bytes = [0; 32];
+        let place = bytes.get_mut(..name.len());
+        let place = place.ok_or(Refusal { code: Status::InvalidParameter.code(), which: 1 })?;
+        place.copy_from_slice(name.as_bytes());
+        let mut words = bytes.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+        let name = core::array::from_fn(|_| words.next().unwrap_or(0));
+        again(|| calls::create(name)).map(Self)
+    }
+
+    /// Gives it a vCPU on that of these cores which has most time left: the core.
+    ///
+    /// # Errors
+    /// `Range`: no such core, or no such reservation; `Full`; `Exists`; `OverLimit`: 0 its own limit, 256 what can be handed out,
+    /// 512 the cores.
+    pub fn add_vcpu(self, cores: &[u8], time: Time, priority: u8) -> Result<u64, Refusal> {
+        let bit = |core: &u8| 1_u64.checked_shl(u32::from(*core)).unwrap_or(0);
+        let cores = cores.iter().map(bit).fold(0, |set, bit| set | bit);
+        let (budget_us, period_us) = match time {
+            Time::Owned => (0, 0),
+            Time::Reserved { budget_us, period_us } => (budget_us, period_us),
+        };
+        let vcpu = calls::NewVcpu { cores, budget_us, period_us, priority };
+        calls::add_vcpu(self.0, vcpu).map(|(core, _)| core)
+    }
+
+    /// Gives it memory.
+    ///
+    /// # Errors
+    /// `Range`; `Exists`: something is there; `Full`.
+    pub fn add_memory(self, address: Ipa, bytes: u64) -> Result<(), Refusal> {
+        calls::add_memory(self.0, address, bytes)
+    }
+
+    /// Has an image copied into its memory at each start: the image's size.
+    ///
+    /// # Errors
+    /// `InvalidParameter`; `Range`: it does not fit into the memory that it has; `Exists`; `Full`.
+    pub fn add_image(self, image: u64, address: Ipa) -> Result<u64, Refusal> {
+        calls::add_image(self.0, image, address)
+    }
+
+    /// Says where its vCPU 0 starts, and what it finds in `x0`.
+    ///
+    /// # Errors
+    /// `Range`: not in the memory that it has.
+    pub fn set_entry(self, entry: Ipa, x0: u64) -> Result<(), Refusal> {
+        calls::set_entry(self.0, entry, x0)
+    }
+
+    /// Gives it a virtual UART, or takes it.
+    ///
+    /// # Errors
+    /// `Exists`: its memory is there.
+    pub fn set_console(self, has_console: bool) -> Result<(), Refusal> {
+        calls::set_console(self.0, has_console)
+    }
+
+    /// Says how many handles it has, and how many of its requests can wait at others.
+    ///
+    /// # Errors
+    /// `Range`: requests without handles.
+    pub fn set_talk(self, handles: u16, requests: u16) -> Result<(), Refusal> {
+        calls::set_talk(self.0, handles, requests)
+    }
+
+    /// Copies bytes of this partition's memory, from the guest-physical address `from` on, into a held one's.
+    ///
+    /// # Errors
+    /// `WrongState` unless it is held; `Range`, `Alignment`: to multiples of 8.
+    pub fn load(self, to: Ipa, from: Ipa, bytes: u64) -> Result<(), Refusal> {
+        let mut done = 0;
+        while done < bytes {
+            let (to, from) = (to.wrapping_add(done), from.wrapping_add(done));
+            let copied = calls::load(self.0, to, from, bytes.saturating_sub(done))?;
+            done = done.saturating_add(copied);
+        }
+        Ok(())
+    }
+
+    /// Destroys one that was made at run time, and has ended or was never started.
+    ///
+    /// # Errors
+    /// `WrongState`; `InvalidParameter` of one of the description.
+    pub fn destroy(self) -> Result<(), Refusal> {
+        again(|| calls::destroy(self.0))
+    }
+}
+
+/// Calls until the answer is another than `Again`.
+fn again<T>(mut call: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    loop {
+        match call() {
+            Err(refusal) if refusal.status() == Some(Status::Again) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Permits that `asker` asks `asked` for connections.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `InvalidParameter` if both are the same.
+pub fn permit(asker: Partition, asked: Partition) -> Result<(), Refusal> {
+    calls::set_peers(asker.0, asked.0, true)
+}
+
+/// Forbids it; what is connected stays so.
+///
+/// # Errors
+/// As [`permit`].
+pub fn forbid(asker: Partition, asked: Partition) -> Result<(), Refusal> {
+    calls::set_peers(asker.0, asked.0, false)
+}
+
+/// The number of the image that the description calls so; of longer names the first sixteen bytes count.
+///
+/// # Errors
+/// `NotPermitted`; `Range`: there is none.
+pub fn image(name: &str) -> Result<u64, Refusal> {
+    let mut number = 0;
+    loop {
+        let (_, words) = calls::image_info(number)?;
+        let mut its = words.into_iter().flat_map(u64::to_le_bytes);
+        let mut bytes = name.bytes().take(16).chain(core::iter::repeat(0));
+        if its.all(|byte| bytes.next() == Some(byte)) {
+            return Ok(number);
+        }
+        number = number.saturating_add(1);
+    }
+}
+
+/// What may be handed out of a resource, and what is.
+///
+/// # Errors
+/// `NotPermitted`.
+pub fn handout(resource: Resource) -> Result<(Option<u64>, u64), Refusal> {
+    calls::handout(resource)
+}
+
+/// What a core has left to promise, in ppm.
+///
+/// # Errors
+/// `NotPermitted`; `Range`: there is no such core.
+pub fn core_left(core: u8) -> Result<u64, Refusal> {
+    calls::core_left(core)
 }
 
 /// The partitions, place by place.

@@ -1,7 +1,7 @@
 //! The calls of the policy program, decoded (P7).
 
 use crate::call::{DecodeError, check_unused};
-use crate::{PartitionId, PartitionSlot, Resource};
+use crate::{CoreId, Ipa, PartitionId, PartitionSlot, Resource};
 
 /// A partition as the policy calls name it: its place, and which of the incarnations there is meant. One that was never
 /// started has id 0.
@@ -72,6 +72,56 @@ pub enum PolicyCall {
     Notify(u64),
     /// `NOTICE_TAKE`
     TakeNotice,
+    /// `PARTITION_CREATE`: the name.
+    Create([u64; 4]),
+    /// `PARTITION_DESTROY`
+    Destroy(PartitionRef),
+    /// `VCPU_ADD`
+    AddVcpu(PartitionRef, NewVcpu),
+    /// `MEMORY_ADD`
+    AddMemory(PartitionRef, Ipa, u64),
+    /// `IMAGE_ADD`: the image's number, and where it goes.
+    AddImage(PartitionRef, u64, Ipa),
+    /// `ENTRY_SET`: the entry and `x0`.
+    SetEntry(PartitionRef, Ipa, u64),
+    /// `CONSOLE_SET`
+    SetConsole(PartitionRef, bool),
+    /// `TALK_SET`: handles and requests.
+    SetTalk(PartitionRef, u16, u16),
+    /// `PEERS_SET`: who asks, who is asked, and whether that is permitted.
+    SetPeers(PartitionRef, PartitionRef, bool),
+    /// `PARTITION_LOAD`
+    Load(PartitionRef, Copying),
+    /// `HANDOUT_READ`
+    HandOut(Resource),
+    /// `IMAGE_INFO`: the image's number.
+    Image(u64),
+    /// `CORE_READ`
+    Core(CoreId),
+}
+
+/// A vCPU that is to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewVcpu {
+    /// The cores where it may live.
+    pub cores: u64,
+    /// Its budget and its period in us; both 0: it owns its core.
+    pub budget_us: u32,
+    /// See `budget_us`.
+    pub period_us: u32,
+    /// Higher runs first.
+    pub priority: u8,
+}
+
+/// What is to be copied into a held partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copying {
+    /// To where in its memory.
+    pub to: Ipa,
+    /// From where in the caller's.
+    pub from: Ipa,
+    /// How many bytes.
+    pub bytes: u64,
 }
 
 /// The most places.
@@ -89,12 +139,13 @@ impl PolicyCall {
 
 fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
     use PolicyCall as C;
-    let [a, b, c, ..] = *x;
+    let [a, b, c, d, ..] = *x;
     let used = match number {
         0x10a => 0,
-        0x100 | 0x105..=0x109 => 1,
-        0x101 | 0x102 | 0x104 => 2,
-        0x103 => 3,
+        0x100 | 0x105..=0x109 | 0x111 | 0x11a..=0x11c => 1,
+        0x101 | 0x102 | 0x104 | 0x116 => 2,
+        0x103 | 0x113..=0x115 | 0x117 | 0x118 => 3,
+        0x110 | 0x112 | 0x119 => 4,
         _ => return Err(DecodeError::NotSupported),
     };
     check_unused(x, used)?;
@@ -120,15 +171,49 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x107 => C::Pause(partition()?),
         0x108 => C::Resume(partition()?),
         0x109 => C::Notify(a),
-        _ => C::TakeNotice,
+        0x10a => C::TakeNotice,
+        0x110 => C::Create([a, b, c, d]),
+        0x111 => C::Destroy(partition()?),
+        0x112 => C::AddVcpu(partition()?, new_vcpu(b, c, d)?),
+        0x113 => C::AddMemory(partition()?, Ipa(b), c),
+        0x114 => C::AddImage(partition()?, b, Ipa(c)),
+        0x115 => C::SetEntry(partition()?, Ipa(b), c),
+        0x116 => C::SetConsole(partition()?, flag(b, 2)?),
+        0x117 => C::SetTalk(
+            partition()?,
+            u16::try_from(b).map_err(|_| bad(2))?,
+            u16::try_from(c).map_err(|_| bad(3))?,
+        ),
+        0x118 => C::SetPeers(partition()?, PartitionRef::decode(b).ok_or(bad(2))?, flag(c, 3)?),
+        0x119 => C::Load(partition()?, Copying { to: Ipa(b), from: Ipa(c), bytes: d }),
+        0x11a => C::HandOut(Resource::try_from(a).map_err(|()| bad(1))?),
+        0x11b => C::Image(a),
+        _ => C::Core(CoreId(u8::try_from(a).ok().filter(|_| a < 128).ok_or(bad(1))?)),
     })
+}
+
+fn new_vcpu(cores: u64, time: u64, priority: u64) -> Result<NewVcpu, DecodeError> {
+    let [a, b, c, d, e, f, g, h] = time.to_le_bytes();
+    let (budget_us, period_us) =
+        (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+    let priority = u8::try_from(priority).map_err(|_| DecodeError::Argument(4))?;
+    Ok(NewVcpu { cores, budget_us, period_us, priority })
+}
+
+/// An argument that is 0 or 1.
+fn flag(value: u64, register: u8) -> Result<bool, DecodeError> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::Argument(register)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Hold, NamePart, PartitionRef, PolicyCall, decode};
+    use super::{Copying, Hold, NamePart, NewVcpu, PartitionRef, PolicyCall, decode};
     use crate::call::DecodeError;
-    use crate::{PartitionId, PartitionSlot, Resource};
+    use crate::{CoreId, Ipa, PartitionId, PartitionSlot, Resource};
 
     const WORD: u64 = 0x3f_dead_beef;
     const MEANT: PartitionRef =
@@ -164,6 +249,30 @@ mod tests {
     }
 
     #[test]
+    fn what_makes_a_partition_arrives_where_it_belongs() {
+        let vcpu = NewVcpu { cores: 6, budget_us: 2000, period_us: 10_000, priority: 9 };
+        let copying = Copying { to: Ipa(1), from: Ipa(2), bytes: 3 };
+        for (number, x, call) in [
+            (0x110, [1, 2, 3, 4], PolicyCall::Create([1, 2, 3, 4])),
+            (0x111, [WORD, 0, 0, 0], PolicyCall::Destroy(MEANT)),
+            (0x112, [WORD, 6, 10_000 << 32 | 2000, 9], PolicyCall::AddVcpu(MEANT, vcpu)),
+            (0x113, [WORD, 1, 2, 0], PolicyCall::AddMemory(MEANT, Ipa(1), 2)),
+            (0x114, [WORD, 1, 2, 0], PolicyCall::AddImage(MEANT, 1, Ipa(2))),
+            (0x115, [WORD, 1, 2, 0], PolicyCall::SetEntry(MEANT, Ipa(1), 2)),
+            (0x116, [WORD, 1, 0, 0], PolicyCall::SetConsole(MEANT, true)),
+            (0x117, [WORD, 65_535, 2, 0], PolicyCall::SetTalk(MEANT, 65_535, 2)),
+            (0x118, [WORD, WORD, 0, 0], PolicyCall::SetPeers(MEANT, MEANT, false)),
+            (0x119, [WORD, 1, 2, 3], PolicyCall::Load(MEANT, copying)),
+            (0x11a, [7, 0, 0, 0], PolicyCall::HandOut(Resource::BusShare)),
+            (0x11b, [u64::MAX, 0, 0, 0], PolicyCall::Image(u64::MAX)),
+            (0x11c, [127, 0, 0, 0], PolicyCall::Core(CoreId(127))),
+        ] {
+            let [a, b, c, d] = x;
+            assert_eq!(decode(number, &[a, b, c, d, 0, 0]), Ok(call));
+        }
+    }
+
+    #[test]
     fn arguments_out_of_range_are_named() {
         for (number, x, register) in [
             (0x100, [64, 0, 0, 0, 0, 0], 1),
@@ -175,6 +284,14 @@ mod tests {
             (0x104, [WORD, 2, 0, 0, 0, 0], 2),
             (0x105, [1 << 40, 0, 0, 0, 0, 0], 1),
             (0x109, [0, 1, 0, 0, 0, 0], 2),
+            (0x112, [WORD, 1, 0, 256, 0, 0], 4),
+            (0x116, [WORD, 2, 0, 0, 0, 0], 2),
+            (0x117, [WORD, 65_536, 0, 0, 0, 0], 2),
+            (0x117, [WORD, 0, 65_536, 0, 0, 0], 3),
+            (0x118, [WORD, 1 << 40, 0, 0, 0, 0], 2),
+            (0x118, [WORD, WORD, 2, 0, 0, 0], 3),
+            (0x11a, [8, 0, 0, 0, 0, 0], 1),
+            (0x11c, [128, 0, 0, 0, 0, 0], 1),
         ] {
             assert_eq!(decode(number, &x), Err(DecodeError::Argument(register)), "{number:#x}");
         }

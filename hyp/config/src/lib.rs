@@ -16,6 +16,7 @@ extern crate alloc;
 mod bundle;
 mod check;
 mod crc;
+mod draft;
 mod error;
 mod partition;
 mod row;
@@ -25,8 +26,9 @@ mod wire;
 mod writer;
 
 pub use bundle::Bundle;
-pub use check::MachineFacts;
+pub use check::{DraftFault, MachineFacts};
 pub use crc::{crc32, crc32_step};
+pub use draft::{DRAFT_IMAGES, DRAFT_MEMORY, DRAFT_VCPUS, Draft};
 pub use error::{BundleError, Claimant, Contested, Item};
 pub use partition::Partition;
 pub use types::{

@@ -61,6 +61,36 @@ pub struct Partition<'a> {
 }
 
 impl<'a> Partition<'a> {
+    /// Nobody: what stands where no partition is described.
+    #[must_use]
+    pub const fn nobody() -> Self {
+        Self {
+            name: "",
+            start_order: 0,
+            autostart: false,
+            restart: Restart { policy: RestartPolicy::Never, max: 0, window_ms: 0, delay_ms: 0 },
+            has_console: false,
+            entry: Ipa(0),
+            x0: 0,
+            platform: Platform {
+                distributor: Ipa(0),
+                cpu_interface: Ipa(0),
+                uart: Ipa(0),
+                uart_intid: IntId(0),
+                spis: 0,
+            },
+            talk: Talk {
+                handles: 0,
+                requests: 0,
+                connect_to: PartitionSet::EMPTY,
+                accept_from: PartitionSet::EMPTY,
+            },
+            windows: Windows { pages: 0, blocks: 0, giants: 0, channels: 0, shared: 0 },
+            limits: [NONE; RESOURCE_COUNT],
+            tables: Tables::NONE,
+        }
+    }
+
     /// The account's limit, if one is set.
     #[must_use]
     pub fn limit(&self, resource: Resource) -> Option<u64> {
@@ -101,6 +131,22 @@ impl<'a> Partition<'a> {
 }
 
 impl<'a> Tables<'a> {
+    /// No rows.
+    pub(crate) const NONE: Self = Self {
+        partitions: &[],
+        vcpus: &[],
+        memory: &[],
+        images: &[],
+        devices: &[],
+        interrupts: &[],
+        events: &[],
+        names: &[],
+        shared: &[],
+        channels: &[],
+        blobs: &[],
+        strings: "",
+    };
+
     /// Makes a partition from its row and takes its rows from the front of the other tables.
     pub(crate) fn next_partition(
         &mut self,
@@ -131,7 +177,11 @@ fn take_rows<'a, T>(table: &mut &'a [T], count: u16) -> &'a [T] {
     head
 }
 
-fn partition<'a>(name: &'a str, row: &PartitionRow, tables: Tables<'a>) -> Partition<'a> {
+pub(crate) fn partition<'a>(
+    name: &'a str,
+    row: &PartitionRow,
+    tables: Tables<'a>,
+) -> Partition<'a> {
     Partition {
         name,
         start_order: row.start_order,
@@ -173,7 +223,12 @@ fn partition<'a>(name: &'a str, row: &PartitionRow, tables: Tables<'a>) -> Parti
 
 /// The name of a partition's row: it comes first, padded with zeros; empty if it is not text.
 pub(crate) fn name_of(row: &[u64; PartitionRow::WORDS]) -> &str {
-    let name = row.first_chunk::<4>().map_or(&[][..], |name| name.as_bytes());
+    row.first_chunk().map_or("", name_text)
+}
+
+/// A name as it lies in a bundle; empty if it is not text.
+pub(crate) fn name_text(name: &[u64; 4]) -> &str {
+    let name = name.as_bytes();
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(0);
     name.get(..end).and_then(|name| str::from_utf8(name).ok()).unwrap_or("")
 }

@@ -4,9 +4,6 @@
 //! cannot drift apart. No field crosses a word except whole words, so that each is one aligned load and a shift: the
 //! target allows no unaligned loads, and byte-wise ones would cost ten times the instructions.
 
-#[cfg(feature = "alloc")]
-use alloc::vec::Vec;
-
 use shikiri_abi::{CoreSet, Ipa, Pa};
 
 /// Where a row is being read: the words that are left, and what is left of the current one.
@@ -42,6 +39,33 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// A row that is being written: the words, and how many bits are.
+pub(crate) struct Packer<const N: usize> {
+    words: [u64; N],
+    bits: u32,
+}
+
+impl<const N: usize> Packer<N> {
+    /// At the start of a row.
+    pub(crate) const fn new() -> Self {
+        Self { words: [0; N], bits: 0 }
+    }
+
+    /// Adds the lowest `bits` bits of a value that has no others. A row has as many words as its fields need.
+    fn put(&mut self, value: u64, bits: u32) {
+        let place = usize::try_from(self.bits / u64::BITS).unwrap_or(usize::MAX);
+        if let Some(word) = self.words.get_mut(place) {
+            *word |= value.checked_shl(self.bits % u64::BITS).unwrap_or(0);
+        }
+        self.bits = self.bits.saturating_add(bits);
+    }
+
+    /// The words as they lie in a bundle.
+    pub(crate) fn words(self) -> [u64; N] {
+        self.words.map(u64::to_le)
+    }
+}
+
 /// A value with a fixed size in the bundle.
 pub(crate) trait Field: Sized {
     /// Its size.
@@ -50,9 +74,8 @@ pub(crate) trait Field: Sized {
     /// Takes the value.
     fn take(from: &mut Cursor<'_>) -> Self;
 
-    /// Appends the value.
-    #[cfg(feature = "alloc")]
-    fn put(&self, out: &mut Vec<u8>);
+    /// Adds the value.
+    fn put<const N: usize>(&self, into: &mut Packer<N>);
 }
 
 macro_rules! integer_field {
@@ -66,9 +89,8 @@ macro_rules! integer_field {
                 Self::try_from(from.take(Self::BITS)).unwrap_or(0)
             }
 
-            #[cfg(feature = "alloc")]
-            fn put(&self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
+            fn put<const N: usize>(&self, into: &mut Packer<N>) {
+                into.put(u64::from(*self), Self::BITS);
             }
         }
     )*};
@@ -85,9 +107,10 @@ impl Field for u128 {
         Self::from(low) | Self::from(high) << u64::BITS
     }
 
-    #[cfg(feature = "alloc")]
-    fn put(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.to_le_bytes());
+    fn put<const N: usize>(&self, into: &mut Packer<N>) {
+        let low = self & Self::from(u64::MAX);
+        into.put(u64::try_from(low).unwrap_or(0), u64::BITS);
+        into.put(u64::try_from(self >> u64::BITS).unwrap_or(0), u64::BITS);
     }
 }
 
@@ -101,9 +124,8 @@ macro_rules! wrapped_field {
                 Self(Field::take(from))
             }
 
-            #[cfg(feature = "alloc")]
-            fn put(&self, out: &mut Vec<u8>) {
-                self.0.put(out);
+            fn put<const N: usize>(&self, into: &mut Packer<N>) {
+                self.0.put(into);
             }
         }
     )*};
@@ -111,7 +133,7 @@ macro_rules! wrapped_field {
 
 wrapped_field!(Ipa(u64) Pa(u64) CoreSet(u128));
 
-impl<const N: usize> Field for [u64; N] {
+impl<const M: usize> Field for [u64; M] {
     const BYTES: usize = size_of::<Self>();
 
     #[inline]
@@ -119,9 +141,8 @@ impl<const N: usize> Field for [u64; N] {
         core::array::from_fn(|_| Field::take(from))
     }
 
-    #[cfg(feature = "alloc")]
-    fn put(&self, out: &mut Vec<u8>) {
-        self.iter().for_each(|value| value.put(out));
+    fn put<const N: usize>(&self, into: &mut Packer<N>) {
+        self.iter().for_each(|value| Field::put(value, into));
     }
 }
 
@@ -164,10 +185,18 @@ macro_rules! record {
                 Self { $($field),* }
             }
 
+            /// Encodes a row.
+            #[allow(dead_code, reason = "not every row is written at run time")]
+            pub(crate) fn encode(&self) -> [u64; Self::WORDS] {
+                let mut into = $crate::wire::Packer::new();
+                $($crate::wire::Field::put(&self.$field, &mut into);)*
+                into.words()
+            }
+
             /// Appends the row.
             #[cfg(feature = "alloc")]
             pub(crate) fn put(&self, out: &mut alloc::vec::Vec<u8>) {
-                $($crate::wire::Field::put(&self.$field, out);)*
+                self.encode().iter().for_each(|word| out.extend_from_slice(&word.to_ne_bytes()));
             }
         }
 

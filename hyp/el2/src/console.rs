@@ -151,7 +151,7 @@ pub(crate) fn flush(world: &World) {
 /// A partition's console appears, or goes on after a restart: what the former life wrote comes first, and
 /// its last line is ended. No vCPU of the partition runs yet.
 pub(crate) fn attach(world: &World, slot: &Slot) {
-    if !slot.description.has_console {
+    if !slot.description().has_console {
         return;
     }
     let number = usize::from(slot.number.0);
@@ -160,7 +160,7 @@ pub(crate) fn attach(world: &World, slot: &Slot) {
         // A port that is full has no room for the line's end; then it is missing, and nothing worse.
         let _had_room = slot.port.output.push(b'\n');
     }
-    console.multiplexer.attach(number, slot.description.name);
+    console.multiplexer.attach(number, slot.description().name);
 }
 
 /// A partition's console goes, once its last words are out. Its port stays: it belongs to the slot.

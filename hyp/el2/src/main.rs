@@ -13,6 +13,7 @@ mod guest;
 mod hw;
 mod operator;
 mod percore;
+mod place;
 mod regs;
 mod report;
 mod world;

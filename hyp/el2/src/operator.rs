@@ -62,7 +62,7 @@ fn act(world: &World, request: Request) -> After {
 }
 
 fn stop(world: &World, slot: &Slot) {
-    let name = slot.description.name;
+    let name = slot.name();
     let was = slot.phase();
     // Of a partition that has ended this cancels the restart that its policy may have arranged.
     worker::end(world, slot, EndCause::Operator);
@@ -75,7 +75,7 @@ fn stop(world: &World, slot: &Slot) {
 }
 
 fn start(world: &World, slot: &Slot) {
-    let name = slot.description.name;
+    let name = slot.name();
     match worker::start(world, slot) {
         Ok(id) => tell(world, format_args!("{name} is being started (id {})", id.0)),
         Err(phase) => {
@@ -88,12 +88,12 @@ fn restart(world: &World, slot: &Slot) {
     if slot.phase() != Phase::Ended || worker::start(world, slot).is_err() {
         worker::end(world, slot, EndCause::OperatorRestart);
     }
-    tell(world, format_args!("{} is being restarted", slot.description.name));
+    tell(world, format_args!("{} is being restarted", slot.name()));
 }
 
 /// Asks the cores for the registers of a partition's vCPUs: only the core that has a vCPU may look at it.
 fn dump(world: &World, slot: &Slot) {
-    let name = slot.description.name;
+    let name = slot.name();
     // Under the lifecycle's lock in phase Active, so that the vCPUs stay where they are.
     let lifecycle = slot.lifecycle.lock();
     let live = worker::live(slot).filter(|_| lifecycle.phase() == Phase::Active);
@@ -119,7 +119,7 @@ fn focus(world: &World, slot: &Slot) -> After {
     if has_console {
         return After::Nothing;
     }
-    tell(world, format_args!("{} has no console now", slot.description.name));
+    tell(world, format_args!("{} has no console now", slot.name()));
     After::Prompt
 }
 
@@ -168,13 +168,18 @@ impl MachineView for World {
 
     fn partition(&self, index: usize) -> Option<PartitionRow> {
         let slot = self.slots.get(index)?;
-        let description = &slot.description;
-        let bytes =
-            description.memory().fold(0_u64, |sum, memory| sum.saturating_add(memory.bytes));
-        let cores = description.vcpus().fold(0, |set, vcpu| set | vcpu.cores.0);
-        let lifecycle = slot.lifecycle.lock();
+        let mut lifecycle = slot.lifecycle.lock();
+        if lifecycle.phase() == Phase::Free {
+            return None;
+        }
+        let (name, bytes, cores) = slot.read(&mut lifecycle, |partition| {
+            let memory = partition.memory();
+            let bytes = memory.fold(0_u64, |sum, memory| sum.saturating_add(memory.bytes));
+            let cores = partition.vcpus().fold(0, |set, vcpu| set | vcpu.cores.0);
+            (Name::new(partition.name), bytes, cores)
+        });
         Some(PartitionRow {
-            name: Name::new(description.name),
+            name,
             id: (lifecycle.starts() > 0).then(|| lifecycle.id()),
             state: state(&lifecycle),
             vcpus: u8::try_from(slot.homes.len()).unwrap_or(u8::MAX),
@@ -188,7 +193,11 @@ impl MachineView for World {
         let slot = self.slots.get(index)?;
         let line = slot.account_line(resource);
         // Between two lives there is no account; the limit is the description's.
-        Some(Line { limit: slot.description.limit(resource), ..line })
+        let limit = match self.policy {
+            Some(policy) => policy.books.lock().handout.limit(slot.number, resource),
+            None => slot.description().limit(resource),
+        };
+        Some(Line { limit, ..line })
     }
 
     fn audit(&self) -> Audit {

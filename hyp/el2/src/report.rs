@@ -95,7 +95,7 @@ fn write(world: &World, live: &Live, vcpu: &Vcpu, header: &Header<'_>) {
         Place { far, ipa: walk.ipa, walk, owner }
     });
     let report = ExitReport {
-        partition: live.slot.description.name,
+        partition: live.slot.description().name,
         id: live.id,
         vcpu: vcpu.index,
         core: header.core,
@@ -161,7 +161,7 @@ fn owner(world: &World, slot: &'static Slot, walk: &Walk) -> Owner {
 /// What the description gives the partition there.
 #[inline(never)]
 fn own(slot: &'static Slot, ipa: Ipa) -> Option<Owner> {
-    let description = &slot.description;
+    let description = slot.description();
     if description.memory().any(|memory| holds(memory.ipa, memory.bytes, ipa)) {
         return Some(Owner::Own(""));
     }
@@ -172,7 +172,7 @@ fn own(slot: &'static Slot, ipa: Ipa) -> Option<Owner> {
 }
 
 fn device_model(slot: &Slot, ipa: Ipa) -> Option<Owner> {
-    let platform = &slot.description.platform;
+    let platform = &slot.description().platform;
     if holds(platform.distributor, 0x1_0000, ipa) {
         return Some(Owner::Virtual("interrupt distributor"));
     }
@@ -180,7 +180,7 @@ fn device_model(slot: &Slot, ipa: Ipa) -> Option<Owner> {
     if holds(platform.cpu_interface, vcpus.saturating_mul(0x2_0000), ipa) {
         return Some(Owner::Virtual("CPU interface or redistributor"));
     }
-    let has_uart = slot.description.has_console && holds(platform.uart, 0x1000, ipa);
+    let has_uart = slot.description().has_console && holds(platform.uart, 0x1000, ipa);
     has_uart.then_some(Owner::Virtual("UART"))
 }
 
@@ -191,8 +191,13 @@ fn on_the_board(world: &World, pa: Pa) -> Owner {
     if is_image {
         return Owner::Hypervisor;
     }
-    for slot in world.slots {
-        let description = &slot.description;
+    for slot in world.slots.iter().filter(|slot| slot.is_spare()) {
+        if has_extent(slot, pa) {
+            return Owner::RamOf("a partition that was made at run time");
+        }
+    }
+    for slot in world.slots.iter().filter(|slot| !slot.is_spare()) {
+        let description = slot.description();
         let mut devices = description.devices();
         if let Some(device) = devices.find(|device| holds_pa(device.pa, device.bytes, pa)) {
             return Owner::DeviceOf(device.path, description.name);
@@ -206,13 +211,14 @@ fn on_the_board(world: &World, pa: Pa) -> Owner {
 
 /// Whether a frame is, or is described to be, a partition's memory.
 fn has_frame(slot: &Slot, pa: Pa) -> bool {
-    let is_placed = slot.description.memory().any(|memory| match memory.place {
+    let is_placed = slot.description().memory().any(|memory| match memory.place {
         Placed::At(base) => holds_pa(base, memory.bytes, pa),
         Placed::Any => false,
     });
-    if is_placed {
-        return true;
-    }
+    is_placed || has_extent(slot, pa)
+}
+
+fn has_extent(slot: &Slot, pa: Pa) -> bool {
     // A partition that is being built or taken apart has its lock for long; the report does not wait.
     let Some(work) = slot.work.try_lock() else { return false };
     work.as_ref().is_some_and(|work| {

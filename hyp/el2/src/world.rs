@@ -5,9 +5,12 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, 
 use shikiri_abi::{CoreId, IntId, Pa, PageCount, PartitionId, PartitionSlot, Resource};
 use shikiri_arch::exit::MmioAccess;
 use shikiri_arch::idreg::IdTable;
-use shikiri_config::{Bundle, Interrupt, MAX_PARTITIONS, MAX_SHARED, Partition};
+use shikiri_config::{
+    Bundle, DRAFT_VCPUS, Draft, Interrupt, MAX_PARTITIONS, MAX_SHARED, Partition, Talk,
+};
 use shikiri_core::account::Line;
 use shikiri_core::area::Areas;
+use shikiri_core::console::Name;
 use shikiri_core::handle::Handle;
 use shikiri_core::invariants::Audit;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
@@ -15,11 +18,11 @@ use shikiri_core::object::Objects;
 use shikiri_core::partition::build::{Builder, HardwarePage};
 use shikiri_core::partition::{FrameStore, Holdings};
 use shikiri_core::policy::{HandOut, Notices};
-use shikiri_core::sched::{Exchange, Seat};
+use shikiri_core::sched::{Admitted, CoreBook, Exchange};
 use shikiri_core::vmid::{VmidLease, VmidPool};
 use shikiri_core::vuart::ConsolePort;
 use shikiri_drivers::{BcmPower, Gic, Gich, Trigger};
-use shikiri_pages::{PageBox, PageSlice};
+use shikiri_pages::PageBox;
 use shikiri_stage2::Format;
 use shikiri_sync::{TicketLock, rank};
 
@@ -27,6 +30,7 @@ use crate::console::{self, Console, say};
 use crate::guest::live::Live;
 use crate::hw::mem::Ram;
 use crate::percore::CoreShared;
+use crate::place::{Described, DraftCell, Homes, Peers};
 
 /// The SGI that asks a core to bring its vCPU's list registers up to date.
 pub(crate) const SGI_SYNC: u16 = 0;
@@ -45,12 +49,12 @@ pub(crate) struct Work {
     pub(crate) live: Option<PageBox<Live>>,
 }
 
-/// One partition of the description, over all its incarnations.
+/// One partition of the description, over all its incarnations; or a place for those that are made at run time.
 pub(crate) struct Slot {
     /// Its number.
     pub(crate) number: PartitionSlot,
-    /// What the bundle says.
-    pub(crate) description: Partition<'static>,
+    /// What describes it.
+    described: Described,
     /// Its life.
     pub(crate) lifecycle: TicketLock<Lifecycle, rank::Machine>,
     /// The life's phase, for cores that only look.
@@ -62,20 +66,11 @@ pub(crate) struct Slot {
     /// Its console's two byte streams.
     pub(crate) port: ConsolePort,
     /// Where its vCPUs live.
-    pub(crate) homes: PageSlice<Home>,
+    pub(crate) homes: Homes,
+    /// Whom it may ask for connections now, and whose requests it gets: a bit for each place.
+    pub(crate) peers: Peers,
     /// The policy program has started it: who did so knows, and the console does not tell.
     pub(crate) is_quiet: AtomicBool,
-}
-
-/// A vCPU's home.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Home {
-    /// The core.
-    pub(crate) core: CoreId,
-    /// The seat there.
-    pub(crate) seat: Seat,
-    /// Whether it shares the core with others.
-    pub(crate) is_shared: bool,
 }
 
 /// Who owns a physical interrupt; all zero is nobody.
@@ -88,24 +83,86 @@ pub(crate) struct Route {
 }
 
 impl Slot {
-    /// A partition that was never started.
+    /// A partition of the description, which was never started.
     pub(crate) fn new(
         number: PartitionSlot,
         description: Partition<'static>,
-        homes: PageSlice<Home>,
+        homes: Homes,
+    ) -> Self {
+        let peers = Peers::new(description.talk);
+        Self::with(number, (Described::fixed(description), homes, peers), Lifecycle::new())
+    }
+
+    /// A place for partitions that are made at run time.
+    pub(crate) fn spare(number: PartitionSlot, draft: &'static DraftCell, homes: Homes) -> Self {
+        let peers = Peers::new(Talk::default());
+        Self::with(number, (Described::draft(draft), homes, peers), Lifecycle::spare())
+    }
+
+    fn with(
+        number: PartitionSlot,
+        (described, homes, peers): (Described, Homes, Peers),
+        lifecycle: Lifecycle,
     ) -> Self {
         let key = u32::from(number.0);
+        let phase = AtomicU8::new(lifecycle.phase().code());
         Self {
             number,
-            description,
-            lifecycle: TicketLock::with_key(Lifecycle::new(), key),
-            phase: AtomicU8::new(Phase::Ended.code()),
+            described,
+            lifecycle: TicketLock::with_key(lifecycle, key),
+            phase,
             work: TicketLock::with_key(None, key),
             live: AtomicPtr::new(core::ptr::null_mut()),
             port: ConsolePort::new(),
             homes,
+            peers,
             is_quiet: AtomicBool::new(false),
         }
+    }
+
+    /// What describes it: for its worker, for cores that have a vCPU of it or visit it, and under the lifecycle's lock. Of one that
+    /// is only being created there is nothing yet.
+    #[inline]
+    pub(crate) fn description(&self) -> &Partition<'static> {
+        self.described.get()
+    }
+
+    /// Whether its partitions are made at run time.
+    pub(crate) const fn is_spare(&self) -> bool {
+        self.described.is_draft()
+    }
+
+    /// Its draft, while it is being created; `lifecycle` is its own, and locked.
+    pub(crate) fn draft<'l>(&'l self, lifecycle: &'l mut Lifecycle) -> Option<&'l mut Draft> {
+        self.described.draft_of(lifecycle)
+    }
+
+    /// The draft becomes what describes the partition, until [`Slot::withdraw`]; `lifecycle` is its own, and locked.
+    pub(crate) fn publish(&self, lifecycle: &mut Lifecycle) {
+        self.described.publish(lifecycle);
+    }
+
+    /// Nothing describes the partition any more, of which nothing is left; `lifecycle` is its own, and locked.
+    pub(crate) fn withdraw(&self, lifecycle: &mut Lifecycle) {
+        self.described.withdraw(lifecycle);
+    }
+
+    /// Reads what describes it, or its draft; `lifecycle` is its own, and locked.
+    pub(crate) fn read<R>(
+        &self,
+        lifecycle: &mut Lifecycle,
+        read: impl FnOnce(&Partition<'_>) -> R,
+    ) -> R {
+        match self.draft(lifecycle) {
+            Some(draft) => read(&draft.view()),
+            None => read(self.description()),
+        }
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> Name {
+        let mut lifecycle = self.lifecycle.lock();
+        self.read(&mut lifecycle, |partition| Name::new(partition.name))
     }
 
     /// One line of the present incarnation's account.
@@ -134,6 +191,8 @@ pub(crate) struct Policy {
     pub(crate) holder: Option<PartitionSlot>,
     /// Its books.
     pub(crate) books: TicketLock<PolicyBooks, rank::Policy>,
+    /// A name is being given: no two calls give the same one.
+    pub(crate) is_naming: AtomicBool,
 }
 
 /// The books of the policy program's calls.
@@ -142,6 +201,10 @@ pub(crate) struct PolicyBooks {
     pub(crate) notices: Notices<'static>,
     /// What it has handed out.
     pub(crate) handout: HandOut<'static>,
+    /// What is promised of each core.
+    pub(crate) cores: CoreBook,
+    /// The promises to partitions that were made at run time, by place behind the description's.
+    pub(crate) promises: &'static mut [[Option<Admitted>; DRAFT_VCPUS]],
     /// The incarnation that wants to be told, and at which receive port.
     pub(crate) told_at: Option<(PartitionId, Handle)>,
 }
@@ -210,7 +273,7 @@ impl World {
     /// What a partition gets mapped of the interrupt controller: GICv2's virtual CPU interface, whose second page
     /// (GICC_DIR) is emulated.
     pub(crate) fn virtual_cpu_interface(&self, slot: &Slot) -> Option<HardwarePage> {
-        let ipa = slot.description.platform.cpu_interface;
+        let ipa = slot.description().platform.cpu_interface;
         self.gicv.map(|pa| HardwarePage { ipa, pa, pages: PageCount(1) })
     }
 
@@ -224,16 +287,17 @@ impl World {
 
     /// Whether everything that the description starts earlier is active or has ended.
     pub(crate) fn may_start(&self, slot: &Slot) -> bool {
-        let order = slot.description.start_order;
-        self.slots.iter().all(|other| {
-            let is_earlier = other.description.start_order < order && other.description.autostart;
+        let order = slot.description().start_order;
+        self.slots.iter().filter(|other| !other.is_spare()).all(|other| {
+            let other_one = other.description();
+            let is_earlier = other_one.start_order < order && other_one.autostart;
             !is_earlier || other.phase() != Phase::Building
         })
     }
 
     /// Where a moderated device's register lies, if the access is within what the partition owns.
     pub(crate) fn moderated(&self, slot: &Slot, access: &MmioAccess) -> Option<Pa> {
-        slot.description.devices().filter(|device| device.moderated).find_map(|device| {
+        slot.description().devices().filter(|device| device.moderated).find_map(|device| {
             let offset = access.ipa.offset_from(device.ipa)?;
             let end = offset.checked_add(access.bytes())?;
             // Registers of such devices are words at most; a bus may answer a double word with an abort.
@@ -296,7 +360,7 @@ impl World {
     pub(crate) fn power_off_if_all_ended(&self) {
         let is_over = self.slots.iter().all(|slot| {
             let lifecycle = slot.lifecycle.lock();
-            matches!(lifecycle.phase(), Phase::Ended | Phase::Free)
+            matches!(lifecycle.phase(), Phase::Ended | Phase::Free | Phase::Created)
                 && lifecycle.restart_at().is_none()
                 && lifecycle.cause() != Some(EndCause::Operator)
         });

@@ -12,6 +12,9 @@ pub struct Count {
 /// Restarts of one partition.
 pub const RESTARTS: Count = Count { short: 20, full: 1_000 };
 
+/// Lives of partitions that are made at run time, with an audit behind each.
+pub const MADE_LIVES: Count = Count { short: 10, full: 1_000 };
+
 /// Ends of a side of a message channel, at random steps.
 pub const CHANNEL_ENDS: Count = Count { short: 20, full: 1_000 };
 

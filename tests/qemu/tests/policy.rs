@@ -1,7 +1,7 @@
 //! The policy program: what it can see and do, and that nobody else can (P7).
 
 use libtest_mimic::{Failed, Trial};
-use shikiri_qemu_tests::{Machine, Running, System};
+use shikiri_qemu_tests::{Machine, Running, System, counts};
 
 use crate::support::{self, Outcome, PATIENCE, Partition, Topic, both_gics};
 
@@ -20,6 +20,82 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         "a_policy_partition_that_restarts_finds_the_machine_as_it_is",
         restarts,
     );
+    topic.also_on_rpi4().on_each(
+        both_gics(3),
+        "partitions_are_made_from_nothing_and_leave_nothing",
+        makes,
+    );
+    topic.on_each(both_gics(3), "what_was_made_outlives_its_makers_restart", outlive);
+    topic.on_each(both_gics(3), "an_audit_behind_each_life_finds_nothing", audited);
+    topic.on_each(both_gics(3), "lives_that_come_and_go_disturb_nobody", undisturbed);
+}
+
+/// What partitions are made with: four places, and a core that they share with `busy`.
+fn maker(words: &str) -> Result<System, Failed> {
+    let busy = sleeper("busy", "crash", "crash=loop");
+    let step = sleeper("step", "crash", "crash=off");
+    let lines = "partitions = 4\nimages = [\"timer\", \"hello\"]\n\
+                 handout = { memory = \"1MiB\", core_time = \"90%\" }";
+    let holder = policy(words, lines);
+    support::system([holder, busy, step])
+}
+
+fn makes(machine: Machine) -> Outcome {
+    let console = support::passes(&maker("make")?, &machine)?;
+    if console.contains("guest| hello: ") {
+        return Ok(());
+    }
+    Err(shikiri_qemu_tests::Failure::new(
+        "the guest of the bundle says nothing".to_owned(),
+        &console,
+    )
+    .into())
+}
+
+fn outlive(machine: Machine) -> Outcome {
+    let console = support::passes(&maker("outlive")?, &machine)?;
+    if console.contains("ok its_successor_goes_on_with_what_was_made") {
+        return Ok(());
+    }
+    Err("no such case".into())
+}
+
+/// A life of a partition that was made, and an audit behind it, so many times; nothing is lost in any of them.
+fn audited(machine: Machine) -> Outcome {
+    let lives = counts::MADE_LIVES.now();
+    let mut running = maker(&format!("steps lives={lives}"))?.boot(&machine)?;
+    running.wait_for("other cores asked to start", PATIENCE)?;
+    support::open_operator(&mut running)?;
+    let mut free = None;
+    for life in 0..lives {
+        support::operator(&mut running, "start step")?;
+        running.wait_for(&format!("life {life} has ended"), PATIENCE)?;
+        let answer = support::audit(&mut running)?;
+        let words = answer.split_once(" held, ").map(|(_, rest)| rest.to_owned());
+        if free.is_some() && free != words {
+            return Err(running
+                .failure(format!("{free:?} frames were free, now {words:?}"))
+                .into());
+        }
+        free = words;
+        if life + 1 == lives {
+            break;
+        }
+    }
+    let console = running.wait_for_power_off(PATIENCE)?;
+    support::approve(&format!("scos| ok each life\n{console}"))
+}
+
+/// By counted instructions: beside lives that come and go, no tick of a witness with a core of its own is later than 500 us.
+fn undisturbed(machine: Machine) -> Outcome {
+    let witness = Partition::new("witness", "witness")
+        .with("cores = [2]\ncmdline = \"reports=10 report_ms=100 limit_us=500\"");
+    let busy = sleeper("busy", "crash", "crash=loop");
+    let lines = "partitions = 4\nimages = [\"hello\"]\n\
+                 handout = { memory = \"1MiB\", core_time = \"90%\" }";
+    let holder = policy("make case=many_lives_leave_nothing lives=30", lines);
+    support::passes(&support::system([holder, busy, witness])?, &machine.icount())?;
+    Ok(())
 }
 
 /// A partition with the test's policy program, and a table that says so.

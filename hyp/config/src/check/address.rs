@@ -199,7 +199,8 @@ pub(super) fn check_guest<'a>(
 /// The windows of the virtual devices.
 fn platform_windows<'a>(gic: GicVersion, partition: &Partition<'a>) -> [Option<Claim<'a>>; 3] {
     let (name, platform) = (partition.name, &partition.platform);
-    let vcpus = u64::try_from(partition.rows().vcpus.len()).unwrap_or(u64::MAX);
+    // One that is being described may have none yet.
+    let vcpus = u64::try_from(partition.rows().vcpus.len()).unwrap_or(u64::MAX).max(1);
     let interface = match gic {
         GicVersion::V2 => GIC_FRAME_BYTES,
         GicVersion::V3 => REDISTRIBUTOR_BYTES.saturating_mul(vcpus),

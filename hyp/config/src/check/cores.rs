@@ -51,7 +51,7 @@ fn first_cores(count: usize) -> CoreSet {
 }
 
 /// The vCPU alone: its cores exist, its home is one of them, its budget fits its period.
-fn check_vcpu<'a>(
+pub(super) fn check_vcpu<'a>(
     claimant: Claimant<'a>,
     vcpu: &Vcpu,
     machine: CoreSet,

@@ -6,6 +6,7 @@
 mod address;
 mod channels;
 mod cores;
+mod draft;
 mod machine;
 mod names;
 mod partition;
@@ -13,6 +14,11 @@ mod policy;
 mod talk;
 mod windows;
 
+pub use draft::DraftFault;
+pub(crate) use draft::{
+    complete as draft_is_complete, entry as draft_entry, images as draft_images,
+    space as draft_space, vcpu as draft_vcpu,
+};
 pub use machine::MachineFacts;
 pub(crate) use machine::check as check_machine;
 

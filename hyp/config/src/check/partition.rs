@@ -140,7 +140,7 @@ fn check_pmu<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
 }
 
 /// Whether the range lies in one region of the partition's memory.
-fn in_memory(partition: &Partition<'_>, start: Ipa, bytes: u64) -> bool {
+pub(super) fn in_memory(partition: &Partition<'_>, start: Ipa, bytes: u64) -> bool {
     let holds = |region: Memory| {
         start
             .offset_from(region.ipa)
@@ -150,7 +150,10 @@ fn in_memory(partition: &Partition<'_>, start: Ipa, bytes: u64) -> bool {
 }
 
 /// Each image lies in memory and none on another.
-fn check_images<'a>(bundle: &Bundle<'a>, partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
+pub(super) fn check_images<'a>(
+    bundle: &Bundle<'a>,
+    partition: &Partition<'a>,
+) -> Result<(), BundleError<'a>> {
     let size = |blob| bundle.blob(blob).and_then(|blob| u64::try_from(blob.bytes.len()).ok());
     let claimant = Claimant { partition: partition.name, item: Item::Image };
     for (index, image) in partition.images().enumerate() {

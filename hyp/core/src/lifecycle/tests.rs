@@ -209,9 +209,10 @@ fn at(phase: Phase) -> Lifecycle {
 #[test]
 fn each_operation_in_each_phase_leads_where_it_should() {
     type Operation = fn(&mut Lifecycle) -> Result<(), WrongPhase>;
+    type Row = (&'static str, Operation, &'static [(Phase, Phase)]);
     let create: Operation = |life| life.create(PartitionId(8));
     let start: Operation = |life| life.start(PartitionId(8), Hold::WhenBuilt);
-    let matrix: [(&str, Operation, &[(Phase, Phase)]); 7] = [
+    let matrix: [Row; 7] = [
         ("create", create, &[(Phase::Free, Phase::Created)]),
         ("start", start, &[(Phase::Ended, Phase::Building), (Phase::Created, Phase::Building)]),
         ("release", Lifecycle::release, &[(Phase::Held, Phase::Active)]),

@@ -2,8 +2,11 @@
 
 use shikiri_abi::{Resource, Status};
 
+use shikiri_config::DraftFault;
+
 use super::TooMuch;
 use crate::lifecycle::WrongPhase;
+use crate::sched::NotAdmitted;
 
 /// Why a call is refused. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +31,23 @@ pub enum Refusal {
     Empty,
     /// To be called again.
     Again,
+    /// No room is left.
+    Full,
+    /// It is there already.
+    Exists,
+    /// Not aligned.
+    Alignment,
+    /// More than the partition's own limit.
+    OverLimit(Resource),
+    /// No core has so much left; the most that one has, in parts per million.
+    NoCore(u32),
 }
 
 impl Refusal {
     /// The answer to the call: `x0` to `x3`.
     #[must_use]
     pub fn registers(&self) -> [u64; 4] {
+        let mut more = 0;
         let (status, which) = match *self {
             Self::NotPermitted => (Status::NotPermitted, 0),
             Self::Argument(number) => (Status::InvalidParameter, u64::from(number)),
@@ -45,13 +59,40 @@ impl Refusal {
             Self::HandOut(resource) => (Status::OverLimit, u64::from(resource.number()) | HAND_OUT),
             Self::Empty => (Status::Empty, 0),
             Self::Again => (Status::Again, 0),
+            Self::Full => (Status::Full, 0),
+            Self::Exists => (Status::Exists, 0),
+            Self::Alignment => (Status::Alignment, 0),
+            Self::OverLimit(resource) => (Status::OverLimit, u64::from(resource.number())),
+            Self::NoCore(left) => {
+                more = u64::from(left);
+                (Status::OverLimit, CORES)
+            }
         };
-        [status.code().cast_unsigned(), which, 0, 0]
+        [status.code().cast_unsigned(), which, more, 0]
     }
 }
 
 /// In `x1`, beside the resource: the hand-out account, not the partition's own.
 const HAND_OUT: u64 = 1 << 8;
+
+/// In `x1`: what the machine's cores have.
+const CORES: u64 = 1 << 9;
+
+impl From<DraftFault> for Refusal {
+    fn from(fault: DraftFault) -> Self {
+        match fault {
+            DraftFault::Full => Self::Full,
+            DraftFault::Value => Self::Range,
+            DraftFault::Clash => Self::Exists,
+        }
+    }
+}
+
+impl From<NotAdmitted> for Refusal {
+    fn from(NotAdmitted { most_left_ppm, .. }: NotAdmitted) -> Self {
+        Self::NoCore(most_left_ppm)
+    }
+}
 
 impl From<WrongPhase> for Refusal {
     fn from(WrongPhase(_): WrongPhase) -> Self {
@@ -83,9 +124,15 @@ mod tests {
             (Refusal::HandOut(Resource::Memory), Status::OverLimit, 0x102),
             (Refusal::Empty, Status::Empty, 0),
             (Refusal::Again, Status::Again, 0),
+            (Refusal::Full, Status::Full, 0),
+            (Refusal::Exists, Status::Exists, 0),
+            (Refusal::Alignment, Status::Alignment, 0),
+            (Refusal::OverLimit(Resource::CoreTime), Status::OverLimit, 0),
+            (Refusal::NoCore(0), Status::OverLimit, 0x200),
         ] {
             let code = status.code().cast_unsigned();
             assert_eq!(refusal.registers(), [code, which, 0, 0]);
         }
+        assert_eq!(Refusal::NoCore(7).registers()[2], 7);
     }
 }

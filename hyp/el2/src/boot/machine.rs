@@ -9,14 +9,15 @@ use shikiri_arch::board::{Board, GicFact, Range};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
 use shikiri_config::{
-    Bundle, CoreTime, GicVersion, MAX_PLACED, MAX_SHARED, MachineFacts, Partition, Place,
+    Bundle, CoreTime, DRAFT_VCPUS, GicVersion, MAX_PLACED, MAX_SHARED, MachineFacts, Partition,
+    Place,
 };
 use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger, MAX_RANGES};
 use shikiri_core::object::{Object, Objects};
 use shikiri_core::partition::{FrameStore, run_of};
 use shikiri_core::policy::{HandOut, Notices, Page};
-use shikiri_core::sched::{CoreBook, Excess, Exchange, Reservation, Share, Terms, VcpuKey};
+use shikiri_core::sched::{CoreBook, Excess, Exchange, Share, Terms, VcpuKey};
 use shikiri_core::vmid::VmidPool;
 use shikiri_drivers::{
     BcmPower, Gic, GicV2, GicV3, Gich, LineInterrupts, RedistributorRegion, Uart,
@@ -29,12 +30,13 @@ use super::image;
 use super::log::{self, refuse};
 
 use crate::console::CONSOLE;
-use crate::guest::{self, setup, worker};
+use crate::guest::{self, seats, setup, worker};
 use crate::hw::clock::Counter;
 use crate::hw::mem::{self, Ram};
 use crate::percore::{CoreLocal, CoreShared};
+use crate::place::{DraftCell, Home, Homes};
 use crate::regs;
-use crate::world::{self, Home, Policy, PolicyBooks, Route, Slot, World};
+use crate::world::{self, Policy, PolicyBooks, Route, Slot, World};
 
 /// The machine; made once by the boot core.
 static WORLD: Once<World> = Once::new();
@@ -82,9 +84,9 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
     });
     let routes = leak(&frames, ROUTES, |_| Route::default());
     world::routes(&bundle, routes);
-    let slots = slots(&frames, &bundle, board.core_count);
+    let (slots, book) = slots(&frames, &bundle, board.core_count);
     let objects = Objects::new(objects(&frames, &bundle));
-    let policy = policy(&frames, &bundle);
+    let policy = policy(&frames, &bundle, book);
     log::checkpoint(Checkpoint::MemoryReady, format_args!("{total} MiB"));
     let ticks_per_ms = (Counter.frequency_hz() / 1000).max(1);
     start_console(board, ticks_per_ms, &bundle, &gic);
@@ -347,28 +349,47 @@ fn own_frames(store: &FrameStore<'static, Ram>, pages: PageCount) -> Frames {
     frames
 }
 
-/// The partitions of the description, each with its vCPUs' homes.
+/// The partitions of the description, each with its vCPUs' homes, and behind them the places for those that are made at run time.
 fn slots(
     store: &FrameStore<'static, Ram>,
     bundle: &Bundle<'static>,
     cores: usize,
-) -> &'static [Slot] {
+) -> (&'static [Slot], CoreBook) {
     let online = CoreSet((0..cores).fold(0, |set, core| {
         set | (1_u128.checked_shl(u32::try_from(core).unwrap_or(128)).unwrap_or(0))
     }));
     let mut book = CoreBook::new(online);
-    let mut homes: [Option<PageSlice<Home>>; 64] = [const { None }; 64];
+    let mut homes: [Option<Homes>; 64] = [const { None }; 64];
     for (place, partition) in homes.iter_mut().zip(bundle.partitions()) {
         *place = Some(self::homes(store, &mut book, &partition));
     }
-    let mut homes = homes.into_iter();
+    let spare = bundle.policy().map_or(0, |policy| policy.spare);
+    let described = bundle.partition_count();
+    let mut drafts = drafts(store, bundle.board().gic, spare).iter();
+    for place in homes.iter_mut().skip(described).take(spare) {
+        *place = Some(Homes::empty(cells(store, DRAFT_VCPUS, |_| 0)));
+    }
+    let mut homes = homes.into_iter().flatten();
     let mut partitions = bundle.partitions();
-    leak(store, bundle.partition_count(), |index| {
-        let (Some(partition), Some(Some(homes))) = (partitions.next(), homes.next()) else {
+    let slots = leak(store, described.saturating_add(spare), |index| {
+        let number = PartitionSlot(u8::try_from(index).unwrap_or(0));
+        let Some(homes) = homes.next() else {
             refuse(format_args!("the bundle has more partitions than this image holds"));
         };
-        Slot::new(PartitionSlot(u8::try_from(index).unwrap_or(0)), partition, homes)
-    })
+        match partitions.next() {
+            Some(partition) => Slot::new(number, partition, homes),
+            None => match drafts.next() {
+                Some(draft) => Slot::spare(number, draft, homes),
+                None => refuse(format_args!("the bundle lost a place")),
+            },
+        }
+    });
+    (slots, book)
+}
+
+/// Drafts for so many places.
+fn drafts(store: &FrameStore<'static, Ram>, gic: GicVersion, count: usize) -> &'static [DraftCell] {
+    if count == 0 { &[] } else { leak(store, count, |_| DraftCell::new(gic)) }
 }
 
 /// As many rows for named objects as the description's entries have together.
@@ -381,17 +402,23 @@ fn objects(store: &FrameStore<'static, Ram>, bundle: &Bundle<'static>) -> &'stat
 }
 
 /// The books of the policy program, if there is a policy.
-fn policy(store: &FrameStore<'static, Ram>, bundle: &Bundle<'static>) -> Option<&'static Policy> {
+fn policy(
+    store: &FrameStore<'static, Ram>,
+    bundle: &Bundle<'static>,
+    cores: CoreBook,
+) -> Option<&'static Policy> {
     let policy = bundle.policy()?;
-    let places = bundle.partition_count();
+    let places = bundle.partition_count().saturating_add(policy.spare);
     let mut handout = HandOut::new(policy.handout, leak(store, places, |_| Page::NOTHING));
     for (place, partition) in (0..).map(PartitionSlot).zip(bundle.partitions()) {
         handout.describe(place, Resource::ALL.map(|resource| partition.limit(resource)));
     }
     let notices = Notices::new(leak(store, places, |_| None));
-    let books = PolicyBooks { notices, handout, told_at: None };
+    let promises = leak(store, policy.spare, |_| [const { None }; DRAFT_VCPUS]);
+    let books = PolicyBooks { notices, handout, cores, promises, told_at: None };
     let holder = policy.partition.and_then(|place| u8::try_from(place).ok()).map(PartitionSlot);
-    let policy = Policy { holder, books: TicketLock::new(books) };
+    let policy =
+        Policy { holder, books: TicketLock::new(books), is_naming: AtomicBool::new(false) };
     Some(PageBox::new(own_frames(store, PageBox::<Policy>::PAGES), policy).leak())
 }
 
@@ -400,25 +427,33 @@ fn homes(
     store: &FrameStore<'static, Ram>,
     book: &mut CoreBook,
     partition: &Partition<'_>,
-) -> PageSlice<Home> {
-    let count = partition.vcpus().len();
-    let Some(frames) =
-        store.take(FrameState::Hypervisor, PageSlice::<Home>::pages(count), PAGE_BYTES)
-    else {
-        refuse(format_args!("there is not enough RAM for the hypervisor itself"));
-    };
+) -> Homes {
     let mut vcpus = partition.vcpus();
-    PageSlice::from_fn(frames, count, |_| {
+    let count = vcpus.len();
+    Homes::full(cells(store, count, |_| {
         let Some(vcpu) = vcpus.next() else { refuse(format_args!("the bundle lost a vCPU")) };
         match book.admit(CoreSet::one(vcpu.home), share(vcpu.time)) {
-            Ok(home) => Home {
+            Ok(home) => Homes::encode(Home {
                 core: home.core(),
                 seat: home.seat(),
                 is_shared: vcpu.time != CoreTime::Owned,
-            },
+            }),
             Err(_) => refuse(format_args!("core {} is promised twice", vcpu.home.0)),
         }
-    })
+    }))
+}
+
+/// Words for homes.
+fn cells(
+    store: &FrameStore<'static, Ram>,
+    count: usize,
+    mut word: impl FnMut(usize) -> u32,
+) -> PageSlice<AtomicU32> {
+    let pages = PageSlice::<AtomicU32>::pages(count);
+    let Some(frames) = store.take(FrameState::Hypervisor, pages, PAGE_BYTES) else {
+        refuse(format_args!("there is not enough RAM for the hypervisor itself"));
+    };
+    PageSlice::from_fn(frames, count, |index| AtomicU32::new(word(index)))
 }
 
 /// Names each device with which a partition could reach all of the machine: once, whatever its registers are cut into.
@@ -437,17 +472,9 @@ fn show_trust(bundle: &Bundle<'_>) {
 
 /// A vCPU's right to time, in ticks.
 fn share(time: CoreTime) -> Share {
-    match time {
-        CoreTime::Owned => Share::Owned,
-        CoreTime::Reservation { budget_us, period_us } => {
-            let ticks = |us: u32| Counter.frequency_hz().saturating_mul(u64::from(us)) / 1_000_000;
-            match Reservation::new(ticks(budget_us), ticks(period_us)) {
-                Ok(reservation) => Share::Reserved(reservation),
-                Err(_) => refuse(format_args!(
-                    "a reservation of {budget_us} us in {period_us} us is none"
-                )),
-            }
-        }
+    match seats::share(time) {
+        Some(share) => share,
+        None => refuse(format_args!("a vCPU has a reservation that is none")),
     }
 }
 
@@ -523,7 +550,8 @@ pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal 
 fn seat_vcpus(core: &mut CoreLocal) {
     let world = core.world;
     for slot in world.slots {
-        for ((index, home), vcpu) in (0_u8..).zip(slot.homes.iter()).zip(slot.description.vcpus()) {
+        let vcpus = slot.description().vcpus();
+        for ((index, home), vcpu) in (0_u8..).zip(slot.homes.iter()).zip(vcpus) {
             if home.core == core.id {
                 let key = VcpuKey { partition: slot.number, vcpu: shikiri_abi::VcpuIndex(index) };
                 let terms = Terms {
@@ -543,23 +571,23 @@ fn seat_vcpus(core: &mut CoreLocal) {
 
 /// Starts the partitions that start with the machine, in their order.
 pub(crate) fn start_partitions(world: &'static World) {
-    for interrupt in world.slots.iter().flat_map(|slot| slot.description.interrupts()) {
+    for interrupt in world.slots.iter().flat_map(|slot| slot.description().interrupts()) {
         world.prepare_interrupt(&interrupt);
     }
     let mut order = 0;
     loop {
-        let due = world.slots.iter().filter(|slot| slot.description.autostart);
-        for slot in due.clone().filter(|slot| slot.description.start_order == order) {
+        let due = world.slots.iter().filter(|slot| slot.description().autostart);
+        for slot in due.clone().filter(|slot| slot.description().start_order == order) {
             if let Err(phase) = worker::start(world, slot) {
                 refuse(format_args!(
                     "partition {} is {} at boot",
-                    slot.description.name,
+                    slot.description().name,
                     phase.name()
                 ));
             }
         }
         let next =
-            due.map(|slot| slot.description.start_order).filter(|other| *other > order).min();
+            due.map(|slot| slot.description().start_order).filter(|other| *other > order).min();
         match next {
             Some(next) => order = next,
             None => return,

@@ -24,7 +24,8 @@ use shikiri_sync::{TicketLock, rank};
 use shikiri_vgic::{CpuInterface, Distributor, Quick, QuickSpis, Vgic};
 
 use super::context::Context;
-use crate::world::{Home, Slot};
+use crate::place::Home;
+use crate::world::Slot;
 
 /// No core.
 const NOWHERE: u8 = u8::MAX;
@@ -140,7 +141,7 @@ impl PsciView for Live {
 
     fn is_memory(&self, at: Ipa) -> bool {
         self.slot
-            .description
+            .description()
             .memory()
             .any(|memory| at.offset_from(memory.ipa).is_some_and(|offset| offset < memory.bytes))
     }

@@ -86,11 +86,11 @@ pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: MessageCall) -> [u64
 }
 
 fn carry_out(core: &CoreLocal, live: &Live, call: MessageCall) -> Result<[u64; 4], Refusal> {
-    if live.talk.is_none() || live.slot.description.windows.is_none() {
+    if live.talk.is_none() || live.slot.description().windows.is_none() {
         return Err(Refusal::NotSupported);
     }
     if let MessageCall::Connect { partition, .. } = call
-        && !live.slot.description.talk.connect_to.contains(usize::from(partition))
+        && !live.slot.peers.asks().contains(usize::from(partition))
     {
         return Err(Refusal::NotPermitted);
     }

@@ -9,19 +9,20 @@ use shikiri_abi::{
     Call, DecodeError, Hold, NamePart, PartitionRef, PartitionSlot, PolicyCall, Resource, Status,
     VcpuIndex,
 };
+use shikiri_config::Draft;
 use shikiri_core::account::{Account, Line};
 use shikiri_core::event::Raise;
 use shikiri_core::handle::Handle;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::partition::Loader;
-use shikiri_core::policy::{Notice, Refusal, cause_number};
+use shikiri_core::policy::{Given, Notice, Refusal, cause_number};
 use shikiri_sync::{Guard, rank};
 
 use super::context::Context;
 use super::live::Vcpu;
 use super::sync::{Next, answer_call, undecoded};
 use super::talk::{raise_some, visit};
-use super::{run, worker};
+use super::{maker, run, worker};
 use crate::console;
 use crate::hw::mem::Ram;
 use crate::percore::{CoreLocal, Loaded};
@@ -62,7 +63,7 @@ fn serve(answer: Answer) -> [u64; 4] {
     }
 }
 
-type Answer = Result<[u64; 3], Refusal>;
+pub(super) type Answer = Result<[u64; 3], Refusal>;
 
 fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
     let world = core.world;
@@ -74,18 +75,45 @@ fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
         PolicyCall::LimitSet(who, resource, limit) => {
             limit_set(world, policy, who, (resource, limit))
         }
-        PolicyCall::Start(who, hold) => start(world, who, hold),
+        PolicyCall::Start(who, hold) => start(world, policy, who, hold),
         PolicyCall::Stop(who) => stop(world, who),
         PolicyCall::Restart(who) => restart(world, who),
         PolicyCall::Pause(who) => pause(world, loaded, who),
         PolicyCall::Resume(who) => resume(world, who),
         PolicyCall::Notify(port) => notify(core, loaded, policy, Handle(port)),
         PolicyCall::TakeNotice => take_notice(policy),
+        PolicyCall::Create(name) => maker::create(world, policy, name),
+        PolicyCall::Destroy(who) => maker::destroy(world, policy, who),
+        PolicyCall::AddVcpu(who, vcpu) => maker::add_vcpu(world, policy, who, vcpu),
+        PolicyCall::AddMemory(who, ipa, bytes) => {
+            with_draft(world, who, |draft| Ok(draft.add_memory(ipa, bytes)?))
+        }
+        PolicyCall::AddImage(who, image, ipa) => maker::add_image(world, who, image, ipa),
+        PolicyCall::SetEntry(who, entry, x0) => {
+            with_draft(world, who, |draft| Ok(draft.set_entry(entry, x0)?))
+        }
+        PolicyCall::SetConsole(who, has_console) => {
+            with_draft(world, who, |draft| Ok(draft.set_console(has_console)?))
+        }
+        PolicyCall::SetTalk(who, handles, requests) => {
+            with_draft(world, who, |draft| Ok(draft.set_talk(handles, requests)?))
+        }
+        PolicyCall::SetPeers(asker, asked, permit) => maker::set_peers(world, asker, asked, permit),
+        PolicyCall::Load(who, copying) => maker::load(world, loaded, who, copying),
+        PolicyCall::HandOut(resource) => {
+            let Given { limit, used } = policy.books.lock().handout.line(resource);
+            Ok([limit.unwrap_or(u64::MAX), used, 0])
+        }
+        PolicyCall::Image(number) => maker::image_info(world, number),
+        PolicyCall::Core(core) if usize::from(core.0) < world.cores.len() => {
+            Ok([u64::from(policy.books.lock().cores.left_ppm(core)), 0, 0])
+        }
+        PolicyCall::Core(_) => Err(Refusal::Range),
     }
 }
 
 /// The slot of a partition, its lifecycle locked.
-fn find(
+pub(super) fn find(
     world: &World,
     who: PartitionRef,
 ) -> Result<(&'static Slot, Guard<'static, Lifecycle, rank::Machine>), Refusal> {
@@ -100,7 +128,18 @@ fn find(
     Ok((slot, lifecycle))
 }
 
-fn word(slot: &Slot, lifecycle: &Lifecycle) -> u64 {
+/// Changes the draft of a partition that is being created.
+fn with_draft(
+    world: &World,
+    who: PartitionRef,
+    change: impl FnOnce(&mut Draft) -> Result<(), Refusal>,
+) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    change(slot.draft(&mut lifecycle).ok_or(Refusal::WrongState)?)?;
+    Ok([0; 3])
+}
+
+pub(super) fn word(slot: &Slot, lifecycle: &Lifecycle) -> u64 {
     PartitionRef { place: slot.number, id: lifecycle.id() }.encode()
 }
 
@@ -124,19 +163,25 @@ fn list(world: &World, loaded: Loaded, place: u8) -> Answer {
     let state = u64::from_le_bytes([phase, cause, restarts, 0, a, b, c, d]);
     let vcpus = u8::try_from(slot.homes.len()).unwrap_or(u8::MAX);
     let is_caller = u8::from(core::ptr::eq(slot, loaded.live.slot)) << 1;
+    let how = is_caller | u8::from(slot.is_spare());
     let [a, b, c, d] = lifecycle.starts().to_le_bytes();
-    let counts = u64::from_le_bytes([a, b, c, d, vcpus, is_caller, 0, 0]);
+    let counts = u64::from_le_bytes([a, b, c, d, vcpus, how, 0, 0]);
     Ok([word(slot, &lifecycle), state, counts])
 }
 
 fn name(world: &World, who: PartitionRef, part: NamePart) -> Answer {
-    let (slot, _lifecycle) = find(world, who)?;
+    let (slot, mut lifecycle) = find(world, who)?;
     let skipped = match part {
         NamePart::First => 0,
         NamePart::Rest => 24,
     };
-    let mut bytes = slot.description.name.bytes().skip(skipped);
-    Ok([(); 3].map(|()| u64::from_le_bytes([(); 8].map(|()| bytes.next().unwrap_or(0)))))
+    Ok(slot.read(&mut lifecycle, |partition| words(partition.name, skipped)))
+}
+
+/// Eight bytes of a name to a word, from byte `skipped` on.
+pub(super) fn words<const N: usize>(name: &str, skipped: usize) -> [u64; N] {
+    let mut bytes = name.bytes().skip(skipped);
+    core::array::from_fn(|_| u64::from_le_bytes([(); 8].map(|()| bytes.next().unwrap_or(0))))
 }
 
 fn limit_read(world: &World, policy: &Policy, who: PartitionRef, resource: Resource) -> Answer {
@@ -172,14 +217,16 @@ pub(super) fn set_limits(world: &World, slot: &Slot, account: &mut Account) -> b
     true
 }
 
-fn start(world: &World, who: PartitionRef, hold: Hold) -> Answer {
+fn start(world: &World, policy: &Policy, who: PartitionRef, hold: Hold) -> Answer {
     let (slot, mut lifecycle) = find(world, who)?;
     if lifecycle.phase() == Phase::Held && hold == Hold::No {
         release(world, slot, &mut lifecycle)?;
+    } else if lifecycle.phase() == Phase::Created {
+        maker::start(world, policy, (slot, &mut lifecycle), hold)?;
     } else {
         worker::begin_life(world, slot, &mut lifecycle, hold)?;
-        slot.is_quiet.store(true, Ordering::Relaxed);
     }
+    slot.is_quiet.store(true, Ordering::Relaxed);
     let word = word(slot, &lifecycle);
     drop(lifecycle);
     run::wake(world, slot, VcpuIndex(0));

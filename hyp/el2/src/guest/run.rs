@@ -14,7 +14,7 @@ use shikiri_vgic::{Here, VcpuSet};
 
 use super::context::Context;
 use super::live::{Live, Vcpu};
-use super::{irq, lending, worker};
+use super::{irq, lending, seats, worker};
 use crate::hw::clock::{self, Counter};
 use crate::hw::tlb::MachineTlb;
 use crate::percore::{CoreLocal, CoreShared, Leave, Loaded};
@@ -58,9 +58,8 @@ pub(crate) fn reschedule(core: &mut CoreLocal) -> *mut Context {
 fn look_at_inbox(core: &mut CoreLocal, now: u64) {
     let Some(shared) = core.shared() else { return };
     let drained = core.queue.drain(&shared.inbox, now);
-    if drained.unknown != 0 {
-        // Every seat is filled before the core starts; one that is empty has nobody to wake.
-        debug_assert!(false, "a seat that nobody has was woken");
+    if drained.unknown | drained.leaving != 0 {
+        seats::settle(core, &drained, now);
     }
     lending::settle(core, &drained);
 }

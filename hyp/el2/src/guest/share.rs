@@ -24,11 +24,11 @@ pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: SharedCall) -> [u64;
 }
 
 fn carry_out(core: &CoreLocal, live: &Live, call: SharedCall) -> Result<[u64; 4], Refusal> {
-    if live.talk.is_none() || live.slot.description.windows.shared == 0 {
+    if live.talk.is_none() || live.slot.description().windows.shared == 0 {
         return Err(Refusal::NotSupported);
     }
     if let SharedCall::Connect { partition, .. } = call
-        && !live.slot.description.talk.connect_to.contains(usize::from(partition))
+        && !live.slot.peers.asks().contains(usize::from(partition))
     {
         return Err(Refusal::NotPermitted);
     }

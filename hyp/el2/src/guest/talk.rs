@@ -176,11 +176,9 @@ const fn ok(value: u64) -> [u64; 4] {
 
 /// PEER_INFO.
 fn peer_info(core: &CoreLocal, live: &Live, number: u8) -> Result<[u64; 4], Refusal> {
-    let talk = live.slot.description.talk;
-    let (asks, accepts) = (
-        talk.connect_to.contains(usize::from(number)),
-        talk.accept_from.contains(usize::from(number)),
-    );
+    let peers = &live.slot.peers;
+    let (asks, accepts) =
+        (peers.asks().contains(usize::from(number)), peers.accepts().contains(usize::from(number)));
     if !asks && !accepts {
         return Err(Refusal::NotPermitted);
     }
@@ -232,7 +230,7 @@ fn with_locks(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4],
         if tables.shared().state(Handle(port)) == Err(Refusal::BadHandle) {
             return Err(Refusal::BadHandle);
         }
-        if !live.slot.description.talk.connect_to.contains(usize::from(partition)) {
+        if !live.slot.peers.asks().contains(usize::from(partition)) {
             return Err(Refusal::NotPermitted);
         }
     }

@@ -33,7 +33,8 @@ use crate::hw::gic::SharedInterrupts;
 use crate::hw::mem::Ram;
 use crate::hw::tlb::MachineTlb;
 use crate::percore::CoreLocal;
-use crate::world::{Home, Slot, Work, World};
+use crate::place::Home;
+use crate::world::{Slot, Work, World};
 
 /// The most bytes that one step of cleaning takes.
 const CLEAN_STEP_BYTES: u64 = 256 << 10;
@@ -164,7 +165,7 @@ fn give_up(world: &World, slot: &Slot, id: PartitionId, why: core::fmt::Argument
     lifecycle.failed();
     slot.set_phase(lifecycle.phase());
     drop(lifecycle);
-    say!(world, "partition {} (id {}) cannot be started: {why}", slot.description.name, id.0);
+    say!(world, "partition {} (id {}) cannot be started: {why}", slot.description().name, id.0);
 }
 
 /// A new incarnation that owns a VMID and nothing else.
@@ -191,7 +192,7 @@ fn build_step(
     let world = core.world;
     if let Some(builder) = work.builder.as_mut() {
         let machine = (&Ram, &MachineTlb, &world.frames);
-        if builder.step(&mut work.holdings, &slot.description, &world.bundle, machine)? {
+        if builder.step(&mut work.holdings, slot.description(), &world.bundle, machine)? {
             work.builder = None;
         }
         return Ok(());
@@ -215,7 +216,7 @@ fn make_live(
     starts: u32,
 ) -> Result<PageBox<Live>, BuildError> {
     let world = core.world;
-    let description = &slot.description;
+    let description = slot.description();
     let count = slot.homes.len();
     let vttbr = holdings.stage2().map_or(0, |stage2| stage2.vttbr().0);
     let [for_distributor, for_interfaces, for_quicks, for_vcpus, for_live] = take_all(
@@ -235,7 +236,7 @@ fn make_live(
     let mut homes = slot.homes.iter();
     let vcpus = PageSlice::from_fn(for_vcpus, count, |index| {
         let Some(home) = homes.next() else { unreachable!("a vCPU without a home") };
-        make_vcpu(*home, index)
+        make_vcpu(home, index)
     });
     let devices = Devices { distributor, interfaces, uart: VirtualUart::new(), talk: None };
     let mut live = PageBox::new(
@@ -267,7 +268,7 @@ fn make_live(
 
 /// What a partition needs that may talk.
 fn add_talk(core: &CoreLocal, live: &mut Live, holdings: &mut Holdings) -> Result<(), BuildError> {
-    let description = &live.slot.description;
+    let description = live.slot.description();
     let Talk { handles, requests, .. } = description.talk;
     if handles == 0 {
         return Ok(());
@@ -359,14 +360,14 @@ fn configure(core: &CoreLocal, live: &mut Live) {
     devices.uart.reset(&slot.port);
     let mut vgic = devices.vgic(&live.quicks);
     vgic.configure(model, live.platform.spis);
-    for interrupt in slot.description.interrupts() {
+    for interrupt in slot.description().interrupts() {
         let _is_there = vgic.link(interrupt.virtual_id, interrupt.physical);
     }
     vgic.reset(&SharedInterrupts(&core.world.gic));
     // What the guest's registers say after a reset: SPIs go to vCPU 0. The guest's own routes win afterwards.
-    let home = slot.homes.first().and_then(|home| core.world.cores.get(usize::from(home.core.0)));
+    let home = slot.homes.get(0).and_then(|home| core.world.cores.get(usize::from(home.core.0)));
     if let Some(home) = home {
-        for interrupt in slot.description.interrupts() {
+        for interrupt in slot.description().interrupts() {
             core.world.gic.route(interrupt.physical, home.target());
         }
     }
@@ -388,7 +389,7 @@ fn become_active(core: &CoreLocal, live: &Live) {
 /// is known.
 pub(super) fn let_run(world: &World, live: &Live) {
     let slot = live.slot;
-    let description = &slot.description;
+    let description = slot.description();
     let Some(first) = live.vcpu(VcpuIndex(0)) else { return };
     let start = Start { entry: description.entry.0, context: description.x0 };
     // It is off: nobody else knows it yet.
@@ -447,7 +448,7 @@ fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
 /// the vCPU's time runs.
 pub(crate) fn clean_step(slot: &Slot, done: u64) -> Option<u64> {
     let mut before = 0_u64;
-    for memory in slot.description.memory() {
+    for memory in slot.description().memory() {
         let offset = done.saturating_sub(before);
         if offset < memory.bytes {
             let work = slot.work.lock();
@@ -487,11 +488,11 @@ fn finish(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
     let mut lifecycle = slot.lifecycle.lock();
     let now = Counter.now();
-    let after = lifecycle.torn_down(slot.description.restart, now, world.ticks_per_ms);
+    let after = lifecycle.torn_down(slot.description().restart, now, world.ticks_per_ms);
     let (id, cause) = (lifecycle.id(), lifecycle.cause());
     slot.set_phase(lifecycle.phase());
     drop(lifecycle);
-    let name = slot.description.name;
+    let name = slot.description().name;
     if let Some(cause) = cause {
         let restarts = matches!(after, After::StartAt(_));
         policy::note_end(core, Notice { place: slot.number, id, cause, restarts, missed: 0 });

@@ -1,10 +1,12 @@
 //! The policy program of the tests: what it can see of the machine, and what it can do with partitions (P7).
 //!
-//! The first word that fits chooses: `stranger` holds no capability; `pauses`, `restarts`; otherwise all calls are tried.
+//! The first word that fits chooses: `stranger` holds no capability; `pauses`, `restarts`, `make`, `steps`, `outlive`;
+//! otherwise all calls about partitions of the description are tried.
 #![no_std]
 #![no_main]
 
 mod described;
+mod made;
 mod tools;
 
 use shikiri_rt::platform;
@@ -20,6 +22,15 @@ fn main() {
     }
     if platform::has_word("restarts") {
         described::restarts()
+    }
+    if platform::has_word("steps") {
+        made::steps()
+    }
+    if platform::has_word("outlive") {
+        made::outlive()
+    }
+    if platform::has_word("make") {
+        made::calls()
     }
     described::calls()
 }

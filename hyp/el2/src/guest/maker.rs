@@ -1,0 +1,272 @@
+//! The policy program makes partitions: from nothing to a start, and back to a free place (P7). Each call changes a draft under the
+//! lifecycle's lock, or the books of what was promised; what a draft may be is `shikiri_config::Draft`'s to decide.
+
+use core::sync::atomic::Ordering;
+
+use shikiri_abi::{
+    Copying, CoreId, CoreSet, Hold, Ipa, NewVcpu, PartitionId, PartitionRef, PartitionSlot,
+    Resource, VcpuIndex,
+};
+use shikiri_arch::hw::PhysMem;
+use shikiri_config::{CoreTime, Vcpu};
+use shikiri_core::lifecycle::{Lifecycle, Phase};
+use shikiri_core::partition::Holdings;
+use shikiri_core::policy::Refusal;
+use shikiri_core::sched::{Admitted, VcpuKey};
+
+use super::policy::{Answer, find, word, words};
+use super::{run, seats};
+use crate::hw::mem::Ram;
+use crate::percore::Loaded;
+use crate::place::Home;
+use crate::world::{Policy, PolicyBooks, SGI_SCHEDULE, Slot, World};
+
+/// The most bytes that one PARTITION_LOAD copies.
+const LOAD_BYTES: u64 = 64 << 10;
+
+pub(super) fn create(world: &World, policy: &Policy, name: [u64; 4]) -> Answer {
+    if policy.is_naming.swap(true, Ordering::Acquire) {
+        return Err(Refusal::Again);
+    }
+    let created = create_alone(world, name);
+    policy.is_naming.store(false, Ordering::Release);
+    created
+}
+
+/// No other call gives a name meanwhile; places only become free.
+fn create_alone(world: &World, name: [u64; 4]) -> Answer {
+    let is_same = |slot: &&Slot| {
+        let mut lifecycle = slot.lifecycle.lock();
+        lifecycle.phase() != Phase::Free
+            && slot.read(&mut lifecycle, |partition| words::<4>(partition.name, 0) == name)
+    };
+    let is_free = |slot: &&Slot| slot.lifecycle.lock().phase() == Phase::Free;
+    let is_taken = world.slots.iter().any(|slot| is_same(&slot));
+    let free = world.slots.iter().find(is_free);
+    if is_taken {
+        return Err(Refusal::Exists);
+    }
+    let slot = free.ok_or(Refusal::Full)?;
+    let mut lifecycle = slot.lifecycle.lock();
+    let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
+    lifecycle.create(id)?;
+    let is_name = slot.draft(&mut lifecycle).is_some_and(|draft| draft.begin(name));
+    if !is_name {
+        lifecycle.destroyed();
+        return Err(Refusal::Argument(1));
+    }
+    slot.set_phase(lifecycle.phase());
+    Ok([word(slot, &lifecycle), 0, 0])
+}
+
+/// The promises to the vCPUs of a spare place.
+fn promises<'b>(
+    world: &World,
+    books: &'b mut PolicyBooks,
+    place: PartitionSlot,
+) -> Option<&'b mut [Option<Admitted>]> {
+    let described = world.slots.len().checked_sub(books.promises.len())?;
+    let index = usize::from(place.0).checked_sub(described)?;
+    books.promises.get_mut(index).map(|promises| &mut promises[..])
+}
+
+pub(super) fn destroy(world: &World, policy: &Policy, who: PartitionRef) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    if !slot.is_spare() {
+        return Err(Refusal::Argument(1));
+    }
+    let is_new = lifecycle.phase() != Phase::Leaving;
+    lifecycle.destroy()?;
+    slot.set_phase(lifecycle.phase());
+    if is_new {
+        slot.homes.iter().for_each(|home| seats::vacate(world, home));
+    }
+    if !slot.homes.are_vacated() {
+        return Err(Refusal::Again);
+    }
+    // Nothing on any core: the promises go back, and then the place.
+    let mut place = policy.books.lock();
+    let books = &mut *place;
+    let mut kept = [const { None }; shikiri_config::DRAFT_VCPUS];
+    if let Some(promises) = promises(world, books, slot.number) {
+        for (kept, promise) in kept.iter_mut().zip(promises) {
+            *kept = promise.take();
+        }
+    }
+    kept.into_iter().flatten().for_each(|promise| books.cores.release(promise));
+    books.handout.take_back(slot.number);
+    books.notices.forget(slot.number);
+    drop(place);
+    let index = usize::from(slot.number.0);
+    world.slots.iter().for_each(|other| other.peers.forget(index));
+    slot.peers.clear();
+    slot.withdraw(&mut lifecycle);
+    slot.homes.clear();
+    lifecycle.destroyed();
+    slot.set_phase(lifecycle.phase());
+    Ok([0; 3])
+}
+
+pub(super) fn add_vcpu(world: &World, policy: &Policy, who: PartitionRef, new: NewVcpu) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    let number = slot.number;
+    let draft = slot.draft(&mut lifecycle).ok_or(Refusal::WrongState)?;
+    let time = match (new.budget_us, new.period_us) {
+        (0, 0) => CoreTime::Owned,
+        (budget_us, period_us) => CoreTime::Reservation { budget_us, period_us },
+    };
+    let cores = CoreSet(u128::from(new.cores));
+    let machine = (0..=u8::MAX).take(world.cores.len()).map(|core| CoreSet::one(CoreId(core)));
+    let machine = machine.fold(CoreSet::EMPTY, CoreSet::union);
+    if cores.is_empty() || !cores.without(machine).is_empty() {
+        return Err(Refusal::Range);
+    }
+    let before = draft.view().vcpus().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
+    let index = draft.view().vcpus().len();
+    let share = seats::share(time).ok_or(Refusal::Range)?;
+    let mut place = policy.books.lock();
+    let books = &mut *place;
+    match books.handout.limit(number, Resource::CoreTime) {
+        Some(limit) if before.saturating_add(u64::from(share.ppm())) > limit => {
+            return Err(Refusal::OverLimit(Resource::CoreTime));
+        }
+        None if books.handout.line(Resource::CoreTime).limit.is_some() => {
+            return Err(Refusal::HandOut(Resource::CoreTime));
+        }
+        Some(_) | None => {}
+    }
+    let promise = books.cores.admit(cores, share)?;
+    let vcpu = Vcpu {
+        cores: CoreSet::one(promise.core()),
+        home: promise.core(),
+        time,
+        priority: new.priority,
+    };
+    if let Err(fault) = draft.add_vcpu(&vcpu, machine) {
+        books.cores.release(promise);
+        return Err(fault.into());
+    }
+    let (core, seat, ppm) = (promise.core(), promise.seat(), promise.ppm());
+    let kept = promises(world, books, number).and_then(|promises| promises.get_mut(index));
+    match kept {
+        Some(kept) => *kept = Some(promise),
+        None => unreachable!("a draft has more vCPUs than there are promises"),
+    }
+    drop(place);
+    slot.homes.push(Home { core, seat, is_shared: time != CoreTime::Owned });
+    let vcpu = VcpuIndex(u8::try_from(index).unwrap_or(u8::MAX));
+    let shared = world.cores.get(usize::from(core.0));
+    let key = VcpuKey { partition: number, vcpu };
+    if shared.is_some_and(|shared| shared.inbox.admit(seat, key)) {
+        run::send(world, core, SGI_SCHEDULE);
+    }
+    drop(lifecycle);
+    Ok([u64::from(core.0), u64::from(ppm), 0])
+}
+
+pub(super) fn add_image(world: &World, who: PartitionRef, image: u64, ipa: Ipa) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    let draft = slot.draft(&mut lifecycle).ok_or(Refusal::WrongState)?;
+    let number = usize::try_from(image).unwrap_or(usize::MAX);
+    let image = world.bundle.policy_images().nth(number).ok_or(Refusal::Argument(2))?;
+    draft.add_image(&world.bundle, image.blob, ipa)?;
+    Ok([image_bytes(world, image.blob), 0, 0])
+}
+
+fn image_bytes(world: &World, blob: usize) -> u64 {
+    world.bundle.blob(blob).map_or(0, |blob| u64::try_from(blob.bytes.len()).unwrap_or(u64::MAX))
+}
+
+pub(super) fn image_info(world: &World, number: u64) -> Answer {
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let image = world.bundle.policy_images().nth(number).ok_or(Refusal::Range)?;
+    let [first, second] = words(image.name, 0);
+    Ok([image_bytes(world, image.blob), first, second])
+}
+
+/// A partition that was created begins its first life, under the id that it has.
+pub(super) fn start(
+    world: &World,
+    policy: &Policy,
+    (slot, lifecycle): (&Slot, &mut Lifecycle),
+    hold: Hold,
+) -> Result<(), Refusal> {
+    let draft = slot.draft(lifecycle).ok_or(Refusal::WrongState)?;
+    if !draft.is_complete(&world.bundle) {
+        return Err(Refusal::WrongState);
+    }
+    if let Some(resource) = policy.books.lock().handout.boundless(slot.number) {
+        return Err(Refusal::HandOut(resource));
+    }
+    slot.publish(lifecycle);
+    lifecycle.start(lifecycle.id(), hold)?;
+    slot.set_phase(lifecycle.phase());
+    Ok(())
+}
+
+pub(super) fn set_peers(
+    world: &World,
+    asker: PartitionRef,
+    asked: PartitionRef,
+    permit: bool,
+) -> Answer {
+    if asker.place == asked.place {
+        return Err(Refusal::Argument(2));
+    }
+    // Both locks, by their keys' order, so that neither is destroyed in between.
+    let (low, high) = if asker.place < asked.place { (asker, asked) } else { (asked, asker) };
+    let (first, first_life) = find(world, low)?;
+    let (second, second_life) = find(world, high)?;
+    let (asker, asked) = if asker.place < asked.place { (first, second) } else { (second, first) };
+    let places = (usize::from(asker.number.0), usize::from(asked.number.0));
+    asker.peers.set(&asked.peers, places, permit);
+    drop((second_life, first_life));
+    Ok([0; 3])
+}
+
+pub(super) fn load(world: &World, loaded: Loaded, who: PartitionRef, copying: Copying) -> Answer {
+    let own = loaded.live.slot;
+    let Copying { to, from, bytes } = copying;
+    if who.place == own.number {
+        return Err(Refusal::Argument(1));
+    }
+    if !to.is_aligned(8) || !from.is_aligned(8) || !Ipa(bytes).is_aligned(8) {
+        return Err(Refusal::Alignment);
+    }
+    let (slot, lifecycle) = find(world, who)?;
+    if lifecycle.phase() != Phase::Held {
+        return Err(Refusal::WrongState);
+    }
+    // In the order of their keys.
+    let (own_work, its_work) = if own.number < slot.number {
+        let own_work = own.work.lock();
+        (own_work, slot.work.lock())
+    } else {
+        let its_work = slot.work.lock();
+        (own.work.lock(), its_work)
+    };
+    let both = own_work.as_ref().zip(its_work.as_ref());
+    let (caller, target) = both.ok_or(Refusal::WrongState)?;
+    let copied = copy(&caller.holdings, &target.holdings, (from, to), bytes.min(LOAD_BYTES));
+    drop((its_work, own_work, lifecycle));
+    if copied == 0 && bytes > 0 { Err(Refusal::Range) } else { Ok([copied, 0, 0]) }
+}
+
+/// Copies word by word as far as both have memory; the caller's vCPUs may change it meanwhile.
+fn copy(own: &Holdings, its: &Holdings, (from, to): (Ipa, Ipa), bytes: u64) -> u64 {
+    let mut done = 0;
+    while done < bytes {
+        let source = own.translate(from.wrapping_add(done));
+        let target = its.translate(to.wrapping_add(done));
+        let Some(((source, left), (target, room))) = source.zip(target) else { break };
+        let step = left.min(room).min(bytes.saturating_sub(done));
+        let mut at = 0;
+        while at < step {
+            Ram.write_u64(target.wrapping_add(at), Ram.read_u64(source.wrapping_add(at)));
+            at = at.saturating_add(8);
+        }
+        Ram.clean_invalidate(target, step);
+        done = done.saturating_add(step);
+    }
+    done
+}
