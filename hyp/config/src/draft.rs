@@ -47,7 +47,7 @@ impl Draft {
             autostart: 0,
             console: 0,
             restart: 0,
-            reserved: 0,
+            pmu: 0,
             restart_max: 0,
             restart_window_ms: 0,
             restart_delay_ms: 0,

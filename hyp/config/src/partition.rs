@@ -70,6 +70,7 @@ impl<'a> Partition<'a> {
             autostart: false,
             restart: Restart { policy: RestartPolicy::Never, max: 0, window_ms: 0, delay_ms: 0 },
             has_console: false,
+            has_pmu: false,
             entry: Ipa(0),
             x0: 0,
             platform: Platform {
