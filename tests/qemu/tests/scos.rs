@@ -1,7 +1,7 @@
 //! The system control OS: programs for Linux, run on a kernel of ours in an ordinary partition. P1.
 
 use libtest_mimic::{Failed, Trial};
-use shikiri_qemu_tests::{Gic, Machine};
+use shikiri_qemu_tests::{Gic, Machine, counts};
 
 use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, both_gics};
 
@@ -21,6 +21,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     for (checks, sentence) in CHECKS {
         topic.on_each(one(), sentence, move |machine| passes(&machine, &format!("check,{checks}")));
     }
+    topic.on_each(one(), "random_calls_harm_nobody_else", fuzz);
     topic.slow().on_each(one(), "the_checks_hold_on_linux_too", checks_on_linux);
 }
 
@@ -70,6 +71,15 @@ fn run(machine: &Machine, line: &str) -> Result<String, Failed> {
 /// The program checks from inside, and all is as it should be.
 fn passes(machine: &Machine, line: &str) -> Outcome {
     support::approve(&run(machine, line)?)
+}
+
+/// Random calls from a seed, which the program prints: `SHIKIRI_SEED`, and `cargo xtask soak scos::random --seed N` for long.
+fn fuzz(machine: Machine) -> Outcome {
+    let calls = counts::SYSTEM_CALLS.now();
+    let line = format!("fuzz,{},{calls}", counts::seed());
+    let mut running = support::system([scos(&line)])?.boot(&machine)?;
+    let console = running.wait_for_power_off(PATIENCE * u32::try_from(calls / 10_000)?.max(1))?;
+    support::approve(&console)
 }
 
 /// The C program over pipes with `poll`, non-blocking mode and EINTR, unchanged on both.

@@ -204,6 +204,8 @@ impl Kernel {
             .filter(|(_, process)| process.parent == id)
             .map(|(child, process)| {
                 process.parent = 1;
+                // The first program gets no other signal than it can expect.
+                process.end_signal = SIGCHLD;
                 (*child, process.state)
             })
             .collect();

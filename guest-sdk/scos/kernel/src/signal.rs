@@ -153,12 +153,12 @@ impl Kernel {
             }
             match default_of(signal) {
                 Default::Ignore | Default::Continue => {}
+                // As on Linux, what the first program does not catch neither ends nor stops it.
+                Default::Stop | Default::End if number == 1 => {}
                 Default::Stop => {
                     self.stop_process(number, signal);
                     return false;
                 }
-                // As on Linux, what the first program does not catch does not end it.
-                Default::End if number == 1 => {}
                 Default::End => {
                     self.end_process(number, u32::from(signal));
                     return false;

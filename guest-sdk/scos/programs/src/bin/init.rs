@@ -3,6 +3,8 @@
 
 use std::process::{Command, ExitCode};
 
+use shikiri_scos_programs::os::{self, Ended};
+
 fn main() -> ExitCode {
     let wanted = std::env::args().find_map(|word| word.strip_prefix("run=").map(str::to_owned));
     match wanted {
@@ -15,10 +17,14 @@ fn main() -> ExitCode {
 fn run(line: &str) -> ExitCode {
     let mut words = line.split(',');
     let program = words.next().unwrap_or_default();
-    match Command::new(format!("/bin/{program}")).args(words).status() {
-        Ok(status) => {
-            println!("init: {program}: {status}");
-            if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match ended(Command::new(format!("/bin/{program}")).args(words)) {
+        Ok(Ended::Exit(status)) => {
+            println!("init: {program}: exit status: {status}");
+            if status == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Ok(how) => {
+            println!("init: {program}: {how:?}");
+            ExitCode::FAILURE
         }
         Err(error) => {
             println!("init: {program} cannot be run: {error}");
@@ -31,12 +37,24 @@ fn run(line: &str) -> ExitCode {
 fn shells() -> ExitCode {
     println!("scos: ready");
     loop {
-        match Command::new("/bin/sh").status() {
-            Ok(status) => println!("init: the shell has ended: {status}"),
+        match ended(&mut Command::new("/bin/sh")) {
+            Ok(how) => println!("init: the shell has ended: {how:?}"),
             Err(error) => {
                 println!("init: there is no shell: {error}");
                 return ExitCode::FAILURE;
             }
+        }
+    }
+}
+
+/// How a program ends; meanwhile this one waits for all whose parents have ended before them.
+fn ended(command: &mut Command) -> std::io::Result<Ended> {
+    let child = command.spawn()?;
+    loop {
+        match os::wait(-1, 0) {
+            Ok((id, how)) if u32::try_from(id) == Ok(child.id()) => return Ok(how),
+            Ok(_) | Err(libc::EINTR) => {}
+            Err(error) => return Err(std::io::Error::from_raw_os_error(error)),
         }
     }
 }

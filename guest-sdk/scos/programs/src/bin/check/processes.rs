@@ -90,6 +90,9 @@ fn descendants() {
         i32::from(!made)
     });
     equal("a_parent_may_end_first", ended, Ok(Ended::Exit(0)));
+    // A child whose end is told by SIGSTOP, and whose parent ends before it: the first program must not be stopped by it.
+    let ended = os::end_of(|| i32::from(os::fork_with(libc::SIGSTOP).is_err()));
+    equal("another_signal_may_tell_of_an_end", ended, Ok(Ended::Exit(0)));
     let (reader, writer) = os::pipe(0).unwrap();
     let mut children = Vec::new();
     let refusal = loop {
