@@ -5,6 +5,8 @@
 //! through [`Memory`], which the kernel implements on the machine and the tests with a vector.
 #![no_std]
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 extern crate alloc;
 #[cfg(test)]

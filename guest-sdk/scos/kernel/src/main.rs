@@ -21,6 +21,7 @@
 //! no number of theirs decides how much the kernel allocates, and what the kernel needs is a part of the memory that programs do not get.
 #![no_std]
 #![no_main]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 extern crate alloc;
 

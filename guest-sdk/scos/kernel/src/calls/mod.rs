@@ -21,9 +21,6 @@ use crate::kernel::Kernel;
 use crate::thread::{Call, State};
 use crate::user::{Answer, Outcome, User};
 
-/// Bytes of the kernel's heap that are kept for the calls that give something back. More than any single call takes.
-const HEAP_RESERVE: usize = 1 << 20;
-
 macro_rules! dispatch {
     ($($number:literal $name:ident $topic:ident ($($kind:ident),*) $note:literal;)*) => {
         /// Does a call.
@@ -48,8 +45,8 @@ pub(crate) fn refusal(error: Errno) -> u64 {
 
 /// Calls that may be done when the heap is nearly used up: what gives something back, and what takes nothing.
 fn is_frugal(number: u64) -> bool {
-    // close, exit, exit_group, wait4, munmap, rt_sigreturn, write, writev, kill.
-    matches!(number, 57 | 93 | 94 | 260 | 215 | 139 | 64 | 66 | 129)
+    // unlinkat, close, exit, exit_group, kill, rt_sigreturn, munmap, wait4.
+    matches!(number, 35 | 57 | 93 | 94 | 129 | 139 | 215 | 260)
 }
 
 /// Whether a call is done anew after a handler with SA_RESTART (signal(7)); `is_timed`: it has a time limit.
@@ -65,7 +62,7 @@ impl Kernel {
         let [a, b, c, d, e, f, _, _, number, ..] = thread.frame.x;
         let process = thread.process;
         let mut user = User { kernel: self, thread: id, process, arguments: [a, b, c, d, e, f] };
-        let answer = match arch::heap_free_bytes() < HEAP_RESERVE && !is_frugal(number) {
+        let answer = match arch::heap_is_low() && !is_frugal(number) {
             true => Err(Errno::ENOMEM),
             false => dispatch(&mut user, number),
         };

@@ -10,6 +10,7 @@ pub(crate) fn check() {
     mappings();
     limits();
     out_of_memory();
+    cut_up();
 }
 
 fn mappings() {
@@ -77,4 +78,34 @@ fn out_of_memory() {
     });
     equal("a_call_without_memory_is_enomem", ended, Ok(Ended::Exit(libc::ENOMEM)));
     equal("that_comes_back_as_well", os::free_kib(), before);
+}
+
+/// The kernel's own memory, cut up by small files and then asked for in large pieces: calls are refused, and that is all.
+fn cut_up() {
+    std::fs::create_dir("/tmp/cut").unwrap();
+    let name = |number: u32| format!("/tmp/cut/{number}");
+    let files =
+        (0..20_000).take_while(|number| std::fs::write(name(*number), [1; 4000]).is_ok()).count();
+    let files = u32::try_from(files).unwrap();
+    holds("there_is_an_end_to_files", (100..20_000).contains(&files));
+    let removed = (0..files).step_by(2).all(|number| std::fs::remove_file(name(number)).is_ok());
+    holds("every_other_one_goes", removed);
+    let ended = os::end_of(|| {
+        let mut refused = 0;
+        let mut pipes = Vec::new();
+        while let Ok((reader, writer)) = os::pipe(libc::O_NONBLOCK) {
+            let mut error = 0;
+            while error == 0 {
+                error = os::write(writer, &[2; 65536]).err().unwrap_or(0);
+            }
+            refused += i32::from(error == libc::ENOMEM);
+            pipes.push(reader);
+        }
+        // What gives something back is never refused.
+        let closed = pipes.iter().all(|reader| os::close(*reader).is_ok());
+        i32::from(!closed || pipes.len() < 20) + 2 * i32::from(refused == 0 && pipes.len() < 120)
+    });
+    equal("large_pieces_are_refused_and_nothing_else", ended, Ok(Ended::Exit(0)));
+    std::fs::remove_dir_all("/tmp/cut").unwrap();
+    equal("and_then_there_is_room", std::fs::write("/tmp/room", [1; 4000]).map_err(drop), Ok(()));
 }
