@@ -72,6 +72,12 @@ pub fn scos_archive() -> PathBuf {
     guests().join("scos").join("root.cpio")
 }
 
+/// The same with Debian's busybox.
+#[must_use]
+pub fn scos_with_busybox() -> PathBuf {
+    guests().join("scos").join("busybox.cpio")
+}
+
 /// The same programs in a Linux guest's initrd.
 #[must_use]
 pub fn scos_on_linux() -> PathBuf {

@@ -1,7 +1,7 @@
 //! The system control OS: programs for Linux, run on a kernel of ours in an ordinary partition. P1.
 
 use libtest_mimic::{Failed, Trial};
-use shikiri_qemu_tests::{Gic, Machine, counts};
+use shikiri_qemu_tests::{Gic, Machine, Running, counts};
 
 use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, both_gics};
 
@@ -21,6 +21,8 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     for (checks, sentence) in CHECKS {
         topic.on_each(one(), sentence, move |machine| passes(&machine, &format!("check,{checks}")));
     }
+    topic.on_each(one(), "a_shell_answers_and_programs_are_interrupted", own_shell);
+    topic.on_each(one(), "debian_s_busybox_is_a_shell", busybox);
     topic.on_each(one(), "random_calls_harm_nobody_else", fuzz);
     topic.slow().on_each(one(), "the_checks_hold_on_linux_too", checks_on_linux);
 }
@@ -71,6 +73,68 @@ fn run(machine: &Machine, line: &str) -> Result<String, Failed> {
 /// The program checks from inside, and all is as it should be.
 fn passes(machine: &Machine, line: &str) -> Outcome {
     support::approve(&run(machine, line)?)
+}
+
+/// The system without a program to run: a shell at the console.
+fn shell(archive: &str, machine: &Machine) -> Result<Running, Failed> {
+    let partition = Partition::new("scos", "scos")
+        .with(&format!("initrd = \"scos/{archive}.cpio\""))
+        .with("cores = 1")
+        .sized("64MiB");
+    let mut running = support::system([partition])?.boot(machine)?;
+    running.wait_for("scos: ready", PATIENCE)?;
+    Ok(running)
+}
+
+/// Types lines at a prompt, and waits for what follows each.
+fn converse(running: &mut Running, prompt: &str, lines: &[(&str, &str)]) -> Outcome {
+    for (line, answer) in lines {
+        running.wait_for(prompt, PATIENCE)?;
+        running.send(line)?;
+        running.wait_for(answer, PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// Line editing (DEL erases a letter, ^U a line), pipes, ^C and ^D.
+fn own_shell(machine: Machine) -> Outcome {
+    let mut running = shell("root", &machine)?;
+    let lines = [
+        ("hellox\u{7f} one | cat\n", "hello from a std program [\"one\"]\r\n"),
+        ("nonsense\u{15}hello > /tmp/x\n", "\n"),
+        ("cat < /tmp/x\n", "hello from a std program []\r\n"),
+        ("cat\n", "cat\r\n"),
+    ];
+    converse(&mut running, "$ ", &lines)?;
+    running.send("typed\n")?;
+    running.wait_for("typed\r\ntyped\r\n", PATIENCE)?;
+    running.send("\u{3}")?;
+    running.wait_for("signal: 2 (SIGINT)", PATIENCE)?;
+    converse(&mut running, "$ ", &[("cat\n", "cat\r\n")])?;
+    running.send("last\n\u{4}")?;
+    running.wait_for("last\r\nlast\r\n", PATIENCE)?;
+    converse(
+        &mut running,
+        "$ ",
+        &[("nothing\n", "No such file"), ("exit\n", "the shell has ended")],
+    )
+}
+
+/// A program that nobody made for this system, and that has all that a shell needs: job control, raw mode, pipes, signals.
+fn busybox(machine: Machine) -> Outcome {
+    let mut running = shell("busybox", &machine)?;
+    let lines = [
+        ("echo $((6*7)) a b | wc -w\n", "\r\n3\r\n"),
+        ("for i in 1 2 3; do echo n$i; done | sort -r\n", "\r\nn3\r\nn2\r\nn1\r\n"),
+        ("seq 1 100 | awk '{s+=$1} END {print s}'\n", "\r\n5050\r\n"),
+        ("cd /tmp; mkdir -p d/e; echo x > d/e/f; ls d/*; cat d/e/f\n", "\r\nf\r\nx\r\n"),
+        ("sleep 100 & kill %1; wait; echo $?\n", "\r\n"),
+        ("trap 'echo caught' USR1; kill -USR1 $$; sleep 0\n", "\r\ncaught\r\n"),
+        ("sh -c 'echo begins; sleep 100'\n", "\r\nbegins\r\n"),
+    ];
+    converse(&mut running, "# ", &lines)?;
+    running.send("\u{3}")?;
+    converse(&mut running, "# ", &[("echo $?\n", "\r\n130\r\n"), ("exit\n", "the shell has ended")])
 }
 
 /// Random calls from a seed, which the program prints: `SHIKIRI_SEED`, and `cargo xtask soak scos::random --seed N` for long.

@@ -18,6 +18,12 @@ const C_FOLDER: &str = "guest-sdk/scos/c";
 /// What a program in C is built with, beside its own file: nothing of ours.
 const C_FLAGS: [&str; 6] = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-static"];
 
+/// Commands of busybox that it is packed with.
+const BUSYBOX_COMMANDS: [&str; 19] = [
+    "awk", "cat", "cut", "date", "echo", "expr", "grep", "head", "kill", "ls", "mkdir", "rm",
+    "sed", "seq", "sh", "sleep", "sort", "true", "wc",
+];
+
 /// Builds the programs and packs them.
 pub(crate) fn build() -> Result<()> {
     step("building the system control OS's programs");
@@ -38,34 +44,40 @@ pub(crate) fn build() -> Result<()> {
         let contents = fs::read(&file).with_context(|| file.display().to_string())?;
         found.push((name, contents));
     }
-    files::replace(&paths::scos_archive(), &archive(&found)?)?;
-    for_linux(found)
+    files::replace(&paths::scos_archive(), &archive(&found, None)?)?;
+    let Ok(busybox) = fs::read(paths::guests().join("linux").join("busybox")) else {
+        return Ok(());
+    };
+    files::replace(&paths::scos_with_busybox(), &archive(&found, Some(&busybox))?)?;
+    for_linux(&busybox, found)
 }
 
-/// The archive that the kernel unpacks.
-fn archive(programs: &[(String, Vec<u8>)]) -> Result<Vec<u8>> {
+/// The archive that the kernel unpacks: with Debian's busybox, whose commands take the place of ours, or without.
+fn archive(programs: &[(String, Vec<u8>)], busybox: Option<&[u8]>) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for directory in ["bin", "dev", "etc", "proc", "tmp"] {
         archive.directory(directory)?;
     }
     archive.device("dev/console", 5, 1)?;
-    for (name, contents) in programs {
+    let commands: &[&str] = if busybox.is_some() { &BUSYBOX_COMMANDS } else { &[] };
+    for (name, contents) in programs.iter().filter(|(name, _)| !commands.contains(&name.as_str())) {
         let path = if name == "init" { name.clone() } else { format!("bin/{name}") };
         archive.program(&path, contents)?;
+    }
+    if let Some(busybox) = busybox {
+        archive.program("bin/busybox", busybox)?;
+    }
+    for command in commands {
+        archive.link(&format!("bin/{command}"), "busybox")?;
     }
     archive.finish()
 }
 
-/// The same programs in a Linux guest's initrd, under `/scos`, if Linux is there: what they find there is what they have to find here.
-fn for_linux(programs: Vec<(String, Vec<u8>)>) -> Result<()> {
-    let Ok(busybox) = fs::read(paths::guests().join("linux").join("busybox")) else {
-        return Ok(());
-    };
-    let mut under = Vec::new();
-    for (name, contents) in programs {
-        under.push((format!("scos/{name}"), contents));
-    }
-    files::replace(&paths::scos_on_linux(), &initrd::build_with(&busybox, &under)?)
+/// The same programs in a Linux guest's initrd, under `/scos`, with busybox: what they find there is what they have to find here.
+fn for_linux(busybox: &[u8], programs: Vec<(String, Vec<u8>)>) -> Result<()> {
+    let under: Vec<(String, Vec<u8>)> =
+        programs.into_iter().map(|(name, contents)| (format!("scos/{name}"), contents)).collect();
+    files::replace(&paths::scos_on_linux(), &initrd::build_with(busybox, &under)?)
 }
 
 /// The programs in Rust: their names and files.

@@ -108,6 +108,7 @@ impl Kernel {
         process.space = loaded.asid;
         process.name = loaded.name;
         process.arguments = loaded.arguments;
+        self.files.set_console_owner(process.session, process.group);
         self.processes.insert(id, process);
         self.threads.insert(id, Thread::new(id, loaded.frame, Set::default()));
         self.turns.add(id);

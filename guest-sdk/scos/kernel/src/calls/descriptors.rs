@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use shikiri_scos_files::abi::fcntl::{O_CLOEXEC, O_NONBLOCK};
-use shikiri_scos_files::abi::ioctl::{FIOCLEX, FIONCLEX, TIOCSPGRP, transfer};
+use shikiri_scos_files::abi::ioctl::{FIOCLEX, FIONCLEX, TIOCSCTTY, TIOCSPGRP, transfer};
 use shikiri_scos_files::abi::socket::{SHIKIRI_DISCARD, SHIKIRI_NEW};
 use shikiri_scos_files::abi::time::Itimerspec;
 use shikiri_scos_files::{DescriptionId, Errno, Transfer};
@@ -206,6 +206,11 @@ pub(super) fn ioctl(user: &mut User<'_>) -> Answer {
         check_group(user, &data)?;
     }
     let answer = user.kernel.files.ioctl(id, request, argument, &mut data)?;
+    let me = user.me()?;
+    if request == TIOCSCTTY && me.session == me.group {
+        let (session, group) = (me.session, me.group);
+        user.kernel.files.set_console_owner(session, group);
+    }
     if let Some(Transfer::ToProgram(_)) = transfer(request) {
         user.write(argument, &data)?;
     }

@@ -4,7 +4,16 @@ use std::fs::File;
 use std::io::{BufRead as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
+use libc::c_int;
+use shikiri_scos_programs::os;
+
+extern "C" fn nothing(_signal: c_int) {}
+
 fn main() {
+    // ^C is for the programs: a handler is gone in who is run, what is ignored would stay so.
+    if let Err(error) = os::handle(libc::SIGINT, nothing, libc::SA_RESTART) {
+        println!("sh: SIGINT cannot be handled: {error}");
+    }
     let input = std::io::stdin();
     loop {
         print!("$ ");
