@@ -6,7 +6,7 @@ use shikiri_qemu_tests::Machine;
 use crate::support::{Outcome, PATIENCE, Partition, Topic, all_kinds, approve, both_gics, system};
 
 /// A core that all share.
-const SHARE: &str = "share = { budget = \"2ms\", period = \"6ms\" }";
+const SHARE: &str = "share = { budget = \"2ms\", period = \"7ms\" }";
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {

@@ -38,8 +38,11 @@ static HAS_FAILED: AtomicBool = AtomicBool::new(false);
 
 type Outcome = Result<(), Error>;
 
+/// A name, and what is looked at.
+type Case = (&'static str, fn(&Guests) -> Outcome);
+
 fn main() -> ExitCode {
-    let cases: [(&str, fn(&Guests) -> Outcome); 9] = [
+    let cases: [Case; 9] = [
         ("files", files),
         ("mappings", mappings),
         ("kernel's form", kernels),
@@ -67,8 +70,8 @@ fn main() -> ExitCode {
         }
     }
     for guest in [&guests.one, &guests.two] {
-        if let Err(error) = tell(guest, END) {
-            println!("FAIL a guest is not told to end: {error}");
+        if let Err(error) = end(guest) {
+            println!("FAIL a guest does not end: {error}");
         }
     }
     println!("done");
@@ -102,6 +105,14 @@ impl Guests {
         let (one, two) = if is_first_one { (first, second) } else { (second, first) };
         Ok(Self { listener, one, two })
     }
+}
+
+/// A partition that ends while a read waits for it.
+fn end(guest: &Socket) -> Outcome {
+    tell(guest, END)?;
+    equal("its partition has ended", guest.receive()?, None);
+    equal("nothing goes there", number(guest.send(&Message::default())), Some(libc::EPIPE));
+    Ok(())
 }
 
 fn tell(guest: &Socket, command: u64) -> Outcome {
