@@ -77,6 +77,25 @@ impl Receiver {
     /// Takes the next message if it has come, and offers to take one more.
     #[inline]
     pub fn take(&mut self, pages: Pages<'_>) -> Option<Arrival> {
+        let arrival = self.next(pages)?;
+        self.post(pages);
+        Some(arrival)
+    }
+
+    /// Offers to take no more. Who closes the port takes what has come until then by [`Receiver::take_last`], so that no area is left.
+    pub fn withdraw(&self, pages: Pages<'_>) {
+        // What was offered is not more than what has come.
+        pages.set_credit(POSTED, self.taken);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes the next message if it has come, and offers nothing in its place.
+    pub fn take_last(&mut self, pages: Pages<'_>) -> Option<Arrival> {
+        self.next(pages)
+    }
+
+    #[inline]
+    fn next(&mut self, pages: Pages<'_>) -> Option<Arrival> {
         let first = entry(self.taken);
         let next = self.taken.wrapping_add(1);
         let sequence = pages.arrivals.get(first.wrapping_add(SEQUENCE))?;
@@ -90,7 +109,6 @@ impl Receiver {
             short: [word(SHORT), word(SHORT.wrapping_add(1)), word(SHORT.wrapping_add(2))],
         };
         self.taken = next;
-        self.post(pages);
         Some(arrival)
     }
 }
@@ -156,6 +174,23 @@ mod tests {
         let cut: [AtomicU64; 9] = core::array::from_fn(|at| AtomicU64::new(u64::from(at == 8)));
         let pages = Pages { arrivals: &cut, ..pages };
         assert_eq!(receiver.take(pages), Some(Arrival { parcel: None, short: [0; 3] }));
+    }
+
+    #[test]
+    fn who_has_withdrawn_offers_nothing_for_what_it_takes() {
+        let credits: [AtomicU64; 2] = core::array::from_fn(|_| AtomicU64::new(0));
+        let arrivals: [AtomicU64; 24] = core::array::from_fn(|_| AtomicU64::new(0));
+        let pages = Pages { arrivals: &arrivals, credits: &credits };
+        let mut receiver = Receiver::new(5);
+        receiver.post(pages);
+        receiver.withdraw(pages);
+        assert_eq!(credits[0].load(Ordering::Relaxed), 0);
+        arrivals[8].store(1, Ordering::Relaxed);
+        assert!(receiver.take_last(pages).is_some() && receiver.take_last(pages).is_none());
+        assert_eq!(credits[0].load(Ordering::Relaxed), 0);
+        arrivals[16].store(2, Ordering::Relaxed);
+        assert!(receiver.take(pages).is_some());
+        assert_eq!(credits[0].load(Ordering::Relaxed), 7);
     }
 
     #[test]

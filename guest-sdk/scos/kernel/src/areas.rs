@@ -68,13 +68,8 @@ impl Kernel {
         if self.has_requests {
             self.has_requests = self.files.signal_event();
         }
-        let asids: alloc::vec::Vec<u16> = self.spaces.keys().copied().collect();
-        for asid in asids {
-            while let Some(guest) =
-                self.spaces.get_mut(&asid).and_then(|(space, _)| space.unmapped())
-            {
-                self.forget_area(asid, &guest);
-            }
+        while let Some((asid, guest)) = self.unmapped() {
+            self.forget_area(asid, &guest);
         }
         while let Some(revoked) = self.files.revoked() {
             let asid = u16::try_from(revoked.mapping.space).unwrap_or(0);
@@ -82,6 +77,12 @@ impl Kernel {
                 space.revoke(&mut self.pool, revoked.mapping.address);
             }
         }
+    }
+
+    /// What was unmapped from any space.
+    fn unmapped(&mut self) -> Option<(u16, Guest)> {
+        let mut spaces = self.spaces.iter_mut();
+        spaces.find_map(|(asid, (space, _))| space.unmapped().map(|guest| (*asid, guest)))
     }
 
     /// A space is about to end, with the areas that are mapped there.

@@ -3,13 +3,11 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node as _, Property as _};
-use shikiri_abi::channel::{CONSUMED, POSTED};
 use shikiri_abi::{AreaClass, Status};
-use shikiri_arrivals::{Pages, Receiver};
+use shikiri_arrivals::{Arrival, Pages, Receiver};
 use shikiri_hvc::partition::Refusal as Refused;
 use shikiri_hvc::talk::{self, Handle, Sharing};
 use shikiri_hvc::{message, smccc};
@@ -116,17 +114,14 @@ impl Port {
         Pages { arrivals: self.arrivals.words(), credits: self.credits.words() }
     }
 
-    /// Offers to take nothing more.
-    fn withdraw(&self) {
-        let credits = self.credits.words();
-        if let (Some(posted), Some(consumed)) = (credits.get(POSTED), credits.get(CONSUMED)) {
-            posted.store(consumed.load(Ordering::Relaxed), Ordering::SeqCst);
-        }
-    }
-
-    fn take(&mut self) -> Option<shikiri_arrivals::Arrival> {
+    fn take(&mut self) -> Option<Arrival> {
         let pages = Pages { arrivals: self.arrivals.words(), credits: self.credits.words() };
         self.receiver.take(pages)
+    }
+
+    fn take_last(&mut self) -> Option<Arrival> {
+        let pages = Pages { arrivals: self.arrivals.words(), credits: self.credits.words() };
+        self.receiver.take_last(pages)
     }
 }
 
@@ -230,10 +225,9 @@ impl Channels for Hypervisor {
     fn close(&mut self, port: u64) {
         let Some(mut there) = self.ports.remove(&port) else { return };
         // What has come and was not received would stay this partition's. The call between waits for a send that was permitted before.
-        there.withdraw();
+        there.receiver.withdraw(there.pages());
         let _state = message::notify(Handle(port));
-        while let Some(arrival) = there.take() {
-            there.withdraw();
+        while let Some(arrival) = there.take_last() {
             if let Some(parcel) = arrival.parcel {
                 self.free(parcel.handle);
             }

@@ -16,7 +16,7 @@ mod system;
 mod tests;
 mod transfer;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::area::{AreaId, Areas};
 use crate::description::{Description, What};
@@ -121,6 +121,8 @@ pub struct Files<C = NoChannels> {
     most_descriptions: u32,
     channels: C,
     areas: Areas,
+    /// Those that are timers.
+    timers: BTreeSet<DescriptionId>,
     /// Whose each port is.
     ports: BTreeMap<u64, DescriptionId>,
 }
@@ -149,6 +151,7 @@ impl<C: Channels> Files<C> {
             most_descriptions: limits.descriptions,
             channels,
             areas: Areas::default(),
+            timers: BTreeSet::new(),
             ports: BTreeMap::new(),
         };
         files.make_devices();
@@ -159,8 +162,9 @@ impl<C: Channels> Files<C> {
     pub fn set_now(&mut self, now: Now) {
         self.now = now;
         self.terminal.pass(now, &mut self.wakes);
-        for description in self.descriptions.values_mut() {
-            if let What::Timer(timer) = &mut description.what {
+        for id in &self.timers {
+            let description = self.descriptions.get_mut(id);
+            if let Some(Description { what: What::Timer(timer), .. }) = description {
                 timer.pass(now, &mut self.wakes);
             }
         }
@@ -169,7 +173,8 @@ impl<C: Channels> Files<C> {
     /// When the next timer expires, on the monotonic clock: the latest time for the next [`Files::set_now`].
     #[must_use]
     pub fn next_alarm(&self) -> Option<u64> {
-        let alarms = self.descriptions.values().filter_map(|description| match &description.what {
+        let timers = self.timers.iter().filter_map(|id| self.descriptions.get(id));
+        let alarms = timers.filter_map(|description| match &description.what {
             What::Timer(timer) => timer.alarm(),
             _ => None,
         });
@@ -232,6 +237,9 @@ impl<C: Channels> Files<C> {
         match gone.what {
             What::Pipe(number, end) => self.close_pipe(number, end),
             What::Socket(socket) => self.close_socket(id, *socket),
+            What::Timer(_) => {
+                self.timers.remove(&id);
+            }
             _ => {}
         }
     }

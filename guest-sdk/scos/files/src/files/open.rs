@@ -150,7 +150,10 @@ impl<C: Channels> Files<C> {
     pub fn timerfd_create(&mut self, clock: u32, flags: u32) -> Result<DescriptionId, Errno> {
         check_flags(flags, O_NONBLOCK | O_CLOEXEC)?;
         let timer = Timer::new(clock, &mut self.wakes)?;
-        self.add(Description::new(What::Timer(timer), None, flags & O_NONBLOCK | O_RDWR))
+        let flags = flags & O_NONBLOCK | O_RDWR;
+        let id = self.add(Description::new(What::Timer(timer), None, flags))?;
+        self.timers.insert(id);
+        Ok(id)
     }
 
     /// Sets a timer: the former setting is the answer.

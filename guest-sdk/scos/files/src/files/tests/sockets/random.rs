@@ -193,6 +193,8 @@ impl Process {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn nothing_is_lost_and_nothing_twice(calls in prop::collection::vec(call(), 0..200)) {
         let mut process = Process::with(Limits { descriptions: 8, ..LIMITS }, 4);
