@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode};
 use dtoolkit::{Node as _, Property as _};
+use shikiri_boards::BOARDS;
 use shikiri_config::GicVersion;
 
 use crate::problem::Problem;
-
-/// The boards that there are: the folder's name and the device tree's `compatible`.
-pub(crate) const BOARDS: &[(&str, &str)] =
-    &[("qemu-virt", "linux,dummy-virt"), ("rpi4", "raspberrypi,4-model-b")];
 
 /// Devices that have no way to write memory by themselves. All others count as bus masters, because a wrong guess here
 /// would hand the machine to a guest.
@@ -201,7 +198,7 @@ impl Board {
 
     /// The name of the board's folder.
     pub(crate) fn name(&self) -> Option<&'static str> {
-        BOARDS.iter().find(|(_, compatible)| *compatible == self.compatible).map(|(name, _)| *name)
+        BOARDS.iter().find(|board| board.compatible == self.compatible).map(|board| board.folder)
     }
 
     /// All of the RAM.

@@ -13,8 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-pages", &["shikiri-abi", "shikiri-sync"]),
     ("shikiri-drivers", &["shikiri-abi", "shikiri-arch", "shikiri-sync"]),
     ("shikiri-core", PURE_AND_STORAGE),
-    ("shikiri-qemu-virt", BOARD),
-    ("shikiri-rpi4", BOARD),
+    ("shikiri-boards", &[]),
     ("shikiri-el2", EL2),
     ("shikiri-hvc", &["shikiri-abi", "shikiri-arch"]),
     ("shikiri-rt", &["shikiri-abi", "shikiri-arch", "shikiri-hvc"]),
@@ -31,7 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-scos-programs", &["shikiri-scos-core", "shikiri-scos-files"]),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
-    ("shikiri-describe", &["shikiri-abi", "shikiri-config"]),
+    ("shikiri-describe", &["shikiri-abi", "shikiri-boards", "shikiri-config"]),
     ("shikiri-qemu-tests", &["shikiri-describe"]),
     ("shikiri-insn-count", &[]),
     ("xtask", &["shikiri-abi", "shikiri-describe", "shikiri-qemu-tests"]),
@@ -60,8 +59,7 @@ const EL2: &[&str] = &[
     "shikiri-pages",
     "shikiri-sync",
     "shikiri-drivers",
-    "shikiri-qemu-virt",
-    "shikiri-rpi4",
+    "shikiri-boards",
 ];
 
 /// What the SDK's library for shared areas may import.
@@ -88,9 +86,6 @@ const RPC_CHANNEL: &[&str] = &[
 /// What the SDK's library for channels may import.
 const CHANNEL: &[&str] =
     &["shikiri-abi", "shikiri-arch", "shikiri-arrivals", "shikiri-hvc", "shikiri-rt"];
-
-/// What a board's own crate may import.
-const BOARD: &[&str] = &["shikiri-abi", "shikiri-arch", "shikiri-config", "shikiri-drivers"];
 
 /// What a guest may import: the SDK and the facts that it shares with the hypervisor.
 const GUEST: &[&str] = &[

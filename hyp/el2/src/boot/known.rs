@@ -2,19 +2,15 @@
 //! helps nobody.
 
 use shikiri_abi::Pa;
+use shikiri_boards::BOARDS;
 
 use crate::hw::device;
-
-/// Each board and the page of its PL011.
-const BOARDS: [(&str, u64); 2] = [
-    (shikiri_qemu_virt::NAME, shikiri_qemu_virt::CONSOLE),
-    (shikiri_rpi4::NAME, shikiri_rpi4::CONSOLE),
-];
 
 /// The first board that has a PL011 where it should be, by its identification registers, and where. On the boot core, at
 /// EL2 with its vectors set and the MMU off: a read where nothing is comes back as an abort, which is no harm.
 pub(crate) fn console() -> Option<(&'static str, u64)> {
-    BOARDS.into_iter().find(|(_, base)| is_pl011(*base))
+    let known = BOARDS.iter().filter_map(|board| Some((board.name, board.console?)));
+    known.into_iter().find(|(_, base)| is_pl011(*base))
 }
 
 /// Whether the page's last registers say PL011 (DDI 0183, 3.3: UARTPeriphID0, 1 and the four UARTPCellIDs).

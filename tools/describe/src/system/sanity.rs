@@ -4,7 +4,9 @@ use serde_spanned::Spanned;
 use shikiri_abi::MAX_CORES;
 use shikiri_config::{MAX_PARTITIONS, MAX_VCPUS_GICV2};
 
-use crate::board::{BOARDS, Board};
+use shikiri_boards::BOARDS;
+
+use crate::board::Board;
 use crate::cores::find;
 use crate::problem::Problem;
 use crate::text::{Description, MachineText};
@@ -67,8 +69,8 @@ pub(super) fn check_machine(description: &Description, board: &Board) -> Result<
 }
 
 fn check_board_name(name: &Spanned<String>, board: &Board) -> Result<(), Problem> {
-    let known: Vec<_> = BOARDS.iter().map(|(name, _)| format!("`{name}`")).collect();
-    if !BOARDS.iter().any(|(known, _)| known == name.get_ref()) {
+    let known: Vec<_> = BOARDS.iter().map(|board| format!("`{}`", board.folder)).collect();
+    if !BOARDS.iter().any(|board| board.folder == name.get_ref()) {
         let problem = Problem::new(format!("there is no board `{}`", name.get_ref()));
         return Err(problem
             .at(name.span(), "not known")

@@ -431,3 +431,17 @@ fn names_of_objects_are_what_the_entries_say() {
         "names of objects\n  frames: hello\n  log/*, 8 at a time: hello\n  *, 3 at a time: hello\n";
     assert!(compiled.explanation.contains(shown), "{}", compiled.explanation);
 }
+
+#[test]
+fn every_board_has_a_folder_with_descriptions_for_it() {
+    for board in shikiri_boards::BOARDS {
+        let folder = Path::new("../../boards").join(board.folder).join("systems");
+        let files: Vec<_> = folder.read_dir().unwrap().map(|file| file.unwrap().path()).collect();
+        assert!(files.len() >= 2, "{}", folder.display());
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let says = format!("board = \"{}\"", board.folder);
+            assert!(text.contains(&says), "{} does not say {says}", file.display());
+        }
+    }
+}
