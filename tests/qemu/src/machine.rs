@@ -87,6 +87,8 @@ pub enum Boot {
         /// Whether the machine has EL2.
         el2: bool,
     },
+    /// Nothing but what `-device loader` arguments put there: the cores begin at address 0, at their highest level.
+    Firmware,
     /// Any image at EL2, placed by no loader that knows the boot protocol: x0 is 0.
     Raw {
         /// The flat image.
@@ -331,7 +333,7 @@ impl Machine {
             Boot::Hypervisor { .. } => true,
             Boot::Bare { .. } => false,
             Boot::Image { el2, .. } => *el2,
-            Boot::Raw { .. } => true,
+            Boot::Raw { .. } | Boot::Firmware => true,
         };
         let mut command = match self.board {
             Board::QemuVirt => self.virt(el2, None),
@@ -353,6 +355,7 @@ impl Machine {
             Boot::Image { image, .. } => {
                 command.arg("-kernel").arg(image);
             }
+            Boot::Firmware => {}
             // There, without a device tree, x0 is not 0 but what QEMU's own ATAGs would be at.
             Boot::Raw { image } if self.board == Board::Rpi4 => {
                 command.arg("-kernel").arg(image);
@@ -381,7 +384,7 @@ impl Machine {
             None => drop(command.args(["-serial", "null"])),
         }
         command.args(["-serial", &self.console]);
-        if !matches!(boot, Boot::Raw { .. }) {
+        if !matches!(boot, Boot::Raw { .. } | Boot::Firmware) {
             command.arg("-dtb").arg(self.rpi4_tree());
         }
         self.common(&mut command, true);

@@ -14,6 +14,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic
         .on_each(both_gics(3), "a_vcpu_gets_elsewhere_what_its_busy_home_cannot_give", progress)
         .on_each(both_gics(3), "a_deadline_is_kept_by_another_core", deadlines)
+        .also_on_rpi4()
         .on_each(all_kinds(2), "registers_survive_every_move", registers)
         .on_each(both_gics(2), "sgis_find_a_vcpu_wherever_it_is", sgis)
         .not_on_rpi4(crate::guests::NO_CLOCK)

@@ -3,6 +3,8 @@
 //!
 //! What both boards have is in the other topics, from the same list: `cargo xtask test --board rpi4`.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use dtoolkit::ToPropertyValue;
@@ -29,6 +31,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("a_bus_may_have_its_windows_in_pieces_and_in_any_order", windows)
         .test("a_board_of_4_or_8_gib_boots_and_its_upper_memory_is_given_out", large_boards)
         .test("a_psci_node_does_not_replace_the_spin_table_of_a_core", psci_beside_spin_table)
+        .test("cores_are_started_by_the_firmwares_psci_where_the_tree_says_so", psci)
         .test("linux_drives_the_other_uart_with_its_interrupt", other_uart)
         .test("a_trusted_bus_master_is_named_at_boot_and_its_guest_told_of_its_windows", bus_master)
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
@@ -247,6 +250,59 @@ fn no_tree() -> Outcome {
     let mut running = Running::start(&Machine::rpi4().on_pl011(), &boot, None, None)?;
     running.wait_for("this is a PL011 at 0xfe201000, as the Raspberry Pi 4 has it", PATIENCE)?;
     refused(running, "boot refused: x0 does not point to a device tree")
+}
+
+/// TF-A as the board's stub: cores by PSCI, power-off too, and no word of a spin table.
+fn psci() -> Outcome {
+    const BUNDLE: u64 = 0xa00_0000;
+    let original = Machine::rpi4().device_tree()?;
+    let fdt = Fdt::new(&original).map_err(|error| error.to_string())?;
+    let mut tree = Tree(DeviceTree::from_fdt(&fdt));
+    let mut node = DeviceTreeNode::new_unchecked("psci");
+    node.add_property(DeviceTreeProperty::new_unchecked("compatible", "arm,psci-1.0"));
+    node.add_property(DeviceTreeProperty::new_unchecked("method", "smc"));
+    tree.0.root.add_child(node);
+    for core in ["cpu@0", "cpu@1", "cpu@2", "cpu@3"] {
+        tree = tree.set(&["cpus", core], "enable-method", "psci")?;
+        let node = tree.0.root.child_mut("cpus").and_then(|cpus| cpus.child_mut(core));
+        node.ok_or("no such core")?.remove_property("cpu-release-addr");
+    }
+    let bundle = one_guest("psci", "", 4)?.compile_for(tree.0.to_dtb())?.bundle;
+    tree = tree.set(&["chosen"], "linux,initrd-start", BUNDLE)?;
+    tree = tree.set(&["chosen"], "linux,initrd-end", BUNDLE + bundle.len() as u64)?;
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let place = |name: &str, at: u64, bytes: &[u8]| -> Result<[String; 2], Failed> {
+        let file = scratch.path().join(name);
+        std::fs::write(&file, bytes)?;
+        let loader = format!("loader,file={},addr={at:#x},force-raw=on", file.display());
+        Ok(["-device".to_owned(), loader])
+    };
+    let machine = Machine::rpi4()
+        .args(place("firmware", 0, &firmware(scratch.path())?)?)
+        .args(place("image", 0x20_0000, &std::fs::read(paths::hypervisor())?)?)
+        .args(place("tree", 0x900_0000, &tree.0.to_dtb())?)
+        .args(place("bundle", BUNDLE, &bundle)?);
+    let mut running = Running::start(&machine, &Boot::Firmware, Some(scratch), None)?;
+    running.wait_for("[09] all cores here (4)", PATIENCE)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    support::approve(&console)
+}
+
+/// The code of `firmware.S`.
+fn firmware(scratch: &Path) -> Result<Vec<u8>, Failed> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/firmware.S");
+    let (object, flat) = (scratch.join("firmware.o"), scratch.join("firmware.bin"));
+    let has_gcc =
+        |prefix: &&str| Command::new(format!("{prefix}gcc")).arg("--version").output().is_ok();
+    let prefix = ["aarch64-linux-gnu-", "aarch64-none-elf-"].into_iter().find(has_gcc);
+    let prefix = prefix.ok_or("there is no cross compiler (see `cargo xtask setup`)")?;
+    let run = |program: &str, arguments: &[&Path]| -> Outcome {
+        let status = Command::new(format!("{prefix}{program}")).args(arguments).status()?;
+        if status.success() { Ok(()) } else { Err(format!("{program}: {status}").into()) }
+    };
+    run("gcc", &[Path::new("-c"), &source, Path::new("-o"), &object])?;
+    run("objcopy", &[Path::new("-O"), Path::new("binary"), &object, &flat])?;
+    Ok(std::fs::read(flat)?)
 }
 
 /// A kernel that goes down to EL1 and jumps to our image, with x0 as it was.

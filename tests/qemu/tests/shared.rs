@@ -14,6 +14,7 @@ use crate::support::{
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("shared", trials);
     topic
+        .also_on_rpi4()
         .on_each(all_kinds(2), "areas_are_shared_between_cores", |machine| {
             passes(["", ""], "", "", &machine)
         })
