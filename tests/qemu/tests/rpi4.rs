@@ -13,7 +13,7 @@ use dtoolkit::memreserve::MemoryReservation;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::machine::Boot;
-use shikiri_qemu_tests::{Machine, Running, paths, system as systems};
+use shikiri_qemu_tests::{Board, Machine, Running, System, paths, system as systems};
 
 use crate::support::{self, Outcome, PATIENCE, Partition, Topic, one_guest, system};
 
@@ -25,6 +25,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new(TOPIC, trials);
     topic
         .test("a_crash_is_restarted_beside_two_that_go_on", demo)
+        .test("the_manuals_first_lines_come_as_they_stand_there", manual)
         .test("linux_runs_beside_a_bare_metal_partition [1 vCPU]", || beside(1))
         .test("linux_runs_beside_a_bare_metal_partition [4 vCPUs]", || beside(4))
         .test("the_console_is_the_uart_that_stdout_names", pl011)
@@ -66,6 +67,27 @@ fn demo() -> Outcome {
     // By the power manager: there is no PSCI.
     running.send("off\r")?;
     running.wait_for_power_off(PATIENCE)?;
+    Ok(())
+}
+
+/// The lines of `hyp/doc/rpi4.md`, one after the other; what differs from board to board is left out there (`…`).
+fn manual() -> Outcome {
+    let text = std::fs::read_to_string(paths::root().join("hyp/doc/rpi4.md"))?;
+    let block = text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+    let block = block.ok_or("the manual has no block of lines")?;
+    let system = System::find_on(Board::Rpi4, "hello")?;
+    let mut running = system.boot(&Machine::rpi4())?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    let mut lines = console.lines();
+    for wanted in block.lines() {
+        let is_it = |line: &str| {
+            let (head, tail) = wanted.split_once('…').unwrap_or((wanted, ""));
+            line.starts_with(head) && line.ends_with(tail)
+        };
+        if !lines.any(|line| is_it(line.trim_end())) {
+            return Err(running.failure(format!("{wanted:?} did not come")).into());
+        }
+    }
     Ok(())
 }
 
