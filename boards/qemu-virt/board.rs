@@ -8,4 +8,5 @@ pub(super) const BOARD: Board = Board {
     compatible: "linux,dummy-virt",
     name: "QEMU virt",
     console: Some(0x0900_0000),
+    mini_uart: None,
 };

@@ -19,6 +19,8 @@ pub struct Board {
     pub name: &'static str,
     /// The page of a PL011, for a boot whose tree names no console.
     pub console: Option<u64>,
+    /// The first register of a BCM2835 mini UART, which is better if the firmware has turned it on.
+    pub mini_uart: Option<u64>,
 }
 
 /// Every board. A new one is a line here and one above.

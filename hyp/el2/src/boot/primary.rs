@@ -67,12 +67,17 @@ fn speak_without_tree() {
     if Direct::is_found() {
         return;
     }
-    if let Some((board, base)) = known::console() {
-        // SAFETY: the identification registers say that it is a PL011; the MMU is off.
-        unsafe { Direct::found(UartKind::Pl011, base) };
+    if let Some((board, kind, base)) = known::console() {
+        // SAFETY: the identification registers say that it is a PL011, or that the board is the one that has a mini UART here, and
+        // that one is on; the MMU is off.
+        unsafe { Direct::found(kind, base) };
         log::print_kept();
+        let uart = match kind {
+            UartKind::Pl011 => "PL011",
+            UartKind::Mini => "mini UART",
+        };
         log::note(format_args!(
-            "the device tree tells no console; this is a PL011 at {base:#x}, as {board} has it"
+            "the device tree tells no console; this is a {uart} at {base:#x}, as {board} has it"
         ));
     }
 }

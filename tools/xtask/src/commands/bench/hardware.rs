@@ -55,7 +55,10 @@ fn listen(line: Box<dyn Line>, patience: Duration) -> Result<String> {
     let mut text = String::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        match lines.recv_timeout(left) {
+        // A board that never stops talking is not done either.
+        let next =
+            if left.is_zero() { Err(RecvTimeoutError::Timeout) } else { lines.recv_timeout(left) };
+        match next {
             Ok(line) => {
                 eprintln!("  | {line}");
                 writeln!(text, "{line}")?;
