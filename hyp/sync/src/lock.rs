@@ -96,6 +96,33 @@ impl<T, R: Rank> TicketLock<T, R> {
     }
 }
 
+/// Takes two locks of one rank, of which `first` has the lower key, and never waits for either while it holds the other: whoever
+/// holds `first` may be somebody whom the second is none of the business of. `None` if the second was taken whenever it was looked
+/// at, twice; the caller holds nothing then, has waited its turn, and may try again.
+#[inline(never)]
+pub fn lock_pair<'a, T, R: Rank>(
+    first: &'a TicketLock<T, R>,
+    second: &'a TicketLock<T, R>,
+) -> Option<(Guard<'a, T, R>, Guard<'a, T, R>)> {
+    if let Some(both) = try_pair(first, second) {
+        return Some(both);
+    }
+    // Its turn comes, with nothing in hand.
+    drop(second.lock());
+    try_pair(first, second)
+}
+
+/// Takes two locks of one rank, in this order: waits for the first, and not for the second.
+#[inline(always)]
+pub fn try_pair<'a, T, R: Rank>(
+    first: &'a TicketLock<T, R>,
+    second: &'a TicketLock<T, R>,
+) -> Option<(Guard<'a, T, R>, Guard<'a, T, R>)> {
+    let held = first.lock_in_place();
+    let other = second.try_lock()?;
+    Some((held, other))
+}
+
 /// Holding a lock. Its end gives the lock to the next core in line.
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct Guard<'a, T, R: Rank> {
@@ -124,10 +151,11 @@ impl<T, R: Rank> DerefMut for Guard<'_, T, R> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::string::String;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::vec::Vec;
     use std::{panic, thread};
 
-    use super::TicketLock;
+    use super::{TicketLock, lock_pair, try_pair};
     use crate::rank::{Console, Partition, Pool};
 
     #[test]
@@ -173,6 +201,38 @@ mod tests {
         assert!(
             refused(|| drop(locks[1].lock())).contains("partition 1 is taken while partition 2")
         );
+    }
+
+    #[test]
+    fn nobody_holds_the_first_of_a_pair_while_the_second_is_taken() {
+        let locks: Vec<_> =
+            (0..2).map(|key| TicketLock::<u32, Partition>::with_key(0, key)).collect();
+        let [first, second] = &locks[..] else { return };
+        let (is_held, may_go) = (AtomicBool::new(false), AtomicBool::new(false));
+        let wait_for = |flag: &AtomicBool| {
+            while !flag.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let _held = second.lock();
+                is_held.store(true, Ordering::Release);
+                wait_for(&may_go);
+            });
+            wait_for(&is_held);
+            assert!(try_pair(first, second).is_none());
+            let waiting = scope.spawn(|| lock_pair(first, second).map(|(one, two)| (*one, *two)));
+            // However long the second is held, the first can be had.
+            for _ in 0..1000 {
+                while first.try_lock().is_none() {
+                    thread::yield_now();
+                }
+            }
+            may_go.store(true, Ordering::Release);
+            assert_eq!(waiting.join().ok(), Some(Some((0, 0))));
+        });
+        assert!(lock_pair(first, second).is_some());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use loom::thread;
 use shikiri_abi::CoreId;
 use shikiri_sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use shikiri_sync::rank::{Partition, Pool};
-use shikiri_sync::{KickSet, Pending, TicketLock};
+use shikiri_sync::{KickSet, Pending, TicketLock, lock_pair};
 
 /// Explores with at most three preemptions: more find nothing new here and take hours.
 fn model(check: impl Fn() + Sync + Send + 'static) {
@@ -33,6 +33,28 @@ fn the_lock_excludes_and_orders() {
         *lock.lock() += 1;
         thread.join().unwrap();
         assert_eq!(*lock.lock(), 3);
+    });
+}
+
+/// Three cores: two that talk, in both directions, and a call of one partition's own. Nobody waits for ever, and nothing is lost.
+#[test]
+fn pairs_of_locks_exclude_and_end() {
+    model(|| {
+        let locks = Arc::new([0, 1].map(|key| TicketLock::<u32, Partition>::with_key(0, key)));
+        let tries = |locks: &[TicketLock<u32, Partition>; 2]| {
+            let [first, second] = locks;
+            let Some((mut one, mut two)) = lock_pair(first, second) else { return 0 };
+            *one += 1;
+            *two += 1;
+            1
+        };
+        let pair = {
+            let locks = Arc::clone(&locks);
+            thread::spawn(move || tries(&locks))
+        };
+        *locks[1].lock() += 10;
+        let done = tries(&locks) + pair.join().unwrap();
+        assert_eq!((*locks[0].lock(), *locks[1].lock()), (done, done + 10));
     });
 }
 

@@ -4,6 +4,7 @@
 use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PageCount, PartitionSlot, Resource, WindowSlot};
 use shikiri_config::Windows;
 use shikiri_core::area::{AreaInfo, AreaSizes, LeaveStep, Made, Progress, STEP, Wanted};
+use shikiri_core::frame::FrameState;
 use shikiri_core::handle::Handle;
 use shikiri_core::party::Refusal;
 use shikiri_model::estates::{Estates, HANDLES};
@@ -87,6 +88,39 @@ fn an_area_is_cleared_mapped_charged_and_given_back() {
         assert_eq!(lines(&mut estates), before);
         assert_eq!(estates.machine.store.free_pages(), free_pages);
     }
+    estates.end(0);
+}
+
+/// Where each block of the machine's memory has had several owners the ledger has an entry for each frame: no call goes over more of
+/// them than one step of the ledger's.
+#[test]
+fn no_call_claims_more_than_a_step_of_the_ledger() {
+    let mut estates = Estates::new(1, 64, SIZES);
+    let owner = FrameState::Hypervisor;
+    let store = &estates.machine.store;
+    let pieces: Vec<_> = std::iter::from_fn(|| store.take(owner, PageCount(1), 2 << 20)).collect();
+    assert!(pieces.len() > 20, "every block is in parts: {}", pieces.len());
+    pieces.into_iter().for_each(|piece| store.give(owner, piece));
+    let claimed = |estates: &Estates| {
+        let mut pages = 0;
+        estates.machine.store.with_books(|ledger, _| {
+            ledger.for_each_run(&mut |run, state| {
+                pages += if matches!(state, FrameState::Area(_)) { run.pages.0 } else { 0 };
+            });
+        });
+        pages
+    };
+    let pages = 10_000;
+    let mut before = 0;
+    let mut progress =
+        estates.of(0, |own, machine| own.alloc(machine, wanted(pages, AreaClass::Giant))).unwrap();
+    while let Progress::Again(handle) = progress {
+        let now = claimed(&estates);
+        assert!(now - before <= 4096, "{} frames in one call", now - before);
+        before = now;
+        progress = estates.of(0, |own, machine| own.alloc_more(machine, handle)).unwrap();
+    }
+    assert_eq!(claimed(&estates), pages);
     estates.end(0);
 }
 

@@ -52,6 +52,40 @@ fn begin_areas(ledger: &mut Ledger<'_>) {
     }
 }
 
+/// Releases a run in steps; how many entries of the storage that changes.
+fn entries_written(ledger: &mut Ledger<'_>, mut run: FrameRun, from: FrameState) -> usize {
+    let entries = |ledger: &Ledger<'_>| {
+        [ledger.entries.blocks.to_vec(), ledger.entries.frames.to_vec()].concat()
+    };
+    let before = entries(ledger);
+    while run.pages.0 > 0 {
+        run = run.after(ledger.release(run, from).unwrap());
+    }
+    before.iter().zip(entries(ledger)).filter(|(old, new)| **old != *new).count()
+}
+
+/// A leaf of 1 GiB, or its tail, goes back by the entries of its blocks of 2 MiB, and those of one block's frames.
+#[test]
+fn a_gigabyte_goes_back_by_its_blocks() {
+    const GIB_PAGES: u64 = 0x4_0000;
+    let ram = [run(0x4000_0000, GIB_PAGES)];
+    let (mut blocks, mut frames) = storage(&ram);
+    let areas = registry();
+    let mut ledger = Ledger::new(&ram, &mut blocks, &mut frames, &areas).unwrap();
+    begin_areas(&mut ledger);
+    for stays in [0, 1, 511, 512, 513, 1000, GIB_PAGES - 1] {
+        let mut left = ram[0];
+        while left.pages.0 > 0 {
+            left = left.after(ledger.claim(left, AREA).unwrap());
+        }
+        let tail = ram[0].after(PageCount(stays));
+        assert!(entries_written(&mut ledger, tail, AREA) <= 512 + 512, "{stays} stay");
+        if stays > 0 {
+            entries_written(&mut ledger, run(ram[0].base.0, stays), AREA);
+        }
+    }
+}
+
 fn run(base: u64, pages: u64) -> FrameRun {
     FrameRun { base: Pa(base), pages: PageCount(pages) }
 }

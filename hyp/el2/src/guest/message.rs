@@ -15,11 +15,11 @@ use shikiri_core::channel::{self, Done, Message, WindowWanted};
 use shikiri_core::event::Raise;
 use shikiri_core::handle::Handle;
 use shikiri_core::party::{EndStep, Refusal, first_handle};
-use shikiri_sync::rank;
+use shikiri_sync::{rank, try_pair};
 
 use super::context::Context;
 use super::live::{Devices, Live};
-use super::talk::{self, Visited, has_row, lock_both, opened, raise_some, visit};
+use super::talk::{self, Visited, has_row, lock_both, lock_in_turn, opened, raise_some, visit};
 use crate::hw::mem::Ram;
 use crate::hw::tlb::MachineTlb;
 use crate::percore::{CoreLocal, Loaded};
@@ -56,8 +56,8 @@ pub(super) fn send_quickly(context: &mut Context, core: &CoreLocal) -> bool {
     true
 }
 
-/// Sends to a partition that is visited; `None` if either is not complete. The locks are taken as [`lock_both`] and
-/// [`lock_works`] take them.
+/// Sends to a partition that is visited; `None` if either is not complete, or the second of them is locked. The locks are taken as
+/// [`lock_both`] and [`lock_works`] take them.
 #[inline(always)]
 fn send_connected(
     core: &CoreLocal,
@@ -68,8 +68,7 @@ fn send_connected(
     let peer = visited.live;
     let is_first = live.slot.number < peer.slot.number;
     let (low, high) = if is_first { (live, peer) } else { (peer, live) };
-    let (mut low_devices, mut high_devices) =
-        (low.devices.lock_in_place(), high.devices.lock_in_place());
+    let (mut low_devices, mut high_devices) = try_pair(&low.devices, &high.devices)?;
     let (mut low_work, mut high_work) =
         (low.slot.work.lock_in_place(), high.slot.work.lock_in_place());
     let low = estate(low, &mut low_devices, &mut low_work)?;
@@ -110,7 +109,7 @@ fn attempt(core: &CoreLocal, live: &Live, call: MessageCall) -> Result<[u64; 4],
     let result = with_both(live, visited.as_ref(), |own, peer| {
         own.carry_out(peer, (&Ram, &MachineTlb, &core.world.frames), call)
     });
-    done(core, result.unwrap_or(Err(Refusal::NotSupported)))
+    done(core, result.flatten())
 }
 
 /// What a call did: raises what it left to be raised, the locks being gone, while its peer is still visited.
@@ -121,30 +120,40 @@ pub(super) fn done(core: &CoreLocal, result: Result<Done, Refusal>) -> Result<[u
     Ok(done.answer)
 }
 
-/// Runs an operation on a partition, and one that it visits, under the locks of both; `None` if it has no party.
+/// Runs an operation on a partition, and one that it visits, under the locks of both.
+///
+/// # Errors
+/// It was not run: `NotSupported` if the partition has no party, `Moved` if others were faster.
 fn with_both<R>(
     live: &Live,
     visited: Option<&Visited<'_>>,
     run: impl for<'a> FnOnce(&mut Estate<'a>, Option<&mut Estate<'a>>) -> R,
-) -> Option<R> {
+) -> Result<R, Refusal> {
     let peer_live = visited.map(|visited| visited.live);
-    let (mut own, mut peer) = lock_both(live, peer_live);
+    let (mut own, mut peer) = lock_both(live, peer_live).ok_or(Refusal::Moved)?;
     let (mut work, mut peer_work) = lock_works(live.slot, peer_live.map(|peer| peer.slot));
     let mut other = match (peer_live, peer.as_mut(), peer_work.as_mut()) {
         (Some(peer_live), Some(devices), Some(work)) => estate(peer_live, devices, work),
         _ => None,
     };
-    let mut own = estate(live, &mut own, &mut work)?;
-    Some(run(&mut own, other.as_mut()))
+    let mut own = estate(live, &mut own, &mut work).ok_or(Refusal::NotSupported)?;
+    Ok(run(&mut own, other.as_mut()))
 }
 
 /// An operation of [`together`].
 pub(super) type Operation<'r> = &'r mut dyn for<'a> FnMut(&mut Estate<'a>, Option<&mut Estate<'a>>);
 
 /// [`with_both`], for operations whose cost is no promise: one copy of it for them all.
+///
+/// # Errors
+/// As [`with_both`].
 #[inline(never)]
-pub(super) fn together(live: &Live, visited: Option<&Visited<'_>>, run: Operation<'_>) {
-    with_both(live, visited, |own, peer| run(own, peer));
+pub(super) fn together(
+    live: &Live,
+    visited: Option<&Visited<'_>>,
+    run: Operation<'_>,
+) -> Result<(), Refusal> {
+    with_both(live, visited, |own, peer| run(own, peer))
 }
 
 /// Makes the partition's end of the next message channel of the description, and connects it if the other partition has its own,
@@ -168,14 +177,20 @@ pub(super) fn open_channel(core: &CoreLocal, live: &Live) -> Result<bool, Refusa
     };
     let visited = u8::try_from(other.partition).ok();
     if let Some(visited) = visited.and_then(|other| visit(core, PartitionSlot(other))) {
-        let mut joined = None;
-        together(live, Some(&visited), &mut |mine, peer| {
-            let ports = (port(own.partition), port(other.partition));
-            joined = peer.and_then(|peer| mine.join_channel(peer, ports.0, ports.1).ok());
-        });
+        let ports = (port(own.partition), port(other.partition));
+        let joined = join(live, visited.live, ports);
         joined.into_iter().flatten().for_each(|raise| raise_some(core, raise));
     }
     Ok(false)
+}
+
+/// Connects two message ports of the description, as [`talk`] does two event ports.
+fn join(live: &Live, peer: &Live, ports: (Handle, Handle)) -> Option<[Option<Raise>; 2]> {
+    let (mut own, mut other) = lock_in_turn(live, peer);
+    let (mut work, mut other_work) = lock_works(live.slot, Some(peer.slot));
+    let mut other = estate(peer, &mut other, other_work.as_mut()?)?;
+    let mut own = estate(live, &mut own, &mut work)?;
+    own.join_channel(&mut other, ports.0, ports.1).ok()
 }
 
 /// An end of a channel of the description: a receive port that is bound, and a message port.
@@ -252,6 +267,6 @@ fn leave_with(
 ) -> (EndStep, Option<Raise>) {
     let machine = (&Ram, &MachineTlb, &core.world.frames);
     let mut left = (EndStep::Done, None);
-    together(live, visited, &mut |own, peer| left = own.leave(peer, machine));
-    left
+    let tried = together(live, visited, &mut |own, peer| left = own.leave(peer, machine));
+    if tried == Err(Refusal::Moved) { (EndStep::Again, None) } else { left }
 }

@@ -45,19 +45,19 @@ fn carry_out(core: &CoreLocal, live: &Live, call: SharedCall) -> Result<[u64; 4]
 fn attempt(core: &CoreLocal, live: &Live, call: SharedCall) -> Result<[u64; 4], Refusal> {
     let frames = &core.world.frames;
     let mut meets = None;
-    together(live, None, &mut |own, _| meets = own.meets(call, frames.areas()));
+    together(live, None, &mut |own, _| meets = own.meets(call, frames.areas()))?;
     let visited = meets.and_then(|slot| visit(core, slot));
     let mut result = Err(Refusal::NotSupported);
     let mut carry_out = || {
         together(live, visited.as_ref(), &mut |own, peer| {
             result = own.share(peer, (&Ram, &MachineTlb, frames), call);
-        });
+        })
     };
     // These unmap at the other partition, under its VMID.
     if matches!(call, SharedCall::Revoke { .. } | SharedCall::Withdraw(_)) {
-        with_walks_held(carry_out);
+        with_walks_held(carry_out)?;
     } else {
-        carry_out();
+        carry_out()?;
     }
     done(core, result)
 }
@@ -96,7 +96,7 @@ fn open_one(
         Place::Making(id) if id == live.id => {
             let mut made = Err(Refusal::NotSupported);
             let machine = (&Ram, &MachineTlb, frames);
-            together(live, None, &mut |own, _| made = own.make_fixed(machine, fixed));
+            together(live, None, &mut |own, _| made = own.make_fixed(machine, fixed))?;
             let made = made?;
             if let Some(area) = made {
                 place.store(Place::Area(area).encode(), Ordering::Release);
@@ -118,6 +118,7 @@ fn open_one(
             let keeper = frames.areas().keeper(there).filter(other);
             match join(core, live, keeper.map(|(slot, _)| slot), fixed) {
                 Err(Refusal::PeerGone) => {}
+                Err(Refusal::Moved) => return Ok(false),
                 joined => return joined.map(|()| true),
             }
             // It may have been handed on meanwhile: then it is looked for there.
@@ -147,6 +148,6 @@ fn join(
         if let Some(peer) = peer {
             joined = own.join_fixed(peer, machine, fixed);
         }
-    });
+    })?;
     joined
 }

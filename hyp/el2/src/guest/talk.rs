@@ -11,7 +11,7 @@ use shikiri_config::Event;
 use shikiri_core::event::{Arrival, Before, Raise, Shared, Visit, Visitor, nobody_visits};
 use shikiri_core::handle::Handle;
 use shikiri_core::party::{EndStep, Party, Refusal, Tables, first_handle};
-use shikiri_sync::rank;
+use shikiri_sync::{lock_pair, rank};
 use shikiri_vgic::{Here, Polled, VcpuSet, raise_without_lock};
 
 use super::context::Context;
@@ -259,7 +259,8 @@ fn attempt(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Re
     let meets = opened(live, &mut live.devices.lock()).and_then(|party| party.meets(call));
     let visited = meets.and_then(|slot| visit(core, slot));
     let done = {
-        let (mut own, mut peer) = lock_both(live, visited.as_ref().map(|visited| visited.live));
+        let peer_live = visited.as_ref().map(|visited| visited.live);
+        let (mut own, mut peer) = lock_both(live, peer_live).ok_or(Refusal::Moved)?;
         let mut work = live.slot.work.lock();
         let Some(holdings) = work.as_mut().map(|work| &mut work.holdings) else {
             return Err(Refusal::BadHandle);
@@ -297,21 +298,30 @@ pub(super) fn opened<'a>(live: &'a Live, devices: &'a mut Devices) -> Option<Par
 
 type Guard<'l> = shikiri_sync::Guard<'l, Devices, rank::Partition>;
 
-/// Locks a partition, and another one with it, in the order of their slots.
+/// Locks a partition, and another one with it, in the order of their slots. Neither is held while the other is waited for: what the
+/// vCPUs of one do under its lock delays no vCPU of the other. `None` if others were faster; nothing is held then.
 #[inline(never)]
 pub(super) fn lock_both<'l>(
     own: &'l Live,
     peer: Option<&'l Live>,
-) -> (Guard<'l>, Option<Guard<'l>>) {
+) -> Option<(Guard<'l>, Option<Guard<'l>>)> {
     match peer {
         Some(peer) if peer.slot.number < own.slot.number => {
-            let first = peer.devices.lock();
-            (own.devices.lock(), Some(first))
+            lock_pair(&peer.devices, &own.devices).map(|(peer, own)| (own, Some(peer)))
         }
-        _ => {
-            let first = own.devices.lock();
-            (first, peer.map(|peer| peer.devices.lock()))
-        }
+        Some(peer) => lock_pair(&own.devices, &peer.devices).map(|(own, peer)| (own, Some(peer))),
+        None => Some((own.devices.lock(), None)),
+    }
+}
+
+/// [`lock_both`] for a start, which connects what the description says once: waits for the second with the first in hand.
+pub(super) fn lock_in_turn<'l>(own: &'l Live, peer: &'l Live) -> (Guard<'l>, Guard<'l>) {
+    if peer.slot.number < own.slot.number {
+        let first = peer.devices.lock();
+        (own.devices.lock(), first)
+    } else {
+        let first = own.devices.lock();
+        (first, peer.devices.lock())
     }
 }
 
@@ -356,7 +366,9 @@ pub(super) fn end_step(core: &CoreLocal, live: &Live) -> bool {
 }
 
 fn end_with(live: &Live, visited: Option<&Visited<'_>>) -> (EndStep, Option<Raise>) {
-    let (mut own, mut peer) = lock_both(live, visited.map(|visited| visited.live));
+    let Some((mut own, mut peer)) = lock_both(live, visited.map(|visited| visited.live)) else {
+        return (EndStep::Again, None);
+    };
     let mut work = live.slot.work.lock();
     let other = visited.zip(peer.as_mut());
     let mut other = other.and_then(|(visited, devices)| opened(visited.live, devices));
@@ -428,9 +440,9 @@ fn join(
     is_sender: bool,
     (send, receive): (Handle, Handle),
 ) -> Option<Raise> {
-    let (mut own, mut peer) = lock_both(live, Some(visited.live));
+    let (mut own, mut peer) = lock_in_turn(live, visited.live);
     let mut own = opened(live, &mut own)?;
-    let mut other = opened(visited.live, peer.as_mut()?)?;
+    let mut other = opened(visited.live, &mut peer)?;
     let (from, to) = if is_sender { (&mut own, &mut other) } else { (&mut other, &mut own) };
     from.join(to, send, receive).ok().flatten()
 }
