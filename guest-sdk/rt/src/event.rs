@@ -237,20 +237,29 @@ impl Request {
     pub fn refuse(self) {}
 }
 
-/// Takes the next request; `None` if none waits.
+/// A signal's kind: it asks for an event connection.
+const EVENT: u8 = 0;
+
+/// Takes the next request for an event connection; `None` if none waits. What asks for something else is refused: who serves channels
+/// or shared areas as well looks for requests with `shikiri-channel`'s listener.
 ///
 /// # Errors
 /// `OverLimit` if there is no handle left for it.
 pub fn take_request() -> Result<Option<Request>, Refusal> {
-    match talk::take_signal() {
-        Ok(signal) => Ok(Some(Request {
-            handle: Owned(signal.request),
-            from: signal.from,
-            service: signal.service,
-            word: signal.word,
-        })),
-        Err(refusal) if refusal.status() == Some(shikiri_abi::Status::Empty) => Ok(None),
-        Err(refusal) => Err(refusal),
+    loop {
+        let signal = match talk::take_signal() {
+            Ok(signal) => signal,
+            Err(refusal) if refusal.status() == Some(shikiri_abi::Status::Empty) => {
+                return Ok(None);
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        if signal.kind != EVENT {
+            talk::refuse(signal.request)?;
+            continue;
+        }
+        let talk::Signal { request, from, service, word, .. } = signal;
+        return Ok(Some(Request { handle: Owned(request), from, service, word }));
     }
 }
 

@@ -70,7 +70,9 @@ fn mutual(other: &str) -> String {
 fn between(share: &str, machine: &Machine) -> Outcome {
     client_passes(
         peer("server", "client=1").with(share),
-        peer("client", "server=0 requests=4").with(share),
+        peer("client", "server=0 requests=4")
+            .with("areas = { pages = 4, channels = 1 }")
+            .with(share),
         machine,
     )
 }

@@ -1,6 +1,7 @@
 //! The one who asks.
 
-use shikiri_rt::event::{self, Answer, Asking, SendPort, Sender};
+use shikiri_rt::event::{self, Answer, Asking, Receiving as _, SendPort, Sender};
+use shikiri_rt::hvc::message::{self, AreaClass};
 use shikiri_rt::hvc::partition::{self, Resource};
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::{gic, platform, power, println, reg, timer};
@@ -97,6 +98,17 @@ fn taken() -> Result<event::Request, Failure> {
         }
         reg::yield_now();
     }
+}
+
+/// The server takes requests for events only, and would keep this one; what asks for something else the library refuses.
+pub(crate) fn channel_refused() -> Outcome {
+    let _notice = notice()?;
+    let events = port(EVENT)?;
+    let channel = made(message::create(events.handle(), 0, AreaClass::Page))?;
+    made(message::connect(channel.handle, server(), service::KEEP, 0))?;
+    let state = || message::notify(channel.handle).err().and_then(|refusal| refusal.status());
+    wait("refused", || state() == Some(Status::Refused))?;
+    made(shikiri_test_guests::taken::close(channel.handle))
 }
 
 pub(crate) fn ping_pong() -> Outcome {

@@ -39,5 +39,6 @@ fn client() {
     case("a_request_is_withdrawn_by_closing_its_port", client::withdrawn);
     case("a_receiver_that_closes_is_an_error_to_its_sender", client::closed);
     case("events_go_both_ways_a_thousand_times", client::ping_pong);
+    case("a_request_for_a_channel_is_no_request_for_events", client::channel_refused);
     done()
 }
