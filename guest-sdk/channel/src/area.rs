@@ -1,4 +1,5 @@
 //! A message area as an owned value.
+#![expect(unsafe_code, reason = "gives its memory away when it goes")]
 
 use core::mem;
 use core::ops::{Deref, DerefMut};
@@ -146,8 +147,8 @@ impl Area {
 
 impl Drop for Area {
     fn drop(&mut self) {
-        // It is ours until here.
-        let _freed = message::free(self.handle);
+        // SAFETY: whoever borrowed its memory borrowed `self`.
+        let _freed = unsafe { message::free(self.handle) };
         if let Some(home) = self.home {
             home.has_room();
         }

@@ -1,4 +1,5 @@
 //! Message ports that are not connected yet, and connecting them.
+#![expect(unsafe_code, reason = "closing a port takes its pages away")]
 
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -65,8 +66,8 @@ pub(crate) struct Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         self.home.remove();
-        // It is ours until here.
-        let _closed = message::close(self.handle);
+        // SAFETY: its pages are in no row any more.
+        let _closed = unsafe { message::close(self.handle) };
         table::disown(self.events.intid());
     }
 }
@@ -121,8 +122,8 @@ impl Port {
             Open { handle, arrivals, credits, receiver, wakers }
         });
         let Some(Ok(home)) = open.map(table::insert) else {
-            // No row: without one it is of no use.
-            let _closed = message::close(handle);
+            // SAFETY: no row has its pages: without one it is of no use.
+            let _closed = unsafe { message::close(handle) };
             return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
         };
         home.own(intid);

@@ -1,4 +1,5 @@
 //! Sending, in four forms. The area goes with the call, or comes back with the reason.
+#![expect(unsafe_code, reason = "gives an area's memory away")]
 
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -164,10 +165,11 @@ impl Channel {
         unless_full(self.offer(cargo, short)).map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Tries to send. On success the cargo is the peer's: what is left here of it is to be forgotten, by [`done`].
+    /// Tries to send. On success the cargo is the peer's: what is left here of it is to be forgotten at once, by [`done`].
     #[inline]
     fn offer<C: Cargo>(&self, cargo: &C, short: [u64; 3]) -> Result<(), Why> {
-        message::send(self.0.handle, cargo.parts(), short).map_err(why)
+        // SAFETY: the cargo is its area's only owner, and is forgotten if this succeeds: it is never looked at before that.
+        unsafe { message::send(self.0.handle, cargo.parts(), short) }.map_err(why)
     }
 }
 

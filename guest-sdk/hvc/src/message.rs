@@ -1,4 +1,9 @@
-//! The calls about message areas and message channels, one function per row of the call table.
+//! The calls about message areas and message channels, one function per row of the call table. Those that take memory away, of an
+//! area or the pages of a port, are unsafe: to the caller it is as if it were unmapped in the middle of what it does.
+#![expect(
+    unsafe_code,
+    reason = "some of these calls take memory away, which the caller may refer to"
+)]
 
 pub use shikiri_abi::AreaClass;
 use shikiri_abi::{Ipa, PageCount, Status};
@@ -44,7 +49,8 @@ pub fn alloc(bytes: u64, class: AreaClass) -> Result<Area, Refusal> {
             Err(refusal) if refusal.status() == Some(Status::Again) => handle = refusal.which,
             Err(refusal) => {
                 if handle != 0 {
-                    free(Handle(handle))?;
+                    // SAFETY: nobody has seen its memory, nor where it would be.
+                    unsafe { free(Handle(handle)) }?;
                 }
                 return Err(refusal);
             }
@@ -54,9 +60,12 @@ pub fn alloc(bytes: u64, class: AreaClass) -> Result<Area, Refusal> {
 
 /// Calls `AREA_FREE` until all is given back.
 ///
+/// # Safety
+/// Nothing refers to the area's memory any more.
+///
 /// # Errors
 /// `NotOwner`.
-pub fn free(area: Handle) -> Result<(), Refusal> {
+pub unsafe fn free(area: Handle) -> Result<(), Refusal> {
     again(|| request::<FREE>([area.0, 0, 0, 0, 0, 0])).map(|_| ())
 }
 
@@ -77,12 +86,15 @@ pub fn keep(area: Handle) -> Result<(), Refusal> {
     request::<KEEP>([area.0, 0, 0, 0, 0, 0]).map(|_| ())
 }
 
-/// Calls `AREA_TRIM` until no more than the first `bytes` are left, rounded up to pages. No vCPU accesses the area meanwhile.
+/// Calls `AREA_TRIM` until no more than the first `bytes` are left, rounded up to pages.
+///
+/// # Safety
+/// Nothing refers to what lies behind these bytes any more, and no vCPU accesses the area meanwhile.
 ///
 /// # Errors
 /// `NotOwner`; `WrongState` if it was received and not kept, or is being made or freed; `Range` if nothing would stay or it has
 /// less; `OverLimit`, `NoMemory` for tables: it may be smaller then.
-pub fn trim(area: Handle, bytes: u64) -> Result<(), Refusal> {
+pub unsafe fn trim(area: Handle, bytes: u64) -> Result<(), Refusal> {
     again(|| request::<TRIM>([area.0, bytes, 0, 0, 0, 0])).map(|_| ())
 }
 
@@ -115,9 +127,16 @@ pub fn accept(request_handle: Handle, port: Handle) -> Result<(), Refusal> {
 
 /// Calls `CHANNEL_SEND`: `area` with the number of bytes that are meant, and the short message.
 ///
+/// # Safety
+/// If there is an area, nothing refers to its memory any more.
+///
 /// # Errors
 /// `BadHandle`, `NotOwner`, `WrongState`, `Range`, `Full`, `Refused`, `PeerGone`; the area is the caller's then.
-pub fn send(port: Handle, area: Option<(Handle, u64)>, short: [u64; 3]) -> Result<(), Refusal> {
+pub unsafe fn send(
+    port: Handle,
+    area: Option<(Handle, u64)>,
+    short: [u64; 3],
+) -> Result<(), Refusal> {
     let (area, bytes) = area.map_or((0, 0), |(area, bytes)| (area.0, bytes));
     let [short0, short1, short2] = short;
     again(|| request::<SEND>([port.0, area, bytes, short0, short1, short2])).map(|_| ())
@@ -133,9 +152,12 @@ pub fn notify(port: Handle) -> Result<(), Refusal> {
 
 /// Calls `CHANNEL_CLOSE`.
 ///
+/// # Safety
+/// Nothing refers to the port's two pages any more.
+///
 /// # Errors
 /// `BadHandle`.
-pub fn close(port: Handle) -> Result<(), Refusal> {
+pub unsafe fn close(port: Handle) -> Result<(), Refusal> {
     again(|| request::<CLOSE>([port.0, 0, 0, 0, 0, 0])).map(|_| ())
 }
 

@@ -128,7 +128,7 @@ pub(crate) fn request<const FUNCTION: u32>(arguments: [u64; 6]) -> Result<[u64; 
 pub(crate) fn request_in_full<const FUNCTION: u32>(
     arguments: [u64; 6],
 ) -> Result<(bool, [u64; 3]), Refusal> {
-    // SAFETY: no call of the table's present version takes memory away or starts a vCPU.
+    // SAFETY: no call of the table starts a vCPU, and the wrappers of those that take memory away are unsafe (`crate::message`).
     let [x0, x1, x2, x3]: Results = unsafe { hvc(u64::from(FUNCTION), arguments) };
     match x0.cast_signed() {
         code @ (0 | 1) => Ok((code == 1, [x1, x2, x3])),

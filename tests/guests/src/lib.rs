@@ -13,5 +13,6 @@ pub mod points;
 pub mod port;
 pub mod random;
 pub mod report;
+pub mod taken;
 
 pub use report::{Failure, case, done, ensure, equal};

@@ -17,6 +17,7 @@ use shikiri_rt::mmu::{self, Access, NoMemory};
 pub use crate::answers::{made, refused, wait};
 use crate::fault::{self, Fault};
 use crate::report::{Failure, Outcome};
+use crate::taken;
 
 /// Where the guest sees the window region.
 const VIEW: u64 = 0x60_0000_0000;
@@ -219,7 +220,7 @@ impl Port {
     /// # Errors
     /// It is refused otherwise, or there is none.
     pub fn send(&self, area: Option<(Handle, u64)>, short: [u64; 3]) -> Outcome {
-        wait("no room", || match message::send(self.handle, area, short) {
+        wait("no room", || match taken::send(self.handle, area, short) {
             Err(refusal) if refusal.status() == Some(Status::Full) => Ok(false),
             other => made(other).map(|()| true),
         })
@@ -230,7 +231,7 @@ impl Port {
     /// # Errors
     /// A call is refused.
     pub fn close(self) -> Outcome {
-        made(message::close(self.handle))?;
+        made(taken::close(self.handle))?;
         made(talk::close(self.events)).map(|_| ())
     }
 }

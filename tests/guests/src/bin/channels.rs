@@ -15,6 +15,7 @@ use shikiri_test_guests::port::{
     Port, made, map_windows, read, refused, set, used, wait, word, write,
 };
 use shikiri_test_guests::report::{Outcome, fail};
+use shikiri_test_guests::taken;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
 shikiri_rt::entry!(main);
@@ -78,7 +79,7 @@ fn left() {
                 let message = port.wait_for_message()?;
                 equal("the round", message.short[0], round + 1)?;
                 equal("the word", word(message.address)?, round + 1)?;
-                made(message::free(message.area.unwrap_or(Handle(0))))?;
+                made(taken::free(message.area.unwrap_or(Handle(0))))?;
                 port.post(1)?;
             }
         }
@@ -157,7 +158,7 @@ fn left_with_all() {
             let message = port.wait_for_message()?;
             equal("the life", message.short[0], life + 1)?;
             equal("the word", word(message.address)?, was + 2)?;
-            made(message::free(message.area.unwrap_or(Handle(0))))?;
+            made(taken::free(message.area.unwrap_or(Handle(0))))?;
             port.post(1)?;
         }
         Ok(())
@@ -228,7 +229,7 @@ fn area_alone() -> Outcome {
             if area.pages.0 > 1 {
                 trimmed(&area, bytes / 2, before)?;
             }
-            made(message::free(area.handle))?;
+            made(taken::free(area.handle))?;
             ensure("a load faults", read(area.address).is_err())?;
             ensure("a store faults", write(area.address, 1).is_err())?;
             refused("info", message::info(area.handle), Status::NotOwner)?;
@@ -240,9 +241,9 @@ fn area_alone() -> Outcome {
 /// Frees the tail of an area; the rest stays.
 fn trimmed(area: &Area, bytes: u64, before: [u64; 3]) -> Outcome {
     for too_few_or_many in [0, (area.pages.0 << 12) + 1] {
-        refused("trim", message::trim(area.handle, too_few_or_many), Status::Range)?;
+        refused("trim", taken::trim(area.handle, too_few_or_many), Status::Range)?;
     }
-    made(message::trim(area.handle, bytes))?;
+    made(taken::trim(area.handle, bytes))?;
     let left = bytes.div_ceil(4096);
     equal("pages", made(message::info(area.handle))?.pages.0, left)?;
     equal("charged", used()?[0] - before[0], left)?;
@@ -261,7 +262,7 @@ fn there_and_back() -> Outcome {
         // Larger than needed, where that can be.
         let most = if class == AreaClass::Page { bytes } else { 2 << 20 };
         let Area { handle, address, .. } = made(message::alloc(most, class))?;
-        made(message::trim(handle, bytes))?;
+        made(taken::trim(handle, bytes))?;
         let last = address.wrapping_add(bytes - 8);
         set(address, 0x1111)?;
         set(last, 0x2222)?;
@@ -272,7 +273,7 @@ fn there_and_back() -> Outcome {
             ensure("a load faults", read(at).is_err())?;
             ensure("a store faults", write(at, 3).is_err())?;
         }
-        refused("free", message::free(handle), Status::NotOwner)?;
+        refused("free", taken::free(handle), Status::NotOwner)?;
         let message = port.wait_for_message()?;
         wait("told of it", || Ok(EVENTS.load(Ordering::Acquire) > told))?;
         equal("bytes", message.bytes, bytes)?;
@@ -280,7 +281,7 @@ fn there_and_back() -> Outcome {
         equal("the first word", word(message.address)?, 0x1112)?;
         equal("the last word", word(message.address.wrapping_add(bytes - 8))?, 0x2223)?;
         let area = message.area.ok_or(Failure { what: "no area", got: 0, want: 1 })?;
-        made(message::free(area))?;
+        made(taken::free(area))?;
         port.post(1)?;
         port.close()?;
     }
@@ -301,7 +302,7 @@ fn many() -> Outcome {
         handle = message.area.unwrap_or(Handle(0));
         port.post(1)?;
     }
-    made(message::free(handle))?;
+    made(taken::free(handle))?;
     port.close()
 }
 
@@ -309,7 +310,7 @@ fn full() -> Outcome {
     let mut port = connect(ECHO, AreaClass::Page)?;
     // The server answers each; nobody takes the answers, so that it comes to a stop.
     let mut sent = 0_u64;
-    wait("full", || match message::send(port.handle, None, [sent, 0, 0]) {
+    wait("full", || match taken::send(port.handle, None, [sent, 0, 0]) {
         Ok(()) => {
             sent += 1;
             Ok(false)
@@ -339,7 +340,7 @@ fn peer_ends() -> Outcome {
             Ok(!port.is_connected()? && EVENTS.load(Ordering::Acquire) > told)
         })?;
         ensure("it does not come back", read(area.address).is_err())?;
-        refused("send", message::send(port.handle, None, [0; 3]), Status::PeerGone)?;
+        refused("send", taken::send(port.handle, None, [0; 3]), Status::PeerGone)?;
         port.close()?;
     }
     Ok(())
@@ -389,7 +390,7 @@ fn serve_one() -> Outcome {
         let short = message.short.map(|word| word + 1);
         let area = message.area.map(|area| (area, message.bytes));
         loop {
-            match message::send(port.handle, area, short) {
+            match taken::send(port.handle, area, short) {
                 Err(refusal) if refusal.status() == Some(Status::Full) => reg::yield_now(),
                 Err(refusal) if refusal.status() == Some(Status::PeerGone) => break,
                 other => break made(other)?,

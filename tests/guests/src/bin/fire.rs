@@ -18,6 +18,7 @@ use shikiri_test_guests::port::{
 };
 use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::{Outcome, fail};
+use shikiri_test_guests::taken;
 use shikiri_test_guests::{Failure, case, done, ensure, equal, fault};
 
 shikiri_rt::entry!(main);
@@ -226,7 +227,7 @@ fn receive_some() -> Outcome {
         };
         let area = message.area.ok_or(Failure { what: "no area", got: 0, want: 1 })?;
         let (changed, looks) = keep_watch(&mut port, message.address, message.bytes)?;
-        made(message::free(area))?;
+        made(taken::free(area))?;
         port.post(2)?;
         port.send(None, [changed, looks, 0])?;
     }

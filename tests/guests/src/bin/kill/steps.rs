@@ -16,6 +16,7 @@ use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, ensure, equal};
 
 use crate::player::Enough;
+use shikiri_test_guests::taken;
 
 const EVENT: u32 = 65;
 const CLASS: AreaClass = AreaClass::Block;
@@ -125,7 +126,7 @@ impl<'q> Player<'q> {
             Step::Notify => return unless_gone(message::notify(self.port()?.handle)),
             Step::AllocBegin | Step::AllocMore => ensure("it takes more steps", !self.alloc()?)?,
             Step::AllocAll => while !self.alloc()? {},
-            Step::Trim => made(message::trim(self.area()?.0, BYTES / 2))?,
+            Step::Trim => made(taken::trim(self.area()?.0, BYTES / 2))?,
             Step::Write => {
                 let (_, address) = self.area()?;
                 set(address, WORD + u64::from(self.side == Side::Server))?;
@@ -133,7 +134,7 @@ impl<'q> Player<'q> {
             Step::Send => return self.send(),
             Step::SendShort => {
                 let handle = self.port()?.handle;
-                return self.until_room(|| message::send(handle, None, [7, 8, 9]));
+                return self.until_room(|| taken::send(handle, None, [7, 8, 9]));
             }
             Step::AwaitMessage => return self.await_message(),
             Step::Read => {
@@ -222,7 +223,7 @@ impl<'q> Player<'q> {
     fn send(&mut self) -> Result<Done, Failure> {
         let (area, address) = self.area()?;
         let handle = self.port()?.handle;
-        let done = self.until_room(|| message::send(handle, Some((area, 8)), [1, 2, 3]))?;
+        let done = self.until_room(|| taken::send(handle, Some((area, 8)), [1, 2, 3]))?;
         if done == Done::Yes {
             self.area = None;
             refused("info", message::info(area), Status::NotOwner)?;
@@ -287,10 +288,10 @@ impl<'q> Player<'q> {
         HEADER.store(0, Ordering::Relaxed);
         while let Some(message) = port.receive()? {
             if let Some(area) = message.area {
-                made(message::free(area))?;
+                made(taken::free(area))?;
             }
         }
-        made(message::close(port.handle))
+        made(taken::close(port.handle))
     }
 
     /// The peer has ended, and lives again: it must have been told by now.
@@ -299,7 +300,7 @@ impl<'q> Player<'q> {
         let Some(port) = &self.port else { return Ok(()) };
         ensure("connected to nobody", !port.is_connected()?)?;
         let handle = port.handle;
-        let answer = message::send(handle, None, [0; 3]).err().and_then(|refusal| refusal.status());
+        let answer = taken::send(handle, None, [0; 3]).err().and_then(|refusal| refusal.status());
         let is_gone = answer == Some(Status::PeerGone);
         if was_connected {
             ensure("the peer is gone", is_gone)?;
@@ -318,11 +319,11 @@ impl<'q> Player<'q> {
         }
         self.close_port()?;
         if self.making != 0 {
-            made(message::free(Handle(self.making)))?;
+            made(taken::free(Handle(self.making)))?;
             self.making = 0;
         }
         if let Some((area, _)) = self.area.take() {
-            made(message::free(area))?;
+            made(taken::free(area))?;
         }
         if let Some(events) = self.events.take() {
             made(talk::close(events))?;

@@ -15,6 +15,7 @@ use crate::tools::{
     LOOK, PUT, READ, RESULT, REVOKE, VALUE, WITHDRAW, WRITE, events, made, set, take_events, told,
     wait, word,
 };
+use shikiri_test_guests::taken;
 
 /// Serves for ever.
 pub(crate) fn serve() {
@@ -137,7 +138,7 @@ impl Owner {
             WITHDRAW => {
                 made(shared::withdraw(area.handle))?;
                 let last = word(there)?;
-                made(message::free(area.handle))?;
+                made(taken::free(area.handle))?;
                 made(talk::close(events))?;
                 self.area = None;
                 Ok(last)

@@ -17,6 +17,7 @@ use crate::tools::{
     LEAVE, LOOK, PUT, READ, REFUSED, RESULT, REVOKE, SEEN, VALUE, VIEW, WITHDRAW, WRITE, events,
     made, read, refused, set, take_events, told, wait, wait_for_event, word, write,
 };
+use shikiri_test_guests::taken;
 
 const NO: Failure = Failure { what: "no answer", got: 0, want: 1 };
 const KINDS: [(u64, AreaClass); 4] =
@@ -327,12 +328,12 @@ fn shared_is_shared() -> Outcome {
     made(shared::offer(area.handle, None))?;
     let (is_there, wrong) = (area.handle, Status::WrongState);
     refused("offered twice", shared::offer(is_there, None), wrong)?;
-    refused("freed", message::free(is_there), wrong)?;
+    refused("freed", taken::free(is_there), wrong)?;
     refused("kept", message::keep(is_there), wrong)?;
     let port = events()?;
     let channel = made(message::create(port, 1, AreaClass::Block))?;
-    refused("sent", message::send(channel.handle, Some((is_there, 8)), [0; 3]), wrong)?;
-    made(message::close(channel.handle))?;
+    refused("sent", taken::send(channel.handle, Some((is_there, 8)), [0; 3]), wrong)?;
+    made(taken::close(channel.handle))?;
     made(talk::close(port))?;
     equal("it is where it was", made(message::info(is_there))?.address.0, area.address.0)?;
     let own = platform::number_of("self").unwrap_or(1) as u8;
@@ -347,7 +348,7 @@ fn shared_is_shared() -> Outcome {
     made(shared::offer(is_there, None))?;
     made(shared::detach(is_there))?;
     ensure("a load faults", read(area.address).is_err())?;
-    refused("it is gone", message::free(is_there), Status::NotOwner)?;
+    refused("it is gone", taken::free(is_there), Status::NotOwner)?;
     ensure("all is refunded", used()? == before)
 }
 

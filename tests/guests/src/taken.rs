@@ -1,0 +1,43 @@
+//! The calls that take memory away, for guests that look at areas and ports by single accesses and refer to none of it
+//! (`crate::fault`).
+#![expect(unsafe_code, reason = "the calls are unsafe for whoever refers to the memory")]
+
+use shikiri_rt::hvc::message;
+use shikiri_rt::hvc::partition::Refusal;
+use shikiri_rt::hvc::talk::Handle;
+
+/// `AREA_FREE`, to its end.
+///
+/// # Errors
+/// See [`message::free`].
+pub fn free(area: Handle) -> Result<(), Refusal> {
+    // SAFETY: the guest has no reference to it.
+    unsafe { message::free(area) }
+}
+
+/// `AREA_TRIM`, to its end.
+///
+/// # Errors
+/// See [`message::trim`].
+pub fn trim(area: Handle, bytes: u64) -> Result<(), Refusal> {
+    // SAFETY: as above.
+    unsafe { message::trim(area, bytes) }
+}
+
+/// `CHANNEL_SEND`.
+///
+/// # Errors
+/// See [`message::send`].
+pub fn send(port: Handle, area: Option<(Handle, u64)>, short: [u64; 3]) -> Result<(), Refusal> {
+    // SAFETY: as above.
+    unsafe { message::send(port, area, short) }
+}
+
+/// `CHANNEL_CLOSE`.
+///
+/// # Errors
+/// See [`message::close`].
+pub fn close(port: Handle) -> Result<(), Refusal> {
+    // SAFETY: as above, and none to its pages.
+    unsafe { message::close(port) }
+}
