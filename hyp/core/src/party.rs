@@ -347,7 +347,11 @@ impl<'a> Party<'a> {
     /// other's at the notification port.
     #[inline(never)]
     pub(crate) fn tell_about(&self, index: u16) -> Option<Raise> {
-        if self.kind(index)?.has_events() { self.tell_at(self.events(index)) } else { self.tell() }
+        if !self.kind(index)?.has_events() {
+            return self.tell();
+        }
+        let port = PortId { slot: self.state.slot, index: self.events(index)? };
+        self.shared.arrive(port, Receive(self.value(port.index)))?.raise
     }
 
     /// Where the message port with this index has its row, and tells its events.
@@ -356,7 +360,7 @@ impl<'a> Party<'a> {
         self.cold.get(usize::from(index)).map(|cold| Tells { row: cold.port, events: cold.events })
     }
 
-    /// An event at the receive port where a message port or a share tells its events.
+    /// The same without a call, at the receive port where a message port tells its events: where the cost is a promise.
     #[inline(always)]
     pub(crate) fn tell_at(&self, events: Option<u16>) -> Option<Raise> {
         let index = events?;

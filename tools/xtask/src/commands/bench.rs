@@ -96,9 +96,9 @@ impl Bench {
         for gic in [Gic::V3, Gic::V2] {
             self.operations(values, &System::find("bench")?, gic)?;
             self.operations(values, &System::find("events")?, gic)?;
+            self.operations(values, &System::find("channels")?, gic)?;
         }
         self.operations(values, &System::find("switch")?, Gic::V3)?;
-        self.operations(values, &System::find("channels")?, Gic::V3)?;
         self.operations(values, &System::find("sockets")?, Gic::V3)?;
         self.operations(values, &System::from_text(&many_partitions()?)?, Gic::V3)?;
         self.operations(values, &System::find("flood")?, Gic::V3)?;
@@ -133,7 +133,9 @@ impl Bench {
         let machine = system.machine()?.gic(gic).cpu(&self.counting_cpu()).icount();
         let rows = measured(system, &machine)?;
         let depends = |name: &str| {
-            ["read_", "write_", "sgi_", "timer_", "event_"].iter().any(|it| name.starts_with(it))
+            let topics = ["read_", "write_", "sgi_", "timer_", "event_", "rpc_"];
+            topics.iter().any(|it| name.starts_with(it))
+                || ["channel_one_way_", "channel_round_trip_"].iter().any(|it| name.starts_with(it))
         };
         match gic {
             Gic::V3 => values.extend(rows),
