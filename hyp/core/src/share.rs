@@ -34,7 +34,7 @@ use crate::handle::{Handle, Kind, Rights, find};
 use crate::party::Refusal;
 
 pub use attach::{Attachment, Shared};
-pub use fixed::{Fixed, Place};
+pub use fixed::{Claim, Fixed, Place};
 
 /// A row of the table of shares.
 #[derive(Debug, Default)]

@@ -9,6 +9,8 @@ mod channels;
 mod events;
 #[path = "loom/objects.rs"]
 mod objects;
+#[path = "loom/shares.rs"]
+mod shares;
 
 use loom::sync::Arc;
 use loom::thread;

@@ -19,6 +19,7 @@ use shikiri_core::partition::build::{Builder, HardwarePage};
 use shikiri_core::partition::{FrameStore, Holdings};
 use shikiri_core::policy::{HandOut, Notices};
 use shikiri_core::sched::{Admitted, CoreBook, Exchange};
+use shikiri_core::share::Claim;
 use shikiri_core::vmid::{VmidLease, VmidPool};
 use shikiri_core::vuart::ConsolePort;
 use shikiri_drivers::{BcmPower, Gic, Gich, Trigger};
@@ -245,8 +246,8 @@ pub(crate) struct World {
     pub(crate) policy: Option<&'static Policy>,
     /// Named objects.
     pub(crate) objects: Objects<'static>,
-    /// Where each shared area of the description is (`core::share::Place`).
-    pub(crate) shared: [AtomicU64; MAX_SHARED],
+    /// Where each shared area of the description is.
+    pub(crate) shared: [Claim; MAX_SHARED],
     /// The console.
     pub(crate) console: &'static TicketLock<Console, rank::Console>,
     /// Whether the hypervisor has written to the console since it was tended.

@@ -10,6 +10,7 @@ use shikiri_abi::{PageCount, PartitionId};
 use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::DirectMap;
 use shikiri_stage2::Access;
+use shikiri_sync::atomic::{AtomicU64, Ordering};
 
 use super::{State, Used, bit};
 use crate::area::{Estate, Machine, Made, Parts, Progress, Wanted};
@@ -64,6 +65,35 @@ impl Place {
             2 => Self::Area(AreaNumber(u16::from_le_bytes([a, b]))),
             _ => Self::Nowhere,
         }
+    }
+}
+
+/// The word of a shared area of the description, which all its partitions' workers look at.
+#[derive(Debug, Default)]
+pub struct Claim(AtomicU64);
+
+/// What somebody has read there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen(u64);
+
+impl Claim {
+    /// What stands there; whoever sees an area's number sees the area.
+    #[must_use]
+    pub fn read(&self) -> (Place, Seen) {
+        let word = self.0.load(Ordering::Acquire);
+        (Place::decode(word), Seen(word))
+    }
+
+    /// Says that incarnation `id` makes the area, if what was read still stands there: one of those who read the same. Whether it was
+    /// this one is found by reading again.
+    pub fn take(&self, Seen(word): Seen, id: PartitionId) {
+        let making = Place::Making(id).encode();
+        let _won = self.0.compare_exchange(word, making, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Says that it is made. For the incarnation that makes it.
+    pub fn publish(&self, area: AreaNumber) {
+        self.0.store(Place::Area(area).encode(), Ordering::Release);
     }
 }
 

@@ -9,8 +9,7 @@ use shikiri_arch::board::{Board, GicFact, Range};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
 use shikiri_config::{
-    Bundle, CoreTime, DRAFT_VCPUS, GicVersion, MAX_PLACED, MAX_SHARED, MachineFacts, Partition,
-    Place,
+    Bundle, CoreTime, DRAFT_VCPUS, GicVersion, MAX_PLACED, MachineFacts, Partition, Place,
 };
 use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger, MAX_RANGES};
@@ -18,6 +17,7 @@ use shikiri_core::object::{Object, Objects};
 use shikiri_core::partition::{FrameStore, run_of};
 use shikiri_core::policy::{HandOut, Notices, Page};
 use shikiri_core::sched::{CoreBook, Excess, Exchange, Share, Terms, VcpuKey};
+use shikiri_core::share::Claim;
 use shikiri_core::vmid::VmidPool;
 use shikiri_drivers::{
     BcmPower, Gic, GicV2, GicV3, Gich, LineInterrupts, RedistributorRegion, Uart,
@@ -121,7 +121,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         ids,
         objects,
         policy,
-        shared: [const { AtomicU64::new(0) }; MAX_SHARED],
+        shared: core::array::from_fn(|_| Claim::default()),
         console: &CONSOLE,
         console_is_due: AtomicBool::new(false),
         next_id: AtomicU32::new(1),

@@ -91,15 +91,15 @@ fn open_one(
         access: if is_writer { Access::ReadWrite } else { Access::ReadOnly },
     };
     let frames = &core.world.frames;
-    let word = place.load(Ordering::Acquire);
-    match Place::decode(word) {
+    let (there, seen) = place.read();
+    match there {
         Place::Making(id) if id == live.id => {
             let mut made = Err(Refusal::NotSupported);
             let machine = (&Ram, &MachineTlb, frames);
             together(live, None, &mut |own, _| made = own.make_fixed(machine, fixed))?;
             let made = made?;
             if let Some(area) = made {
-                place.store(Place::Area(area).encode(), Ordering::Release);
+                place.publish(area);
             }
             return Ok(made.is_some());
         }
@@ -129,8 +129,7 @@ fn open_one(
         Place::Nowhere => {}
     }
     // Nobody has it: whoever writes its id here makes it.
-    let making = Place::Making(live.id).encode();
-    let _won = place.compare_exchange(word, making, Ordering::AcqRel, Ordering::Relaxed);
+    place.take(seen, live.id);
     Ok(false)
 }
 
