@@ -18,6 +18,9 @@
 #define SHIKIRI_PARTITION_INFO 0xc6000002u
 #define SHIKIRI_ACCOUNT_READ 0xc6000003u
 #define SHIKIRI_PARTITION_END 0xc6000004u
+#define SHIKIRI_REQUEST 0xc6000005u
+#define SHIKIRI_REQUEST_STATE 0xc6000006u
+#define SHIKIRI_REQUEST_CANCEL 0xc6000007u
 #define SHIKIRI_EVENT_CREATE_SEND 0xc6000010u
 #define SHIKIRI_EVENT_CREATE_RECEIVE 0xc6000011u
 #define SHIKIRI_EVENT_CONNECT 0xc6000012u
@@ -82,6 +85,8 @@
 #define SHIKIRI_HANDOUT_READ 0xc600011au
 #define SHIKIRI_IMAGE_INFO 0xc600011bu
 #define SHIKIRI_CORE_READ 0xc600011cu
+#define SHIKIRI_REQUEST_TAKE 0xc6000120u
+#define SHIKIRI_REQUEST_ANSWER 0xc6000121u
 
 /* The four words that CALL_UID answers. */
 #define SHIKIRI_UID {0xc2a5e0b6u, 0x384e1f7du, 0x68534b9au, 0x6972696bu}
@@ -219,6 +224,42 @@ static inline struct shikiri_answer shikiri_account_read(uint64_t resource)
 static inline struct shikiri_answer shikiri_partition_end(uint64_t code)
 {
     return shikiri_call(SHIKIRI_PARTITION_END, code, 0, 0, 0, 0, 0);
+}
+
+/* Asks for more than the caller's limits allow, or to be permitted to ask another partition for connections.
+ *   The policy program sees it before anything is changed, and answers with as much as it grants, or refuses:
+ *   PENDING, and REQUEST_STATE tells the answer. A partition has one request at a time: WRONG_STATE. OK:
+ *   there is no limit, or nobody makes policy and the description's default grants it; then OVER_LIMIT says
+ *   that no more can be handed out, x1 = 256 + the resource. (P8)
+ * what: 1 IPA space (pages), 2 memory (pages), 3 management memory (pages), 4 event ports: the limit is
+ *   raised; 16: a peer
+ * amount: how much more; of a peer its place
+ * port: a receive port of the caller's that is raised when there is an answer; 0: none
+ * value[0] = granted: how much, if the answer is OK
+ * Answers: OK, PENDING, INVALID_PARAMETER, BAD_HANDLE, DENIED_BY_POLICY, WRONG_STATE, OVER_LIMIT.
+ */
+static inline struct shikiri_answer shikiri_request(uint64_t what, uint64_t amount, uint64_t port)
+{
+    return shikiri_call(SHIKIRI_REQUEST, what, amount, port, 0, 0, 0);
+}
+
+/* Tells how it stands with the caller's request: PENDING, there is no answer yet. An answer is told once;
+ *   EMPTY: there is no request. (P8)
+ * value[0] = granted: how much, perhaps another amount than was asked for
+ * Answers: OK, PENDING, INVALID_PARAMETER, DENIED_BY_POLICY, EMPTY.
+ */
+static inline struct shikiri_answer shikiri_request_state(void)
+{
+    return shikiri_call(SHIKIRI_REQUEST_STATE, 0, 0, 0, 0, 0, 0);
+}
+
+/* Takes the caller's request back. WRONG_STATE: there is an answer already, to be read; EMPTY: there is no
+ *   request. (P8)
+ * Answers: OK, INVALID_PARAMETER, WRONG_STATE, EMPTY.
+ */
+static inline struct shikiri_answer shikiri_request_cancel(void)
+{
+    return shikiri_call(SHIKIRI_REQUEST_CANCEL, 0, 0, 0, 0, 0, 0);
 }
 
 /* Makes an event send port, not connected. (C1)
@@ -982,6 +1023,33 @@ static inline struct shikiri_answer shikiri_image_info(uint64_t image)
 static inline struct shikiri_answer shikiri_core_read(uint64_t core)
 {
     return shikiri_call(SHIKIRI_CORE_READ, core, 0, 0, 0, 0, 0);
+}
+
+/* Takes the oldest request of a partition for more than its limits. EMPTY: there is none. It is to be
+ *   answered within the time that the description gives; what a former life of the policy program has taken
+ *   and not answered is taken again. (P8)
+ * value[0] = partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * value[1] = what: as REQUEST has it: a resource, or 16 for a peer
+ * value[2] = amount: how much more; of a peer its place
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, EMPTY.
+ */
+static inline struct shikiri_answer shikiri_request_take(void)
+{
+    return shikiri_call(SHIKIRI_REQUEST_TAKE, 0, 0, 0, 0, 0, 0);
+}
+
+/* Answers a request that was taken. What is granted is added to the asker's limit, and taken from what may be
+ *   handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource, and the request stays open.
+ *   PEER_GONE: the request is not there any more; it was cancelled, its time is over, or the asker has ended.
+ *   (P8)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * answer: 1: granted; 0: refused
+ * amount: how much is granted; of a peer, or a refusal, 0
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, OVER_LIMIT, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_request_answer(uint64_t partition, uint64_t answer, uint64_t amount)
+{
+    return shikiri_call(SHIKIRI_REQUEST_ANSWER, partition, answer, amount, 0, 0, 0);
 }
 
 #endif

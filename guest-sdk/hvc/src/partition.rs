@@ -3,10 +3,11 @@
 
 use core::fmt;
 
-pub use shikiri_abi::Resource;
 use shikiri_abi::{CALLS, CallRow, PartitionId, Status};
+pub use shikiri_abi::{Resource, Wish};
 
 use crate::raw::{Results, hvc};
+use crate::talk::Handle;
 
 /// A call that was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +109,50 @@ pub fn end(code: u32) -> Refusal {
     }
 }
 
+/// What the hypervisor or the policy program says to a request for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// So much is granted, perhaps another amount.
+    Granted(u64),
+    /// There is no answer yet: [`answer`] tells it.
+    Pending,
+}
+
+/// Calls `REQUEST`: asks for more than the limits allow; `port` is raised when there is an answer.
+///
+/// # Errors
+/// `InvalidParameter`; `BadHandle` if it is no receive port; `WrongState` if there is a request already; `DeniedByPolicy`;
+/// `OverLimit`: so much cannot be handed out.
+pub fn ask(wish: Wish, port: Option<Handle>) -> Result<Asked, Refusal> {
+    let [what, amount] = wish.encode();
+    let Handle(port) = port.unwrap_or(Handle(0));
+    asked(request_in_full::<REQUEST>([what, amount, port, 0, 0, 0])?)
+}
+
+/// Calls `REQUEST_STATE`: the answer to the request, which is told once.
+///
+/// # Errors
+/// `DeniedByPolicy`; `Empty` if there is no request.
+pub fn answer() -> Result<Asked, Refusal> {
+    asked(request_in_full::<REQUEST_STATE>([0; 6])?)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "what both calls end with")]
+const fn asked((is_pending, [granted, ..]): (bool, [u64; 3])) -> Result<Asked, Refusal> {
+    Ok(if is_pending { Asked::Pending } else { Asked::Granted(granted) })
+}
+
+/// Calls `REQUEST_CANCEL`.
+///
+/// # Errors
+/// `Empty` if there is no request; `WrongState` if there is an answer already.
+pub fn cancel() -> Result<(), Refusal> {
+    request::<REQUEST_CANCEL>([0; 6]).map(|_| ())
+}
+
+const REQUEST: u32 = function("REQUEST", 3);
+const REQUEST_STATE: u32 = function("REQUEST_STATE", 0);
+const REQUEST_CANCEL: u32 = function("REQUEST_CANCEL", 0);
 const NULL: u32 = function("NULL", 0);
 const FEATURE: u32 = function("FEATURE", 1);
 const PARTITION_INFO: u32 = function("PARTITION_INFO", 0);
@@ -116,7 +161,7 @@ const PARTITION_END: u32 = function("PARTITION_END", 1);
 
 // A row added to the table must get its wrapper here, in `talk`, `message`, `shared`, `object` or `policy`.
 const TALK: usize = crate::talk::CALLS + crate::message::CALLS + crate::shared::CALLS;
-const WRAPPERS: usize = 5 + TALK + crate::object::CALLS + crate::policy::CALLS;
+const WRAPPERS: usize = 8 + TALK + crate::object::CALLS + crate::policy::CALLS;
 const _: () = assert!(CALLS.len() == WRAPPERS, "each call has a wrapper");
 
 /// Makes the call `FUNCTION`; `x0` = 0 or 1 is success.

@@ -31,6 +31,7 @@
 
 use core::fmt;
 
+pub use shikiri_abi::Wish;
 use shikiri_abi::{Hold, Ipa, NamePart, PartitionRef, Status};
 use shikiri_hvc::partition::{AccountLine, Refusal, Resource};
 use shikiri_hvc::policy as calls;
@@ -348,6 +349,59 @@ impl Partition {
     /// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it is paused.
     pub fn resume(self) -> Result<(), Refusal> {
         calls::resume(self.0)
+    }
+}
+
+/// A partition's request for more: to be granted, or refused, before its time is over.
+#[derive(Debug)]
+#[must_use = "a request that nobody answers is decided by the description's default"]
+pub struct Request {
+    /// Who asks.
+    pub partition: Partition,
+    /// What for.
+    pub wish: Wish,
+}
+
+impl Request {
+    /// Grants so much of it, perhaps another amount than was asked for.
+    ///
+    /// # Errors
+    /// The request again with the refusal: `OverLimit`, so much cannot be handed out; `PeerGone`: it was cancelled, or its time is over.
+    pub fn grant(self, amount: u64) -> Result<(), (Self, Refusal)> {
+        let amount = if matches!(self.wish, Wish::Peer(_)) { 0 } else { amount };
+        calls::answer_request(self.partition.0, Some(amount)).map_err(|refusal| (self, refusal))
+    }
+
+    /// Grants what was asked for.
+    ///
+    /// # Errors
+    /// As [`Request::grant`].
+    pub fn grant_all(self) -> Result<(), (Self, Refusal)> {
+        let amount = match self.wish {
+            Wish::More(_, amount) => amount,
+            Wish::Peer(_) => 0,
+        };
+        self.grant(amount)
+    }
+
+    /// Refuses it.
+    ///
+    /// # Errors
+    /// `PeerGone`: it was cancelled, or its time is over.
+    pub fn refuse(self) -> Result<(), Refusal> {
+        calls::answer_request(self.partition.0, None)
+    }
+}
+
+/// Takes the oldest request that nobody has taken, if there is one.
+///
+/// # Errors
+/// `NotPermitted`.
+pub fn take_request() -> Result<Option<Request>, Refusal> {
+    match calls::take_request() {
+        Ok((who, wish)) => Ok(Some(Request { partition: Partition(who), wish })),
+        Err(refusal) if refusal.status() == Some(Status::Empty) => Ok(None),
+        Err(refusal) => Err(refusal),
     }
 }
 

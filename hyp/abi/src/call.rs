@@ -13,7 +13,7 @@ mod shared;
 mod talk;
 
 use crate::smccc::VENDOR_HYP_FAST64;
-use crate::{MessageCall, ObjectCall, PolicyCall, Resource, SharedCall, Status, TalkCall};
+use crate::{MessageCall, ObjectCall, PolicyCall, Resource, SharedCall, Status, TalkCall, Wanted};
 
 /// An argument or a result of a call, as the reference page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,12 @@ pub enum Call {
     AccountRead(Resource),
     /// `PARTITION_END`: the code that the end report carries.
     PartitionEnd(u64),
+    /// `REQUEST`
+    Request(Wanted),
+    /// `REQUEST_STATE`
+    RequestState,
+    /// `REQUEST_CANCEL`
+    RequestCancel,
     /// `EVENT_…`, `HANDLE_CLOSE`, `SIGNAL_…`, `PEER_INFO`.
     Talk(TalkCall),
     /// `AREA_…`, `CHANNEL_…`.
@@ -198,6 +204,9 @@ impl Call {
                     Err(DecodeError::Argument(1))
                 }
             }
+            0x05 => Wanted::decode(&x).map(Self::Request),
+            0x06 => check_unused(&x, 0).map(|()| Self::RequestState),
+            0x07 => check_unused(&x, 0).map(|()| Self::RequestCancel),
             0x20..=0x2f => crate::message::decode(number, &x).map(Self::Message),
             0x30..=0x37 => crate::shared::decode(number, &x).map(Self::Shared),
             0x38..=0x3f => crate::object::decode(number, &x).map(Self::Object),

@@ -47,6 +47,76 @@ pub enum NamePart {
     Rest,
 }
 
+/// The number of a wish for a peer.
+const PEER: u64 = 16;
+
+/// What a partition asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// So much more of a resource.
+    More(Resource, u64),
+    /// To be permitted to ask the partition at this place.
+    Peer(PartitionSlot),
+}
+
+impl Wish {
+    /// What and how much, as the calls have it.
+    #[must_use]
+    pub fn encode(self) -> [u64; 2] {
+        match self {
+            Self::More(resource, amount) => [u64::from(resource.number()), amount],
+            Self::Peer(place) => [PEER, u64::from(place.0)],
+        }
+    }
+
+    /// The wish of two arguments.
+    ///
+    /// # Errors
+    /// The number of the argument that is out of range.
+    pub fn decode(what: u64, amount: u64) -> Result<Self, u8> {
+        if what == PEER {
+            let place = u8::try_from(amount).ok().filter(|_| amount < PLACES).ok_or(2)?;
+            return Ok(Self::Peer(PartitionSlot(place)));
+        }
+        match Resource::try_from(what) {
+            Ok(
+                resource @ (Resource::IpaSpace
+                | Resource::Memory
+                | Resource::ManagementMemory
+                | Resource::EventPorts),
+            ) if amount != 0 => Ok(Self::More(resource, amount)),
+            Ok(
+                Resource::IpaSpace
+                | Resource::Memory
+                | Resource::ManagementMemory
+                | Resource::EventPorts,
+            ) => Err(2),
+            Ok(
+                Resource::CoreTime | Resource::Devices | Resource::CacheShare | Resource::BusShare,
+            )
+            | Err(()) => Err(1),
+        }
+    }
+}
+
+/// A request: what is wanted, and where the asker is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What.
+    pub wish: Wish,
+    /// The receive port; 0 is none.
+    pub port: u64,
+}
+
+impl Wanted {
+    pub(crate) fn decode(x: &[u64; 6]) -> Result<Self, DecodeError> {
+        check_unused(x, 3)?;
+        let [what, amount, port, ..] = *x;
+        let wish = Wish::decode(what, amount).map_err(DecodeError::Argument)?;
+        Ok(Self { wish, port })
+    }
+}
+
 /// A decoded call of the policy program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyCall {
@@ -98,6 +168,10 @@ pub enum PolicyCall {
     Image(u64),
     /// `CORE_READ`
     Core(CoreId),
+    /// `REQUEST_TAKE`
+    TakeRequest,
+    /// `REQUEST_ANSWER`: how much is granted; `None` is a refusal.
+    Answer(PartitionRef, Option<u64>),
 }
 
 /// A vCPU that is to be added.
@@ -141,10 +215,10 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
     use PolicyCall as C;
     let [a, b, c, d, ..] = *x;
     let used = match number {
-        0x10a => 0,
+        0x10a | 0x120 => 0,
         0x100 | 0x105..=0x109 | 0x111 | 0x11a..=0x11c => 1,
         0x101 | 0x102 | 0x104 | 0x116 => 2,
-        0x103 | 0x113..=0x115 | 0x117 | 0x118 => 3,
+        0x103 | 0x113..=0x115 | 0x117 | 0x118 | 0x121 => 3,
         0x110 | 0x112 | 0x119 => 4,
         _ => return Err(DecodeError::NotSupported),
     };
@@ -188,6 +262,12 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x119 => C::Load(partition()?, Copying { to: Ipa(b), from: Ipa(c), bytes: d }),
         0x11a => C::HandOut(Resource::try_from(a).map_err(|()| bad(1))?),
         0x11b => C::Image(a),
+        0x120 => C::TakeRequest,
+        0x121 => match (flag(b, 2)?, c) {
+            (true, amount) => C::Answer(partition()?, Some(amount)),
+            (false, 0) => C::Answer(partition()?, None),
+            (false, _) => return Err(bad(3)),
+        },
         _ => C::Core(CoreId(u8::try_from(a).ok().filter(|_| a < 128).ok_or(bad(1))?)),
     })
 }
@@ -211,7 +291,7 @@ fn flag(value: u64, register: u8) -> Result<bool, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Copying, Hold, NamePart, NewVcpu, PartitionRef, PolicyCall, decode};
+    use super::{Copying, Hold, NamePart, NewVcpu, PartitionRef, PolicyCall, Wish, decode};
     use crate::call::DecodeError;
     use crate::{CoreId, Ipa, PartitionId, PartitionSlot, Resource};
 
@@ -249,6 +329,21 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_asked_for_is_what_a_limit_or_a_permission_gives() {
+        for what in 0..20 {
+            let is_there = matches!(what, 1..=4 | 16);
+            assert_eq!(Wish::decode(what, 5).is_ok(), is_there, "{what}");
+            if let Ok(wish) = Wish::decode(what, 5) {
+                assert_eq!(wish.encode(), [what, 5]);
+            }
+        }
+        assert_eq!(Wish::decode(2, 0), Err(2));
+        assert_eq!(Wish::decode(16, 64), Err(2));
+        assert_eq!(Wish::decode(16, 0), Ok(Wish::Peer(PartitionSlot(0))));
+        assert_eq!(Wish::decode(u64::MAX, 1), Err(1));
+    }
+
+    #[test]
     fn what_makes_a_partition_arrives_where_it_belongs() {
         let vcpu = NewVcpu { cores: 6, budget_us: 2000, period_us: 10_000, priority: 9 };
         let copying = Copying { to: Ipa(1), from: Ipa(2), bytes: 3 };
@@ -266,6 +361,9 @@ mod tests {
             (0x11a, [7, 0, 0, 0], PolicyCall::HandOut(Resource::BusShare)),
             (0x11b, [u64::MAX, 0, 0, 0], PolicyCall::Image(u64::MAX)),
             (0x11c, [127, 0, 0, 0], PolicyCall::Core(CoreId(127))),
+            (0x120, [0; 4], PolicyCall::TakeRequest),
+            (0x121, [WORD, 1, 9, 0], PolicyCall::Answer(MEANT, Some(9))),
+            (0x121, [WORD, 0, 0, 0], PolicyCall::Answer(MEANT, None)),
         ] {
             let [a, b, c, d] = x;
             assert_eq!(decode(number, &[a, b, c, d, 0, 0]), Ok(call));
@@ -292,6 +390,8 @@ mod tests {
             (0x118, [WORD, WORD, 2, 0, 0, 0], 3),
             (0x11a, [8, 0, 0, 0, 0, 0], 1),
             (0x11c, [128, 0, 0, 0, 0, 0], 1),
+            (0x121, [WORD, 2, 0, 0, 0, 0], 2),
+            (0x121, [WORD, 0, 1, 0, 0, 0], 3),
         ] {
             assert_eq!(decode(number, &x), Err(DecodeError::Argument(register)), "{number:#x}");
         }

@@ -26,6 +26,9 @@ pub fn answer(call: Call, view: &impl CallView) -> [u64; 4] {
         // PARTITION_END that was accepted does not return.
         Call::Null
         | Call::PartitionEnd(_)
+        | Call::Request(_)
+        | Call::RequestState
+        | Call::RequestCancel
         | Call::Talk(_)
         | Call::Message(_)
         | Call::Shared(_)

@@ -1,6 +1,7 @@
 //! What each core has: its own block, reached through TPIDR_EL2, and the part that others may touch.
 #![expect(unsafe_code, reason = "TPIDR_EL2 and the vectors hold raw pointers")]
 
+use core::cell::Cell;
 use core::mem::offset_of;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -125,6 +126,8 @@ pub(crate) struct CoreLocal {
     pub(crate) leave: Leave,
     /// When the console has to be looked at again.
     pub(crate) console_at: Option<u64>,
+    /// When the time is over for the answer to a request that was made here.
+    pub(crate) request_at: Cell<Option<u64>>,
 }
 
 const _: () = assert!(offset_of!(CoreLocal, context) == 0);
@@ -154,6 +157,7 @@ impl CoreLocal {
             timer_at: None,
             leave: Leave::Nothing,
             console_at: None,
+            request_at: Cell::new(None),
         }
     }
 

@@ -6,7 +6,7 @@ use shikiri_abi::{CoreId, IntId, Pa, PageCount, PartitionId, PartitionSlot, Reso
 use shikiri_arch::exit::MmioAccess;
 use shikiri_arch::idreg::IdTable;
 use shikiri_config::{
-    Bundle, DRAFT_VCPUS, Draft, Interrupt, MAX_PARTITIONS, MAX_SHARED, Partition, Talk,
+    Bundle, DRAFT_VCPUS, Draft, Interrupt, MAX_PARTITIONS, MAX_SHARED, Partition, Talk, Unanswered,
 };
 use shikiri_core::account::Line;
 use shikiri_core::area::Areas;
@@ -17,7 +17,7 @@ use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::object::Objects;
 use shikiri_core::partition::build::{Builder, HardwarePage};
 use shikiri_core::partition::{FrameStore, Holdings};
-use shikiri_core::policy::{HandOut, Notices};
+use shikiri_core::policy::{HandOut, Notices, Requests};
 use shikiri_core::sched::{Admitted, CoreBook, Exchange};
 use shikiri_core::share::Claim;
 use shikiri_core::vmid::{VmidLease, VmidPool};
@@ -192,6 +192,10 @@ pub(crate) struct Policy {
     pub(crate) holder: Option<PartitionSlot>,
     /// Its books.
     pub(crate) books: TicketLock<PolicyBooks, rank::Policy>,
+    /// What becomes of a request that is not answered.
+    pub(crate) default: Unanswered,
+    /// How long an answer may take, in ticks.
+    pub(crate) answer_ticks: u64,
     /// A name is being given: no two calls give the same one.
     pub(crate) is_naming: AtomicBool,
 }
@@ -200,6 +204,8 @@ pub(crate) struct Policy {
 pub(crate) struct PolicyBooks {
     /// Ends that it has not been told of.
     pub(crate) notices: Notices<'static>,
+    /// What partitions ask for.
+    pub(crate) requests: Requests<'static>,
     /// What it has handed out.
     pub(crate) handout: HandOut<'static>,
     /// What is promised of each core.

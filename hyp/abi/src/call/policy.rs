@@ -425,6 +425,39 @@ pub(super) const ROWS: &[CallRow] = &[
         statuses: &[Status::Ok, Status::InvalidParameter, Status::NotPermitted, Status::Range],
         requirement: "P3",
     },
+    CallRow {
+        name: "REQUEST_TAKE",
+        number: 0x120,
+        summary: "Takes the oldest request of a partition for more than its limits. EMPTY: there is none. It is to be answered within the time that the description gives; what a former life of the policy program has taken and not answered is taken again.",
+        arguments: &[],
+        results: &[
+            PARTITION,
+            arg("what", "as REQUEST has it: a resource, or 16 for a peer"),
+            arg("amount", "how much more; of a peer its place"),
+        ],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::NotPermitted, Status::Empty],
+        requirement: "P8",
+    },
+    CallRow {
+        name: "REQUEST_ANSWER",
+        number: 0x121,
+        summary: "Answers a request that was taken. What is granted is added to the asker's limit, and taken from what may be handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource, and the request stays open. PEER_GONE: the request is not there any more; it was cancelled, its time is over, or the asker has ended.",
+        arguments: &[
+            PARTITION,
+            arg("answer", "1: granted; 0: refused"),
+            arg("amount", "how much is granted; of a peer, or a refusal, 0"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::NotPermitted,
+            Status::OverLimit,
+            Status::PeerGone,
+            Status::NotFound,
+        ],
+        requirement: "P8",
+    },
 ];
 
 /// What adding to a draft can answer.

@@ -39,6 +39,8 @@ pub enum Refusal {
     Alignment,
     /// More than the partition's own limit.
     OverLimit(Resource),
+    /// The policy, or its default, does not grant it.
+    Denied,
     /// No core has so much left; the most that one has, in parts per million.
     NoCore(u32),
 }
@@ -62,6 +64,7 @@ impl Refusal {
             Self::Full => (Status::Full, 0),
             Self::Exists => (Status::Exists, 0),
             Self::Alignment => (Status::Alignment, 0),
+            Self::Denied => (Status::DeniedByPolicy, 0),
             Self::OverLimit(resource) => (Status::OverLimit, u64::from(resource.number())),
             Self::NoCore(left) => {
                 more = u64::from(left);
@@ -128,6 +131,7 @@ mod tests {
             (Refusal::Exists, Status::Exists, 0),
             (Refusal::Alignment, Status::Alignment, 0),
             (Refusal::OverLimit(Resource::CoreTime), Status::OverLimit, 0),
+            (Refusal::Denied, Status::DeniedByPolicy, 0),
             (Refusal::NoCore(0), Status::OverLimit, 0x200),
         ] {
             let code = status.code().cast_unsigned();

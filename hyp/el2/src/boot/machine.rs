@@ -15,7 +15,7 @@ use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger, MAX_RANGES};
 use shikiri_core::object::{Object, Objects};
 use shikiri_core::partition::{FrameStore, run_of};
-use shikiri_core::policy::{HandOut, Notices, Page};
+use shikiri_core::policy::{HandOut, Notices, Page, Requests};
 use shikiri_core::sched::{CoreBook, Excess, Exchange, Share, Terms, VcpuKey};
 use shikiri_core::share::Claim;
 use shikiri_core::vmid::VmidPool;
@@ -415,10 +415,17 @@ fn policy(
     }
     let notices = Notices::new(leak(store, places, |_| None));
     let promises = leak(store, policy.spare, |_| [const { None }; DRAFT_VCPUS]);
-    let books = PolicyBooks { notices, handout, cores, promises, told_at: None };
+    let requests = Requests::new(leak(store, places, |_| None));
+    let books = PolicyBooks { notices, requests, handout, cores, promises, told_at: None };
     let holder = policy.partition.and_then(|place| u8::try_from(place).ok()).map(PartitionSlot);
-    let policy =
-        Policy { holder, books: TicketLock::new(books), is_naming: AtomicBool::new(false) };
+    let ticks_per_ms = (Counter.frequency_hz() / 1000).max(1);
+    let policy = Policy {
+        holder,
+        books: TicketLock::new(books),
+        default: policy.default,
+        answer_ticks: ticks_per_ms.saturating_mul(policy.answer_ms.into()),
+        is_naming: AtomicBool::new(false),
+    };
     Some(PageBox::new(own_frames(store, PageBox::<Policy>::PAGES), policy).leak())
 }
 

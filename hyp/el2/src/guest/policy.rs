@@ -6,12 +6,11 @@
 use core::sync::atomic::Ordering;
 
 use shikiri_abi::{
-    Call, DecodeError, Hold, NamePart, PartitionRef, PartitionSlot, PolicyCall, Resource, Status,
-    VcpuIndex,
+    Call, DecodeError, Hold, NamePart, PartitionId, PartitionRef, PartitionSlot, PolicyCall,
+    Resource, Status, VcpuIndex,
 };
 use shikiri_config::Draft;
 use shikiri_core::account::{Account, Line};
-use shikiri_core::event::Raise;
 use shikiri_core::handle::Handle;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::partition::Loader;
@@ -22,7 +21,7 @@ use super::context::Context;
 use super::live::Vcpu;
 use super::sync::{Next, answer_call, undecoded};
 use super::talk::{raise_some, visit};
-use super::{maker, run, worker};
+use super::{maker, request, run, worker};
 use crate::console;
 use crate::hw::mem::Ram;
 use crate::percore::{CoreLocal, Loaded};
@@ -56,7 +55,7 @@ fn is_held(core: &CoreLocal, Loaded { live, .. }: Loaded) -> bool {
 }
 
 /// `x0` to `x3`.
-fn serve(answer: Answer) -> [u64; 4] {
+pub(super) fn serve(answer: Answer) -> [u64; 4] {
     match answer {
         Ok([x1, x2, x3]) => [Status::Ok.code().cast_unsigned(), x1, x2, x3],
         Err(refusal) => refusal.registers(),
@@ -100,6 +99,8 @@ fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
         }
         PolicyCall::SetPeers(asker, asked, permit) => maker::set_peers(world, asker, asked, permit),
         PolicyCall::Load(who, copying) => maker::load(world, loaded, who, copying),
+        PolicyCall::TakeRequest => request::take(loaded, policy),
+        PolicyCall::Answer(who, granted) => request::answer(core, policy, who, granted),
         PolicyCall::HandOut(resource) => {
             let Given { limit, used } = policy.books.lock().handout.line(resource);
             Ok([limit.unwrap_or(u64::MAX), used, 0])
@@ -325,7 +326,7 @@ fn notify(core: &CoreLocal, loaded: Loaded, policy: &Policy, port: Handle) -> An
     }
     let mut books = policy.books.lock();
     books.told_at = Some((live.id, port));
-    let is_news = !books.notices.is_empty();
+    let is_news = !books.notices.is_empty() || !books.requests.is_quiet(live.id);
     drop(books);
     if is_news {
         raise_some(core, tables.shared().notify(live.slot.number, port));
@@ -345,23 +346,23 @@ fn take_notice(policy: &Policy) -> Answer {
 /// A partition has ended: the policy program will know.
 pub(super) fn note_end(core: &CoreLocal, notice: Notice) {
     let Some(policy) = core.world.policy else { return };
-    policy.books.lock().notices.note(notice);
+    let mut books = policy.books.lock();
+    books.requests.forget(notice.place);
+    books.notices.note(notice);
+    drop(books);
     tell(core, policy);
 }
 
 /// Tells the policy program that there is something for it. No lock is held.
-fn tell(core: &CoreLocal, policy: &Policy) {
+pub(super) fn tell(core: &CoreLocal, policy: &Policy) {
     let told_at = policy.books.lock().told_at;
     let (Some(holder), Some((id, port))) = (policy.holder, told_at) else { return };
-    let Some(visited) = visit(core, holder).filter(|visited| visited.live.id == id) else { return };
-    let raise = raise_of(&visited, holder, port);
-    raise_some(core, raise);
+    tell_at(core, (holder, id), port);
 }
 
-fn raise_of(
-    visited: &super::talk::Visited<'_>,
-    holder: PartitionSlot,
-    port: Handle,
-) -> Option<Raise> {
-    visited.live.talk.as_ref()?.shared().notify(holder, port)
+/// Raises a receive port of a partition, if this life of it is there. No lock is held.
+pub(super) fn tell_at(core: &CoreLocal, (place, id): (PartitionSlot, PartitionId), port: Handle) {
+    let Some(visited) = visit(core, place).filter(|visited| visited.live.id == id) else { return };
+    let tables = visited.live.talk.as_ref();
+    raise_some(core, tables.and_then(|tables| tables.shared().notify(place, port)));
 }

@@ -13,7 +13,7 @@ use shikiri_vgic::{Frame, Here, Line, MmioOutcome, VcpuSet};
 
 use super::context::Context;
 use super::live::Live;
-use super::{inject, message, object, policy, run, share, sysreg, talk, worker};
+use super::{inject, message, object, policy, request, run, share, sysreg, talk, worker};
 use crate::hw::clock::Counter;
 use crate::hw::device;
 use crate::hw::gic::MappedRegisters;
@@ -355,6 +355,9 @@ fn own_call(
             let code = u32::try_from(code).unwrap_or(u32::MAX);
             return end(core, loaded.live, EndCause::Code(code));
         }
+        Ok(Call::Request(wanted)) => request::ask(core, loaded, wanted),
+        Ok(Call::RequestState) => request::state(core, loaded),
+        Ok(Call::RequestCancel) => request::cancel(core, loaded),
         Ok(Call::Talk(call)) => talk::serve(core, loaded, call),
         Ok(Call::Message(call)) => message::serve(core, loaded, call),
         Ok(Call::Shared(call)) => share::serve(core, loaded, call),

@@ -1,10 +1,11 @@
 //! The policy program of the tests: what it can see of the machine, and what it can do with partitions (P7).
 //!
 //! The first word that fits chooses: `stranger` holds no capability; `pauses`, `restarts`, `make`, `steps`, `outlive`;
-//! otherwise all calls about partitions of the description are tried.
+//! a role in what is about requests; otherwise all calls about partitions of the description are tried.
 #![no_std]
 #![no_main]
 
+mod asked;
 mod described;
 mod made;
 mod tools;
@@ -13,7 +14,25 @@ use shikiri_rt::platform;
 
 shikiri_rt::entry!(main);
 
+/// The roles in what is about requests.
+const ROLES: [(&str, fn() -> !); 8] = [
+    ("asker", asked::asker),
+    ("judge", asked::judge),
+    ("alone", asked::alone),
+    ("patient", asked::patient),
+    ("forgetful", asked::forgetful),
+    ("outliving", asked::outliving),
+    ("modest", asked::modest),
+    ("fair", asked::fair),
+];
+
 fn main() {
+    if let Some((_, role)) = ROLES.iter().find(|(word, _)| platform::has_word(word)) {
+        role()
+    }
+    if platform::has_word("greedy") {
+        asked::greedy()
+    }
     if platform::has_word("stranger") {
         described::stranger()
     }
