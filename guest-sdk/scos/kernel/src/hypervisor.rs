@@ -232,8 +232,8 @@ impl Channels for Hypervisor {
                 self.free(parcel.handle);
             }
         }
-        // They are ours until here.
-        let _closed = message::close(Handle(port));
+        arch::close_port(Handle(port), [there.arrivals, there.credits]);
+        // It is ours until here.
         let _closed = talk::close(there.events);
         arch::disable_interrupt(there.intid);
     }
@@ -262,7 +262,7 @@ impl Channels for Hypervisor {
         short: [u64; 3],
     ) -> Result<(), Refusal> {
         let area = area.map(|(handle, bytes)| (Handle(handle), bytes));
-        message::send(Handle(port), area, short).map_err(reason)
+        arch::send(Handle(port), area, short).map_err(reason)
     }
 
     fn has_room(&mut self, port: u64) {
@@ -280,8 +280,7 @@ impl Channels for Hypervisor {
     }
 
     fn free(&mut self, handle: u64) {
-        // It is ours until here.
-        let _freed = message::free(Handle(handle));
+        arch::free(Handle(handle));
     }
 
     fn read(&self, area: &Arrived, at: u64, out: &mut [u8]) {

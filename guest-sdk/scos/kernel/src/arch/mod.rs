@@ -24,7 +24,9 @@ pub(crate) use gic::{
 pub(crate) use heap::{free_bytes as heap_free_bytes, is_low as heap_is_low};
 pub(crate) use ram::Ram;
 pub(crate) use uart::{read_byte, write_bytes};
-pub(crate) use window::{Page, read as read_window, write as write_window};
+pub(crate) use window::{
+    Page, close as close_port, free, read as read_window, send, write as write_window,
+};
 
 /// What the kernel's address of a byte is above its physical address: the upper half of 39 bits.
 pub(crate) const KERNEL_BASE: u64 = 0xffff_ff80_0000_0000;

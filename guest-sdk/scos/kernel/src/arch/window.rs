@@ -5,6 +5,9 @@ use core::sync::atomic::AtomicU64;
 
 use shikiri_abi::{Ipa, PAGE_BYTES, PageCount, WINDOWS};
 use shikiri_arrivals::View;
+use shikiri_hvc::message;
+use shikiri_hvc::partition::Refusal;
+use shikiri_hvc::talk::Handle;
 
 use super::KERNEL_BASE;
 
@@ -63,4 +66,33 @@ pub(crate) fn write(address: u64, bytes: &[u8]) {
     let to = core::ptr::with_exposed_provenance_mut::<u8>(to);
     // SAFETY: as above, the other way round.
     unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+}
+
+/// Sends a message, with an area or without. The area is no longer looked at.
+///
+/// # Errors
+/// As [`message::send`]; the area is still this partition's then.
+pub(crate) fn send(
+    port: Handle,
+    area: Option<(Handle, u64)>,
+    short: [u64; 3],
+) -> Result<(), Refusal> {
+    // SAFETY: the kernel copies from and to areas and keeps no reference; a program's mapping goes before its area does, and faults.
+    unsafe { message::send(port, area, short) }
+}
+
+/// Gives an area back.
+pub(crate) fn free(area: Handle) {
+    // SAFETY: as for `send`.
+    let freed = unsafe { message::free(area) };
+    // It was ours until here.
+    debug_assert!(freed.is_ok(), "somebody else's area was freed");
+}
+
+/// Closes a message port whose pages are looked at no more.
+pub(crate) fn close(port: Handle, pages: [Page; 2]) {
+    drop(pages);
+    // SAFETY: what could make words of its pages is gone.
+    let closed = unsafe { message::close(port) };
+    debug_assert!(closed.is_ok(), "somebody else's port was closed");
 }
