@@ -94,6 +94,35 @@ proptest! {
         }
     }
 
+    /// Who closes a port offers nothing from then on, whatever has come and whatever is taken, and gets all that has come.
+    #[test]
+    fn who_has_withdrawn_gets_what_has_come_and_no_more(
+        depth in prop_oneof![1..6_u8, Just(63)],
+        acts in prop::collection::vec(any::<bool>(), 0..200),
+    ) {
+        let (arrivals, credits) = (page(), page());
+        let pages = Pages { arrivals: &arrivals, credits: &credits };
+        let (theirs, ours) = (Arrivals(&arrivals), Credits(&credits));
+        let mut receiver = Receiver::new(depth);
+        receiver.post(pages);
+        let (mut number, mut taken) = (0, 0);
+        for is_sent in acts {
+            if is_sent && look_or_wait(theirs, ours, number) {
+                let _is_told = deliver(theirs, ours, number, &Entry::default());
+                number += 1;
+            } else if !is_sent && receiver.take(pages).is_some() {
+                taken += 1;
+            }
+        }
+        receiver.withdraw(pages);
+        for _ in taken..number {
+            prop_assert!(!look_or_wait(theirs, ours, number));
+            prop_assert!(receiver.take_last(pages).is_some());
+        }
+        prop_assert!(!look_or_wait(theirs, ours, number));
+        prop_assert_eq!(receiver.take_last(pages), None);
+    }
+
     /// Whatever stands in the arrivals, a look ends, and what it finds is inside the view or nowhere.
     #[test]
     fn a_damaged_page_is_bounded(
