@@ -307,17 +307,47 @@ impl Socket {
 /// # Errors
 /// Those of `ppoll`.
 pub fn poll(asked: &[(i32, u16)], most_ms: Option<u32>) -> Result<Vec<u16>> {
-    let mut bytes = Vec::new();
-    for (descriptor, events) in asked {
-        bytes.extend(descriptor.to_le_bytes());
-        bytes.extend(events.to_le_bytes());
-        bytes.extend([0; 2]);
+    let mut watch = Watch::new(asked);
+    watch.poll(most_ms)?;
+    Ok(watch.found().collect())
+}
+
+/// Descriptors that are polled again and again.
+#[derive(Debug)]
+pub struct Watch(Vec<u8>);
+
+impl Watch {
+    /// These descriptors, each with what is looked for.
+    #[must_use]
+    pub fn new(asked: &[(i32, u16)]) -> Self {
+        let mut bytes = Vec::new();
+        for (descriptor, events) in asked {
+            bytes.extend(descriptor.to_le_bytes());
+            bytes.extend(events.to_le_bytes());
+            bytes.extend([0; 2]);
+        }
+        Self(bytes)
     }
-    let ms = u64::from(most_ms.unwrap_or(0));
-    let time = [(ms / 1000).to_le_bytes(), (ms % 1000 * 1_000_000).to_le_bytes()].concat();
-    let time = if most_ms.is_some() { address(&time) } else { 0 };
-    call(PPOLL, [address_mut(&mut bytes), asked.len() as u64, time, 0, 8, 0])?;
-    Ok(bytes.chunks_exact(8).map(|entry| u16::from_le_bytes([entry[6], entry[7]])).collect())
+
+    /// Polls them; how many have something.
+    ///
+    /// # Errors
+    /// Those of `ppoll`.
+    pub fn poll(&mut self, most_ms: Option<u32>) -> Result<u64> {
+        let ms = u64::from(most_ms.unwrap_or(0));
+        let mut time = [0; 16];
+        let (seconds, fraction) = time.split_at_mut(8);
+        seconds.copy_from_slice(&(ms / 1000).to_le_bytes());
+        fraction.copy_from_slice(&(ms % 1000 * 1_000_000).to_le_bytes());
+        let time = if most_ms.is_some() { address(&time) } else { 0 };
+        let count = (self.0.len() / 8) as u64;
+        call(PPOLL, [address_mut(&mut self.0), count, time, 0, 8, 0])
+    }
+
+    /// What was found.
+    pub fn found(&self) -> impl Iterator<Item = u16> {
+        self.0.chunks_exact(8).map(|entry| u16::from_le_bytes([entry[6], entry[7]]))
+    }
 }
 
 /// Maps a file, to be read and written and shared: where.

@@ -7,7 +7,7 @@ use std::io::{Error, Result, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use shikiri_scos_programs::socket::{Address, FILE, MAPPING, Message, Socket, poke, poll, unmap};
+use shikiri_scos_programs::socket::{Address, FILE, MAPPING, Message, Socket, Watch, poke, unmap};
 
 const SERVICE: u32 = 7;
 const ECHO: u64 = 2;
@@ -49,8 +49,9 @@ fn measure() -> Result<()> {
     let asked: Vec<(i32, u16)> =
         [&guest].into_iter().chain(&others).map(|socket| (socket.number(), IN)).collect();
     let one: Vec<(i32, u16)> = asked.iter().take(1).copied().collect();
-    row("socket_poll_1", median(|| poll(&one, Some(0)).map(drop))?);
-    row("socket_poll_64", median(|| poll(&asked, Some(0)).map(drop))?);
+    let (mut one, mut all) = (Watch::new(&one), Watch::new(&asked));
+    row("socket_poll_1", median(|| one.poll(Some(0)).map(drop))?);
+    row("socket_poll_64", median(|| all.poll(Some(0)).map(drop))?);
     guest.send(&Message::short([END, 0, 0]))
 }
 
@@ -74,7 +75,7 @@ fn again(guest: &Socket, message: &mut Message) -> Result<()> {
 }
 
 fn median(mut action: impl FnMut() -> Result<()>) -> Result<u64> {
-    let mut samples = Vec::new();
+    let mut samples = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let start = Instant::now();
         action()?;
