@@ -11,9 +11,13 @@
 //! without one there is nothing to sleep by, and so nothing that waits. A [`Unit`] goes back when it is dropped.
 //!
 //! A wait sleeps on the vCPU that calls it, which has to be the one that the port's interrupt goes to. Other vCPUs poll.
+//!
+//! In tasks, `received`, `sent`, `taken` and `waited` are futures, which any executor runs; interrupts have to be unmasked for them. The
+//! interrupt of a port that a task has waited at is this library's (`shikiri_rt::irq::add_hook`), and does not come to the guest's handler.
 #![no_std]
 
 mod waiting;
+mod wakers;
 
 use core::mem;
 

@@ -1,6 +1,8 @@
 //! Objects that can be waited for.
 
+use core::future::poll_fn;
 use core::ops::Deref;
+use core::task::Poll;
 
 use shikiri_hvc::object as calls;
 use shikiri_hvc::partition::Refusal;
@@ -8,7 +10,7 @@ use shikiri_rt::event::{Bound, Receiving as _};
 use shikiri_rt::sleep::Ticks;
 use shikiri_rt::{gic, sleep};
 
-use crate::{Counter, Event, Message, Object, Queue, Semaphore, Unit};
+use crate::{Counter, Event, Message, Object, Queue, Semaphore, Unit, wakers};
 
 /// Tries until there is something, or a refusal.
 fn until_there<T>(attempt: impl Fn() -> Result<Option<T>, Refusal>) -> Result<T, Refusal> {
@@ -28,6 +30,17 @@ fn until<T>(
 pub struct Waiting<T: Object> {
     object: T,
     port: Bound,
+    awaited: Awaited,
+}
+
+/// The interrupt, which is no task's any more when this goes.
+#[derive(Debug)]
+struct Awaited(u32);
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        wakers::disown(self.0);
+    }
 }
 
 impl<T: Object> Waiting<T> {
@@ -39,7 +52,8 @@ impl<T: Object> Waiting<T> {
         match calls::notify(object.handle(), Some(port.handle())) {
             Ok(()) => {
                 gic::enable(port.intid());
-                Ok(Self { object, port })
+                let awaited = Awaited(port.intid());
+                Ok(Self { object, port, awaited })
             }
             Err(refusal) => Err((object, port, refusal)),
         }
@@ -48,10 +62,29 @@ impl<T: Object> Waiting<T> {
     /// Parts them again.
     #[must_use]
     pub fn into_parts(self) -> (T, Bound) {
-        let Self { object, port } = self;
+        let Self { object, port, awaited } = self;
         // The port stays, so the hypervisor has to be told.
         let _is_free = calls::notify(object.handle(), None);
+        drop(awaited);
         (object, port)
+    }
+}
+
+impl<T: Object> Waiting<T> {
+    /// Tries until there is something, or a refusal; the task is woken by the port's interrupt.
+    async fn until_woken<R>(
+        &self,
+        attempt: impl Fn() -> Result<Option<R>, Refusal>,
+    ) -> Result<R, Refusal> {
+        poll_fn(|context| {
+            if let Some(result) = attempt().transpose() {
+                return Poll::Ready(result);
+            }
+            wakers::register(self.awaited.0, context.waker());
+            // What came before the waker was there has woken nobody.
+            attempt().transpose().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 
@@ -72,6 +105,14 @@ impl Waiting<Event> {
         until_there(|| Ok(self.try_wait()?.then_some(())))
     }
 
+    /// Waits for a post, in a task.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub async fn waited(&self) -> Result<(), Refusal> {
+        self.until_woken(|| Ok(self.try_wait()?.then_some(()))).await
+    }
+
     /// Waits for a post; false if none came in time.
     ///
     /// # Errors
@@ -88,6 +129,14 @@ impl Waiting<Semaphore> {
     /// None while the value lives.
     pub fn take(&self) -> Result<Unit<'_>, Refusal> {
         until_there(|| self.try_take())
+    }
+
+    /// Waits for a unit, in a task.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub async fn taken(&self) -> Result<Unit<'_>, Refusal> {
+        self.until_woken(|| self.try_take()).await
     }
 
     /// Waits for a unit; `None` if there was none in time.
@@ -108,6 +157,14 @@ impl Waiting<Counter> {
         until_there(|| Ok(self.try_take()?.then_some(())))
     }
 
+    /// Waits until there is one to take, in a task.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub async fn taken(&self) -> Result<(), Refusal> {
+        self.until_woken(|| Ok(self.try_take()?.then_some(()))).await
+    }
+
     /// Waits until there is one to take; false if there was none in time.
     ///
     /// # Errors
@@ -126,6 +183,14 @@ impl Waiting<Queue> {
         until_there(|| self.try_receive())
     }
 
+    /// Waits for a message, in a task.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub async fn received(&self) -> Result<Message, Refusal> {
+        self.until_woken(|| self.try_receive()).await
+    }
+
     /// Waits for a message; `None` if there was none in time.
     ///
     /// # Errors
@@ -140,6 +205,14 @@ impl Waiting<Queue> {
     /// None while the value lives.
     pub fn send(&self, message: Message) -> Result<(), Refusal> {
         until_there(|| Ok(self.try_send(message)?.then_some(())))
+    }
+
+    /// Waits for room, and appends a message, in a task.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub async fn sent(&self, message: Message) -> Result<(), Refusal> {
+        self.until_woken(|| Ok(self.try_send(message)?.then_some(()))).await
     }
 
     /// Waits for room, and appends a message; false if there was none in time.

@@ -2,7 +2,12 @@
 //!
 //! The description lets it open `solo` and up to two of `log/*`; `others` is another partition's. It has 16 handles.
 
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
+
 use shikiri_abi::{ObjectKind, Status, Units};
+use shikiri_channel::block_on;
 use shikiri_object::{Counter, Event, Queue, Semaphore, Ticks, Waiting};
 use shikiri_rt::event::{self, Receiving as _, SendPort};
 use shikiri_rt::hvc::object as calls;
@@ -40,6 +45,50 @@ impl Buffer {
     fn open(&self, length: u64, kind: [u64; 4]) -> Result<(Handle, bool), Refusal> {
         calls::open(self.at(), length, kind)
     }
+}
+
+/// Runs a future on this vCPU; what makes it ready is done only when it waits already.
+fn after_waiting<R>(
+    future: impl Future<Output = Result<R, Refusal>>,
+    cause: impl Fn() -> Result<bool, Refusal>,
+) -> Result<(R, u32), Failure> {
+    let mut future = pin!(future);
+    let mut polls = 0;
+    let result = block_on(poll_fn(|context| {
+        polls += 1;
+        let polled = future.as_mut().poll(context);
+        if polls == 1 && polled.is_pending() && cause() != Ok(true) {
+            return Poll::Ready(None);
+        }
+        polled.map(Some)
+    }));
+    Ok((made(result.ok_or(Failure { what: "the cause", got: 0, want: 1 })?)?, polls))
+}
+
+/// A future of each kind waits, and is woken by the interrupt of the post that it waits for.
+pub(crate) fn tasks() -> Outcome {
+    let queue = waiting(Queue::open("log/q", 1), FIRST + 4)?;
+    let (message, polls) = after_waiting(queue.received(), || queue.try_send([1, 2, 3]))?;
+    ensure("message", message == [1, 2, 3])?;
+    ensure("it waited", polls > 1)?;
+    ensure("full", made(queue.try_send([4, 5, 6]))?)?;
+    let ((), polls) =
+        after_waiting(queue.sent([7, 8, 9]), || Ok(queue.try_receive()? == Some([4, 5, 6])))?;
+    ensure("it waited for room", polls > 1)?;
+    ensure("sent", made(queue.try_receive())? == Some([7, 8, 9]))?;
+    drop(queue);
+    let event = waiting(Event::open("solo"), FIRST + 4)?;
+    let ((), polls) = after_waiting(event.waited(), || event.post().map(|()| true))?;
+    ensure("it waited for a post", polls > 1)?;
+    drop(event);
+    let counter = waiting(Counter::open("solo", 0, 2), FIRST + 4)?;
+    let ((), polls) = after_waiting(counter.taken(), || counter.post().map(|()| true))?;
+    ensure("it waited for one", polls > 1)?;
+    drop(counter);
+    let semaphore = waiting(Semaphore::open("solo", 1, 1), FIRST + 4)?;
+    let unit = made(block_on(semaphore.taken()))?;
+    drop(unit);
+    Ok(())
 }
 
 pub(crate) fn permitted() -> Outcome {

@@ -45,5 +45,6 @@ fn alone() {
     case("who_waits_is_told_by_an_interrupt", alone::told);
     case("a_port_serves_one_object", alone::ports);
     case("a_wait_ends_at_its_deadline", alone::deadlines);
+    case("a_task_is_woken_by_what_it_waits_for", alone::tasks);
     done()
 }

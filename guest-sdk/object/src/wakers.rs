@@ -1,0 +1,68 @@
+//! Tasks that wait for objects, by the interrupts of their ports. No allocation: a fixed table, each row behind a lock of its own.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::task::Waker;
+
+use shikiri_rt::{Lock, gic, irq};
+
+/// The most tasks that wait at a time; one more wakes another one, which asks again.
+const MAX_WAKERS: usize = 32;
+
+/// A task, and the interrupt that it waits for.
+struct Awaited {
+    intid: u32,
+    waker: Waker,
+}
+
+static ROWS: [Lock<Option<Awaited>>; MAX_WAKERS] = [const { Lock::new(None) }; MAX_WAKERS];
+
+/// The interrupts that tasks have waited for, 32 to a word: they are this library's from then on.
+static OWNED: [AtomicU32; 32] = [const { AtomicU32::new(0) }; 32];
+
+fn word(intid: u32) -> Option<(&'static AtomicU32, u32)> {
+    let word = OWNED.get(usize::try_from(intid >> 5).ok()?)?;
+    Some((word, 1 << (intid & 31)))
+}
+
+/// Has a task woken at the next interrupt with this number.
+pub(crate) fn register(intid: u32, waker: &Waker) {
+    if let Some((word, bit)) = word(intid) {
+        word.fetch_or(bit, Ordering::AcqRel);
+    }
+    let _has_room = irq::add_hook(on_interrupt);
+    let mut new = Some(Awaited { intid, waker: waker.clone() });
+    for row in &ROWS {
+        let mut row = row.lock();
+        let is_free =
+            row.as_ref().is_none_or(|there| there.intid == intid && there.waker.will_wake(waker));
+        if is_free {
+            *row = new.take();
+            break;
+        }
+    }
+    let displaced = new.and_then(|new| ROWS.first().and_then(|row| row.lock().replace(new)));
+    if let Some(displaced) = displaced {
+        displaced.waker.wake();
+    }
+    // Before the first task waited, a guest without a handler may have met it, and disabled it.
+    gic::enable(intid);
+}
+
+/// The interrupt is nobody's any more.
+pub(crate) fn disown(intid: u32) {
+    if let Some((word, bit)) = word(intid) {
+        word.fetch_and(!bit, Ordering::AcqRel);
+    }
+}
+
+/// Wakes those who wait; whether the interrupt is this library's.
+fn on_interrupt(intid: u32) -> bool {
+    let is_owned = word(intid).is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0);
+    if is_owned {
+        for row in &ROWS {
+            let woken = row.lock().take_if(|there| there.intid == intid);
+            woken.into_iter().for_each(|there| there.waker.wake());
+        }
+    }
+    is_owned
+}
