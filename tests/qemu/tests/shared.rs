@@ -30,6 +30,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "areas_of_the_description_on_a_shared_core", |machine| {
             passes(["restart = \"always\"", FIXED], "fixed", SHARE, &machine)
         })
+        .on_each(both_gics(1), "an_offer_without_memory_is_refused_and_changes_nothing", hog)
         .on_each(both_gics(3), "no_vcpu_reaches_what_was_revoked", |machine| {
             passes(["cores = 1", "cores = 2"], "fire", "", &machine)
         });
@@ -51,6 +52,15 @@ readers = ["user"]
 
 /// Two partitions that share a core.
 const SHARE: &str = "share = { budget = \"2ms\", period = \"5ms\" }";
+
+/// One partition on a small machine, all of whose memory it takes.
+fn hog(machine: Machine) -> Outcome {
+    let hog = Partition::new("hog", "shared")
+        .with("handles = 4000\nareas = { pages = 2500, blocks = 200, shared = 2 }")
+        .with("cmdline = \"role=hog\"");
+    crate::support::passes(&system([hog])?, &machine.memory(256 << 20))?;
+    Ok(())
+}
 
 /// Boots an owner and a user, waits for the user's end, and looks that nothing is left of it and that the books agree.
 fn passes(lines: [&str; 2], words: &str, share: &str, machine: &Machine) -> Outcome {

@@ -4,6 +4,7 @@
 #![no_main]
 #![expect(unsafe_code, reason = "maps the window region")]
 
+mod hog;
 mod owner;
 mod tools;
 mod user;
@@ -26,6 +27,7 @@ fn main() {
     }
     match platform::value_of("role") {
         Some("owner") => owner::serve(),
+        Some("hog") => hog::run(),
         _ => user::run(),
     }
 }
