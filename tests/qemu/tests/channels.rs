@@ -60,6 +60,10 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             |machine| described(SHARE, &machine),
         )
         .on_each(all_kinds(2), "a_partition_has_all_that_the_description_gives", all_described)
+        .on_each(both_gics(3), "remote_calls_go_over_two_hops", |machine| hops("", &machine))
+        .on_each(both_gics(1), "remote_calls_go_over_two_hops_on_a_shared_core", |machine| {
+            hops("share = { budget = \"2ms\", period = \"10ms\" }", &machine)
+        })
         .on_each(all_kinds(3), "a_side_ends_at_every_step_and_the_other_goes_on", |machine| {
             ends("", &machine)
         })
@@ -197,6 +201,22 @@ fn all_described(machine: Machine) -> Outcome {
     wait_until_stopped(&mut running, "right")?;
     nothing_is_used(&mut running, "right")?;
     audit(&mut running)?;
+    Ok(())
+}
+
+/// A caller, a relay and a server (B2). Each ends when the one before it has.
+fn hops(share: &str, machine: &Machine) -> Outcome {
+    let part = |name: &str, words: &str, peers: &str| {
+        Partition::new(name, "hops")
+            .with("handles = 16\nrequests = 2\nareas = { pages = 8, channels = 2 }")
+            .with(peers)
+            .with(&format!("cmdline = \"role={name} {words}\""))
+            .with(share)
+    };
+    let caller = part("caller", "next=1", "connect_to = [\"relay\"]");
+    let relay = part("relay", "next=2", "accept_from = [\"caller\"]\nconnect_to = [\"server\"]");
+    let server = part("server", "", "accept_from = [\"relay\"]");
+    crate::support::passes(&system([caller, relay, server])?, machine)?;
     Ok(())
 }
 

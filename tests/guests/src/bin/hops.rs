@@ -1,0 +1,113 @@
+//! A remote call over two hops (B2), in three partitions: `role=caller` asks `role=relay` at number `next=`, which asks `role=server`.
+#![no_std]
+#![no_main]
+
+use shikiri_channel::{Channel, Listener, NotConnected, Port, Window, Windows};
+use shikiri_rpc::{Blocking, Client, Context, Leg, Patience, Relay, Server, Step};
+use shikiri_rpc_channel::Wire;
+use shikiri_rt::sleep::{self, Ticks};
+use shikiri_rt::{irq, platform};
+use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{Failure, answers::made, case, done, ensure, equal};
+
+shikiri_rt::entry!(main);
+
+const LISTENER: u32 = 64;
+const UP: u32 = 65;
+const DOWN: u32 = 66;
+const SERVICE: u32 = 1;
+const ROUNDS: u32 = 500;
+
+shikiri_rpc::service! {
+    /// What the server does; its arguments and results fit a short message.
+    trait Sums, stub SumsStub, server SumsServer {
+        1: fn sum(a: u16, b: u16) -> u32;
+    }
+}
+
+struct Adds;
+
+impl Sums for Adds {
+    fn sum(&self, a: u16, b: u16) -> u32 {
+        u32::from(a) + u32::from(b)
+    }
+}
+
+fn main() {
+    irq::set_handler(|_intid| {});
+    irq::unmask();
+    match platform::value_of("role") {
+        Some("server") => case("the_server_serves_until_its_caller_has_gone", serve),
+        Some("relay") => case("the_relay_ends_with_its_caller", relay),
+        _ => case("calls_over_two_hops_return_what_the_server_answers", call),
+    }
+    done()
+}
+
+fn port(intid: u32) -> Result<Port, Failure> {
+    let Ok(windows) = Windows::map() else {
+        return Err(Failure { what: "windows", got: 0, want: 1 });
+    };
+    made(Port::new(windows, Window::of_short_messages(), intid))
+}
+
+/// Connects to the next one, which may not listen yet.
+fn connect(intid: u32) -> Result<Channel, Failure> {
+    let next = platform::number_of("next").unwrap_or(0) as u8;
+    let mut port = port(intid)?;
+    loop {
+        match port.connect(next, SERVICE, 0) {
+            Ok(channel) => return Ok(channel),
+            Err((_, NotConnected::NotAsked(_))) => {
+                return Err(Failure { what: "may ask", got: 0, want: 1 });
+            }
+            Err((back, _)) => port = back,
+        }
+        rest();
+    }
+}
+
+fn accept() -> Result<Channel, Failure> {
+    let listener = made(Listener::new(LISTENER))?;
+    let request = made(listener.next())?;
+    request.accept(port(UP)?).map_err(|_| Failure { what: "accepted", got: 0, want: 1 })
+}
+
+fn rest() {
+    let _nothing = sleep::until(Ticks::from_now_us(100), || None::<()>);
+}
+
+fn serve() -> Outcome {
+    let server = Server::new(Leg::new(Wire::new(accept()?)), Patience::Wait);
+    server.serve(&mut Context::<64>::new(), &SumsServer(Adds));
+    equal("rejected", server.rejected(), 0)
+}
+
+fn relay() -> Outcome {
+    let up = Server::new(Leg::new(Wire::new(accept()?)), Patience::Wait);
+    let down = Client::<_, 4>::new(Leg::new(Wire::new(connect(DOWN)?)));
+    let mut relay = Relay::<_, _, 4, 64>::new(&up, &down);
+    let mut moved = 0_u64;
+    loop {
+        match relay.step() {
+            Ok(Step::Moved) => moved += 1,
+            Ok(Step::Idle | Step::Waiting) => rest(),
+            Err(_gone) => break,
+        }
+    }
+    ensure("each call in steps", moved >= 3 * u64::from(ROUNDS))?;
+    equal("in flight", down.in_flight() as u64, 0)
+}
+
+fn call() -> Outcome {
+    let client = Client::<_, 4>::new(Leg::new(Wire::new(connect(UP)?)));
+    let sums = SumsStub(Blocking::new(&client, Patience::Wait));
+    for round in 0..ROUNDS {
+        let (a, b) = (round as u16, (round * 7) as u16);
+        match sums.sum(a, b) {
+            Ok(sum) => equal("sum", u64::from(sum), u64::from(a) + u64::from(b))?,
+            Err(_why) => return Err(Failure { what: "the call", got: u64::from(round), want: 0 }),
+        }
+    }
+    Ok(())
+}
