@@ -32,8 +32,7 @@ pub fn answer(call: Call, view: &impl CallView) -> [u64; 4] {
         | Call::Talk(_)
         | Call::Message(_)
         | Call::Shared(_)
-        | Call::Object(_)
-        | Call::Policy(_) => ok([0; 3]),
+        | Call::Object(_) => ok([0; 3]),
         Call::Feature(number) => ok([u64::from(Call::exists(number)), 0, 0]),
         Call::PartitionInfo => {
             ok([u64::from(view.id().0), view.vcpu_count(), u64::from(view.starts())])

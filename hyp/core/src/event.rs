@@ -164,8 +164,9 @@ impl<'s> Shared<'s> {
     /// An event from the hypervisor itself at the receive port that a handle names; nothing if it names none any more. What else
     /// may be connected to the port is not asked.
     #[must_use = "the interrupt is still to be raised"]
+    #[inline(never)]
     pub fn notify(self, slot: PartitionSlot, handle: Handle) -> Option<Raise> {
-        let port = find(self.entries, handle, Kind::Receive, Rights::USE).ok()?;
+        let port = find_in_place(self.entries, handle, Kind::Receive, Rights::USE).ok()?;
         let word = Receive(port.entry.value());
         if !word.is_receive() || !port.is_same() {
             return None;
@@ -176,7 +177,7 @@ impl<'s> Shared<'s> {
     /// Whether a handle names a receive port.
     #[must_use]
     pub fn is_receive_port(self, handle: Handle) -> bool {
-        find(self.entries, handle, Kind::Receive, Rights::CHANGE).is_ok()
+        find_in_place(self.entries, handle, Kind::Receive, Rights::CHANGE).is_ok()
     }
 
     /// Sets a grouped port's bit in the bitmap, after its flag.

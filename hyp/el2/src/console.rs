@@ -10,12 +10,13 @@ use core::sync::atomic::Ordering;
 use shikiri_arch::hw::Clock;
 use shikiri_core::console::{Again, Multiplexer, Ports, Typed};
 use shikiri_core::operator::{Line as TypedLine, LineEditor, PROMPT};
+use shikiri_core::sched::earlier;
 use shikiri_core::vuart::ConsolePort;
 use shikiri_drivers::{LineInterrupts, Uart};
 use shikiri_sync::{TicketLock, rank};
 use shikiri_vgic::{Here, Line};
 
-use crate::guest::run;
+use crate::guest::{request, run};
 use crate::hw::clock::Counter;
 use crate::operator;
 use crate::percore::CoreLocal;
@@ -169,12 +170,12 @@ pub(crate) fn detach(world: &World, slot: &Slot) {
     world.console_is_due.store(true, Ordering::Release);
 }
 
-/// Looks after the console if its time has come.
+/// Looks after the console, and after requests, if their time has come.
 pub(crate) fn tend_if_due(core: &mut CoreLocal, now: u64) {
     // All cores share the word, at each reschedule: to read it costs them nothing.
     let is_due = &core.world.console_is_due;
     let is_asked = is_due.load(Ordering::Relaxed) && is_due.swap(false, Ordering::Acquire);
-    if is_asked || core.console_at.is_some_and(|due| due <= now) {
+    if is_asked || core.console_at.get().is_some_and(|due| due <= now) {
         tend(core, now);
     }
 }
@@ -182,8 +183,8 @@ pub(crate) fn tend_if_due(core: &mut CoreLocal, now: u64) {
 /// Looks after the console within a few milliseconds: a partition has begun a line.
 pub(crate) fn tend_soon(core: &mut CoreLocal) {
     let soon = Counter.now().saturating_add(core.world.ticks_per_ms.saturating_mul(SOON_MS));
-    if core.console_at.is_none_or(|due| due > soon) {
-        core.console_at = Some(soon);
+    if core.console_at.get().is_none_or(|due| due > soon) {
+        core.console_at.set(earlier(Some(soon), core.request_at.get()));
         run::arm(core);
     }
 }
@@ -202,8 +203,14 @@ struct Round {
 
 /// Moves output to the UART and input to its reader, as far as both take it, and answers the operator.
 pub(crate) fn tend(core: &mut CoreLocal, now: u64) {
-    let Some(round) = one_round(core.world, now) else { return };
-    core.console_at = round.again;
+    // The time for an answer to a request is kept with the console's, which every reschedule looks at anyway.
+    if core.request_at.get().is_some_and(|due| due <= now) {
+        request::expire(core, now);
+    }
+    let round = one_round(core.world, now);
+    let again = round.as_ref().and_then(|round| round.again);
+    core.console_at.set(earlier(again, core.request_at.get()));
+    let Some(round) = round else { return };
     if let Some(slot) = round.receiver {
         notify(core, slot, true);
     }
@@ -215,7 +222,7 @@ pub(crate) fn tend(core: &mut CoreLocal, now: u64) {
     }
     if let Some(line) = round.line {
         operator::carry_out(core.world, line.as_str());
-        core.console_at = Some(now);
+        core.console_at.set(Some(now));
     }
     run::arm(core);
 }

@@ -124,8 +124,8 @@ pub(crate) struct CoreLocal {
     pub(crate) timer_at: Option<u64>,
     /// What the last exit left to be done.
     pub(crate) leave: Leave,
-    /// When the console has to be looked at again.
-    pub(crate) console_at: Option<u64>,
+    /// When the console has to be looked at again, or a request's time is over.
+    pub(crate) console_at: Cell<Option<u64>>,
     /// When the time is over for the answer to a request that was made here.
     pub(crate) request_at: Cell<Option<u64>>,
 }
@@ -156,7 +156,7 @@ impl CoreLocal {
             ask_at: None,
             timer_at: None,
             leave: Leave::Nothing,
-            console_at: None,
+            console_at: Cell::new(None),
             request_at: Cell::new(None),
         }
     }

@@ -359,29 +359,19 @@ fn slots(
         set | (1_u128.checked_shl(u32::try_from(core).unwrap_or(128)).unwrap_or(0))
     }));
     let mut book = CoreBook::new(online);
-    let mut homes: [Option<Homes>; 64] = [const { None }; 64];
-    for (place, partition) in homes.iter_mut().zip(bundle.partitions()) {
-        *place = Some(self::homes(store, &mut book, &partition));
-    }
     let spare = bundle.policy().map_or(0, |policy| policy.spare);
-    let described = bundle.partition_count();
     let mut drafts = drafts(store, bundle.board().gic, spare).iter();
-    for place in homes.iter_mut().skip(described).take(spare) {
-        *place = Some(Homes::empty(cells(store, DRAFT_VCPUS, |_| 0)));
-    }
-    let mut homes = homes.into_iter().flatten();
     let mut partitions = bundle.partitions();
-    let slots = leak(store, described.saturating_add(spare), |index| {
+    let places = bundle.partition_count().saturating_add(spare);
+    let slots = leak(store, places, |index| {
         let number = PartitionSlot(u8::try_from(index).unwrap_or(0));
-        let Some(homes) = homes.next() else {
-            refuse(format_args!("the bundle has more partitions than this image holds"));
-        };
-        match partitions.next() {
-            Some(partition) => Slot::new(number, partition, homes),
-            None => match drafts.next() {
-                Some(draft) => Slot::spare(number, draft, homes),
-                None => refuse(format_args!("the bundle lost a place")),
-            },
+        if let Some(partition) = partitions.next() {
+            let homes = self::homes(store, &mut book, &partition);
+            Slot::new(number, partition, homes)
+        } else if let Some(draft) = drafts.next() {
+            Slot::spare(number, draft, Homes::empty(cells(store, DRAFT_VCPUS, |_| 0)))
+        } else {
+            refuse(format_args!("the bundle lost a place"))
         }
     });
     (slots, book)
@@ -402,6 +392,7 @@ fn objects(store: &FrameStore<'static, Ram>, bundle: &Bundle<'static>) -> &'stat
 }
 
 /// The books of the policy program, if there is a policy.
+#[inline(never)]
 fn policy(
     store: &FrameStore<'static, Ram>,
     bundle: &Bundle<'static>,

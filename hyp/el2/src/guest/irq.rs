@@ -207,8 +207,7 @@ fn on_hyp_timer(core: &mut CoreLocal) -> bool {
     if core.timer_at.is_some_and(|due| due <= now) {
         update_physical_timer(core);
     }
-    let asked = earlier(core.wake_at.next(), earlier(core.ask_at, core.console_at));
-    let asked = earlier(asked, core.request_at.get());
+    let asked = earlier(core.wake_at.next(), earlier(core.ask_at, core.console_at.get()));
     let is_due = asked.is_some_and(|due| due <= now);
     if !is_due {
         run::arm(core);

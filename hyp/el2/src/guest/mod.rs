@@ -11,7 +11,7 @@ mod maker;
 mod message;
 mod object;
 mod policy;
-mod request;
+pub(crate) mod request;
 pub(crate) mod run;
 pub(crate) mod seats;
 pub(crate) mod setup;

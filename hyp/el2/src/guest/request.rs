@@ -53,6 +53,7 @@ fn try_ask(core: &CoreLocal, live: &Live, wanted: Wanted) -> Result<Option<u64>,
         return Err(Refusal::WrongState);
     }
     core.request_at.set(earlier(core.request_at.get(), Some(until)));
+    core.console_at.set(earlier(core.console_at.get(), Some(until)));
     run::arm(core);
     tell(core, policy);
     Ok(None)
@@ -199,7 +200,7 @@ fn told(core: &CoreLocal, request: &Request) {
 /// The time of a request that was made on this core is over: of all that are overdue, one after the other, the default decides.
 #[cold]
 #[inline(never)]
-pub(super) fn expire(core: &CoreLocal, now: u64) {
+pub(crate) fn expire(core: &CoreLocal, now: u64) {
     let Some(policy) = core.world.policy else { return };
     // Each partition has one request at most.
     for _ in core.world.slots {

@@ -14,7 +14,7 @@ use shikiri_vgic::{Here, VcpuSet};
 
 use super::context::Context;
 use super::live::{Live, Vcpu};
-use super::{irq, lending, request, seats, worker};
+use super::{irq, lending, seats, worker};
 use crate::hw::clock::{self, Counter};
 use crate::hw::tlb::MachineTlb;
 use crate::percore::{CoreLocal, CoreShared, Leave, Loaded};
@@ -37,9 +37,6 @@ pub(crate) fn reschedule(core: &mut CoreLocal) -> *mut Context {
         look_at_inbox(core, now);
         wake_due(core, now);
         console::tend_if_due(core, now);
-        if core.request_at.get().is_some_and(|due| due <= now) {
-            request::expire(core, now);
-        }
         let decision = core.queue.pick(now);
         core.ask_at = decision.until;
         if let Some(visitor) = decision.give_back {
@@ -77,8 +74,7 @@ fn wake_due(core: &mut CoreLocal, now: u64) {
 /// Programs the hypervisor timer to the earliest of what this core waits for.
 pub(crate) fn arm(core: &CoreLocal) {
     let guests = earlier(core.wake_at.next(), core.timer_at);
-    let own = earlier(core.console_at, core.request_at.get());
-    clock::arm(earlier(guests, earlier(core.ask_at, own)));
+    clock::arm(earlier(guests, earlier(core.ask_at, core.console_at.get())));
 }
 
 /// Waits for an interrupt.

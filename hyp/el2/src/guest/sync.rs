@@ -350,7 +350,7 @@ fn own_call(
     if number >= POLICY_FIRST {
         return policy::any_call(core, loaded, context, (number, x));
     }
-    let answer = match Call::decode_guests(number, x) {
+    let answer = match Call::decode(number, x) {
         Ok(Call::PartitionEnd(code)) => {
             let code = u32::try_from(code).unwrap_or(u32::MAX);
             return end(core, loaded.live, EndCause::Code(code));
