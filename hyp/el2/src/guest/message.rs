@@ -148,6 +148,7 @@ pub(super) type Operation<'r> = &'r mut dyn for<'a> FnMut(&mut Estate<'a>, Optio
 /// # Errors
 /// As [`with_both`].
 #[inline(never)]
+#[unsafe(link_section = ".text.hot")]
 pub(super) fn together(
     live: &Live,
     visited: Option<&Visited<'_>>,

@@ -301,6 +301,7 @@ type Guard<'l> = shikiri_sync::Guard<'l, Devices, rank::Partition>;
 /// Locks a partition, and another one with it, in the order of their slots. Neither is held while the other is waited for: what the
 /// vCPUs of one do under its lock delays no vCPU of the other. `None` if others were faster; nothing is held then.
 #[inline(never)]
+#[unsafe(link_section = ".text.hot")]
 pub(super) fn lock_both<'l>(
     own: &'l Live,
     peer: Option<&'l Live>,
