@@ -48,14 +48,21 @@ pub struct Pool<M> {
     pub memory: M,
     free: Vec<u32>,
     users: Vec<u16>,
+    /// How often each has been taken.
+    lives: Vec<u32>,
 }
 
 impl<M: Memory> Pool<M> {
     /// So many frames, all free.
     #[must_use]
     pub fn new(memory: M, count: u32) -> Self {
-        let users = core::iter::repeat_n(0, usize::try_from(count).unwrap_or(0)).collect();
-        Self { memory, free: (0..count).rev().collect(), users }
+        let each = usize::try_from(count).unwrap_or(0);
+        Self {
+            memory,
+            free: (0..count).rev().collect(),
+            users: core::iter::repeat_n(0, each).collect(),
+            lives: core::iter::repeat_n(0, each).collect(),
+        }
     }
 
     /// How many are free.
@@ -79,8 +86,19 @@ impl<M: Memory> Pool<M> {
         if let Some(users) = self.users_of(frame) {
             *users = 1;
         }
+        if let Some(lives) =
+            usize::try_from(frame.0).ok().and_then(|index| self.lives.get_mut(index))
+        {
+            *lives = lives.wrapping_add(1);
+        }
         self.memory.clear(frame);
         Ok(frame)
+    }
+
+    /// Which of its lives a frame is in: another one each time that it is taken.
+    #[must_use]
+    pub fn life(&self, frame: Frame) -> u32 {
+        usize::try_from(frame.0).ok().and_then(|index| self.lives.get(index)).copied().unwrap_or(0)
     }
 
     /// One more user of a frame that is in use.
@@ -126,5 +144,8 @@ mod tests {
         pool.give(frame);
         assert_eq!(pool.free(), 1);
         assert_eq!(pool.share(frame), Err(Errno::ENOMEM));
+        let life = pool.life(frame);
+        assert_eq!(pool.take(), Ok(frame));
+        assert_ne!(pool.life(frame), life, "who has it now is told from who had it");
     }
 }

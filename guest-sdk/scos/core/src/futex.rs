@@ -2,9 +2,15 @@
 
 use alloc::vec::Vec;
 
-/// A word, by its physical address: so processes that share it mean the same.
+/// A word, by its physical address, so that processes that share it mean the same; and by its frame's life, so that who has unmapped it and
+/// still waits there is not woken in the place of one who waits for what is there now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Word(pub u64);
+pub struct Word {
+    /// The physical address.
+    pub physical: u64,
+    /// The life of the frame ([`Pool::life`](crate::Pool::life)).
+    pub life: u32,
+}
 
 /// A thread that waits.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +77,8 @@ impl Futexes {
 mod tests {
     use super::*;
 
-    const ONE: Word = Word(0x4000_0000);
-    const OTHER: Word = Word(0x4000_0004);
+    const ONE: Word = Word { physical: 0x4000_0000, life: 1 };
+    const OTHER: Word = Word { physical: 0x4000_0004, life: 1 };
 
     #[test]
     fn threads_are_woken_in_the_order_in_which_they_came() {
@@ -84,6 +90,15 @@ mod tests {
         assert!(futexes.is_waiting(4) && !futexes.is_waiting(3));
         assert_eq!(futexes.wake(ONE, u32::MAX, u32::MAX), [4]);
         assert_eq!(futexes.wake(OTHER, 0, u32::MAX), [0; 0]);
+    }
+
+    #[test]
+    fn who_waits_in_a_former_life_takes_nobodys_wake() {
+        let mut futexes = Futexes::default();
+        futexes.wait(ONE, 1, u32::MAX);
+        let later = Word { life: 2, ..ONE };
+        futexes.wait(later, 2, u32::MAX);
+        assert_eq!(futexes.wake(later, 1, u32::MAX), [2]);
     }
 
     #[test]

@@ -89,8 +89,10 @@ _start:
     msr     cpacr_el1, x1
     mov     x1, #2                      // CNTKCTL_EL1.EL0VCTEN: programs may read the virtual counter
     msr     cntkctl_el1, x1
-    msr     mdscr_el1, xzr
+    mov     x1, #1 << 12                // MDSCR_EL1.TDCC: the debugger's channel is not for programs
+    msr     mdscr_el1, x1
     msr     tpidr_el1, xzr
+    msr     tpidrro_el0, xzr
     isb
     mov     x0, x20
     mov     x1, x22

@@ -71,9 +71,8 @@ impl Kernel {
         match answer {
             Ok(Outcome::Wait(wait)) => {
                 thread.call.is_open = true;
-                // What has come already would wake nobody.
-                let is_due = wait.deadline.is_some_and(|at| at == 0) || is_signalled;
-                if !is_due {
+                // A signal that has come already would wake nobody.
+                if !is_signalled {
                     thread.state = State::Waiting(wait);
                 }
                 return;

@@ -147,5 +147,6 @@ fn word_at(user: &mut User<'_>, address: u64) -> Result<Word, Errno> {
 /// The word of memory that a program's address stands for.
 pub(crate) fn word_of(space: &mut Space, pool: &mut Pool<Ram>, address: u64) -> Option<Word> {
     let frame = space.touch(pool, address, Access::Read).ok()?;
-    Some(Word(pool.memory.physical(frame).saturating_add(address & (PAGE - 1))))
+    let physical = pool.memory.physical(frame).saturating_add(address & (PAGE - 1));
+    Some(Word { physical, life: pool.life(frame) })
 }
