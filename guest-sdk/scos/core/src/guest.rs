@@ -1,12 +1,15 @@
 //! Memory in a program's space that is not of the kernel's frames: message areas (C8).
 //!
 //! Such memory is another partition's from one moment to the next. So its pages are mapped at once, as a whole, never copied by a fork, and
-//! taken away as a whole, by the program or by the kernel; after the latter the place stays taken, and what touches it gets SIGBUS.
+//! taken away as a whole, by the program or by the kernel; after the latter the place may stay taken, and what touches it gets SIGBUS.
 
 use shikiri_scos_files::Errno;
 
 use crate::space::Area;
 use crate::{Memory, PAGE, Pool, Protection, Space};
+
+/// The most of these in a space, those included whose place stays taken.
+const MOST: usize = 512;
 
 /// Memory that a program sees and that is not of the kernel's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +44,7 @@ impl Space {
     /// Maps such memory, in place of what was there.
     ///
     /// # Errors
-    /// As [`Space::map`]; EACCES to execute it, or to write where it may not be.
+    /// As [`Space::map`]; EACCES to execute it, or to write where it may not be; ENOMEM for one more than there may be.
     pub fn map_guest<M: Memory>(
         &mut self,
         pool: &mut Pool<M>,
@@ -50,6 +53,9 @@ impl Space {
     ) -> Result<(), Errno> {
         if protection.is_executable || protection.is_writable && !guest.may_write {
             return Err(Errno::EACCES);
+        }
+        if self.guests.len() >= MOST {
+            return Err(Errno::ENOMEM);
         }
         let (start, end) = (guest.start, guest.end);
         self.map(pool, Area { start, end, protection, is_shared: true })?;
@@ -66,24 +72,29 @@ impl Space {
             }
             at = at.saturating_add(PAGE);
         }
-        self.guests.push(guest);
+        let place = self.guests.partition_point(|other| other.start < start);
+        self.guests.insert(place, guest);
         Ok(())
     }
 
-    /// Takes such memory away from the program: its place stays taken.
-    pub fn revoke<M: Memory>(&mut self, pool: &mut Pool<M>, start: u64) {
+    /// Takes such memory away from the program; its place stays taken, or is free.
+    pub fn revoke<M: Memory>(&mut self, pool: &mut Pool<M>, start: u64, is_place_kept: bool) {
         let found = self.guests.iter_mut().find(|guest| guest.start == start);
-        if let Some(guest) = found {
-            guest.is_gone = true;
-            let end = guest.end;
-            self.give_pages(pool, start, end);
+        let Some(guest) = found else { return };
+        guest.is_gone = true;
+        let end = guest.end;
+        self.give_pages(pool, start, end);
+        // Where too many areas would come of it, the place stays taken as well.
+        if !is_place_kept {
+            let _is_free = self.unmap(pool, start, end);
         }
     }
 
     /// The memory that is mapped at an address, or was.
     #[must_use]
     pub fn guest_at(&self, address: u64) -> Option<&Guest> {
-        self.guests.iter().find(|guest| guest.start <= address && address < guest.end)
+        let after = self.guests.partition_point(|guest| guest.start <= address);
+        self.guests.get(after.checked_sub(1)?).filter(|guest| address < guest.end)
     }
 
     /// Such memory that was unmapped since the last time.
@@ -167,7 +178,7 @@ mod tests {
     #[test]
     fn what_was_revoked_is_there_no_more_and_its_place_is_taken() {
         let (mut pool, mut space) = space();
-        space.revoke(&mut pool, AT);
+        space.revoke(&mut pool, AT, true);
         assert_eq!(space.read(&mut pool, AT, &mut [0; 4]), Err(Errno::EFAULT));
         assert_eq!(space.touch(&mut pool, AT, Access::Read), Err(Errno::EFAULT));
         assert!(space.guest_at(AT + PAGE).unwrap().is_gone && !space.is_free(AT, AT + PAGE));
@@ -175,6 +186,27 @@ mod tests {
         assert_eq!(space.touch(&mut pool, AT, Access::Read), Err(Errno::EFAULT));
         space.unmap(&mut pool, AT, AT + PAGE).unwrap();
         assert!(space.unmapped().is_none() && space.is_free(AT, AT + 2 * PAGE));
+    }
+
+    #[test]
+    fn what_was_sent_leaves_its_place_free_and_places_that_are_kept_have_an_end() {
+        let (mut pool, mut space) = space();
+        space.revoke(&mut pool, AT, false);
+        assert!(space.guest_at(AT).is_none() && space.is_free(AT, AT + 2 * PAGE));
+        assert!(space.unmapped().is_none(), "its owner knows");
+        let at = |number: u64| {
+            let start = AT + number * 2 * PAGE;
+            Guest { start, end: start + 2 * PAGE, ..guest() }
+        };
+        for number in (0..512).rev() {
+            space.map_guest(&mut pool, at(number), Protection::DATA).unwrap();
+            space.revoke(&mut pool, at(number).start, true);
+        }
+        assert_eq!(space.map_guest(&mut pool, at(600), Protection::DATA), Err(Errno::ENOMEM));
+        assert!((0..512).all(|number| space.guest_at(at(number).end - 1)
+            == Some(&Guest { is_gone: true, ..at(number) })));
+        space.unmap(&mut pool, AT, AT + 2 * PAGE).unwrap();
+        assert_eq!(space.map_guest(&mut pool, at(600), Protection::DATA), Ok(()));
     }
 
     #[test]

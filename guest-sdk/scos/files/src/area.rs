@@ -36,13 +36,16 @@ pub struct Mapping {
     pub address: u64,
 }
 
-/// A mapping to be taken away before anything of that process runs again: later accesses there are SIGBUS.
+/// A mapping to be taken away before anything of that process runs again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revoked {
     /// Which area was mapped.
     pub area: AreaId,
     /// Where.
     pub mapping: Mapping,
+    /// Whether the place stays taken, and later accesses there are SIGBUS: it was a file's. An area that was taken as a mapping is
+    /// unmapped by being sent.
+    pub is_place_kept: bool,
 }
 
 /// An area.
@@ -110,8 +113,12 @@ impl Areas {
     /// Takes an area out, with its mappings: they are revoked.
     pub(crate) fn remove(&mut self, id: AreaId) -> Option<Area> {
         let area = self.areas.remove(&id)?;
-        self.revoked
-            .extend(area.mappings.iter().map(|mapping| Revoked { area: id, mapping: *mapping }));
+        let is_place_kept = area.holder != Holder::Mappings;
+        self.revoked.extend(area.mappings.iter().map(|mapping| Revoked {
+            area: id,
+            mapping: *mapping,
+            is_place_kept,
+        }));
         Some(area)
     }
 

@@ -74,7 +74,7 @@ impl Kernel {
         while let Some(revoked) = self.files.revoked() {
             let asid = u16::try_from(revoked.mapping.space).unwrap_or(0);
             if let Some((space, _)) = self.spaces.get_mut(&asid) {
-                space.revoke(&mut self.pool, revoked.mapping.address);
+                space.revoke(&mut self.pool, revoked.mapping.address, revoked.is_place_kept);
             }
         }
     }

@@ -24,6 +24,7 @@ const SHORT: u64 = 3;
 const END: u64 = 4;
 const ASK: u64 = 5;
 const SERVE: u64 = 6;
+const QUIET: u64 = 7;
 
 fn main() -> ExitCode {
     match run() {
@@ -50,6 +51,7 @@ fn run() -> Result<()> {
                 END => return Ok(()),
                 ASK => channel.send(&Message::short([ASK, u64::from(is_refused()?), 0]))?,
                 SERVE => serve(&listener)?,
+                QUIET => discard(&message)?,
                 other => println!("FAIL nobody says {other}"),
             }
         }
@@ -79,6 +81,10 @@ fn echo(channel: &Socket, message: &Message) -> Result<()> {
         file.write_all_at(&first.map(|byte| byte.wrapping_add(1)), 0)?;
     }
     channel.send(&Message { short: [34, 0, 0], ..message.clone() })
+}
+
+fn discard(message: &Message) -> Result<()> {
+    if message.name.is_empty() { Ok(()) } else { std::fs::remove_file(&message.name) }
 }
 
 /// Whether a service that nobody listens for is refused.

@@ -84,7 +84,7 @@ fn unlinking_a_file_discards_the_message_even_if_it_is_open_and_mapped() {
     process.files.map_area(area, HERE).unwrap();
     let name = core::str::from_utf8(record.name()).unwrap();
     process.files.unlink(&ROOT, at(name)).unwrap();
-    assert_eq!(process.files.revoked(), Some(Revoked { area, mapping: HERE }));
+    assert_eq!(process.files.revoked(), Some(Revoked { area, mapping: HERE, is_place_kept: true }));
     assert_eq!(process.files.revoked(), None);
     assert!(process.has_no_area());
     assert_eq!(process.files.channels.told, [port]);
@@ -139,7 +139,8 @@ fn an_area_is_mapped_sent_by_its_address_and_discarded_by_unmapping() {
     let reply = Record { address: HERE.address, bytes: 2, ..Record::short([4; 3]) };
     assert_eq!(done(process.send(socket, reply)), Ok(96));
     assert_eq!(process.sent(port), (Some(b"in".to_vec()), [4; 3]));
-    assert_eq!(process.files.revoked().unwrap().mapping, HERE);
+    let revoked = process.files.revoked().unwrap();
+    assert_eq!((revoked.mapping, revoked.is_place_kept), (HERE, false), "it is unmapped");
     assert_eq!(process.send(socket, reply), Err(Errno::EINVAL), "it is not mapped any more");
     process.arrives(port, Some(b"next"), 0);
     let (area, _) = done(process.files.message(id)).unwrap().unwrap().area.unwrap();
