@@ -25,7 +25,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(one(), "debian_s_busybox_is_a_shell", busybox);
     topic.on_each(one(), "random_calls_harm_nobody_else", fuzz);
     topic.slow().on_each(one(), "the_checks_hold_on_linux_too", checks_on_linux);
-    let others = vec![max(), vec![Variant::new(Gic::V2, 1, "cortex-a72")]].concat();
+    let others = [max(), vec![Variant::new(Gic::V2, 1, "cortex-a72")]].concat();
     topic.on_each(others, "the_checks_hold_on_other_machines", |machine| {
         passes(&machine, "check,turns,files,time,threads,signals,faults,memory,pointers")
     });
