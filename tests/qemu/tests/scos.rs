@@ -105,6 +105,7 @@ fn own_shell(machine: Machine) -> Outcome {
     let mut running = shell("root", &machine)?;
     let lines = [
         ("hellox\u{7f} one | cat\n", "hello from a std program [\"one\"]\r\n"),
+        ("ps\n", " /bin/ps \r\n"),
         ("nonsense\u{15}hello > /tmp/x\n", "\n"),
         ("cat < /tmp/x\n", "hello from a std program []\r\n"),
         ("cat\n", "cat\r\n"),
@@ -134,6 +135,7 @@ fn busybox(machine: Machine) -> Outcome {
         ("cd /tmp; mkdir -p d/e; echo x > d/e/f; ls d/*; cat d/e/f\n", "\r\nf\r\nx\r\n"),
         ("sleep 100 & kill %1; wait; echo $?\n", "\r\n"),
         ("trap 'echo caught' USR1; kill -USR1 $$; sleep 0\n", "\r\ncaught\r\n"),
+        ("ls /proc | grep -c uptime\n", "\r\n1\r\n"),
         ("sh -c 'echo begins; sleep 100'\n", "\r\nbegins\r\n"),
     ];
     converse(&mut running, "# ", &lines)?;

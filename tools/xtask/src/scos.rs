@@ -19,8 +19,8 @@ const C_FOLDER: &str = "guest-sdk/scos/c";
 const C_FLAGS: [&str; 6] = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-static"];
 
 /// Commands of busybox that it is packed with.
-const BUSYBOX_COMMANDS: [&str; 19] = [
-    "awk", "cat", "cut", "date", "echo", "expr", "grep", "head", "kill", "ls", "mkdir", "rm",
+const BUSYBOX_COMMANDS: [&str; 20] = [
+    "awk", "cat", "cut", "date", "echo", "expr", "grep", "head", "kill", "ls", "mkdir", "ps", "rm",
     "sed", "seq", "sh", "sleep", "sort", "true", "wc",
 ];
 

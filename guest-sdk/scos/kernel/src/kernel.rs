@@ -1,6 +1,6 @@
 //! The state of the whole kernel, and its loop.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use shikiri_scos_core::{Futexes, Memory as _, Pool, Space, Turns};
 use shikiri_scos_files::Limits;
@@ -34,6 +34,8 @@ pub(crate) struct Kernel {
     pub(crate) has_requests: bool,
     /// Calls that there are not.
     pub(crate) unknown_calls: u64,
+    /// Processes that are told of in `/proc`.
+    pub(crate) published: BTreeSet<u32>,
     /// The ASID in use.
     space: Option<u16>,
     /// Until when the present thread keeps its turn.
@@ -72,6 +74,7 @@ impl Kernel {
             trampoline,
             has_requests: false,
             unknown_calls: 0,
+            published: BTreeSet::new(),
             space: None,
             slice_end: 0,
         };

@@ -12,6 +12,7 @@
 //! wake       who waits for what, and is told
 //! hypervisor channels and areas of other partitions, for the sockets
 //! fault      exceptions of programs; signal: signals and their handlers
+//! proc       what /proc says
 //! program    execve: the file, the stack, the first registers
 //! user       what a call sees: its arguments, copies from and to its program
 //! calls/     the system calls, a file for each topic, by the table of shikiri-scos-core
@@ -34,6 +35,7 @@ mod fault;
 mod hypervisor;
 mod kernel;
 mod life;
+mod proc;
 mod process;
 mod program;
 mod signal;

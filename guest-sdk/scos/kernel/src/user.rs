@@ -149,6 +149,7 @@ impl User<'_> {
 
     /// Where a path is looked up: by a directory's descriptor or AT_FDCWD.
     pub(crate) fn place<'p>(&mut self, directory: i32, path: &'p [u8]) -> Result<Place<'p>, Errno> {
+        self.kernel.refresh(path);
         let from = match directory {
             WORKING_DIRECTORY => self.me()?.directory,
             _ if path.first() == Some(&b'/') => self.me()?.directory,

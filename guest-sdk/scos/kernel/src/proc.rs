@@ -1,0 +1,111 @@
+//! `/proc`: what runs, as `ps` looks for it. It is brought up to date when a path in it is looked up.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use shikiri_scos_core::PAGE;
+use shikiri_scos_files::abi::fcntl::{O_NOFOLLOW, O_TRUNC, O_WRONLY};
+use shikiri_scos_files::{Caller, Errno, Place};
+
+use crate::arch;
+use crate::clock::SECOND_NS;
+use crate::kernel::Kernel;
+use crate::process::{Process, State};
+use crate::thread;
+
+/// The folder.
+const FOLDER: &[u8] = b"/proc";
+
+impl Kernel {
+    /// Brings up to date what a path may mean: one process, or all of it. Without room for it there is what there was.
+    pub(crate) fn refresh(&mut self, path: &[u8]) {
+        let Some(rest) = path.strip_prefix(FOLDER) else { return };
+        let number =
+            rest.strip_prefix(b"/").and_then(|rest| rest.split(|byte| *byte == b'/').next());
+        let number = number.and_then(|text| core::str::from_utf8(text).ok()?.parse().ok());
+        let _room: Result<(), Errno> = match number {
+            Some(id) => self.publish_process(id),
+            None => self.publish_all(),
+        };
+    }
+
+    fn publish_all(&mut self) -> Result<(), Errno> {
+        let gone: Vec<u32> =
+            self.published.iter().copied().filter(|id| !self.processes.contains_key(id)).collect();
+        for id in gone {
+            self.published.remove(&id);
+            // Somebody may have removed it.
+            let _there: Result<(), Errno> = self.files.retract(format!("/proc/{id}").as_bytes());
+        }
+        let ids: Vec<u32> = self.processes.keys().copied().collect();
+        for id in ids {
+            self.publish_process(id)?;
+        }
+        let seconds = self.clock.now() / SECOND_NS;
+        self.put_file(b"/proc/uptime", format!("{seconds}.00 0.00\n").as_bytes())?;
+        let kib = PAGE as usize / 1024;
+        let memory = format!(
+            "MemTotal: {:8} kB\nMemFree:  {:8} kB\n",
+            self.pool.count() * kib,
+            self.pool.free() * kib
+        );
+        self.put_file(b"/proc/meminfo", memory.as_bytes())?;
+        let kernel = format!(
+            "heap_free_kib {}\nunknown_calls {}\n",
+            arch::heap_free_bytes() / 1024,
+            self.unknown_calls
+        );
+        self.put_file(b"/proc/scos", kernel.as_bytes())
+    }
+
+    fn publish_process(&mut self, id: u32) -> Result<(), Errno> {
+        let Some(process) = self.processes.get(&id) else { return Ok(()) };
+        let stat = self.stat_of(id, process);
+        let arguments = process.arguments.clone();
+        self.published.insert(id);
+        self.put_file(format!("/proc/{id}/stat").as_bytes(), stat.as_bytes())?;
+        self.put_file(format!("/proc/{id}/cmdline").as_bytes(), &arguments)
+    }
+
+    /// Writes a file: into the one that is there, since who reads the folder would meet a new one again and again.
+    fn put_file(&mut self, path: &[u8], contents: &[u8]) -> Result<(), Errno> {
+        let root = self.files.root();
+        let system = Caller { directory: root, umask: 0, user: 0, group: 0 };
+        let place = Place { from: root, path };
+        match self.files.open(&system, place, O_WRONLY | O_TRUNC | O_NOFOLLOW, 0) {
+            Ok(file) => {
+                let written = self.files.write(file, None, contents);
+                self.files.release(file);
+                written.map(|_| ())
+            }
+            Err(Errno::ENOENT) => self.files.publish(path, contents),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `/proc/PID/stat` (proc(5)); what is not known is 0.
+    fn stat_of(&self, id: u32, process: &Process) -> String {
+        let threads = self.threads.values().filter(|thread| thread.process == id);
+        let is_ready = threads.clone().any(|thread| matches!(thread.state, thread::State::Ready));
+        let state = match process.state {
+            State::Ended(_) => 'Z',
+            State::Stopped(_) => 'T',
+            State::Active if is_ready => 'R',
+            State::Active => 'S',
+        };
+        let space = self.spaces.get(&process.space).filter(|_| !process.has_ended());
+        let (bytes, resident) = space.map_or((0, 0), |(space, _)| {
+            let bytes = space.areas().iter().map(|area| area.end.saturating_sub(area.start)).sum();
+            let bytes: u64 = bytes;
+            (bytes, space.resident())
+        });
+        let Process { name, parent, group, session, .. } = process;
+        let count = threads.count();
+        // Up to 14 the times, then priority, niceness, threads, two more, size and resident pages, and 28 others.
+        let others = " 0".repeat(28);
+        format!(
+            "{id} ({name}) {state} {parent} {group} {session} 1281 0 0 0 0 0 0 0 0 0 0 20 0 {count} 0 0 {bytes} {resident}{others}\n"
+        )
+    }
+}
