@@ -330,6 +330,7 @@ impl Slots {
     }
 
     /// Whether all slots are free.
+    #[inline(always)]
     pub(super) fn are_free(&self) -> bool {
         AreaClass::ALL
             .into_iter()

@@ -148,7 +148,6 @@ pub(super) type Operation<'r> = &'r mut dyn for<'a> FnMut(&mut Estate<'a>, Optio
 /// # Errors
 /// As [`with_both`].
 #[inline(never)]
-#[unsafe(link_section = ".text.hot")]
 pub(super) fn together(
     live: &Live,
     visited: Option<&Visited<'_>>,
@@ -226,6 +225,8 @@ fn estate<'a>(
 type WorkGuard<'s> = shikiri_sync::Guard<'s, Option<Work>, rank::Tables>;
 
 /// Locks what the worker of a partition holds, and that of another one, in the order of their slots.
+#[inline(never)]
+#[unsafe(link_section = ".text.hot")]
 fn lock_works<'s>(own: &'s Slot, peer: Option<&'s Slot>) -> (WorkGuard<'s>, Option<WorkGuard<'s>>) {
     match peer {
         Some(peer) if peer.number < own.number => {
