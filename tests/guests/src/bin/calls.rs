@@ -47,7 +47,8 @@ fn refused(what: &'static str, results: raw::Results, register: u64) -> Outcome 
 }
 
 fn reserved() -> Outcome {
-    for row in CALLS {
+    // Who has no capability learns nothing of a policy call's arguments: the topic `policy` tries those.
+    for row in CALLS.iter().filter(|row| row.number < 0x100) {
         for register in row.arguments.len()..6 {
             for value in [1, u64::MAX, 1 << 63] {
                 let mut arguments = [0; 6];

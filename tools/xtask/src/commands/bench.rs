@@ -100,6 +100,7 @@ impl Bench {
         }
         self.operations(values, &System::find("switch")?, Gic::V3)?;
         self.operations(values, &System::find("sockets")?, Gic::V3)?;
+        self.operations(values, &System::find("policy")?, Gic::V3)?;
         self.operations(values, &System::from_text(&many_partitions()?)?, Gic::V3)?;
         self.operations(values, &System::find("flood")?, Gic::V3)?;
         for cores in [1, 4] {

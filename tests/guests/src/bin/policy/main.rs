@@ -6,6 +6,7 @@
 #![no_main]
 
 mod asked;
+mod bench;
 mod described;
 mod made;
 mod tools;
@@ -15,7 +16,9 @@ use shikiri_rt::platform;
 shikiri_rt::entry!(main);
 
 /// The roles in what is about requests.
-const ROLES: [(&str, fn() -> !); 8] = [
+const ROLES: [(&str, fn() -> !); 10] = [
+    ("bench-maker", bench::maker),
+    ("bench-asker", bench::asker),
     ("asker", asked::asker),
     ("judge", asked::judge),
     ("alone", asked::alone),
