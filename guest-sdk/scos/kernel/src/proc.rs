@@ -40,6 +40,10 @@ impl Kernel {
         }
         let ids: Vec<u32> = self.processes.keys().copied().collect();
         for id in ids {
+            // All of them together are more than a call may take.
+            if arch::heap_is_low() {
+                return Err(Errno::ENOMEM);
+            }
             self.publish_process(id)?;
         }
         let seconds = self.clock.now() / SECOND_NS;

@@ -21,6 +21,8 @@ const STACK_BYTES: u64 = 8 << 20;
 pub(crate) const ARGUMENT_BYTES: usize = 128 << 10;
 /// The most arguments, and the most of the environment.
 pub(crate) const MOST_ARGUMENTS: usize = 2048;
+/// Bytes of the arguments that are kept for who looks.
+const SHOWN_BYTES: usize = 1024;
 /// How far above a program its heap begins.
 const HEAP_DISTANCE: u64 = 0x10_0000;
 /// Scripts whose interpreter is a script: so many steps.
@@ -110,6 +112,7 @@ impl Kernel {
                 .arguments
                 .iter()
                 .flat_map(|word| word.iter().copied().chain([0]))
+                .take(SHOWN_BYTES)
                 .collect(),
         })
     }
