@@ -7,6 +7,7 @@ use serde_spanned::Spanned;
 
 use crate::Request;
 use crate::board::Range;
+use crate::cpio::Archive;
 use crate::memory::Region;
 use crate::problem::{Place, Problem};
 use crate::text::PartitionText;
@@ -123,7 +124,45 @@ pub(crate) fn load(
     let linux = if is_kernel { LinuxHeader::read(files.get(program)) } else { None };
     let initrd =
         partition.initrd.as_ref().map(|text| find(request, files, text, "")).transpose()?;
+    let initrd = add_files(request, files, partition, initrd)?;
     Ok(Loaded { program, linux, initrd, place: text.span().into() })
+}
+
+/// The RAM disk with the partition's own files in front of what it holds.
+fn add_files(
+    request: &Request,
+    files: &mut Files,
+    partition: &PartitionText,
+    initrd: Option<usize>,
+) -> Result<Option<usize>, Problem> {
+    let Some((_, first)) = partition.files.first_key_value() else { return Ok(initrd) };
+    let Some(initrd) = initrd else {
+        let name = partition.name.get_ref();
+        let problem = Problem::new(format!("`{name}` has no RAM disk for its files"));
+        return Err(problem.at(first.span(), "this file").help("`initrd` names one"));
+    };
+    let mut archive = Archive::default();
+    let mut made = Vec::new();
+    for (path, text) in &partition.files {
+        let problem = |error| Problem::new(format!("{error}")).at(text.span(), "this file");
+        let Some(path) = path.strip_prefix('/').filter(|path| !path.is_empty()) else {
+            let problem = Problem::new(format!("`{path}` is no path from the root"));
+            return Err(problem.at(text.span(), "where this file is to be"));
+        };
+        for (end, _) in path.match_indices('/') {
+            let directory = path.get(..end).unwrap_or("");
+            if !made.contains(&directory) {
+                archive.directory(directory).map_err(problem)?;
+                made.push(directory);
+            }
+        }
+        let index = find(request, files, text, "")?;
+        archive.file(path, files.get(index)).map_err(problem)?;
+    }
+    let packed = archive.before(files.get(initrd));
+    let packed =
+        packed.map_err(|error| Problem::new(format!("{error}")).at(first.span(), "here"))?;
+    Ok(Some(files.add(packed)))
 }
 
 /// Finds a file beside the built images or beside the description, and reads it.

@@ -9,6 +9,7 @@ mod board;
 mod channels;
 mod claims;
 mod cores;
+pub mod cpio;
 mod devices;
 mod explain;
 mod guest_tree;

@@ -4,6 +4,8 @@
 
 mod shapes;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_spanned::Spanned;
@@ -250,6 +252,10 @@ pub(crate) struct PartitionText {
     /// Linux's initial RAM disk.
     #[schemars(with = "Option<String>")]
     pub(crate) initrd: Option<Spanned<String>>,
+    /// Files that its RAM disk gets besides: where they are there, and which files they are.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(crate) files: BTreeMap<String, Spanned<String>>,
     /// The command line: `/chosen/bootargs` of its device tree.
     #[schemars(with = "Option<String>")]
     pub(crate) cmdline: Option<Spanned<String>>,

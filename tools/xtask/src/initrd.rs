@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::cpio::Archive;
+use shikiri_describe::cpio::Archive;
 
 /// The first program.
 const INIT: &[u8] = include_bytes!("../guest-linux/init");
@@ -51,7 +51,7 @@ pub(crate) fn build_with(busybox: &[u8], programs: &[(String, Vec<u8>)]) -> Resu
     for (name, script) in SCRIPTS {
         archive.program(&format!("scripts/{name}"), script)?;
     }
-    archive.finish()
+    Ok(archive.finish()?)
 }
 
 #[cfg(test)]

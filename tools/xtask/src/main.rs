@@ -4,7 +4,6 @@ mod bench_table;
 mod c_guests;
 mod card;
 mod commands;
-mod cpio;
 mod debian;
 mod doc_table;
 mod files;

@@ -7,10 +7,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use shikiri_qemu_tests::paths;
 
-use crate::cpio::Archive;
 use crate::metadata::{self, PROGRAMS, PROGRAMS_TARGET};
 use crate::process::{self, step};
 use crate::{c_guests, files, initrd};
+use shikiri_describe::cpio::Archive;
 
 /// The folder of the programs in C.
 const C_FOLDER: &str = "guest-sdk/scos/c";
@@ -70,7 +70,7 @@ fn archive(programs: &[(String, Vec<u8>)], busybox: Option<&[u8]>) -> Result<Vec
     for command in commands {
         archive.link(&format!("bin/{command}"), "busybox")?;
     }
-    archive.finish()
+    Ok(archive.finish()?)
 }
 
 /// The same programs in a Linux guest's initrd, under `/scos`, with busybox: what they find there is what they have to find here.

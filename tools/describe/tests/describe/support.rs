@@ -24,6 +24,7 @@ static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
         "kv-server",
         "ping-pong",
         "pipeline",
+        "scos",
         "spin",
         "timer",
     ] {
@@ -32,6 +33,8 @@ static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
     put(&folder.join("elf.bin"), b"\x7fELF\x02\x01\x01");
     put(&folder.join("linux/Image"), &linux_image());
     put(&folder.join("linux/initrd.cpio"), &[b'0'; 5000]);
+    std::fs::create_dir_all(folder.join("scos")).unwrap();
+    put(&folder.join("scos/root.cpio"), b"070701 and so on");
     folder
 });
 

@@ -1,7 +1,7 @@
 //! Writes archives in cpio's `newc` format, which Linux unpacks as its initial file system. The
 //! same input gives the same bytes: times are 0 and inode numbers count up.
 
-use anyhow::{Result, ensure};
+use std::fmt;
 
 /// The kinds of file, as the upper bits of the mode say them.
 const DIRECTORY: u32 = 0o040_000;
@@ -9,46 +9,96 @@ const CHARACTER_DEVICE: u32 = 0o020_000;
 const REGULAR: u32 = 0o100_000;
 const SYMBOLIC_LINK: u32 = 0o120_000;
 
+/// What cannot be packed: a path that is not relative, or a size that the format has no room for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadEntry(String);
+
+impl fmt::Display for BadEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: no path or size for an archive", self.0)
+    }
+}
+
+impl std::error::Error for BadEntry {}
+
+type Result<T> = std::result::Result<T, BadEntry>;
+
 /// An archive under construction.
 #[derive(Debug, Default)]
-pub(crate) struct Archive {
+pub struct Archive {
     bytes: Vec<u8>,
     inode: u32,
 }
 
 impl Archive {
     /// Adds a directory.
-    pub(crate) fn directory(&mut self, path: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`BadEntry`]
+    pub fn directory(&mut self, path: &str) -> Result<()> {
         self.entry(path, DIRECTORY | 0o755, (0, 0), &[])
     }
 
     /// Adds an executable file.
-    pub(crate) fn program(&mut self, path: &str, contents: &[u8]) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`BadEntry`]
+    pub fn program(&mut self, path: &str, contents: &[u8]) -> Result<()> {
         self.entry(path, REGULAR | 0o755, (0, 0), contents)
     }
 
+    /// Adds a file that anybody may read.
+    ///
+    /// # Errors
+    /// [`BadEntry`]
+    pub fn file(&mut self, path: &str, contents: &[u8]) -> Result<()> {
+        self.entry(path, REGULAR | 0o644, (0, 0), contents)
+    }
+
     /// Adds a symbolic link at `path` to `target`.
-    pub(crate) fn link(&mut self, path: &str, target: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`BadEntry`]
+    pub fn link(&mut self, path: &str, target: &str) -> Result<()> {
         self.entry(path, SYMBOLIC_LINK | 0o777, (0, 0), target.as_bytes())
     }
 
     /// Adds a character device with its major and minor number.
-    pub(crate) fn device(&mut self, path: &str, major: u32, minor: u32) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`BadEntry`]
+    pub fn device(&mut self, path: &str, major: u32, minor: u32) -> Result<()> {
         self.entry(path, CHARACTER_DEVICE | 0o600, (major, minor), &[])
     }
 
     /// Ends the archive; its size is a multiple of 512 bytes.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// [`BadEntry`]
+    pub fn finish(mut self) -> Result<Vec<u8>> {
         self.inode = 0;
         self.entry("TRAILER!!!", 0, (0, 0), &[])?;
         self.pad(512);
         Ok(self.bytes)
     }
 
+    /// This archive with the entries of another one behind its own: `newc` as it is, or compressed, as Linux takes it.
+    ///
+    /// # Errors
+    /// [`BadEntry`]
+    pub fn before(self, other: &[u8]) -> Result<Vec<u8>> {
+        let mut bytes = if other.starts_with(b"070701") { self.bytes } else { self.finish()? };
+        bytes.extend_from_slice(other);
+        Ok(bytes)
+    }
+
     fn entry(&mut self, path: &str, mode: u32, device: (u32, u32), contents: &[u8]) -> Result<()> {
-        ensure!(!path.starts_with('/'), "{path}: paths in the archive are relative");
-        let size = u32::try_from(contents.len())?;
-        let name_size = u32::try_from(path.len() + 1)?;
+        let bad = || BadEntry(path.to_owned());
+        if path.is_empty() || path.starts_with('/') {
+            return Err(bad());
+        }
+        let size = u32::try_from(contents.len()).map_err(|_| bad())?;
+        let name_size = u32::try_from(path.len() + 1).map_err(|_| bad())?;
         let links = if mode & DIRECTORY == DIRECTORY && mode & REGULAR == 0 { 2 } else { 1 };
         self.bytes.extend_from_slice(b"070701");
         // Inode, mode, owner, group, links, time, size, device of the file (2), device named (2),
