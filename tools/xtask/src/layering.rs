@@ -27,7 +27,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-scos-files", &[]),
     ("shikiri-scos-core", &["shikiri-scos-files"]),
     ("shikiri-scos", SCOS),
-    ("shikiri-scos-programs", &["shikiri-scos-core", "shikiri-scos-files"]),
+    ("shikiri-machine", &["shikiri-abi"]),
+    ("shikiri-policyd", &["shikiri-abi", "shikiri-machine"]),
+    ("shikiri-sh", &["shikiri-abi", "shikiri-machine"]),
+    ("shikiri-scos-programs", PROGRAMS),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
     ("shikiri-describe", &["shikiri-abi", "shikiri-boards", "shikiri-config"]),
@@ -46,6 +49,15 @@ const PURE_AND_STORAGE: &[&str] = &[
     "shikiri-config",
     "shikiri-pages",
     "shikiri-sync",
+];
+
+/// What the system control OS's programs may import: what the tests need to know of its kernel, and the programs' own libraries.
+const PROGRAMS: &[&str] = &[
+    "shikiri-scos-core",
+    "shikiri-scos-files",
+    "shikiri-machine",
+    "shikiri-policyd",
+    "shikiri-sh",
 ];
 
 /// What the binary may import: everything that runs at EL2.

@@ -9,6 +9,7 @@ use crate::arch::{self, Interrupt, Machine, Ram, Reason};
 use crate::clock::Clock;
 use crate::console::say;
 use crate::hypervisor::{Files, Hypervisor};
+use crate::policy::PolicyDoor;
 use crate::process::Process;
 use crate::thread::{State, Thread};
 
@@ -36,6 +37,7 @@ pub(crate) struct Kernel {
     pub(crate) unknown_calls: u64,
     /// Processes that are told of in `/proc`.
     pub(crate) published: BTreeSet<u32>,
+    pub(crate) policy: PolicyDoor,
     /// The ASID in use.
     space: Option<u16>,
     /// Until when the present thread keeps its turn.
@@ -75,11 +77,13 @@ impl Kernel {
             has_requests: false,
             unknown_calls: 0,
             published: BTreeSet::new(),
+            policy: PolicyDoor::default(),
             space: None,
             slice_end: 0,
         };
         kernel.files.set_now(kernel.clock.both());
         let nodes = kernel.files.unpack(machine.archive).map_err(|_| "the archive is damaged")?;
+        kernel.add_policy_device();
         let free = kernel.pool.free() * 4;
         let heap = arch::heap_free_bytes() / 1024;
         say(format_args!("{free} KiB for programs, {heap} KiB for the kernel, {nodes} files"));
@@ -202,6 +206,7 @@ impl Kernel {
                 // Settling looks at the time.
                 Interrupt::Timer => arch::disarm_timer(),
                 Interrupt::Console => self.take_input(),
+                Interrupt::Policy => self.tell_policy(),
                 Interrupt::Other(intid) => self.channel_event(intid),
             }
             arch::end(acknowledged);
@@ -211,7 +216,8 @@ impl Kernel {
     fn take_input(&mut self) {
         let mut typed = [0; 64];
         let mut count = 0;
-        while let Some((place, byte)) = typed.get_mut(count).zip(arch::read_byte()) {
+        for place in &mut typed {
+            let Some(byte) = arch::read_byte() else { break };
             *place = byte;
             count += 1;
         }

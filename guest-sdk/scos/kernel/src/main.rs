@@ -11,6 +11,7 @@
 //! process, thread, life      what they are; how they begin and end
 //! wake       who waits for what, and is told
 //! hypervisor channels and areas of other partitions, for the sockets
+//! policy     /dev/shikiri: the calls of who makes policy
 //! fault      exceptions of programs; signal: signals and their handlers
 //! proc       what /proc says
 //! program    execve: the file, the stack, the first registers
@@ -35,6 +36,7 @@ mod fault;
 mod hypervisor;
 mod kernel;
 mod life;
+mod policy;
 mod proc;
 mod process;
 mod program;

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::cpu::{self, read, write};
 use super::device::Registers;
-use super::uart;
+use super::{policy, uart};
 
 /// The block of 2 MiB that holds all of it.
 pub(super) const BLOCK: u64 = 0x0800_0000;
@@ -41,6 +41,8 @@ pub(crate) enum Interrupt {
     Timer,
     /// The console.
     Console,
+    /// The hypervisor has something for who makes policy.
+    Policy,
     /// Something that was not asked for.
     Other(u32),
 }
@@ -121,6 +123,7 @@ pub(crate) fn acknowledge() -> Option<(Interrupt, u32)> {
     match value & 0x3ff {
         TIMER => Some((Interrupt::Timer, value)),
         uart::INTID => Some((Interrupt::Console, value)),
+        policy::INTID => Some((Interrupt::Policy, value)),
         1020.. => None,
         intid => Some((Interrupt::Other(intid), value)),
     }

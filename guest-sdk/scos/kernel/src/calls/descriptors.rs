@@ -8,6 +8,7 @@ use shikiri_scos_files::abi::socket::{SHIKIRI_DISCARD, SHIKIRI_NEW};
 use shikiri_scos_files::abi::time::Itimerspec;
 use shikiri_scos_files::{DescriptionId, Errno, Transfer};
 
+use crate::policy;
 use crate::user::{Answer, User, done, value};
 
 /// F_GETFD and its like for FIOCLEX.
@@ -25,7 +26,7 @@ macro_rules! with_descriptors {
     }};
 }
 
-pub(super) fn install(user: &mut User<'_>, id: DescriptionId, flags: u32) -> Result<i32, Errno> {
+pub(crate) fn install(user: &mut User<'_>, id: DescriptionId, flags: u32) -> Result<i32, Errno> {
     with_descriptors!(user, files, descriptors, files.install(descriptors, id, flags))
 }
 
@@ -193,6 +194,9 @@ pub(super) fn ioctl(user: &mut User<'_>) -> Answer {
     }
     if matches!(request, SHIKIRI_NEW | SHIKIRI_DISCARD) {
         return super::sockets::control(user, id, request);
+    }
+    if user.kernel.files.device(id) == Some(policy::DEVICE) {
+        return policy::control(user, request, argument);
     }
     let mut data = match transfer(request).ok_or(Errno::ENOTTY)? {
         Transfer::Nothing => Vec::new(),

@@ -1,6 +1,6 @@
 //! The system calls: the table of shikiri-scos-core, with a file of handlers for each topic.
 
-mod descriptors;
+pub(crate) mod descriptors;
 mod memory;
 mod names;
 mod poll;

@@ -1,0 +1,41 @@
+//! Calls to the hypervisor for who makes policy.
+#![expect(unsafe_code, reason = "a hypercall whose number a program has chosen")]
+
+use shikiri_hvc::talk::{self, Sharing};
+use shikiri_hvc::{policy as calls, raw};
+
+use super::gic;
+
+/// The SPI at which the hypervisor tells of notices and requests; no device of the platform has it.
+pub(super) const INTID: u32 = 63;
+
+/// The numbers of the policy calls.
+const POLICY_CALLS: core::ops::Range<u64> = 0x100..0x200;
+/// PARTITION_LOAD: its address is one of the kernel's, which no program is to choose.
+const LOAD: u64 = 0x119;
+/// The vendor's hypervisor service, fast 64-bit calls (SMCCC 1.2 §2.5).
+const SERVICE: u64 = 0xc600_0000;
+
+/// Makes a policy call, `x0` to `x3`; `None` if the number is not one of theirs, or it would read the kernel's memory.
+pub(crate) fn policy_call(number: u64, arguments: [u64; 6]) -> Option<[u64; 4]> {
+    if !POLICY_CALLS.contains(&number) || number == LOAD {
+        return None;
+    }
+    // SAFETY: policy calls are about other partitions: none maps, unmaps or writes memory of the caller's.
+    Some(unsafe { raw::call(raw::Conduit::Hvc, SERVICE | number, arguments) })
+}
+
+/// Has the hypervisor tell of notices and requests by an interrupt; false if this partition has no port for it, or makes no
+/// policy.
+pub(crate) fn listen_to_policy() -> bool {
+    let Ok(port) = talk::create_receive() else { return false };
+    let is_told =
+        talk::bind(port, INTID, 0, Sharing::Alone).and_then(|()| calls::notify(port)).is_ok();
+    if is_told {
+        gic::enable(INTID);
+    } else {
+        // It is ours, and nothing else knows it.
+        let _closed = talk::close(port);
+    }
+    is_told
+}

@@ -1,0 +1,91 @@
+//! `/dev/shikiri`: the calls of who makes policy, for programs (P7). It is there if this partition holds the policy capability.
+
+use shikiri_scos_files::abi::fcntl::O_CLOEXEC;
+use shikiri_scos_files::{DescriptionId, Errno};
+
+use crate::arch;
+use crate::calls::descriptors::install;
+use crate::console::say;
+use crate::kernel::Kernel;
+use crate::user::{Answer, User, done, value};
+
+/// Its number: a miscellaneous device, major 10.
+pub(crate) const DEVICE: u32 = 10 << 8 | 120;
+
+/// `ioctl` that makes a call, `_IOWR('S', 0x40, 56 bytes)`: seven words, the number 0x100 to 0x1FF and `x1` to `x6`; then `x0` to `x3`
+/// in the first four. EINVAL: another number, or PARTITION_LOAD.
+const CALL: u32 = 0xc038_5340;
+/// `ioctl` that gives a descriptor, `_IO('S', 0x41)`: an eventfd that counts what the hypervisor tells. Who asks last is told.
+/// ENODEV: the partition has no event ports.
+const EVENTS: u32 = 0x5341;
+
+/// What the kernel knows of programs that make policy.
+#[derive(Default)]
+pub(crate) struct PolicyDoor {
+    /// The hypervisor tells this partition.
+    is_told: bool,
+    /// Counts what it tells, while a program listens.
+    events: Option<DescriptionId>,
+}
+
+impl Kernel {
+    /// Makes the device, if there is something that it could do.
+    pub(crate) fn add_policy_device(&mut self) {
+        const PARTITION_LIST: u64 = 0x100;
+        let answer = arch::policy_call(PARTITION_LIST, [0; 6]);
+        if !answer.is_some_and(|[status, ..]| status == 0) {
+            return;
+        }
+        if self.files.add_device(b"/dev/shikiri", DEVICE, 0o600).is_err() {
+            say(format_args!("there is no room for /dev/shikiri"));
+        }
+    }
+
+    /// The hypervisor has told of something.
+    pub(crate) fn tell_policy(&mut self) {
+        if let Some(events) = self.policy.events {
+            // A count that is full tells no less.
+            let _counted = self.files.write(events, None, &1_u64.to_le_bytes());
+        }
+    }
+}
+
+/// `ioctl` of the device.
+pub(crate) fn control(user: &mut User<'_>, request: u32, argument: u64) -> Answer {
+    match request {
+        CALL => call(user, argument),
+        EVENTS => events(user),
+        _ => Err(Errno::ENOTTY),
+    }
+}
+
+fn call(user: &mut User<'_>, address: u64) -> Answer {
+    let bytes: [u8; 56] = user.read_array(address)?;
+    user.check_writable(address, 56)?;
+    let mut words = [0_u64; 7];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    let [number, arguments @ ..] = words;
+    let answer = arch::policy_call(number, arguments).ok_or(Errno::EINVAL)?;
+    let [a, b, c, d] = answer.map(u64::to_le_bytes);
+    user.write(address, &[a, b, c, d].concat())?;
+    done()
+}
+
+fn events(user: &mut User<'_>) -> Answer {
+    if !user.kernel.policy.is_told {
+        user.kernel.policy.is_told = arch::listen_to_policy();
+    }
+    if !user.kernel.policy.is_told {
+        return Err(Errno::ENODEV);
+    }
+    let id = user.kernel.files.eventfd(0, 0)?;
+    let number = install(user, id, O_CLOEXEC)?;
+    // The kernel's own hold on it, beside the descriptor's.
+    user.kernel.files.retain(id);
+    if let Some(former) = user.kernel.policy.events.replace(id) {
+        user.kernel.files.release(former);
+    }
+    value(number)
+}

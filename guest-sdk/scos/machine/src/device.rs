@@ -1,0 +1,88 @@
+//! The device by which a program of the system control OS makes calls: `/dev/shikiri`.
+//!
+//! One `ioctl` makes a call: seven words, the number and `x1` to `x6`; afterwards the first four are `x0` to `x3`. Another one gives
+//! an eventfd that counts how often the hypervisor has told of a notice or a request.
+#![expect(unsafe_code, reason = "an ioctl of the system control OS's own")]
+
+use core::time::Duration;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::door::Calls;
+
+/// The device.
+pub const PATH: &str = "/dev/shikiri";
+
+mod raw {
+    nix::ioctl_readwrite!(call, b'S', 0x40, [u64; 7]);
+    nix::ioctl_none!(events, b'S', 0x41);
+}
+
+/// The device, open; or why it is not.
+#[derive(Debug)]
+pub struct Device {
+    file: io::Result<File>,
+}
+
+/// What the hypervisor tells, to wait for.
+#[derive(Debug)]
+pub struct Events(File);
+
+impl Device {
+    /// Opens the device. One that cannot be opened answers no call.
+    #[must_use]
+    pub fn open() -> Self {
+        Self { file: OpenOptions::new().read(true).write(true).open(PATH) }
+    }
+
+    /// Has the hypervisor tell of notices and requests here, and nowhere else any more.
+    ///
+    /// # Errors
+    /// There is no device, or the partition has no event ports.
+    pub fn events(&self) -> io::Result<Events> {
+        let file = self.file.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+        // SAFETY: the request has no argument.
+        let number = unsafe { raw::events(file.as_raw_fd()) }?;
+        // SAFETY: the descriptor is new, and nobody else's.
+        Ok(Events(unsafe { File::from_raw_fd(number) }))
+    }
+}
+
+impl Events {
+    /// Waits until the hypervisor tells of something, at most so long; whether it has.
+    ///
+    /// # Errors
+    /// Those of `poll` and `read`.
+    pub fn wait(&mut self, patience: Option<Duration>) -> io::Result<bool> {
+        let patience = match patience {
+            // A millisecond more rather than less: who waits for a time does not look before it.
+            Some(patience) => {
+                let rounded = patience.saturating_add(Duration::from_micros(999));
+                PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
+            }
+            None => PollTimeout::NONE,
+        };
+        let mut wanted = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut wanted, patience)? == 0 {
+            return Ok(false);
+        }
+        let mut count = [0; 8];
+        self.0.read_exact(&mut count)?;
+        Ok(true)
+    }
+}
+
+impl Calls for Device {
+    fn call(&self, number: u16, x: [u64; 6]) -> Option<[u64; 4]> {
+        let file = self.file.as_ref().ok()?;
+        let [x1, x2, x3, x4, x5, x6] = x;
+        let mut words = [u64::from(number), x1, x2, x3, x4, x5, x6];
+        // SAFETY: the request copies seven words in and out, and these are seven words of ours.
+        unsafe { raw::call(file.as_raw_fd(), &raw mut words) }.ok()?;
+        let [x0, x1, x2, x3, ..] = words;
+        Some([x0, x1, x2, x3])
+    }
+}

@@ -1,0 +1,362 @@
+//! The machine behind policy calls: what [`Machine`] asks for, in the hypervisor's numbers and words.
+//!
+//! Who makes the calls is [`Calls`]'s business: a device file in the system control OS, a table of answers in the tests.
+
+use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
+
+use crate::Machine;
+use crate::refusal::{Act, Over, Refusal};
+use crate::view::{Account, Asked, Cause, Line, NewPartition, Partition, Phase, Time, Wanted};
+
+/// Makes policy calls.
+pub trait Calls {
+    /// Makes the call with this number, 0 to 0x1FF, with these arguments (`x1` to `x6`); `x0` to `x3`. `None`: no call can be made.
+    fn call(&self, number: u16, x: [u64; 6]) -> Option<[u64; 4]>;
+}
+
+/// A machine reached by calls.
+#[derive(Debug)]
+pub struct Door<C>(pub C);
+
+const PARTITION_LIST: u16 = 0x100;
+const PARTITION_NAME: u16 = 0x101;
+const LIMIT_READ: u16 = 0x102;
+const LIMIT_SET: u16 = 0x103;
+const PARTITION_START: u16 = 0x104;
+const PARTITION_STOP: u16 = 0x105;
+const PARTITION_RESTART: u16 = 0x106;
+const PARTITION_PAUSE: u16 = 0x107;
+const PARTITION_RESUME: u16 = 0x108;
+const NOTICE_TAKE: u16 = 0x10a;
+const PARTITION_CREATE: u16 = 0x110;
+const PARTITION_DESTROY: u16 = 0x111;
+const VCPU_ADD: u16 = 0x112;
+const MEMORY_ADD: u16 = 0x113;
+const IMAGE_ADD: u16 = 0x114;
+const ENTRY_SET: u16 = 0x115;
+const CONSOLE_SET: u16 = 0x116;
+const PEERS_SET: u16 = 0x118;
+const HANDOUT_READ: u16 = 0x11a;
+const IMAGE_INFO: u16 = 0x11b;
+const REQUEST_TAKE: u16 = 0x120;
+const REQUEST_ANSWER: u16 = 0x121;
+
+/// Where a guest's memory begins, as on QEMU's `virt`.
+const MEMORY_AT: u64 = 0x4000_0000;
+/// Where its image goes, and starts (the arm64 Linux boot protocol's usual offset).
+const IMAGE_AT: u64 = 0x4008_0000;
+
+/// What a limit that is unset reads as.
+const UNSET: u64 = u64::MAX;
+/// How often a call that answers AGAIN is made again: each does a bounded step, so that more is our bug.
+const TRIES: u32 = 10_000;
+
+impl<C: Calls> Door<C> {
+    /// Makes a call about a partition; `x1` to `x3`.
+    fn call(
+        &self,
+        (step, partition): (&'static str, Option<PartitionRef>),
+        number: u16,
+        x: [u64; 6],
+    ) -> Result<[u64; 3], Refusal> {
+        for _ in 0..TRIES {
+            let Some([status, values @ ..]) = self.0.call(number, x) else { break };
+            let status = Status::from_code(status.cast_signed()).unwrap_or(Status::NotSupported);
+            match status {
+                Status::Ok | Status::Pending => return Ok(values),
+                Status::Again => {}
+                status => return Err(refusal(step, partition, status, values)),
+            }
+        }
+        Err(Refusal::new(step, partition, Status::NotSupported))
+    }
+
+    /// A call whose only argument is the partition.
+    fn simple(
+        &self,
+        step: &'static str,
+        it: PartitionRef,
+        number: u16,
+    ) -> Result<[u64; 3], Refusal> {
+        self.call((step, Some(it)), number, [it.encode(), 0, 0, 0, 0, 0])
+    }
+
+    fn name(&self, it: PartitionRef) -> Result<String, Refusal> {
+        let part =
+            |part| self.call(("name", Some(it)), PARTITION_NAME, [it.encode(), part, 0, 0, 0, 0]);
+        let (first, rest) = (part(0)?, part(1)?);
+        Ok(text(&[first, rest].concat()))
+    }
+
+    /// The partition at a place. It may go between two calls: then there is none.
+    fn at(&self, place: u64) -> Result<Option<Partition>, Refusal> {
+        let listed = self.call(("list", None), PARTITION_LIST, [place, 0, 0, 0, 0, 0]);
+        let [word, state, counts] = match listed {
+            Ok(values) => values,
+            Err(refusal) if refusal.status == Status::NotFound => return Ok(None),
+            Err(refusal) => return Err(refusal),
+        };
+        let Some(id) = PartitionRef::decode(word) else { return Ok(None) };
+        let name = match self.name(id) {
+            Ok(name) => name,
+            Err(refusal) if matches!(refusal.status, Status::PeerGone | Status::NotFound) => {
+                return Ok(None);
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let [starts, vcpus] = [counts & 0xffff_ffff, counts >> 32 & 0xff];
+        let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        Ok(Some(Partition {
+            id,
+            name,
+            phase: phase(state & 0xff),
+            cause: cause(state >> 8 & 0xff, number(state >> 32)),
+            vcpus: number(vcpus),
+            starts: number(starts),
+            is_dynamic: counts >> 40 & 1 != 0,
+            makes_policy: counts >> 41 & 1 != 0,
+        }))
+    }
+}
+
+impl<C: Calls> Door<C> {
+    /// Gives a partition that was just created all that `new` says.
+    fn furnish(&self, it: PartitionRef, new: &NewPartition) -> Result<(), Refusal> {
+        for (resource, limit) in limits(new) {
+            self.limit(it, resource, Some(limit))?;
+        }
+        for vcpu in &new.vcpus {
+            let cores = u64::try_from(vcpu.cores.0).unwrap_or(0);
+            let time = match vcpu.time {
+                Time::Owned => 0,
+                Time::Reservation { budget_us, period_us } => {
+                    u64::from(budget_us) | u64::from(period_us) << 32
+                }
+            };
+            let x = [it.encode(), cores, time, u64::from(vcpu.priority), 0, 0];
+            self.call(("vCPU", Some(it)), VCPU_ADD, x)?;
+        }
+        let word = it.encode();
+        self.call(("memory", Some(it)), MEMORY_ADD, [word, MEMORY_AT, new.memory_bytes, 0, 0, 0])?;
+        let image = self.image(&new.image)?;
+        self.call(("image", Some(it)), IMAGE_ADD, [word, image, IMAGE_AT, 0, 0, 0])?;
+        self.call(("entry", Some(it)), ENTRY_SET, [word, IMAGE_AT, 0, 0, 0, 0])?;
+        if new.console {
+            self.call(("console", Some(it)), CONSOLE_SET, [word, 1, 0, 0, 0, 0])?;
+        }
+        Ok(())
+    }
+
+    fn limit(
+        &self,
+        id: PartitionRef,
+        resource: Resource,
+        limit: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let number = u64::from(resource.number());
+        let x = [id.encode(), number, limit.unwrap_or(UNSET), 0, 0, 0];
+        self.call(("limit", Some(id)), LIMIT_SET, x).map(|_| ())
+    }
+
+    /// The number of an image, by its name: IMAGE_INFO tells sixteen bytes of it.
+    fn image(&self, name: &str) -> Result<u64, Refusal> {
+        let told = name.get(..name.len().min(16)).unwrap_or(name);
+        let position = self.images()?.iter().position(|known| known == told);
+        let number = position.and_then(|position| u64::try_from(position).ok());
+        number.ok_or(Refusal::new("image", None, Status::NotFound))
+    }
+}
+
+/// The limits of a new partition: those that are said, and of core time and memory what it is given, so that what it has is taken from
+/// what may be handed out, and no more.
+fn limits(new: &NewPartition) -> Vec<(Resource, u64)> {
+    let mut limits = new.limits.clone();
+    let share = new.vcpus.iter().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
+    for (resource, need) in
+        [(Resource::CoreTime, share), (Resource::Memory, new.memory_bytes / PAGE_BYTES)]
+    {
+        if limits.iter().all(|(said, _)| *said != resource) {
+            limits.push((resource, need));
+        }
+    }
+    limits
+}
+
+/// A text in words, zeros behind it.
+fn text(words: &[u64]) -> String {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(bytes.get(..end).unwrap_or(&[])).into_owned()
+}
+
+/// A name as the calls want it: 32 bytes in four words.
+fn name_words(name: &str) -> Option<[u64; 4]> {
+    let mut bytes = [0; 32];
+    bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    Some(words)
+}
+
+fn refusal(
+    step: &'static str,
+    partition: Option<PartitionRef>,
+    status: Status,
+    [which, most, _]: [u64; 3],
+) -> Refusal {
+    let over = Over::decode(which, most).filter(|_| status == Status::OverLimit);
+    Refusal { over, ..Refusal::new(step, partition, status) }
+}
+
+const fn phase(code: u64) -> Phase {
+    match code {
+        1 => Phase::Created,
+        2 => Phase::Building,
+        3 => Phase::Held,
+        4 => Phase::Active,
+        5 => Phase::Paused,
+        7 => Phase::Ended,
+        _ => Phase::Ending,
+    }
+}
+
+const fn cause(code: u64, value: u32) -> Option<Cause> {
+    Some(match code {
+        1 => Cause::Off,
+        2 => Cause::Reset,
+        3 => Cause::Code(value),
+        4 => Cause::Fault,
+        5 | 6 | 8 | 9 => Cause::Stopped,
+        7 => Cause::NotBuilt,
+        _ => return None,
+    })
+}
+
+impl<C: Calls> Machine for Door<C> {
+    fn partitions(&self) -> Result<Vec<Partition>, Refusal> {
+        let mut all = Vec::new();
+        for place in 0..64 {
+            match self.at(place) {
+                Ok(found) => all.extend(found),
+                Err(refusal) if refusal.status == Status::Range => break,
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(all)
+    }
+
+    fn account(&self, id: PartitionRef) -> Result<Account, Refusal> {
+        let mut account = Account::default();
+        for (line, resource) in account.lines.iter_mut().zip(Resource::ALL) {
+            let number = u64::from(resource.number());
+            let x = [id.encode(), number, 0, 0, 0, 0];
+            *line = read(self.call(("account", Some(id)), LIMIT_READ, x)?);
+        }
+        Ok(account)
+    }
+
+    fn handout(&self) -> Result<Account, Refusal> {
+        let mut account = Account::default();
+        for (line, resource) in account.lines.iter_mut().zip(Resource::ALL) {
+            let x = [u64::from(resource.number()), 0, 0, 0, 0, 0];
+            let [limit, given, _] = self.call(("hand-out", None), HANDOUT_READ, x)?;
+            *line = read([limit, given, given]);
+        }
+        Ok(account)
+    }
+
+    fn images(&self) -> Result<Vec<String>, Refusal> {
+        let mut images = Vec::new();
+        for number in 0.. {
+            let x = [number, 0, 0, 0, 0, 0];
+            let [_, first, second] = match self.call(("image", None), IMAGE_INFO, x) {
+                Ok(values) => values,
+                Err(refusal) if refusal.status == Status::Range => break,
+                Err(refusal) => return Err(refusal),
+            };
+            images.push(text(&[first, second]));
+        }
+        Ok(images)
+    }
+
+    fn create(&mut self, new: &NewPartition) -> Result<PartitionRef, Refusal> {
+        let step = "create";
+        let Some([a, b, c, d]) = name_words(&new.name) else {
+            return Err(Refusal::new(step, None, Status::InvalidParameter));
+        };
+        let [word, ..] = self.call((step, None), PARTITION_CREATE, [a, b, c, d, 0, 0])?;
+        let Some(id) = PartitionRef::decode(word) else {
+            return Err(Refusal::new(step, None, Status::NotSupported));
+        };
+        if let Err(refusal) = self.furnish(id, new) {
+            // Nothing is left of it; what was refused is what there is to say.
+            let _gone = self.act(id, Act::Destroy);
+            return Err(refusal);
+        }
+        Ok(id)
+    }
+
+    fn set_limit(
+        &mut self,
+        id: PartitionRef,
+        resource: Resource,
+        limit: Option<u64>,
+    ) -> Result<(), Refusal> {
+        self.limit(id, resource, limit)
+    }
+
+    fn take_notices(&mut self) -> Result<u32, Refusal> {
+        // One for each place at most, and whatever comes meanwhile is told again.
+        for taken in 0..64 {
+            match self.call(("notice", None), NOTICE_TAKE, [0; 6]) {
+                Ok(_) => {}
+                Err(refusal) if refusal.status == Status::Empty => return Ok(taken),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(64)
+    }
+
+    fn take_request(&mut self) -> Result<Option<Asked>, Refusal> {
+        let [word, what, amount] = match self.call(("request", None), REQUEST_TAKE, [0; 6]) {
+            Ok(values) => values,
+            Err(refusal) if refusal.status == Status::Empty => return Ok(None),
+            Err(refusal) => return Err(refusal),
+        };
+        let wanted = Resource::try_from(what)
+            .map_or(Wanted::Peer(amount), |resource| Wanted::More(resource, amount));
+        Ok(PartitionRef::decode(word).map(|from| Asked { from, wanted }))
+    }
+
+    fn answer(&mut self, from: PartitionRef, granted: Option<u64>) -> Result<(), Refusal> {
+        let is_granted = u64::from(granted.is_some());
+        let x = [from.encode(), is_granted, granted.unwrap_or(0), 0, 0, 0];
+        self.call(("answer", Some(from)), REQUEST_ANSWER, x).map(|_| ())
+    }
+
+    fn permit(&mut self, from: PartitionRef, to: PartitionRef, may: bool) -> Result<(), Refusal> {
+        let x = [from.encode(), to.encode(), u64::from(may), 0, 0, 0];
+        self.call(("permission", Some(from)), PEERS_SET, x).map(|_| ())
+    }
+
+    fn act(&mut self, id: PartitionRef, act: Act) -> Result<PartitionRef, Refusal> {
+        let step = act.word();
+        match act {
+            Act::Start => {
+                let [word, ..] = self.simple(step, id, PARTITION_START)?;
+                Ok(PartitionRef::decode(word).unwrap_or(id))
+            }
+            Act::Pause => self.simple(step, id, PARTITION_PAUSE).map(|_| id),
+            Act::Resume => self.simple(step, id, PARTITION_RESUME).map(|_| id),
+            Act::End => self.simple(step, id, PARTITION_STOP).map(|_| id),
+            Act::Restart => self.simple(step, id, PARTITION_RESTART).map(|_| id),
+            Act::Destroy => self.simple(step, id, PARTITION_DESTROY).map(|_| id),
+        }
+    }
+}
+
+const fn read([limit, used, high]: [u64; 3]) -> Line {
+    Line { limit: if limit == UNSET { None } else { Some(limit) }, used, high }
+}

@@ -1,0 +1,147 @@
+//! Why something was not done, in words that name the rule.
+
+use core::fmt;
+
+use shikiri_abi::{PartitionRef, Resource, Status};
+
+use crate::amount::Amount;
+
+/// What can be done to a partition with a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Starts it, under a new id.
+    Start,
+    /// Its vCPUs stop where they are.
+    Pause,
+    /// They go on.
+    Resume,
+    /// Ends it.
+    End,
+    /// Ends it and starts it again.
+    Restart,
+    /// Forgets one that has ended or was never started; only those made at run time.
+    Destroy,
+}
+
+impl Act {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Start, Self::Pause, Self::Resume, Self::End, Self::Restart, Self::Destroy];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::End => "end",
+            Self::Restart => "restart",
+            Self::Destroy => "destroy",
+        }
+    }
+}
+
+/// The hypervisor refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was being done.
+    pub step: &'static str,
+    /// To whom.
+    pub partition: Option<PartitionRef>,
+    /// The status.
+    pub status: Status,
+    /// What is over, for [`Status::OverLimit`].
+    pub over: Option<Over>,
+}
+
+/// Whose limit a request was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The partition's own.
+    Own(Resource),
+    /// That of all that may be handed out; or the partition has none, and so cannot be given any.
+    Handout(Resource),
+    /// What a core has left: at most so much, in parts per million.
+    Cores(u64),
+}
+
+impl Over {
+    /// What `x1` and `x2` say.
+    pub(crate) fn decode(which: u64, most: u64) -> Option<Self> {
+        let resource = Resource::try_from(which & 0xff).ok()?;
+        Some(match which >> 8 {
+            0 => Self::Own(resource),
+            1 => Self::Handout(resource),
+            2 => Self::Cores(most),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(resource) => write!(f, "the partition's own limit of {resource}"),
+            Self::Handout(resource) => write!(f, "what may be handed out of {resource}"),
+            Self::Cores(ppm) => {
+                let most = Amount { resource: Resource::CoreTime, value: *ppm };
+                write!(f, "what these cores have left, {most} at most")
+            }
+        }
+    }
+}
+
+impl Refusal {
+    /// A refusal of a step with a status.
+    #[must_use]
+    pub const fn new(step: &'static str, partition: Option<PartitionRef>, status: Status) -> Self {
+        Self { step, partition, status, over: None }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.step)?;
+        // One that was never started has no id yet; whoever asks knows its name.
+        if let Some(id) = self.partition.filter(|it| it.id.0 != 0) {
+            write!(f, " of partition {}", id.id.0)?;
+        }
+        match (self.status, self.over) {
+            (Status::OverLimit, Some(over)) => write!(f, ": over {over}"),
+            (Status::NotPermitted, _) => {
+                f.write_str(": the caller does not hold the policy capability")
+            }
+            (status, _) => write!(f, ": {status}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Over, Refusal};
+    use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Resource, Status};
+
+    #[test]
+    fn a_refusal_names_what_whom_and_which_rule() {
+        let plain = Refusal::new(
+            "start",
+            Some(PartitionRef { place: PartitionSlot(1), id: PartitionId(7) }),
+            Status::WrongState,
+        );
+        assert_eq!(plain.to_string(), "start of partition 7: wrong state");
+        let over = |which, most| {
+            let over = Over::decode(which, most);
+            Refusal { status: Status::OverLimit, over, ..plain }.to_string()
+        };
+        assert_eq!(over(2, 0), "start of partition 7: over the partition's own limit of memory");
+        assert_eq!(over(256, 0), "start of partition 7: over what may be handed out of core time");
+        assert_eq!(
+            over(512, 250_000),
+            "start of partition 7: over what these cores have left, 25% at most"
+        );
+        assert_eq!(over(u64::MAX, 0), "start of partition 7: over the account's limit");
+    }
+}

@@ -1,0 +1,284 @@
+//! What is seen: partitions, accounts; and what a new partition is made of.
+
+use core::fmt;
+
+use shikiri_abi::{PartitionRef, RESOURCE_COUNT, Resource};
+
+/// Where a partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Made, and owns what it was given; was never started.
+    Created,
+    /// Is being put together.
+    Building,
+    /// Is put together, and can be loaded before it runs.
+    Held,
+    /// Runs.
+    Active,
+    /// Is there and does not run.
+    Paused,
+    /// Is being stopped and taken apart.
+    Ending,
+    /// Owns nothing; can be started again.
+    Ended,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Created => "created",
+            Self::Building => "building",
+            Self::Held => "held",
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Ending => "ending",
+            Self::Ended => "ended",
+        })
+    }
+}
+
+/// Why a partition ended last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It turned itself off.
+    Off,
+    /// It asked for a reset.
+    Reset,
+    /// It ended itself with this code.
+    Code(u32),
+    /// It faulted.
+    Fault,
+    /// The operator or the policy program stopped it.
+    Stopped,
+    /// It could not be put together.
+    NotBuilt,
+}
+
+impl Cause {
+    /// Whether it counts as a failure: a fault, or a code other than 0.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Fault | Self::NotBuilt)
+            || matches!(self, Self::Code(code) if code != 0)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.pad("off"),
+            Self::Reset => f.pad("reset"),
+            Self::Code(code) => f.pad(&format!("code {code}")),
+            Self::Fault => f.pad("fault"),
+            Self::Stopped => f.pad("stopped"),
+            Self::NotBuilt => f.pad("not built"),
+        }
+    }
+}
+
+/// Cores by number, 0 to 127.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cores(pub u128);
+
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        let mut core = 0_u32;
+        while core < 128 {
+            let first = core;
+            while self.has(core) {
+                core = core.saturating_add(1);
+            }
+            if core > first {
+                let last = core.saturating_sub(1);
+                let comma = if text.is_empty() { "" } else { "," };
+                text += &match last.saturating_sub(first) {
+                    0 => format!("{comma}{first}"),
+                    1 => format!("{comma}{first},{last}"),
+                    _ => format!("{comma}{first}-{last}"),
+                };
+            }
+            core = core.saturating_add(1);
+        }
+        f.pad(if text.is_empty() { "-" } else { &text })
+    }
+}
+
+impl Cores {
+    /// Whether a core is one of them.
+    #[must_use]
+    pub fn has(self, core: u32) -> bool {
+        1_u128.checked_shl(core).is_some_and(|bit| self.0 & bit != 0)
+    }
+
+    /// Reads `0`, `1-3`, `0,2-3`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut cores = 0_u128;
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
+            if first > last || last >= 128 {
+                return None;
+            }
+            for core in first..=last {
+                cores |= 1_u128.checked_shl(core)?;
+            }
+        }
+        Some(Self(cores))
+    }
+}
+
+/// A partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its place, and the id of its present or last life: new with each start, 0 before the first.
+    pub id: PartitionRef,
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Why its last life ended.
+    pub cause: Option<Cause>,
+    /// How many vCPUs it has.
+    pub vcpus: u32,
+    /// How often it was started.
+    pub starts: u32,
+    /// Whether it was made at run time, and can be destroyed.
+    pub is_dynamic: bool,
+    /// Whether it holds the policy capability.
+    pub makes_policy: bool,
+}
+
+impl Partition {
+    /// Its id for a table: `-` before its first life.
+    #[must_use]
+    pub fn id_text(&self) -> String {
+        if self.id.id.0 == 0 { "-".to_owned() } else { self.id.id.0.to_string() }
+    }
+}
+
+/// A line of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// The limit; `None` is unset, which is not zero.
+    pub limit: Option<u64>,
+    /// What is charged now.
+    pub used: u64,
+    /// The most that ever was.
+    pub high: u64,
+}
+
+impl Line {
+    /// What is left below the limit; `None` without one.
+    #[must_use]
+    pub fn left(self) -> Option<u64> {
+        self.limit.map(|limit| limit.saturating_sub(self.used))
+    }
+}
+
+/// An account: a line for each resource (P3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The lines, by the resources' numbers.
+    pub lines: [Line; RESOURCE_COUNT],
+}
+
+impl Account {
+    /// The line of a resource.
+    #[must_use]
+    pub fn line(&self, resource: Resource) -> Line {
+        self.lines.get(usize::from(resource.number())).copied().unwrap_or_default()
+    }
+}
+
+/// A partition has asked for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Who.
+    pub from: PartitionRef,
+    /// For what.
+    pub wanted: Wanted,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// So much more of a resource.
+    More(Resource, u64),
+    /// That it may ask the partition at this place for connections.
+    Peer(u64),
+}
+
+/// A vCPU's right to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// It owns its core.
+    Owned,
+    /// So many microseconds of every period.
+    Reservation {
+        /// The budget in microseconds.
+        budget_us: u32,
+        /// The period in microseconds.
+        period_us: u32,
+    },
+}
+
+impl Time {
+    /// The share of a core, in parts per million; a reservation's is rounded up.
+    #[must_use]
+    pub fn ppm(self) -> u64 {
+        match self {
+            Self::Owned => 1_000_000,
+            Self::Reservation { budget_us, period_us } => {
+                (u64::from(budget_us) * 1_000_000).div_ceil(u64::from(period_us.max(1)))
+            }
+        }
+    }
+}
+
+/// A vCPU that a new partition gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewVcpu {
+    /// Where it may run.
+    pub cores: Cores,
+    /// How much of them it gets.
+    pub time: Time,
+    /// Among ready vCPUs the higher one runs first.
+    pub priority: u8,
+}
+
+/// What a new partition is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPartition {
+    /// Its name: 1 to 31 of `a`–`z`, `0`–`9`, `_`, `-`.
+    pub name: String,
+    /// Limits of its account, set before it is given anything.
+    pub limits: Vec<(Resource, u64)>,
+    /// Its vCPUs.
+    pub vcpus: Vec<NewVcpu>,
+    /// Its memory, in bytes, from its first address on.
+    pub memory_bytes: u64,
+    /// The image of the bundle that it runs, by name.
+    pub image: String,
+    /// Whether it has a console.
+    pub console: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cores;
+
+    #[test]
+    fn cores_are_written_as_they_are_read() {
+        for (text, written) in
+            [("0", "0"), ("0,1", "0,1"), ("1-3", "1-3"), ("0,2-4,7", "0,2-4,7"), ("127", "127")]
+        {
+            assert_eq!(Cores::parse(text).map(|cores| cores.to_string()).as_deref(), Some(written));
+        }
+        assert_eq!(Cores::default().to_string(), "-");
+        for bad in ["", "3-1", "128", "x", "1,", "-"] {
+            assert_eq!(Cores::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! A policy at work on a machine that does what it is told.
+
+use core::time::Duration;
+
+use super::{Action, Engine, Seen};
+use crate::policy::Policy;
+use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Resource, Status};
+use shikiri_machine::{Cause, Partition, Phase, Refusal};
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+const fn reference(id: u32) -> PartitionRef {
+    PartitionRef { place: PartitionSlot(0), id: PartitionId(id) }
+}
+
+/// Partitions, and the next id.
+#[derive(Default)]
+struct Model {
+    partitions: Vec<Partition>,
+    ids: u32,
+    said: Vec<String>,
+    permitted: Vec<(u32, u32)>,
+    limits: Vec<(u32, Resource, u64)>,
+    /// How many of the next actions are refused.
+    refuses: usize,
+}
+
+impl Model {
+    fn add(&mut self, name: &str, phase: Phase, starts: u32) {
+        self.ids += 1;
+        self.partitions.push(Partition {
+            id: reference(self.ids),
+            name: name.into(),
+            phase,
+            cause: None,
+            vcpus: 1,
+            starts,
+            is_dynamic: false,
+            makes_policy: false,
+        });
+    }
+
+    fn of(&mut self, name: &str) -> &mut Partition {
+        self.partitions.iter_mut().find(|it| it.name == name).unwrap()
+    }
+
+    fn end(&mut self, name: &str, cause: Cause) {
+        let it = self.of(name);
+        (it.phase, it.cause) = (Phase::Ended, Some(cause));
+    }
+
+    /// One look, and everything that comes of it.
+    fn turn(&mut self, engine: &mut Engine, now: Duration) -> Vec<Action> {
+        let actions = engine.look(Seen { partitions: &self.partitions, now });
+        for action in &actions {
+            if self.refuses > 0 && !matches!(action, Action::Say(_)) {
+                self.refuses -= 1;
+                let refusal = Refusal::new("it", None, Status::NoMemory);
+                self.said.extend(engine.refused(action, &refusal, now));
+                continue;
+            }
+            match action {
+                Action::Create(_, new) => {
+                    self.add(&new.name, Phase::Created, 0);
+                    let it = self.partitions.last_mut().unwrap();
+                    it.is_dynamic = true;
+                }
+                Action::Limit(_, id, resource, limit) => {
+                    self.limits.push((id.id.0, *resource, *limit))
+                }
+                Action::Permit(from, to) => self.permitted.push((from.id.0, to.id.0)),
+                Action::Start(_, id) => {
+                    self.ids += 1;
+                    let new = reference(self.ids);
+                    let it = self.partitions.iter_mut().find(|it| it.id == *id).unwrap();
+                    (it.id, it.phase, it.cause) = (new, Phase::Active, None);
+                    it.starts += 1;
+                }
+                Action::Say(text) => self.said.push(text.clone()),
+            }
+        }
+        actions
+    }
+}
+
+fn engine(text: &str) -> Engine {
+    Engine::new(Policy::parse(text).unwrap())
+}
+
+const CHAIN: &str = r#"
+    [[partition]]
+    name = "c"
+    start = true
+    after = ["b"]
+    after_end_of = ["once"]
+    delay = "20ms"
+
+    [[partition]]
+    name = "b"
+    create = { image = "b.bin", memory = "2M", cores = "1" }
+    limits = { memory = "4M" }
+    start = true
+    after = ["a"]
+
+    [[partition]]
+    name = "a"
+    limits = { event_ports = 3 }
+    start = true
+
+    [[partition]]
+    name = "once"
+
+    [[talk]]
+    from = "b"
+    to = "a"
+"#;
+
+#[test]
+fn partitions_are_made_and_started_in_the_order_of_their_conditions() {
+    let mut engine = engine(CHAIN);
+    let mut model = Model::default();
+    for name in ["a", "c", "once"] {
+        model.add(name, Phase::Ended, 0);
+    }
+    model.turn(&mut engine, ms(0));
+    assert_eq!(model.of("a").phase, Phase::Active);
+    assert_eq!(model.of("b").phase, Phase::Created);
+    assert_eq!(
+        model.limits,
+        [(1, Resource::EventPorts, 3)],
+        "those of b are among what it is made of"
+    );
+    model.turn(&mut engine, ms(1));
+    assert_eq!(model.of("b").phase, Phase::Active);
+    model.turn(&mut engine, ms(2));
+    assert_eq!(model.of("c").phase, Phase::Ended, "`once` has not ended");
+    model.of("once").starts = 1;
+    model.end("once", Cause::Code(1));
+    model.turn(&mut engine, ms(3));
+    assert_eq!((model.of("c").phase, engine.next_look()), (Phase::Ended, None), "it has failed");
+    model.end("once", Cause::Off);
+    model.turn(&mut engine, ms(4));
+    assert_eq!((model.of("c").phase, engine.next_look()), (Phase::Ended, Some(ms(24))));
+    model.turn(&mut engine, ms(24));
+    assert_eq!(model.of("c").phase, Phase::Active);
+    assert_eq!(model.turn(&mut engine, ms(30)), []);
+}
+
+#[test]
+fn a_condition_that_stops_holding_starts_its_delay_anew() {
+    let mut engine = engine(CHAIN);
+    let mut model = Model::default();
+    for name in ["a", "c", "once"] {
+        model.add(name, Phase::Ended, 0);
+    }
+    model.of("once").starts = 1;
+    model.end("once", Cause::Off);
+    for now in 0..3 {
+        model.turn(&mut engine, ms(now));
+    }
+    assert_eq!(engine.next_look(), Some(ms(22)));
+    model.end("b", Cause::Fault);
+    model.turn(&mut engine, ms(10));
+    assert_eq!(engine.next_look(), None);
+    model.of("b").phase = Phase::Active;
+    model.turn(&mut engine, ms(22));
+    assert_eq!((model.of("c").phase, engine.next_look()), (Phase::Ended, Some(ms(42))));
+}
+
+#[test]
+fn who_may_talk_is_said_for_each_life() {
+    let mut engine = engine(CHAIN);
+    let mut model = Model::default();
+    model.add("a", Phase::Active, 1);
+    model.add("b", Phase::Active, 1);
+    model.turn(&mut engine, ms(0));
+    model.turn(&mut engine, ms(1));
+    assert_eq!(model.permitted, [(2, 1)]);
+    model.of("b").id = reference(9);
+    model.turn(&mut engine, ms(2));
+    assert_eq!(model.permitted, [(2, 1), (9, 1)]);
+}
+
+#[test]
+fn a_policy_that_is_started_again_finds_the_machine_as_it_is() {
+    let mut first = engine(CHAIN);
+    let mut model = Model::default();
+    for name in ["a", "c", "once"] {
+        model.add(name, Phase::Ended, 0);
+    }
+    for now in 0..3 {
+        model.turn(&mut first, ms(now));
+    }
+    let before = model.partitions.clone();
+    let mut second = engine(CHAIN);
+    let actions = model.turn(&mut second, ms(0));
+    let is_repeated = |action: &Action| !matches!(action, Action::Limit(..) | Action::Permit(..));
+    assert!(!actions.iter().any(is_repeated), "nothing is made or started twice: {actions:?}");
+    assert_eq!(model.partitions, before);
+}
+
+const RESTARTING: &str = r#"
+    [[partition]]
+    name = "a"
+    start = true
+    restart = { on = "failure", delay = "100ms", factor = 2, longest = "1s", give_up_after = 2, window = "1m" }
+"#;
+
+#[test]
+fn what_fails_is_started_again_further_apart_and_then_no_more() {
+    let mut engine = engine(RESTARTING);
+    let mut model = Model::default();
+    model.add("a", Phase::Active, 1);
+    model.turn(&mut engine, ms(0));
+    model.end("a", Cause::Fault);
+    model.turn(&mut engine, ms(10));
+    assert_eq!(engine.next_look(), Some(ms(110)));
+    model.turn(&mut engine, ms(50));
+    assert_eq!((model.of("a").phase, engine.next_look()), (Phase::Ended, Some(ms(110))));
+    model.turn(&mut engine, ms(110));
+    assert_eq!(model.of("a").phase, Phase::Active);
+    model.end("a", Cause::Code(7));
+    model.turn(&mut engine, ms(120));
+    model.turn(&mut engine, ms(320));
+    assert_eq!(model.of("a").phase, Phase::Active);
+    model.end("a", Cause::Fault);
+    model.turn(&mut engine, ms(330));
+    model.turn(&mut engine, ms(100_000));
+    assert_eq!(model.of("a").phase, Phase::Ended);
+    assert_eq!(
+        model.said,
+        [
+            "a (id 1) has ended (fault): started again in 100ms",
+            "a (id 2) has ended (code 7): started again in 200ms",
+            "a (id 3) has ended (fault) too often: it stays so",
+        ]
+    );
+}
+
+#[test]
+fn what_the_operator_stopped_stays_stopped() {
+    let mut engine = engine(RESTARTING);
+    let mut model = Model::default();
+    model.add("a", Phase::Active, 1);
+    model.end("a", Cause::Stopped);
+    assert_eq!(model.turn(&mut engine, ms(0)), []);
+    assert_eq!(engine.next_look(), None);
+}
+
+#[test]
+fn what_is_refused_is_tried_again_later_and_later() {
+    let mut engine = engine(CHAIN);
+    let mut model = Model::default();
+    model.add("a", Phase::Active, 1);
+    model.add("c", Phase::Ended, 0);
+    model.add("once", Phase::Ended, 0);
+    model.refuses = 1;
+    model.turn(&mut engine, ms(0));
+    assert_eq!(model.said, ["b: it: out of memory; tried again in 1s"]);
+    assert_eq!(model.turn(&mut engine, ms(999)), []);
+    assert_eq!(engine.next_look(), Some(ms(1000)));
+    model.refuses = 1;
+    model.turn(&mut engine, ms(1000));
+    assert_eq!(model.said.last().unwrap(), "b: it: out of memory; tried again in 2s");
+    model.turn(&mut engine, ms(3000));
+    model.turn(&mut engine, ms(3001));
+    assert_eq!(model.of("b").phase, Phase::Active);
+}
+
+#[test]
+fn a_partition_that_nobody_makes_is_told_once() {
+    let mut engine = engine("[[partition]]\nname = \"ghost\"\nstart = true");
+    let mut model = Model::default();
+    model.turn(&mut engine, ms(0));
+    model.turn(&mut engine, ms(1));
+    assert_eq!(model.said, ["ghost: neither the description nor `create` makes it"]);
+}
+
+#[test]
+fn one_that_was_destroyed_is_made_again() {
+    let mut engine = engine(CHAIN);
+    let mut model = Model::default();
+    model.add("a", Phase::Active, 1);
+    model.turn(&mut engine, ms(0));
+    model.partitions.retain(|it| it.name != "b");
+    let actions = model.turn(&mut engine, ms(1));
+    assert!(matches!(actions.as_slice(), [Action::Create(1, _), ..]), "{actions:?}");
+}

@@ -1,0 +1,225 @@
+//! Judging a request for more of a resource (P8).
+
+use shikiri_abi::{PartitionRef, Resource};
+use shikiri_machine::{Account, Amount, Line};
+
+use crate::policy::Policy;
+
+/// A guest asks for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who.
+    pub from: PartitionRef,
+    /// Of what.
+    pub resource: Resource,
+    /// How much more, in the unit of the account.
+    pub amount: u64,
+}
+
+/// What it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// So much more; as asked, or less.
+    Grant(u64),
+    /// Nothing.
+    Refuse,
+}
+
+/// The answer, with the rule that led to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The answer.
+    pub answer: Answer,
+    /// The rule, in words: for the log.
+    pub why: String,
+}
+
+impl Policy {
+    /// Judges a request to be allowed to ask another partition for connections.
+    #[must_use]
+    pub fn judge_peer(&self, from: &str, to: &str) -> Judgement {
+        let find = |name| self.partitions.iter().position(|entry| entry.name == name);
+        let is_said = find(from).zip(find(to)).is_some_and(|pair| self.talk.contains(&pair));
+        let why = format!(
+            "{} talk from {from} to {to}",
+            if is_said { "there is a" } else { "there is no" }
+        );
+        Judgement { answer: if is_said { Answer::Grant(0) } else { Answer::Refuse }, why }
+    }
+
+    /// Judges a request by a partition of this name, whose account is `own`, while so much of what may be handed out is.
+    #[must_use]
+    pub fn judge(
+        &self,
+        name: &str,
+        request: &Request,
+        own: &Account,
+        handout: &Account,
+    ) -> Judgement {
+        let resource = request.resource;
+        let position = self.partitions.iter().position(|entry| entry.name == name);
+        let rule = self.grants.iter().enumerate().find(|(_, grant)| {
+            grant.resource == resource
+                && grant.to.as_ref().is_none_or(|to| position.is_some_and(|at| to.contains(&at)))
+        });
+        let Some((number, rule)) = rule else {
+            return refused(format!("no grant names {resource} for {name}"));
+        };
+        let (own, handout) = (own.line(resource), handout.line(resource));
+        let Some(limit) = own.limit else {
+            return refused(format!("{name} has no limit of {resource}: it needs no more"));
+        };
+        let below_bound = rule.up_to.map_or(u64::MAX, |up_to| up_to.saturating_sub(limit));
+        let below_keep = spare(handout, rule.keep);
+        let fits = below_bound.min(below_keep);
+        let amount = |value| Amount { resource, value };
+        if request.amount <= fits {
+            let why = rule.name(number);
+            return Judgement { answer: Answer::Grant(request.amount), why };
+        }
+        let bound = if below_bound <= below_keep {
+            format!("up_to = {}", amount(rule.up_to.unwrap_or(u64::MAX)))
+        } else {
+            format!("keep = {}", amount(rule.keep))
+        };
+        let why = format!("{}: {bound} leaves {}", rule.name(number), amount(fits));
+        if rule.or_less && fits > 0 {
+            return Judgement { answer: Answer::Grant(fits), why };
+        }
+        refused(why)
+    }
+}
+
+const fn refused(why: String) -> Judgement {
+    Judgement { answer: Answer::Refuse, why }
+}
+
+/// How much can be handed out so that `keep` stays.
+fn spare(handout: Line, keep: u64) -> u64 {
+    handout.left().map_or(u64::MAX, |left| left.saturating_sub(keep))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Request};
+    use crate::policy::{Entry, Grant, Policy, Start};
+    use proptest::prelude::*;
+    use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Resource};
+    use shikiri_machine::{Account, Line};
+
+    fn policy(grants: Vec<Grant>) -> Policy {
+        let entry = |name: &str| Entry {
+            name: name.into(),
+            create: None,
+            limits: vec![],
+            start: Start::Never,
+            restart: None,
+        };
+        Policy { partitions: vec![entry("a"), entry("b")], grants, talk: vec![] }
+    }
+
+    fn account(resource: Resource, limit: Option<u64>, used: u64) -> Account {
+        let mut account = Account::default();
+        account.lines[usize::from(resource.number())] = Line { limit, used, high: used };
+        account
+    }
+
+    const MEMORY: Grant =
+        Grant { to: None, resource: Resource::Memory, up_to: Some(100), keep: 50, or_less: false };
+
+    fn ask(
+        policy: &Policy,
+        name: &str,
+        limit: Option<u64>,
+        amount: u64,
+        left: u64,
+    ) -> (Answer, String) {
+        let from = PartitionRef { place: PartitionSlot(0), id: PartitionId(1) };
+        let request = Request { from, resource: Resource::Memory, amount };
+        let own = account(Resource::Memory, limit, 0);
+        let handout = account(Resource::Memory, Some(1000), 1000 - left);
+        let judgement = policy.judge(name, &request, &own, &handout);
+        (judgement.answer, judgement.why)
+    }
+
+    #[test]
+    fn the_bound_of_the_rule_and_what_it_keeps_decide() {
+        let policy = policy(vec![MEMORY]);
+        let why = |text: &str| text.to_owned();
+        assert_eq!(
+            ask(&policy, "a", Some(40), 60, 200),
+            (Answer::Grant(60), why("grant 1 (memory)"))
+        );
+        assert_eq!(
+            ask(&policy, "a", Some(40), 61, 200),
+            (Answer::Refuse, why("grant 1 (memory): up_to = 400K leaves 240K"))
+        );
+        assert_eq!(
+            ask(&policy, "a", Some(40), 60, 109),
+            (Answer::Refuse, why("grant 1 (memory): keep = 200K leaves 236K"))
+        );
+        assert_eq!(ask(&policy, "a", Some(40), 59, 109).0, Answer::Grant(59));
+        assert_eq!(ask(&policy, "a", None, 1, 200).0, Answer::Refuse);
+    }
+
+    #[test]
+    fn or_less_gives_what_fits_and_nothing_is_a_refusal() {
+        let policy = policy(vec![Grant { or_less: true, ..MEMORY }]);
+        assert_eq!(ask(&policy, "a", Some(40), 61, 200).0, Answer::Grant(60));
+        assert_eq!(ask(&policy, "a", Some(100), 1, 200).0, Answer::Refuse);
+        assert_eq!(ask(&policy, "a", Some(40), 10, 50).0, Answer::Refuse);
+    }
+
+    #[test]
+    fn who_may_talk_is_who_the_policy_says() {
+        let policy = Policy { talk: vec![(0, 1)], ..policy(vec![]) };
+        assert_eq!(policy.judge_peer("a", "b").answer, Answer::Grant(0));
+        for (from, to) in [("b", "a"), ("a", "a"), ("a", "stranger"), ("stranger", "b")] {
+            assert_eq!(policy.judge_peer(from, to).answer, Answer::Refuse, "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_decides() {
+        let closed = Grant { to: Some(vec![1]), up_to: Some(0), ..MEMORY };
+        let ports = Grant { resource: Resource::EventPorts, ..MEMORY };
+        let policy = policy(vec![ports, closed, MEMORY]);
+        assert_eq!(ask(&policy, "b", Some(40), 1, 200).0, Answer::Refuse);
+        assert_eq!(
+            ask(&policy, "a", Some(40), 1, 200),
+            (Answer::Grant(1), "grant 3 (memory)".into())
+        );
+        assert_eq!(
+            ask(&policy, "stranger", Some(40), 1, 200).0,
+            Answer::Grant(1),
+            "a rule for all"
+        );
+        let none = super::super::Policy::default();
+        assert_eq!(
+            ask(&none, "a", Some(40), 1, 200),
+            (Answer::Refuse, "no grant names memory for a".into())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_grant_passes_its_bound_or_takes_what_is_kept(
+            limit in 0..200_u64, amount in 1..300_u64, left in 0..1000_u64, up_to in proptest::option::of(0..200_u64),
+            keep in 0..200_u64, or_less: bool,
+        ) {
+            let policy = policy(vec![Grant { up_to, keep, or_less, ..MEMORY }]);
+            match ask(&policy, "a", Some(limit), amount, left).0 {
+                Answer::Grant(granted) => {
+                    prop_assert!(granted > 0 && granted <= amount);
+                    prop_assert!(up_to.is_none_or(|up_to| limit + granted <= up_to));
+                    prop_assert!(left - granted >= keep);
+                    prop_assert!(granted == amount || or_less);
+                }
+                Answer::Refuse => {
+                    let fits = up_to.map_or(u64::MAX, |up_to| up_to.saturating_sub(limit)).min(left.saturating_sub(keep));
+                    prop_assert!(amount > fits && (fits == 0 || !or_less));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What a policy says, checked.
+
+use core::time::Duration;
+
+use shikiri_abi::Resource;
+use shikiri_machine::{NewPartition, resource_word};
+
+use crate::restart::RestartRule;
+
+/// A policy: what the file says, with every name known and every amount read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The partitions that it is about, in the file's order.
+    pub partitions: Vec<Entry>,
+    /// What is granted; the first that fits a request decides.
+    pub grants: Vec<Grant>,
+    /// Who may ask whom for connections: positions in `partitions`.
+    pub talk: Vec<(usize, usize)>,
+}
+
+/// A partition of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// What it is made of, if it is not the description's.
+    pub create: Option<NewPartition>,
+    /// Limits to set.
+    pub limits: Vec<(Resource, u64)>,
+    /// When it is started.
+    pub start: Start,
+    /// What happens when it has ended; `None` leaves that to the description.
+    pub restart: Option<RestartRule>,
+}
+
+/// When a partition is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Not by the policy.
+    Never,
+    /// Once these are active, and those have ended without failure, for so long.
+    When {
+        /// Positions of those that have to be active.
+        active: Vec<usize>,
+        /// Positions of those that have to have ended, their last life without failure.
+        ended: Vec<usize>,
+        /// How long that has to have been so.
+        delay: Duration,
+    },
+}
+
+/// A rule for requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Positions of those that it is for; `None`: for all.
+    pub to: Option<Vec<usize>>,
+    /// The resource.
+    pub resource: Resource,
+    /// The highest limit that a grant leads to; `None`: no bound of its own.
+    pub up_to: Option<u64>,
+    /// How much of what may be handed out stays.
+    pub keep: u64,
+    /// Whether a request that does not fit gets what does.
+    pub or_less: bool,
+}
+
+impl Grant {
+    /// The rule in a few words, for messages.
+    #[must_use]
+    pub fn name(&self, number: usize) -> String {
+        format!("grant {} ({})", number.saturating_add(1), resource_word(self.resource))
+    }
+}

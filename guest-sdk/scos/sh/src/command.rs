@@ -1,0 +1,132 @@
+//! The shell's own commands: one file for each topic.
+
+mod account;
+mod own;
+mod part;
+mod top;
+
+use core::fmt;
+use std::io;
+
+use shikiri_machine::{BadAmount, Partition, Refusal};
+
+use crate::line::Simple;
+use crate::system::System;
+
+/// A command of the shell's own.
+pub struct Command {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is used, a line for each form.
+    pub usage: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// What there is to know about it.
+    pub page: &'static str,
+    /// Does it.
+    pub(crate) run: Run,
+}
+
+type Run = fn(&[&str], &mut dyn System, &mut Said<'_>) -> Result<(), Failure>;
+
+/// All of them, in the order of `help`.
+pub const COMMANDS: &[Command] = &[
+    part::COMMAND,
+    account::COMMAND,
+    top::COMMAND,
+    own::CD,
+    own::SET,
+    own::ECHO,
+    own::TRUE,
+    own::HELP,
+    own::EXIT,
+];
+
+/// The command with this name.
+pub(crate) fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+/// Why a command did not do it.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It was not called as it has to be.
+    Misused(String),
+    /// The hypervisor refused.
+    Refused(Refusal),
+    /// Something else, in words.
+    Other(String),
+}
+
+impl Failure {
+    pub(crate) const fn is_misuse(&self) -> bool {
+        matches!(self, Self::Misused(_))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Misused(text) | Self::Other(text) => f.write_str(text),
+            Self::Refused(refusal) => refusal.fmt(f),
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<BadAmount> for Failure {
+    fn from(bad: BadAmount) -> Self {
+        Self::Misused(bad.to_string())
+    }
+}
+
+pub(crate) fn misused<T>(text: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Misused(text.into()))
+}
+
+/// What a command says, and what else comes of it.
+pub(crate) struct Said<'a> {
+    command: &'a Simple,
+    text: String,
+    /// The shell is to end.
+    pub(crate) is_over: bool,
+    /// The result, if it is neither success nor failure.
+    pub(crate) result: Option<i32>,
+}
+
+impl<'a> Said<'a> {
+    pub(crate) const fn new(command: &'a Simple) -> Self {
+        Self { command, text: String::new(), is_over: false, result: None }
+    }
+
+    /// Says something.
+    pub(crate) fn say(&mut self, text: impl fmt::Display) {
+        self.text += &text.to_string();
+    }
+
+    /// Writes what was said so far.
+    pub(crate) fn flush(&mut self, system: &mut dyn System) -> io::Result<()> {
+        let text = core::mem::take(&mut self.text);
+        if text.is_empty() { Ok(()) } else { system.write(self.command, &text) }
+    }
+}
+
+/// The partition that a word means: a name, or an id with `#` before it.
+pub(crate) fn partition(word: &str, system: &mut dyn System) -> Result<Partition, Failure> {
+    let partitions = system.machine().partitions()?;
+    let id = word.strip_prefix('#').and_then(|id| id.parse::<u32>().ok());
+    let found = partitions.iter().find(|it| it.name == word || id == Some(it.id.id.0));
+    match found {
+        Some(found) => Ok(found.clone()),
+        None => {
+            let names: Vec<&str> = partitions.iter().map(|it| it.name.as_str()).collect();
+            let names = names.join(", ");
+            Err(Failure::Other(format!("there is no partition `{word}`; there are {names}")))
+        }
+    }
+}

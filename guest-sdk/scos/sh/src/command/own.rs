@@ -1,0 +1,116 @@
+//! What every shell has, and `help`.
+
+use super::{COMMANDS, Command, Failure, Said, find, misused};
+use crate::system::System;
+
+pub(super) const CD: Command = Command {
+    name: "cd",
+    usage: "cd [DIRECTORY]",
+    summary: "change the directory",
+    page: "Without a directory it goes to the root.",
+    run: |arguments, system, _| match arguments {
+        [] => change(system, "/"),
+        [path] => change(system, path),
+        _ => misused("one directory"),
+    },
+};
+
+fn change(system: &mut dyn System, path: &str) -> Result<(), Failure> {
+    system.change_directory(path).map_err(|error| Failure::Other(format!("{path}: {error}")))
+}
+
+pub(super) const SET: Command = Command {
+    name: "set",
+    usage: "set NAME VALUE",
+    summary: "set a variable",
+    page: "$NAME stands for its value from then on, in the shell and in the programs that it starts. $? is the last result.",
+    run: |arguments, system, _| match arguments {
+        [name, value]
+            if !name.is_empty()
+                && name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_') =>
+        {
+            system.set_variable(name, value);
+            Ok(())
+        }
+        [name, _] => misused(format!("`{name}` is no name of a variable")),
+        _ => misused("a name and a value"),
+    },
+};
+
+pub(super) const ECHO: Command = Command {
+    name: "echo",
+    usage: "echo [WORD …]",
+    summary: "write words",
+    page: "Writes its words and a new line.",
+    run: |arguments, _, said| {
+        said.say(arguments.join(" "));
+        said.say("\n");
+        Ok(())
+    },
+};
+
+pub(super) const TRUE: Command = Command {
+    name: "true",
+    usage: "true",
+    summary: "succeed",
+    page: "Does nothing, successfully: `… || true` in a script goes on after a failure.",
+    run: |_, _, _| Ok(()),
+};
+
+pub(super) const EXIT: Command = Command {
+    name: "exit",
+    usage: "exit [RESULT]",
+    summary: "end the shell",
+    page: "Ends the shell with a result from 0 to 255, without one with the last command's. The guests do not notice: init starts another shell.",
+    run: |arguments, _, said| {
+        match arguments {
+            [] => {}
+            [result] => match result.parse::<u8>() {
+                Ok(result) => said.result = Some(result.into()),
+                Err(_) => return misused(format!("`{result}` is no result from 0 to 255")),
+            },
+            _ => return misused("one result"),
+        }
+        said.is_over = true;
+        Ok(())
+    },
+};
+
+pub(super) const HELP: Command = Command {
+    name: "help",
+    usage: "help [COMMAND]",
+    summary: "what there is, or about one command",
+    page: "Without a command it lists the shell's own commands; other words are programs in /bin.",
+    run: |arguments, _, said| match arguments {
+        [] => {
+            list(said);
+            Ok(())
+        }
+        [name] => match find(name) {
+            Some(command) => {
+                page(command, said);
+                Ok(())
+            }
+            None => Err(Failure::Other(format!(
+                "the shell has no command `{name}`; programs are in /bin"
+            ))),
+        },
+        _ => misused("one command"),
+    },
+};
+
+fn list(said: &mut Said<'_>) {
+    for command in COMMANDS {
+        said.say(format_args!("  {:<6} {}\n", command.name, command.summary));
+    }
+    said.say("\n`help part` says how to look at partitions, make them, start and end them; `ls /bin` shows the programs.\n");
+    said.say("Lines: ; && || between commands, | between programs, < > >> files, 'quotes', $variables, # comments.\n");
+}
+
+fn page(command: &Command, said: &mut Said<'_>) {
+    said.say(format_args!("{}: {}\n\n", command.name, command.summary));
+    for form in command.usage.lines() {
+        said.say(format_args!("  {form}\n"));
+    }
+    said.say(format_args!("\n{}\n", command.page));
+}

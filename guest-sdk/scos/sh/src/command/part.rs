@@ -1,0 +1,273 @@
+//! `part`: partitions.
+
+use core::time::Duration;
+
+use shikiri_abi::{PAGE_BYTES, Resource};
+use shikiri_machine::{
+    Act, Align, Amount, Cores, NewPartition, NewVcpu, Partition, Phase, Span, Table, Time,
+    resource_named,
+};
+
+use super::{Command, Failure, Said, account, misused, partition};
+use crate::system::System;
+
+pub(super) const COMMAND: Command = Command {
+    name: "part",
+    usage: "\
+part list
+part show PARTITION
+part images
+part create NAME image=FILE memory=SIZE cores=CORES [vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes] [memory_limit=SIZE] [RESOURCE=LIMIT …]
+part start|pause|resume|end|restart|destroy PARTITION
+part limit PARTITION RESOURCE [AMOUNT|none]
+part wait PARTITION STATE [TIME]",
+    summary: "partitions: look at them, make them, start and end them",
+    page: "\
+PARTITION is a name, or an id after `#`. An id is never used twice; each start gives a new one under the same name.
+
+list     all partitions; a `*` marks the one that makes policy
+show     everything about one, with its account
+images   the files that `create` can take
+create   makes one of nothing and leaves it in state `created`. It runs FILE of the bundle. Without share it owns its cores; with
+         share=2ms/10ms each vCPU gets so much of every period, on one of CORES. RESOURCE=LIMIT sets a limit first, as `part limit` does
+         (memory_limit= for memory)
+start    starts one that is created or ended
+pause    its vCPUs stop where they are; resume lets them go on
+end      ends it: all that it owns goes back, and its peers are told. `stop` is the same
+restart  ends it and starts it again
+destroy  forgets one that was made at run time and does not run
+limit    sets, unsets (none) or shows a limit of its account: core_time (150%), memory, management_memory, ipa_space (64M), event_ports, devices
+wait     waits until it is in that state (created, active, paused, ended), at most TIME (default 10s): for scripts",
+    run: |arguments, system, said| match arguments {
+        ["list"] => list(system, said),
+        ["show", word] => show(word, system, said),
+        ["images"] => {
+            let images = system.machine().images()?;
+            said.say(images.iter().map(|name| format!("{name}\n")).collect::<String>());
+            Ok(())
+        }
+        ["create", name, options @ ..] => create(name, options, system, said),
+        ["limit", word, resource, amount @ ..] if amount.len() <= 1 => {
+            limit((word, resource, amount.first().copied()), system, said)
+        }
+        ["wait", word, state, time @ ..] if time.len() <= 1 => {
+            wait(word, state, time.first().copied(), system)
+        }
+        [verb, word] if act_named(verb).is_some() => act(verb, word, system, said),
+        [] => misused("what about partitions?"),
+        [verb, ..] => misused(format!("`{verb}` with these words is nothing that part does")),
+    },
+};
+
+fn list(system: &mut dyn System, said: &mut Said<'_>) -> Result<(), Failure> {
+    let mut table = Table::new(&[
+        ("name", Align::Left),
+        ("id", Align::Right),
+        ("state", Align::Left),
+        ("vCPUs", Align::Right),
+        ("memory", Align::Right),
+        ("starts", Align::Right),
+        ("last end", Align::Left),
+    ]);
+    for it in system.machine().partitions()? {
+        let account = system.machine().account(it.id)?;
+        let resource = Resource::Memory;
+        let memory = Amount { resource, value: account.line(resource).used };
+        let mark = if it.makes_policy { "*" } else { "" };
+        table.row([
+            format!("{}{mark}", it.name),
+            it.id_text(),
+            it.phase.to_string(),
+            it.vcpus.to_string(),
+            memory.to_string(),
+            it.starts.to_string(),
+            it.cause.map_or_else(String::new, |cause| cause.to_string()),
+        ]);
+    }
+    said.say(table);
+    Ok(())
+}
+
+fn show(word: &str, system: &mut dyn System, said: &mut Said<'_>) -> Result<(), Failure> {
+    let it = partition(word, system)?;
+    let shown = it.id_text();
+    let Partition { id, name, phase, cause, vcpus, starts, is_dynamic, makes_policy } = it;
+    let times = if starts == 1 { "once".to_owned() } else { format!("{starts} times") };
+    said.say(format_args!("{name} (id {shown}): {phase}, started {times}"));
+    if let Some(cause) = cause {
+        said.say(format_args!(", last end: {cause}"));
+    }
+    let plural = if vcpus == 1 { "" } else { "s" };
+    said.say(format_args!("\n{vcpus} vCPU{plural}\n"));
+    said.say(if is_dynamic { "made at run time" } else { "from the description" });
+    said.say(if makes_policy { ", makes policy\n" } else { "\n" });
+    account::show(&system.machine().account(id)?, said);
+    Ok(())
+}
+
+/// What a verb does; `stop` is what people try first.
+fn act_named(verb: &str) -> Option<Act> {
+    let verb = if verb == "stop" { "end" } else { verb };
+    Act::ALL.into_iter().find(|act| act.word() == verb)
+}
+
+fn act(
+    verb: &str,
+    word: &str,
+    system: &mut dyn System,
+    said: &mut Said<'_>,
+) -> Result<(), Failure> {
+    let Some(act) = act_named(verb) else { return misused(verb) };
+    let it = partition(word, system)?;
+    let id = system.machine().act(it.id, act)?;
+    if id != it.id {
+        said.say(format_args!("{} has the id {} now\n", it.name, id.id.0));
+    }
+    Ok(())
+}
+
+fn limit(
+    (word, resource, amount): (&str, &str, Option<&str>),
+    system: &mut dyn System,
+    said: &mut Said<'_>,
+) -> Result<(), Failure> {
+    let resource = named(resource)?;
+    let it = partition(word, system)?;
+    match amount {
+        None => {
+            let line = system.machine().account(it.id)?.line(resource);
+            let amount = |value| Amount { resource, value }.to_string();
+            said.say(line.limit.map_or_else(|| "none".to_owned(), amount));
+            said.say("\n");
+        }
+        Some("none") => system.machine().set_limit(it.id, resource, None)?,
+        Some(text) => {
+            let amount = Amount::parse(resource, text)?;
+            system.machine().set_limit(it.id, resource, Some(amount.value))?;
+        }
+    }
+    Ok(())
+}
+
+fn named(word: &str) -> Result<Resource, Failure> {
+    match resource_named(word) {
+        Some(resource) => Ok(resource),
+        None => misused(format!("there is no resource `{word}`")),
+    }
+}
+
+fn wait(
+    word: &str,
+    state: &str,
+    time: Option<&str>,
+    system: &mut dyn System,
+) -> Result<(), Failure> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    const STATES: [Phase; 4] = [Phase::Created, Phase::Active, Phase::Paused, Phase::Ended];
+    let Some(wanted) = STATES.into_iter().find(|phase| phase.to_string() == state) else {
+        return misused(format!("`{state}` is no state to wait for"));
+    };
+    let patience =
+        time.map_or(Ok(Duration::from_secs(10)), |time| Span::parse(time).map(|it| it.0))?;
+    let until = system.now().saturating_add(patience);
+    loop {
+        let it = partition(word, system)?;
+        if it.phase == wanted {
+            return Ok(());
+        }
+        if system.now() >= until {
+            let text = format!("{word} is {} and not {state} after {}", it.phase, Span(patience));
+            return Err(Failure::Other(text));
+        }
+        system.sleep(LOOK_AGAIN);
+    }
+}
+
+fn create(
+    name: &str,
+    options: &[&str],
+    system: &mut dyn System,
+    said: &mut Said<'_>,
+) -> Result<(), Failure> {
+    let new = new_partition(name, options)?;
+    let images = system.machine().images()?;
+    // The hypervisor tells sixteen bytes of a name.
+    if !images.iter().any(|known| *known == new.image.get(..16).unwrap_or(&new.image)) {
+        let text = format!("there is no image `{}`; there are {}", new.image, images.join(", "));
+        return Err(Failure::Other(text));
+    }
+    let id = system.machine().create(&new)?;
+    said.say(format_args!("{name} has the id {}; `part start {name}` starts it\n", id.id.0));
+    Ok(())
+}
+
+fn new_partition(name: &str, options: &[&str]) -> Result<NewPartition, Failure> {
+    let mut new = NewPartition {
+        name: name.to_owned(),
+        limits: Vec::new(),
+        vcpus: Vec::new(),
+        memory_bytes: 0,
+        image: String::new(),
+        console: false,
+    };
+    let mut vcpu = NewVcpu { cores: Cores::default(), time: Time::Owned, priority: 0 };
+    let mut count = 1;
+    for option in options {
+        let Some((key, value)) = option.split_once('=') else {
+            return misused(format!("`{option}` is no KEY=VALUE"));
+        };
+        let number = || value.parse::<u8>().ok();
+        match key {
+            "image" => new.image = value.to_owned(),
+            "memory" => {
+                let pages = Amount::parse(Resource::Memory, value)?.value;
+                new.memory_bytes = pages.saturating_mul(PAGE_BYTES);
+            }
+            "cores" => match Cores::parse(value) {
+                Some(cores) => vcpu.cores = cores,
+                None => return misused(format!("`{value}` are no cores such as `0` or `1-3`")),
+            },
+            "vcpus" => match number() {
+                Some(vcpus @ 1..=64) => count = vcpus,
+                _ => return misused(format!("`{value}` vCPUs; 1 to 64 are possible")),
+            },
+            "share" => vcpu.time = share(value)?,
+            "priority" => match number() {
+                Some(priority) => vcpu.priority = priority,
+                None => return misused(format!("`{value}` is no priority from 0 to 255")),
+            },
+            "console" => new.console = value == "yes",
+            "memory_limit" => {
+                let resource = Resource::Memory;
+                new.limits.push((resource, Amount::parse(resource, value)?.value));
+            }
+            key => {
+                let resource = named(key)?;
+                new.limits.push((resource, Amount::parse(resource, value)?.value));
+            }
+        }
+    }
+    for (is_missing, key) in [
+        (new.image.is_empty(), "image"),
+        (new.memory_bytes == 0, "memory"),
+        (vcpu.cores == Cores::default(), "cores"),
+    ] {
+        if is_missing {
+            return misused(format!("{key}= is missing"));
+        }
+    }
+    new.vcpus = vec![vcpu; usize::from(count)];
+    Ok(new)
+}
+
+fn share(text: &str) -> Result<Time, Failure> {
+    let us = |text: &str| {
+        let span = Span::parse(text)?;
+        u32::try_from(span.0.as_micros())
+            .map_err(|_| Failure::Misused(format!("`{text}` is too long")))
+    };
+    let Some((budget, period)) = text.split_once('/') else {
+        return misused(format!("`{text}` is no share such as `2ms/10ms`"));
+    };
+    Ok(Time::Reservation { budget_us: us(budget)?, period_us: us(period)? })
+}

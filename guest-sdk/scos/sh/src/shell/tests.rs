@@ -1,0 +1,437 @@
+//! The shell on a machine of the tests' own.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::io;
+
+use super::Shell;
+use crate::line::{Pipeline, Redirect, Simple};
+use crate::system::{Started, System};
+use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Resource, Status};
+use shikiri_machine::{
+    Account, Act, Asked, Cause, Line, Machine, NewPartition, Over, Partition, Phase, Refusal,
+};
+
+const fn reference(id: u32) -> PartitionRef {
+    PartitionRef { place: PartitionSlot(0), id: PartitionId(id) }
+}
+
+#[derive(Default)]
+struct Fake {
+    partitions: Vec<Partition>,
+    accounts: BTreeMap<u32, Account>,
+    ids: u32,
+    handout: Account,
+    refuses: Option<Refusal>,
+    programs: Vec<Pipeline>,
+    written: String,
+    files: BTreeMap<String, String>,
+    now: Duration,
+    pauses: u32,
+    /// What happens during the next pauses.
+    during: Vec<fn(&mut Fake)>,
+    variables: BTreeMap<String, String>,
+    directory: String,
+}
+
+impl Fake {
+    fn new() -> Self {
+        let mut fake = Self::default();
+        fake.add("scos", Phase::Active);
+        fake.add("hello", Phase::Ended);
+        fake.partitions[0].makes_policy = true;
+        fake.partitions[1].cause = Some(Cause::Code(3));
+        fake
+    }
+
+    fn add(&mut self, name: &str, phase: Phase) -> PartitionRef {
+        self.ids += 1;
+        let id = reference(self.ids);
+        let mut account = Account::default();
+        account.lines[usize::from(Resource::Memory.number())] =
+            Line { limit: Some(1024), used: 512, high: 600 };
+        account.lines[usize::from(Resource::CoreTime.number())] =
+            Line { limit: None, used: 1_000_000, high: 1_000_000 };
+        self.accounts.insert(id.id.0, account);
+        self.partitions.push(Partition {
+            id,
+            name: name.into(),
+            phase,
+            cause: None,
+            vcpus: 1,
+            starts: 1,
+            is_dynamic: false,
+            makes_policy: false,
+        });
+        id
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        self.refuses.map_or(Ok(()), Err)
+    }
+}
+
+impl Machine for Fake {
+    fn partitions(&self) -> Result<Vec<Partition>, Refusal> {
+        Ok(self.partitions.clone())
+    }
+
+    fn account(&self, id: PartitionRef) -> Result<Account, Refusal> {
+        let gone = Refusal::new("account", Some(id), Status::NotFound);
+        self.accounts.get(&id.id.0).copied().ok_or(gone)
+    }
+
+    fn handout(&self) -> Result<Account, Refusal> {
+        Ok(self.handout)
+    }
+
+    fn images(&self) -> Result<Vec<String>, Refusal> {
+        Ok(vec!["w.bin".into(), "a-very-long-name".into()])
+    }
+
+    fn create(&mut self, new: &NewPartition) -> Result<PartitionRef, Refusal> {
+        self.check()?;
+        let id = self.add(&new.name, Phase::Created);
+        for (resource, limit) in &new.limits {
+            self.set_limit(id, *resource, Some(*limit))?;
+        }
+        Ok(id)
+    }
+
+    fn set_limit(
+        &mut self,
+        id: PartitionRef,
+        resource: Resource,
+        limit: Option<u64>,
+    ) -> Result<(), Refusal> {
+        self.check()?;
+        self.accounts.get_mut(&id.id.0).unwrap().lines[usize::from(resource.number())].limit =
+            limit;
+        Ok(())
+    }
+
+    fn act(&mut self, id: PartitionRef, act: Act) -> Result<PartitionRef, Refusal> {
+        self.check()?;
+        let at = self.partitions.iter().position(|it| it.id == id).unwrap();
+        let it = &mut self.partitions[at];
+        match act {
+            Act::Start | Act::Restart => {
+                self.ids += 1;
+                it.id = reference(self.ids);
+                it.phase = Phase::Active;
+                let account = self.accounts.remove(&id.id.0).unwrap();
+                self.accounts.insert(it.id.id.0, account);
+            }
+            Act::Pause => it.phase = Phase::Paused,
+            Act::Resume => it.phase = Phase::Active,
+            Act::End => (it.phase, it.cause) = (Phase::Ended, Some(Cause::Stopped)),
+            Act::Destroy => {
+                self.partitions.remove(at);
+                return Ok(id);
+            }
+        }
+        Ok(self.partitions[at].id)
+    }
+
+    fn take_notices(&mut self) -> Result<u32, Refusal> {
+        Ok(0)
+    }
+
+    fn take_request(&mut self) -> Result<Option<Asked>, Refusal> {
+        Ok(None)
+    }
+
+    fn answer(&mut self, _: PartitionRef, _: Option<u64>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn permit(&mut self, _: PartitionRef, _: PartitionRef, _: bool) -> Result<(), Refusal> {
+        self.check()
+    }
+}
+
+impl System for Fake {
+    fn machine(&mut self) -> &mut dyn Machine {
+        self
+    }
+
+    fn run(&mut self, pipeline: &Pipeline) -> Started {
+        self.programs.push(pipeline.clone());
+        match pipeline[0].words[0].as_str() {
+            "fails" => Ok(3),
+            "absent" => Err(io::ErrorKind::NotFound.into()),
+            _ => Ok(0),
+        }
+    }
+
+    fn write(&mut self, command: &Simple, text: &str) -> io::Result<()> {
+        match command.redirects.last() {
+            Some(Redirect::To(file) | Redirect::Append(file)) => {
+                *self.files.entry(file.clone()).or_default() += text;
+            }
+            _ => self.written += text,
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn sleep(&mut self, span: Duration) {
+        self.pause(span);
+    }
+
+    fn pause(&mut self, span: Duration) -> bool {
+        self.now += span;
+        self.pauses += 1;
+        if !self.during.is_empty() {
+            let during = self.during.remove(0);
+            during(self);
+        }
+        false
+    }
+
+    fn change_directory(&mut self, path: &str) -> io::Result<()> {
+        if path == "/absent" {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.directory = path.into();
+        Ok(())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.into(), value.into());
+    }
+}
+
+/// Runs a line: its result, and everything that was said.
+fn say(fake: &mut Fake, line: &str) -> (i32, String) {
+    let mut shell = Shell::new();
+    let mut complaints = String::new();
+    shell.run(line, fake, &mut |text| complaints = format!("{complaints}{text}\n"));
+    (shell.result(), core::mem::take(&mut fake.written) + &complaints)
+}
+
+#[test]
+fn partitions_are_listed() {
+    let mut fake = Fake::new();
+    let expected = "\
+name   id  state   vCPUs  memory  starts  last end
+scos*   1  active      1      2M       1
+hello   2  ended       1      2M       1  code 3
+";
+    assert_eq!(say(&mut fake, "part list"), (0, expected.into()));
+}
+
+#[test]
+fn one_is_shown_with_its_account_by_name_and_by_id() {
+    let mut fake = Fake::new();
+    let expected = "\
+hello (id 2): ended, started once, last end: code 3
+1 vCPU
+from the description
+resource           limit  used  highest
+core_time              -  100%     100%
+ipa_space              -    0K       0K
+memory                4M    2M    2400K
+management_memory      -    0K       0K
+event_ports            -     0        0
+devices                -     0        0
+cache_colors           -     0        0
+bus_share              -    0%       0%
+";
+    assert_eq!(say(&mut fake, "part show hello"), (0, expected.into()));
+    assert_eq!(say(&mut fake, "part show '#2'"), (0, expected.into()));
+    let none = "part: there is no partition `ghost`; there are scos, hello\n";
+    assert_eq!(say(&mut fake, "part show ghost"), (1, none.into()));
+}
+
+#[test]
+fn a_partition_is_made_started_and_ended() {
+    let mut fake = Fake::new();
+    let made = say(
+        &mut fake,
+        "part create w image=w.bin memory=4M cores=1-2 vcpus=2 share=2ms/10ms event_ports=5 memory_limit=8M",
+    );
+    assert_eq!(made, (0, "w has the id 3; `part start w` starts it\n".into()));
+    assert_eq!(say(&mut fake, "part limit w memory"), (0, "8M\n".into()));
+    assert_eq!(say(&mut fake, "part limit w event_ports"), (0, "5\n".into()));
+    assert_eq!(say(&mut fake, "part start w"), (0, "w has the id 4 now\n".into()));
+    assert_eq!(say(&mut fake, "part pause w && part resume w && part stop w"), (0, String::new()));
+    assert_eq!(fake.partitions[2].phase, Phase::Ended);
+    assert_eq!(say(&mut fake, "part destroy w"), (0, String::new()));
+    assert_eq!(fake.partitions.len(), 2);
+}
+
+#[test]
+fn an_image_that_is_not_there_is_named_with_those_that_are() {
+    let mut fake = Fake::new();
+    assert_eq!(say(&mut fake, "part images").1, "w.bin\na-very-long-name\n");
+    let text = "part: there is no image `v`; there are w.bin, a-very-long-name\n";
+    assert_eq!(say(&mut fake, "part create w image=v memory=4M cores=1"), (1, text.into()));
+    let long = say(&mut fake, "part create w image=a-very-long-name-and-more memory=4M cores=1");
+    assert_eq!(long.0, 0, "{}", long.1);
+}
+
+#[test]
+fn limits_are_set_and_unset() {
+    let mut fake = Fake::new();
+    assert_eq!(
+        say(&mut fake, "part limit hello core_time 50%; part limit hello core_time").1,
+        "50%\n"
+    );
+    assert_eq!(
+        say(&mut fake, "part limit hello core_time none; part limit hello core_time").1,
+        "none\n"
+    );
+    let (result, text) = say(&mut fake, "part limit hello memory lots");
+    assert_eq!(result, 2);
+    assert!(text.starts_with("part: `lots` is not a size of whole pages"), "{text}");
+}
+
+#[test]
+fn a_refusal_names_the_rule() {
+    let mut fake = Fake::new();
+    fake.refuses = Some(Refusal {
+        over: Some(Over::Handout(Resource::Memory)),
+        ..Refusal::new("set a limit", Some(reference(2)), Status::OverLimit)
+    });
+    let text = "part: set a limit of partition 2: over what may be handed out of memory\n";
+    assert_eq!(say(&mut fake, "part limit hello memory 1G"), (1, text.into()));
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_named_with_the_usage() {
+    let mut fake = Fake::new();
+    for (line, start) in [
+        ("part", "part: what about partitions?\nusage: part list"),
+        ("part fly hello", "part: `fly` with these words is nothing that part does\nusage: "),
+        ("part create x", "part: image= is missing\n"),
+        ("part create x image=a memory=2M", "part: cores= is missing\n"),
+        ("part create x image=a memory=2M cores=9-1", "part: `9-1` are no cores such as"),
+        ("part create x image=a memory=2M cores=1 vcpus=0", "part: `0` vCPUs; 1 to 64"),
+        ("part create x image=a memory=2M cores=1 share=2ms", "part: `2ms` is no share"),
+        (
+            "part create x image=a memory=2M cores=1 colour=red",
+            "part: there is no resource `colour`",
+        ),
+        ("part create x image", "part: `image` is no KEY=VALUE"),
+        ("part wait hello flying", "part: `flying` is no state to wait for"),
+        ("top -n 0", "top: `0` is no number of times"),
+        ("top -x 1", "top: there is no option -x"),
+        ("acct a b", "acct: one partition"),
+        ("exit 256", "exit: `256` is no result from 0 to 255"),
+        ("set 1", "set: a name and a value"),
+    ] {
+        let (result, text) = say(&mut fake, line);
+        assert_eq!(result, 2, "{line}: {text}");
+        assert!(text.starts_with(start), "{line}: {text}");
+    }
+    assert_eq!(fake.partitions.len(), 2, "nothing was made");
+}
+
+#[test]
+fn wait_ends_with_the_state_or_with_patience() {
+    let mut fake = Fake::new();
+    fake.during = vec![|_| {}, |fake| fake.partitions[1].phase = Phase::Active];
+    assert_eq!(say(&mut fake, "part wait hello active"), (0, String::new()));
+    assert_eq!(fake.pauses, 2);
+    let text = "part: hello is active and not ended after 50ms\n";
+    assert_eq!(say(&mut fake, "part wait hello ended 50ms"), (1, text.into()));
+}
+
+#[test]
+fn accounts_of_all_and_of_the_hand_out_are_shown() {
+    let mut fake = Fake::new();
+    let expected = "\
+partition  id  core time  memory  management  IPA space  ports  devices
+scos        1       100%      2M          0K         0K      0        0
+hello       2       100%      2M          0K         0K      0        0
+";
+    assert_eq!(say(&mut fake, "acct"), (0, expected.into()));
+    fake.handout.lines[usize::from(Resource::Memory.number())] =
+        Line { limit: Some(65_536), used: 1, high: 2 };
+    let (_, text) = say(&mut fake, "acct -h");
+    assert!(text.contains("\nmemory              256M    4K       8K\n"), "{text}");
+}
+
+#[test]
+fn top_shows_so_often_and_marks_what_changed() {
+    let mut fake = Fake::new();
+    fake.during = vec![|fake| {
+        fake.accounts.get_mut(&2).unwrap().lines[usize::from(Resource::Memory.number())].used = 256;
+        fake.partitions[0].phase = Phase::Paused;
+    }];
+    let (result, text) = say(&mut fake, "top -n 2 -d 5ms");
+    assert_eq!((result, fake.now), (0, Duration::from_millis(5)));
+    let screens: Vec<&str> = text.split("\x1b[H\x1b[2J").collect();
+    assert_eq!(screens.len(), 3);
+    assert!(!screens[1].contains('*') && screens[2].contains("paused*"), "{text}");
+    assert!(screens[2].contains(" 1M*"), "{text}");
+}
+
+#[test]
+fn lists_go_on_as_their_results_say() {
+    let mut fake = Fake::new();
+    assert_eq!(say(&mut fake, "fails || echo or; echo $?").1, "or\n0\n");
+    assert_eq!(say(&mut fake, "fails && echo and").0, 3);
+    assert_eq!(say(&mut fake, "true && echo and > file; echo more >> file").1, "");
+    assert_eq!(fake.files["file"], "and\nmore\n");
+    let text = "absent: entity not found; `help` lists the shell's own commands\n";
+    assert_eq!(say(&mut fake, "absent"), (127, text.into()));
+    assert_eq!(say(&mut fake, "a | part list").0, 2);
+    assert_eq!(say(&mut fake, "a 'b").1, "the line ends within '\n");
+}
+
+#[test]
+fn variables_are_for_lines_and_programs() {
+    let mut fake = Fake::new();
+    assert_eq!(say(&mut fake, "set who hello; echo $who").1, "hello\n", "also on the same line");
+    assert_eq!(say(&mut fake, "$none").0, 2);
+    say(&mut fake, "program $who '$who'");
+    assert_eq!(fake.programs[0][0].words, ["program", "hello", "$who"]);
+}
+
+#[test]
+fn a_script_ends_at_its_first_failure_and_says_where() {
+    let mut fake = Fake::new();
+    let mut complaints = Vec::new();
+    let mut shell = Shell::new();
+    let script = "# start\necho one\npart start ghost || true\npart start ghost\necho never\n";
+    shell.script(script, &mut fake, &mut |text| complaints.push(text.to_owned()));
+    assert_eq!((shell.result(), fake.written.as_str()), (1, "one\n"));
+    assert_eq!(complaints.len(), 2);
+    assert!(complaints[1].starts_with("line 4: part: there is no partition `ghost`"));
+}
+
+#[test]
+fn exit_ends_the_shell_with_its_result() {
+    let mut fake = Fake::new();
+    let mut shell = Shell::new();
+    shell.run("exit 7; echo never", &mut fake, &mut |_| {});
+    assert_eq!((shell.is_over(), shell.result(), fake.written.as_str()), (true, 7, ""));
+}
+
+#[test]
+fn every_command_has_a_page_and_help_lists_them_all() {
+    let mut fake = Fake::new();
+    let (_, list) = say(&mut fake, "help");
+    for command in crate::COMMANDS {
+        assert!(
+            list.contains(&format!("  {:<6} {}\n", command.name, command.summary)),
+            "{}",
+            command.name
+        );
+        let (result, page) = say(&mut fake, &format!("help {}", command.name));
+        assert_eq!(result, 0);
+        assert!(
+            page.contains(command.page) && command.usage.lines().all(|form| page.contains(form))
+        );
+    }
+    assert_eq!(say(&mut fake, "help fly").0, 1);
+}
