@@ -6,6 +6,7 @@
 mod boot;
 mod channels;
 mod console;
+mod control;
 mod events;
 mod guests;
 mod hostile;
@@ -28,7 +29,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 17] = [
+const TOPICS: [Topic; 19] = [
     systems::trials,
     native::trials,
     boot::trials,
@@ -38,6 +39,7 @@ const TOPICS: [Topic; 17] = [
     shared::trials,
     objects::trials,
     policy::trials,
+    control::trials,
     console::trials,
     lifecycle::trials,
     sharing::trials,
