@@ -147,7 +147,7 @@ fn governed(machine: Machine) -> Outcome {
     }
     running.send("\n")?;
     running.wait_for("shikiri:/# ", PATIENCE)?;
-    converse(&mut running, &[("part list", "worker  5  ended")])
+    converse(&mut running, &[("part list", "worker   5  ended")])
 }
 
 fn wrong_policy(machine: Machine) -> Outcome {

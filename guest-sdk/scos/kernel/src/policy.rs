@@ -13,7 +13,7 @@ use crate::user::{Answer, User, done, value};
 pub(crate) const DEVICE: u32 = 10 << 8 | 120;
 
 /// `ioctl` that makes a call, `_IOWR('S', 0x40, 56 bytes)`: seven words, the number 0x100 to 0x1FF and `x1` to `x6`; then `x0` to `x3`
-/// in the first four. EINVAL: another number, or PARTITION_LOAD.
+/// in the first four. EINVAL: another number, PARTITION_LOAD or POLICY_NOTIFY.
 const CALL: u32 = 0xc038_5340;
 /// `ioctl` that gives a descriptor, `_IO('S', 0x41)`: an eventfd that counts what the hypervisor tells. Who asks last is told.
 /// ENODEV: the partition has no event ports.
@@ -33,7 +33,7 @@ impl Kernel {
     pub(crate) fn add_policy_device(&mut self) {
         const PARTITION_LIST: u64 = 0x100;
         let answer = arch::policy_call(PARTITION_LIST, [0; 6]);
-        if !answer.is_some_and(|[status, ..]| status == 0) {
+        if answer.is_none_or(|[status, ..]| status != 0) {
             return;
         }
         if self.files.add_device(b"/dev/shikiri", DEVICE, 0o600).is_err() {

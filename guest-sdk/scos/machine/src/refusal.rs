@@ -122,7 +122,7 @@ impl std::error::Error for Refusal {}
 #[cfg(test)]
 mod tests {
     use super::{Over, Refusal};
-    use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Resource, Status};
+    use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Status};
 
     #[test]
     fn a_refusal_names_what_whom_and_which_rule() {

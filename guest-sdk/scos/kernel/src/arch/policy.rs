@@ -13,12 +13,14 @@ pub(super) const INTID: u32 = 63;
 const POLICY_CALLS: core::ops::Range<u64> = 0x100..0x200;
 /// PARTITION_LOAD: its address is one of the kernel's, which no program is to choose.
 const LOAD: u64 = 0x119;
+/// POLICY_NOTIFY: the kernel's own, which says where it is told.
+const NOTIFY: u64 = 0x109;
 /// The vendor's hypervisor service, fast 64-bit calls (SMCCC 1.2 §2.5).
 const SERVICE: u64 = 0xc600_0000;
 
-/// Makes a policy call, `x0` to `x3`; `None` if the number is not one of theirs, or it would read the kernel's memory.
+/// Makes a policy call, `x0` to `x3`; `None` if the number is not one of theirs, or one that is the kernel's own affair.
 pub(crate) fn policy_call(number: u64, arguments: [u64; 6]) -> Option<[u64; 4]> {
-    if !POLICY_CALLS.contains(&number) || number == LOAD {
+    if !POLICY_CALLS.contains(&number) || matches!(number, LOAD | NOTIFY) {
         return None;
     }
     // SAFETY: policy calls are about other partitions: none maps, unmaps or writes memory of the caller's.

@@ -11,10 +11,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Pid, getpgrp, tcsetpgrp};
 use shikiri_machine::{Machine, Phase};
+use shikiri_scos_programs::os;
 use shikiri_sh::{Pipeline, Redirect, Simple, Started, System};
+
+extern "C" fn nothing(_signal: libc::c_int) {}
 
 /// The system, and what the shell remembers of it.
 pub(crate) struct Unix {
@@ -30,14 +32,13 @@ impl Unix {
         Self { machine: shikiri_machine::open(), start: Instant::now(), variables: BTreeMap::new() }
     }
 
-    /// ^C is for the program that runs, and taking the terminal back is not refused: std gives programs a clean mask.
+    /// ^C is for the programs: a handler is gone in who is run, what is ignored or held back would stay so.
     pub(crate) fn guard_the_prompt(&self) {
-        let mut kept = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTTOU] {
-            kept.add(signal);
+        for signal in [libc::SIGINT, libc::SIGQUIT] {
+            if os::handle(signal, nothing, libc::SA_RESTART).is_err() {
+                eprintln!("signal {signal} cannot be handled: it ends the shell");
+            }
         }
-        // Without it the prompt is less robust, and nothing else is lost.
-        let _is_set = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&kept), None);
     }
 
     /// What a person sees first.
@@ -188,8 +189,11 @@ impl System for Unix {
         }
         let mut wanted = [PollFd::new(keys.as_fd(), PollFlags::POLLIN)];
         let patience = PollTimeout::try_from(span).unwrap_or(PollTimeout::MAX);
-        if poll(&mut wanted, patience).unwrap_or(0) == 0 {
-            return false;
+        match poll(&mut wanted, patience) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            // ^C
+            Err(_) => return true,
         }
         // The line that ended it is not a command.
         let mut line = [0; 256];
