@@ -278,6 +278,9 @@ pub(crate) fn fair() -> ! {
         made(notify(port))?;
         let most = made(handout(PORTS))?.0.unwrap_or(0) / 3;
         let mut denied = 0;
+        let mut is_started = false;
+        // 4 by the description.
+        let got = |name| Ok(made(named(name)?.account(PORTS))?.limit.unwrap_or(0) - 4);
         loop {
             wait("something to do", || made(talk::poll(port)))?;
             while let Some(request) = made(take_request())? {
@@ -289,9 +292,14 @@ pub(crate) fn fair() -> ! {
                 if room == 0 {
                     denied += 1;
                     made(request.refuse())?;
-                    if denied == 11 {
-                        // The greedy ones have all that they get.
+                    // Both greedy ones have all that they get.
+                    if denied >= 11
+                        && !is_started
+                        && got("greedy-a")? == most
+                        && got("greedy-b")? == most
+                    {
                         made(named("modest")?.start())?;
+                        is_started = true;
                     }
                 } else {
                     made(request.grant(wanted.min(room)).map_err(|(_, refusal)| refusal))?;
