@@ -774,7 +774,8 @@ static inline struct shikiri_answer shikiri_limit_read(uint64_t partition, uint6
 
 /* Sets a partition's limit, for this life and those that follow. What it gives is taken from what may be
  *   handed out: of a partition of the description what is above the description's limit. A limit below what
- *   is used takes nothing away. OVER_LIMIT: so much cannot be handed out; x1 = 256 + the resource. (P7)
+ *   is used takes nothing away, and what is used stays handed out. OVER_LIMIT: so much cannot be handed out;
+ *   x1 = 256 + the resource. (P7)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * resource: 0 core time (ppm of one core), 1 IPA space (pages), 2 memory (pages), 3 management memory
  *   (pages), 4 event ports, 5 devices, 6 cache share, 7 bus share

@@ -351,24 +351,27 @@ impl World {
     /// How many lives have begun and how many partitions live, if none is being built or taken apart. Lives only
     /// begin and end: two equal answers mean that none did in between, and so that no frame was in a worker's hands.
     fn moment(&self) -> Option<(u64, u64)> {
-        self.slots.iter().try_fold((0_u64, 0_u64), |(begun, living), slot| {
+        let begun = u64::from(self.next_id.load(Ordering::Relaxed));
+        let living = self.slots.iter().try_fold(0_u64, |living, slot| {
             let lifecycle = slot.lifecycle.lock();
             let is_living = match lifecycle.phase() {
                 Phase::Ended | Phase::Free | Phase::Created | Phase::Leaving => 0,
                 Phase::Active | Phase::Held | Phase::Paused => 1,
                 Phase::Building | Phase::Ending | Phase::TearingDown => return None,
             };
-            let starts = u64::from(lifecycle.starts());
-            Some((begun.saturating_add(starts), living.saturating_add(is_living)))
-        })
+            Some(living.saturating_add(is_living))
+        })?;
+        Some((begun, living))
     }
 
     /// Turns the machine off when every partition has ended by itself and none will restart.
     pub(crate) fn power_off_if_all_ended(&self) {
         let is_over = self.slots.iter().all(|slot| {
             let lifecycle = slot.lifecycle.lock();
-            matches!(lifecycle.phase(), Phase::Ended | Phase::Free | Phase::Created)
-                && lifecycle.restart_at().is_none()
+            matches!(
+                lifecycle.phase(),
+                Phase::Ended | Phase::Free | Phase::Created | Phase::Leaving
+            ) && lifecycle.restart_at().is_none()
                 && lifecycle.cause() != Some(EndCause::Operator)
         });
         if is_over {

@@ -82,7 +82,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "LIMIT_SET",
         number: 0x103,
-        summary: "Sets a partition's limit, for this life and those that follow. What it gives is taken from what may be handed out: of a partition of the description what is above the description's limit. A limit below what is used takes nothing away. OVER_LIMIT: so much cannot be handed out; x1 = 256 + the resource.",
+        summary: "Sets a partition's limit, for this life and those that follow. What it gives is taken from what may be handed out: of a partition of the description what is above the description's limit. A limit below what is used takes nothing away, and what is used stays handed out. OVER_LIMIT: so much cannot be handed out; x1 = 256 + the resource.",
         arguments: &[PARTITION, RESOURCE, arg("limit", "the limit; 2^64 - 1: unset")],
         results: &[],
         statuses: &[

@@ -1,7 +1,8 @@
 //! The hand-out account: what the policy program has given by limits, against the most that the description allows (P7).
 //!
 //! A limit is a promise, and is reserved here in full when it is set, whether it is used or not: so what all partitions can
-//! take together is never more than what may be handed out. A partition of the description has its own limits besides, and
+//! take together is never more than what may be handed out. A limit below what is in use takes nothing away, and so
+//! gives nothing back either: what was in use stays reserved until the limit is set again, or the place is given back. A partition of the description has its own limits besides, and
 //! only what is above them is handed out.
 
 use shikiri_abi::{PartitionSlot, RESOURCE_COUNT, Resource};
@@ -13,11 +14,17 @@ pub struct Page {
     limits: Limits,
     /// What the description gave it: nothing of that is handed out.
     own: Limits,
+    /// What it had in use, or was promised, when its limit was set.
+    in_use: Limits,
 }
 
 impl Page {
     /// A place that nobody has: nothing is its own, and no limit is set.
-    pub const NOTHING: Self = Self { limits: [UNSET; RESOURCE_COUNT], own: [0; RESOURCE_COUNT] };
+    pub const NOTHING: Self = Self {
+        limits: [UNSET; RESOURCE_COUNT],
+        own: [0; RESOURCE_COUNT],
+        in_use: [0; RESOURCE_COUNT],
+    };
 }
 
 /// A limit for each resource, or `UNSET`.
@@ -59,7 +66,7 @@ impl<'a> HandOut<'a> {
     /// Notes what the description gives to a partition: its limits, none of which is handed out.
     pub fn describe(&mut self, place: PartitionSlot, own: [Option<u64>; RESOURCE_COUNT]) {
         if let Some(page) = self.pages.get_mut(usize::from(place.0)) {
-            *page = Page { limits: encode(own), own: encode(own) };
+            *page = Page { limits: encode(own), own: encode(own), in_use: [0; RESOURCE_COUNT] };
         }
     }
 
@@ -83,7 +90,22 @@ impl<'a> HandOut<'a> {
         Given { limit: at(&self.limits, resource), used: used.fold(0, u64::saturating_add) }
     }
 
-    /// Sets a limit.
+    /// Sets a limit higher, where what is in use has not changed the reservation.
+    ///
+    /// # Errors
+    /// As [`HandOut::set`].
+    pub fn raise(
+        &mut self,
+        place: PartitionSlot,
+        resource: Resource,
+        limit: u64,
+    ) -> Result<(), TooMuch> {
+        let page = self.pages.get(usize::from(place.0)).ok_or(TooMuch(resource))?;
+        let in_use = page.in_use.get(usize::from(resource.number())).copied().unwrap_or(0);
+        self.set(place, resource, Some(limit), in_use)
+    }
+
+    /// Sets a limit, of a place that has so much in use.
     ///
     /// # Errors
     /// [`TooMuch`]: together with what all others have been given it is more than may be handed out; or it is unset, which would
@@ -93,6 +115,7 @@ impl<'a> HandOut<'a> {
         place: PartitionSlot,
         resource: Resource,
         limit: Option<u64>,
+        in_use: u64,
     ) -> Result<(), TooMuch> {
         let most = at(&self.limits, resource);
         let Given { used, .. } = self.line(resource);
@@ -100,6 +123,9 @@ impl<'a> HandOut<'a> {
         let mut next = *page;
         if let Some(line) = next.limits.get_mut(usize::from(resource.number())) {
             *line = limit.unwrap_or(UNSET);
+        }
+        if let Some(line) = next.in_use.get_mut(usize::from(resource.number())) {
+            *line = in_use;
         }
         if let Some(most) = most {
             // Less than before is always possible, also where more is out than may be.
@@ -149,7 +175,10 @@ fn at(limits: &Limits, resource: Resource) -> Option<u64> {
 /// What a place has been given of a resource beyond its own.
 fn given(page: &Page, resource: Resource) -> u64 {
     match (at(&page.limits, resource), at(&page.own, resource)) {
-        (Some(limit), Some(own)) => limit.saturating_sub(own),
+        (Some(limit), Some(own)) => {
+            let in_use = page.in_use.get(usize::from(resource.number())).copied().unwrap_or(0);
+            limit.max(in_use).saturating_sub(own)
+        }
         // Without a limit nothing is promised; and whose own is without bound gets nothing by one.
         (None, _) | (Some(_), None) => 0,
     }
@@ -171,15 +200,29 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_below_what_is_in_use_gives_nothing_back_p7() {
+        let mut book = memory(100);
+        assert_eq!(book.set(A, Resource::Memory, Some(100), 0), Ok(()));
+        assert_eq!(book.set(A, Resource::Memory, Some(0), 60), Ok(()));
+        assert_eq!(book.line(Resource::Memory), Given { limit: Some(100), used: 60 });
+        assert_eq!(book.set(B, Resource::Memory, Some(41), 0), Err(TooMuch(Resource::Memory)));
+        assert_eq!(book.set(B, Resource::Memory, Some(40), 0), Ok(()));
+        assert_eq!(book.raise(A, Resource::Memory, 60), Ok(()), "it is reserved already");
+        assert_eq!(book.raise(A, Resource::Memory, 61), Err(TooMuch(Resource::Memory)));
+        book.take_back(A);
+        assert_eq!(book.set(B, Resource::Memory, Some(100), 0), Ok(()));
+    }
+
+    #[test]
     fn what_is_promised_to_all_together_is_never_more_than_may_be_handed_out() {
         let mut book = memory(100);
-        book.set(B, Resource::Memory, Some(60)).unwrap();
-        assert_eq!(book.set(C, Resource::Memory, Some(41)), Err(TooMuch(Resource::Memory)));
+        book.set(B, Resource::Memory, Some(60), 0).unwrap();
+        assert_eq!(book.set(C, Resource::Memory, Some(41), 0), Err(TooMuch(Resource::Memory)));
         assert_eq!(book.limit(C, Resource::Memory), None);
-        book.set(C, Resource::Memory, Some(40)).unwrap();
+        book.set(C, Resource::Memory, Some(40), 0).unwrap();
         assert_eq!(book.line(Resource::Memory), Given { limit: Some(100), used: 100 });
-        book.set(B, Resource::Memory, Some(10)).unwrap();
-        book.set(C, Resource::Memory, Some(90)).unwrap();
+        book.set(B, Resource::Memory, Some(10), 0).unwrap();
+        book.set(C, Resource::Memory, Some(90), 0).unwrap();
         book.take_back(C);
         assert_eq!(book.line(Resource::Memory).used, 10);
     }
@@ -190,13 +233,13 @@ mod tests {
         let mut own = [None; 8];
         own[2] = Some(1000);
         book.describe(A, own);
-        book.set(A, Resource::Memory, Some(1100)).unwrap();
+        book.set(A, Resource::Memory, Some(1100), 0).unwrap();
         assert_eq!(book.line(Resource::Memory).used, 100);
-        assert_eq!(book.set(A, Resource::Memory, Some(1101)), Err(TooMuch(Resource::Memory)));
+        assert_eq!(book.set(A, Resource::Memory, Some(1101), 0), Err(TooMuch(Resource::Memory)));
         // Less than its own gives nothing to others.
-        book.set(A, Resource::Memory, Some(5)).unwrap();
+        book.set(A, Resource::Memory, Some(5), 0).unwrap();
         assert_eq!(book.line(Resource::Memory).used, 0);
-        assert_eq!(book.set(A, Resource::Memory, None), Err(TooMuch(Resource::Memory)));
+        assert_eq!(book.set(A, Resource::Memory, None, 0), Err(TooMuch(Resource::Memory)));
         assert_eq!(book.limit(A, Resource::Memory), Some(5));
     }
 
@@ -204,23 +247,23 @@ mod tests {
     fn where_the_hand_out_has_a_bound_nobody_is_left_without_one_p7() {
         let mut book = memory(100);
         assert_eq!(book.boundless(B), Some(Resource::Memory));
-        book.set(B, Resource::Memory, Some(0)).unwrap();
+        book.set(B, Resource::Memory, Some(0), 0).unwrap();
         assert_eq!(book.boundless(B), None);
-        assert_eq!(book.set(B, Resource::Memory, None), Err(TooMuch(Resource::Memory)));
+        assert_eq!(book.set(B, Resource::Memory, None, 0), Err(TooMuch(Resource::Memory)));
         // Whose own is without bound by the description stays so.
         book.describe(A, [None; 8]);
         assert_eq!(book.boundless(A), None);
-        book.set(A, Resource::Memory, Some(7)).unwrap();
-        book.set(A, Resource::Memory, None).unwrap();
+        book.set(A, Resource::Memory, Some(7), 0).unwrap();
+        book.set(A, Resource::Memory, None, 0).unwrap();
     }
 
     #[test]
     fn a_resource_without_a_bound_is_handed_out_freely() {
         let mut book = memory(100);
-        book.set(B, Resource::EventPorts, Some(u64::MAX - 1)).unwrap();
-        book.set(C, Resource::EventPorts, Some(u64::MAX - 1)).unwrap();
+        book.set(B, Resource::EventPorts, Some(u64::MAX - 1), 0).unwrap();
+        book.set(C, Resource::EventPorts, Some(u64::MAX - 1), 0).unwrap();
         assert_eq!(book.line(Resource::EventPorts), Given { limit: None, used: u64::MAX });
-        book.set(B, Resource::EventPorts, None).unwrap();
+        book.set(B, Resource::EventPorts, None, 0).unwrap();
         assert_eq!(book.boundless(C), Some(Resource::Memory));
     }
 }

@@ -47,6 +47,10 @@ fn create_alone(world: &World, name: [u64; 4]) -> Answer {
         return Err(Refusal::Exists);
     }
     let slot = free.ok_or(Refusal::Full)?;
+    // Whatever was permitted to whom was here before.
+    let index = usize::from(slot.number.0);
+    world.slots.iter().for_each(|other| other.peers.forget(index));
+    slot.peers.clear();
     let mut lifecycle = slot.lifecycle.lock();
     let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
     lifecycle.create(id)?;
@@ -68,6 +72,19 @@ fn promises<'b>(
     let described = world.slots.len().checked_sub(books.promises.len())?;
     let index = usize::from(place.0).checked_sub(described)?;
     books.promises.get_mut(index).map(|promises| &mut promises[..])
+}
+
+/// What the vCPUs of a spare place are promised of a resource: core time alone is, until the place is given back.
+pub(super) fn promised(
+    world: &World,
+    books: &mut PolicyBooks,
+    (place, resource): (PartitionSlot, Resource),
+) -> u64 {
+    if resource != Resource::CoreTime {
+        return 0;
+    }
+    let promises = promises(world, books, place).into_iter().flatten().flatten();
+    promises.fold(0, |sum, promise| sum.saturating_add(u64::from(promise.ppm())))
 }
 
 pub(super) fn destroy(world: &World, policy: &Policy, who: PartitionRef) -> Answer {

@@ -200,12 +200,28 @@ fn limit_set(
     (resource, limit): (Resource, Option<u64>),
 ) -> Answer {
     let (slot, lifecycle) = find(world, who)?;
-    policy.books.lock().handout.set(slot.number, resource, limit)?;
+    let used = lower(slot, (resource, limit));
+    let mut books = policy.books.lock();
+    let promised = maker::promised(world, &mut books, (slot.number, resource));
+    books.handout.set(slot.number, resource, limit, used.max(promised))?;
+    drop(books);
     if let Some(work) = slot.work.lock().as_mut() {
         work.holdings.account_mut().set_limit(resource, limit);
     }
     drop(lifecycle);
     Ok([0; 3])
+}
+
+/// Sets a life's limit if that is lower, which nothing refuses, so that what is in use grows no more; how much that is.
+fn lower(slot: &Slot, (resource, limit): (Resource, Option<u64>)) -> u64 {
+    let mut work = slot.work.lock();
+    let Some(work) = work.as_mut() else { return 0 };
+    let account = work.holdings.account_mut();
+    let line = account.line(resource);
+    if limit.is_some_and(|limit| line.limit.is_none_or(|before| limit < before)) {
+        account.set_limit(resource, limit);
+    }
+    line.used
 }
 
 /// Sets the limits of an account that begins; false if there is no policy, and the description's are right.

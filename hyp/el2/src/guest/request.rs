@@ -5,6 +5,7 @@ use shikiri_abi::{PartitionRef, Resource, Status, Wanted, Wish};
 use shikiri_arch::hw::Clock;
 use shikiri_config::Unanswered;
 use shikiri_core::handle::Handle;
+use shikiri_core::lifecycle::Phase;
 use shikiri_core::policy::Refusal;
 use shikiri_core::policy::request::{Decision, Request, Standing};
 use shikiri_core::sched::earlier;
@@ -125,14 +126,16 @@ fn raise(
     let Some(limit) = books.handout.limit(slot.number, resource) else { return Ok(None) };
     // The largest number is unset.
     let limit = limit.saturating_add(more).min(u64::MAX.wrapping_sub(1));
-    books.handout.set(slot.number, resource, Some(limit))?;
+    books.handout.raise(slot.number, resource, limit)?;
     Ok(Some(limit))
 }
 
 /// Permits the asker to ask the partition at a place.
 fn permit(world: &World, slot: &Slot, place: usize) -> Result<(), Refusal> {
     let own = usize::from(slot.number.0);
-    let peer = world.slots.get(place).filter(|_| place != own).ok_or(Refusal::Denied)?;
+    let is_somebody = |peer: &&Slot| !matches!(peer.phase(), Phase::Free | Phase::Leaving);
+    let peer = world.slots.get(place).filter(|_| place != own).filter(is_somebody);
+    let peer = peer.ok_or(Refusal::Denied)?;
     slot.peers.set(&peer.peers, (own, place), true);
     Ok(())
 }

@@ -10,6 +10,7 @@ use shikiri_abi::{CALLS, IntId, PartitionSlot, Sharing, Status, TalkCall, VcpuIn
 use shikiri_config::Event;
 use shikiri_core::event::{Arrival, Before, Raise, Shared, Visit, Visitor, nobody_visits};
 use shikiri_core::handle::Handle;
+use shikiri_core::lifecycle::Phase;
 use shikiri_core::party::{EndStep, Party, Refusal, Tables, first_handle};
 use shikiri_sync::{lock_pair, rank};
 use shikiri_vgic::{Here, Polled, VcpuSet, raise_without_lock};
@@ -306,16 +307,24 @@ pub(super) fn lock_both<'l>(
     own: &'l Live,
     peer: Option<&'l Live>,
 ) -> Option<(Guard<'l>, Option<Guard<'l>>)> {
-    match peer {
-        Some(peer) if peer.slot.number < own.slot.number => {
-            lock_pair(&peer.devices, &own.devices).map(|(peer, own)| (own, Some(peer)))
-        }
-        Some(peer) => lock_pair(&own.devices, &peer.devices).map(|(own, peer)| (own, Some(peer))),
-        None => Some((own.devices.lock(), None)),
-    }
+    let Some(peer) = peer else { return Some((own.devices.lock(), None)) };
+    let both = if peer.slot.number < own.slot.number {
+        lock_pair(&peer.devices, &own.devices).map(|(peer, own)| (own, peer))
+    } else {
+        lock_pair(&own.devices, &peer.devices)
+    };
+    let both = both.or_else(|| is_ending(own).then(|| lock_in_turn(own, peer)));
+    both.map(|(own, peer)| (own, Some(peer)))
 }
 
-/// [`lock_both`] for a start, which connects what the description says once: waits for the second with the first in hand.
+/// Whether a partition is being taken apart: none of its vCPUs is delayed by its lock, and a peer whose vCPUs always have theirs must
+/// not keep it from its end.
+#[cold]
+fn is_ending(own: &Live) -> bool {
+    own.slot.phase() == Phase::TearingDown
+}
+
+/// [`lock_both`] for an end, and for a start, which connects what the description says once: waits for the second with the first in hand.
 pub(super) fn lock_in_turn<'l>(own: &'l Live, peer: &'l Live) -> (Guard<'l>, Guard<'l>) {
     if peer.slot.number < own.slot.number {
         let first = peer.devices.lock();

@@ -69,6 +69,10 @@ pub(super) fn begin_life(
     lifecycle: &mut Lifecycle,
     hold: Hold,
 ) -> Result<PartitionId, WrongPhase> {
+    // An id is taken by a life, and by nothing that is refused.
+    if lifecycle.phase() != Phase::Ended {
+        return Err(WrongPhase(lifecycle.phase()));
+    }
     let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
     lifecycle.start(id, hold)?;
     slot.set_phase(lifecycle.phase());
