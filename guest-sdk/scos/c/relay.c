@@ -19,11 +19,18 @@
 #define BUFFER 8192
 
 static volatile sig_atomic_t alarms;
+/* Where each alarm is told, for a process that waits for one. */
+static volatile sig_atomic_t told = -1;
 
 static void on_alarm(int signal)
 {
+	int before = errno;
+
 	(void)signal;
 	alarms++;
+	if (told >= 0 && write(told, "a", 1) != 1)
+		told = -1;
+	errno = before;
 }
 
 static void die(const char *what)
@@ -55,19 +62,19 @@ static void write_all(int fd, const char *bytes, size_t size)
 	}
 }
 
-static int produce(int fd)
+static int produce(int fd, int interruptions)
 {
-	char line[128];
+	char line[128], one;
 	int number;
 
 	for (number = 0; number < LINES; number++) {
 		int size = snprintf(line, sizeof line, "line %d of %d, %.*s\n", number, LINES, number % 60,
 				    "............................................................");
 
-		/* In two pieces, and now and then after a pause. */
+		/* In two pieces, and now and then not before the relay was interrupted: meanwhile there is nothing for it. */
 		write_all(fd, line, (size_t)size / 2);
-		if (number % 100 == 0)
-			usleep(3000);
+		if (number % 100 == 0 && read(interruptions, &one, 1) != 1)
+			die("the relay has ended");
 		write_all(fd, line + size / 2, (size_t)(size - size / 2));
 	}
 	return 0;
@@ -106,8 +113,8 @@ static void set_nonblocking(int fd)
 	printf("flags: %#x, then %#x\n", flags, fcntl(fd, F_GETFL));
 }
 
-/* Moves bytes from one pipe to the other until the first one ends. */
-static void relay(int from, int to)
+/* Moves bytes from one pipe to the other until the first one ends. Each interruption is told. */
+static int relay(int from, int to, int interruptions)
 {
 	static char buffer[BUFFER];
 	size_t held = 0;
@@ -122,6 +129,9 @@ static void relay(int from, int to)
 
 		if (found < 0 && errno == EINTR) {
 			interrupted = 1;
+			/* There may be no room, or nobody left to tell. */
+			if (write(interruptions, "i", 1) < 0 && errno != EAGAIN && errno != EPIPE)
+				die("write");
 			continue;
 		}
 		if (found < 0)
@@ -147,7 +157,7 @@ static void relay(int from, int to)
 			}
 		}
 	}
-	printf("relay: interrupted %s\n", interrupted ? "at least once" : "never");
+	return interrupted;
 }
 
 /* The failures that a program sees by name. */
@@ -196,12 +206,12 @@ static void refusals(void)
 static void interruptions(void)
 {
 	struct sigaction action = { 0 };
-	int ends[2];
+	int ends[2], ticks[2];
 	char byte;
 	ssize_t count;
 	pid_t child;
 
-	if (pipe(ends) < 0)
+	if (pipe(ends) < 0 || pipe(ticks) < 0)
 		die("pipe");
 	action.sa_handler = on_alarm;
 	if (sigaction(SIGALRM, &action, NULL) < 0)
@@ -216,13 +226,19 @@ static void interruptions(void)
 		die("sigaction");
 	child = fork();
 	if (child == 0) {
-		set_timer(0);
-		usleep(40000);
+		int number;
+
+		/* Not before three more alarms have come while its parent reads. Timers are not inherited. */
+		for (number = 0; number < 3; number++)
+			if (read(ticks[0], &byte, 1) != 1)
+				_exit(1);
 		_exit(write(ends[1], "x", 1) != 1);
 	}
+	told = ticks[1];
 	count = read(ends[0], &byte, 1);
 	printf("read with SA_RESTART: %zd, %c\n", count, byte);
 	set_timer(0);
+	told = -1;
 	while (waitpid(child, NULL, 0) < 0 && errno == EINTR)
 		;
 	printf("alarms: %s\n", alarms >= 3 ? "three or more" : "too few");
@@ -231,39 +247,47 @@ static void interruptions(void)
 int main(void)
 {
 	struct sigaction action = { 0 };
-	int first[2], second[2];
+	int first[2], second[2], interruptions_told[2];
 	pid_t producer, consumer;
-	int ended[2];
+	int ended[2], interrupted;
 
 	setvbuf(stdout, NULL, _IONBF, 0);
 	refusals();
 	interruptions();
-	if (pipe(first) < 0 || pipe(second) < 0)
+	if (pipe(first) < 0 || pipe(second) < 0 || pipe(interruptions_told) < 0)
 		die("pipe");
 	producer = fork();
 	if (producer == 0) {
 		close(first[0]);
 		close(second[0]);
 		close(second[1]);
-		_exit(produce(first[1]));
+		close(interruptions_told[1]);
+		_exit(produce(first[1], interruptions_told[0]));
 	}
 	consumer = fork();
 	if (consumer == 0) {
 		close(first[0]);
 		close(first[1]);
 		close(second[1]);
+		close(interruptions_told[0]);
+		close(interruptions_told[1]);
 		_exit(consume(second[0]));
 	}
 	close(first[1]);
 	close(second[0]);
+	close(interruptions_told[0]);
 	set_nonblocking(first[0]);
 	set_nonblocking(second[1]);
+	if (fcntl(interruptions_told[1], F_SETFL, O_NONBLOCK) < 0)
+		die("fcntl");
 	action.sa_handler = on_alarm;
 	if (sigaction(SIGALRM, &action, NULL) < 0)
 		die("sigaction");
 	set_timer(500);
-	relay(first[0], second[1]);
+	interrupted = relay(first[0], second[1], interruptions_told[1]);
+	/* Before anything is printed: an alarm would interrupt that too, and a terminal loses it then. */
 	set_timer(0);
+	printf("relay: interrupted %s\n", interrupted ? "at least once" : "never");
 	close(second[1]);
 	/* The consumer has printed when it has ended. */
 	if (waitpid(consumer, &ended[1], 0) != consumer || waitpid(producer, &ended[0], 0) != producer)

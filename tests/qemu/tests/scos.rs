@@ -182,8 +182,7 @@ fn checks_on_linux(machine: Machine) -> Outcome {
 
 /// The lines that are neither the hypervisor's nor the kernel's, from one text to another.
 fn printed(console: &str, from: &str, to: &str) -> Vec<String> {
-    // How often the relay is interrupted, and when it says so, is a matter of time; that calls are, other lines say.
-    let ours = ["shikiri: ", "scos: ", "[focus: ", "relay: interrupted"];
+    let ours = ["shikiri: ", "scos: ", "[focus: "];
     let lines = console.lines().map(str::trim_end);
     let lines =
         lines.filter(|line| !ours.iter().any(|start| line.starts_with(start)) && !line.is_empty());
