@@ -1,6 +1,6 @@
 //! Signals: handlers, interrupted calls, what is held back.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use libc::c_int;
@@ -9,8 +9,14 @@ use shikiri_scos_programs::report::{equal, holds};
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 static STACK: AtomicUsize = AtomicUsize::new(0);
+/// Where each call of the handler is told, for a process that waits for one; none if negative.
+static TOLD: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn count(_signal: c_int) {
+    let told = TOLD.load(Ordering::Relaxed);
+    if told >= 0 {
+        os::write(told, b"s").unwrap();
+    }
     let here = 0_u8;
     STACK.store((&raw const here).addr(), Ordering::Relaxed);
     COUNT.fetch_add(1, Ordering::Relaxed);
@@ -65,21 +71,25 @@ fn interrupted() {
     equal("a_read_is_interrupted", os::read(reader, &mut [0]), Err(libc::EINTR));
     os::set_alarm(20, 0);
     equal("a_poll_is_interrupted", os::poll(&[(reader, libc::POLLIN)], -1), Err(libc::EINTR));
+    // There is nothing to read before the alarm has come.
+    let (told, tell) = os::pipe(0).unwrap();
     let child = os::in_child(|| {
-        std::thread::sleep(Duration::from_millis(60));
-        os::write(writer, b"x").map_or(1, |_| 0)
+        let has_come = os::read(told, &mut [0]) == Ok(1);
+        i32::from(!has_come || os::write(writer, b"x").is_err())
     });
     os::handle(libc::SIGALRM, count, libc::SA_RESTART).unwrap();
-    os::set_alarm(20, 0);
+    TOLD.store(tell, Ordering::Relaxed);
     counted();
+    os::set_alarm(20, 0);
     equal("a_read_is_done_anew", os::read(reader, &mut [0]), Ok(1));
+    TOLD.store(-1, Ordering::Relaxed);
     equal("after_the_handler", counted(), 1);
     os::set_alarm(20, 0);
     equal("a_poll_is_never_done_anew", os::poll(&[(reader, libc::POLLIN)], -1), Err(libc::EINTR));
     os::wait(child.unwrap(), 0).unwrap();
     let start = Instant::now();
     os::set_alarm(10, 0);
-    // std sleeps again for what is left.
+    // The sleep is what is tested: the alarm interrupts it, and std sleeps again for what is left.
     std::thread::sleep(Duration::from_millis(40));
     holds("a_sleep_says_what_is_left", start.elapsed() >= Duration::from_millis(40));
 }
@@ -117,7 +127,7 @@ fn children() {
     os::ignore(libc::SIGCHLD, false).unwrap();
     let child = os::in_child(|| {
         loop {
-            std::thread::sleep(Duration::from_secs(1));
+            std::thread::park();
         }
     });
     let child = child.unwrap();

@@ -66,13 +66,11 @@ fn locks() {
 }
 
 fn waits() {
-    let (sender, receiver) = mpsc::channel();
+    // Without room: each waits for the other, every time.
+    let (sender, receiver) = mpsc::sync_channel(0);
     let sending = thread::spawn(move || {
         for n in 0..100_u32 {
             sender.send(n).unwrap();
-            if n % 10 == 0 {
-                thread::sleep(Duration::from_millis(1));
-            }
         }
     });
     equal("a_channel_brings_all", receiver.iter().sum::<u32>(), 4950);
