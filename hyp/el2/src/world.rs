@@ -72,6 +72,8 @@ pub(crate) struct Slot {
     pub(crate) peers: Peers,
     /// The policy program has started it: who did so knows, and the console does not tell.
     pub(crate) is_quiet: AtomicBool,
+    /// How many partitions were made here, one after another.
+    pub(crate) made: AtomicU32,
 }
 
 /// Who owns a physical interrupt; all zero is nobody.
@@ -118,6 +120,7 @@ impl Slot {
             homes,
             peers,
             is_quiet: AtomicBool::new(false),
+            made: AtomicU32::new(0),
         }
     }
 

@@ -32,6 +32,8 @@ pub struct Request {
     pub id: PartitionId,
     /// What it wants.
     pub wish: Wish,
+    /// Which of those that were ever made at its place a peer is: an answer is for no other.
+    pub peer: u32,
     /// Where it is told of the answer.
     pub port: Option<Handle>,
     /// When the time for an answer is over, in ticks.
@@ -209,6 +211,7 @@ mod tests {
             place: PartitionSlot(place),
             id: PartitionId(u32::from(place) + 10),
             wish: Wish::More(Resource::Memory, 7),
+            peer: 0,
             port: None,
             until: u64::from(place) * 100,
         }

@@ -51,6 +51,7 @@ fn create_alone(world: &World, name: [u64; 4]) -> Answer {
     let index = usize::from(slot.number.0);
     world.slots.iter().for_each(|other| other.peers.forget(index));
     slot.peers.clear();
+    slot.made.fetch_add(1, Ordering::Relaxed);
     let mut lifecycle = slot.lifecycle.lock();
     let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
     lifecycle.create(id)?;

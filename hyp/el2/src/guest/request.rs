@@ -1,6 +1,8 @@
 //! Requests for more (P8): held here until the policy program has answered, or until the core that took one in finds its time over.
 //! What a request goes through is `shikiri_core::policy::request`'s to decide.
 
+use core::sync::atomic::Ordering;
+
 use shikiri_abi::{PartitionRef, Resource, Status, Wanted, Wish};
 use shikiri_arch::hw::Clock;
 use shikiri_config::Unanswered;
@@ -46,7 +48,11 @@ fn try_ask(core: &CoreLocal, live: &Live, wanted: Wanted) -> Result<Option<u64>,
     let policy = world.policy.ok_or(Refusal::Denied)?;
     let now = Counter.now();
     let until = now.saturating_add(policy.answer_ticks);
-    let request = Request { place: live.slot.number, id: live.id, wish, port, until };
+    let peer = match wish {
+        Wish::Peer(place) => made_at(world, usize::from(place.0)),
+        Wish::More(..) => 0,
+    };
+    let request = Request { place: live.slot.number, id: live.id, wish, peer, port, until };
     if policy.holder.is_none() {
         return by_default(world, policy, &request, |_| true).map(Some);
     }
@@ -102,7 +108,7 @@ fn decide_on(
         (Some(more), Wish::More(resource, _)) => {
             limit = raise(&mut books, slot, (resource, more))?.map(|limit| (resource, limit));
         }
-        (Some(_), Wish::Peer(place)) => permit(world, slot, usize::from(place.0))?,
+        (Some(_), Wish::Peer(place)) => permit(world, slot, (usize::from(place.0), request.peer))?,
         (None, _) => {}
     }
     let decision = granted.map_or(Decision::Refused, Decision::Granted);
@@ -130,8 +136,16 @@ fn raise(
     Ok(Some(limit))
 }
 
-/// Permits the asker to ask the partition at a place.
-fn permit(world: &World, slot: &Slot, place: usize) -> Result<(), Refusal> {
+/// How many partitions were made at a place.
+fn made_at(world: &World, place: usize) -> u32 {
+    world.slots.get(place).map_or(0, |slot| slot.made.load(Ordering::Relaxed))
+}
+
+/// Permits the asker to ask the partition at a place, if it is the one that was meant.
+fn permit(world: &World, slot: &Slot, (place, made): (usize, u32)) -> Result<(), Refusal> {
+    if made_at(world, place) != made {
+        return Err(Refusal::Denied);
+    }
     let own = usize::from(slot.number.0);
     let is_somebody = |peer: &&Slot| !matches!(peer.phase(), Phase::Free | Phase::Leaving);
     let peer = world.slots.get(place).filter(|_| place != own).filter(is_somebody);
