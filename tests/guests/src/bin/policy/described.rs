@@ -1,12 +1,15 @@
 //! Partitions of the description: seen, limited, started, held, paused, restarted, ended, and told of.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use shikiri_abi::{CALLS, Hold, PartitionId, PartitionRef, PartitionSlot, Resource, Status};
 use shikiri_policy::{Cause, Partition, State, notify, take_notice};
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::hvc::{Conduit, partition, policy, psci};
-use shikiri_rt::{println, timer};
+use shikiri_rt::timer::{self, Timer};
+use shikiri_rt::{gic, irq, platform, power, println};
 use shikiri_test_guests::report::Outcome;
-use shikiri_test_guests::{case, done, ensure, equal};
+use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
 use crate::tools::{ended, made, named, notice, refused, refused_for, wait, wait_for};
 
@@ -55,11 +58,8 @@ fn raw(function: u32, argument: u64) -> [u64; 4] {
 fn listed() -> Outcome {
     let mut all = Partition::all();
     for (place, name) in [(0, "scos"), (1, "busy"), (2, "code"), (3, "fault"), (4, "again")] {
-        let partition = all.next().ok_or(shikiri_test_guests::Failure {
-            what: "fewer partitions",
-            got: place,
-            want: 5,
-        })?;
+        let partition =
+            all.next().ok_or(Failure { what: "fewer partitions", got: place, want: 5 })?;
         equal("the place", u64::from(partition.who().place.0), place)?;
         ensure("the name", made(partition.name())?.as_str() == name)?;
         let status = made(partition.status())?;
@@ -252,29 +252,64 @@ fn refusals() -> Outcome {
     refused("none", policy::take_notice(), Status::Empty)
 }
 
-/// Beside a partition that prints ticks: it stands still between the two lines.
+/// The port at which a partition that ticks says so.
+static TICK: AtomicU64 = AtomicU64::new(0);
+
+/// How often the one beside a paused partition ticks in that time.
+const TICKS_BESIDE: u32 = 30;
+
+/// A port that the description has made for an event of this name.
+fn event(name: &str) -> Result<Handle, Failure> {
+    let handle = platform::described(name, "shikiri,handle");
+    handle.map(Handle).ok_or(Failure { what: "no such event", got: 0, want: 1 })
+}
+
+/// Sends an event with each tick, for ever.
+pub(crate) fn ticking() -> ! {
+    let name = platform::value_of("event").unwrap_or_default();
+    match event(name) {
+        Ok(port) => TICK.store(port.0, Ordering::Relaxed),
+        Err(failure) => println!("FAIL ticking: {failure}"),
+    }
+    irq::set_handler(tick);
+    gic::enable(Timer::Virtual.intid());
+    tick(Timer::Virtual.intid());
+    power::idle()
+}
+
+fn tick(_intid: u32) {
+    Timer::Virtual.set_deadline(Timer::Virtual.now() + timer::ticks(1000));
+    // Refused only if nobody waits for it any more.
+    let _refused = talk::send(Handle(TICK.load(Ordering::Relaxed)));
+}
+
+/// Two partitions tick on one core. Whatever the machine's load: while the one ticks, the other one does not.
 pub(crate) fn pauses() -> ! {
     case("a_paused_partition_stands_still_and_goes_on", || {
-        let ticks = made(named("timer")?.start())?;
-        wait_for(ticks, State::Active)?;
-        timer::spin(300_000);
+        let (ticks, beside) = (event("event-tick")?, event("event-beside")?);
+        let ticking = made(named("ticking")?.start())?;
+        let other = made(named("beside")?.start())?;
         for _ in 0..3 {
-            made(ticks.pause())?;
-            made(ticks.pause())?;
-            ensure("paused", made(ticks.status())?.state == State::Paused)?;
-            // What it had written is out by then.
-            timer::spin(200_000);
-            println!("paused");
-            timer::spin(500_000);
-            println!("resumed");
-            made(ticks.resume())?;
-            refused("twice", ticks.resume(), Status::WrongState)?;
-            timer::spin(200_000);
+            wait("it ticks", || made(talk::poll(ticks)))?;
+            made(ticking.pause())?;
+            made(ticking.pause())?;
+            ensure("paused", made(ticking.status())?.state == State::Paused)?;
+            // None of its vCPUs runs any more, so that this was its last event.
+            made(talk::poll(ticks))?;
+            for _ in 0..TICKS_BESIDE {
+                wait("the one beside it ticks", || made(talk::poll(beside)))?;
+                ensure("it stands still", !made(talk::poll(ticks))?)?;
+            }
+            made(ticking.resume())?;
+            refused("twice", ticking.resume(), Status::WrongState)?;
         }
+        wait("it goes on", || made(talk::poll(ticks)))?;
+        made(other.stop())?;
+        ended(other, Cause::Stopped)?;
         // One that is paused can be ended.
-        made(ticks.pause())?;
-        made(ticks.stop())?;
-        ended(ticks, Cause::Stopped)
+        made(ticking.pause())?;
+        made(ticking.stop())?;
+        ended(ticking, Cause::Stopped)
     });
     done()
 }

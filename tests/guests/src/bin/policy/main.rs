@@ -1,6 +1,6 @@
 //! The policy program of the tests: what it can see of the machine, and what it can do with partitions (P7).
 //!
-//! The first word that fits chooses: `stranger` holds no capability; `pauses`, `restarts`, `make`, `steps`, `outlive`;
+//! The first word that fits chooses: `stranger` holds no capability; `ticking`, `pauses`, `restarts`, `make`, `steps`, `outlive`;
 //! a role in what is about requests; otherwise all calls about partitions of the description are tried.
 #![no_std]
 #![no_main]
@@ -38,6 +38,9 @@ fn main() {
     }
     if platform::has_word("stranger") {
         described::stranger()
+    }
+    if platform::has_word("ticking") {
+        described::ticking()
     }
     if platform::has_word("pauses") {
         described::pauses()
