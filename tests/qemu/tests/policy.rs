@@ -25,11 +25,8 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         "partitions_are_made_from_nothing_and_leave_nothing",
         makes,
     );
-    topic.on_each(
-        both_gics(3),
-        "a_request_is_granted_changed_refused_forgotten_or_cancelled",
-        judged,
-    );
+    topic.on_each(both_gics(3), "a_request_is_granted_changed_refused_or_cancelled", judged);
+    topic.on_each(both_gics(3), "a_request_is_refused_when_its_time_is_over", overdue);
     topic.on_each(both_gics(1), "without_a_policy_program_the_description_decides_at_once", alone);
     topic.on_each(both_gics(2), "the_default_decides_when_the_time_is_over", patient);
     topic.on_each(both_gics(2), "a_request_outlives_the_restart_of_who_has_taken_it", forgetful);
@@ -46,7 +43,15 @@ fn asker(name: &str, words: &str) -> Partition {
         .with("limits = { event_ports = 4 }")
 }
 
-const PORTS: &str = "handout = { event_ports = 20 }\nanswer = \"200ms\"";
+/// What the judge has, with the time for an answer; the event by which it says that it has a request, and the one by which it is told
+/// that this is over.
+fn ports(answer: &str) -> String {
+    format!(
+        "handout = {{ event_ports = 20 }}\nanswer = \"{answer}\"\n\
+         [[event]]\nname = \"taken\"\nfrom = \"scos\"\nto = \"asker\"\nspi = 40\n\
+         [[event]]\nname = \"over\"\nfrom = \"asker\"\nto = \"scos\"\nspi = 41"
+    )
+}
 
 /// The policy program passes, and who asks it.
 fn both_pass(system: &System, machine: &Machine, asker: &str) -> Outcome {
@@ -62,8 +67,14 @@ fn judged(machine: Machine) -> Outcome {
         ["one", "two"].map(|name| sleeper(name, "crash", "crash=loop").with("handles = 4"));
     let [one, two] = others;
     let asker = asker("asker", "asker").with("requests = 2\ncores = [2]");
-    let system = support::system([policy("judge", PORTS), asker, one, two])?;
-    both_pass(&system, &machine, "a_request_is_granted_changed_refused_forgotten_or_cancelled")
+    let system = support::system([policy("judge", &ports("60s")), asker, one, two])?;
+    both_pass(&system, &machine, "a_request_is_granted_changed_refused_or_cancelled")
+}
+
+fn overdue(machine: Machine) -> Outcome {
+    let asker = asker("asker", "overdue").with("cores = [2]");
+    let system = support::system([policy("judge", &ports("100ms")), asker])?;
+    both_pass(&system, &machine, "a_request_is_refused_when_its_time_is_over")
 }
 
 fn alone(machine: Machine) -> Outcome {
@@ -100,7 +111,7 @@ fn forgetful(machine: Machine) -> Outcome {
 }
 
 fn fair(machine: Machine) -> Outcome {
-    let lines = "handout = { event_ports = 300 }\nanswer = \"10s\"";
+    let lines = "handout = { event_ports = 300 }\nanswer = \"60s\"";
     let shared = "share = { budget = \"3ms\", period = \"10ms\" }\ncores = [1]";
     let system = support::system([
         policy("fair", lines),

@@ -11,7 +11,7 @@ use shikiri_rt::{gic, irq, platform, power, println};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
-use crate::tools::{ended, made, named, notice, refused, refused_for, wait, wait_for};
+use crate::tools::{ended, event, made, named, notice, refused, refused_for, wait, wait_for};
 
 /// A number that no place has.
 const NO_PLACE: u8 = 50;
@@ -257,12 +257,6 @@ static TICK: AtomicU64 = AtomicU64::new(0);
 
 /// How often the one beside a paused partition ticks in that time.
 const TICKS_BESIDE: u32 = 30;
-
-/// A port that the description has made for an event of this name.
-fn event(name: &str) -> Result<Handle, Failure> {
-    let handle = platform::described(name, "shikiri,handle");
-    handle.map(Handle).ok_or(Failure { what: "no such event", got: 0, want: 1 })
-}
 
 /// Sends an event with each tick, for ever.
 pub(crate) fn ticking() -> ! {

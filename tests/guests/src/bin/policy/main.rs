@@ -16,11 +16,12 @@ use shikiri_rt::platform;
 shikiri_rt::entry!(main);
 
 /// The roles in what is about requests.
-const ROLES: [(&str, fn() -> !); 10] = [
+const ROLES: [(&str, fn() -> !); 11] = [
     ("bench-maker", bench::maker),
     ("bench-asker", bench::asker),
     ("asker", asked::asker),
     ("judge", asked::judge),
+    ("overdue", asked::overdue),
     ("alone", asked::alone),
     ("patient", asked::patient),
     ("forgetful", asked::forgetful),

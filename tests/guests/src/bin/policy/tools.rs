@@ -1,6 +1,8 @@
 //! What the topics share.
 
 use shikiri_policy::{Cause, End, Partition, State, take_notice};
+use shikiri_rt::hvc::talk::Handle;
+use shikiri_rt::platform;
 use shikiri_test_guests::Failure;
 pub(crate) use shikiri_test_guests::answers::{made, refused, refused_for, wait};
 use shikiri_test_guests::report::Outcome;
@@ -8,6 +10,12 @@ use shikiri_test_guests::report::Outcome;
 /// The partition of this name.
 pub(crate) fn named(name: &str) -> Result<Partition, Failure> {
     Partition::named(name).ok_or(Failure { what: "no such partition", got: 0, want: 1 })
+}
+
+/// A port that the description has made for an event of this name.
+pub(crate) fn event(name: &str) -> Result<Handle, Failure> {
+    let handle = platform::described(name, "shikiri,handle");
+    handle.map(Handle).ok_or(Failure { what: "no such event", got: 0, want: 1 })
 }
 
 /// Waits until a partition stands so.
