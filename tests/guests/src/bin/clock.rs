@@ -16,6 +16,7 @@ use shikiri_test_guests::{case, done, equal};
 const DATA: u64 = 0x00;
 const MATCH: u64 = 0x04;
 const MASK: u64 = 0x10;
+const RAW_STATUS: u64 = 0x14;
 const MASKED_STATUS: u64 = 0x18;
 const CLEAR: u64 = 0x1c;
 
@@ -57,7 +58,14 @@ fn alarm(vcpu: usize) -> Outcome {
     let before = COUNT.load(Ordering::Acquire);
     TAKEN.store(0, Ordering::Release);
     gic::route(intid(), vcpu);
-    clock().write32(MATCH, clock().read32(DATA).wrapping_add(1));
+    // A second may be over before it is written: the alarm would come when the counter has gone round.
+    loop {
+        let next = clock().read32(DATA).wrapping_add(1);
+        clock().write32(MATCH, next);
+        if clock().read32(DATA) <= next || clock().read32(RAW_STATUS) & 1 != 0 {
+            break;
+        }
+    }
     clock().write32(MASK, 1);
     irq::unmask();
     let end = reg::now() + timer::ticks(60_000_000);

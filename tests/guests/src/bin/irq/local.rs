@@ -8,7 +8,7 @@ use shikiri_rt::platform::{UART, UART_INTID};
 use shikiri_rt::{irq, reg};
 use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::Outcome;
-use shikiri_test_guests::{Failure, ensure, equal};
+use shikiri_test_guests::{Failure, answers, ensure, equal};
 
 use crate::tools::{PPIS, SPIS, arm, case, expect, expect_nothing, pend, take_at_last};
 
@@ -51,9 +51,8 @@ fn vector() -> Outcome {
     irq::unmask();
     pend(7);
     reg::isb();
-    for _ in 0..50 {
-        crate::tools::pause();
-    }
+    answers::wait("it comes", || Ok(VECTOR.load(Ordering::Relaxed) != 0))?;
+    crate::tools::pause();
     irq::mask();
     equal("sum of INTIDs", u64::from(VECTOR.load(Ordering::Relaxed)), 7)
 }
@@ -385,13 +384,7 @@ fn level() -> Outcome {
     // SAFETY: the platform's PL011.
     #[expect(unsafe_code, reason = "names the UART's address")]
     let uart = unsafe { Registers::new(UART) };
-    for _ in 0..1000 {
-        if uart.read32(RAW) & TRANSMIT != 0 {
-            break;
-        }
-        crate::tools::pause();
-    }
-    ensure("the UART has sent", uart.read32(RAW) & TRANSMIT != 0)?;
+    answers::wait("the UART has sent", || Ok(uart.read32(RAW) & TRANSMIT != 0))?;
     arm(UART_INTID, 0x80);
     gic::set_level(UART_INTID);
     expect_nothing()?;

@@ -9,7 +9,7 @@ use shikiri_rt::{irq, reg, smp, timer};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{ensure, equal};
 
-use crate::tools::{SPIS, arm, case, expect, expect_nothing, take_soon};
+use crate::tools::{SPIS, arm, case, expect, expect_nothing, take, take_soon};
 
 /// The other vCPU in the cases with two.
 const OTHER: usize = 1;
@@ -99,12 +99,18 @@ fn note() {
     }
 }
 
-/// The other vCPU: takes one interrupt from WFI.
+/// The other vCPU: takes one interrupt from WFI, which may end for less.
 fn take_one() {
     irq::mask();
     advance(1);
-    reg::wfi();
-    note();
+    let acknowledged = loop {
+        reg::wfi();
+        if let Some(acknowledged) = take() {
+            break acknowledged;
+        }
+    };
+    SEEN.store(u64::from(acknowledged.intid().unwrap_or(0)), Ordering::Release);
+    gic::end(acknowledged);
     advance(2);
     wait_for(100);
 }
