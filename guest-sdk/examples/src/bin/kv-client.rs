@@ -13,6 +13,7 @@ use shikiri_examples::store::{BUFFER_BYTES, SERVICE, StoreStub};
 use shikiri_rpc::{Begin, Blocking, Client, Leg, Patience, Pool, Side};
 use shikiri_rpc_channel::{Wire, pool_part};
 use shikiri_rt::event::{ReceivePort, Receiving as _, Sharing};
+use shikiri_rt::sleep::Ticks;
 use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::{gic, heap, hvc, irq, platform, println, sleep};
 use shikiri_shared::{Answer, Attachment, PageCount, Shared, View};
@@ -53,11 +54,19 @@ fn run(server: u8) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A channel to the service.
+/// A channel to the service; if that is not up yet, it is asked again, for a minute.
 fn connect(windows: Windows, server: u8) -> Result<Channel, &'static str> {
     let port = Port::new(windows, Window::of_short_messages(), PORT);
-    let port = port.map_err(|_| "there can be no port")?;
-    port.connect(server, SERVICE, 0).map_err(|_| "the service is not to be had")
+    let mut port = port.map_err(|_| "there can be no port")?;
+    let deadline = Ticks::from_now_us(60_000_000);
+    while !deadline.is_over() {
+        match port.connect(server, SERVICE, 0) {
+            Ok(channel) => return Ok(channel),
+            Err((back, _)) => port = back,
+        }
+        timer::spin(1000);
+    }
+    Err("the service is not to be had")
 }
 
 /// The page that it shares with us.

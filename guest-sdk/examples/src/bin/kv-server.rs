@@ -1,5 +1,5 @@
 //! Keeps texts for whoever asks: a service for several clients, each with a channel for small things and a shared page with
-//! buffers for larger ones.
+//! buffers for larger ones. It ends when all have left. On the command line: `clients=N`, how many have to come first (1).
 #![no_std]
 #![no_main]
 
@@ -16,7 +16,7 @@ use shikiri_examples::store::{
 use shikiri_rpc::{Context, Dispatch as _, Leg, Patience, PeerGone, Pool, Server, Side};
 use shikiri_rpc_channel::{Wire, pool_part};
 use shikiri_rt::event::PartitionId;
-use shikiri_rt::{Lock, heap, hvc, irq, println, sleep};
+use shikiri_rt::{Lock, heap, hvc, irq, platform, println, sleep};
 use shikiri_shared::{Access, Offer, View};
 
 shikiri_rt::entry!(main);
@@ -71,6 +71,8 @@ fn serve() -> Result<(), &'static str> {
     let service = StoreServer(Table(Lock::new(BTreeMap::new())));
     let mut context = Context::<BUFFER_BYTES>::new();
     let mut served = 0_u32;
+    let expected = platform::number_of("clients").unwrap_or(1);
+    let mut left = 0;
     loop {
         // What happens from here on ends the sleep below.
         let before = moments(&listener, &clients);
@@ -86,12 +88,13 @@ fn serve() -> Result<(), &'static str> {
                 Err(PeerGone) => {
                     println!("kv: partition {} has left; {served} calls so far", client.id.0);
                     *place = None;
+                    left += 1;
                     take_back(offer);
                     has_worked = true;
                 }
             }
         }
-        if served > 0 && clients.iter().all(Option::is_none) {
+        if left >= expected && clients.iter().all(Option::is_none) {
             println!("kv: nobody is left; {} names", service.0.count());
             return Ok(());
         }

@@ -52,10 +52,11 @@ fn ping() -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Connects to pong; if that is not up yet, once more.
+/// Connects to pong; if that is not up yet, once more, for a minute.
 fn connect(peer: u8) -> Result<Channel, &'static str> {
     let mut port = port()?;
-    for _ in 0..1000 {
+    let deadline = Ticks::from_now_us(60_000_000);
+    while !deadline.is_over() {
         match port.connect(peer, 0, 0) {
             Ok(channel) => return Ok(channel),
             Err((back, _)) => port = back,

@@ -81,10 +81,10 @@ fn port(intid: u32) -> Result<Port, &'static str> {
     Port::new(windows()?, Window::of(CLASS, 1), intid).map_err(|_| "there can be no port")
 }
 
-/// Asks the next partition; if that is not up yet, once more.
+/// Asks the next partition; if that is not up yet, once more, for a minute.
 fn ask(mut port: Port) -> Result<Asking, &'static str> {
     let next = platform::number_of("next").and_then(|next| u8::try_from(next).ok()).unwrap_or(1);
-    let deadline = Ticks::from_now_us(10_000_000);
+    let deadline = Ticks::from_now_us(60_000_000);
     while !deadline.is_over() {
         match port.ask(next, 0, 0) {
             Ok(asking) => return Ok(asking),
