@@ -66,16 +66,16 @@ fn described(machine: Machine) -> Outcome {
         &[
             ("part list", "timer   -  ended"),
             (
-                "part start timer && part wait timer active && part show timer",
+                "part start timer && part wait timer active 60s && part show timer",
                 "from the description",
             ),
-            ("part pause timer && part wait timer paused && part list", "timer   2  paused"),
-            ("part resume timer && part wait timer active; echo is=$?", "| is=0"),
+            ("part pause timer && part wait timer paused 60s && part list", "timer   2  paused"),
+            ("part resume timer && part wait timer active 60s; echo is=$?", "| is=0"),
             ("part limit timer memory 8M && part limit timer memory", "| 8M"),
             ("acct timer", "memory                8M    4M"),
-            ("part end timer; part wait timer ended; part list", "timer   2  ended"),
+            ("part end timer; part wait timer ended 60s; part list", "timer   2  ended"),
             ("acct timer", "memory                8M    0K"),
-            ("part restart timer; part wait timer active; part list", "timer   3  active"),
+            ("part restart timer; part wait timer active 60s; part list", "timer   3  active"),
         ],
     )
 }
@@ -89,14 +89,14 @@ fn made(machine: Machine) -> Outcome {
             ("part create w image=timer memory=2M cores=3 console=yes", "w has the id"),
             ("part list", "w       2  created"),
             ("acct -h", "memory               16M    2M"),
-            ("part start w; part wait w active; part list", "w       2  active"),
+            ("part start w; part wait w active 60s; part list", "w       2  active"),
         ],
     )?;
     running.wait_for("w| timer: tick 1", PATIENCE)?;
     converse(
         &mut running,
         &[
-            ("part end w; part wait w ended; part destroy w; echo is=$?", "| is=0"),
+            ("part end w; part wait w ended 60s; part destroy w; echo is=$?", "| is=0"),
             ("part list || true", "timer   -  ended"),
             ("acct -h", "memory               16M    0K"),
         ],

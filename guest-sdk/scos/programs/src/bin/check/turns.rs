@@ -39,7 +39,7 @@ fn all_have_turns() {
     let start = Instant::now();
     // Without sleeping: this one spins, too.
     while (0..3).any(|index| os::peek(shared + index) < 100)
-        && start.elapsed() < Duration::from_secs(30)
+        && start.elapsed() < Duration::from_secs(60)
     {
         std::hint::spin_loop();
     }
