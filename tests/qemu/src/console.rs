@@ -77,8 +77,15 @@ impl Console {
     /// Waits until `text` appears behind the last text that was found.
     #[must_use]
     pub fn wait(&self, text: &str, timeout: Duration) -> Found {
+        self.wait_for_all(&[text], timeout)
+    }
+
+    /// Waits until all of these texts have appeared behind the last text that was found, in any order; gives what there is up to the
+    /// end of the last of them.
+    #[must_use]
+    pub fn wait_for_all(&self, texts: &[&str], timeout: Duration) -> Found {
         self.look(Some(Instant::now() + timeout), |state| {
-            if let Some(found) = state.take_through(text.as_bytes()) {
+            if let Some(found) = state.take_through_all(texts) {
                 return Some(Found::Text(found));
             }
             if state.alarm {
@@ -114,7 +121,7 @@ impl Console {
         is_stopped: impl Fn() -> bool,
     ) -> Event {
         self.look(deadline, |state| {
-            if text.is_some_and(|text| state.take_through(text.as_bytes()).is_some()) {
+            if text.is_some_and(|text| state.take_through(text).is_some()) {
                 return Some(Event::Text);
             }
             if state.closed {
@@ -208,9 +215,16 @@ impl State {
     }
 
     /// Moves the cursor behind the first `text` and gives what it passed.
-    fn take_through(&mut self, text: &[u8]) -> Option<String> {
+    fn take_through(&mut self, text: &str) -> Option<String> {
+        self.take_through_all(&[text])
+    }
+
+    /// Moves the cursor behind the first of each text, once all are there, and gives what it passed.
+    fn take_through_all(&mut self, texts: &[&str]) -> Option<String> {
         let ahead = self.bytes.get(self.cursor..)?;
-        let end = find(ahead, text)? + text.len();
+        let end = texts.iter().try_fold(0, |end: usize, text| {
+            Some(end.max(find(ahead, text.as_bytes())? + text.len()))
+        })?;
         let passed = String::from_utf8_lossy(ahead.get(..end)?).into_owned();
         self.cursor += end;
         Some(passed)
@@ -243,6 +257,15 @@ mod tests {
         assert_eq!(console.wait("one", SOON), Found::Text("one".into()));
         assert_eq!(console.wait("one", SOON), Found::Text(" two one".into()));
         assert_eq!(console.wait("one", SOON), Found::Closed);
+    }
+
+    #[test]
+    fn several_texts_are_found_in_any_order() {
+        let console = console_of(b"one two three four");
+        let found = console.wait_for_all(&["three", "one"], SOON);
+        assert_eq!(found, Found::Text("one two three".into()));
+        assert_eq!(console.wait_for_all(&["four", "two"], SOON), Found::Closed);
+        assert_eq!(console.wait_for_all(&["four"], SOON), Found::Text(" four".into()));
     }
 
     #[test]
@@ -327,11 +350,11 @@ mod tests {
     fn a_long_console_forgets_its_beginning_but_not_the_place_in_it() {
         let mut state = State::default();
         state.append(b"begin ");
-        assert!(state.take_through(b"begin").is_some());
+        assert!(state.take_through("begin").is_some());
         state.append(&vec![b'.'; KEPT]);
         state.append(b"end");
         assert!(state.bytes.len() <= KEPT);
-        assert!(state.take_through(b"end").is_some());
-        assert!(state.take_through(b"begin").is_none());
+        assert!(state.take_through("end").is_some());
+        assert!(state.take_through("begin").is_none());
     }
 }

@@ -82,13 +82,28 @@ impl Running {
     /// # Errors
     /// The time is over, or the machine ended; the failure shows the console's last lines.
     pub fn wait_for(&mut self, text: &str, timeout: Duration) -> Result<String, Failure> {
-        match self.console.wait(text, scaled(timeout)) {
+        let found = self.console.wait(text, scaled(timeout));
+        self.found(found, &format!("{text:?}"), timeout)
+    }
+
+    /// Waits until all of these texts have appeared, as [`wait_for`](Self::wait_for) does, in any order: what two partitions write, or
+    /// one of them and the hypervisor, may come in either.
+    ///
+    /// # Errors
+    /// As of [`wait_for`](Self::wait_for).
+    pub fn wait_for_all(&mut self, texts: &[&str], timeout: Duration) -> Result<String, Failure> {
+        let found = self.console.wait_for_all(texts, scaled(timeout));
+        self.found(found, &format!("{texts:?}"), timeout)
+    }
+
+    fn found(&self, found: Found, what: &str, timeout: Duration) -> Result<String, Failure> {
+        match found {
             Found::Text(found) => Ok(found),
             Found::TimedOut => {
-                Err(self.failure(format!("waited {} s for {text:?}", timeout.as_secs_f32())))
+                Err(self.failure(format!("waited {} s for {what}", timeout.as_secs_f32())))
             }
-            Found::Alarm => Err(self.alarm(&format!("{text:?} came"))),
-            Found::Closed => Err(self.failure(format!("the machine ended before {text:?} came"))),
+            Found::Alarm => Err(self.alarm(&format!("{what} came"))),
+            Found::Closed => Err(self.failure(format!("the machine ended before {what} came"))),
         }
     }
 

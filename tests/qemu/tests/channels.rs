@@ -8,7 +8,7 @@ use shikiri_qemu_tests::{Machine, counts};
 use crate::lifecycle::{nothing_is_used, wait_until_stopped};
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    operator, system,
+    operator, system, wait_for_end,
 };
 
 /// Two partitions that share a core.
@@ -100,8 +100,7 @@ fn client_and_server(
     let server = partition("server", "client", "").with(server_cores).with(server);
     let client = partition("client", "server", &format!("server=0 {words}")).with(client_cores);
     let mut running = system([server, client])?.boot(machine)?;
-    let mut console = running.wait_for("client| done", PATIENCE)?;
-    console += &running.wait_for("partition client (id", PATIENCE)?;
+    let console = wait_for_end(&mut running, "client", 2)?;
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "client")?;
@@ -121,8 +120,7 @@ fn under_fire(areas: &str, words: &str, many: &str, one: &str, machine: &Machine
     let receiver = partition("receiver", "sender", "").with(one);
     let sender = partition("sender", "receiver", &format!("receiver=0 {words}")).with(many);
     let mut running = system([receiver, sender])?.boot(machine)?;
-    let mut console = running.wait_for("sender| done", PATIENCE)?;
-    console += &running.wait_for("partition sender (id", PATIENCE)?;
+    let console = wait_for_end(&mut running, "sender", 2)?;
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "sender")?;
@@ -192,8 +190,7 @@ fn all_described(machine: Machine) -> Outcome {
         .with("[[event]]\nname = \"call\"\nfrom = \"left\"\nto = \"right\"\nspi = 40")
         .with("[[event]]\nname = \"answer\"\nfrom = \"right\"\nto = \"left\"\nspi = 41");
     let mut running = system([left, right])?.boot(&machine)?;
-    let mut console = running.wait_for("left| done", PATIENCE)?;
-    console += &running.wait_for("partition left (id", PATIENCE)?;
+    let console = wait_for_end(&mut running, "left", 1)?;
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "left")?;
@@ -235,8 +232,7 @@ fn described(share: &str, machine: &Machine) -> Outcome {
          { partition = \"left\", slots = 2, spi = 33 },\n{ partition = \"right\", slots = 2, spi = 33 },\n]",
     );
     let mut running = system([left, right])?.boot(machine)?;
-    let mut console = running.wait_for("left| done", PATIENCE)?;
-    console += &running.wait_for("partition left (id", PATIENCE)?;
+    let console = wait_for_end(&mut running, "left", 1)?;
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "left")?;

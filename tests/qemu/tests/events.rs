@@ -6,7 +6,7 @@ use shikiri_qemu_tests::{Machine, counts};
 use crate::lifecycle::{nothing_is_used, wait_until_stopped};
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    operator, passes, system,
+    operator, passes, system, wait_for_end,
 };
 
 /// Adds this topic's tests.
@@ -86,8 +86,7 @@ fn ends(share: &str, machine: &Machine) -> Outcome {
 /// Boots both and waits for the client's end; then the client has left nothing.
 fn client_passes(server: Partition, client: Partition, machine: &Machine) -> Outcome {
     let mut running = system(pair(server, client))?.boot(machine)?;
-    let mut console = running.wait_for("client| done", PATIENCE)?;
-    console += &running.wait_for("partition client (id", PATIENCE)?;
+    let console = wait_for_end(&mut running, "client", 2)?;
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "client")
@@ -130,8 +129,7 @@ fn fixed(share: &str, machine: &Machine) -> Outcome {
         .with("[[event]]\nname = \"call\"\nfrom = \"caller\"\nto = \"echo\"\nspi = 40")
         .with("[[event]]\nname = \"echo\"\nfrom = \"echo\"\nto = \"caller\"\nspi = 41");
     let mut running = system([caller, echo])?.boot(machine)?;
-    let mut console = running.wait_for("caller| done", PATIENCE)?;
-    console += &running.wait_for("partition caller (id", PATIENCE)?;
+    let console = wait_for_end(&mut running, "caller", 1)?;
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "caller")?;

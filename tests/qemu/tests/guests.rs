@@ -99,8 +99,7 @@ fn isolated(machine: Machine) -> Outcome {
     let mut console = running.wait_for("probe| done", PATIENCE)?;
     support::open_operator(&mut running)?;
     support::audit(&mut running)?;
-    support::operator(&mut running, "stop probe")?;
-    console += &running.wait_for("partition probe (id 1) has ended", PATIENCE)?;
+    support::operate(&mut running, "stop probe", "partition probe (id 1) has ended")?;
     support::audit(&mut running)?;
     console += &running.wait_for("witness| ok witness report", PATIENCE)?;
     support::approve(&console)

@@ -29,7 +29,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
 
 /// With a thread per core, guests' clocks are the host's, and a loaded host makes sleeps late; how exact they
 /// are is measured by `sleeps`.
-const LATE_ON_A_BUSY_HOST: &str = "shikiri.late_ms=5000";
+const LATE_ON_A_BUSY_HOST: &str = "shikiri.late_ms=120000";
 
 /// Linux with as many vCPUs as the machine has cores.
 fn linux(name: &str, vcpus: u32, words: &str) -> Partition {

@@ -4,8 +4,8 @@ use libtest_mimic::Trial;
 use shikiri_qemu_tests::{Machine, counts};
 
 use crate::support::{
-    self, Outcome, PATIENCE, Partition, Topic, all_kinds, both_gics, open_operator, operator,
-    system,
+    self, Outcome, PATIENCE, Partition, Topic, all_kinds, both_gics, open_operator, operate,
+    operator, system,
 };
 
 /// Adds this topic's tests.
@@ -154,8 +154,7 @@ fn ends(machine: Machine) -> Outcome {
     }
     open_operator(&mut running)?;
     operator(&mut running, "dump roam")?;
-    operator(&mut running, "stop roam")?;
-    running.wait_for("stopped by the operator", PATIENCE)?;
+    operate(&mut running, "stop roam", "stopped by the operator")?;
     super::lifecycle::nothing_is_used(&mut running, "roam")
 }
 
@@ -203,7 +202,7 @@ fn hostile(machine: Machine) -> Outcome {
 
 /// The clock's interrupt comes to the home core of the vCPU that it is routed to, which may be elsewhere.
 fn clock(machine: Machine) -> Outcome {
-    let linux = Partition::linux("linux", "quiet shikiri.script=rtc shikiri.late_ms=5000")
+    let linux = Partition::linux("linux", "quiet shikiri.script=rtc")
         .with("devices = [\"/pl031@9010000\"]");
     let linux = vcpu(linux, "[0, 1]", ("6ms", "10ms"), 0);
     let [spin, pulse] = restless();

@@ -6,7 +6,7 @@ use shikiri_qemu_tests::{Machine, counts};
 use crate::lifecycle::{nothing_is_used, wait_until_stopped};
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    operator, passes, system,
+    operator, passes, system, wait_for_end,
 };
 
 /// Adds this topic's tests.
@@ -88,8 +88,7 @@ fn holders(share: &str, machine: &Machine) -> Outcome {
         waiter = waiter.with(&name(shared, &["holder", "waiter"], ""));
     }
     let mut running = system([holder, waiter])?.boot(machine)?;
-    let mut console = running.wait_for("waiter| done", PATIENCE)?;
-    console += &running.wait_for("partition waiter (id", PATIENCE)?;
+    let console = wait_for_end(&mut running, "waiter", 2)?;
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "waiter")?;

@@ -160,8 +160,8 @@ fn audited(machine: Machine) -> Outcome {
     support::open_operator(&mut running)?;
     let mut free = None;
     for life in 0..lives {
-        support::operator(&mut running, "start step")?;
-        running.wait_for(&format!("life {life} has ended"), PATIENCE)?;
+        let ended = format!("life {life} has ended");
+        support::operate(&mut running, "start step", &ended)?;
         if life + 1 == lives {
             // Before the audit, whose answer it could come into. It stays as it is, so that there is still something to audit.
             let console = running.wait_for("scos| done", PATIENCE)?;

@@ -6,8 +6,8 @@ use shikiri_qemu_tests::Machine;
 
 use crate::lifecycle::nothing_is_used;
 use crate::support::{
-    Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    system,
+    Outcome, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator, system,
+    wait_for_end,
 };
 
 /// Adds this topic's tests.
@@ -75,8 +75,7 @@ fn passes(lines: [&str; 2], words: &str, share: &str, machine: &Machine) -> Outc
     let owner = partition("owner", "user", &format!("user=1 {words}")).with(lines[0]);
     let user = partition("user", "owner", &format!("owner=0 {words}")).with(lines[1]);
     let mut running = system([owner, user])?.boot(machine)?;
-    let mut console = running.wait_for("user| done", PATIENCE)?;
-    console += &running.wait_for("partition user (id", PATIENCE)?;
+    let console = wait_for_end(&mut running, "user", 2)?;
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "user")?;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::{Failure, Gic, Machine, Running, System, counts};
 
-/// The longest that a machine may take for anything: a loaded host with two cores runs eight vCPUs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// The longest that a machine may take for anything: a loaded host with two cores runs eight vCPUs. It ends a test that hangs, and
+/// says nothing about how long something should take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a test gives.
 pub(crate) type Outcome = Result<(), Failed>;
@@ -252,10 +253,43 @@ pub(crate) fn one_guest(image: &str, words: &str, vcpus: u32) -> Result<System, 
 }
 
 /// Types a command at the operator console, whose prompt has to be there, and gives the answer.
+///
+/// If others write into the line while it is typed, it is shown again behind another prompt: the answer's prompt is the first one
+/// behind text that is the hypervisor's answer, which each command has.
 pub(crate) fn operator(running: &mut Running, command: &str) -> Result<String, Failed> {
     running.send(&format!("{command}\r"))?;
     running.wait_for(command, PATIENCE)?;
-    Ok(running.wait_for(OPERATOR_PROMPT, PATIENCE)?)
+    let mut answer = running.wait_for(OPERATOR_PROMPT, PATIENCE)?;
+    while !answer.lines().any(|line| is_answer(line, command)) {
+        answer += &running.wait_for(OPERATOR_PROMPT, PATIENCE)?;
+    }
+    Ok(answer)
+}
+
+/// Whether a line belongs to a command's answer: it is not a partition's, no message, and not the command itself.
+fn is_answer(line: &str, command: &str) -> bool {
+    let line = line.trim();
+    let is_partitions = line.split_once("| ").is_some_and(|(name, _)| !name.contains(' '));
+    !line.is_empty()
+        && !is_partitions
+        && !line.starts_with("shikiri: ")
+        && line.trim_end_matches(OPERATOR_PROMPT.trim()) != command
+        && line != OPERATOR_PROMPT.trim()
+}
+
+/// The same of a command that makes something happen, of which `text` tells: that may come before the prompt, or behind it.
+pub(crate) fn operate(running: &mut Running, command: &str, text: &str) -> Outcome {
+    if !operator(running, command)?.contains(text) {
+        running.wait_for(text, PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// Waits until a partition, in its life with this id, has said `done` and has ended, and gives what was printed.
+pub(crate) fn wait_for_end(running: &mut Running, name: &str, id: u32) -> Result<String, Failed> {
+    let ended = format!("partition {name} (id {id}) has ended");
+    let said = format!("{name}| done");
+    Ok(running.wait_for_all(&[&said, &ended], PATIENCE)?)
 }
 
 /// Goes to the operator console.
