@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "called from the vectors; keeps functions in atomic pointers")]
 
 use core::fmt;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use crate::{irq, power, println, reg};
 
@@ -121,9 +121,21 @@ extern "C" fn rt_trap(frame: &mut Frame, vector: u64) {
     } else if kind == Kind::Irq {
         irq::dispatch();
     } else {
-        report(kind, frame);
+        if begin_last_words() {
+            report(kind, frame);
+        }
         power::end(power::CODE_EXCEPTION)
     }
+}
+
+/// The vCPUs that say why they end, as bits.
+static LAST_WORDS: AtomicU64 = AtomicU64::new(0);
+
+/// Whether this vCPU may say why it ends: false if it has begun to already, and has met this on the way. Without a console, for
+/// example, it is the saying itself that faults.
+pub(crate) fn begin_last_words() -> bool {
+    let own = 1 << (reg::tpidr_el1() % 64);
+    LAST_WORDS.fetch_or(own, Ordering::Relaxed) & own == 0
 }
 
 fn report(kind: Kind, frame: &Frame) {

@@ -4,8 +4,8 @@ use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::{Machine, Running, counts};
 
 use crate::support::{
-    Outcome, PATIENCE, Partition, Topic, all_kinds, audit, both_gics, open_operator, operator,
-    system,
+    Outcome, PATIENCE, Partition, Topic, all_kinds, audit, both_gics, open_operator, operate,
+    operator, system,
 };
 
 /// The crashes that the hypervisor has to report, with a word of the report.
@@ -22,6 +22,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(all_kinds(2), "many_restarts_leave_nothing", leave_nothing)
         .on_each(both_gics(2), "many_restarts_disturb_nobody", disturb_nobody);
     topic.on_each(both_gics(2), "a_guest_that_resets_without_end_is_slowed_down", resets);
+    topic.on_each(both_gics(1), "a_guest_that_cannot_say_why_it_ends_ends_all_the_same", mute);
     for (kind, word) in REPORTED {
         topic.on_each(both_gics(2), &format!("crash_{kind}_is_reported"), move |machine| {
             reported(&machine, kind, word)
@@ -49,11 +50,8 @@ fn stop_and_start(machine: Machine) -> Outcome {
     let mut running = crash_and_timer(&machine, "loop", "")?;
     running.wait_for("crash: loop", PATIENCE)?;
     open_operator(&mut running)?;
-    operator(&mut running, "stop crash")?;
-    running.wait_for("stopped by the operator", PATIENCE)?;
-    operator(&mut running, "start crash")?;
-    running.wait_for("crash: loop", PATIENCE)?;
-    Ok(())
+    operate(&mut running, "stop crash", "stopped by the operator")?;
+    operate(&mut running, "start crash", "crash: loop")
 }
 
 /// While it lives the partition uses something of each of these; after its end nothing of anything, and the frames
@@ -74,8 +72,7 @@ fn zero_account(machine: Machine) -> Outcome {
         wait_until_stopped(&mut running, "crash")?;
         let ended = free_frames(&mut running)?;
         nothing_is_used(&mut running, "crash")?;
-        operator(&mut running, "start crash")?;
-        running.wait_for("crash: loop", PATIENCE)?;
+        operate(&mut running, "start crash", "crash: loop")?;
         let again = free_frames(&mut running)?;
         // 4 MiB are 1024 frames, and there are tables and records.
         if again != living || ended <= living + 1024 {
@@ -201,6 +198,15 @@ fn resets(machine: Machine) -> Outcome {
         return never_late(&running, &console);
     }
     Err(running.failure(format!("{restarts} restarts in 2 s")).into())
+}
+
+/// The run-time's first access to the UART that is not there faults, and so does its report of that.
+fn mute(machine: Machine) -> Outcome {
+    let mute = Partition::new("mute", "hello").with("console = false");
+    let mut running = system([mute])?.boot(&machine)?;
+    running.wait_for("partition mute (id 1) has ended: it ended itself with code 102", PATIENCE)?;
+    running.wait_for_power_off(PATIENCE)?;
+    Ok(())
 }
 
 fn reported(machine: &Machine, kind: &str, word: &str) -> Outcome {
