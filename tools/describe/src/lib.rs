@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use miette::Report;
 
 pub use schema::json_schema;
+pub use units::size;
 
 use crate::board::Board;
 use crate::problem::Problem;

@@ -18,6 +18,14 @@ pub(crate) struct Micros(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share(pub(crate) u64);
 
+/// Reads a size in bytes, as a description has it: for sizes on a command line.
+///
+/// # Errors
+/// What a size is; the same words as for one in a description.
+pub fn size(text: &str) -> Result<u64, String> {
+    Size::parse(text).map(|Size(bytes)| bytes).ok_or_else(|| Size::refusal(text))
+}
+
 /// Splits a number from its unit.
 fn split(text: &str) -> (&str, &str) {
     let end =
@@ -89,6 +97,13 @@ impl fmt::Display for Size {
 /// Reads a unit from a string, and from a plain number where that is unambiguous.
 macro_rules! unit {
     ($name:ident, $plain_number:literal, $expecting:literal, $pattern:literal, $example:literal) => {
+        impl $name {
+            /// What is wrong with a text that is none.
+            fn refusal(text: &str) -> String {
+                format!(concat!("`{}` is not ", $expecting), text)
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Read;
@@ -100,9 +115,7 @@ macro_rules! unit {
                     }
 
                     fn visit_str<E: Error>(self, text: &str) -> Result<$name, E> {
-                        $name::parse(text).ok_or_else(|| {
-                            E::custom(format!(concat!("`{}` is not ", $expecting), text))
-                        })
+                        $name::parse(text).ok_or_else(|| E::custom($name::refusal(text)))
                     }
 
                     fn visit_i64<E: Error>(self, number: i64) -> Result<$name, E> {
@@ -162,7 +175,7 @@ unit!(Share, false, "a share such as \"20%\" or \"12.5%\"", "^[0-9_]+(\\.[0-9]{1
 
 #[cfg(test)]
 mod tests {
-    use super::{Micros, Share, Size};
+    use super::{Micros, Share, Size, size};
 
     #[test]
     fn sizes_are_binary() {
@@ -172,6 +185,14 @@ mod tests {
         assert_eq!(Size::parse("1.5G"), None);
         assert_eq!(Size::parse("1MB"), None);
         assert_eq!(Size::parse("99999999999G"), None);
+    }
+
+    #[test]
+    fn a_size_on_the_command_line_is_one_of_a_description() {
+        assert_eq!(size("512M"), Ok(512 << 20));
+        let words = r#"`256MB` is not a size such as "256MiB", "64K" or a number of bytes"#;
+        assert_eq!(size("256MB"), Err(words.into()));
+        assert!(["", "M", "1g", "12 parsecs", "99999999999G"].iter().all(|it| size(it).is_err()));
     }
 
     #[test]

@@ -15,7 +15,6 @@ mod metadata;
 mod process;
 mod scos;
 mod serial_port;
-mod size;
 mod terminal;
 mod unsafe_count;
 

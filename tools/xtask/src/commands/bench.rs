@@ -52,7 +52,7 @@ pub(crate) struct Bench {
 const TABLE: &str = "bench";
 
 /// No run is longer; under counted instructions a Linux boot takes some seconds.
-const TIMEOUT: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What is added to the Linux guest's command line, with and without the hypervisor. Not `quiet`: the console is the
 /// dearer part.

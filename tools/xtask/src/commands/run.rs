@@ -18,7 +18,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::commands::{build, setup};
 use crate::process::step;
-use crate::{process, size, terminal};
+use crate::{process, terminal};
 
 /// The key that ends the run from an interactive terminal: Ctrl-].
 const QUIT_KEY: u8 = 0x1d;
@@ -69,7 +69,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N")]
     vcpus: Option<u32>,
     /// The size of its memory, such as 256M.
-    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", value_parser = shikiri_describe::size)]
     memory: Option<u64>,
     /// Arguments handed to QEMU unchanged.
     #[arg(last = true, value_name = "QEMU ARGUMENTS")]
