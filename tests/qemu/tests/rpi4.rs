@@ -3,14 +3,16 @@
 //!
 //! What both boards have is in the other topics, from the same list: `cargo xtask test --board rpi4`.
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use dtoolkit::ToPropertyValue;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::memreserve::MemoryReservation;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use dtoolkit::{Node as _, ToPropertyValue};
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::machine::Boot;
 use shikiri_qemu_tests::{Board, Machine, Running, System, paths, system as systems};
@@ -35,6 +37,8 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("cores_are_started_by_the_firmwares_psci_where_the_tree_says_so", psci)
         .test("linux_drives_the_other_uart_with_its_interrupt", other_uart)
         .test("a_trusted_bus_master_is_named_at_boot_and_its_guest_told_of_its_windows", bus_master)
+        .test("a_trusted_dma_engine_copies_at_bus_addresses_whatever_they_are_of", dma_engine)
+        .test("what_a_device_writes_after_its_partitions_end_harms_nobody", writes_after_the_end)
         .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
         .test("entered_at_el1_it_says_so_and_stops", at_el1)
         .test("a_tree_without_an_interrupt_controller_is_refused", no_gic)
@@ -265,6 +269,133 @@ fn bus_master() -> Outcome {
     running.send("poweroff\n")?;
     running.wait_for_power_off(PATIENCE)?;
     Ok(())
+}
+
+/// A partition at IPA = PA that is trusted with these devices of /soc, each named by the end of its path.
+fn trusted(devices: &[&str], words: &str) -> Result<Partition, Failed> {
+    let device = |end: &&str| {
+        Ok::<_, Failed>(format!("{{ path = \"{}\", dma = \"trusted\" }}", below_soc(end)?))
+    };
+    let devices: Vec<String> = devices.iter().map(device).collect::<Result<_, _>>()?;
+    let partition = Partition::new("dma", "dma")
+        .with_memory("{ size = \"4MiB\", at = 0x1000_0000, ipa = 0x1000_0000 }")
+        .with(&format!("devices = [{}]", devices.join(", ")))
+        .with(&format!("cmdline = \"{words}\""));
+    Ok(partition)
+}
+
+/// The path of the node at this bus address; its name changes from kernel to kernel.
+fn below_soc(address: &str) -> Result<String, Failed> {
+    let tree = Tree::new()?;
+    let soc = tree.0.root.child("soc").ok_or("there is no /soc")?;
+    let is_it = |node: &&DeviceTreeNode| node.name().ends_with(&format!("@{address}"));
+    let node = soc.children().find(is_it).ok_or_else(|| format!("nothing is at {address}"))?;
+    Ok(format!("/soc/{}", node.name()))
+}
+
+/// The engine sees memory at 0xc0000000. It reads a neighbour's as well: nothing but trust is between them, and the boot report
+/// says so.
+fn dma_engine() -> Outcome {
+    let engine = trusted(&["7e007000"], "others=0x11080000")?;
+    let neighbour =
+        Partition::new("neighbour", "witness").with_memory("{ size = \"4MiB\", at = 0x1100_0000 }");
+    let neighbour = neighbour.with("cmdline = \"reports=1 report_ms=100\"");
+    let mut running = system([engine, neighbour])?.boot(&Machine::rpi4())?;
+    running.wait_for("partition dma is trusted with DMA by /soc/dma", PATIENCE)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    support::approve(&console)?;
+    if console.matches("dma| ok ").count() == 4 {
+        return Ok(());
+    }
+    Err(running.failure("not all cases ran".into()).into())
+}
+
+/// The guest leaves its USB controller waiting for a key and ends. The key comes then: it is written where the guest has said, to
+/// frames that no other partition can have, until the same one starts again, and finds them cleared.
+fn writes_after_the_end() -> Outcome {
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let socket = scratch.path().join("monitor");
+    let monitor = format!("unix:{},server=on,wait=off", socket.display());
+    let machine = Machine::rpi4().args(["-device", "usb-kbd,port=1", "-monitor", &monitor]);
+    let other = Partition::new("other", "spin");
+    let mut running = system([trusted(&["7e980000"], "arms")?, other])?.boot(&machine)?;
+    running.wait_for("partition dma is trusted with DMA by /soc/usb", PATIENCE)?;
+    let mut monitor = Monitor::new(&socket)?;
+    // The other one has the id 2.
+    for id in [1, 3, 4] {
+        running.wait_for("the key goes to 0x", PATIENCE)?;
+        let address = running.wait_for(".", PATIENCE)?;
+        let page = u64::from_str_radix(address.trim_end_matches('.'), 16)?;
+        let ended = format!("partition dma (id {id}) has ended");
+        if !running.console().text().contains(&ended) {
+            running.wait_for(&ended, PATIENCE)?;
+        }
+        if id == 1 {
+            support::open_operator(&mut running)?;
+        }
+        support::audit(&mut running)?;
+        let before = monitor.bytes(page)?;
+        if before != [0xa5; 16] {
+            return Err(running.failure(format!("{before:x?} before the key")).into());
+        }
+        monitor.ask("sendkey a")?;
+        let end = Instant::now() + PATIENCE;
+        // A keyboard's report: no modifiers, the key that is down ("a" is 4 in the usage table). What follows is as it was.
+        let wanted = [[0, 0, 4, 0, 0, 0, 0, 0], [0xa5; 8]].concat();
+        while monitor.bytes(page)? != wanted {
+            if Instant::now() > end {
+                return Err(running.failure(format!("{:x?}", monitor.bytes(page)?)).into());
+            }
+        }
+        let answer = support::audit(&mut running)?;
+        if !answer.contains("1 compared, 1 ended and without frames") {
+            return Err(running.failure(answer).into());
+        }
+        if id < 4 {
+            running.send("start dma\r")?;
+        }
+    }
+    support::approve(&running.console().text())
+}
+
+/// QEMU's monitor.
+struct Monitor(UnixStream);
+
+impl Monitor {
+    const PROMPT: &str = "(qemu) ";
+
+    fn new(socket: &Path) -> Result<Self, Failed> {
+        let mut monitor = Self(UnixStream::connect(socket)?);
+        monitor.0.set_read_timeout(Some(PATIENCE))?;
+        monitor.answer()?;
+        Ok(monitor)
+    }
+
+    fn ask(&mut self, command: &str) -> Result<String, Failed> {
+        writeln!(self.0, "{command}")?;
+        self.answer()
+    }
+
+    /// Sixteen bytes of the machine's memory.
+    fn bytes(&mut self, address: u64) -> Result<Vec<u8>, Failed> {
+        let text = self.ask(&format!("xp /16xb {address:#x}"))?;
+        // Behind the line that was typed, lines of `ADDRESS: 0x00 0x00`.
+        let words = text.lines().skip(1).filter_map(|line| line.split_once(": "));
+        let bytes = words.flat_map(|(_, bytes)| bytes.split_whitespace());
+        Ok(bytes.filter_map(|byte| u8::from_str_radix(byte.get(2..)?, 16).ok()).collect())
+    }
+
+    /// All up to the next prompt.
+    fn answer(&mut self) -> Result<String, Failed> {
+        let mut text = String::new();
+        let mut bytes = [0; 256];
+        while !text.ends_with(Self::PROMPT) {
+            let count = self.0.read(&mut bytes)?;
+            let bytes = bytes.get(..count).filter(|bytes| !bytes.is_empty());
+            text += &String::from_utf8_lossy(bytes.ok_or("the monitor is gone")?);
+        }
+        Ok(text)
+    }
 }
 
 /// What a boot without a console in the tree says first. QEMU's mini UART is always on, as the firmware's with `enable_uart=1`.
