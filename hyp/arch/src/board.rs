@@ -403,9 +403,6 @@ struct Finding<'a> {
     gic_lacks_virtual: bool,
     /// UARTs, by node name.
     uarts: [Option<(&'a [u8], UartFact)>; 8],
-    /// `/aliases`: name and path.
-    aliases: [(&'a [u8], &'a [u8]); 16],
-    alias_count: usize,
     stdout: &'a [u8],
     initrd_start: Option<u64>,
     initrd_end: Option<u64>,
@@ -431,8 +428,6 @@ pub fn read(bytes: &'static [u8], found_uart: impl FnOnce(UartFact)) -> Result<B
         gic: None,
         gic_lacks_virtual: false,
         uarts: [None; 8],
-        aliases: [(&[], &[]); 16],
-        alias_count: 0,
         stdout: &[],
         initrd_start: None,
         initrd_end: None,
@@ -448,7 +443,7 @@ pub fn read(bytes: &'static [u8], found_uart: impl FnOnce(UartFact)) -> Result<B
     let mut tokens = blob.tokens();
     let Some(Token::Begin(name)) = tokens.next() else { return Err(TreeError::NotATree) };
     finding.node(&mut tokens, name, &Bus::ROOT, None, (Children::Devices, 0));
-    let uart = finding.console();
+    let uart = finding.console(&blob);
     if let Some(uart) = uart {
         found_uart(uart);
     }
@@ -513,19 +508,13 @@ impl<'a> Finding<'a> {
         }
     }
 
-    /// Properties of `/chosen` and `/aliases`.
+    /// Properties of `/chosen`.
     fn special(&mut self, node: &[u8], name: &'a [u8], value: &'a [u8]) {
         let number = || Cells(value).take(value.len() >> 2);
         match (node, name) {
             (b"chosen", b"stdout-path") => self.stdout = value,
             (b"chosen", b"linux,initrd-start") => self.initrd_start = number(),
             (b"chosen", b"linux,initrd-end") => self.initrd_end = number(),
-            (b"aliases", _) => {
-                if let Some(place) = self.aliases.get_mut(self.alias_count) {
-                    *place = (name, value);
-                    self.alias_count = self.alias_count.saturating_add(1);
-                }
-            }
             _ => {}
         }
     }
@@ -607,13 +596,13 @@ impl<'a> Finding<'a> {
     }
 
     /// The UART that `/chosen/stdout-path` names, itself or by an alias; without one, the first.
-    fn console(&self) -> Option<UartFact> {
+    fn console(&self, blob: &Blob<'a>) -> Option<UartFact> {
         let path = self.stdout.split(|byte| matches!(byte, 0 | b':')).next().unwrap_or(&[]);
-        let aliases = self.aliases.get(..self.alias_count).unwrap_or(&[]);
-        let full = match aliases.iter().find(|(name, _)| !path.is_empty() && *name == path) {
-            Some((_, target)) => target.split(|byte| *byte == 0).next().unwrap_or(&[]),
-            None => path,
+        let full = match path.first() {
+            None | Some(b'/') => path,
+            Some(_) => alias(blob, path).unwrap_or(path),
         };
+        let full = full.split(|byte| *byte == 0).next().unwrap_or(&[]);
         let wanted = full.rsplit(|byte| *byte == b'/').next().unwrap_or(&[]);
         let mut uarts = self.uarts.iter().flatten();
         uarts.find(|(name, _)| wanted.is_empty() || *name == wanted).map(|(_, uart)| *uart)
@@ -652,6 +641,25 @@ impl<'a> Finding<'a> {
             bcm_power: self.bcm_power,
         })
     }
+}
+
+/// A property of `/aliases`. It is looked up in the tree itself: the Raspberry Pi's firmware hands over some sixty.
+#[inline(never)]
+fn alias<'a>(blob: &Blob<'a>, wanted: &[u8]) -> Option<&'a [u8]> {
+    let mut tokens = blob.tokens();
+    loop {
+        match tokens.next()? {
+            // The root and what it says.
+            Token::Begin(b"") | Token::Property { .. } => {}
+            Token::Begin(b"aliases") => break,
+            Token::Begin(_) => tokens.skip_node(),
+            Token::End => return None,
+        }
+    }
+    tokens.find_map(|token| match token {
+        Token::Property { name, value } => (name == wanted).then_some(Some(value)),
+        Token::Begin(_) | Token::End => Some(None),
+    })?
 }
 
 fn gic_v2(mut next: impl FnMut() -> Option<(u64, u64)>) -> Option<GicFact> {

@@ -104,6 +104,33 @@ fn the_console_is_what_stdout_names_by_alias_or_path() {
     assert_eq!(on("/soc/serial@7e215040"), MINI);
 }
 
+/// The Raspberry Pi's firmware hands over some sixty, and calls the mini UART `serial0`; with `dtoverlay=disable-bt` the PL011.
+#[test]
+fn an_alias_is_found_however_many_there_are_and_wherever_they_stand() {
+    let many = |serial0: &str, place: usize| {
+        let mut tree =
+            Tree::of(RPI4).without(&["aliases"], "serial0").without(&["aliases"], "serial1");
+        for number in 0..100 {
+            if number == place {
+                tree = tree.set(&["aliases"], "serial0", serial0);
+            }
+            tree = tree.set(&["aliases"], &std::format!("other{number}"), "/soc/other");
+        }
+        tree.set(&["chosen"], "stdout-path", "serial0:115200n8")
+    };
+    for place in [0, 15, 16, 99] {
+        assert_eq!(many("/soc/serial@7e215040", place).board().uart, MINI, "{place}");
+        assert_eq!(many("/soc/serial@7e201000", place).board().uart, PL011, "{place}");
+    }
+    assert_eq!(many("", 100).read().err(), Some(TreeError::NoUart), "it names none");
+    // Without the node, and with it as the last of the root's.
+    let mut tree = Tree::of(RPI4).set(&["chosen"], "stdout-path", "serial0");
+    let aliases = tree.0.root.remove_child("aliases").unwrap();
+    assert_eq!(tree.read().err(), Some(TreeError::NoUart));
+    tree.0.root.add_child(aliases);
+    assert_eq!(tree.board().uart, PL011);
+}
+
 #[test]
 fn without_stdout_the_console_is_the_first_uart() {
     assert_eq!(Tree::of(RPI4).without(&["chosen"], "stdout-path").board().uart, PL011);
