@@ -595,17 +595,20 @@ impl<'a> Finding<'a> {
         }
     }
 
-    /// The UART that `/chosen/stdout-path` names, itself or by an alias; without one, the first.
+    /// The UART that `/chosen/stdout-path` names, itself or by an alias. Without one, that which is called `serial0`, as the
+    /// Raspberry Pi's firmware calls the UART on the pins; else the first.
     fn console(&self, blob: &Blob<'a>) -> Option<UartFact> {
         let path = self.stdout.split(|byte| matches!(byte, 0 | b':')).next().unwrap_or(&[]);
         let full = match path.first() {
-            None | Some(b'/') => path,
+            None => alias(blob, b"serial0").unwrap_or(path),
+            Some(b'/') => path,
             Some(_) => alias(blob, path).unwrap_or(path),
         };
         let full = full.split(|byte| *byte == 0).next().unwrap_or(&[]);
         let wanted = full.rsplit(|byte| *byte == b'/').next().unwrap_or(&[]);
         let mut uarts = self.uarts.iter().flatten();
-        uarts.find(|(name, _)| wanted.is_empty() || *name == wanted).map(|(_, uart)| *uart)
+        let first = uarts.clone().next().filter(|_| path.is_empty());
+        uarts.find(|(name, _)| *name == wanted).or(first).map(|(_, uart)| *uart)
     }
 
     fn finish(self, uart: Option<UartFact>) -> Result<Board, TreeError>

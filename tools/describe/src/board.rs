@@ -176,11 +176,11 @@ impl Board {
         self.devices = devices;
     }
 
-    /// The path of the UART that the hypervisor uses: `/chosen/stdout-path`, aliases resolved.
+    /// The path of the UART that the hypervisor uses: `/chosen/stdout-path`, aliases resolved, else `serial0`.
     fn console_path(&self) -> Option<String> {
-        let chosen = self.tree.find_node("/chosen")?;
-        let path = first_string(chosen, "stdout-path")?;
-        let path = path.split(':').next()?.to_owned();
+        let chosen = self.tree.find_node("/chosen");
+        let path = chosen.and_then(|chosen| first_string(chosen, "stdout-path"));
+        let path = path.as_deref().unwrap_or("serial0").split(':').next()?.to_owned();
         if path.starts_with('/') {
             return Some(path);
         }

@@ -132,8 +132,13 @@ fn an_alias_is_found_however_many_there_are_and_wherever_they_stand() {
 }
 
 #[test]
-fn without_stdout_the_console_is_the_first_uart() {
-    assert_eq!(Tree::of(RPI4).without(&["chosen"], "stdout-path").board().uart, PL011);
+fn without_stdout_the_console_is_serial0_or_else_the_first_uart() {
+    let bare = || Tree::of(RPI4).without(&["chosen"], "stdout-path");
+    let serial0 = |path: &str| bare().set(&["aliases"], "serial0", path).board().uart;
+    assert_eq!(serial0("/soc/serial@7e215040"), MINI);
+    assert_eq!(serial0("/soc/serial@7e201000"), PL011);
+    assert_eq!(serial0("/soc/nothing"), PL011);
+    assert_eq!(bare().without(&["aliases"], "serial0").board().uart, PL011);
 }
 
 #[test]
@@ -282,24 +287,35 @@ fn a_psci_node_is_believed_and_each_core_has_its_own_way() {
 
 /// As the firmware writes it: below the VideoCore's memory, above it, and from 4 GiB on.
 #[test]
-fn memory_with_holes_is_read_whole() {
-    let wide =
-        |rows: &[[u32; 3]]| Tree::of(RPI4).set(&["memory@0"], "reg", cells(rows.as_flattened()));
-    let four = wide(&[[0, 0, 0x3b40_0000], [0, 0x4000_0000, 0xbc00_0000]]).board();
-    assert_eq!(
-        four.ram.as_slice(),
-        [range(0, 0x3b40_0000), range(0x4000_0000, 0xbc00_0000)],
-        "4 GiB end where the peripherals begin"
-    );
-    let eight = [
-        [0, 0, 0x3b40_0000],
-        [0, 0x4000_0000, 0xbc00_0000],
-        [1, 0, 0x8000_0000],
-        [1, 0x8000_0000, 0x8000_0000],
+fn the_memory_of_each_model_is_read_whole() {
+    let low = range(0, 0x3b40_0000);
+    let upper = |bytes| range(0x4000_0000, bytes);
+    let beyond = [range(1 << 32, 0x8000_0000), range(0x1_8000_0000, 0x8000_0000)];
+    let models: [(&[[u32; 3]], &[Range], u64); 4] = [
+        (&[[0, 0, 0x3b40_0000]], &[low], 1),
+        (&[[0, 0, 0x3b40_0000], [0, 0x4000_0000, 0x4000_0000]], &[low, upper(1 << 30)], 2),
+        (&[[0, 0, 0x3b40_0000], [0, 0x4000_0000, 0xbc00_0000]], &[low, upper(0xbc00_0000)], 4),
+        (
+            &[
+                [0, 0, 0x3b40_0000],
+                [0, 0x4000_0000, 0xbc00_0000],
+                [1, 0, 0x8000_0000],
+                [1, 0x8000_0000, 0x8000_0000],
+            ],
+            &[low, upper(0xbc00_0000), beyond[0], beyond[1]],
+            8,
+        ),
     ];
-    let eight = wide(&eight).board();
-    assert_eq!(eight.ram.as_slice().len(), 4);
-    assert_eq!(eight.ram.as_slice().last(), Some(&range(0x1_8000_0000, 0x8000_0000)));
+    for (rows, ram, gib) in models {
+        let reg = cells(rows.as_flattened());
+        let board = Tree::of(RPI4).set(&["memory@0"], "reg", reg).board();
+        assert_eq!(board.ram.as_slice(), ram, "{gib} GiB");
+        // What is missing is the VideoCore's and what the peripherals hide.
+        let bytes: u64 = ram.iter().map(|range| range.end - range.start).sum();
+        let hidden = if gib > 3 { 0x0400_0000 } else { 0 };
+        assert_eq!(bytes + 0x04c0_0000 + hidden, gib << 30, "{gib} GiB");
+        assert!(ram.iter().all(|range| range.end <= 0xfc00_0000 || range.start >= 1 << 32));
+    }
 }
 
 /// It is written after the rest of RAM may be somebody's.

@@ -172,3 +172,64 @@ fn a_pci_bridges_own_windows_are_honoured() {
     let refusal = with_device("reach-pcie-4g", device, 0xd000_0000, edited(pcie)).unwrap_err();
     assert!(refusal.contains("its bus leads to 0x0 to 0xbfffffff"), "{refusal}");
 }
+
+/// Each model's memory as the firmware announces it: the last that it has can be given away, and what lies behind cannot.
+#[test]
+fn the_memory_of_each_model_can_be_given_away_to_its_end() {
+    let models: [(&[u32], u64); 4] = [
+        (&[0, 0, 0x3b40_0000], 0x3b40_0000),
+        (&[0, 0, 0x3b40_0000, 0, 0x4000_0000, 0x4000_0000], 0x8000_0000),
+        (&[0, 0, 0x3b40_0000, 0, 0x4000_0000, 0xbc00_0000], 0xfc00_0000),
+        (
+            &[
+                0,
+                0,
+                0x3b40_0000,
+                0,
+                0x4000_0000,
+                0xbc00_0000,
+                1,
+                0,
+                0x8000_0000,
+                1,
+                0x8000_0000,
+                0x8000_0000,
+            ],
+            0x2_0000_0000,
+        ),
+    ];
+    for (reg, end) in models {
+        let board = || edited(|root| set(root, "memory@0", "reg", reg));
+        let at = |name: &str, at: u64| {
+            let text = format!(
+                "[[partition]]\nname = \"hello\"\nimage = \"hello\"\n\
+                 memory = {{ size = \"4MiB\", at = {at:#x} }}\n"
+            );
+            let file = text_file(&format!("{name}-{end:x}"), &text);
+            let overrides = Overrides::default();
+            compile(&Request { file, board_dtb: board(), image_dirs: vec![images()], overrides })
+                .map_err(|report| rendered(&report))
+        };
+        assert!(at("model-last", end - (4 << 20)).is_ok(), "{end:#x}");
+        assert!(at("model-behind", end - (2 << 20)).is_err(), "{end:#x}");
+    }
+}
+
+/// As the older firmware's tree: no `stdout-path`, and the mini UART is `serial0`.
+#[test]
+fn without_stdout_serial0_is_the_hypervisors() {
+    let bare = |root: &mut DeviceTreeNode| {
+        root.child_mut("chosen").unwrap().remove_property("stdout-path");
+        let aliases = root.child_mut("aliases").unwrap();
+        let path = "/soc/serial@7e201000";
+        aliases.add_property(DeviceTreeProperty::new_unchecked("serial0", path));
+    };
+    let refusal = |device: &str| {
+        let name = format!("serial0-{}", &device[12..]);
+        with_device(&name, device, 0x1000_0000, edited(bare)).map(|_| ()).unwrap_err()
+    };
+    let text = refusal("/soc/serial@7e201000");
+    assert!(text.contains("is the hypervisor's console"), "{text}");
+    let text = refusal("/soc/serial@7e201400");
+    assert!(text.contains("/soc/serial@7e201000"), "shares its interrupt: {text}");
+}
