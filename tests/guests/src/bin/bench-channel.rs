@@ -1,5 +1,5 @@
 //! Measures what messages cost, in ticks of the counter: `role=bench` measures, `role=echo` is the other side, `role=idle` is only
-//! there, for two seconds.
+//! there, for two seconds or those of `seconds=`.
 //!
 //! Run as `bench`: one tick is one instruction, of all cores together, and both sides sleep while they wait. So each row is all
 //! that both guests and the hypervisor do, without the cost of reading the clock. Each is the median of 1,000 and printed as
@@ -21,6 +21,7 @@ use shikiri_rt::sleep;
 use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::{Lock, irq, platform, println};
 use shikiri_test_guests::cycles::{Clock, Cycles, Ticks, Unit};
+use shikiri_test_guests::random::Random;
 
 shikiri_rt::entry!(main);
 
@@ -96,7 +97,8 @@ fn in_unit(
 
 /// Asleep, until all others have measured.
 fn idle() -> Result<(), Failed> {
-    let nothing = sleep::until(sleep::Ticks(timer::ticks(2_000_000)), || None::<Failed>);
+    let seconds = platform::number_of("seconds").unwrap_or(2);
+    let nothing = sleep::until(sleep::Ticks(timer::ticks(seconds * 1_000_000)), || None::<Failed>);
     nothing.map_or(Ok(()), Err)
 }
 
@@ -184,7 +186,8 @@ fn trips(row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
 }
 
 /// One area of each size, there and back between sides that poll, and so are told of nothing: what both do, without the looks in
-/// vain. Each side measures its own part, and sleeps while the other has its turn.
+/// vain. Each side measures its own part, and sleeps while the other has its turn: for times that differ, since under counted
+/// instructions the other side's looks would else fall into the same place of each round, and on some machine into the measured one.
 fn polled_trips(clock: u64, row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
     for (name, class) in [
         ("channel_polled_trip_4k", AreaClass::Page),
@@ -197,6 +200,7 @@ fn polled_trips(clock: u64, row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
         let channel = connect(POLLED, class)?;
         channel.poll_only(true);
         let mut area = Some(Area::alloc(windows()?, class, 1 << class.shift())?);
+        let mut random = Random::new(1);
         // The first one is the partition's own, and its time is nobody's.
         let mut trip = || {
             let start = now();
@@ -204,7 +208,7 @@ fn polled_trips(clock: u64, row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
             let middle = now();
             sent.map_err(|_| Failed)?;
             loop {
-                rest(100);
+                rest(100 + random.below(20));
                 let look = now();
                 let message = channel.try_receive();
                 let end = now();
