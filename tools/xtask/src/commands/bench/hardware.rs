@@ -1,9 +1,9 @@
 //! The same rows in cycles, from a real board: `cargo xtask bench --board rpi4 --hardware PORT` listens to its serial line.
 //!
-//! The board boots `boards/rpi4/systems/cycles.toml` or `cycles-shared.toml` from a card (`cargo xtask image`). Here, the tests let QEMU's
+//! The board boots one of `boards/rpi4/systems/cycles*.toml`, or `hello`, from a card (`cargo xtask image`). Here, the tests let QEMU's
 //! board speak at a pseudo-terminal: what its cycles are is of no account, only that all rows come.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -20,52 +20,77 @@ use crate::doc_table;
 use crate::process::step;
 use crate::serial_port::{self, Line};
 
+/// How long QEMU's board may take for one system; a busy host plays 60 partitions slowly.
+const FOR_QEMU: Duration = Duration::from_secs(600);
+
 /// What the hypervisor says when the last guest is done.
 const END: &str = "all partitions have ended";
 /// How many cycles 1,024 ticks of the counter are, from a guest that has both.
 const RATIO: &str = "cycles_per_1024_ticks";
 
-/// The rows of the system `cycles-shared`; all others are of `cycles`.
-const SHARED: [&str; 3] = ["event_flood_witness", "vcpu_switch", "vcpu_wake"];
+/// The rows of the systems beside `cycles`, which has all others.
+const SYSTEMS: [(&str, &[&str]); 4] = [
+    ("cycles-shared", &["event_flood_witness", "vcpu_switch", "vcpu_wake"]),
+    ("cycles-60", &["channel_send_short_60_partitions"]),
+    ("cycles-linux", &["linux_boot"]),
+    ("hello", &["reset_4_core"]),
+];
 
-/// Rows that no guest can measure, and why.
-const NOT_ON_HARDWARE: [(&str, &str); 6] = [
-    ("channel_send_short_60_partitions", "58 more partitions are no system of their own"),
-    ("reset_4_core", FROM_OUTSIDE),
-    ("linux_boot", FROM_OUTSIDE),
+/// Rows that no guest can measure: they are the time between two lines, with what the line itself takes.
+const BY_LINE: [(&str, &str, &str); 2] = [
+    ("reset_4_core", "[01] entered", "hello: 1 vCPU"),
+    ("linux_boot", "partition linux (id 1) starts", "partition linux (id 1) has ended"),
+];
+
+/// Rows that do not come from a board, and why.
+const NOT_ON_HARDWARE: [(&str, &str); 10] = [
     ("linux_boot_bare", FROM_OUTSIDE),
     ("linux_boot_more_ppm", FROM_OUTSIDE),
     ("linux_boot_el2_ppm", FROM_OUTSIDE),
+    ("policy_create_to_guest", IN_TICKS),
+    ("policy_request", IN_TICKS),
+    ("socket_short", IN_TICKS),
+    ("socket_file", IN_TICKS),
+    ("socket_mapping", IN_TICKS),
+    ("socket_poll_1", IN_TICKS),
+    ("socket_poll_64", IN_TICKS),
 ];
 const FROM_OUTSIDE: &str = "counted from outside of the machine";
+const IN_TICKS: &str = "its guests know the counter's ticks only";
+
+/// A line, and when it came.
+type Heard = Vec<(Instant, String)>;
+
+/// What stands in the last column, by row.
+type Cells = BTreeMap<String, String>;
 
 /// Listens until the board is done or `patience` is over, and prints the rows beside the instructions of `table`.
 pub(super) fn collect(port: &str, table: &str, patience: Duration) -> Result<()> {
     step(&format!("listening to {port}: turn the board on"));
-    let text = listen(serial_port::open(port)?, patience)?;
-    let found = rows_of(&text)?;
-    print!("{}", beside(table, &found)?);
+    let heard = listen(serial_port::open(port)?, patience)?;
+    print!("{}", beside(table, &cells_of(&heard)?)?);
     Ok(())
 }
 
 /// All that comes, up to [`END`]; each line is shown.
-fn listen(line: Box<dyn Line>, patience: Duration) -> Result<String> {
+fn listen(line: Box<dyn Line>, patience: Duration) -> Result<Heard> {
     let lines = lines_of(line);
     let deadline = Instant::now() + patience;
-    let mut text = String::new();
+    let mut heard = Heard::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         // A board that never stops talking is not done either.
         let next =
             if left.is_zero() { Err(RecvTimeoutError::Timeout) } else { lines.recv_timeout(left) };
         match next {
-            Ok(line) => {
+            Ok((when, line)) => {
                 eprintln!("  | {line}");
-                writeln!(text, "{line}")?;
-                if line.contains(END) {
-                    return Ok(text);
-                }
                 ensure!(!line.contains("boot refused"), "the board does not boot: {line}");
+                let is_last = line.contains(END);
+                heard.push((when, line));
+                if is_last {
+                    return Ok(heard);
+                }
             }
             Err(RecvTimeoutError::Timeout) => {
                 bail!("the board was not done after {} s", patience.as_secs())
@@ -76,7 +101,7 @@ fn listen(line: Box<dyn Line>, patience: Duration) -> Result<String> {
 }
 
 /// The lines as they come; the thread ends with the line.
-fn lines_of(line: Box<dyn Line>) -> Receiver<String> {
+fn lines_of(line: Box<dyn Line>) -> Receiver<(Instant, String)> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         let mut reader = BufReader::new(line);
@@ -84,7 +109,7 @@ fn lines_of(line: Box<dyn Line>) -> Receiver<String> {
         while let Ok(1..) = reader.read_until(b'\n', &mut bytes) {
             let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
             bytes.clear();
-            if sender.send(text).is_err() {
+            if sender.send((Instant::now(), text)).is_err() {
                 break;
             }
         }
@@ -106,21 +131,37 @@ fn rows_of(text: &str) -> Result<Values> {
     Ok(rows)
 }
 
+/// The rows of all lines: cycles, or the time between two of them.
+fn cells_of(heard: &Heard) -> Result<Cells> {
+    let text: Vec<&str> = heard.iter().map(|(_, line)| line.as_str()).collect();
+    let cycles = rows_of(&text.join("\n"))?;
+    let mut cells: Cells =
+        cycles.iter().map(|(name, value)| (name.clone(), bench_table::grouped(*value))).collect();
+    for (name, from, to) in BY_LINE {
+        let at = |words: &str| heard.iter().find(|(_, line)| line.contains(words));
+        if let (Some((from, _)), Some((to, _))) = (at(from), at(to)) {
+            let taken = to.saturating_duration_since(*from).as_millis();
+            cells.insert(name.to_owned(), format!("{taken} ms"));
+        }
+    }
+    Ok(cells)
+}
+
 /// The table with the cycles as one more column; an error names each row that the system should have and has not.
-fn beside(table: &str, found: &Values) -> Result<String> {
-    let is_shared = SHARED.iter().any(|name| found.contains_key(*name));
+fn beside(table: &str, found: &Cells) -> Result<String> {
+    let others: Vec<&str> = SYSTEMS.iter().flat_map(|(_, rows)| rows.iter().copied()).collect();
+    let system = SYSTEMS.iter().find(|(_, rows)| rows.iter().any(|row| found.contains_key(*row)));
     let mut text = "| row | what | instructions | cycles |\n|---|---|--:|--:|\n".to_owned();
     let mut missing = BTreeSet::new();
     for line in table.lines().skip(2) {
         let cells: Vec<_> = line.trim().trim_matches('|').split('|').map(str::trim).collect();
         let [name, what, _limit, instructions] = cells[..] else { continue };
-        let is_here = SHARED.contains(&name) == is_shared
-            && !NOT_ON_HARDWARE.iter().any(|(exempt, _)| *exempt == name);
+        let is_here = match system {
+            Some((_, rows)) => rows.contains(&name),
+            None => !others.contains(&name) && !NOT_ON_HARDWARE.iter().any(|(not, _)| *not == name),
+        };
         match found.get(name) {
-            Some(cycles) => {
-                let cycles = bench_table::grouped(*cycles);
-                writeln!(text, "| {name} | {what} | {instructions} | {cycles} |")?;
-            }
+            Some(cell) => writeln!(text, "| {name} | {what} | {instructions} | {cell} |")?,
             None if is_here => drop(missing.insert(name)),
             None => {}
         }
@@ -135,7 +176,7 @@ pub(crate) fn check_against_qemu() -> Result<()> {
     setup::linux()?;
     build::all()?;
     let table = doc_table::read(&paths::root().join("hyp/doc/spec.md"), super::rpi4::TABLE)?;
-    for name in ["cycles", "cycles-shared"] {
+    for name in ["cycles"].into_iter().chain(SYSTEMS.iter().map(|(name, _)| *name)) {
         let bundle = System::find_on(Board::Rpi4, name)?.compile(&Machine::rpi4())?.bundle;
         // Stopped until somebody listens: what nobody reads is lost.
         let machine = Machine::rpi4().console_at("pty").args(["-S", "-monitor", "stdio"]);
@@ -144,7 +185,7 @@ pub(crate) fn check_against_qemu() -> Result<()> {
         let port = running.wait_for(" ", super::TIMEOUT)?;
         let line = serial_port::open(port.trim())?;
         running.send("cont\n")?;
-        print!("{}", beside(&table, &rows_of(&listen(line, super::TIMEOUT)?)?)?);
+        print!("{}", beside(&table, &cells_of(&listen(line, FOR_QEMU)?)?)?);
     }
     Ok(())
 }
@@ -168,18 +209,49 @@ mod tests {
         assert_eq!(error, "vcpu_wake is in ticks, and nobody said cycles_per_1024_ticks");
     }
 
+    /// Lines, a second apart.
+    fn heard(lines: &[&str]) -> Heard {
+        let start = Instant::now();
+        let line = |(second, line): (u64, &&str)| {
+            (start + Duration::from_secs(second), (*line).to_owned())
+        };
+        (0..).zip(lines).map(line).collect()
+    }
+
     #[test]
     fn cycles_stand_beside_the_instructions() {
-        let found = Values::from([("null_call".to_owned(), 1234)]);
+        let found = cells_of(&heard(&["a| bench: null_call 1234"])).unwrap();
         let text = beside(TABLE, &found).unwrap();
         assert!(text.ends_with("|--:|--:|\n| null_call | HVC | 57 | 1,234 |\n"), "{text}");
     }
 
     #[test]
+    fn the_start_is_the_time_between_its_lines() {
+        let lines = ["firmware", "shikiri: [01] entered (at EL2)", "[02]", "hello: 1 vCPU, 2"];
+        let found = cells_of(&heard(&lines)).unwrap();
+        let text = beside(TABLE, &found).unwrap();
+        assert!(text.ends_with("| reset_4_core | start | 9 | 2000 ms |\n"), "{text}");
+        assert!(cells_of(&heard(&lines[..3])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn every_row_comes_from_a_system_or_is_exempt_by_name() {
+        let file = paths::root().join("hyp/doc/spec.md");
+        let table = doc_table::read(&file, super::super::rpi4::TABLE).unwrap();
+        let has = |name: &str| table.contains(&format!("| {name} |"));
+        for (system, rows) in SYSTEMS {
+            assert!(rows.iter().all(|row| has(row)), "{system}");
+            let file = format!("boards/rpi4/systems/{system}.toml");
+            assert!(paths::root().join(file).is_file(), "{system}");
+        }
+        assert!(NOT_ON_HARDWARE.iter().all(|(name, _)| has(name)));
+    }
+
+    #[test]
     fn each_row_that_the_system_should_have_is_missed_by_name() {
-        let error = beside(TABLE, &Values::new()).unwrap_err().to_string();
+        let error = beside(TABLE, &Cells::new()).unwrap_err().to_string();
         assert!(error.ends_with("not measured: null_call"), "{error}");
-        let shared = Values::from([("event_flood_witness".to_owned(), 1)]);
+        let shared = Cells::from([("event_flood_witness".to_owned(), "1".to_owned())]);
         let error = beside(TABLE, &shared).unwrap_err().to_string();
         assert!(error.ends_with("not measured: vcpu_wake"), "{error}");
     }
