@@ -191,6 +191,8 @@ pub enum TreeError {
     NoUart,
     /// No `/memory`.
     NoMemory,
+    /// Memory, but not where this image lies.
+    OtherMachine,
     /// No core, or more than the image serves.
     Cores,
     /// More ranges than the fixed lists hold.
@@ -208,6 +210,7 @@ impl fmt::Display for TreeError {
             Self::NoGich => "the GICv2 has no GICH and GICV frames in its reg property (QEMU: virtualization=on)",
             Self::NoUart => "the device tree's /chosen/stdout-path names no PL011 and no mini UART",
             Self::NoMemory => "the device tree has no /memory node",
+            Self::OtherMachine => "the device tree is another machine's: this image does not lie in the memory that it names",
             Self::Cores => "the device tree has no usable core, or more than 128",
             Self::TooManyRanges => "the device tree has more ranges of memory (16) or reserved ones (32) than this image holds",
             Self::BadReg => "the device tree has a reg of memory, or of a reserved region, that is no list of whole entries",
@@ -413,11 +416,16 @@ struct Finding<'a> {
     compatible: &'a [u8],
 }
 
-/// Reads the tree; `found_uart` is told the console before anything else can be refused.
+/// Reads the tree, for an image that begins at `image`; `found_uart` is told the console before anything else can be refused, but not
+/// that of another machine.
 ///
 /// # Errors
 /// The first thing that is missing, as a [`TreeError`].
-pub fn read(bytes: &'static [u8], found_uart: impl FnOnce(UartFact)) -> Result<Board, TreeError> {
+pub fn read(
+    bytes: &'static [u8],
+    image: Pa,
+    found_uart: impl FnOnce(UartFact),
+) -> Result<Board, TreeError> {
     let blob = Blob::new(bytes).ok_or(TreeError::NotATree)?;
     let mut finding = Finding {
         ram: Ranges::new(),
@@ -443,6 +451,11 @@ pub fn read(bytes: &'static [u8], found_uart: impl FnOnce(UartFact)) -> Result<B
     let mut tokens = blob.tokens();
     let Some(Token::Begin(name)) = tokens.next() else { return Err(TreeError::NotATree) };
     finding.node(&mut tokens, name, &Bus::ROOT, None, (Children::Devices, 0));
+    let ram = finding.ram.as_slice();
+    let is_here = ram.iter().any(|range| (range.start..range.end).contains(&image.0));
+    if !is_here && !ram.is_empty() && !finding.is_cut {
+        return Err(TreeError::OtherMachine);
+    }
     let uart = finding.console(&blob);
     if let Some(uart) = uart {
         found_uart(uart);

@@ -43,6 +43,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("entered_at_el1_it_says_so_and_stops", at_el1)
         .test("a_tree_without_an_interrupt_controller_is_refused", no_gic)
         .test("a_tree_that_is_cut_off_is_refused", cut_tree)
+        .test("the_tree_of_another_machine_is_refused", other_tree)
         .test("a_tree_whose_uart_nobody_knows_is_refused", no_console)
         .test("a_spin_table_outside_memory_is_refused", bad_spin_table)
         .test("cores_may_look_at_the_same_release_address", shared_release)
@@ -512,12 +513,10 @@ const WITH_ANOTHER_TREE: [u32; 3] = [
     0xd61f_0020, // br x1
 ];
 
-/// Its header promises more than there is: zeros where the nodes should be.
-fn cut_tree() -> Outcome {
-    let mut tree = Machine::rpi4().device_tree()?;
-    tree[64..].fill(0);
+/// The Pi with this tree at x0.
+fn with_tree(tree: &[u8]) -> Result<Running, Failed> {
     let scratch = tempfile::tempdir_in(paths::scratch())?;
-    let (image, file) = (scratch.path().join("jump"), scratch.path().join("cut"));
+    let (image, file) = (scratch.path().join("jump"), scratch.path().join("tree"));
     std::fs::write(&image, WITH_ANOTHER_TREE.map(u32::to_le_bytes).as_flattened())?;
     std::fs::write(&file, tree)?;
     let mut machine = Machine::rpi4();
@@ -526,9 +525,26 @@ fn cut_tree() -> Outcome {
         machine = machine.args(["-device", &place]);
     }
     let boot = Boot::Image { image, el2: true };
-    let mut running = Running::start(&machine, &boot, Some(scratch), None)?;
+    Ok(Running::start(&machine, &boot, Some(scratch), None)?)
+}
+
+/// Its header promises more than there is: zeros where the nodes should be.
+fn cut_tree() -> Outcome {
+    let mut tree = Machine::rpi4().device_tree()?;
+    tree[64..].fill(0);
+    let mut running = with_tree(&tree)?;
     running.wait_for(ON_THE_PINS, PATIENCE)?;
-    refused(running, "boot refused: ")
+    refused(running, "boot refused: x0 does not point to a device tree")
+}
+
+/// That of `virt`, whose console would be in the Pi's memory.
+fn other_tree() -> Outcome {
+    let mut running = with_tree(&Machine::new().device_tree()?)?;
+    running.wait_for(ON_THE_PINS, PATIENCE)?;
+    refused(
+        running,
+        "boot refused: the device tree is another machine's: this image does not lie in the memory that it names",
+    )
 }
 
 fn no_console() -> Outcome {

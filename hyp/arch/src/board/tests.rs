@@ -1,8 +1,8 @@
 //! Trees of boards as their firmware hands them over, and trees that were changed: one place each.
 
-use dtoolkit::ToPropertyValue;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use dtoolkit::{Node as _, ToPropertyValue};
 use shikiri_abi::{IntId, Pa};
 use std::vec::Vec;
 
@@ -43,12 +43,17 @@ impl Tree {
     }
 
     fn read(&self) -> Result<Board, TreeError> {
-        read(self.0.to_dtb().leak(), |_| {})
+        read(self.0.to_dtb().leak(), image_of(&self.0), |_| {})
     }
 
     fn board(&self) -> Board {
         self.read().unwrap()
     }
+}
+
+/// Where the loaders of the two machines put the image.
+fn image_of(tree: &DeviceTree) -> Pa {
+    Pa(if tree.root.child("memory@40000000").is_some() { 0x4020_0000 } else { 0x20_0000 })
 }
 
 /// Cells as a tree holds them.
@@ -341,6 +346,18 @@ fn a_release_address_has_to_be_memory_that_the_firmware_keeps() {
     assert!(!board.can_release_at(Pa(u64::MAX - 7)));
 }
 
+/// Its console is another machine's too: nothing may be written there.
+#[test]
+fn the_tree_of_another_machine_is_refused_and_its_console_left_alone() {
+    for (tree, image) in [(VIRT, 0x20_0000), (RPI4, 0x1_0000_0000), (RPI4, 0x3c00_0000)] {
+        let refused = read(tree, Pa(image), |uart| panic!("{uart:?} of {image:#x}"));
+        assert_eq!(refused.err(), Some(TreeError::OtherMachine), "{image:#x}");
+    }
+    for image in [0, 0x3bff_f000, 0x4000_0000] {
+        assert!(read(RPI4, Pa(image), |uart| assert_eq!(uart, MINI)).is_ok());
+    }
+}
+
 #[test]
 fn what_is_missing_is_named() {
     let gic = ["soc", "interrupt-controller@40041000"];
@@ -353,7 +370,7 @@ fn what_is_missing_is_named() {
         Some(TreeError::NoMemory)
     );
     assert_eq!(refused(Tree::of(RPI4).without_cores()), Some(TreeError::Cores));
-    assert_eq!(read(&[0; 64], |_| {}).err(), Some(TreeError::NotATree));
+    assert_eq!(read(&[0; 64], Pa(0), |_| {}).err(), Some(TreeError::NotATree));
 }
 
 impl Tree {
@@ -385,7 +402,7 @@ fn any_damage_gives_a_board_or_a_reason() {
         for position in (0..tree.len().min(9000)).step_by(5) {
             let mut damaged = tree.to_vec();
             damaged[position] ^= 0xa5;
-            let _board_or_reason = read(damaged.leak(), |_| {}).err();
+            let _board_or_reason = read(damaged.leak(), Pa(0x20_0000), |_| {}).err();
         }
     }
 }

@@ -96,7 +96,7 @@ fn read_tree(at: u64) -> Result<Board, TreeError> {
     }
     // SAFETY: the magic says that it is a tree of this size; nobody writes it.
     let bytes = unsafe { mem::bytes(Pa(at), size) };
-    board::read(bytes, |uart| {
+    board::read(bytes, Pa(super::image_base()), |uart| {
         // SAFETY: the tree names such a UART here; the MMU is off.
         unsafe { Direct::found(uart.kind, uart.base.0) };
         log::print_kept();
