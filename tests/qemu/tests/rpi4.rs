@@ -414,11 +414,14 @@ impl Monitor {
 /// What a boot without a console in the tree says first. QEMU's mini UART is always on, as the firmware's with `enable_uart=1`.
 const ON_THE_PINS: &str = "this is a mini UART at 0xfe215040, as the Raspberry Pi 4 has it";
 
+const NOT_A_TREE: &str =
+    "boot refused: x0 does not point to a device tree (FDT magic 0xd00dfeed missing)";
+
 fn no_tree() -> Outcome {
     let boot = Boot::Raw { image: paths::hypervisor() };
     let mut running = Running::start(&Machine::rpi4(), &boot, None, None)?;
     running.wait_for(ON_THE_PINS, PATIENCE)?;
-    refused(running, "boot refused: x0 does not point to a device tree")
+    refused(running, NOT_A_TREE)
 }
 
 /// TF-A as the board's stub: cores by PSCI, power-off too, and no word of a spin table.
@@ -494,7 +497,10 @@ fn at_el1() -> Outcome {
     let boot = Boot::Image { image, el2: true };
     let mut running = Running::start(&machine, &boot, Some(scratch), None)?;
     running.wait_for("shikiri: [01] entered (at EL1", PATIENCE)?;
-    refused(running, "entered at EL1")
+    refused(
+        running,
+        "boot refused: entered at EL1, but a hypervisor needs EL2 (QEMU: -machine virtualization=on)",
+    )
 }
 
 fn no_gic() -> Outcome {
@@ -502,7 +508,7 @@ fn no_gic() -> Outcome {
     let (machine, _tree) = Tree::new()?.set(&gic, "compatible", "arm,another-gic")?.machine()?;
     refused(
         with_bundle(&machine, &bundle()?)?,
-        "boot refused: the device tree has no GICv2 or GICv3",
+        "boot refused: the device tree has no GICv2 or GICv3 (arm,cortex-a15-gic, arm,gic-400, arm,gic-v3)",
     )
 }
 
@@ -534,7 +540,7 @@ fn cut_tree() -> Outcome {
     tree[64..].fill(0);
     let mut running = with_tree(&tree)?;
     running.wait_for(ON_THE_PINS, PATIENCE)?;
-    refused(running, "boot refused: x0 does not point to a device tree")
+    refused(running, NOT_A_TREE)
 }
 
 /// That of `virt`, whose console would be in the Pi's memory.
@@ -552,7 +558,10 @@ fn no_console() -> Outcome {
     let (machine, _tree) = Tree::new()?.set(&uart, "compatible", "brcm,another-uart")?.machine()?;
     let mut running = with_bundle(&machine, &bundle()?)?;
     running.wait_for(ON_THE_PINS, PATIENCE)?;
-    refused(running, "/chosen/stdout-path names no PL011 and no mini UART")
+    refused(
+        running,
+        "boot refused: the device tree's /chosen/stdout-path names no PL011 and no mini UART",
+    )
 }
 
 fn bad_spin_table() -> Outcome {
@@ -561,7 +570,7 @@ fn bad_spin_table() -> Outcome {
     let (machine, _tree) = tree.machine()?;
     refused(
         with_bundle(&machine, &bundle()?)?,
-        "core 2: its cpu-release-addr 0xfe201000 is not in RAM",
+        "boot refused: core 2: its cpu-release-addr 0xfe201000 is not in RAM",
     )
 }
 
@@ -618,19 +627,25 @@ fn missing_core() -> Outcome {
 
 fn no_bundle() -> Outcome {
     let boot = Boot::Image { image: paths::hypervisor(), el2: true };
-    refused(Running::start(&Machine::rpi4(), &boot, None, None)?, "there is no bundle")
+    refused(
+        Running::start(&Machine::rpi4(), &boot, None, None)?,
+        "boot refused: there is no bundle: the device tree has no linux,initrd-start (load it as the initial RAM disk)",
+    )
 }
 
 /// What the firmware keeps leaves too little for the partition, or nothing at all.
 fn little_memory() -> Outcome {
-    for (from, reason) in [
-        (0x40_0000, "partition hello (id 1) cannot be started: no "),
-        (0, "boot refused: memory: "),
+    let some = "partition hello (id 1) cannot be started: no ";
+    for (from, reason, rest) in [
+        (0x40_0000, some, " free pages are left in the machine"),
+        (0, "boot refused: memory: no ", " free frames in a row for the pool's table"),
     ] {
         let mut tree = Tree::new()?;
         tree.0.memory_reservations.push(MemoryReservation::new(from, 0x3c00_0000 - from));
         let (machine, _tree) = tree.machine()?;
-        refused(with_bundle(&machine, &bundle()?)?, reason)?;
+        let mut running = with_bundle(&machine, &bundle()?)?;
+        running.wait_for(reason, PATIENCE)?;
+        refused(running, rest)?;
     }
     Ok(())
 }
@@ -639,7 +654,7 @@ fn other_board() -> Outcome {
     let bundle = one_guest("hello", "", 1)?.compile(&Machine::new())?.bundle;
     refused(
         with_bundle(&Machine::rpi4(), &bundle)?,
-        "the bundle is for the board linux,dummy-virt, and this is raspberrypi,4-model-b",
+        "boot refused: the bundle is for the board linux,dummy-virt, and this is raspberrypi,4-model-b",
     )
 }
 
