@@ -533,7 +533,7 @@ pub struct Device<'a> {
     /// region lies within one page, at the same offset in IPA and PA. Otherwise everything is 4 KiB-aligned and mapped.
     pub moderated: bool,
     /// It can write memory by itself without an SMMU, and the description trusts it. All of the partition's memory
-    /// has IPA = PA; its frames are quarantined at the end until the device is reset.
+    /// has IPA = PA; its frames are quarantined at the end, for this partition alone.
     pub dma_trusted: bool,
     /// Its path in the board's device tree.
     pub path: &'a str,

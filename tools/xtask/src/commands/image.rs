@@ -74,8 +74,9 @@ impl Image {
         if !missing.is_empty() {
             println!(
                 "The firmware's files have to be added: {}.\n\
-                 They are on the boot partition of any Raspberry Pi OS card (/boot/firmware), and in Debian's\n\
-                 package raspi-firmware (/usr/lib/raspi-firmware); `--firmware FOLDER` copies them.",
+                 All are on the boot partition of any Raspberry Pi OS card (/boot/firmware). Debian has the first two in\n\
+                 the package raspi-firmware (/usr/lib/raspi-firmware), the tree in that of the arm64 kernel\n\
+                 (/usr/lib/linux-image-*/broadcom). `--firmware FOLDER` copies what a folder has of them.",
                 missing.join(", ")
             );
         }
