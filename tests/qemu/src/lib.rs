@@ -13,10 +13,12 @@ pub mod paths;
 #[path = "../../guests/src/points.rs"]
 pub mod points;
 pub mod running;
+pub mod stacks;
 pub mod system;
 
 pub use console::Console;
 pub use failure::Failure;
 pub use machine::{Board, Gic, Machine};
 pub use running::{Ended, Running};
+pub use stacks::Stacks;
 pub use system::{Overrides, System};

@@ -276,6 +276,12 @@ impl Machine {
         self.cpus
     }
 
+    /// The size of the memory, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory
+    }
+
     /// The machine's own device tree, as QEMU hands it to the image.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use shikiri_qemu_tests::machine::Boot;
-use shikiri_qemu_tests::{Board, Gic, Machine, Overrides, Running, System, paths};
+use shikiri_qemu_tests::{Board, Gic, Machine, Overrides, Running, Stacks, System, paths};
 
 use crate::bench_table::{self, Values};
 use crate::commands::{build, run, setup};
@@ -103,6 +103,7 @@ impl Bench {
         self.operations(values, &System::find("policy")?, Gic::V3)?;
         self.operations(values, &System::from_text(&many_partitions()?)?, Gic::V3)?;
         self.operations(values, &System::find("flood")?, Gic::V3)?;
+        self.stacks(values)?;
         for cores in [1, 4] {
             let machine = self.counting().cpus(cores);
             self.reset(values, &System::find("reset")?, &machine, cores)?;
@@ -163,6 +164,35 @@ impl Bench {
         let number = running.wait_for("\n", TIMEOUT)?;
         let value = number.trim().parse().with_context(|| format!("{line}{number}"))?;
         values.insert(format!("reset_{cores}_core"), value);
+        Ok(())
+    }
+
+    /// How deep the stacks are used by what takes most of them, and by what measures the policy program's calls: that of the core
+    /// that boots, on which the operator's commands run too, and those of the others.
+    fn stacks(&self, values: &mut Values) -> Result<()> {
+        step("measuring how deep the stacks are used");
+        let (mut first, mut other) = (0, 0);
+        for name in ["policy", "stacks"] {
+            let system = System::find(name)?;
+            let machine = system.machine()?.gic(Gic::V3).cpu(&self.counting_cpu()).icount();
+            let (machine, stacks) = Stacks::watch(machine)?;
+            let mut running = system.boot(&machine)?;
+            if name == "stacks" {
+                let ends = ["partition hostile (id 1) has ended: ", "restarted too often"];
+                running.wait_for_all(&ends, TIMEOUT)?;
+                running.send("\u{1}c")?;
+                for command in OPERATOR {
+                    running.wait_for("shikiri> ", TIMEOUT)?;
+                    running.send(&format!("{command}\r"))?;
+                }
+            }
+            running.wait_for_power_off(TIMEOUT)?;
+            let depths = stacks.depths()?;
+            first = first.max(*depths.first().context("no core")?);
+            other = depths.into_iter().skip(1).fold(other, u64::max);
+        }
+        values.insert("deepest_first_stack_bytes".into(), first);
+        values.insert("deepest_other_stack_bytes".into(), other);
         Ok(())
     }
 
@@ -234,6 +264,20 @@ impl Bench {
         bail!("the limits are not kept:\n{}", judged.problems.join("\n"))
     }
 }
+
+/// All that can be asked for at the operator console; the end comes last.
+const OPERATOR: [&str; 10] = [
+    "help",
+    "list",
+    "accounts",
+    "audit",
+    "log",
+    "dump peer",
+    "restart peer",
+    "start crash",
+    "stop peer",
+    "off",
+];
 
 /// The partitions that are only there in the row with many.
 const IDLE: usize = 58;
