@@ -178,8 +178,9 @@ pub(crate) fn check_against_qemu() -> Result<()> {
     let table = doc_table::read(&paths::root().join("hyp/doc/spec.md"), super::rpi4::TABLE)?;
     for name in ["cycles"].into_iter().chain(SYSTEMS.iter().map(|(name, _)| *name)) {
         let bundle = System::find_on(Board::Rpi4, name)?.compile(&Machine::rpi4())?.bundle;
-        // Stopped until somebody listens: what nobody reads is lost.
-        let machine = Machine::rpi4().console_at("pty").args(["-S", "-monitor", "stdio"]);
+        // Stopped until somebody listens, and not gone before all is read: what nobody has read by then is lost.
+        let machine = Machine::rpi4().console_at("pty");
+        let machine = machine.args(["-S", "-no-shutdown", "-monitor", "stdio"]);
         let mut running = system::start(&machine, paths::hypervisor(), &bundle, None)?;
         running.wait_for("char device redirected to ", super::TIMEOUT)?;
         let port = running.wait_for(" ", super::TIMEOUT)?;
