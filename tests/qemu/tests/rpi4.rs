@@ -185,8 +185,10 @@ fn windows() -> Outcome {
 fn models() -> Outcome {
     const GIB: u64 = 1 << 30;
     const LOW: u64 = 0x3b40_0000;
+    /// Start and size.
+    type Rows<'a> = &'a [(u64, u64)];
     // Rows of the node, and what of them QEMU has not.
-    let models: [(&[(u64, u64)], &[(u64, u64)]); 4] = [
+    let models: [(Rows<'_>, Rows<'_>); 4] = [
         (&[], &[]),
         (&[(GIB, GIB)], &[]),
         (&[(GIB, 0xbc00_0000)], &[(2 * GIB, 0x7c00_0000)]),

@@ -296,7 +296,8 @@ fn the_memory_of_each_model_is_read_whole() {
     let low = range(0, 0x3b40_0000);
     let upper = |bytes| range(0x4000_0000, bytes);
     let beyond = [range(1 << 32, 0x8000_0000), range(0x1_8000_0000, 0x8000_0000)];
-    let models: [(&[[u32; 3]], &[Range], u64); 4] = [
+    type Model<'a> = (&'a [[u32; 3]], &'a [Range], u64);
+    let models: [Model<'_>; 4] = [
         (&[[0, 0, 0x3b40_0000]], &[low], 1),
         (&[[0, 0, 0x3b40_0000], [0, 0x4000_0000, 0x4000_0000]], &[low, upper(1 << 30)], 2),
         (&[[0, 0, 0x3b40_0000], [0, 0x4000_0000, 0xbc00_0000]], &[low, upper(0xbc00_0000)], 4),
