@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use dtoolkit::fdt::Fdt;
 use dtoolkit::memreserve::MemoryReservation;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
-use dtoolkit::{Node as _, ToPropertyValue};
+use dtoolkit::{Node as _, Property as _, ToPropertyValue};
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::machine::Boot;
 use shikiri_qemu_tests::{Board, Machine, Running, System, paths, system as systems};
@@ -32,6 +32,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("linux_runs_beside_a_bare_metal_partition [4 vCPUs]", || beside(4))
         .test("the_console_is_the_uart_that_stdout_names", pl011)
         .test("a_bus_may_have_its_windows_in_pieces_and_in_any_order", windows)
+        .test("a_bus_may_have_its_addresses_anywhere", shifted)
         .test("the_models_of_1_2_4_and_8_gib_boot_and_give_their_memory_out", models)
         .test("a_psci_node_does_not_replace_the_spin_table_of_a_core", psci_beside_spin_table)
         .test("cores_are_started_by_the_firmwares_psci_where_the_tree_says_so", psci)
@@ -175,6 +176,42 @@ fn windows() -> Outcome {
     let (machine, _tree) = Tree::new()?.set(&["soc"], "ranges", cells)?.machine()?;
     let mut running = one_guest("hello", "", 1)?.boot(&machine)?;
     running.wait_for("hello: 1 vCPU", PATIENCE)?;
+    running.wait_for_power_off(PATIENCE)?;
+    Ok(())
+}
+
+/// The same devices at other addresses of the bus, which its windows lead to where QEMU has them. It has them at no other physical
+/// address, so that `arm_peri_high=1` is a matter of the host's tests.
+fn shifted() -> Outcome {
+    const SHIFT: u32 = 0x2000_0000;
+    let mut tree = Tree::new()?;
+    let soc = tree.0.root.child_mut("soc").ok_or("there is no /soc")?;
+    let mut moved = 0;
+    for child in soc.children_mut() {
+        let Some(reg) = child.property("reg").map(|reg| reg.value().to_vec()) else { continue };
+        // Rows of address and size, a word each.
+        let cells = reg.as_chunks::<4>().0.iter().map(|cell| u32::from_be_bytes(*cell));
+        let cells = cells
+            .enumerate()
+            .map(|(index, cell)| if index % 2 == 0 { cell.wrapping_sub(SHIFT) } else { cell });
+        let cells: Vec<u8> = cells.flat_map(u32::to_be_bytes).collect();
+        child.add_property(DeviceTreeProperty::new_unchecked("reg", cells));
+        moved += 1;
+    }
+    let rows: [[u32; 4]; 3] = [
+        [0x7e00_0000 - SHIFT, 0, 0xfe00_0000, 0x180_0000],
+        [0x7c00_0000 - SHIFT, 0, 0xfc00_0000, 0x200_0000],
+        [0x4000_0000 - SHIFT, 0, 0xff80_0000, 0x80_0000],
+    ];
+    let cells: Vec<u8> = rows.as_flattened().iter().flat_map(|cell| cell.to_be_bytes()).collect();
+    let (machine, _tree) = tree.set(&["soc"], "ranges", cells)?.machine()?;
+    if moved < 20 {
+        return Err(format!("only {moved} devices have moved").into());
+    }
+    let mut running = one_guest("hello", "", 1)?.boot(&machine)?;
+    running.wait_for("[09] all cores here (4)", PATIENCE)?;
+    running.wait_for("hello: 1 vCPU", PATIENCE)?;
+    // By the power manager, which has moved as well.
     running.wait_for_power_off(PATIENCE)?;
     Ok(())
 }
