@@ -40,7 +40,7 @@ pub(crate) struct Bench {
     #[arg(long, value_parser = run::board, default_value = "qemu-virt")]
     board: Board,
     /// Listens to a real board at this serial port (a device, or tcp:HOST:PORT), and prints its rows in cycles. The board boots
-    /// the system `cycles`, `cycles-shared`, `cycles-60`, `cycles-linux` or `hello`.
+    /// `hello` or one of the systems `cycles*`.
     #[arg(long, value_name = "PORT", conflicts_with_all = ["write", "no_linux"])]
     hardware: Option<String>,
     /// How long to wait for the board.

@@ -7,6 +7,7 @@ use shikiri_policy::{Cause, Partition, Time, Wish, image, notify, take_notice, t
 use shikiri_rt::hvc::partition::{self, Asked};
 use shikiri_rt::hvc::talk::{self, Handle, Sharing};
 use shikiri_rt::{gic, irq, println, reg};
+use shikiri_test_guests::cycles::Unit;
 use shikiri_test_guests::{Failure, case, done, ensure};
 
 use crate::tools::made;
@@ -84,8 +85,12 @@ fn life(first: u64) -> Result<u64, Failure> {
     Ok(u64::from(code).wrapping_sub(start) & 0xffff_ffff)
 }
 
-/// The partition that asks for one port more, and sleeps until it has the answer.
+/// The partition that asks for one port more, and sleeps until it has the answer. With `cycles`, and performance monitors, it says
+/// first what a tick is in cycles.
 pub(crate) fn asker() -> ! {
+    if let Unit::Cycles { per_1024_ticks } = Unit::start() {
+        println!("bench: cycles_per_1024_ticks {per_1024_ticks}");
+    }
     case("requests_are_answered", || {
         let events = port()?;
         let took = median(|| {

@@ -29,9 +29,11 @@ const END: &str = "all partitions have ended";
 const RATIO: &str = "cycles_per_1024_ticks";
 
 /// The rows of the systems beside `cycles`, which has all others.
-const SYSTEMS: [(&str, &[&str]); 4] = [
+const SYSTEMS: [(&str, &[&str]); 6] = [
     ("cycles-shared", &["event_flood_witness", "vcpu_switch", "vcpu_wake"]),
     ("cycles-60", &["channel_send_short_60_partitions"]),
+    ("cycles-sockets", SOCKETS),
+    ("cycles-policy", POLICY),
     ("cycles-linux", &["linux_boot"]),
     ("hello", &["reset_4_core"]),
 ];
@@ -42,21 +44,13 @@ const BY_LINE: [(&str, &str, &str); 2] = [
     ("linux_boot", "partition linux (id 1) starts", "partition linux (id 1) has ended"),
 ];
 
-/// Rows that do not come from a board, and why.
-const NOT_ON_HARDWARE: [(&str, &str); 10] = [
-    ("linux_boot_bare", FROM_OUTSIDE),
-    ("linux_boot_more_ppm", FROM_OUTSIDE),
-    ("linux_boot_el2_ppm", FROM_OUTSIDE),
-    ("policy_create_to_guest", IN_TICKS),
-    ("policy_request", IN_TICKS),
-    ("socket_short", IN_TICKS),
-    ("socket_file", IN_TICKS),
-    ("socket_mapping", IN_TICKS),
-    ("socket_poll_1", IN_TICKS),
-    ("socket_poll_64", IN_TICKS),
-];
-const FROM_OUTSIDE: &str = "counted from outside of the machine";
-const IN_TICKS: &str = "its guests know the counter's ticks only";
+/// Rows of guests that know the counter's ticks only.
+const SOCKETS: &[&str] =
+    &["socket_short", "socket_file", "socket_mapping", "socket_poll_1", "socket_poll_64"];
+const POLICY: &[&str] = &["policy_create_to_guest", "policy_request"];
+
+/// Rows that do not come from a board: they are counted from outside of the machine.
+const NOT_ON_HARDWARE: [&str; 3] = ["linux_boot_bare", "linux_boot_more_ppm", "linux_boot_el2_ppm"];
 
 /// A line, and when it came.
 type Heard = Vec<(Instant, String)>;
@@ -117,12 +111,13 @@ fn lines_of(line: Box<dyn Line>) -> Receiver<(Instant, String)> {
     receiver
 }
 
-/// The rows in cycles. Those that say that they are ticks are made cycles by the ratio that another guest has found.
+/// The rows in cycles. Those that are ticks are made cycles by the ratio that another guest has found.
 fn rows_of(text: &str) -> Result<Values> {
     let mut rows = bench_table::rows_of(text);
     let ratio = rows.remove(RATIO);
-    let ticks =
+    let mut ticks =
         bench_table::rows_of(&text.replace("bench: ", "").replace("bench-ticks: ", "bench: "));
+    ticks.extend(SOCKETS.iter().chain(POLICY).filter_map(|name| rows.remove_entry(*name)));
     for (name, ticks) in ticks {
         let ratio =
             ratio.with_context(|| format!("{name} is in ticks, and nobody said {RATIO}"))?;
@@ -158,7 +153,7 @@ fn beside(table: &str, found: &Cells) -> Result<String> {
         let [name, what, _limit, instructions] = cells[..] else { continue };
         let is_here = match system {
             Some((_, rows)) => rows.contains(&name),
-            None => !others.contains(&name) && !NOT_ON_HARDWARE.iter().any(|(not, _)| *not == name),
+            None => !others.contains(&name) && !NOT_ON_HARDWARE.contains(&name),
         };
         match found.get(name) {
             Some(cell) => writeln!(text, "| {name} | {what} | {instructions} | {cell} |")?,
@@ -206,6 +201,8 @@ mod tests {
         let rows = rows_of(text).unwrap();
         let expected = [("event_flood_witness", 7), ("vcpu_wake", 20)];
         assert_eq!(rows, expected.map(|(name, value)| (name.to_owned(), value)).into());
+        let sockets = rows_of("a| bench: socket_short 300\nb| bench: cycles_per_1024_ticks 2048\n");
+        assert_eq!(sockets.unwrap(), [("socket_short".to_owned(), 600)].into());
         let error = rows_of("a| bench-ticks: vcpu_wake 10\n").unwrap_err().to_string();
         assert_eq!(error, "vcpu_wake is in ticks, and nobody said cycles_per_1024_ticks");
     }
@@ -245,7 +242,7 @@ mod tests {
             let file = format!("boards/rpi4/systems/{system}.toml");
             assert!(paths::root().join(file).is_file(), "{system}");
         }
-        assert!(NOT_ON_HARDWARE.iter().all(|(name, _)| has(name)));
+        assert!(NOT_ON_HARDWARE.iter().all(|name| has(name)));
     }
 
     #[test]
