@@ -59,8 +59,14 @@ fn volume(files: &[File], size: usize) -> Result<Vec<u8>> {
         file.write_all(bytes).with_context(|| format!("{name} does not fit"))?;
     }
     system.unmount()?;
-    let volume = volume.into_inner();
+    let mut volume = volume.into_inner();
     ensure!(volume.len() == size, "the file system has grown");
+    // BPB_HiddSec, in the boot sector and its copy: what lies before the partition, of which the crate knows nothing.
+    let hidden = u32::try_from(START / SECTOR)?.to_le_bytes();
+    for sector in [0, 6] {
+        let at = sector * SECTOR + 28;
+        volume.get_mut(at..at + 4).context("no boot sector")?.copy_from_slice(&hidden);
+    }
     Ok(volume)
 }
 
@@ -80,6 +86,8 @@ mod tests {
         let number = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap()) as usize;
         let (start, sectors) = (number(454) * 512, number(458));
         assert_eq!(image.len(), start + sectors * 512);
+        assert_eq!(number(start + 28), 2048, "hidden sectors");
+        assert_eq!(image[start..start + 512], image[start + 6 * 512..start + 7 * 512]);
         let system =
             FileSystem::new(Cursor::new(image[start..].to_vec()), FsOptions::new()).unwrap();
         assert_eq!(system.fat_type(), fatfs::FatType::Fat32);
