@@ -245,6 +245,8 @@ pub(crate) struct World {
     pub(crate) stray_interrupts: AtomicU64,
     /// All frames: whose they are, and which are free.
     pub(crate) frames: FrameStore<'static, Ram>,
+    /// Taken by whoever waits for a partition's lock with another's in hand.
+    pub(crate) meeting: TicketLock<(), rank::Meeting>,
     /// Free VMIDs.
     pub(crate) vmids: TicketLock<VmidPool, rank::Ledger>,
     /// The format of all stage-2 tables.

@@ -19,7 +19,7 @@ pub mod rank;
 
 pub use facade::{Once, Relax};
 pub use kick::{KickSet, Pending};
-pub use lock::{Guard, TicketLock, lock_pair, try_pair};
+pub use lock::{Guard, TicketLock, lock_another, lock_pair, try_pair};
 pub use per_core::{CacheLine, Masked, PerCore};
 pub use rank::Rank;
 

@@ -10,7 +10,7 @@ use core::ops::{Deref, DerefMut};
 
 use crate::facade::{Relax, TicketMutex, TicketMutexGuard};
 use crate::order::Held;
-use crate::rank::Rank;
+use crate::rank::{Meeting, Rank};
 
 /// Data of rank `R` behind a fair spin lock.
 pub struct TicketLock<T, R: Rank> {
@@ -96,23 +96,8 @@ impl<T, R: Rank> TicketLock<T, R> {
     }
 }
 
-/// Takes two locks of one rank, of which `first` has the lower key, and never waits for either while it holds the other: whoever
-/// holds `first` may be somebody whom the second is none of the business of. `None` if the second was taken whenever it was looked
-/// at, twice; the caller holds nothing then, has waited its turn, and may try again.
-#[inline(never)]
-pub fn lock_pair<'a, T, R: Rank>(
-    first: &'a TicketLock<T, R>,
-    second: &'a TicketLock<T, R>,
-) -> Option<(Guard<'a, T, R>, Guard<'a, T, R>)> {
-    if let Some(both) = try_pair(first, second) {
-        return Some(both);
-    }
-    // Its turn comes, with nothing in hand.
-    drop(second.lock());
-    try_pair(first, second)
-}
-
-/// Takes two locks of one rank, in this order: waits for the first, and not for the second.
+/// Takes two locks of one rank, in this order: waits for the first with nothing in hand, and not for the second, so that what keeps
+/// the second busy delays nobody who wants the first. `None` if the second was taken; the caller holds nothing then.
 #[inline(always)]
 pub fn try_pair<'a, T, R: Rank>(
     first: &'a TicketLock<T, R>,
@@ -121,6 +106,36 @@ pub fn try_pair<'a, T, R: Rank>(
     let held = first.lock_in_place();
     let other = second.try_lock()?;
     Some((held, other))
+}
+
+/// Takes two locks of one rank, whatever keeps them busy: waits for `own`, and then with it in hand for `other`. What is delayed
+/// meanwhile is whoever wants `own`. The meeting's lock shows that nobody else waits so, and that is why two cannot wait for each other.
+///
+/// # Panics
+/// On the host with debug assertions, when the order of levels is broken.
+#[inline(never)]
+pub fn lock_pair<'a, T, R: Rank>(
+    meeting: Guard<'_, (), Meeting>,
+    own: &'a TicketLock<T, R>,
+    other: &'a TicketLock<T, R>,
+) -> (Guard<'a, T, R>, Guard<'a, T, R>) {
+    let held = own.lock();
+    let met = lock_another(&meeting, other);
+    drop(meeting);
+    (held, met)
+}
+
+/// Waits for a lock with another one of its rank in hand, in whatever order.
+///
+/// # Panics
+/// As [`lock_pair`].
+#[inline(never)]
+pub fn lock_another<'a, T, R: Rank>(
+    _meeting: &Guard<'_, (), Meeting>,
+    other: &'a TicketLock<T, R>,
+) -> Guard<'a, T, R> {
+    let held = Held::acquire_among_equals(R::LEVEL, other.key, R::NAME);
+    Guard { mutex: other.mutex.lock(), rank: PhantomData, _held: held }
 }
 
 /// Holding a lock. Its end gives the lock to the next core in line.
@@ -155,8 +170,8 @@ mod tests {
     use std::vec::Vec;
     use std::{panic, thread};
 
-    use super::{TicketLock, lock_pair, try_pair};
-    use crate::rank::{Console, Partition, Pool};
+    use super::{TicketLock, lock_another, lock_pair, try_pair};
+    use crate::rank::{Console, Meeting, Partition, Pool};
 
     #[test]
     fn threads_take_turns_and_lose_no_update() {
@@ -222,7 +237,7 @@ mod tests {
             });
             wait_for(&is_held);
             assert!(try_pair(first, second).is_none());
-            let waiting = scope.spawn(|| lock_pair(first, second).map(|(one, two)| (*one, *two)));
+            let waiting = scope.spawn(|| try_pair(second, first).map(|(two, one)| (*one, *two)));
             // However long the second is held, the first can be had.
             for _ in 0..1000 {
                 while first.try_lock().is_none() {
@@ -232,7 +247,60 @@ mod tests {
             may_go.store(true, Ordering::Release);
             assert_eq!(waiting.join().ok(), Some(Some((0, 0))));
         });
-        assert!(lock_pair(first, second).is_some());
+        assert!(try_pair(first, second).is_some());
+    }
+
+    #[test]
+    fn in_a_meeting_locks_of_one_rank_are_taken_in_any_order_and_not_twice() {
+        let meeting = TicketLock::<(), Meeting>::new(());
+        let locks: Vec<_> =
+            (0..2).map(|key| TicketLock::<u32, Partition>::with_key(key, key)).collect();
+        let [low, high] = &locks[..] else { return };
+        for (own, other) in [(low, high), (high, low)] {
+            let both = lock_pair(meeting.lock(), own, other);
+            assert_eq!((*both.0, *both.1), (own.key(), other.key()));
+            assert!(meeting.try_lock().is_some(), "it ends when both are there");
+        }
+        let _held = low.lock();
+        assert!(refused(|| drop(meeting.lock())).contains("meeting 0 is taken while partition 0"));
+        let Some(meeting) = meeting.try_lock() else { return };
+        assert!(
+            refused(|| drop(lock_another(&meeting, low))).contains("0 is taken while partition 0")
+        );
+        let pool = TicketLock::<(), Pool>::new(());
+        let _pool = pool.lock();
+        assert!(
+            refused(|| drop(lock_another(&meeting, high))).contains("1 is taken while frame pool")
+        );
+    }
+
+    /// Two threads that always have the other lock, or wait for it, and want ours now and then: each call is through all the same.
+    #[test]
+    fn whoever_keeps_a_lock_busy_puts_off_no_call() {
+        const ROUNDS: u32 = if cfg!(miri) { 5 } else { 500 };
+        let meeting = TicketLock::<(), Meeting>::new(());
+        let (own, busy) = (
+            TicketLock::<u32, Partition>::with_key(0, 0),
+            TicketLock::<u32, Partition>::with_key(0, 1),
+        );
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Acquire) {
+                        drop(busy.lock());
+                        drop(lock_pair(meeting.lock(), &busy, &own));
+                    }
+                });
+            }
+            for _ in 0..ROUNDS {
+                let (mut own, mut met) = lock_pair(meeting.lock(), &own, &busy);
+                *own += 1;
+                *met += 1;
+            }
+            is_over.store(true, Ordering::Release);
+        });
+        assert_eq!((*own.lock(), *busy.lock()), (ROUNDS, ROUNDS));
     }
 
     #[test]

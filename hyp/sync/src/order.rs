@@ -23,6 +23,18 @@ impl Held {
         }
     }
 
+    /// Notes that a lock is being taken whose place among those of its own level does not matter.
+    ///
+    /// # Panics
+    /// On the host with debug assertions: when a held lock has a later level.
+    #[inline(always)]
+    pub(crate) fn acquire_among_equals(_level: u8, _key: u32, _name: &'static str) -> Self {
+        Self {
+            #[cfg(all(not(any(loom, target_os = "none")), debug_assertions))]
+            entry: checked::push(_level, _key, _name, checked::Order::OfLevels),
+        }
+    }
+
     /// Notes that a lock was taken without waiting, which cannot deadlock in any order.
     #[inline(always)]
     pub(crate) fn acquired_without_waiting(_level: u8, _key: u32, _name: &'static str) -> Self {
@@ -58,6 +70,8 @@ mod checked {
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Order {
         Checked,
+        /// As far as levels go, and not twice.
+        OfLevels,
         Free,
     }
 
@@ -67,10 +81,13 @@ mod checked {
 
     /// Adds an entry, after the check of its order.
     pub(crate) fn push(level: u8, key: u32, name: &'static str, order: Order) -> Entry {
-        let later = HELD.with_borrow(|(_, held)| {
-            held.iter().find(|other| (other.level, other.key) >= (level, key)).copied()
-        });
-        if let (Order::Checked, Some(other)) = (order, later) {
+        let is_later = |other: &&Entry| match order {
+            Order::Checked => (other.level, other.key) >= (level, key),
+            Order::OfLevels => other.level > level || (other.level, other.key) == (level, key),
+            Order::Free => false,
+        };
+        let later = HELD.with_borrow(|(_, held)| held.iter().find(is_later).copied());
+        if let Some(other) = later {
             refuse((name, key), (other.name, other.key));
         }
         HELD.with_borrow_mut(|(next, held)| {

@@ -1,7 +1,7 @@
 //! The lock order of the hypervisor: one line per kind of lock.
 //!
 //! A core takes locks only in ascending order of [`Rank::LEVEL`]; among locks of one level only in ascending
-//! order of their keys. Host builds with debug assertions check each acquisition (`order`); `hyp/doc/locking.md`
+//! order of their keys, or under the meeting's lock. Host builds with debug assertions check each acquisition (`order`); `hyp/doc/locking.md`
 //! says what each lock protects.
 
 /// The place of a kind of lock in the lock order.
@@ -35,6 +35,8 @@ ranks! {
     Machine = 10, "machine";
     /// What the policy program's calls keep: notices, what was handed out, promised core time.
     Policy = 15, "policy";
+    /// Waiting for a partition's lock with another's in hand.
+    Meeting = 18, "meeting";
     /// One partition: lifecycle, vCPU states, virtual GIC, virtual UART. The key is the partition's slot.
     Partition = 20, "partition";
     /// One partition's stage-2 tables. The key is the partition's slot.

@@ -11,8 +11,8 @@ use loom::sync::atomic::fence;
 use loom::thread;
 use shikiri_abi::CoreId;
 use shikiri_sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use shikiri_sync::rank::{Partition, Pool};
-use shikiri_sync::{KickSet, Pending, TicketLock, lock_pair};
+use shikiri_sync::rank::{Meeting, Partition, Pool};
+use shikiri_sync::{Guard, KickSet, Pending, TicketLock, lock_another, lock_pair, try_pair};
 
 /// Explores with at most three preemptions: more find nothing new here and take hours.
 fn model(check: impl Fn() + Sync + Send + 'static) {
@@ -36,25 +36,89 @@ fn the_lock_excludes_and_orders() {
     });
 }
 
-/// Three cores: two that talk, in both directions, and a call of one partition's own. Nobody waits for ever, and nothing is lost.
+/// Two partitions' locks, and the meeting's.
+struct Hall {
+    meeting: TicketLock<(), Meeting>,
+    locks: [TicketLock<u32, Partition>; 2],
+}
+
+impl Hall {
+    fn new() -> Arc<Self> {
+        let locks = [0, 1].map(|key| TicketLock::with_key(0, key));
+        Arc::new(Self { meeting: TicketLock::new(()), locks })
+    }
+
+    /// A call of a partition's that meets the other one (`lock_both` of EL2).
+    fn call(&self, own: usize) {
+        let (own, other) = (&self.locks[own], &self.locks[1 - own]);
+        let both = try_pair(own, other)
+            .or_else(|| try_pair(other, own).map(|(other, own)| (own, other)))
+            .unwrap_or_else(|| lock_pair(self.meeting.lock(), own, other));
+        self.count(both);
+    }
+
+    /// The same of one that has found others faster (`lock_met` of EL2).
+    fn call_again(&self, own: usize) {
+        let meeting = self.meeting.lock();
+        let held = self.locks[own].lock();
+        let other = lock_another(&meeting, &self.locks[1 - own]);
+        self.count((held, other));
+    }
+
+    fn count(&self, both: (Guard<'_, u32, Partition>, Guard<'_, u32, Partition>)) {
+        let (mut own, mut other) = both;
+        *own += 1;
+        *other += 1;
+    }
+}
+
+/// Two partitions that call each other: each call is through, whichever way the two meet. None waits for ever, and none is put off.
 #[test]
-fn pairs_of_locks_exclude_and_end() {
+fn calls_that_meet_exclude_each_other_and_end() {
     model(|| {
-        let locks = Arc::new([0, 1].map(|key| TicketLock::<u32, Partition>::with_key(0, key)));
-        let tries = |locks: &[TicketLock<u32, Partition>; 2]| {
-            let [first, second] = locks;
-            let Some((mut one, mut two)) = lock_pair(first, second) else { return 0 };
-            *one += 1;
-            *two += 1;
-            1
-        };
-        let pair = {
-            let locks = Arc::clone(&locks);
-            thread::spawn(move || tries(&locks))
-        };
-        *locks[1].lock() += 10;
-        let done = tries(&locks) + pair.join().unwrap();
-        assert_eq!((*locks[0].lock(), *locks[1].lock()), (done, done + 10));
+        let hall = Hall::new();
+        let other = Arc::clone(&hall);
+        let pair = thread::spawn(move || other.call(1));
+        hall.call(0);
+        pair.join().unwrap();
+        assert_eq!((*hall.locks[0].lock(), *hall.locks[1].lock()), (2, 2));
+    });
+}
+
+/// The same where both have found others faster: they wait with their own lock in hand, one after the other.
+#[test]
+fn calls_that_meet_again_exclude_each_other_and_end() {
+    model(|| {
+        let hall = Hall::new();
+        let other = Arc::clone(&hall);
+        let pair = thread::spawn(move || other.call_again(1));
+        hall.call_again(0);
+        pair.join().unwrap();
+        assert_eq!((*hall.locks[0].lock(), *hall.locks[1].lock()), (2, 2));
+    });
+}
+
+/// One that waits with its own lock in hand, one that does not, and a call of one partition's own.
+#[test]
+fn a_call_in_a_meeting_ends_beside_others() {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.max_branches = 10_000;
+    builder.check(|| {
+        let hall = Hall::new();
+        let other = Arc::clone(&hall);
+        let pair = thread::spawn(move || {
+            if let Some(both) = try_pair(&other.locks[0], &other.locks[1]) {
+                other.count(both);
+            }
+        });
+        let other = Arc::clone(&hall);
+        let alone = thread::spawn(move || *other.locks[0].lock() += 10);
+        hall.call_again(1);
+        pair.join().unwrap();
+        alone.join().unwrap();
+        let (one, two) = (*hall.locks[0].lock(), *hall.locks[1].lock());
+        assert!(one == two + 10 && (1..=2).contains(&two));
     });
 }
 

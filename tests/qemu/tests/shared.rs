@@ -6,8 +6,8 @@ use shikiri_qemu_tests::Machine;
 
 use crate::lifecycle::nothing_is_used;
 use crate::support::{
-    Outcome, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator, system,
-    wait_for_end,
+    Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
+    system,
 };
 
 /// Adds this topic's tests.
@@ -33,6 +33,15 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "an_offer_without_memory_is_refused_and_changes_nothing", hog)
         .on_each(both_gics(3), "no_vcpu_reaches_what_was_revoked", |machine| {
             passes(["cores = 1", "cores = 2"], "fire", "", &machine)
+        })
+        .on_each(both_gics(5), "a_busy_peer_puts_off_no_call", |machine| {
+            passes(["cores = 1", "cores = 4"], "busy", "", &machine)
+        })
+        .on_each(both_gics(5), "a_busy_peer_before_it_puts_off_no_call", |machine| {
+            in_order([1, 0], ["cores = 1", "cores = 4"], ("busy", ""), &machine)
+        })
+        .on_each(both_gics(5), "a_busy_peer_puts_off_no_call_of_one_that_is_busy", |machine| {
+            passes(["cores = 2", "cores = 3"], "busy", "", &machine)
         });
 }
 
@@ -64,18 +73,31 @@ fn hog(machine: Machine) -> Outcome {
 
 /// Boots an owner and a user, waits for the user's end, and looks that nothing is left of it and that the books agree.
 fn passes(lines: [&str; 2], words: &str, share: &str, machine: &Machine) -> Outcome {
+    in_order([0, 1], lines, (words, share), machine)
+}
+
+/// The same with the owner and the user at these places.
+fn in_order(
+    [owner_at, user_at]: [usize; 2],
+    lines: [&str; 2],
+    (words, share): (&str, &str),
+    machine: &Machine,
+) -> Outcome {
     let partition = |name: &str, other: &str, words: &str| {
         Partition::new(name, "shared")
             .with("handles = 64\nrequests = 4")
-            .with("areas = { pages = 16, blocks = 8, channels = 1, shared = 4 }")
+            .with("areas = { pages = 16, blocks = 48, channels = 1, shared = 4 }")
             .with(&format!("connect_to = [\"{other}\"]\naccept_from = [\"{other}\"]"))
             .with(&format!("cmdline = \"role={name} {words}\""))
             .with(share)
     };
-    let owner = partition("owner", "user", &format!("user=1 {words}")).with(lines[0]);
-    let user = partition("user", "owner", &format!("owner=0 {words}")).with(lines[1]);
-    let mut running = system([owner, user])?.boot(machine)?;
-    let console = wait_for_end(&mut running, "user", 2)?;
+    let owner = partition("owner", "user", &format!("user={user_at} {words}")).with(lines[0]);
+    let user = partition("user", "owner", &format!("owner={owner_at} {words}")).with(lines[1]);
+    let both = if owner_at < user_at { [owner, user] } else { [user, owner] };
+    let mut running = system(both)?.boot(machine)?;
+    // vCPUs that wait for a lock while their host runs another keep all behind them waiting.
+    let ended = format!("partition user (id {}) has ended", user_at + 1);
+    let console = running.wait_for_all(&["user| done", &ended], PATIENCE * 5)?;
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "user")?;

@@ -116,6 +116,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         uart_intid: board.uart.intid,
         stray_interrupts: AtomicU64::new(0),
         frames,
+        meeting: TicketLock::new(()),
         vmids: TicketLock::new(VmidPool::new()),
         format,
         ids,

@@ -19,7 +19,10 @@ use shikiri_sync::{rank, try_pair};
 
 use super::context::Context;
 use super::live::{Devices, Live};
-use super::talk::{self, Visited, has_row, lock_both, lock_in_turn, opened, raise_some, visit};
+use super::talk::{
+    self, Meeting, Met, Visited, has_row, lock_both, lock_met, opened, raise_some, until_it_holds,
+    visit,
+};
 use crate::hw::mem::Ram;
 use crate::hw::tlb::MachineTlb;
 use crate::percore::{CoreLocal, Loaded};
@@ -56,8 +59,8 @@ pub(super) fn send_quickly(context: &mut Context, core: &CoreLocal) -> bool {
     true
 }
 
-/// Sends to a partition that is visited; `None` if either is not complete, or the second of them is locked. The locks are taken as
-/// [`lock_both`] and [`lock_works`] take them.
+/// Sends to a partition that is visited; `None` if either is not complete, or the second of them is locked. The first lock, of two
+/// that send to each other the same one, is waited for with nothing in hand.
 #[inline(always)]
 fn send_connected(
     core: &CoreLocal,
@@ -93,22 +96,24 @@ fn carry_out(core: &CoreLocal, live: &Live, call: MessageCall) -> Result<[u64; 4
     {
         return Err(Refusal::NotPermitted);
     }
-    for _ in 0..talk::TRIES {
-        match attempt(core, live, call) {
-            Err(Refusal::Moved) => {}
-            answer => return answer,
-        }
-    }
-    Err(Refusal::Moved)
+    until_it_holds(core, |meeting| attempt(core, live, call, meeting))
 }
 
 /// Looks whom the call meets, locks both, and carries it out.
-fn attempt(core: &CoreLocal, live: &Live, call: MessageCall) -> Result<[u64; 4], Refusal> {
-    let meets = opened(live, &mut live.devices.lock()).and_then(|party| party.meets_for(call));
-    let visited = meets.and_then(|slot| visit(core, slot));
-    let result = with_both(live, visited.as_ref(), |own, peer| {
+fn attempt(
+    core: &CoreLocal,
+    live: &Live,
+    call: MessageCall,
+    meeting: Option<&Meeting>,
+) -> Result<[u64; 4], Refusal> {
+    let mut look = |devices: &mut Devices| opened(live, devices)?.meets_for(call);
+    let mut met = lock_met(core, live, &mut look, meeting)?;
+    let result = with_works(live, &mut met, |own, peer| {
         own.carry_out(peer, (&Ram, &MachineTlb, &core.world.frames), call)
     });
+    // The locks go, and the visit does not.
+    let Met { visited: _visited, own, peer } = met;
+    drop((own, peer));
     done(core, result.flatten())
 }
 
@@ -120,40 +125,52 @@ pub(super) fn done(core: &CoreLocal, result: Result<Done, Refusal>) -> Result<[u
     Ok(done.answer)
 }
 
-/// Runs an operation on a partition, and one that it visits, under the locks of both.
+/// Runs an operation on a partition, and one that it meets, both locked, under the locks of their tables.
 ///
 /// # Errors
-/// It was not run: `NotSupported` if the partition has no party, `Moved` if others were faster.
-fn with_both<R>(
+/// `NotSupported`: the partition has no party.
+pub(super) fn with_works<R>(
     live: &Live,
-    visited: Option<&Visited<'_>>,
+    met: &mut Met<'_>,
     run: impl for<'a> FnOnce(&mut Estate<'a>, Option<&mut Estate<'a>>) -> R,
 ) -> Result<R, Refusal> {
-    let peer_live = visited.map(|visited| visited.live);
-    let (mut own, mut peer) = lock_both(live, peer_live).ok_or(Refusal::Moved)?;
+    let peer_live = met.visited.as_ref().map(|visited| visited.live);
+    with_tables(live, peer_live, (&mut met.own, met.peer.as_deref_mut()), run)
+}
+
+/// [`with_works`], for two whose locks are `devices`.
+fn with_tables<R>(
+    live: &Live,
+    peer_live: Option<&Live>,
+    (own, peer): (&mut Devices, Option<&mut Devices>),
+    run: impl for<'a> FnOnce(&mut Estate<'a>, Option<&mut Estate<'a>>) -> R,
+) -> Result<R, Refusal> {
     let (mut work, mut peer_work) = lock_works(live.slot, peer_live.map(|peer| peer.slot));
-    let mut other = match (peer_live, peer.as_mut(), peer_work.as_mut()) {
+    let mut other = match (peer_live, peer, peer_work.as_mut()) {
         (Some(peer_live), Some(devices), Some(work)) => estate(peer_live, devices, work),
         _ => None,
     };
-    let mut own = estate(live, &mut own, &mut work).ok_or(Refusal::NotSupported)?;
+    let mut own = estate(live, own, &mut work).ok_or(Refusal::NotSupported)?;
     Ok(run(&mut own, other.as_mut()))
 }
 
 /// An operation of [`together`].
 pub(super) type Operation<'r> = &'r mut dyn for<'a> FnMut(&mut Estate<'a>, Option<&mut Estate<'a>>);
 
-/// [`with_both`], for operations whose cost is no promise: one copy of it for them all.
+/// Runs an operation on a partition, and one that it visits, under the locks of both: one copy of it for all whose cost is no promise.
 ///
 /// # Errors
-/// As [`with_both`].
+/// As [`with_works`].
 #[inline(never)]
 pub(super) fn together(
+    core: &CoreLocal,
     live: &Live,
     visited: Option<&Visited<'_>>,
     run: Operation<'_>,
 ) -> Result<(), Refusal> {
-    with_both(live, visited, |own, peer| run(own, peer))
+    let peer_live = visited.map(|visited| visited.live);
+    let (mut own, mut peer) = lock_both(core, live, peer_live);
+    with_tables(live, peer_live, (&mut own, peer.as_deref_mut()), |own, peer| run(own, peer))
 }
 
 /// Makes the partition's end of the next message channel of the description, and connects it if the other partition has its own,
@@ -178,15 +195,21 @@ pub(super) fn open_channel(core: &CoreLocal, live: &Live) -> Result<bool, Refusa
     let visited = u8::try_from(other.partition).ok();
     if let Some(visited) = visited.and_then(|other| visit(core, PartitionSlot(other))) {
         let ports = (port(own.partition), port(other.partition));
-        let joined = join(live, visited.live, ports);
+        let joined = join(core, live, visited.live, ports);
         joined.into_iter().flatten().for_each(|raise| raise_some(core, raise));
     }
     Ok(false)
 }
 
 /// Connects two message ports of the description, as [`talk`] does two event ports.
-fn join(live: &Live, peer: &Live, ports: (Handle, Handle)) -> Option<[Option<Raise>; 2]> {
-    let (mut own, mut other) = lock_in_turn(live, peer);
+fn join(
+    core: &CoreLocal,
+    live: &Live,
+    peer: &Live,
+    ports: (Handle, Handle),
+) -> Option<[Option<Raise>; 2]> {
+    let (mut own, other) = lock_both(core, live, Some(peer));
+    let mut other = other?;
     let (mut work, mut other_work) = lock_works(live.slot, Some(peer.slot));
     let mut other = estate(peer, &mut other, other_work.as_mut()?)?;
     let mut own = estate(live, &mut own, &mut work)?;
@@ -213,7 +236,7 @@ fn open_end(
 
 /// A partition's estate, opened under its locks.
 #[inline(always)]
-fn estate<'a>(
+pub(super) fn estate<'a>(
     live: &'a Live,
     devices: &'a mut Devices,
     work: &'a mut Option<Work>,
@@ -269,6 +292,7 @@ fn leave_with(
 ) -> (EndStep, Option<Raise>) {
     let machine = (&Ram, &MachineTlb, &core.world.frames);
     let mut left = (EndStep::Done, None);
-    let tried = together(live, visited, &mut |own, peer| left = own.leave(peer, machine));
-    if tried == Err(Refusal::Moved) { (EndStep::Again, None) } else { left }
+    // Without a party nothing is left of it.
+    let _none = together(core, live, visited, &mut |own, peer| left = own.leave(peer, machine));
+    left
 }

@@ -10,9 +10,9 @@ use shikiri_core::share::{Fixed, Place};
 use shikiri_stage2::Access;
 
 use super::context::with_walks_held;
-use super::live::Live;
-use super::message::{done, together};
-use super::talk::{TRIES, visit};
+use super::live::{Devices, Live};
+use super::message::{done, estate, together, with_works};
+use super::talk::{Meeting, Met, lock_met, until_it_holds, visit};
 use crate::hw::mem::Ram;
 use crate::hw::tlb::MachineTlb;
 use crate::percore::{CoreLocal, Loaded};
@@ -32,34 +32,34 @@ fn carry_out(core: &CoreLocal, live: &Live, call: SharedCall) -> Result<[u64; 4]
     {
         return Err(Refusal::NotPermitted);
     }
-    for _ in 0..TRIES {
-        match attempt(core, live, call) {
-            Err(Refusal::Moved) => {}
-            answer => return answer,
-        }
-    }
-    Err(Refusal::Moved)
+    until_it_holds(core, |meeting| attempt(core, live, call, meeting))
 }
 
 /// Looks whom the call meets, locks both, and carries it out.
-fn attempt(core: &CoreLocal, live: &Live, call: SharedCall) -> Result<[u64; 4], Refusal> {
+fn attempt(
+    core: &CoreLocal,
+    live: &Live,
+    call: SharedCall,
+    meeting: Option<&Meeting>,
+) -> Result<[u64; 4], Refusal> {
     let frames = &core.world.frames;
-    let mut meets = None;
-    together(live, None, &mut |own, _| meets = own.meets(call, frames.areas()))?;
-    let visited = meets.and_then(|slot| visit(core, slot));
-    let mut result = Err(Refusal::NotSupported);
+    let mut look = |devices: &mut Devices| {
+        estate(live, devices, &mut live.slot.work.lock())?.meets(call, frames.areas())
+    };
+    let mut met = lock_met(core, live, &mut look, meeting)?;
     let mut carry_out = || {
-        together(live, visited.as_ref(), &mut |own, peer| {
-            result = own.share(peer, (&Ram, &MachineTlb, frames), call);
-        })
+        with_works(live, &mut met, |own, peer| own.share(peer, (&Ram, &MachineTlb, frames), call))
     };
     // These unmap at the other partition, under its VMID.
-    if matches!(call, SharedCall::Revoke { .. } | SharedCall::Withdraw(_)) {
-        with_walks_held(carry_out)?;
+    let result = if matches!(call, SharedCall::Revoke { .. } | SharedCall::Withdraw(_)) {
+        with_walks_held(carry_out)
     } else {
-        carry_out()?;
-    }
-    done(core, result)
+        carry_out()
+    };
+    // The locks go, and the visit does not.
+    let Met { visited: _visited, own, peer } = met;
+    drop((own, peer));
+    done(core, result.flatten())
 }
 
 /// One bounded step towards the partition's next shared area of the description: makes it, if no partition has it, or attaches it. True
@@ -96,7 +96,7 @@ fn open_one(
         Place::Making(id) if id == live.id => {
             let mut made = Err(Refusal::NotSupported);
             let machine = (&Ram, &MachineTlb, frames);
-            together(live, None, &mut |own, _| made = own.make_fixed(machine, fixed))?;
+            together(core, live, None, &mut |own, _| made = own.make_fixed(machine, fixed))?;
             let made = made?;
             if let Some(area) = made {
                 place.publish(area);
@@ -143,7 +143,7 @@ fn join(
     let visited = keeper.and_then(|slot| visit(core, slot));
     let machine = (&Ram, &MachineTlb, &core.world.frames);
     let mut joined = Err(Refusal::PeerGone);
-    together(live, visited.as_ref(), &mut |own, peer| {
+    together(core, live, visited.as_ref(), &mut |own, peer| {
         if let Some(peer) = peer {
             joined = own.join_fixed(peer, machine, fixed);
         }

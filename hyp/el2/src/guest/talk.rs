@@ -10,9 +10,8 @@ use shikiri_abi::{CALLS, IntId, PartitionSlot, Sharing, Status, TalkCall, VcpuIn
 use shikiri_config::Event;
 use shikiri_core::event::{Arrival, Before, Raise, Shared, Visit, Visitor, nobody_visits};
 use shikiri_core::handle::Handle;
-use shikiri_core::lifecycle::Phase;
 use shikiri_core::party::{EndStep, Party, Refusal, Tables, first_handle};
-use shikiri_sync::{lock_pair, rank};
+use shikiri_sync::{lock_another, lock_pair, rank, try_pair};
 use shikiri_vgic::{Here, Polled, VcpuSet, raise_without_lock};
 
 use super::context::Context;
@@ -22,7 +21,7 @@ use crate::hw::gic::VirtualInterface;
 use crate::percore::{CoreLocal, Loaded};
 use crate::world::{Slot, World};
 
-/// How often a call whose other end has changed meanwhile is tried before its caller has to call again.
+/// How often a call that meets one who leaves an area is tried before its caller has to call again.
 pub(super) const TRIES: u32 = 4;
 
 /// EVENT_SEND's function id.
@@ -235,13 +234,7 @@ fn with_locks(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4],
             return Err(Refusal::NotPermitted);
         }
     }
-    for _ in 0..TRIES {
-        match attempt(core, live, call) {
-            Err(Refusal::Moved) => {}
-            answer => return answer,
-        }
-    }
-    Err(Refusal::Moved)
+    until_it_holds(core, |meeting| attempt(core, live, call, meeting))
 }
 
 /// What a partition without handles is told.
@@ -256,12 +249,15 @@ const fn unable(call: TalkCall) -> Refusal {
 }
 
 /// Looks whom the call meets, locks both, and carries it out.
-fn attempt(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Refusal> {
-    let meets = opened(live, &mut live.devices.lock()).and_then(|party| party.meets(call));
-    let visited = meets.and_then(|slot| visit(core, slot));
+fn attempt(
+    core: &CoreLocal,
+    live: &Live,
+    call: TalkCall,
+    meeting: Option<&Meeting>,
+) -> Result<[u64; 4], Refusal> {
+    let mut look = |devices: &mut Devices| opened(live, devices)?.meets(call);
+    let Met { visited, mut own, mut peer } = lock_met(core, live, &mut look, meeting)?;
     let done = {
-        let peer_live = visited.as_ref().map(|visited| visited.live);
-        let (mut own, mut peer) = lock_both(live, peer_live).ok_or(Refusal::Moved)?;
         let mut work = live.slot.work.lock();
         let Some(holdings) = work.as_mut().map(|work| &mut work.holdings) else {
             return Err(Refusal::BadHandle);
@@ -299,40 +295,75 @@ pub(super) fn opened<'a>(live: &'a Live, devices: &'a mut Devices) -> Option<Par
 
 type Guard<'l> = shikiri_sync::Guard<'l, Devices, rank::Partition>;
 
-/// Locks a partition, and another one with it, in the order of their slots. Neither is held while the other is waited for: what the
-/// vCPUs of one do under its lock delays no vCPU of the other. `None` if others were faster; nothing is held then.
+/// The lock of whoever waits for a partition's lock with another's in hand.
+pub(super) type Meeting = shikiri_sync::Guard<'static, (), rank::Meeting>;
+
+/// A partition that calls, and whom its call meets, both locked. The visit ends last, behind what is raised.
+pub(super) struct Met<'l> {
+    pub(super) visited: Option<Visited<'static>>,
+    pub(super) own: Guard<'l>,
+    pub(super) peer: Option<Guard<'l>>,
+}
+
+/// Makes a call: first without the meeting's lock, where others may be faster; then with it, where nobody is, but for those who
+/// leave an area meanwhile, for good.
+pub(super) fn until_it_holds(
+    core: &CoreLocal,
+    mut attempt: impl FnMut(Option<&Meeting>) -> Result<[u64; 4], Refusal>,
+) -> Result<[u64; 4], Refusal> {
+    let mut answer = attempt(None);
+    for _ in 0..TRIES {
+        if answer != Err(Refusal::Moved) {
+            break;
+        }
+        answer = attempt(Some(&core.world.meeting.lock()));
+    }
+    answer
+}
+
+/// Locks a partition, looks whom its call meets, and locks that one as well. Without the meeting's lock neither is waited for with the
+/// other in hand: what the vCPUs of one do under its lock delays no vCPU of the other. With it the peer's is waited for with one's
+/// own in hand: what delays the call delays its partition alone, and what was looked up holds.
+///
+/// # Errors
+/// `Moved`, without the meeting's lock: others were faster. Nothing is held then.
 #[inline(never)]
-#[unsafe(link_section = ".text.hot")]
+pub(super) fn lock_met<'l>(
+    core: &CoreLocal,
+    live: &'l Live,
+    look: &mut dyn FnMut(&mut Devices) -> Option<PartitionSlot>,
+    meeting: Option<&Meeting>,
+) -> Result<Met<'l>, Refusal> {
+    let mut own = live.devices.lock();
+    let slot = look(&mut own).filter(|slot| *slot != live.slot.number);
+    let visited = slot.and_then(|slot| visit(core, slot));
+    let Some(peer) = visited.as_ref().map(|visited| visited.live) else {
+        return Ok(Met { visited, own, peer: None });
+    };
+    let (own, peer) = if let Some(meeting) = meeting {
+        (own, lock_another(meeting, &peer.devices))
+    } else if let Some(peer) = peer.devices.try_lock() {
+        (own, peer)
+    } else {
+        drop(own);
+        let (peer, own) = try_pair(&peer.devices, &live.devices).ok_or(Refusal::Moved)?;
+        (own, peer)
+    };
+    Ok(Met { visited, own, peer: Some(peer) })
+}
+
+/// Locks a partition, and another one that it knows to meet, as [`lock_met`] does.
+#[inline(never)]
 pub(super) fn lock_both<'l>(
+    core: &CoreLocal,
     own: &'l Live,
     peer: Option<&'l Live>,
-) -> Option<(Guard<'l>, Option<Guard<'l>>)> {
-    let Some(peer) = peer else { return Some((own.devices.lock(), None)) };
-    let both = if peer.slot.number < own.slot.number {
-        lock_pair(&peer.devices, &own.devices).map(|(peer, own)| (own, peer))
-    } else {
-        lock_pair(&own.devices, &peer.devices)
-    };
-    let both = both.or_else(|| is_ending(own).then(|| lock_in_turn(own, peer)));
-    both.map(|(own, peer)| (own, Some(peer)))
-}
-
-/// Whether a partition is being taken apart: none of its vCPUs is delayed by its lock, and a peer whose vCPUs always have theirs must
-/// not keep it from its end.
-#[cold]
-fn is_ending(own: &Live) -> bool {
-    own.slot.phase() == Phase::TearingDown
-}
-
-/// [`lock_both`] for an end, and for a start, which connects what the description says once: waits for the second with the first in hand.
-pub(super) fn lock_in_turn<'l>(own: &'l Live, peer: &'l Live) -> (Guard<'l>, Guard<'l>) {
-    if peer.slot.number < own.slot.number {
-        let first = peer.devices.lock();
-        (own.devices.lock(), first)
-    } else {
-        let first = own.devices.lock();
-        (first, peer.devices.lock())
-    }
+) -> (Guard<'l>, Option<Guard<'l>>) {
+    let Some(peer) = peer else { return (own.devices.lock(), None) };
+    let (own, peer) = try_pair(&own.devices, &peer.devices)
+        .or_else(|| try_pair(&peer.devices, &own.devices).map(|(peer, own)| (own, peer)))
+        .unwrap_or_else(|| lock_pair(core.world.meeting.lock(), &own.devices, &peer.devices));
+    (own, Some(peer))
 }
 
 /// Another partition's incarnation, which stays there as long as this does.
@@ -359,7 +390,7 @@ pub(super) fn is_unvisited(world: &World, slot: &Slot) -> bool {
 pub(super) fn end_step(core: &CoreLocal, live: &Live) -> bool {
     let mut visited = None;
     loop {
-        let (step, raise) = end_with(live, visited.as_ref());
+        let (step, raise) = end_with(core, live, visited.as_ref());
         raise_some(core, raise);
         match step {
             EndStep::Done => return true,
@@ -375,10 +406,12 @@ pub(super) fn end_step(core: &CoreLocal, live: &Live) -> bool {
     }
 }
 
-fn end_with(live: &Live, visited: Option<&Visited<'_>>) -> (EndStep, Option<Raise>) {
-    let Some((mut own, mut peer)) = lock_both(live, visited.map(|visited| visited.live)) else {
-        return (EndStep::Again, None);
-    };
+fn end_with(
+    core: &CoreLocal,
+    live: &Live,
+    visited: Option<&Visited<'_>>,
+) -> (EndStep, Option<Raise>) {
+    let (mut own, mut peer) = lock_both(core, live, visited.map(|visited| visited.live));
     let mut work = live.slot.work.lock();
     let other = visited.zip(peer.as_mut());
     let mut other = other.and_then(|(visited, devices)| opened(visited.live, devices));
@@ -409,7 +442,8 @@ pub(super) fn open_event(core: &CoreLocal, live: &Live) -> bool {
     let other = if event.from == own { event.to } else { event.from };
     let visited = u8::try_from(other).ok().and_then(|other| visit(core, PartitionSlot(other)));
     if let Some(visited) = &visited {
-        let raise = join(live, visited, event.from == own, (handle(event.from), handle(event.to)));
+        let raise =
+            join(core, live, visited, event.from == own, (handle(event.from), handle(event.to)));
         raise_some(core, raise);
     }
     false
@@ -445,12 +479,14 @@ pub(super) fn bind_first(
 
 /// Connects two ports of the description. A guest that has closed its own, or has connected it otherwise, has had its way.
 fn join(
+    core: &CoreLocal,
     live: &Live,
     visited: &Visited<'_>,
     is_sender: bool,
     (send, receive): (Handle, Handle),
 ) -> Option<Raise> {
-    let (mut own, mut peer) = lock_in_turn(live, visited.live);
+    let (mut own, peer) = lock_both(core, live, Some(visited.live));
+    let mut peer = peer?;
     let mut own = opened(live, &mut own)?;
     let mut other = opened(visited.live, &mut peer)?;
     let (from, to) = if is_sender { (&mut own, &mut other) } else { (&mut other, &mut own) };

@@ -7,13 +7,13 @@ use shikiri_rt::hvc::message::{self, Area};
 use shikiri_rt::hvc::shared::{self, Access};
 use shikiri_rt::hvc::talk::{self, Handle, Signal};
 use shikiri_rt::{platform, power, println, reg};
-use shikiri_test_guests::Failure;
 use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{Failure, equal};
 
 use crate::tools::{
     AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, FIXED_BOARD, FIXED_TABLE, LEAVE,
-    LOOK, PUT, READ, RESULT, REVOKE, VALUE, WITHDRAW, WRITE, events, made, set, take_events, told,
-    wait, word,
+    LOOK, PRESS, PUT, READ, RESULT, REVOKE, REVOKE_CALL, VALUE, WITHDRAW, WITHDRAW_CALL, WRITE,
+    events, hog_the_lock, made, press, set, take_events, told, wait, without_waiting, word,
 };
 use shikiri_test_guests::taken;
 
@@ -57,6 +57,9 @@ struct Owner {
 impl Owner {
     fn new() -> Result<Self, Failure> {
         let user = platform::number_of("user").unwrap_or(1) as u8;
+        if platform::has_word("busy") {
+            hog_the_lock();
+        }
         let control = made(message::alloc(4096, AreaClass::Page))?;
         made(shared::offer(control.handle, None))?;
         Ok(Self { user, control, area: None, done: 0, answer: 0 })
@@ -123,6 +126,10 @@ impl Owner {
         if command & 0xff == END {
             power::off();
         }
+        if command & 0xff == PRESS {
+            let again = shikiri_abi::Status::Again.code() as u64;
+            return Ok((0..100).filter(|_| press(self.user) == again).count() as u64);
+        }
         if command & 0xff == EVENTS {
             take_events();
             return Ok(told());
@@ -132,11 +139,9 @@ impl Owner {
         match command & 0xff {
             LOOK => word(there),
             PUT => set(there, value).map(|()| 0),
-            REVOKE => {
-                Ok(shared::revoke(area.handle, self.user).err().map_or(0, |it| it.code as u64))
-            }
+            REVOKE => Ok(without_waiting(REVOKE_CALL, [area.handle.0, u64::from(self.user)])),
             WITHDRAW => {
-                made(shared::withdraw(area.handle))?;
+                equal("withdrawn", without_waiting(WITHDRAW_CALL, [area.handle.0, 0]), 0)?;
                 let last = word(there)?;
                 made(taken::free(area.handle))?;
                 made(talk::close(events))?;

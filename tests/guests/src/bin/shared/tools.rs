@@ -3,13 +3,18 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use shikiri_abi::{Ipa, WINDOWS};
+use shikiri_abi::AreaClass;
+use shikiri_abi::smccc::VENDOR_HYP_FAST64;
+use shikiri_abi::{Ipa, Status, WINDOWS};
 use shikiri_rt::gic;
 use shikiri_rt::hvc::talk::{self, Handle, Sharing};
+use shikiri_rt::hvc::{message, raw};
+use shikiri_rt::{platform, smp};
 use shikiri_test_guests::Failure;
 pub(crate) use shikiri_test_guests::answers::{made, refused, wait};
 use shikiri_test_guests::fault::{self, Fault};
 use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::taken;
 
 /// Where the guest sees the window region, and how much of it.
 pub(crate) const VIEW: u64 = 0x60_0000_0000;
@@ -39,6 +44,8 @@ pub(crate) const WITHDRAW: u64 = 4;
 pub(crate) const EVENTS: u64 = 5;
 pub(crate) const LEAVE: u64 = 6;
 pub(crate) const END: u64 = 7;
+/// Many calls that meet the user: how many of them were put off.
+pub(crate) const PRESS: u64 = 9;
 /// What the owner answered the last request with.
 pub(crate) const ANSWER: u64 = 8;
 
@@ -101,5 +108,51 @@ pub(crate) fn events() -> Result<Handle, Failure> {
 pub(crate) fn take_events() {
     for word in 0..2 {
         let _pending = talk::take(word);
+    }
+}
+
+/// SHARED_WITHDRAW, SHARED_REVOKE and SHARED_CONNECT.
+pub(crate) const WITHDRAW_CALL: u64 = 0x31;
+pub(crate) const REVOKE_CALL: u64 = 0x32;
+pub(crate) const CONNECT_CALL: u64 = 0x34;
+
+/// Makes a call about an area until it is through, which takes steps (AGAIN with its handle), and never because somebody else was
+/// faster; its status.
+pub(crate) fn without_waiting(call: u64, [area, argument]: [u64; 2]) -> u64 {
+    loop {
+        let arguments = [area, argument, 0, 0, 0, 0];
+        // SAFETY: the guest refers to no area, but looks at them by single accesses.
+        let [status, which, ..] =
+            unsafe { raw::hvc(u64::from(VENDOR_HYP_FAST64) + call, arguments) };
+        if status != Status::Again.code() as u64 || which != area {
+            return status;
+        }
+    }
+}
+
+/// Makes a call that takes the locks of both partitions and is refused; its status.
+pub(crate) fn press(other: u8) -> u64 {
+    let arguments = [0, u64::from(other), 0, 0, 0, 0];
+    // SAFETY: no call of this number gives memory away.
+    let [status, ..] = unsafe { raw::hvc(u64::from(VENDOR_HYP_FAST64) + CONNECT_CALL, arguments) };
+    status
+}
+
+/// Has all other vCPUs do nothing but call.
+pub(crate) fn hog_the_lock() {
+    let _started = smp::start_all(hog);
+}
+
+/// Always has the partition's lock, or waits for it. Under it is cleared as much as one call makes at most. One vCPU of the user's
+/// takes the owner's lock as well now and then.
+fn hog() {
+    loop {
+        let areas = [(); 12].map(|()| message::alloc(256 << 10, AreaClass::Block));
+        for area in areas.into_iter().flatten() {
+            let _freed = taken::free(area.handle);
+        }
+        if let (1, Some(owner)) = (smp::index(), platform::number_of("owner")) {
+            let _refused = press(owner as u8);
+        }
     }
 }

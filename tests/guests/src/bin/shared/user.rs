@@ -14,8 +14,8 @@ use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
 use crate::tools::{
     self, AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, FIXED_BOARD, FIXED_TABLE,
-    LEAVE, LOOK, PUT, READ, REFUSED, RESULT, REVOKE, SEEN, VALUE, VIEW, WITHDRAW, WRITE, events,
-    made, read, refused, set, take_events, told, wait, wait_for_event, word, write,
+    LEAVE, LOOK, PRESS, PUT, READ, REFUSED, RESULT, REVOKE, SEEN, VALUE, VIEW, WITHDRAW, WRITE,
+    events, made, read, refused, set, take_events, told, wait, wait_for_event, word, write,
 };
 use shikiri_test_guests::taken;
 
@@ -26,6 +26,10 @@ const KINDS: [(u64, AreaClass); 4] =
 pub(crate) fn run() -> ! {
     if platform::has_word("fire") {
         case("no_access_of_another_vcpu_succeeds_after_it_was_revoked", under_fire);
+        done()
+    }
+    if platform::has_word("busy") {
+        case("a_busy_peer_puts_off_no_call", busy);
         done()
     }
     if platform::has_word("fixed") {
@@ -510,4 +514,24 @@ fn under_fire() -> Outcome {
         control.tell(WITHDRAW, 0, 0)?;
     }
     control.area.leave()
+}
+
+/// The owner's calls are carried out at once, although all other vCPUs of both do nothing but call.
+fn busy() -> Outcome {
+    let mut control = Control::new()?;
+    tools::hog_the_lock();
+    for round in 0..4 {
+        equal("calls that were put off", control.tell(PRESS, 0, 0)?, 0)?;
+        let (pages, class) = KINDS[round % KINDS.len()];
+        let area = Attached::new(WRITE, pages, class)?;
+        if round % 2 == 0 {
+            equal("revoked", control.tell(REVOKE, 0, 0)?, 0)?;
+            refused("it is gone", shared::state(area.at.handle), Status::PeerGone)?;
+        }
+        control.tell(WITHDRAW, 0, 0)?;
+        refused("it is gone", shared::state(area.at.handle), Status::PeerGone)?;
+        made(shared::detach(area.at.handle))?;
+        made(talk::close(area.events))?;
+    }
+    Ok(())
 }
