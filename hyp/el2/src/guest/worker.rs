@@ -140,16 +140,19 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
         return;
     }
     // Before the work's lock: the lifecycle's comes first in the order.
-    let (id, starts) = {
-        let lifecycle = slot.lifecycle.lock();
-        (lifecycle.id(), lifecycle.starts())
+    let lifecycle = slot.lifecycle.lock();
+    let (id, starts) = (lifecycle.id(), lifecycle.starts());
+    let is_new = slot.work.lock().is_none();
+    let result = if is_new {
+        // Still under it, so that a limit is set before or behind this.
+        let begun = begin(world, slot, id).map(|begun| *slot.work.lock() = Some(begun));
+        drop(lifecycle);
+        begun
+    } else {
+        drop(lifecycle);
+        let mut work = slot.work.lock();
+        work.as_mut().map_or(Ok(()), |work| build_step(core, slot, work, starts))
     };
-    let mut work = slot.work.lock();
-    let result = match work.as_mut() {
-        None => begin(world, slot, id).map(|begun| *work = Some(begun)),
-        Some(work) => build_step(core, slot, work, starts),
-    };
-    drop(work);
     if let Err(error) = result {
         give_up(world, slot, id, format_args!("{error}"));
     }
@@ -172,7 +175,8 @@ fn give_up(world: &World, slot: &Slot, id: PartitionId, why: core::fmt::Argument
     say!(world, "partition {} (id {}) cannot be started: {why}", slot.description().name, id.0);
 }
 
-/// A new incarnation that owns a VMID and nothing else.
+/// A new incarnation that owns a VMID and nothing else. The lifecycle is locked, and the work is not: the books come between
+/// them in the order.
 fn begin(world: &World, slot: &Slot, id: PartitionId) -> Result<Work, BuildError> {
     let taken = world.vmids.lock().take().ok_or(BuildError::NoVmid)?;
     let vmid = taken.flushed_with(|vmid| {
