@@ -1,29 +1,18 @@
 //! The device tree that a guest gets: QEMU `virt`'s layout on every board, plus the devices that it owns.
 
-use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
-use dtoolkit::{Node as _, Property as _, ToPropertyValue};
-use shikiri_abi::VcpuIndex;
-use shikiri_config::{GIC_FRAME_BYTES, GicVersion, Platform, REDISTRIBUTOR_BYTES, Talk};
+use dtoolkit::model::DeviceTreeNode;
+use dtoolkit::{Node as _, Property as _};
+use shikiri_abi::IntId;
+use shikiri_config::{GicVersion, Platform, Talk};
+use shikiri_tree::node::{flag, high, low, node, reg, set};
+use shikiri_tree::{EDGE_RISING, FIRST_FREE_PHANDLE, Gic, Machine, SPI};
 
 use crate::board::{Board, Window, cells, first_string, strings};
 use crate::channels::End;
-use crate::devices::{Owned, UART_SPI};
+use crate::devices::Owned;
 use crate::problem::Problem;
 use crate::shared::View;
 use crate::talk::Port;
-
-const GIC_PHANDLE: u32 = 1;
-const CLOCK_PHANDLE: u32 = 2;
-const FIRST_FREE_PHANDLE: u32 = 3;
-/// The generic timer's PPIs in the binding's order: secure, non-secure, virtual, hypervisor (INTID − 16).
-const TIMER_PPIS: [u32; 4] = [13, 14, 11, 10];
-/// GIC binding: interrupt types and the level-high flag.
-const SPI: u32 = 0;
-const PPI: u32 = 1;
-const LEVEL_HIGH: u32 = 4;
-const EDGE_RISING: u32 = 1;
-/// The PL011's clock on QEMU's `virt`.
-const UART_CLOCK_HZ: u32 = 24_000_000;
 
 /// What a guest's tree is made from.
 #[derive(Clone, Copy, Debug)]
@@ -60,27 +49,8 @@ pub(crate) struct Input<'a> {
 
 /// Makes the tree.
 pub(crate) fn make(input: &Input<'_>, board: &Board) -> Result<Vec<u8>, Problem> {
-    let mut tree = DeviceTree::new();
+    let mut tree = machine(input).tree();
     let root = &mut tree.root;
-    set(root, "#address-cells", 2_u32);
-    set(root, "#size-cells", 2_u32);
-    set(root, "interrupt-parent", GIC_PHANDLE);
-    set(root, "compatible", vec!["shikiri,partition", "linux,dummy-virt"]);
-    set(root, "model", &*format!("Shikiri partition {}", input.name));
-    root.add_child(chosen(input));
-    for (start, bytes) in input.memory {
-        let mut memory = node(format!("memory@{start:x}"));
-        set(&mut memory, "device_type", "memory");
-        set(&mut memory, "reg", reg(&[(*start, *bytes)]));
-        root.add_child(memory);
-    }
-    root.add_child(cpus(input));
-    root.add_child(psci());
-    root.add_child(timer(input));
-    root.add_child(gic(input));
-    if input.has_console {
-        add_uart(root, input);
-    }
     if input.talk.handles != 0 {
         root.add_child(hypervisor(input));
     }
@@ -95,118 +65,27 @@ pub(crate) fn make(input: &Input<'_>, board: &Board) -> Result<Vec<u8>, Problem>
     Ok(tree.to_dtb())
 }
 
-fn node(name: impl Into<String>) -> DeviceTreeNode {
-    DeviceTreeNode::new_unchecked(name)
-}
-
-fn set<T: ToPropertyValue>(node: &mut DeviceTreeNode, name: &str, value: T) {
-    node.add_property(DeviceTreeProperty::new_unchecked(name, value));
-}
-
-/// A property without a value.
-fn flag(node: &mut DeviceTreeNode, name: &str) {
-    set(node, name, Vec::<u8>::new());
-}
-
-/// Ranges as a `reg` with two cells for each number.
-fn reg(ranges: &[(u64, u64)]) -> Vec<u32> {
-    ranges
-        .iter()
-        .flat_map(|(start, bytes)| [high(*start), low(*start), high(*bytes), low(*bytes)])
-        .collect()
-}
-
-fn high(value: u64) -> u32 {
-    u32::try_from(value >> 32).unwrap_or(u32::MAX)
-}
-
-fn low(value: u64) -> u32 {
-    u32::try_from(value & u64::from(u32::MAX)).unwrap_or(u32::MAX)
-}
-
-fn uart_path(input: &Input<'_>) -> String {
-    format!("pl011@{:x}", input.platform.uart.0)
-}
-
-fn chosen(input: &Input<'_>) -> DeviceTreeNode {
-    let mut chosen = node("chosen");
-    if let Some(cmdline) = input.cmdline {
-        set(&mut chosen, "bootargs", cmdline);
+/// What every partition has.
+fn machine<'a>(input: &Input<'a>) -> Machine<'a> {
+    let Platform { distributor, cpu_interface, uart, uart_intid, .. } = input.platform;
+    Machine {
+        name: input.name,
+        gic: match input.gic {
+            GicVersion::V2 => Gic::V2,
+            GicVersion::V3 => Gic::V3,
+        },
+        vcpus: u8::try_from(input.vcpus).unwrap_or(u8::MAX),
+        memory: input.memory,
+        platform: shikiri_tree::Platform {
+            distributor: distributor.0,
+            cpu_interface: cpu_interface.0,
+            uart: uart.0,
+            uart_spi: uart_intid.0.saturating_sub(IntId::FIRST_SPI.0),
+        },
+        has_console: input.has_console,
+        cmdline: input.cmdline,
+        initrd: input.initrd,
     }
-    if input.has_console {
-        set(&mut chosen, "stdout-path", &*format!("/{}", uart_path(input)));
-    }
-    if let Some((start, bytes)) = input.initrd {
-        set(&mut chosen, "linux,initrd-start", start);
-        set(&mut chosen, "linux,initrd-end", start.saturating_add(bytes));
-    }
-    chosen
-}
-
-fn cpus(input: &Input<'_>) -> DeviceTreeNode {
-    let mut cpus = node("cpus");
-    set(&mut cpus, "#address-cells", 1_u32);
-    set(&mut cpus, "#size-cells", 0_u32);
-    for index in 0..u8::try_from(input.vcpus).unwrap_or(u8::MAX) {
-        let affinity = low(input.gic.affinity(VcpuIndex(index)));
-        let mut cpu = node(format!("cpu@{affinity:x}"));
-        set(&mut cpu, "device_type", "cpu");
-        set(&mut cpu, "compatible", "arm,armv8");
-        set(&mut cpu, "reg", affinity);
-        set(&mut cpu, "enable-method", "psci");
-        cpus.add_child(cpu);
-    }
-    cpus
-}
-
-fn psci() -> DeviceTreeNode {
-    let mut psci = node("psci");
-    set(&mut psci, "compatible", vec!["arm,psci-1.0", "arm,psci-0.2"]);
-    set(&mut psci, "method", "hvc");
-    psci
-}
-
-/// The flags of a PPI; the GICv2 binding also wants the mask of the CPUs that it goes to.
-fn ppi_flags(input: &Input<'_>) -> u32 {
-    match input.gic {
-        GicVersion::V2 => {
-            let cpus = u32::try_from(input.vcpus).unwrap_or(8).min(8);
-            (((1 << cpus) - 1) << 8) | LEVEL_HIGH
-        }
-        GicVersion::V3 => LEVEL_HIGH,
-    }
-}
-
-fn timer(input: &Input<'_>) -> DeviceTreeNode {
-    let mut timer = node("timer");
-    let flags = ppi_flags(input);
-    let interrupts: Vec<u32> = TIMER_PPIS.iter().flat_map(|ppi| [PPI, *ppi, flags]).collect();
-    set(&mut timer, "compatible", vec!["arm,armv8-timer", "arm,armv7-timer"]);
-    set(&mut timer, "interrupts", interrupts);
-    flag(&mut timer, "always-on");
-    timer
-}
-
-fn gic(input: &Input<'_>) -> DeviceTreeNode {
-    let distributor = input.platform.distributor.0;
-    let interface = input.platform.cpu_interface.0;
-    let mut gic = node(format!("intc@{distributor:x}"));
-    let (compatible, interface_bytes) = match input.gic {
-        GicVersion::V2 => ("arm,cortex-a15-gic", GIC_FRAME_BYTES),
-        GicVersion::V3 => ("arm,gic-v3", REDISTRIBUTOR_BYTES.saturating_mul(input.vcpus as u64)),
-    };
-    set(&mut gic, "compatible", compatible);
-    set(&mut gic, "reg", reg(&[(distributor, GIC_FRAME_BYTES), (interface, interface_bytes)]));
-    set(&mut gic, "#interrupt-cells", 3_u32);
-    set(&mut gic, "#address-cells", 2_u32);
-    set(&mut gic, "#size-cells", 2_u32);
-    flag(&mut gic, "interrupt-controller");
-    flag(&mut gic, "ranges");
-    if input.gic == GicVersion::V3 {
-        set(&mut gic, "#redistributor-regions", 1_u32);
-    }
-    set(&mut gic, "phandle", GIC_PHANDLE);
-    gic
 }
 
 /// Whom it may talk to, by number, and the events that are connected already.
@@ -274,26 +153,6 @@ fn channel(input: &Input<'_>, end: &End) -> DeviceTreeNode {
     set(&mut channel, "shikiri,class", u32::from(end.class.code()));
     set(&mut channel, "interrupts", vec![SPI, u32::from(end.spi), EDGE_RISING]);
     channel
-}
-
-fn add_uart(root: &mut DeviceTreeNode, input: &Input<'_>) {
-    let mut clock = node("apb-pclk");
-    set(&mut clock, "compatible", "fixed-clock");
-    set(&mut clock, "#clock-cells", 0_u32);
-    set(&mut clock, "clock-frequency", UART_CLOCK_HZ);
-    set(&mut clock, "clock-output-names", "clk24mhz");
-    set(&mut clock, "phandle", CLOCK_PHANDLE);
-    root.add_child(clock);
-    let mut uart = node(uart_path(input));
-    set(&mut uart, "compatible", vec!["arm,pl011", "arm,primecell"]);
-    set(&mut uart, "reg", reg(&[(input.platform.uart.0, 0x1000)]));
-    set(&mut uart, "interrupts", vec![SPI, u32::from(UART_SPI), LEVEL_HIGH]);
-    set(&mut uart, "clocks", vec![CLOCK_PHANDLE, CLOCK_PHANDLE]);
-    set(&mut uart, "clock-names", vec!["uartclk", "apb_pclk"]);
-    root.add_child(uart);
-    let mut aliases = node("aliases");
-    set(&mut aliases, "serial0", &*format!("/{}", uart_path(input)));
-    root.add_child(aliases);
 }
 
 /// Copies nodes of the board's tree.
