@@ -1,6 +1,6 @@
 //! The memory that the image leaves free: handed out in pages, never taken back.
 //!
-//! It lies between the image's end and the device tree (or the end of RAM). Start-up takes translation tables
+//! It lies between the image's end and the device tree or the RAM disk, whichever comes first (or the end of RAM). Start-up takes translation tables
 //! and the other vCPUs' stacks from it; a guest takes what it wants, or gives all of it to the heap.
 
 use crate::lock::Lock;

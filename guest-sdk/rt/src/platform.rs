@@ -36,6 +36,8 @@ pub struct Platform {
     pub ram_bytes: u64,
     /// Where the device tree lies; 0 if there was none.
     pub device_tree: u64,
+    /// Where the RAM disk begins and ends; twice 0 if there is none.
+    pub ram_disk: [u64; 2],
     /// How many vCPUs there are.
     pub vcpus: usize,
     mpidrs: [u64; MAX_VCPUS],
@@ -124,6 +126,7 @@ impl Platform {
         ram_base: RAM_BASE,
         ram_bytes: 1 << 21,
         device_tree: 0,
+        ram_disk: [0; 2],
         vcpus: 1,
         mpidrs: [0; MAX_VCPUS],
         command_line: "",
@@ -199,9 +202,20 @@ impl Reader {
                 let line = text(value).and_then(|line| core::str::from_utf8(line).ok());
                 self.found.command_line = line.unwrap_or("");
             }
+            (2, b"chosen", b"linux,initrd-start") => self.ram_disk(0, value),
+            (2, b"chosen", b"linux,initrd-end") => self.ram_disk(1, value),
             (2, b"cpus", b"#address-cells") => self.cpu_cells = word(value).unwrap_or(1).min(2),
             (3, b"cpus", b"reg") if self.node == b"cpu" => self.vcpu(value),
             _ => {}
+        }
+    }
+
+    /// A number of one cell or two, as firmware likes.
+    fn ram_disk(&mut self, end: usize, mut value: &[u8]) {
+        let cells = if value.len() == 4 { 1 } else { 2 };
+        let place = self.found.ram_disk.get_mut(end);
+        if let (Some(place), Some(number)) = (place, take_number(&mut value, cells)) {
+            *place = number;
         }
     }
 

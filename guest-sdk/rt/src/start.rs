@@ -113,11 +113,10 @@ pub(crate) fn read_tree(address: u64) -> Option<Tree<'static>> {
 /// What lies between the image and the device tree, or the end of RAM if the tree is elsewhere.
 fn free_memory(image: &Image, platform: &Platform) -> FreeMemory {
     let ram_end = platform.ram_base.saturating_add(platform.ram_bytes);
-    let end = match platform.device_tree {
-        tree if tree >= image.end && tree < ram_end => tree,
-        _ => ram_end,
-    };
-    FreeMemory::new(image.end, end)
+    let [ram_disk, _] = platform.ram_disk;
+    let behind = |at: &u64| *at >= image.end && *at < ram_end;
+    let end = [platform.device_tree, ram_disk].into_iter().filter(behind).min();
+    FreeMemory::new(image.end, end.unwrap_or(ram_end))
 }
 
 /// Builds the tables: RAM cacheable, the image by its parts, guard pages under the stacks.
