@@ -221,7 +221,22 @@ impl Partition {
     /// The one with this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::all().find(|partition| partition.name().is_ok_and(|it| it.as_str() == name))
+        Self::all().find_map(|partition| partition.if_called(name))
+    }
+
+    /// The one at this place, if its name is this. A place keeps its name over its lives.
+    fn if_called(self, name: &str) -> Option<Self> {
+        let mut present = self;
+        loop {
+            match present.name() {
+                Ok(its) => return (its.as_str() == name).then_some(present),
+                // Another life has begun since it was listed.
+                Err(refusal) if refusal.status() == Some(Status::PeerGone) => {
+                    present = Self::at(self.0.place.0).ok().flatten()?;
+                }
+                Err(_) => return None,
+            }
+        }
     }
 
     /// The one at a place; none if nobody is there.
