@@ -840,7 +840,8 @@ static inline struct shikiri_answer shikiri_partition_resume(uint64_t partition)
 }
 
 /* Chooses the receive port at which the policy program is told that there is a notice, or a request. If there
- *   is one already, it is told now. The choice ends with the caller's life; notices do not. (P7)
+ *   is one already, it is told now; then once until it takes something, or finds nothing to take. The choice
+ *   ends with the caller's life; notices do not. (P7)
  * port: a receive port of the caller's
  * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED.
  */
@@ -880,7 +881,8 @@ static inline struct shikiri_answer shikiri_partition_create(uint64_t first, uin
 
 /* Destroys a partition that was made at run time and has ended, or was never started: its limits and its core
  *   time can be given to others, its notices are forgotten, its place is free. AGAIN asks for another call: a
- *   core has not let go of it yet. One of the description is INVALID_PARAMETER. (P7)
+ *   core has not let go of it yet, or its last words are not out. One of the description is
+ *   INVALID_PARAMETER. (P7)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, AGAIN, PEER_GONE, NOT_FOUND.
  */
@@ -890,11 +892,11 @@ static inline struct shikiri_answer shikiri_partition_destroy(uint64_t partition
 }
 
 /* Gives a created partition another vCPU, and promises it core time on that core of the set which has most
- *   left, until the partition is destroyed; it does not move. OVER_LIMIT: x1 = 0, its own limit of core time;
- *   256, what can be handed out, or it has no limit; 512, no core has so much left, and x2 = the most that
- *   one has. (P7)
+ *   left, until the partition is destroyed. While that core, its home, is busy it runs on an idle one of the
+ *   set, and pays at home. OVER_LIMIT: x1 = 0, its own limit of core time; 256, what can be handed out, or it
+ *   has no limit; 512, no core has so much left, and x2 = the most that one has. (P7)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
- * cores: where it may live: a bit for each of the cores 0 to 63
+ * cores: where it may live, and run: a bit for each of the cores 0 to 63
  * time: bits 0 to 31: its budget in us, at least 50; bits 32 to 63: the period in us, 100 to 1,000,000; 0: it
  *   owns the core
  * priority: 0 to 255; higher runs first
@@ -1041,8 +1043,8 @@ static inline struct shikiri_answer shikiri_request_take(void)
 
 /* Answers a request that was taken. What is granted is added to the asker's limit, and taken from what may be
  *   handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource, and the request stays open.
- *   PEER_GONE: the request is not there any more; it was cancelled, its time is over, or the asker has ended.
- *   (P8)
+ *   NOT_FOUND: the peer is not there any more, and the request stays open. PEER_GONE: the request is not; it
+ *   was cancelled, its time is over, or the asker has ended. (P8)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * answer: 1: granted; 0: refused
  * amount: how much is granted; of a peer, or a refusal, 0

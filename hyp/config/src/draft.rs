@@ -82,17 +82,11 @@ impl Draft {
     /// Begins again, with this name: eight bytes to a word, zeros behind it. False, and nothing has changed, if it can be no
     /// partition's name.
     pub fn begin(&mut self, name: [u64; 4]) -> bool {
-        let name = name.map(u64::to_le);
-        let text = name_text(&name);
-        let is_padded =
-            name.iter().flat_map(|word| word.to_ne_bytes()).skip(text.len()).all(|byte| byte == 0);
-        let is_allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
-        let is_name = (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(is_allowed);
-        if !is_name || !is_padded {
+        if !is_name(name) {
             return false;
         }
         *self = Self::new(self.gic);
-        self.row.name = name;
+        self.row.name = name.map(u64::to_le);
         true
     }
 
@@ -211,6 +205,17 @@ impl Draft {
     pub fn is_complete(&self, bundle: &Bundle<'_>) -> bool {
         check::draft_is_complete(bundle, &self.view(), &self.row.encode())
     }
+}
+
+/// Whether these words, eight bytes in each and zeros behind it, can be a partition's name.
+#[must_use]
+pub fn is_name(name: [u64; 4]) -> bool {
+    let name = name.map(u64::to_le);
+    let text = name_text(&name);
+    let is_padded =
+        name.iter().flat_map(|word| word.to_ne_bytes()).skip(text.len()).all(|byte| byte == 0);
+    let is_allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+    is_padded && (1..=MAX_NAME_BYTES).contains(&text.len()) && text.bytes().all(is_allowed)
 }
 
 #[cfg(test)]

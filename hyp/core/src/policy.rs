@@ -5,11 +5,13 @@
 //! them as they are. They lie behind one lock, and time and identities are arguments.
 
 mod handout;
+mod news;
 mod notice;
 mod refusal;
 pub mod request;
 
 pub use handout::{Given, HandOut, Page, TooMuch};
+pub use news::News;
 pub use notice::{Notice, Notices, Waiting, cause_number};
 pub use refusal::Refusal;
 pub use request::Requests;

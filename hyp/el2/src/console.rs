@@ -170,6 +170,11 @@ pub(crate) fn detach(world: &World, slot: &Slot) {
     world.console_is_due.store(true, Ordering::Release);
 }
 
+/// Whether a partition's last words, and its place on the console, are gone.
+pub(crate) fn is_gone(world: &World, slot: &Slot) -> bool {
+    !world.console.lock().multiplexer.is_attached(usize::from(slot.number.0))
+}
+
 /// Looks after the console, and after requests, if their time has come.
 pub(crate) fn tend_if_due(core: &mut CoreLocal, now: u64) {
     // All cores share the word, at each reschedule: to read it costs them nothing.

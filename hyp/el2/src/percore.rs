@@ -6,12 +6,12 @@ use core::mem::offset_of;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use shikiri_abi::{CoreId, CoreSet};
+use shikiri_abi::CoreId;
 use shikiri_core::event::Visitor;
 use shikiri_core::power::Start;
 use shikiri_core::sched::{Alarms, Inbox, RunQueue};
 use shikiri_drivers::{CoreGic, CoreTarget};
-use shikiri_sync::Once;
+use shikiri_sync::{KickSet, Once};
 use shikiri_vgic::Quick;
 
 use crate::guest::context::Context;
@@ -24,6 +24,9 @@ use crate::world::World;
 pub(crate) struct CoreShared {
     /// What they leave for the scheduler.
     pub(crate) inbox: Inbox,
+    /// The home cores of vCPUs that live elsewhere and may come here. One that a partition had that was destroyed stays: it is then
+    /// called for nothing.
+    pub(crate) lenders: KickSet,
     /// Whether the core takes part: set once, when it is up.
     pub(crate) is_up: AtomicBool,
     /// How the interrupt controller addresses it, once it is up.
@@ -41,6 +44,7 @@ impl CoreShared {
     pub(crate) fn new(mpidr: u64) -> Self {
         Self {
             inbox: Inbox::new(),
+            lenders: KickSet::new(),
             is_up: AtomicBool::new(false),
             target: Once::new(),
             mpidr,
@@ -114,8 +118,6 @@ pub(crate) struct CoreLocal {
     pub(crate) loaded: Option<Loaded>,
     /// The vCPUs that live here.
     pub(crate) queue: RunQueue,
-    /// The home cores of those that live elsewhere and may come here.
-    pub(crate) lenders: CoreSet,
     /// When a waiting vCPU's timer is due, by seat.
     pub(crate) wake_at: Alarms,
     /// When the scheduler wants to be asked again.
@@ -151,7 +153,6 @@ impl CoreLocal {
             gic,
             loaded: None,
             queue: RunQueue::new(id),
-            lenders: CoreSet::EMPTY,
             wake_at: Alarms::new(),
             ask_at: None,
             timer_at: None,

@@ -17,7 +17,7 @@ use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::object::Objects;
 use shikiri_core::partition::build::{Builder, HardwarePage};
 use shikiri_core::partition::{FrameStore, Holdings};
-use shikiri_core::policy::{HandOut, Notices, Requests};
+use shikiri_core::policy::{HandOut, News, Notices, Requests};
 use shikiri_core::sched::{Admitted, CoreBook, Exchange};
 use shikiri_core::share::Claim;
 use shikiri_core::vmid::{VmidLease, VmidPool};
@@ -215,6 +215,8 @@ pub(crate) struct PolicyBooks {
     pub(crate) cores: CoreBook,
     /// The promises to partitions that were made at run time, by place behind the description's.
     pub(crate) promises: &'static mut [[Option<Admitted>; DRAFT_VCPUS]],
+    /// Whether it has been told since it looked last.
+    pub(crate) news: News,
     /// The incarnation that wants to be told, and at which receive port.
     pub(crate) told_at: Option<(PartitionId, Handle)>,
 }

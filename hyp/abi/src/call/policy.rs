@@ -180,7 +180,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "POLICY_NOTIFY",
         number: 0x109,
-        summary: "Chooses the receive port at which the policy program is told that there is a notice, or a request. If there is one already, it is told now. The choice ends with the caller's life; notices do not.",
+        summary: "Chooses the receive port at which the policy program is told that there is a notice, or a request. If there is one already, it is told now; then once until it takes something, or finds nothing to take. The choice ends with the caller's life; notices do not.",
         arguments: &[arg("port", "a receive port of the caller's")],
         results: &[],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::NotPermitted],
@@ -226,7 +226,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "PARTITION_DESTROY",
         number: 0x111,
-        summary: "Destroys a partition that was made at run time and has ended, or was never started: its limits and its core time can be given to others, its notices are forgotten, its place is free. AGAIN asks for another call: a core has not let go of it yet. One of the description is INVALID_PARAMETER.",
+        summary: "Destroys a partition that was made at run time and has ended, or was never started: its limits and its core time can be given to others, its notices are forgotten, its place is free. AGAIN asks for another call: a core has not let go of it yet, or its last words are not out. One of the description is INVALID_PARAMETER.",
         arguments: &[PARTITION],
         results: &[],
         statuses: &[
@@ -243,10 +243,10 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "VCPU_ADD",
         number: 0x112,
-        summary: "Gives a created partition another vCPU, and promises it core time on that core of the set which has most left, until the partition is destroyed; it does not move. OVER_LIMIT: x1 = 0, its own limit of core time; 256, what can be handed out, or it has no limit; 512, no core has so much left, and x2 = the most that one has.",
+        summary: "Gives a created partition another vCPU, and promises it core time on that core of the set which has most left, until the partition is destroyed. While that core, its home, is busy it runs on an idle one of the set, and pays at home. OVER_LIMIT: x1 = 0, its own limit of core time; 256, what can be handed out, or it has no limit; 512, no core has so much left, and x2 = the most that one has.",
         arguments: &[
             PARTITION,
-            arg("cores", "where it may live: a bit for each of the cores 0 to 63"),
+            arg("cores", "where it may live, and run: a bit for each of the cores 0 to 63"),
             arg(
                 "time",
                 "bits 0 to 31: its budget in us, at least 50; bits 32 to 63: the period in us, 100 to 1,000,000; 0: it owns the core",
@@ -441,7 +441,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "REQUEST_ANSWER",
         number: 0x121,
-        summary: "Answers a request that was taken. What is granted is added to the asker's limit, and taken from what may be handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource, and the request stays open. PEER_GONE: the request is not there any more; it was cancelled, its time is over, or the asker has ended.",
+        summary: "Answers a request that was taken. What is granted is added to the asker's limit, and taken from what may be handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource, and the request stays open. NOT_FOUND: the peer is not there any more, and the request stays open. PEER_GONE: the request is not; it was cancelled, its time is over, or the asker has ended.",
         arguments: &[
             PARTITION,
             arg("answer", "1: granted; 0: refused"),

@@ -15,7 +15,7 @@ use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger, MAX_RANGES};
 use shikiri_core::object::{Object, Objects};
 use shikiri_core::partition::{FrameStore, run_of};
-use shikiri_core::policy::{HandOut, Notices, Page, Requests};
+use shikiri_core::policy::{HandOut, News, Notices, Page, Requests};
 use shikiri_core::sched::{CoreBook, Excess, Exchange, Share, Terms, VcpuKey};
 use shikiri_core::share::Claim;
 use shikiri_core::vmid::VmidPool;
@@ -408,7 +408,8 @@ fn policy(
     let notices = Notices::new(leak(store, places, |_| None));
     let promises = leak(store, policy.spare, |_| [const { None }; DRAFT_VCPUS]);
     let requests = Requests::new(leak(store, places, |_| None));
-    let books = PolicyBooks { notices, requests, handout, cores, promises, told_at: None };
+    let news = News::default();
+    let books = PolicyBooks { notices, requests, handout, cores, promises, news, told_at: None };
     let holder = policy.partition.and_then(|place| u8::try_from(place).ok()).map(PartitionSlot);
     let ticks_per_ms = (Counter.frequency_hz() / 1000).max(1);
     let policy = Policy {
@@ -562,7 +563,8 @@ fn seat_vcpus(core: &mut CoreLocal) {
                 };
                 core.queue.seat(home.seat, terms, Counter.now());
             } else if vcpu.cores.contains(core.id) {
-                core.lenders = core.lenders.union(CoreSet::one(home.core));
+                let shared = core.shared();
+                let _is_new = shared.is_some_and(|shared| shared.lenders.insert(home.core));
             }
         }
     }

@@ -23,7 +23,7 @@ use shikiri_core::sched::{Drained, Homeward, Loan, Returned, Seat, VcpuKey, earl
 use super::live::Vcpu;
 use super::{run, worker};
 use crate::hw::clock::Counter;
-use crate::percore::CoreLocal;
+use crate::percore::{CoreLocal, CoreShared};
 use crate::regs;
 use crate::world::{SGI_SCHEDULE, World};
 
@@ -130,16 +130,17 @@ fn deadline(vcpu: &'static Vcpu) -> Option<u64> {
 
 /// Tells cores with too much that this one waits: called before a last WFI.
 #[inline]
-pub(super) fn enter_idle(core: &CoreLocal) {
-    if !core.lenders.is_empty() {
-        call_lenders(core);
+pub(super) fn enter_idle(core: &CoreLocal, shared: &CoreShared) {
+    let lenders = shared.lenders.load();
+    if !lenders.is_empty() {
+        call_lenders(core, lenders);
     }
 }
 
 #[inline(never)]
-fn call_lenders(core: &CoreLocal) {
+fn call_lenders(core: &CoreLocal, lenders: CoreSet) {
     let world = core.world;
-    let mut called: CoreSet = world.exchange.enter_idle(core.id, core.lenders);
+    let mut called: CoreSet = core.queue.enter_idle(&world.exchange, lenders);
     while let Some(lender) = called.first() {
         called = called.without(CoreSet::one(lender));
         run::send(world, lender, SGI_SCHEDULE);
@@ -148,8 +149,9 @@ fn call_lenders(core: &CoreLocal) {
 
 /// This core looks for work again.
 #[inline]
-pub(super) fn leave_idle(core: &CoreLocal) {
-    if !core.lenders.is_empty() {
+pub(super) fn leave_idle(core: &CoreLocal, shared: &CoreShared) {
+    // One that has become a lender meanwhile was not there to be called: that this is undone does not matter.
+    if !shared.lenders.load().is_empty() {
         core.world.exchange.leave_idle(core.id);
     }
 }

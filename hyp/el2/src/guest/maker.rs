@@ -8,14 +8,14 @@ use shikiri_abi::{
     Resource, VcpuIndex,
 };
 use shikiri_arch::hw::PhysMem;
-use shikiri_config::{CoreTime, Vcpu};
+use shikiri_config::{CoreTime, Vcpu, is_name};
 use shikiri_core::lifecycle::{Lifecycle, Phase};
-use shikiri_core::partition::Holdings;
 use shikiri_core::policy::Refusal;
 use shikiri_core::sched::{Admitted, VcpuKey};
 
 use super::policy::{Answer, find, word, words};
 use super::{run, seats};
+use crate::console;
 use crate::hw::mem::Ram;
 use crate::percore::Loaded;
 use crate::place::Home;
@@ -24,7 +24,14 @@ use crate::world::{Policy, PolicyBooks, SGI_SCHEDULE, Slot, World};
 /// The most bytes that one PARTITION_LOAD copies.
 const LOAD_BYTES: u64 = 64 << 10;
 
+/// The most bytes that it copies while the caller's memory is locked.
+const LOAD_STEP_BYTES: u64 = 4 << 10;
+
 pub(super) fn create(world: &World, policy: &Policy, name: [u64; 4]) -> Answer {
+    // Before anything is taken for it.
+    if !is_name(name) {
+        return Err(Refusal::Argument(1));
+    }
     if policy.is_naming.swap(true, Ordering::Acquire) {
         return Err(Refusal::Again);
     }
@@ -98,8 +105,11 @@ pub(super) fn destroy(world: &World, policy: &Policy, who: PartitionRef) -> Answ
     slot.set_phase(lifecycle.phase());
     if is_new {
         slot.homes.iter().for_each(|home| seats::vacate(world, home));
+        // One that was to start again has kept it.
+        console::detach(world, slot);
     }
-    if !slot.homes.are_vacated() {
+    // Whoever comes to the place next says nothing in this one's name, nor this one in its.
+    if !slot.homes.are_vacated() || !console::is_gone(world, slot) {
         return Err(Refusal::Again);
     }
     // Nothing on any core: the promises go back, and then the place.
@@ -154,12 +164,10 @@ pub(super) fn add_vcpu(world: &World, policy: &Policy, who: PartitionRef, new: N
         Some(_) | None => {}
     }
     let promise = books.cores.admit(cores, share)?;
-    let vcpu = Vcpu {
-        cores: CoreSet::one(promise.core()),
-        home: promise.core(),
-        time,
-        priority: new.priority,
-    };
+    // Who owns a core stays there.
+    let home = CoreSet::one(promise.core());
+    let cores = if time == CoreTime::Owned { home } else { cores };
+    let vcpu = Vcpu { cores, home: promise.core(), time, priority: new.priority };
     if let Err(fault) = draft.add_vcpu(&vcpu, machine) {
         books.cores.release(promise);
         return Err(fault.into());
@@ -178,6 +186,7 @@ pub(super) fn add_vcpu(world: &World, policy: &Policy, who: PartitionRef, new: N
     if shared.is_some_and(|shared| shared.inbox.admit(seat, key)) {
         run::send(world, core, SGI_SCHEDULE);
     }
+    seats::announce(world, cores, core);
     drop(lifecycle);
     Ok([u64::from(core.0), u64::from(ppm), 0])
 }
@@ -255,36 +264,31 @@ pub(super) fn load(world: &World, loaded: Loaded, who: PartitionRef, copying: Co
     if lifecycle.phase() != Phase::Held {
         return Err(Refusal::WrongState);
     }
-    // In the order of their keys.
-    let (own_work, its_work) = if own.number < slot.number {
-        let own_work = own.work.lock();
-        (own_work, slot.work.lock())
-    } else {
-        let its_work = slot.work.lock();
-        (own.work.lock(), its_work)
-    };
-    let both = own_work.as_ref().zip(its_work.as_ref());
-    let (caller, target) = both.ok_or(Refusal::WrongState)?;
-    let copied = copy(&caller.holdings, &target.holdings, (from, to), bytes.min(LOAD_BYTES));
-    drop((its_work, own_work, lifecycle));
-    if copied == 0 && bytes > 0 { Err(Refusal::Range) } else { Ok([copied, 0, 0]) }
-}
-
-/// Copies word by word as far as both have memory; the caller's vCPUs may change it meanwhile.
-fn copy(own: &Holdings, its: &Holdings, (from, to): (Ipa, Ipa), bytes: u64) -> u64 {
+    let bytes = bytes.min(LOAD_BYTES);
     let mut done = 0;
     while done < bytes {
-        let source = own.translate(from.wrapping_add(done));
-        let target = its.translate(to.wrapping_add(done));
-        let Some(((source, left), (target, room))) = source.zip(target) else { break };
-        let step = left.min(room).min(bytes.saturating_sub(done));
-        let mut at = 0;
-        while at < step {
-            Ram.write_u64(target.wrapping_add(at), Ram.read_u64(source.wrapping_add(at)));
-            at = at.saturating_add(8);
-        }
-        Ram.clean_invalidate(target, step);
-        done = done.saturating_add(step);
+        let left = bytes.saturating_sub(done).min(LOAD_STEP_BYTES);
+        let step = (from.wrapping_add(done), to.wrapping_add(done), left);
+        let Some(copied) = copy_some((own, slot), &lifecycle, step) else { break };
+        done = done.saturating_add(copied);
     }
-    done
+    drop(lifecycle);
+    if done == 0 && bytes > 0 { Err(Refusal::Range) } else { Ok([done, 0, 0]) }
+}
+
+/// Copies from what lies in one run at both; how much, `None` if one has no memory there. The target is held, so that its memory
+/// stays where it is as long as its lifecycle is locked; the caller's stays with its lock, which its peers wait for meanwhile.
+fn copy_some(
+    (own, its): (&Slot, &Slot),
+    _held: &Lifecycle,
+    (from, to, bytes): (Ipa, Ipa, u64),
+) -> Option<u64> {
+    let (target, room) = its.work.lock().as_ref()?.holdings.translate(to)?;
+    let work = own.work.lock();
+    let (source, left) = work.as_ref()?.holdings.translate(from)?;
+    let step = left.min(room).min(bytes);
+    Ram.copy_words(target, source, step);
+    drop(work);
+    Ram.clean_invalidate(target, step);
+    Some(step)
 }

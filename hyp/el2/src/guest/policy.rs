@@ -342,16 +342,21 @@ fn notify(core: &CoreLocal, loaded: Loaded, policy: &Policy, port: Handle) -> An
     }
     let mut books = policy.books.lock();
     books.told_at = Some((live.id, port));
+    books.news.look();
     let is_news = !books.notices.is_empty() || !books.requests.is_quiet(live.id);
+    let is_to_tell = is_news && books.news.raise();
     drop(books);
-    if is_news {
+    if is_to_tell {
         raise_some(core, tables.shared().notify(live.slot.number, port));
     }
     Ok([0; 3])
 }
 
 fn take_notice(policy: &Policy) -> Answer {
-    let notice = policy.books.lock().notices.take().ok_or(Refusal::Empty)?;
+    let mut books = policy.books.lock();
+    books.news.look();
+    let notice = books.notices.take().ok_or(Refusal::Empty)?;
+    drop(books);
     let (cause, code) = cause_number(Some(notice.cause));
     let [a, b, c, d] = code.to_le_bytes();
     let why = u64::from_le_bytes([cause, 0, u8::from(notice.restarts), 0, a, b, c, d]);
@@ -369,9 +374,11 @@ pub(super) fn note_end(core: &CoreLocal, notice: Notice) {
     tell(core, policy);
 }
 
-/// Tells the policy program that there is something for it. No lock is held.
+/// Tells the policy program that there is something for it, if it has looked since it was told. No lock is held.
 pub(super) fn tell(core: &CoreLocal, policy: &Policy) {
-    let told_at = policy.books.lock().told_at;
+    let mut books = policy.books.lock();
+    let told_at = books.told_at.filter(|_| books.news.raise());
+    drop(books);
     let (Some(holder), Some((id, port))) = (policy.holder, told_at) else { return };
     tell_at(core, (holder, id), port);
 }

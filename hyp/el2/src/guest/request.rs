@@ -144,12 +144,12 @@ fn made_at(world: &World, place: usize) -> u32 {
 /// Permits the asker to ask the partition at a place, if it is the one that was meant.
 fn permit(world: &World, slot: &Slot, (place, made): (usize, u32)) -> Result<(), Refusal> {
     if made_at(world, place) != made {
-        return Err(Refusal::Denied);
+        return Err(Refusal::NotFound);
     }
     let own = usize::from(slot.number.0);
     let is_somebody = |peer: &&Slot| !matches!(peer.phase(), Phase::Free | Phase::Leaving);
     let peer = world.slots.get(place).filter(|_| place != own).filter(is_somebody);
-    let peer = peer.ok_or(Refusal::Denied)?;
+    let peer = peer.ok_or(Refusal::NotFound)?;
     slot.peers.set(&peer.peers, (own, place), true);
     Ok(())
 }
@@ -183,7 +183,10 @@ pub(super) fn cancel(core: &CoreLocal, loaded: Loaded) -> [u64; 4] {
 
 /// REQUEST_TAKE.
 pub(super) fn take(loaded: Loaded, policy: &Policy) -> Answer {
-    let taken = policy.books.lock().requests.take(loaded.live.id).ok_or(Refusal::Empty)?;
+    let mut books = policy.books.lock();
+    books.news.look();
+    let taken = books.requests.take(loaded.live.id).ok_or(Refusal::Empty)?;
+    drop(books);
     let who = PartitionRef { place: taken.place, id: taken.id };
     let [what, amount] = taken.wish.encode();
     Ok([who.encode(), what, amount])

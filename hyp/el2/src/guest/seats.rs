@@ -1,9 +1,11 @@
 //! vCPUs of partitions that are made at run time take their seats, and leave them. A core touches its own queue alone: whoever
 //! gives a seat, or wants it back, leaves a bit in the core's inbox.
 
-use shikiri_abi::CoreSet;
+use core::sync::atomic::Ordering;
+
+use shikiri_abi::{CoreId, CoreSet};
 use shikiri_arch::hw::Clock;
-use shikiri_config::CoreTime;
+use shikiri_config::{CoreTime, Vcpu};
 use shikiri_core::lifecycle::Phase;
 use shikiri_core::sched::{Drained, Excess, Reservation, Seat, Share, Terms};
 
@@ -49,9 +51,8 @@ fn take(core: &mut CoreLocal, seat: Seat, now: u64) {
     }
     let vcpu = slot.read(&mut lifecycle, |partition| partition.vcpus().nth(index));
     let Some((vcpu, share)) = vcpu.and_then(|vcpu| Some((vcpu, share(vcpu.time)?))) else { return };
-    // It stays at home: the cores of its set do not know that it could come.
-    let cores = CoreSet::one(core.id);
-    let terms = Terms { key, share, priority: vcpu.priority, excess: Excess::Stop, cores };
+    let Vcpu { cores, priority, .. } = vcpu;
+    let terms = Terms { key, share, priority, excess: Excess::Stop, cores };
     core.queue.seat(seat, terms, now);
     drop(lifecycle);
     core.queue.wake(seat, now);
@@ -64,6 +65,17 @@ fn leave(core: &mut CoreLocal, seat: Seat, now: u64) {
     core.wake_at.set(seat, None);
     if let Some(slot) = core.world.slots.get(usize::from(key.partition.0)) {
         slot.homes.vacate(usize::from(key.vcpu.0));
+    }
+}
+
+/// Tells the other cores of a vCPU's set that it could come.
+pub(super) fn announce(world: &World, cores: CoreSet, home: CoreId) {
+    for other in cores.without(CoreSet::one(home)).iter() {
+        let Some(shared) = world.cores.get(usize::from(other.0)) else { continue };
+        // One that waits does so again, as one that has a lender.
+        if shared.lenders.insert(home) && shared.is_up.load(Ordering::Acquire) {
+            run::send(world, other, SGI_SCHEDULE);
+        }
     }
 }
 

@@ -60,6 +60,17 @@ impl PhysMem for Ram {
     }
 }
 
+impl Ram {
+    /// Copies words that others may change meanwhile: a guest's. All is aligned to words.
+    pub(crate) fn copy_words(self, to: Pa, from: Pa, bytes: u64) {
+        let mut at = 0;
+        while at < bytes {
+            self.write_u64(to.wrapping_add(at), self.read_u64(from.wrapping_add(at)));
+            at = at.saturating_add(8);
+        }
+    }
+}
+
 unsafe extern "C" {
     /// `clear.s`.
     fn clear_lines(start: u64, end: u64);

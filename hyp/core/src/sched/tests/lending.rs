@@ -250,6 +250,19 @@ fn an_owned_or_occupied_core_takes_no_visitor() {
 }
 
 #[test]
+fn a_core_that_gets_an_owner_is_offered_nothing_until_it_has_none() {
+    let (exchange, lenders) = (Exchange::new(), CoreSet::one(HOST));
+    assert!(exchange.enter_surplus(HOST).is_empty());
+    let mut core = queue(&[owned(2)]);
+    core.block(seat(0), 0);
+    assert!(core.enter_idle(&exchange, lenders).is_empty(), "it calls nobody");
+    assert!(exchange.idle().is_empty(), "and nobody finds it");
+    core.remove(seat(0), 1);
+    assert_eq!(core.enter_idle(&exchange, lenders), lenders);
+    assert_eq!(exchange.idle(), CoreSet::one(HOME));
+}
+
+#[test]
 fn a_refused_offer_is_undone() {
     let mut home = busy_home();
     let visitor = lend(&mut home);

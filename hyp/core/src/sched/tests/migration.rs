@@ -136,7 +136,7 @@ impl Machine {
         assert!(it.timer.is_none_or(|timer| timer > now), "a decision that is already over");
         if decision.run.is_none() {
             it.is_idle = true;
-            let called = self.exchange.enter_idle(id, it.lenders);
+            let called = it.queue.enter_idle(&self.exchange, it.lenders);
             called.iter().for_each(|lender| self.cores[usize::from(lender.0)].is_called = true);
         }
         for homeward in [decision.give_back, drained.bounce].into_iter().flatten() {
