@@ -21,6 +21,9 @@ pub const CHANNEL_ENDS: Count = Count { short: 20, full: 1_000 };
 /// Steps of the hostile guest: calls, accesses, register reads and writes, exceptions.
 pub const HOSTILE_STEPS: Count = Count { short: 20_000, full: 5_000_000 };
 
+/// Calls of a policy program that goes wild.
+pub const HOSTILE_POLICY: Count = Count { short: 4_000, full: 1_000_000 };
+
 /// Random system calls to the system control OS.
 pub const SYSTEM_CALLS: Count = Count { short: 10_000, full: 1_000_000 };
 

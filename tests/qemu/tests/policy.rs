@@ -30,6 +30,24 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(both_gics(1), "without_a_policy_program_the_description_decides_at_once", alone);
     topic.on_each(both_gics(2), "the_default_decides_when_the_time_is_over", patient);
     topic.on_each(both_gics(2), "a_request_outlives_the_restart_of_who_has_taken_it", forgetful);
+    topic.on_each(both_gics(2), "who_asks_and_cancels_without_end_is_told_of_once", flooded);
+    topic.on_each(
+        both_gics(2),
+        "an_answer_about_a_peer_is_for_the_partition_that_was_meant",
+        replaced,
+    );
+    topic.on_each(both_gics(2), "last_words_are_said_in_the_name_of_who_said_them", last_words);
+    topic.on_each(
+        both_gics(3),
+        "linux_is_made_from_nothing_with_a_tree_of_the_policy_programs",
+        linux,
+    );
+    topic.on_each(
+        both_gics(3),
+        "whatever_a_policy_program_asks_the_books_are_right_afterwards",
+        wild,
+    );
+    topic.on_each(both_gics(4), "a_vcpu_of_several_cores_runs_where_there_is_time", moved);
     topic.on_each(both_gics(3), "two_greedy_guests_cannot_starve_a_third", fair);
     topic.on_each(both_gics(3), "what_was_made_outlives_its_makers_restart", outlive);
     topic.on_each(both_gics(3), "an_audit_behind_each_life_finds_nothing", audited);
@@ -110,6 +128,49 @@ fn forgetful(machine: Machine) -> Outcome {
     Ok(())
 }
 
+fn flooded(machine: Machine) -> Outcome {
+    let flooding = asker("flooding", "flooding").with("cores = [1]\nautostart = false");
+    support::passes(&support::system([policy("flooded", PORTS), flooding])?, &machine)?;
+    Ok(())
+}
+
+/// The places of the description are 0 and 1.
+fn replaced(machine: Machine) -> Outcome {
+    let lines = "partitions = 1\nanswer = \"60s\"";
+    let mistaken = asker("mistaken", "mistaken place=2").with("cores = [1]\nautostart = false");
+    let system = support::system([policy("replacing", lines), mistaken.with("requests = 1")])?;
+    both_pass(&system, &machine, "the_permission_was_for_another")
+}
+
+fn last_words(machine: Machine) -> Outcome {
+    let console = support::passes(&maker("last-words")?, &machine)?;
+    let said = |line: &str| console.lines().filter(|it| it.trim_end() == line).count();
+    for line in ["early| lark", "late| owl."] {
+        if said(line) != 5 {
+            let what = format!("{} times {line:?}", said(line));
+            return Err(shikiri_qemu_tests::Failure::new(what, &console).into());
+        }
+    }
+    Ok(())
+}
+
+/// The kernel comes from the bundle's images at first, then from the policy program's own memory, where it is the RAM disk.
+fn linux(machine: Machine) -> Outcome {
+    let lines = "partitions = 1\nimages = [\"linux/Image\", \"linux/initrd.cpio\"]\n\
+                 handout = { memory = \"200MiB\" }";
+    let holder = Partition::new("scos", "policy")
+        .sized("64MiB")
+        .with("cores = [0]\nhandles = 16\ncmdline = \"linux\"\ninitrd = \"linux/Image\"")
+        .with(&format!("[policy]\npartition = \"scos\"\n{lines}"));
+    let mut running = support::system([holder])?.boot(&machine)?;
+    for _ in 0..2 {
+        running.wait_for("debian| shikiri-linux: ready", PATIENCE * 3)?;
+        running.send("t")?;
+    }
+    let console = running.wait_for_power_off(PATIENCE * 2)?;
+    support::approve(&console)
+}
+
 fn fair(machine: Machine) -> Outcome {
     let lines = "handout = { event_ports = 300 }\nanswer = \"60s\"";
     let shared = "share = { budget = \"3ms\", period = \"10ms\" }\ncores = [1]";
@@ -177,6 +238,49 @@ fn audited(machine: Machine) -> Outcome {
         free = words;
     }
     Ok(())
+}
+
+/// By counted instructions. Most of core 2 is promised to a partition that sleeps; the metronome makes the emulator's cores take
+/// turns.
+fn moved(machine: Machine) -> Outcome {
+    let asleep = Partition::new("asleep", "witness")
+        .with("cmdline = \"period_us=500000 reports=0 report_ms=1000000\"")
+        .with("cores = [2]\nshare = { budget = \"7ms\", period = \"10ms\" }");
+    let metronome = Partition::new("metronome", "witness")
+        .with("cmdline = \"period_us=50 reports=0 report_ms=1000000\"\ncores = [3]");
+    let system = support::system([policy("moves", "partitions = 2"), asleep, metronome])?;
+    let mut running = system.boot(&machine.icount())?;
+    let console = running.wait_for("scos| done", PATIENCE)?;
+    support::approve(&console)
+}
+
+/// Places 0 and 1 are its own and the witness's; whatever it does to the others, those two go on, and the books agree.
+fn wild(machine: Machine) -> Outcome {
+    let (seed, steps) = (counts::seed(), counts::HOSTILE_POLICY.now());
+    let patience = if counts::is_soak() { PATIENCE * 60 } else { PATIENCE * 2 };
+    let others =
+        ["one", "two"].map(|name| sleeper(name, "crash", "crash=loop").with("handles = 4"));
+    let [one, two] = others;
+    let witness = Partition::new("witness", "witness")
+        .with("cores = [0]\nshare = { budget = \"4ms\", period = \"10ms\" }\nhandles = 4")
+        .with("cmdline = \"reports=0 report_ms=200\"");
+    let holder = Partition::new("scos", "policy")
+        .with("cores = [0]\nshare = { budget = \"5ms\", period = \"10ms\" }\nhandles = 16")
+        .with(&format!("cmdline = \"hostile seed={seed} steps={steps}\""));
+    let lines = "[policy]\npartition = \"scos\"\npartitions = 6\n\
+                 images = [\"hello\", \"timer\", \"first\"]\n\
+                 handout = { memory = \"2MiB\", core_time = \"150%\", event_ports = 500 }";
+    let system = support::system([holder, witness, one, two.with(lines)])?;
+    let mut running = system.boot(&machine)?;
+    let mut console = running.wait_for("scos| done", patience)?;
+    support::approve(&console)?;
+    support::open_operator(&mut running)?;
+    support::audit(&mut running)?;
+    // Two: the first may have been under way.
+    for _ in 0..2 {
+        console += &running.wait_for("| ok witness report", PATIENCE)?;
+    }
+    support::approve(&console)
 }
 
 /// By counted instructions: beside lives that come and go, no tick of a witness with a core of its own is later than 500 us.

@@ -1,7 +1,9 @@
 //! Requests for more (P8): the partition that asks, and the policy program that judges. By the amount both know what is tried.
 
-use shikiri_abi::{Resource, Status};
-use shikiri_policy::{Cause, Partition, Request, Wish, handout, notify, take_notice, take_request};
+use shikiri_abi::{PartitionSlot, Resource, Status};
+use shikiri_policy::{
+    Cause, Partition, Request, State, Wish, handout, notify, take_notice, take_request,
+};
 use shikiri_rt::hvc::partition::{self, Asked};
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::hvc::{Conduit, psci};
@@ -89,9 +91,9 @@ pub(crate) fn asker() -> ! {
         // What has no limit needs nobody.
         let unset = Wish::More(Resource::Memory, 5);
         ensure("at once", made(partition::ask(unset, None))? == Asked::Granted(5))?;
-        granted(Wish::Peer(shikiri_abi::PartitionSlot(2)), port, 1)?;
+        granted(Wish::Peer(PartitionSlot(2)), port, 1)?;
         ensure("it may be asked", made(talk::peer(2))?.may_be_asked)?;
-        denied(Wish::Peer(shikiri_abi::PartitionSlot(3)), port)?;
+        denied(Wish::Peer(PartitionSlot(3)), port)?;
         refused("not so", talk::peer(3), Status::NotPermitted)
     });
     println!("asker done");
@@ -331,6 +333,97 @@ pub(crate) fn fair() -> ! {
         equal("the modest one has its own", modest_has()?, 30)
     });
     done()
+}
+
+/// Asks and cancels, so many times, and says when it begins and that it is through.
+pub(crate) fn flooding() -> ! {
+    case("asking_and_cancelling_is_always_possible", || {
+        for _ in 0..FLOOD {
+            ensure("asked", made(partition::ask(more(1), None))? == Asked::Pending)?;
+            made(partition::cancel())?;
+        }
+        Ok(())
+    });
+    power::off()
+}
+
+/// How often a guest asks and cancels.
+const FLOOD: u32 = 2_000;
+
+/// Counts how often it is told while a guest asks and cancels: once, until it looks; and once of the guest's end, for which it
+/// looks.
+pub(crate) fn flooded() -> ! {
+    case("who_asks_and_cancels_without_end_is_told_of_once", || {
+        let port = made(talk::create_receive())?;
+        made(notify(port))?;
+        let flooding = made(named("flooding")?.start())?;
+        let mut told = 0_u32;
+        wait("its end", || {
+            told += u32::from(made(talk::poll(port))?);
+            Ok(made(flooding.status())?.state == State::Ended)
+        })?;
+        told += u32::from(made(talk::poll(port))?);
+        equal("told", u64::from(told), 1)?;
+        // What came meanwhile is there, and is told of again when it was looked for.
+        ensure("it was cancelled", made(take_request())?.is_none())?;
+        let end = crate::tools::notice()?;
+        ensure("its end", end.partition == flooding && end.cause == Cause::Off)?;
+        ensure("nothing new", !made(talk::poll(port))?)?;
+        let again = made(flooding.start())?;
+        wait("the next one is told of", || made(talk::poll(port)))?;
+        wait("its end", || Ok(made(again.status())?.state == State::Ended))
+    });
+    done()
+}
+
+/// Wants to talk to the partition at the first place that the description leaves free.
+pub(crate) fn mistaken() -> ! {
+    case("the_permission_was_for_another", || {
+        let port = made(talk::create_receive())?;
+        let place = PartitionSlot(platform::number_of("place").unwrap_or(0) as u8);
+        denied(Wish::Peer(place), port)?;
+        refused("nobody has said so", talk::peer(place.0), Status::NotPermitted)?;
+        granted(Wish::Peer(place), port, 1)?;
+        ensure("who is meant now", made(talk::peer(place.0))?.may_be_asked)
+    });
+    power::off()
+}
+
+/// Between the request and its answer another partition comes to the place that it names.
+pub(crate) fn replacing() -> ! {
+    case("an_answer_about_a_peer_is_for_the_partition_that_was_meant", || {
+        let meant = made(Partition::create("meant"))?;
+        let mistaken = made(named("mistaken")?.start())?;
+        let request = next_request()?;
+        ensure("who asks", request.partition == mistaken)?;
+        ensure("for whom", request.wish == Wish::Peer(meant.who().place))?;
+        made(meant.destroy())?;
+        let other = made(Partition::create("other"))?;
+        equal("at the same place", other.who().place.0.into(), meant.who().place.0.into())?;
+        let request = match request.grant_all() {
+            Err((request, refusal)) => {
+                refused::<()>("not that one", Err(refusal), Status::NotFound)?;
+                request
+            }
+            Ok(()) => return Err(Failure { what: "a stranger", got: 1, want: 0 }),
+        };
+        made(request.refuse())?;
+        let request = next_request()?;
+        ensure("for whom", request.wish == Wish::Peer(other.who().place))?;
+        made(request.grant_all().map_err(|(_, refusal)| refusal))?;
+        crate::tools::ended(mistaken, Cause::Off)?;
+        made(other.destroy())
+    });
+    done()
+}
+
+fn next_request() -> Result<Request, Failure> {
+    let mut taken = None;
+    wait("a request", || {
+        taken = made(take_request())?;
+        Ok(taken.is_some())
+    })?;
+    taken.ok_or(Failure { what: "none", got: 0, want: 1 })
 }
 
 fn modest_has() -> Result<u64, Failure> {

@@ -17,9 +17,11 @@ const EVENT: u32 = 70;
 const TIMES: usize = 101;
 const NOTHING: Failure = Failure { what: "nothing came", got: 0, want: 1 };
 
-static TOLD: AtomicU64 = AtomicU64::new(0);
+/// How often the port was raised.
+pub(crate) static TOLD: AtomicU64 = AtomicU64::new(0);
 
-fn port() -> Result<Handle, Failure> {
+/// A port that is raised when there is something to take.
+pub(crate) fn port() -> Result<Handle, Failure> {
     irq::set_handler(|_| {
         TOLD.fetch_add(1, Ordering::Release);
     });
@@ -30,7 +32,7 @@ fn port() -> Result<Handle, Failure> {
 }
 
 /// Sleeps until the port has been raised more often than that.
-fn sleep(told: u64) {
+pub(crate) fn sleep(told: u64) {
     irq::wait_until(|| TOLD.load(Ordering::Acquire) > told);
 }
 

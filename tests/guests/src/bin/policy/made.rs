@@ -1,14 +1,17 @@
 //! Partitions that are made at run time: from nothing, in a programmed order, ended at every phase, and gone without a trace.
 
+use core::sync::atomic::Ordering;
+
 use shikiri_abi::{Hold, Ipa, PartitionId, PartitionRef, Resource, Status};
 use shikiri_policy::{
-    Cause, Partition, State, Time, core_left, forbid, handout, image, permit, take_notice,
+    Cause, Partition, State, Time, core_left, forbid, handout, image, notify, permit, take_notice,
 };
 use shikiri_rt::hvc::{Conduit, partition, policy, psci, talk};
-use shikiri_rt::{gic, platform, println, timer};
+use shikiri_rt::{gic, platform, println, reg, timer};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
+use crate::bench::{TOLD, port, sleep};
 use crate::tools::{ended, made, named, refused, refused_for, wait, wait_for};
 
 /// Where a made partition's memory begins.
@@ -41,6 +44,38 @@ impl Program {
     fn spins() -> Self {
         let mut program = [0; 16];
         program[0] = 0x1400_0000; // b .
+        Self(program)
+    }
+
+    /// Runs for so many times 65,536 ticks, those left out in which somebody else did; ends with code 3.
+    fn runs_for(times: u32) -> Self {
+        let Self(mut program) = Self::ends(3);
+        program.rotate_right(11);
+        program[..11].copy_from_slice(&[
+            0xd280_0009,              // movz x9, #0
+            0xd2a0_000d | times << 5, // movz x13, #times, lsl #16
+            0xd53b_e04a,              // mrs x10, cntvct_el0
+            0xd53b_e04b,              // mrs x11, cntvct_el0
+            0xcb0a_016c,              // sub x12, x11, x10
+            0xaa0b_03ea,              // mov x10, x11
+            0xf140_119f,              // cmp x12, #4, lsl #12
+            0x54ff_ff82,              // b.hs -16
+            0x8b0c_0129,              // add x9, x9, x12
+            0xeb0d_013f,              // cmp x9, x13
+            0x54ff_ff23,              // b.lo -28
+        ]);
+        Self(program)
+    }
+
+    /// Writes four characters to its console, and no end of the line; ends with code 9.
+    fn says(text: [u8; 4]) -> Self {
+        let Self(mut program) = Self::ends(9);
+        program.rotate_right(9);
+        program[0] = 0xd2a1_2009; // movz x9, #0x900, lsl #16: its UART
+        for (pair, byte) in program[1..9].chunks_exact_mut(2).zip(text) {
+            pair[0] = 0x5280_000a | u32::from(byte) << 5; // movz w10, #byte
+            pair[1] = 0xb900_012a; // str w10, [x9]
+        }
         Self(program)
     }
 
@@ -252,7 +287,11 @@ fn refusals() -> Outcome {
     ] {
         refused("create", Partition::create(name), status)?;
     }
+    let before = made(Partition::create("new"))?;
+    made(before.destroy())?;
+    refused("no name", Partition::create("No"), Status::InvalidParameter)?;
     let new = made(Partition::create("new"))?;
+    equal("what is refused takes no id", u64::from(new.id()), u64::from(before.id()) + 1)?;
     refused("twice", Partition::create("new"), Status::Exists)?;
     made(new.set_limit(Resource::CoreTime, Some(900_000)))?;
     refused("no core", new.add_vcpu(&[], TIME, 0), Status::Range)?;
@@ -439,6 +478,77 @@ fn many() -> Outcome {
         life_of(number)?;
     }
     ensure("no trace", books()? == before)
+}
+
+/// How long 40 ms take, in ticks, of a vCPU with 4 of each 10 ms on these cores.
+fn time_on(cores: &[u8]) -> Result<u64, Failure> {
+    let new = made(Partition::create("mover"))?;
+    made(new.set_limit(Resource::Memory, Some(64)))?;
+    made(new.set_limit(Resource::CoreTime, Some(400_000)))?;
+    let home = made(new.add_vcpu(cores, Time::reserved(4_000, 10_000), 0))?;
+    equal("its home", home, u64::from(CORE))?;
+    made(new.add_memory(RAM, BYTES))?;
+    made(new.set_entry(RAM, 0))?;
+    let life = made(new.start_held())?;
+    wait_for(life, State::Held)?;
+    Program::runs_for(38).load(life)?;
+    let (before, told) = (reg::now(), TOLD.load(Ordering::Acquire));
+    made(life.start())?;
+    // Asleep, so that this core takes none of the emulator's turns.
+    sleep(told);
+    ended(life, Cause::Code(3))?;
+    let took = reg::now() - before;
+    made(life.destroy())?;
+    Ok(took)
+}
+
+/// Its home is taken for 60 of each 100 ms; the other core has more that is promised, and nothing to do.
+pub(crate) fn moves() -> ! {
+    case("a_vcpu_of_several_cores_runs_where_there_is_time", || {
+        made(notify(port()?))?;
+        let spins = made(Partition::create("spins"))?;
+        made(spins.set_limit(Resource::Memory, Some(64)))?;
+        made(spins.set_limit(Resource::CoreTime, Some(600_000)))?;
+        made(spins.add_vcpu(&[CORE], Time::reserved(60_000, 100_000), 9))?;
+        made(spins.add_memory(RAM, BYTES))?;
+        made(spins.set_entry(RAM, 0))?;
+        let spins = made(spins.start_held())?;
+        wait_for(spins, State::Held)?;
+        Program::spins().load(spins)?;
+        made(spins.start())?;
+        let at_home = time_on(&[CORE])?;
+        let anywhere = time_on(&[CORE, CORE + 1])?;
+        println!("at home {at_home} ticks, anywhere {anywhere}");
+        ensure("sooner", anywhere < at_home / 4 * 3)?;
+        made(spins.stop())?;
+        ended(spins, Cause::Stopped)?;
+        made(spins.destroy())
+    });
+    done()
+}
+
+/// A partition with a console, that says something and ends; it is destroyed at once, with its line still unfinished.
+fn speaks(name: &str, text: [u8; 4]) -> Outcome {
+    let new = described(name)?;
+    made(new.set_console(true))?;
+    let life = made(new.start_held())?;
+    wait_for(life, State::Held)?;
+    Program::says(text).load(life)?;
+    made(life.start())?;
+    ended(life, Cause::Code(9))?;
+    made(life.destroy())
+}
+
+/// Whoever comes to a place where another's last words are still on their way.
+pub(crate) fn last_words() -> ! {
+    case("last_words_are_said_in_the_name_of_who_said_them", || {
+        for _ in 0..5 {
+            speaks("early", *b"lark")?;
+            speaks("late", *b"owl.")?;
+        }
+        Ok(())
+    });
+    done()
 }
 
 /// One life for each that the operator gives to `step`, with the books to be looked at in between.

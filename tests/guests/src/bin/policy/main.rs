@@ -8,6 +8,8 @@
 mod asked;
 mod bench;
 mod described;
+mod hostile;
+mod linux;
 mod made;
 mod tools;
 
@@ -16,7 +18,7 @@ use shikiri_rt::platform;
 shikiri_rt::entry!(main);
 
 /// The roles in what is about requests.
-const ROLES: [(&str, fn() -> !); 11] = [
+const ROLES: &[(&str, fn() -> !)] = &[
     ("bench-maker", bench::maker),
     ("bench-asker", bench::asker),
     ("asker", asked::asker),
@@ -28,6 +30,14 @@ const ROLES: [(&str, fn() -> !); 11] = [
     ("outliving", asked::outliving),
     ("modest", asked::modest),
     ("fair", asked::fair),
+    ("flooding", asked::flooding),
+    ("flooded", asked::flooded),
+    ("mistaken", asked::mistaken),
+    ("replacing", asked::replacing),
+    ("last-words", made::last_words),
+    ("moves", made::moves),
+    ("linux", linux::linux),
+    ("hostile", hostile::hostile),
 ];
 
 fn main() {
