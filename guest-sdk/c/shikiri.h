@@ -87,6 +87,10 @@
 #define SHIKIRI_CORE_READ 0xc600011cu
 #define SHIKIRI_REQUEST_TAKE 0xc6000120u
 #define SHIKIRI_REQUEST_ANSWER 0xc6000121u
+#define SHIKIRI_CONSOLE_READ 0xc6000128u
+#define SHIKIRI_CONSOLE_FOCUS 0xc6000129u
+#define SHIKIRI_PORT_READ 0xc600012au
+#define SHIKIRI_EXIT_READ 0xc600012bu
 
 /* The four words that CALL_UID answers. */
 #define SHIKIRI_UID {0xc2a5e0b6u, 0x384e1f7du, 0x68534b9au, 0x6972696bu}
@@ -1053,6 +1057,68 @@ static inline struct shikiri_answer shikiri_request_take(void)
 static inline struct shikiri_answer shikiri_request_answer(uint64_t partition, uint64_t answer, uint64_t amount)
 {
     return shikiri_call(SHIKIRI_REQUEST_ANSWER, partition, answer, amount, 0, 0, 0);
+}
+
+/* Reads what a partition has written to its console, in this life and those before it: the last 1,024 bytes
+ *   are kept. What has been forgotten is left out. EMPTY: it has written nothing from that position on.
+ *   AGAIN: it writes faster than this reads. NOT_FOUND: it has no console. (P7)
+ * partition: which one, as PARTITION_LIST has it
+ * from: a position; 0 is that of the first byte ever
+ * value[0] = place: bits 0 to 7: how many bytes, 1 to 16; bits 8 to 63: the position of the first
+ * value[1] = first: eight bytes, the first one lowest, zeros behind the last
+ * value[2] = second: the next eight
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, EMPTY, AGAIN, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_console_read(uint64_t partition, uint64_t from)
+{
+    return shikiri_call(SHIKIRI_CONSOLE_READ, partition, from, 0, 0, 0, 0);
+}
+
+/* Gives the keyboard of the machine's console to a partition, as Ctrl-A and its number do. NOT_FOUND: it has
+ *   no console now. (P7)
+ * partition: which one, as PARTITION_LIST has it
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_console_focus(uint64_t partition)
+{
+    return shikiri_call(SHIKIRI_CONSOLE_FOCUS, partition, 0, 0, 0, 0, 0);
+}
+
+/* Tells of the first thing in a partition's handle table from an entry on: its ports, areas, objects, and
+ *   requests that it has taken. RANGE: there is none. WRONG_STATE: the partition has none now. (P7)
+ * partition: which one, as PARTITION_LIST has it
+ * from: the entry, 0 to 65535
+ * value[0] = what: bits 0 to 15: the entry; bits 16 to 23: 0 nothing up to it, 1 an event send port, 2 an
+ *   event receive port, 3 a request for an event port, 4 a message port, 5 a request for a message channel, 6
+ *   an area, 8 an object, 9 a shared area, 10 a request for one; bits 24 to 31: of a receive port 1 connected
+ *   + 2 masked + 4 an event is kept + 8 bound + 16 in a group, of others 1 not connected, 2 its request
+ *   waits, 3 its request was taken, 4 connected, 5 refused, 6 its peer has gone
+ * value[1] = peer: bits 0 to 7: the other end's place; bits 8 to 23: its entry, if it is connected; 2^64 - 1:
+ *   there is none
+ * value[2] = detail: of a receive port that is bound: bits 0 to 15 the INTID, bits 16 to 23 the vCPU; of an
+ *   area: bits 0 to 7 its class, bits 8 to 23 its window slot; of an object its number
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_port_read(uint64_t partition, uint64_t from)
+{
+    return shikiri_call(SHIKIRI_PORT_READ, partition, from, 0, 0, 0, 0);
+}
+
+/* Tells of one of the last 16 exits of a partition's vCPU; while it runs, one that is just being forgotten
+ *   can be mixed with the one in its place. RANGE: there is no such vCPU, or it has not had so many.
+ *   WRONG_STATE: the partition does not live. (P7)
+ * partition: which one, as PARTITION_LIST has it
+ * vcpu: which vCPU, 0 to 63
+ * back: 0: the last exit; 15: the oldest that is kept
+ * value[0] = pc: where the guest was
+ * value[1] = why: bits 0 to 31: the syndrome, ESR_EL2, 2^32 - 1 for an interrupt; bits 32 to 63: how many
+ *   microseconds ago, 2^32 - 1 at most
+ * value[2] = address: of an abort the IPA; of a call x0; else 0
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_exit_read(uint64_t partition, uint64_t vcpu, uint64_t back)
+{
+    return shikiri_call(SHIKIRI_EXIT_READ, partition, vcpu, back, 0, 0, 0);
 }
 
 #endif

@@ -8,6 +8,7 @@
 //! Nothing here keeps state, allocates or waits.
 #![no_std]
 
+pub mod look;
 pub mod message;
 pub mod object;
 pub mod partition;

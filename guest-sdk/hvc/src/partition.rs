@@ -159,9 +159,9 @@ const PARTITION_INFO: u32 = function("PARTITION_INFO", 0);
 const ACCOUNT_READ: u32 = function("ACCOUNT_READ", 1);
 const PARTITION_END: u32 = function("PARTITION_END", 1);
 
-// A row added to the table must get its wrapper here, in `talk`, `message`, `shared`, `object` or `policy`.
+// A row added to the table must get its wrapper here, in `talk`, `message`, `shared`, `object`, `policy` or `look`.
 const TALK: usize = crate::talk::CALLS + crate::message::CALLS + crate::shared::CALLS;
-const WRAPPERS: usize = 8 + TALK + crate::object::CALLS + crate::policy::CALLS;
+const WRAPPERS: usize = 8 + TALK + crate::object::CALLS + crate::policy::CALLS + crate::look::CALLS;
 const _: () = assert!(CALLS.len() == WRAPPERS, "each call has a wrapper");
 
 /// Makes the call `FUNCTION`; `x0` = 0 or 1 is success.

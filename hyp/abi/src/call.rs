@@ -5,6 +5,7 @@
 //! in `w0`, arguments in `x1`–`x6` (unused ones zero), results in `x0` (status) and `x1`–`x3`.
 //! Numbers: guest calls below `0x100`, policy calls `0x100`–`0x1FF`; a number is never given twice.
 
+mod look;
 mod message;
 mod object;
 mod partition;
@@ -97,8 +98,15 @@ const fn arg(name: &'static str, meaning: &'static str) -> Argument {
 /// The table, by ascending number: a file for each topic.
 pub const CALLS: &[CallRow] = &joined();
 
-const TOPICS: &[&[CallRow]] =
-    &[partition::ROWS, talk::ROWS, message::ROWS, shared::ROWS, object::ROWS, policy::ROWS];
+const TOPICS: &[&[CallRow]] = &[
+    partition::ROWS,
+    talk::ROWS,
+    message::ROWS,
+    shared::ROWS,
+    object::ROWS,
+    policy::ROWS,
+    look::ROWS,
+];
 
 const COUNT: usize = count(TOPICS);
 

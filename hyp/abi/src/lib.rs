@@ -14,6 +14,7 @@ mod area;
 mod call;
 pub mod channel;
 mod id;
+mod look;
 mod message;
 mod object;
 mod policy;
@@ -27,6 +28,7 @@ pub use addr::{Ipa, PAGE_BYTES, PAGE_SHIFT, Pa, PageCount};
 pub use area::{AreaClass, WINDOWS, WindowSlot};
 pub use call::{Argument, CALLS, Call, CallRow, DecodeError, POLICY_FIRST};
 pub use id::{CoreId, CoreSet, IntId, MAX_CORES, PartitionId, PartitionSlot, VcpuIndex, Vmid};
+pub use look::LookCall;
 pub use message::MessageCall;
 pub use object::{
     MESSAGE_WORDS, Message, OBJECT_NAME_ALIGN, OBJECT_NAME_BYTES, ObjectCall, ObjectKind,

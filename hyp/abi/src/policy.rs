@@ -1,7 +1,7 @@
 //! The calls of the policy program, decoded (P7).
 
 use crate::call::{DecodeError, check_unused};
-use crate::{CoreId, Ipa, PartitionId, PartitionSlot, Resource};
+use crate::{CoreId, Ipa, LookCall, PartitionId, PartitionSlot, Resource};
 
 /// A partition as the policy calls name it: its place, and which of the incarnations there is meant. One that was never
 /// started has id 0.
@@ -172,6 +172,8 @@ pub enum PolicyCall {
     TakeRequest,
     /// `REQUEST_ANSWER`: how much is granted; `None` is a refusal.
     Answer(PartitionRef, Option<u64>),
+    /// `CONSOLE_…`, `PORT_READ`, `EXIT_READ`.
+    Look(LookCall),
 }
 
 /// A vCPU that is to be added.
@@ -213,6 +215,9 @@ impl PolicyCall {
 
 fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
     use PolicyCall as C;
+    if matches!(number, 0x128..=0x12b) {
+        return crate::look::decode(number, x).map(C::Look);
+    }
     let [a, b, c, d, ..] = *x;
     let used = match number {
         0x10a | 0x120 => 0,

@@ -57,7 +57,7 @@ impl Kind {
         matches!(self, Self::Channel | Self::Attachment | Self::Area)
     }
 
-    const fn code(self) -> u64 {
+    pub(crate) const fn code(self) -> u64 {
         match self {
             Self::Send => 1,
             Self::Receive => 2,

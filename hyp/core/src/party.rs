@@ -19,6 +19,7 @@ mod check;
 mod close;
 mod end;
 mod fixed;
+mod look;
 mod queue;
 mod signal;
 mod storage;

@@ -61,7 +61,7 @@ pub(crate) fn record(vcpu: &Vcpu, esr: u64, far: u64, hpfar: u64, x0: u64) {
         EC_HVC | EC_SMC => x0,
         _ => 0,
     };
-    run::exits(vcpu).push(ExitRecord { time: Counter.now(), pc: regs::elr_el2(), esr, address });
+    vcpu.exits.push(ExitRecord { time: Counter.now(), pc: regs::elr_el2(), esr, address });
 }
 
 /// Reports an exit of a vCPU that has just been taken off its core.
@@ -103,7 +103,7 @@ fn write(world: &World, live: &Live, vcpu: &Vcpu, header: &Header<'_>) {
         syndrome: header.esr.map(Syndrome),
         registers: &registers,
         place,
-        exits: run::exits(vcpu),
+        exits: &vcpu.exits,
         now: Counter.now(),
         ticks_per_second: Counter.frequency_hz(),
     };

@@ -101,6 +101,47 @@ fn each_refusal_has_its_own_status() {
     assert_eq!(Resource::ALL.len(), RESOURCE_COUNT);
 }
 
+/// An entry of the table as PORT_READ tells it.
+fn looked(side: &Side, entry: u16) -> [u64; 3] {
+    side.shared().look(entry).unwrap()
+}
+
+#[test]
+fn a_look_from_outside_tells_how_each_port_stands_and_passes_64_entries_at_most_p7() {
+    const NOBODY: u64 = u64::MAX;
+    let (mut one, mut two) = (Side::new(1, 200, 4), Side::new(2, 200, 4));
+    assert_eq!(looked(&one, 0), [63, NOBODY, 0], "nothing up to there");
+    assert_eq!(looked(&one, 150), [199, NOBODY, 0]);
+    assert_eq!(one.shared().look(200), None);
+    let (mut party, account) = one.open();
+    let send = party.create_send(account).unwrap();
+    let entry = u16::try_from(send.0 & 0xffff).unwrap();
+    let what = |kind: u64, state: u64| u64::from(entry) | kind << 16 | state << 24;
+    assert_eq!(looked(&one, entry), [what(1, 1), NOBODY, 0], "idle");
+    let ((mut party, _), (mut peer, other)) = (one.open(), two.open());
+    party.ask(Some(&mut peer), Ask { port: send, service: 7, word: 0 }).unwrap();
+    let receive = peer.create_receive(other).unwrap();
+    assert_eq!(looked(&one, entry), [what(1, 2), 2, 0], "its request waits");
+    let ((mut party, _), (mut peer, _)) = (two.open(), one.open());
+    let signal = party.take_signal(Some(&mut peer)).unwrap();
+    let request = signal.request.0 & 0xffff;
+    assert_eq!(looked(&one, entry), [what(1, 3), 2, 0], "it was taken");
+    let shown = looked(&two, u16::try_from(request).unwrap());
+    assert_eq!(shown, [request | 3 << 16 | 2 << 24, 1 | u64::from(entry) << 8, 0]);
+    let ((mut party, _), (mut peer, _)) = (two.open(), one.open());
+    party.accept(Some(&mut peer), signal.request, receive).unwrap();
+    let there = receive.0 & 0xffff;
+    assert_eq!(looked(&one, entry), [what(1, 4), 2 | there << 8, 0], "connected");
+    let (mut party, _) = two.open();
+    party.bind(receive, IntId(70), VcpuIndex(1), Sharing::Alone).unwrap();
+    two.shared().mask(receive).unwrap();
+    let shown = looked(&two, u16::try_from(there).unwrap());
+    assert_eq!(shown, [there | 2 << 16 | (1 | 2 | 8) << 24, NOBODY, 70 | 1 << 16]);
+    end(&mut two, &mut one);
+    assert_eq!(looked(&one, entry), [what(1, 6), NOBODY, 0], "its peer has gone");
+    end(&mut one, &mut two);
+}
+
 #[test]
 fn a_sender_that_floods_does_not_stand_in_front_of_the_others() {
     let (mut loud, mut quiet, mut server) =

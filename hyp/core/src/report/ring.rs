@@ -1,5 +1,7 @@
 //! A vCPU's last exits.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use super::Syndrome;
 
 /// How many exits are kept.
@@ -20,40 +22,64 @@ pub struct ExitRecord {
 }
 
 /// The last [`KEPT_EXITS`] exits of a vCPU. All zero is an empty ring.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// The core that has the vCPU pushes; anybody may look. Who looks meanwhile from another core can see the oldest record mixed with
+/// the one that takes its place: it is for people, and nothing is decided by it.
+#[derive(Debug)]
 pub struct ExitRing {
-    records: [ExitRecord; KEPT_EXITS],
-    pushed: u64,
+    /// Each a record's four words, in its order.
+    records: [[AtomicU64; 4]; KEPT_EXITS],
+    pushed: AtomicU64,
 }
 
 impl ExitRing {
     /// An empty ring.
     #[must_use]
     pub const fn new() -> Self {
-        Self { records: [ExitRecord { time: 0, pc: 0, esr: 0, address: 0 }; KEPT_EXITS], pushed: 0 }
+        Self {
+            records: [const { [const { AtomicU64::new(0) }; 4] }; KEPT_EXITS],
+            pushed: AtomicU64::new(0),
+        }
     }
 
-    /// Adds an exit, forgetting the oldest: six stores, no branch.
+    /// Adds an exit, forgetting the oldest: plain stores, no branch.
     #[inline]
-    pub fn push(&mut self, record: ExitRecord) {
-        if let Some(place) = self.records.get_mut(place(self.pushed)) {
-            *place = record;
+    pub fn push(&self, record: ExitRecord) {
+        let pushed = self.pushed.load(Ordering::Relaxed);
+        if let Some([time, pc, esr, address]) = self.records.get(place(pushed)) {
+            time.store(record.time, Ordering::Relaxed);
+            pc.store(record.pc, Ordering::Relaxed);
+            esr.store(record.esr, Ordering::Relaxed);
+            address.store(record.address, Ordering::Relaxed);
         }
-        self.pushed = self.pushed.wrapping_add(1);
+        self.pushed.store(pushed.wrapping_add(1), Ordering::Release);
     }
 
     /// How many exits there have been.
     #[must_use]
-    pub const fn count(&self) -> u64 {
-        self.pushed
+    pub fn count(&self) -> u64 {
+        self.pushed.load(Ordering::Acquire)
+    }
+
+    /// The exit that came `back` before the last; `None` if there was none, or it is not kept any more.
+    #[must_use]
+    pub fn before_last(&self, back: u8) -> Option<ExitRecord> {
+        if usize::from(back) >= KEPT_EXITS {
+            return None;
+        }
+        let number = self.count().checked_sub(u64::from(back).saturating_add(1))?;
+        let [time, pc, esr, address] = self.records.get(place(number))?;
+        Some(ExitRecord {
+            time: time.load(Ordering::Relaxed),
+            pc: pc.load(Ordering::Relaxed),
+            esr: esr.load(Ordering::Relaxed),
+            address: address.load(Ordering::Relaxed),
+        })
     }
 
     /// The kept exits, newest first.
-    pub fn newest_first(&self) -> impl Iterator<Item = &ExitRecord> {
-        let kept = usize::try_from(self.pushed).unwrap_or(KEPT_EXITS).min(KEPT_EXITS);
-        (1_u64..)
-            .take(kept)
-            .filter_map(|back| self.records.get(place(self.pushed.wrapping_sub(back))))
+    pub fn newest_first(&self) -> impl Iterator<Item = ExitRecord> {
+        (0_u8..).map_while(|back| self.before_last(back))
     }
 }
 
@@ -86,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_last_16_exits_are_kept_newest_first() {
-        let mut ring = ExitRing::new();
+        let ring = ExitRing::new();
         assert_eq!(ring.newest_first().count(), 0);
         for time in 0..3 {
             ring.push(ExitRecord { time, ..ExitRecord::default() });

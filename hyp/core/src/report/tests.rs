@@ -55,7 +55,7 @@ fn report<'a>(registers: &'a Registers, exits: &'a ExitRing, walk: Walk) -> Exit
 
 #[test]
 fn the_report_shows_who_why_where_and_what_came_before() {
-    let mut exits = ExitRing::new();
+    let exits = ExitRing::new();
     let hvc = 0x5a00_0000;
     exits.push(ExitRecord { time: 0, pc: 0x4008_0100, esr: hvc, address: 0x8400_0000 });
     let interrupt = Syndrome::INTERRUPT.0;
@@ -130,7 +130,7 @@ fn a_dump_of_a_stopped_vcpu_leaves_out_what_there_is_not() {
 
 #[test]
 fn the_longest_report_fits_on_a_screen_of_60_lines_and_in_the_consoles_buffer() {
-    let mut exits = ExitRing::new();
+    let exits = ExitRing::new();
     for _ in 0..100 {
         exits.push(ExitRecord { time: 1, pc: u64::MAX, esr: 0x3a << 26, address: u64::MAX });
     }

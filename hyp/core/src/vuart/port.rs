@@ -1,7 +1,7 @@
 //! The seam between a virtual PL011 and the console multiplexer.
 
 use super::ring::Ring;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Bytes that a partition's output may be ahead of the board's UART, its transmit FIFO included.
 pub const OUTPUT_BYTES: usize = 1024;
@@ -22,13 +22,30 @@ pub struct ConsolePort {
     pub input: Ring<FIFO_DEPTH>,
     /// Set by the multiplexer while it holds more input than the FIFO took.
     input_waits: AtomicBool,
+    /// What was written before this position is not the partition's: the one at its place before it wrote it.
+    begins: AtomicUsize,
 }
 
 impl ConsolePort {
     /// An empty port.
     #[must_use]
     pub const fn new() -> Self {
-        Self { output: Ring::new(), input: Ring::new(), input_waits: AtomicBool::new(false) }
+        Self {
+            output: Ring::new(),
+            input: Ring::new(),
+            input_waits: AtomicBool::new(false),
+            begins: AtomicUsize::new(0),
+        }
+    }
+
+    /// Another partition has the port from now on: what was written so far cannot be read back any more.
+    pub fn begin(&self) {
+        self.begins.store(self.output.pushed(), Ordering::SeqCst);
+    }
+
+    /// Copies what was written from a position on; see [`Ring::read_back`].
+    pub fn read_back(&self, from: usize, into: &mut [u8]) -> (usize, usize) {
+        self.output.read_back(from.max(self.begins.load(Ordering::SeqCst)), into)
     }
 
     /// Whether the multiplexer holds input for which the FIFO had no room.
@@ -43,5 +60,22 @@ impl ConsolePort {
     /// After saying so it must try once more: the guest may have emptied the FIFO before it could see this.
     pub fn set_input_waits(&self, waits: bool) {
         self.input_waits.store(waits, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ConsolePort;
+
+    #[test]
+    fn a_partition_at_the_same_place_does_not_have_its_predecessors_log() {
+        let port = ConsolePort::new();
+        assert!(b"old".iter().all(|byte| port.output.push(*byte)));
+        let mut bytes = [0; 8];
+        assert_eq!(port.read_back(1, &mut bytes), (1, 2));
+        port.begin();
+        assert_eq!(port.read_back(0, &mut bytes), (3, 0));
+        assert!(port.output.push(b'n'));
+        assert_eq!((port.read_back(0, &mut bytes), bytes[0]), ((3, 1), b'n'));
     }
 }

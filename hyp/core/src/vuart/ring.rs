@@ -96,6 +96,29 @@ impl<const N: usize> Ring<N> {
         Some(byte)
     }
 
+    /// Anybody: how many bytes were pushed since the start, wrapping.
+    #[must_use]
+    pub fn pushed(&self) -> usize {
+        self.pushed.load(Ordering::SeqCst)
+    }
+
+    /// Anybody: copies what was pushed from position `from` on, popped or not, as far as its place was not used again. The position of
+    /// the first byte that was copied, and how many; none if there is nothing, or the producer was faster.
+    pub fn read_back(&self, from: usize, into: &mut [u8]) -> (usize, usize) {
+        let pushed = self.pushed();
+        let first = from.clamp(pushed.saturating_sub(N), pushed);
+        let mut count = 0_usize;
+        for (to, at) in into.iter_mut().zip(first..pushed) {
+            if let Some(byte) = self.bytes.get(at & Self::MASK) {
+                *to = byte.load(Ordering::Relaxed);
+            }
+            count = count.saturating_add(1);
+        }
+        // The byte that is being pushed meanwhile takes the place of the one `N` before it.
+        let is_whole = self.pushed().wrapping_sub(first) < N || self.pushed() == pushed;
+        (first, if is_whole { count } else { 0 })
+    }
+
     /// Consumer: removes everything that waits.
     pub fn clear(&self) {
         self.popped.store(self.pushed.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -112,6 +135,7 @@ impl<const N: usize> Default for Ring<N> {
 mod tests {
     use super::Ring;
     use std::thread;
+    use std::vec;
     use std::vec::Vec;
 
     #[test]
@@ -134,6 +158,24 @@ mod tests {
         ring.clear();
         assert!(ring.is_empty() && ring.push(3));
         assert_eq!(ring.pop(), Some(3));
+    }
+
+    #[test]
+    fn what_was_popped_can_be_read_until_its_place_is_used_again() {
+        let ring = Ring::<4>::new();
+        let read = |from| {
+            let mut bytes = [0; 3];
+            let (first, count) = ring.read_back(from, &mut bytes);
+            (first, bytes[..count].to_vec())
+        };
+        assert_eq!(read(0), (0, vec![]));
+        assert!(ring.push(1) && ring.push(2));
+        assert_eq!((ring.pop(), read(0), read(1)), (Some(1), (0, vec![1, 2]), (1, vec![2])));
+        assert_eq!((read(2), read(usize::MAX)), ((2, vec![]), (2, vec![])));
+        ring.clear();
+        assert!((3..=6).all(|byte| ring.push(byte)));
+        assert_eq!((read(0), read(4)), ((2, vec![3, 4, 5]), (4, vec![5, 6])));
+        assert_eq!(ring.pushed(), 6);
     }
 
     #[test]

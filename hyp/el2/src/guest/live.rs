@@ -160,8 +160,6 @@ pub(crate) struct Own {
     pub(crate) timer_active: bool,
     /// How much of its partition's memory is cleaned, while maintenance by set and way is under way.
     pub(crate) clean: Option<u64>,
-    /// The last exits.
-    pub(crate) exits: ExitRing,
 }
 
 impl Own {
@@ -179,6 +177,8 @@ impl Own {
 #[repr(C)]
 pub(crate) struct Vcpu {
     own: UnsafeCell<Own>,
+    /// Its last exits: the core that has it adds to them, all may look.
+    pub(crate) exits: ExitRing,
     /// Its index in the partition.
     pub(crate) index: VcpuIndex,
     /// Its power state.
@@ -207,6 +207,7 @@ impl Vcpu {
     pub(crate) fn new(own: Own, index: VcpuIndex, home: Home) -> Self {
         Self {
             own: UnsafeCell::new(own),
+            exits: ExitRing::new(),
             index,
             power: VcpuPower::new(),
             home: home.core,
@@ -228,17 +229,6 @@ impl Vcpu {
     pub(crate) unsafe fn own(&self) -> &mut Own {
         // SAFETY: the caller's promise.
         unsafe { &mut *self.own.get() }
-    }
-
-    /// The vCPU's last exits, apart from the rest of its own state: the context may be in use meanwhile.
-    ///
-    /// # Safety
-    /// As for [`Vcpu::own`], and no other reference to the exits is alive.
-    #[inline]
-    #[expect(clippy::mut_from_ref, reason = "a cell, exclusive by contract")]
-    pub(crate) unsafe fn exits(&self) -> &mut ExitRing {
-        // SAFETY: the caller's promise; only this field is borrowed.
-        unsafe { &mut (*self.own.get()).exits }
     }
 
     /// The address of the context, for the vectors.

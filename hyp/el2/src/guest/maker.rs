@@ -59,6 +59,7 @@ fn create_alone(world: &World, name: [u64; 4]) -> Answer {
     world.slots.iter().for_each(|other| other.peers.forget(index));
     slot.peers.clear();
     slot.made.fetch_add(1, Ordering::Relaxed);
+    slot.port.begin();
     let mut lifecycle = slot.lifecycle.lock();
     let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
     lifecycle.create(id)?;

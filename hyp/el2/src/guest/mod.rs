@@ -7,6 +7,7 @@ mod inject;
 mod irq;
 mod lending;
 pub(crate) mod live;
+mod look;
 mod maker;
 mod message;
 mod object;

@@ -21,7 +21,7 @@ use super::context::Context;
 use super::live::Vcpu;
 use super::sync::{Next, answer_call, undecoded};
 use super::talk::{raise_some, visit};
-use super::{maker, request, run, worker};
+use super::{look, maker, request, run, worker};
 use crate::console;
 use crate::hw::mem::Ram;
 use crate::percore::{CoreLocal, Loaded};
@@ -110,6 +110,7 @@ fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
             Ok([u64::from(policy.books.lock().cores.left_ppm(core)), 0, 0])
         }
         PolicyCall::Core(_) => Err(Refusal::Range),
+        PolicyCall::Look(call) => look::carry_out(world, call),
     }
 }
 

@@ -8,7 +8,6 @@ use shikiri_arch::idreg::PmuView;
 use shikiri_arch::trap_config::HCR_WAIT_TRAPS;
 use shikiri_core::lifecycle::{EndCause, Phase};
 use shikiri_core::power::{PowerState, Remaining};
-use shikiri_core::report::ExitRing;
 use shikiri_core::sched::{Returned, Seat, VcpuKey, earlier};
 use shikiri_vgic::{Here, VcpuSet};
 
@@ -466,15 +465,6 @@ pub(crate) fn send(world: &World, core: CoreId, sgi: u16) {
         regs::dsb_ishst();
         world.gic.send_sgi(IntId(sgi), shared.target());
     }
-}
-
-/// The last exits of a vCPU that has its seat, or is loaded, on this core.
-#[inline]
-#[expect(unsafe_code, reason = "the scheduler's contract makes the access exclusive")]
-#[expect(clippy::mut_from_ref, reason = "a cell, exclusive by contract")]
-pub(crate) fn exits(vcpu: &Vcpu) -> &mut ExitRing {
-    // SAFETY: as in `own`; nobody keeps a reference to the exits.
-    unsafe { vcpu.exits() }
 }
 
 /// The own state of a vCPU that has its seat, or is loaded, on this core.

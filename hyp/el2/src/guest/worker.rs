@@ -15,7 +15,6 @@ use shikiri_core::party::Refusal;
 use shikiri_core::party::{PartyState, Sizes};
 use shikiri_core::policy::Notice;
 use shikiri_core::power::{LiveVcpus, Start};
-use shikiri_core::report::ExitRing;
 use shikiri_core::sysreg::PhysicalTimer;
 use shikiri_core::vuart::VirtualUart;
 use shikiri_pages::{Frames, PageBox, PageSlice};
@@ -352,7 +351,6 @@ fn make_vcpu(home: Home, index: usize) -> Vcpu {
         is_waiting: false,
         timer_active: false,
         clean: None,
-        exits: ExitRing::new(),
     };
     Vcpu::new(own, VcpuIndex(u8::try_from(index).unwrap_or(0)), home)
 }

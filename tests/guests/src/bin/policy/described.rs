@@ -2,10 +2,12 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use shikiri_abi::{CALLS, Hold, PartitionId, PartitionRef, PartitionSlot, Resource, Status};
+use shikiri_abi::{
+    CALLS, Hold, PartitionId, PartitionRef, PartitionSlot, Resource, Status, VcpuIndex,
+};
 use shikiri_policy::{Cause, Partition, State, notify, take_notice};
 use shikiri_rt::hvc::talk::{self, Handle};
-use shikiri_rt::hvc::{Conduit, partition, policy, psci};
+use shikiri_rt::hvc::{Conduit, look, partition, policy, psci};
 use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::{gic, irq, platform, power, println};
 use shikiri_test_guests::report::Outcome;
@@ -23,6 +25,7 @@ pub(crate) fn calls() -> ! {
     case("each_end_says_why", causes);
     case("ends_that_were_not_taken_are_counted", missed);
     case("the_port_is_raised_for_a_notice", told);
+    case("a_partition_is_looked_into", looked_into);
     case("one_that_is_held_goes_on_when_it_is_started_again", held);
     case("a_restart_by_itself_can_be_cancelled", cancelled);
     case("what_is_refused_says_why", refusals);
@@ -188,6 +191,64 @@ fn told() -> Outcome {
     ended(code, Cause::Code(42))?;
     made(notify(port))?;
     ensure("not for nothing", !made(talk::poll(port))?)
+}
+
+/// Its console, its ports and its last exits, while it lives and behind its end.
+fn looked_into() -> Outcome {
+    let busy = named("busy")?.who();
+    refused("not alive", look::port(busy, 0), Status::WrongState)?;
+    refused("not alive", look::exit(busy, VcpuIndex(0), 0), Status::WrongState)?;
+    let life = made(named("busy")?.start())?;
+    wait_for(life, State::Active)?;
+    refused("another life", look::console(busy, 0), Status::PeerGone)?;
+    let who = life.who();
+    // Behind what it may have written in the lives before, of which some ended within a word.
+    let (mut behind, mut last) = (0_u64, [0_u8; 16]);
+    let has_come = |last: &[u8; 16]| last.windows(11).any(|words| words == b"crash: loop");
+    wait("its words", || match look::console(who, behind) {
+        Ok(written) => {
+            behind = written.first + u64::from(written.count);
+            for byte in &written.bytes[..usize::from(written.count)] {
+                last.rotate_left(1);
+                last[15] = *byte;
+            }
+            Ok(has_come(&last))
+        }
+        Err(refusal) if refusal.status() == Some(Status::Empty) => Ok(has_come(&last)),
+        Err(refusal) => made(Err(refusal)),
+    })?;
+    refused("nothing there yet", look::console(who, u64::MAX), Status::Empty)?;
+    // It has no handles: `again` neither; this partition has some.
+    refused("no ports", look::port(who, 0), Status::Range)?;
+    let own = named("scos")?.who();
+    let port = made(talk::create_receive())?;
+    let mut from = 0;
+    loop {
+        let [what, peer, detail] = made(look::port(own, from))?;
+        let entry = what & 0xffff;
+        if entry == port.0 & 0xffff {
+            equal("a receive port", what >> 16, 2)?;
+            equal("nobody's", peer & detail, 0)?;
+            break;
+        }
+        ensure("it goes on", entry < 0xffff)?;
+        from = entry as u16 + 1;
+    }
+    made(talk::close(port))?;
+    // It has written to its console, a device.
+    let [pc, why, address] = made(look::exit(who, VcpuIndex(0), 0))?;
+    ensure("in its image", pc >= 0x4008_0000)?;
+    ensure("a data abort", why >> 26 & 0x3f == 0x24)?;
+    equal("the console", address & !0xfff, 0x900_0000)?;
+    refused("no such vCPU", look::exit(who, VcpuIndex(1), 0), Status::Range)?;
+    refused_for("nor that", look::exit(who, VcpuIndex(0), 16), (Status::InvalidParameter, 3))?;
+    made(look::focus(who))?;
+    made(look::focus(own))?;
+    made(life.stop())?;
+    ended(life, Cause::Stopped)?;
+    refused("no console now", look::focus(who), Status::NotFound)?;
+    // What it wrote stays.
+    ensure("its last words", made(look::console(who, behind - 1))?.count == 1)
 }
 
 fn held() -> Outcome {
