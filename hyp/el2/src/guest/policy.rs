@@ -375,6 +375,13 @@ pub(super) fn note_end(core: &CoreLocal, notice: Notice) {
     tell(core, policy);
 }
 
+/// Tells the policy program that a partition has become active, or is held. What its own calls do it knows. No lock is held.
+pub(super) fn tell_of_start(core: &CoreLocal) {
+    if let Some(policy) = core.world.policy {
+        tell(core, policy);
+    }
+}
+
 /// Tells the policy program that there is something for it, if it has looked since it was told. No lock is held.
 pub(super) fn tell(core: &CoreLocal, policy: &Policy) {
     let mut books = policy.books.lock();

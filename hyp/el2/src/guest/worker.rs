@@ -389,6 +389,7 @@ fn become_active(core: &CoreLocal, live: &Live) {
     }
     slot.set_phase(phase);
     drop(lifecycle);
+    policy::tell_of_start(core);
 }
 
 /// Turns the first vCPU on, which is still to be woken, and lets the console appear; under the lifecycle's lock, before its phase

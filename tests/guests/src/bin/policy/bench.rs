@@ -80,8 +80,15 @@ fn life(first: u64) -> Result<u64, Failure> {
     made(new.set_entry(Ipa(0x4008_0000), 0))?;
     made(new.set_console(true))?;
     let life = made(new.start())?;
-    sleep(told);
-    let end = made(take_notice())?.ok_or(NOTHING)?;
+    let mut told = told;
+    let end = loop {
+        // It is told of the start as well.
+        sleep(told);
+        told = TOLD.load(Ordering::Acquire);
+        if let Some(end) = made(take_notice())? {
+            break end;
+        }
+    };
     let Cause::Code(code) = end.cause else { return Err(NOTHING) };
     made(life.destroy())?;
     Ok(u64::from(code).wrapping_sub(start) & 0xffff_ffff)

@@ -25,6 +25,7 @@ pub(crate) fn calls() -> ! {
     case("each_end_says_why", causes);
     case("ends_that_were_not_taken_are_counted", missed);
     case("the_port_is_raised_for_a_notice", told);
+    case("the_port_is_raised_when_a_partition_is_held_or_active", seen);
     case("a_partition_is_looked_into", looked_into);
     case("one_that_is_held_goes_on_when_it_is_started_again", held);
     case("a_restart_by_itself_can_be_cancelled", cancelled);
@@ -178,19 +179,46 @@ fn told() -> Outcome {
     let port = made(talk::create_receive())?;
     made(notify(port))?;
     ensure("nothing yet", !made(talk::poll(port))?)?;
+    // When it is active, and when it has ended.
     let code = made(named("code")?.start())?;
     wait("raised", || made(talk::poll(port)))?;
+    wait_for(code, State::Ended)?;
     // A port that is chosen later is told of what waits.
     let other = made(talk::create_receive())?;
     made(notify(other))?;
-    ensure("told at once", made(talk::poll(other))?)?;
+    wait("told at once", || made(talk::poll(other)))?;
     ended(code, Cause::Code(42))?;
     // A port that is gone is nobody's trouble.
     made(talk::close(other))?;
     let code = made(named("code")?.start())?;
     ended(code, Cause::Code(42))?;
+    // Whatever came before the other was chosen.
+    let _was_raised = made(talk::poll(port))?;
     made(notify(port))?;
     ensure("not for nothing", !made(talk::poll(port))?)
+}
+
+/// Nothing has ended: there is no notice, and all the same something to look at. Who looks only when it is told misses nothing.
+fn seen() -> Outcome {
+    let port = made(talk::create_receive())?;
+    made(notify(port))?;
+    ensure("nothing yet", !made(talk::poll(port))?)?;
+    let told_of = |what, partition: Partition, state| {
+        while made(partition.status())?.state != state {
+            wait(what, || made(talk::poll(port)))?;
+        }
+        Ok(())
+    };
+    let busy = made(named("busy")?.start_held())?;
+    told_of("held", busy, State::Held)?;
+    ensure("nothing has ended", made(take_notice())?.is_none())?;
+    made(busy.stop())?;
+    ended(busy, Cause::Stopped)?;
+    let busy = made(busy.start())?;
+    told_of("active", busy, State::Active)?;
+    made(busy.stop())?;
+    ended(busy, Cause::Stopped)?;
+    made(talk::close(port))
 }
 
 /// Its console, its ports and its last exits, while it lives and behind its end.
