@@ -233,3 +233,20 @@ fn without_stdout_serial0_is_the_hypervisors() {
     let text = refusal("/soc/serial@7e201400");
     assert!(text.contains("/soc/serial@7e201000"), "shares its interrupt: {text}");
 }
+
+/// As the firmware's own tree has it: besides memory, a master below /soc reaches the peripherals.
+#[test]
+fn a_window_onto_the_peripherals_is_passed_on_and_is_no_memory() {
+    let firmware = |root: &mut DeviceTreeNode| {
+        set(
+            root,
+            "soc",
+            "dma-ranges",
+            &[0xc000_0000, 0, 0, 0x4000_0000, 0x7c00_0000, 0, 0xfc00_0000, 0x0380_0000],
+        );
+    };
+    let compiled = with_device("reach-io", USB, 0x1000_0000, edited(firmware)).unwrap();
+    let peripherals = [0x7c00_0000, 0xfc00_0000, 0x0380_0000];
+    assert_eq!(windows_of(&compiled, "usb@fe980000"), [FIRST_GIB, peripherals]);
+    assert!(with_device("reach-io-far", USB, 0x5000_0000, edited(firmware)).is_err());
+}
