@@ -106,7 +106,10 @@ impl Kernel {
         match self.files.channels().event(intid) {
             Some(Event::Port(port)) => self.files.port_event(port),
             // A request of our own may have been answered as well: its port tells.
-            Some(Event::Requests) => self.has_requests = true,
+            Some(Event::Requests) => {
+                self.be_quiet(intid);
+                self.has_requests = true;
+            }
             // A port's that was just closed.
             None if intid >= 32 => {}
             None => say(format_args!("interrupt {intid} is nobody's")),

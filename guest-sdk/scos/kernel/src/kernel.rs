@@ -11,6 +11,7 @@ use crate::console::say;
 use crate::hypervisor::{Files, Hypervisor};
 use crate::policy::PolicyDoor;
 use crate::process::Process;
+use crate::quiet::Quiet;
 use crate::thread::{State, Thread};
 
 /// How long a thread runs while others wait for their turn.
@@ -38,6 +39,8 @@ pub(crate) struct Kernel {
     /// Processes that are told of in `/proc`.
     pub(crate) published: BTreeSet<u32>,
     pub(crate) policy: PolicyDoor,
+    /// What is not listened to for a while.
+    pub(crate) quiet: Quiet,
     /// The ASID in use.
     space: Option<u16>,
     /// Until when the present thread keeps its turn.
@@ -78,6 +81,7 @@ impl Kernel {
             unknown_calls: 0,
             published: BTreeSet::new(),
             policy: PolicyDoor::default(),
+            quiet: Quiet::default(),
             space: None,
             slice_end: 0,
         };
@@ -206,7 +210,10 @@ impl Kernel {
                 // Settling looks at the time.
                 Interrupt::Timer => arch::disarm_timer(),
                 Interrupt::Console => self.take_input(),
-                Interrupt::Policy => self.tell_policy(),
+                Interrupt::Policy(intid) => {
+                    self.be_quiet(intid);
+                    self.tell_policy();
+                }
                 Interrupt::Other(intid) => self.channel_event(intid),
             }
             arch::end(acknowledged);

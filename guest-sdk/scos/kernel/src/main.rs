@@ -40,6 +40,7 @@ mod policy;
 mod proc;
 mod process;
 mod program;
+mod quiet;
 mod signal;
 mod thread;
 mod user;

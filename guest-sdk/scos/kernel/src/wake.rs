@@ -12,6 +12,7 @@ use crate::thread::{On, State};
 impl Kernel {
     /// Sees to all that has happened since the last time.
     pub(crate) fn settle(&mut self) {
+        self.listen_again();
         self.settle_areas();
         self.files.set_now(self.clock.both());
         self.expire();
@@ -40,7 +41,7 @@ impl Kernel {
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let threads = self.threads.values().filter_map(|thread| thread.deadline());
         let alarms = self.processes.values().filter_map(|process| process.alarm.at);
-        threads.chain(alarms).chain(self.files.next_alarm()).min()
+        threads.chain(alarms).chain(self.files.next_alarm()).chain(self.quiet.next()).min()
     }
 
     fn expire(&mut self) {

@@ -42,7 +42,7 @@ pub(crate) enum Interrupt {
     /// The console.
     Console,
     /// The hypervisor has something for who makes policy.
-    Policy,
+    Policy(u32),
     /// Something that was not asked for.
     Other(u32),
 }
@@ -123,7 +123,7 @@ pub(crate) fn acknowledge() -> Option<(Interrupt, u32)> {
     match value & 0x3ff {
         TIMER => Some((Interrupt::Timer, value)),
         uart::INTID => Some((Interrupt::Console, value)),
-        policy::INTID => Some((Interrupt::Policy, value)),
+        policy::INTID => Some((Interrupt::Policy(policy::INTID), value)),
         1020.. => None,
         intid => Some((Interrupt::Other(intid), value)),
     }
