@@ -19,6 +19,10 @@ const CALL: u32 = 0xc038_5340;
 /// ENODEV: the partition has no event ports.
 const EVENTS: u32 = 0x5341;
 
+/// The calls that change at once how partitions stand: PARTITION_START (of one that is held), PARTITION_PAUSE, PARTITION_RESUME, PARTITION_CREATE,
+/// PARTITION_DESTROY.
+const CHANGES: [u64; 5] = [0x104, 0x107, 0x108, 0x110, 0x111];
+
 /// What the kernel knows of programs that make policy.
 #[derive(Default)]
 pub(crate) struct PolicyDoor {
@@ -68,6 +72,10 @@ fn call(user: &mut User<'_>, address: u64) -> Answer {
     }
     let [number, arguments @ ..] = words;
     let answer = arch::policy_call(number, arguments).ok_or(Errno::EINVAL)?;
+    if answer.first() == Some(&0) && CHANGES.contains(&number) {
+        // Another program may be the one that makes the policy: what this one does the hypervisor tells nobody.
+        user.kernel.tell_policy();
+    }
     let [a, b, c, d] = answer.map(u64::to_le_bytes);
     user.write(address, &[a, b, c, d].concat())?;
     done()

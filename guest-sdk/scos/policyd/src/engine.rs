@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use shikiri_abi::{PartitionRef, Resource};
+use shikiri_abi::{PartitionRef, Resource, Status};
 use shikiri_machine::{NewPartition, Partition, Phase, Refusal, Span};
 
 use crate::policy::{Entry, Policy, Start};
@@ -100,6 +100,12 @@ impl Engine {
 
     /// An action was refused: it is tried again later and later.
     pub fn refused(&mut self, action: &Action, refusal: &Refusal, now: Duration) -> Option<String> {
+        if let Action::Permit(from, to) = action {
+            // It was started meanwhile, by this very look perhaps: the next one names its new life.
+            let meant = self.permitted.iter_mut().filter(|it| **it == Some((*from, *to)));
+            meant.for_each(|it| *it = None);
+            return (refusal.status != Status::PeerGone).then(|| refusal.to_string());
+        }
         let (Action::Create(position, _)
         | Action::Limit(position, ..)
         | Action::Start(position, _)) = action

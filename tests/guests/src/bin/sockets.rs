@@ -1,15 +1,17 @@
 //! A peer of the system control OS's sockets, with the plain SDK: it connects to its service, does what short messages tell it, and
-//! connects again when the channel has gone. C6–C10.
+//! connects again when the channel has gone. With `traffic=N` it keeps a channel busy through N lives of that system. C6–C10.
 
 #![no_std]
 #![no_main]
 
+use shikiri_abi::{RESOURCE_COUNT, Resource};
 use shikiri_channel::{
     Area, AreaClass, Channel, Listener, Message, NotConnected, Port, Window, Windows,
 };
+use shikiri_rt::hvc::partition;
 use shikiri_rt::{irq, platform, power, println, reg};
-use shikiri_test_guests::Failure;
 use shikiri_test_guests::answers::made;
+use shikiri_test_guests::{Failure, equal};
 
 shikiri_rt::entry!(main);
 
@@ -44,6 +46,9 @@ fn main() {
 fn run() -> Result<(), Failure> {
     let gone = Failure { what: "the windows are mapped", got: 0, want: 1 };
     let windows = Windows::map().map_err(|_| gone)?;
+    if let Some(lives) = platform::number_of("traffic") {
+        return traffic(windows, lives);
+    }
     let listener = made(Listener::new(LISTENER))?;
     loop {
         let channel = connect(windows)?;
@@ -66,6 +71,61 @@ fn run() -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// So many answers make traffic.
+const ANSWERS: u32 = 20;
+
+/// Sends and receives without a pause, through so many lives of the system control OS: told of each end, it connects to the next life,
+/// and has in use then what it had before.
+fn traffic(windows: Windows, lives: u64) -> Result<(), Failure> {
+    let mut before = None;
+    for life in 1..=lives {
+        let channel = connect(windows)?;
+        let mut answers = 0_u32;
+        while let Some(short) = exchange(windows, &channel)? {
+            equal("the answer", short, 71)?;
+            answers = answers.saturating_add(1);
+            if answers != ANSWERS {
+                continue;
+            }
+            let now = in_use()?;
+            if before.is_some_and(|before| before != now) {
+                println!("FAIL in use {now:?}, before {before:?}");
+            }
+            before = Some(now);
+            println!("life {life}: answered");
+            if life == lives {
+                println!("ok its account is as it was before");
+                println!("done");
+                power::off();
+            }
+        }
+        println!("life {life}: told of the end");
+    }
+    Ok(())
+}
+
+/// What the partition has in use of each resource, while it holds a channel and no area.
+fn in_use() -> Result<[u64; RESOURCE_COUNT], Failure> {
+    let mut lines = [0; RESOURCE_COUNT];
+    for (line, resource) in lines.iter_mut().zip(Resource::ALL) {
+        *line = made(partition::account(resource))?.used;
+    }
+    Ok(lines)
+}
+
+/// A message with an area, and its answer; nothing at the channel's end.
+fn exchange(windows: Windows, channel: &Channel) -> Result<Option<u64>, Failure> {
+    let mut area = made(Area::alloc(windows, AreaClass::Page, 8))?;
+    area.copy_from_slice(b"question");
+    if channel.send(area, [70, 0, 0]).is_err() {
+        return Ok(None);
+    }
+    let Ok(Message { area, short }) = channel.receive() else { return Ok(None) };
+    let first = area.as_deref().and_then(|area| area.first().copied());
+    equal("its first byte", u64::from(first.unwrap_or(0)), u64::from(b'r'))?;
+    Ok(Some(short[0]))
 }
 
 fn port(windows: Windows, intid: u32) -> Result<Port, Failure> {

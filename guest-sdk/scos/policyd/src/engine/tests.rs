@@ -184,6 +184,20 @@ fn who_may_talk_is_said_for_each_life() {
 }
 
 #[test]
+fn a_permission_for_a_life_that_was_just_followed_by_another_is_said_again_for_that_one() {
+    let mut engine = engine(CHAIN);
+    let mut model = Model::default();
+    model.add("a", Phase::Active, 1);
+    model.add("b", Phase::Active, 1);
+    let actions = engine.look(Seen { partitions: &model.partitions, now: ms(0) });
+    let permit = actions.iter().find(|it| matches!(it, Action::Permit(..))).unwrap();
+    let gone = Refusal::new("permission", None, Status::PeerGone);
+    assert_eq!(engine.refused(permit, &gone, ms(0)), None, "nobody is told");
+    model.turn(&mut engine, ms(1));
+    assert_eq!(model.permitted, [(2, 1)]);
+}
+
+#[test]
 fn a_policy_that_is_started_again_finds_the_machine_as_it_is() {
     let mut first = engine(CHAIN);
     let mut model = Model::default();

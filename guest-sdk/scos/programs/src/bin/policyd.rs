@@ -55,12 +55,9 @@ fn govern(mut engine: Engine) -> String {
     }
 }
 
-/// How often the machine is looked at although it tells of nothing: starts by hand, and partitions that become active, make no notice.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
-
+/// Waits until the machine tells that something is otherwise than before, or the policy's next time has come.
 fn wait(engine: &Engine, events: &mut Events, now: Duration) -> std::io::Result<bool> {
-    let next = engine.next_look().map_or(LOOK_AGAIN, |at| at.saturating_sub(now).min(LOOK_AGAIN));
-    events.wait(Some(next))
+    events.wait(engine.next_look().map(|at| at.saturating_sub(now)))
 }
 
 /// One look, and all that comes of it.
@@ -87,10 +84,14 @@ fn answer(
     // At most as many as there can be; others tell of themselves again.
     for _ in 0..64 {
         let Some(asked) = machine.take_request()? else { return Ok(()) };
-        let Some(from) = partitions.iter().find(|it| it.id == asked.from) else {
-            // It is newer than what was seen: it will be, and then taken again.
-            continue;
-        };
+        // Whoever asks may be newer than what was seen.
+        let seen_now;
+        let mut partitions = partitions;
+        if partitions.iter().all(|it| it.id != asked.from) {
+            seen_now = machine.partitions()?;
+            partitions = &seen_now;
+        }
+        let Some(from) = partitions.iter().find(|it| it.id == asked.from) else { continue };
         let (what, judgement) = match judge(engine, machine, partitions, (from, asked)) {
             Ok(judged) => judged,
             // Whoever asked has gone.

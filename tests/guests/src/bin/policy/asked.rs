@@ -430,3 +430,29 @@ fn modest_has() -> Result<u64, Failure> {
     let modest: Partition = named("modest")?;
     Ok(made(modest.account(PORTS))?.limit.unwrap_or(0) - 4)
 }
+
+/// Asks the system control OS's policy program the same several times, and for ways to others, and says what it is told.
+pub(crate) fn wants() -> ! {
+    let port = talk::create_receive().ok();
+    for word in platform::command_line().split_whitespace() {
+        let Some((what, amount)) = word.split_once('=') else { continue };
+        let Ok(amount) = amount.parse::<u64>() else { continue };
+        let wish = match what {
+            "ports" => more(amount),
+            "memory" => Wish::More(Resource::Memory, amount),
+            "peer" => Wish::Peer(shikiri_abi::PartitionSlot(amount as u8)),
+            _ => continue,
+        };
+        let Some(port) = port else { break };
+        match answered(wish, port) {
+            Ok(Ok(granted)) => println!("{what} {amount}: granted {granted}"),
+            Ok(Err(refusal)) => println!("{what} {amount}: {refusal}"),
+            Err(failure) => println!("FAIL {failure}"),
+        }
+    }
+    println!("wants no more");
+    loop {
+        // Its account stays.
+        timer::spin(1_000_000);
+    }
+}

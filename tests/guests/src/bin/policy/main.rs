@@ -44,6 +44,9 @@ fn main() {
     if let Some((_, role)) = ROLES.iter().find(|(word, _)| platform::has_word(word)) {
         role()
     }
+    if platform::has_word("wants") {
+        asked::wants()
+    }
     if platform::has_word("greedy") {
         asked::greedy()
     }
