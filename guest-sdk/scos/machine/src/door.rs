@@ -5,6 +5,7 @@
 use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
 
 use crate::Machine;
+use crate::look::{Exit, Thing};
 use crate::refusal::{Act, Over, Refusal};
 use crate::view::{Account, Asked, Cause, Line, NewPartition, Partition, Phase, Time, Wanted};
 
@@ -40,11 +41,20 @@ const HANDOUT_READ: u16 = 0x11a;
 const IMAGE_INFO: u16 = 0x11b;
 const REQUEST_TAKE: u16 = 0x120;
 const REQUEST_ANSWER: u16 = 0x121;
+const CONSOLE_READ: u16 = 0x128;
+const CONSOLE_FOCUS: u16 = 0x129;
+const PORT_READ: u16 = 0x12a;
+const EXIT_READ: u16 = 0x12b;
 
 /// Where a guest's memory begins, as on QEMU's `virt`.
 const MEMORY_AT: u64 = 0x4000_0000;
 /// Where its image goes, and starts (the arm64 Linux boot protocol's usual offset).
 const IMAGE_AT: u64 = 0x4008_0000;
+
+/// How much of what a partition has written is kept, and read at once.
+const CONSOLE_BYTES: usize = 1024;
+/// How many exits of a vCPU are kept.
+const KEPT_EXITS: u64 = 16;
 
 /// What a limit that is unset reads as.
 const UNSET: u64 = u64::MAX;
@@ -339,6 +349,58 @@ impl<C: Calls> Machine for Door<C> {
     fn permit(&mut self, from: PartitionRef, to: PartitionRef, may: bool) -> Result<(), Refusal> {
         let x = [from.encode(), to.encode(), u64::from(may), 0, 0, 0];
         self.call(("permission", Some(from)), PEERS_SET, x).map(|_| ())
+    }
+
+    fn console(&self, id: PartitionRef, from: u64) -> Result<(Vec<u8>, u64), Refusal> {
+        let (mut written, mut from) = (Vec::new(), from);
+        // Whoever writes without end is read no further than what is kept at once.
+        while written.len() < CONSOLE_BYTES {
+            let x = [id.encode(), from, 0, 0, 0, 0];
+            let [place, first, second] = match self.call(("console", Some(id)), CONSOLE_READ, x) {
+                Ok(values) => values,
+                Err(refusal) if refusal.status == Status::Empty => break,
+                Err(refusal) => return Err(refusal),
+            };
+            let bytes = [first.to_le_bytes(), second.to_le_bytes()].concat();
+            let count = (place & 0xff).min(16);
+            written.extend(bytes.into_iter().take(usize::try_from(count).unwrap_or(0)));
+            from = (place >> 8).saturating_add(count);
+        }
+        Ok((written, from))
+    }
+
+    fn focus(&mut self, id: PartitionRef) -> Result<(), Refusal> {
+        self.simple("focus", id, CONSOLE_FOCUS).map(|_| ())
+    }
+
+    fn things(&self, id: PartitionRef) -> Result<Vec<Thing>, Refusal> {
+        let mut things = Vec::new();
+        let mut from = 0;
+        while from <= u64::from(u16::MAX) {
+            let x = [id.encode(), from, 0, 0, 0, 0];
+            let words = match self.call(("ports", Some(id)), PORT_READ, x) {
+                Ok(words) => words,
+                Err(refusal) if refusal.status == Status::Range => break,
+                Err(refusal) => return Err(refusal),
+            };
+            things.extend(Thing::decode(words));
+            let [entry, ..] = words;
+            from = (entry & 0xffff).saturating_add(1);
+        }
+        Ok(things)
+    }
+
+    fn exits(&self, id: PartitionRef, vcpu: u8) -> Result<Vec<Exit>, Refusal> {
+        let mut exits = Vec::new();
+        for back in 0..KEPT_EXITS {
+            let x = [id.encode(), u64::from(vcpu), back, 0, 0, 0];
+            match self.call(("exits", Some(id)), EXIT_READ, x) {
+                Ok(words) => exits.push(Exit::decode(words)),
+                Err(refusal) if refusal.status == Status::Range && back > 0 => break,
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(exits)
     }
 
     fn act(&mut self, id: PartitionRef, act: Act) -> Result<PartitionRef, Refusal> {

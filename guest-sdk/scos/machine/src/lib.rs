@@ -7,6 +7,7 @@
 mod amount;
 mod device;
 mod door;
+mod look;
 mod refusal;
 mod table;
 mod view;
@@ -14,6 +15,7 @@ mod view;
 pub use amount::{Amount, BadAmount, Span, resource_named, resource_word};
 pub use device::{Device, Events, PATH as DEVICE};
 pub use door::{Calls, Door};
+pub use look::{End, Exit, Stand, Thing, What};
 pub use refusal::{Act, Over, Refusal};
 pub use table::{Align, Table};
 pub use view::{
@@ -100,4 +102,28 @@ pub trait Machine {
     /// # Errors
     /// One of them has gone.
     fn permit(&mut self, from: PartitionRef, to: PartitionRef, may: bool) -> Result<(), Refusal>;
+
+    /// What a partition has written to its console, as far as it is kept, from this position on; the position behind it.
+    ///
+    /// # Errors
+    /// It has gone, or has no console.
+    fn console(&self, id: PartitionRef, from: u64) -> Result<(Vec<u8>, u64), Refusal>;
+
+    /// Gives the machine's keyboard to a partition.
+    ///
+    /// # Errors
+    /// It has gone, or has no console now.
+    fn focus(&mut self, id: PartitionRef) -> Result<(), Refusal>;
+
+    /// The ports, areas and other things that a partition has handles of, in the order of its table.
+    ///
+    /// # Errors
+    /// It has gone, or does not live.
+    fn things(&self, id: PartitionRef) -> Result<Vec<Thing>, Refusal>;
+
+    /// The last exits of a partition's vCPU, newest first.
+    ///
+    /// # Errors
+    /// It has gone, does not live, or has no such vCPU.
+    fn exits(&self, id: PartitionRef, vcpu: u8) -> Result<Vec<Exit>, Refusal>;
 }

@@ -1,6 +1,7 @@
 //! The shell's own commands: one file for each topic.
 
 mod account;
+mod look;
 mod own;
 mod part;
 mod top;
@@ -33,7 +34,10 @@ type Run = fn(&[&str], &mut dyn System, &mut Said<'_>) -> Result<(), Failure>;
 pub const COMMANDS: &[Command] = &[
     part::COMMAND,
     account::COMMAND,
+    look::CHAN,
+    look::EV,
     top::COMMAND,
+    look::TRACE,
     own::CD,
     own::SET,
     own::ECHO,

@@ -5,11 +5,13 @@
 //! makes a system call: the tests run the same shell on a machine of their own.
 
 mod command;
+mod greeting;
 mod line;
 mod shell;
 mod system;
 
 pub use command::{COMMANDS, Command};
+pub use greeting::greeting;
 pub use line::{BadLine, Joint, List, Pipeline, Redirect, Simple, Typed, Word, parse};
 pub use shell::Shell;
 pub use system::{Started, System};

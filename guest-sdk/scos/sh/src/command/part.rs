@@ -8,7 +8,7 @@ use shikiri_machine::{
     resource_named,
 };
 
-use super::{Command, Failure, Said, account, misused, partition};
+use super::{Command, Failure, Said, account, look, misused, partition};
 use crate::system::System;
 
 pub(super) const COMMAND: Command = Command {
@@ -20,6 +20,8 @@ part images
 part create NAME image=FILE memory=SIZE cores=CORES [vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes] [memory_limit=SIZE] [RESOURCE=LIMIT …]
 part start|pause|resume|end|restart|destroy PARTITION
 part limit PARTITION RESOURCE [AMOUNT|none]
+part log PARTITION
+part console PARTITION
 part wait PARTITION STATE [TIME]",
     summary: "partitions: look at them, make them, start and end them",
     page: "\
@@ -37,6 +39,8 @@ end      ends it: all that it owns goes back, and its peers are told. `stop` is 
 restart  ends it and starts it again
 destroy  forgets one that was made at run time and does not run
 limit    sets, unsets (none) or shows a limit of its account: core_time (150%), memory, management_memory, ipa_space (64M), event_ports, devices
+log      shows what it wrote to its console last: up to 1,024 bytes are kept, also of its former lives
+console  gives it the keyboard; what it says comes with its name before it. Ctrl-A and a number, or n, takes the keyboard elsewhere
 wait     waits until it is in that state (created, active, paused, ended), at most TIME (default 10s): for scripts",
     run: |arguments, system, said| match arguments {
         ["list"] => list(system, said),
@@ -53,6 +57,8 @@ wait     waits until it is in that state (created, active, paused, ended), at mo
         ["wait", word, state, time @ ..] if time.len() <= 1 => {
             wait(word, state, time.first().copied(), system)
         }
+        ["log", word] => look::log(word, system, said),
+        ["console", word] => look::console(word, system, said),
         [verb, word] if act_named(verb).is_some() => act(verb, word, system, said),
         [] => misused("what about partitions?"),
         [verb, ..] => misused(format!("`{verb}` with these words is nothing that part does")),

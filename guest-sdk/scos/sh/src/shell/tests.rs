@@ -9,7 +9,8 @@ use crate::line::{Pipeline, Redirect, Simple};
 use crate::system::{Started, System};
 use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Resource, Status};
 use shikiri_machine::{
-    Account, Act, Asked, Cause, Line, Machine, NewPartition, Over, Partition, Phase, Refusal,
+    Account, Act, Asked, Cause, End, Exit, Line, Machine, NewPartition, Over, Partition, Phase,
+    Refusal, Stand, Thing, What,
 };
 
 const fn reference(id: u32) -> PartitionRef {
@@ -21,6 +22,9 @@ struct Fake {
     partitions: Vec<Partition>,
     accounts: BTreeMap<u32, Account>,
     ids: u32,
+    focus: Option<PartitionRef>,
+    is_stranger: bool,
+    things: Vec<Thing>,
     handout: Account,
     refuses: Option<Refusal>,
     programs: Vec<Pipeline>,
@@ -73,7 +77,8 @@ impl Fake {
 
 impl Machine for Fake {
     fn partitions(&self) -> Result<Vec<Partition>, Refusal> {
-        Ok(self.partitions.clone())
+        let refused = Refusal::new("list", None, Status::NotPermitted);
+        if self.is_stranger { Err(refused) } else { Ok(self.partitions.clone()) }
     }
 
     fn account(&self, id: PartitionRef) -> Result<Account, Refusal> {
@@ -147,6 +152,37 @@ impl Machine for Fake {
 
     fn permit(&mut self, _: PartitionRef, _: PartitionRef, _: bool) -> Result<(), Refusal> {
         self.check()
+    }
+
+    fn console(&self, id: PartitionRef, from: u64) -> Result<(Vec<u8>, u64), Refusal> {
+        self.check()?;
+        let text = format!("console of {}, from {from}", id.id.0);
+        Ok((text.into_bytes(), 40))
+    }
+
+    fn focus(&mut self, id: PartitionRef) -> Result<(), Refusal> {
+        self.check()?;
+        self.focus = Some(id);
+        Ok(())
+    }
+
+    fn things(&self, id: PartitionRef) -> Result<Vec<Thing>, Refusal> {
+        let is_alive = self.partitions.iter().any(|it| it.id == id && it.phase == Phase::Active);
+        let gone = Refusal::new("ports", Some(id), Status::WrongState);
+        if is_alive { Ok(self.things.clone()) } else { Err(gone) }
+    }
+
+    fn exits(&self, id: PartitionRef, vcpu: u8) -> Result<Vec<Exit>, Refusal> {
+        let exit = |us, syndrome, address| Exit {
+            ago: Duration::from_micros(us),
+            pc: 0x4008_0000,
+            syndrome,
+            address,
+        };
+        match vcpu {
+            0 => Ok(vec![exit(2500, 1 << 26, 0), exit(61_000_000, 0x24 << 26, 0x900_0018)]),
+            _ => Err(Refusal::new("exits", Some(id), Status::Range)),
+        }
     }
 }
 
@@ -361,6 +397,72 @@ hello       2       100%      2M          0K         0K      0        0
 }
 
 #[test]
+fn ports_are_shown_with_their_other_ends() {
+    let mut fake = Fake::new();
+    let end = End { place: 0, entry: 7 };
+    let receive = |bound, is_masked| What::Receive {
+        is_connected: true,
+        is_masked,
+        is_pending: is_masked,
+        bound,
+        is_grouped: false,
+    };
+    fake.things = [
+        receive(Some((64, 0)), false),
+        What::Channel(Stand::Connected(end)),
+        What::Area(0),
+        What::Send(Stand::Waits(9)),
+        What::Area(0),
+        What::Request(Some(0)),
+        receive(None, true),
+    ]
+    .into_iter()
+    .zip(1..)
+    .map(|(what, entry)| Thing { entry, what })
+    .collect();
+    let channels = "\
+partition  entry  what           state           other end
+scos           2  message port   connected       scos:7
+scos           6  request        to be answered  scos
+scos              2 areas of 4K
+";
+    assert_eq!(say(&mut fake, "chan"), (0, channels.into()));
+    let ports = "\
+partition  entry  what          state                 other end
+scos           1  receive port  in use                interrupt 64 of vCPU 0
+scos           4  send port     asks                  place 9
+scos           7  receive port  in use, masked, kept
+";
+    assert_eq!(say(&mut fake, "ev scos"), (0, ports.into()));
+    let text = "chan: ports of partition 2: wrong state\n";
+    assert_eq!(say(&mut fake, "chan hello"), (1, text.into()), "it does not live");
+}
+
+#[test]
+fn a_console_is_read_and_talked_to() {
+    let mut fake = Fake::new();
+    assert_eq!(say(&mut fake, "part log hello"), (0, "console of 2, from 0\n".into()));
+    let text = "the keyboard is hello's now; Ctrl-A 1 brings it back\n";
+    assert_eq!(say(&mut fake, "part console hello"), (0, text.into()));
+    assert_eq!(fake.focus, Some(reference(2)));
+    fake.refuses = Some(Refusal::new("console", Some(reference(2)), Status::NotFound));
+    let none = "part: hello has no console now\n";
+    for line in ["part log hello", "part console hello"] {
+        assert_eq!(say(&mut fake, line), (1, none.into()));
+    }
+}
+
+#[test]
+fn the_last_exits_are_shown_with_their_reasons() {
+    let mut fake = Fake::new();
+    let (result, text) = say(&mut fake, "trace hello");
+    assert_eq!(result, 0);
+    assert!(text.contains("0x40080000  WFI\n") && text.contains("read at 0x9000018\n"), "{text}");
+    assert_eq!(say(&mut fake, "trace hello 1").0, 1);
+    assert_eq!(say(&mut fake, "trace hello x").0, 2);
+}
+
+#[test]
 fn top_shows_so_often_and_marks_what_changed() {
     let mut fake = Fake::new();
     fake.during = vec![|fake| {
@@ -407,6 +509,31 @@ fn a_script_ends_at_its_first_failure_and_says_where() {
     assert_eq!((shell.result(), fake.written.as_str()), (1, "one\n"));
     assert_eq!(complaints.len(), 2);
     assert!(complaints[1].starts_with("line 4: part: there is no partition `ghost`"));
+}
+
+#[test]
+fn the_first_screen_names_what_is_there_and_ends_with_help() {
+    let mut fake = Fake::new();
+    let expected = "
+Shikiri: one machine, 2 partitions. This one runs the others; type
+
+  part list            what is there, and how it stands
+  part console hello   talk to it; Ctrl-A 1 comes back
+  part show hello      what it may use, and what it does
+  top                  who uses what, live; a key ends it
+  help                 make, start, limit, watch and end partitions
+
+";
+    assert_eq!(crate::greeting(&fake), expected);
+    for line in expected.lines().filter(|line| line.starts_with("  part")) {
+        let words = line.trim().split("   ").next().unwrap();
+        assert_eq!(say(&mut fake, words).0, 0, "{words}");
+    }
+    fake.partitions.truncate(1);
+    assert!(crate::greeting(&fake).contains("1 partition. "));
+    fake.is_stranger = true;
+    let text = crate::greeting(&fake);
+    assert!(text.contains("not this system's to see (not permitted)") && text.contains("`help`"));
 }
 
 #[test]

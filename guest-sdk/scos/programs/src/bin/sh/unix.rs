@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, getpgrp, tcsetpgrp};
-use shikiri_machine::{Machine, Phase};
+use shikiri_machine::Machine;
 use shikiri_scos_programs::os;
 use shikiri_sh::{Pipeline, Redirect, Simple, Started, System};
 
@@ -43,17 +43,7 @@ impl Unix {
 
     /// What a person sees first.
     pub(crate) fn greeting(&self) -> String {
-        let sight = match self.machine.partitions() {
-            Ok(partitions) => {
-                let active = partitions.iter().filter(|it| it.phase == Phase::Active).count();
-                let plural = if partitions.len() == 1 { "" } else { "s" };
-                format!("{} partition{plural}, {active} active.", partitions.len())
-            }
-            Err(refusal) => format!("The partitions cannot be seen: {refusal}."),
-        };
-        format!(
-            "\nShikiri, system control OS. {sight}\n`part list` shows the partitions, `help` what else there is.\n\n"
-        )
+        shikiri_sh::greeting(self.machine.as_ref())
     }
 
     /// What stands before a line.
