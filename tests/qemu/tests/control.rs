@@ -12,6 +12,17 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(one(), "a_partition_is_made_and_destroyed_from_the_shell", made);
     topic.on_each(one(), "the_shell_says_what_is_wrong_and_nothing_is_left", refused);
     topic.on_each(one(), "the_policy_makes_starts_and_restarts_what_its_file_says", governed);
+    topic.on_each(
+        both_gics(4),
+        "the_policy_program_answers_requests_by_its_file_and_by_the_accounts",
+        asked,
+    );
+    topic.on_each(
+        both_gics(4),
+        "under_traffic_the_system_that_makes_policy_ends_and_its_next_life_goes_on",
+        restarted,
+    );
+    topic.on_each(one(), "the_demo_is_run_from_its_shell_beside_linux", demo);
     topic.on_each(one(), "a_policy_that_is_wrong_is_named_and_the_shell_is_there", wrong_policy);
 }
 
@@ -22,15 +33,21 @@ fn one() -> Vec<Variant> {
 
 /// The system control OS with the policy capability, with or without a policy; its `[policy]` comes last.
 fn scos(policy: Option<&str>) -> Partition {
+    with_talk(policy, "handles = 16", "")
+}
+
+/// The same with what it needs to talk, and with more that may be handed out.
+fn with_talk(policy: Option<&str>, talk: &str, handout: &str) -> Partition {
     let files = policy
         .map_or(String::new(), |file| format!("\nfiles = {{ \"/etc/policy.toml\" = \"{file}\" }}"));
     Partition::new("scos", "scos")
-        .with("initrd = \"scos/root.cpio\"\ncores = [0]\nhandles = 16")
+        .with("initrd = \"scos/root.cpio\"\ncores = [0]")
+        .with(talk)
         .sized("64MiB")
         .with(&files)
         .with("[policy]\npartition = \"scos\"\npartitions = 4\nimages = [\"timer\", \"crash\"]")
-        .with("handout = { memory = \"16MiB\", core_time = \"200%\" }")
-        .with("[console]\nfocus = \"scos\"")
+        .with(&format!("handout = {{ memory = \"16MiB\", core_time = \"200%\"{handout} }}"))
+        .with("answer = \"60s\"\n[console]\nfocus = \"scos\"")
 }
 
 /// A guest that ticks and does not start by itself.
@@ -76,6 +93,12 @@ fn described(machine: Machine) -> Outcome {
             ("part end timer; part wait timer ended 60s; part list", "timer   2  ended"),
             ("acct timer", "memory                8M    0K"),
             ("part restart timer; part wait timer active 60s; part list", "timer   3  active"),
+            ("part log timer", "| timer: 62500000 Hz"),
+            ("trace timer", "write at 0x9000000"),
+            ("ev scos", "interrupt 64 of vCPU 0"),
+            ("chan", "partition  entry"),
+            ("chan timer && echo none=$?", "| none=0"),
+            ("help trace", "why a partition came back to the hypervisor last"),
         ],
     )
 }
@@ -89,10 +112,11 @@ fn made(machine: Machine) -> Outcome {
             ("part create w image=timer memory=2M cores=3 console=yes", "w has the id"),
             ("part list", "w       2  created"),
             ("acct -h", "memory               16M    2M"),
-            ("part start w; part wait w active 60s; part list", "w       2  active"),
         ],
     )?;
-    running.wait_for("w| timer: tick 1", PATIENCE)?;
+    running.send("part start w; part wait w active 60s; part list\n")?;
+    running.wait_for_all(&["w       2  active", "w| timer: tick 1"], PATIENCE)?;
+    prompt(&mut running)?;
     converse(
         &mut running,
         &[
@@ -145,16 +169,180 @@ fn governed(machine: Machine) -> Outcome {
     ] {
         running.wait_for(line, PATIENCE)?;
     }
+    prompt(&mut running)?;
+    converse(&mut running, &[("part list", "worker   5  ended")])
+}
+
+/// A prompt, whatever stands on the line.
+fn prompt(running: &mut Running) -> Outcome {
     running.send("\n")?;
     running.wait_for("shikiri:/# ", PATIENCE)?;
-    converse(&mut running, &[("part list", "worker   5  ended")])
+    Ok(())
+}
+
+/// The same question gets another answer as the accounts change: 4 ports is each one's limit by the description, 16 the most that the
+/// policy grants, and of the 20 that may be handed out 4 are kept. Whoever asks while no policy program runs is answered by the next.
+fn asked(machine: Machine) -> Outcome {
+    let asker = |name: &str, words: &str| {
+        Partition::new(name, "policy")
+            .with(&format!("handles = 300\nautostart = false\ncmdline = \"wants {words}\""))
+    };
+    let idle = |name: &str| {
+        Partition::new(name, "crash")
+            .with("cmdline = \"crash=loop\"\nautostart = false\nhandles = 4\ncores = [3]")
+            .with("share = { budget = \"2ms\", period = \"10ms\" }")
+    };
+    let system = support::system([
+        asker("asker", "ports=8 ports=8 ports=8 peer=2 peer=3")
+            .with("cores = [1]\nrequests = 2\nlimits = { event_ports = 4 }"),
+        asker("late", "ports=8 ports=1 memory=512 memory=1024")
+            .with("cores = [2]\nlimits = { event_ports = 4, memory = \"4MiB\" }"),
+        idle("friend"),
+        idle("stranger"),
+        with_talk(Some(&file("requests.policy")), "handles = 16", ", event_ports = 20"),
+    ])?;
+    let mut running = system.boot(&machine)?;
+    running.wait_for_all(
+        &[
+            "asker asks for 8 event ports: granted, grant 1 (event_ports)",
+            "asker| ports 8: granted 8",
+            "asker asks for 8 event ports: granted, grant 1 (event_ports): up_to = 16 leaves 4",
+            "asker| ports 8: granted 4",
+            "asker asks for 8 event ports: refused, grant 1 (event_ports): up_to = 16 leaves 0",
+            "asker| ports 8: denied by policy",
+            "asker asks for a way to friend: granted, there is a talk from asker to friend",
+            "asker| peer 2: granted 1",
+            "asker asks for a way to stranger: refused, there is no talk from asker to stranger",
+            "asker| peer 3: denied by policy",
+        ],
+        PATIENCE,
+    )?;
+    prompt(&mut running)?;
+    running.send("kill -KILL policyd; part start late\n")?;
+    running.wait_for_all(
+        &[
+            "init: the policy program has ended: Signal(9)",
+            "late asks for 8 event ports: granted, grant 1 (event_ports): keep = 4 leaves 4",
+            "late| ports 8: granted 4",
+            "late asks for 1 event ports: refused, grant 1 (event_ports): keep = 4 leaves 0",
+            "late| ports 1: denied by policy",
+            "late asks for 2M memory: granted, grant 2 (memory)",
+            "late| memory 512: granted 512",
+            "late asks for 4M memory: refused, grant 2 (memory): up_to = 8M leaves 2M",
+            "late| memory 1024: denied by policy",
+            "late| wants no more",
+        ],
+        PATIENCE,
+    )?;
+    prompt(&mut running)?;
+    converse(
+        &mut running,
+        &[("part limit asker event_ports", "| 16"), ("part limit late memory", "| 6M")],
+    )
+}
+
+/// Two guests keep channels to the system that makes policy busy while it is restarted, by the operator and by its own shell: they run
+/// on and are told, have in use what they had, and find the services again; what was made at run time is as it was.
+fn restarted(machine: Machine) -> Outcome {
+    let guest = |name: &str| {
+        Partition::new(name, "sockets")
+            .with("handles = 64\nrequests = 4\nareas = { pages = 16, channels = 2 }")
+            .with("cmdline = \"scos=2 traffic=3\"\nautostart = false")
+            .with("connect_to = [\"scos\"]\naccept_from = [\"scos\"]")
+    };
+    let talk = "cmdline = \"service=socket-echo,7\"\nhandles = 64\nrequests = 8\n\
+                areas = { pages = 32, channels = 4 }\n\
+                connect_to = [\"one\", \"two\"]\naccept_from = [\"one\", \"two\"]";
+    let system = support::system([
+        guest("one").with("cores = [1]"),
+        guest("two").with("cores = [2]"),
+        with_talk(Some(&file("traffic.policy")), talk, ""),
+    ])?;
+    let mut running = system.boot(&machine)?;
+    running.wait_for_all(
+        &["policyd: worker is made", "one| life 1: answered", "two| life 1: answered"],
+        PATIENCE,
+    )?;
+    prompt(&mut running)?;
+    converse(&mut running, &[("part list", "worker   2  active")])?;
+    support::open_operator(&mut running)?;
+    running.send("restart scos\r")?;
+    let second = [
+        "one| life 1: told of the end",
+        "two| life 1: told of the end",
+        "one| life 2: answered",
+        "two| life 2: answered",
+        "scos| shikiri:/# ",
+    ];
+    let seen = running.wait_for_all(&second, PATIENCE)?;
+    if seen.contains("worker is made") {
+        return Err(running.failure("what was made is made again".to_owned()).into());
+    }
+    running.send("\u{1}3")?;
+    prompt(&mut running)?;
+    converse(
+        &mut running,
+        &[
+            ("part list", "worker   2  active      1      2M       1"),
+            ("part show scos", "started 2 times"),
+        ],
+    )?;
+    running.send("part restart scos\n")?;
+    let third = ["one| ok its account", "two| ok its account", "scos| shikiri:/# "];
+    let seen = running.wait_for_all(&third, PATIENCE)?;
+    if seen.contains("FAIL ") {
+        return Err(running.failure("a guest has failed".to_owned()).into());
+    }
+    prompt(&mut running)?;
+    converse(&mut running, &[("part list", "worker   2  active      1      2M       1")])
+}
+
+/// What `cargo xtask run` starts: a first screen that says what to type, guests that the policy starts, and Linux's console from the shell.
+fn demo(machine: Machine) -> Outcome {
+    let mut running = System::find("demo")?.boot(&machine)?;
+    let first = running.wait_for("shikiri:/# ", PATIENCE)?;
+    for line in ["one machine, 4 partitions", "  part list ", "  part console linux ", "  help "] {
+        if !first.contains(line) {
+            return Err(running.failure(format!("the first screen lacks {line:?}")).into());
+        }
+    }
+    running.wait_for("linux| shikiri-linux: ready", PATIENCE)?;
+    prompt(&mut running)?;
+    converse(
+        &mut running,
+        &[
+            ("help", "  chan   "),
+            ("part list", "linux   4  active      2"),
+            (
+                "part create w image=timer memory=2M cores=1 share=1ms/10ms console=yes",
+                "has the id",
+            ),
+        ],
+    )?;
+    running.send("part start w && part wait w active 60s; echo is=$?\n")?;
+    // It has written by then what its log has.
+    running.wait_for_all(&["| is=0", "w| timer: tick 1"], PATIENCE)?;
+    prompt(&mut running)?;
+    converse(
+        &mut running,
+        &[
+            ("part log w", "scos| timer: 62500000 Hz"),
+            ("part end w && part wait w ended 60s && part destroy w; echo is=$?", "| is=0"),
+        ],
+    )?;
+    running.send("part console linux\n")?;
+    running.wait_for("[focus: linux]", PATIENCE)?;
+    running.send("uname -s\n")?;
+    running.wait_for("linux| Linux", PATIENCE)?;
+    running.send("\u{1}1")?;
+    running.wait_for("[focus: scos]", PATIENCE)?;
+    prompt(&mut running)
 }
 
 fn wrong_policy(machine: Machine) -> Outcome {
     let mut running = system(Some(&file("wrong.policy")))?.boot(&machine)?;
     running.wait_for("there is no [[partition]] `nobody` in the policy", PATIENCE)?;
     running.wait_for("init: the policy program has ended: Exit(2)", PATIENCE)?;
-    running.send("\n")?;
-    running.wait_for("shikiri:/# ", PATIENCE)?;
+    prompt(&mut running)?;
     converse(&mut running, &[("part list", "timer   -  ended")])
 }
