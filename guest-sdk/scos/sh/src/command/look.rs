@@ -1,7 +1,9 @@
 //! `chan`, `ev`, `trace`, and what `part` shows of consoles: a look into partitions, which notice nothing of it.
 
+use core::time::Duration;
+
 use shikiri_abi::Status;
-use shikiri_machine::{Align, Exit, Partition, Span, Stand, Table, Thing, What};
+use shikiri_machine::{Align, Exit, Partition, Stand, Table, Thing, What};
 
 use super::{Command, Failure, Said, misused, partition};
 use crate::system::System;
@@ -184,10 +186,19 @@ fn trace(
         Table::new(&[("ago", Align::Right), ("pc", Align::Right), ("why", Align::Left)]);
     for exit in system.machine().exits(it.id, vcpu)? {
         let Exit { ago, pc, .. } = exit;
-        table.row([Span(ago).to_string(), format!("{pc:#x}"), exit.to_string()]);
+        table.row([rounded(ago), format!("{pc:#x}"), exit.to_string()]);
     }
     said.say(table);
     Ok(())
+}
+
+/// A time as people say it.
+fn rounded(span: Duration) -> String {
+    match span.as_micros() {
+        us @ 0..10_000 => format!("{us} us"),
+        us @ 10_000..10_000_000 => format!("{} ms", us / 1000),
+        us => format!("{} s", us / 1_000_000),
+    }
 }
 
 /// What a partition wrote last. Only text passes: another's control sequences are not for this terminal.

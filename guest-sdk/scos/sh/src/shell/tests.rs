@@ -457,7 +457,9 @@ fn the_last_exits_are_shown_with_their_reasons() {
     let mut fake = Fake::new();
     let (result, text) = say(&mut fake, "trace hello");
     assert_eq!(result, 0);
-    assert!(text.contains("0x40080000  WFI\n") && text.contains("read at 0x9000018\n"), "{text}");
+    let rows = ["    ago          pc  why", "2500 us  0x40080000  WFI"];
+    let expected = rows.join("\n") + "\n   61 s  0x40080000  read at 0x9000018\n";
+    assert_eq!(text, expected);
     assert_eq!(say(&mut fake, "trace hello 1").0, 1);
     assert_eq!(say(&mut fake, "trace hello x").0, 2);
 }
