@@ -1,337 +1,27 @@
-//! Event ports and control signals against a model of objects that refer to each other (C1, P9).
-//!
-//! Several partitions make, connect, bind, mask, poll, ask, accept, refuse, close and end in any order, with stale,
-//! foreign and invented handles. After each call: the same answer and the same interrupts as the model, what the
-//! parties say of each other agrees, the accounts hold as much as there are ports, and a refusal has changed
-//! nothing.
+//! Both, in lockstep.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicU64;
+use std::collections::BTreeSet;
 
-use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
 use shikiri_abi::{IntId, PartitionId, PartitionSlot, Resource, VcpuIndex};
-use shikiri_core::account::Account;
-use shikiri_core::event::{Before, Raise, Shared, Visitor, nobody_visits};
-use shikiri_core::handle::{Handle, HandleEntry};
-use shikiri_core::party::{
-    Ask, Cold, EndStep, Party, PartyState, Record, Refusal, Sharing, SignalKind, check,
-};
+use shikiri_core::event::{Raise, Visitor, nobody_visits};
+use shikiri_core::handle::Handle;
+use shikiri_core::party::{Ask, EndStep, Party, Refusal, Sharing, SignalKind, check};
 
-const PARTITIONS: usize = 3;
-const HANDLES: usize = 7;
-const PORTS: u64 = 6;
-const RECORDS: usize = 2;
-const INTIDS: [u16; 5] = [40, 41, 70, 1019, 31];
-/// 70 is a device's.
-const USABLE: [u16; 3] = [40, 41, 1019];
+use crate::model::{From, Model, Object, SendIs, Told, is_receive, is_request, is_send, told};
+use crate::real::{Side, meet};
+use crate::{HANDLES, INTIDS, PARTITIONS, PORTS, RECORDS, USABLE};
 
-// ---- the real thing, as EL2 holds it ----
-
-struct Side {
-    id: u32,
-    slot: PartitionSlot,
-    entries: Vec<HandleEntry>,
-    pending: Vec<AtomicU64>,
-    state: PartyState,
-    cold: Vec<Cold>,
-    records: Vec<Record>,
-    account: Account,
-}
-
-impl Side {
-    fn new(slot: usize, id: u32) -> Self {
-        let slot = PartitionSlot(u8::try_from(slot).unwrap());
-        let mut usable = [0; 32];
-        for intid in USABLE {
-            usable[usize::from(intid >> 5)] |= 1 << (intid & 31);
-        }
-        usable[0] = !0;
-        let mut account = Account::new(PartitionId(id));
-        account.set_limit(Resource::EventPorts, Some(PORTS));
-        Self {
-            id,
-            slot,
-            entries: (0..HANDLES).map(|_| HandleEntry::new()).collect(),
-            pending: vec![AtomicU64::new(0)],
-            state: PartyState::new(PartitionId(id), slot, 2, usable),
-            cold: vec![Cold::default(); HANDLES],
-            records: vec![Record::new(); RECORDS],
-            account,
-        }
-    }
-
-    fn shared(&self) -> Shared<'_> {
-        Shared::new(&self.entries, &self.pending)
-    }
-
-    fn open(&mut self) -> (Party<'_>, &mut Account) {
-        let Self { entries, pending, state, cold, records, account, .. } = self;
-        (Party::open(state, Shared::new(entries, pending), cold, records), account)
-    }
-}
-
-/// Runs an operation of `who` with the party of `other`, if that is another.
-fn meet<R>(
-    sides: &mut [Side],
-    who: usize,
-    other: Option<PartitionSlot>,
-    run: impl for<'a> FnOnce(&mut Party<'a>, Option<&mut Party<'a>>, &mut Account) -> R,
-) -> R {
-    let other = other.map(|slot| usize::from(slot.0)).filter(|other| *other != who);
-    match other {
-        None => {
-            let (mut party, account) = sides[who].open();
-            run(&mut party, None, account)
-        }
-        Some(other) => {
-            let [own, peer] = sides.get_disjoint_mut([who, other]).unwrap();
-            let ((mut party, account), (mut peer, _)) = (own.open(), peer.open());
-            run(&mut party, Some(&mut peer), account)
-        }
-    }
-}
-
-// ---- the model ----
-
-type Id = usize;
-
-#[derive(Clone, Debug, PartialEq)]
-enum SendIs {
-    Idle,
-    Queued(usize),
-    Taken(Id),
-    Connected(Id),
-    Refused,
-    Gone,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum From {
-    Nobody,
-    Port(Id),
-    Signals,
-}
-
-#[derive(Clone, Debug)]
-enum Object {
-    Send(SendIs),
-    Receive { from: From, masked: bool, bound: Option<(u16, Sharing)>, flag: bool, bit: bool },
-    Request(Option<Id>),
-}
-
-fn is_send(object: &Object) -> bool {
-    matches!(object, Object::Send(_))
-}
-
-fn is_receive(object: &Object) -> bool {
-    matches!(object, Object::Receive { .. })
-}
-
-fn is_request(object: &Object) -> bool {
-    matches!(object, Object::Request(_))
-}
-
-#[derive(Default)]
-struct Model {
-    objects: BTreeMap<Id, (usize, Object)>,
-    handles: BTreeMap<(usize, u64), Id>,
-    next: Id,
-    /// By sender and receiver.
-    queues: BTreeMap<(usize, usize), Vec<Waiting>>,
-    last: [usize; PARTITIONS],
-    notify: [Option<Id>; PARTITIONS],
-    interrupts: [BTreeSet<u16>; PARTITIONS],
-}
-
-/// A port that asked, the service and the word.
-type Waiting = (Id, u64, u64);
-type Told = Option<(usize, u16)>;
-
-fn told(raise: Option<Raise>) -> Told {
-    raise.map(|raise| (usize::from(raise.partition.0), raise.intid.0))
-}
-
-impl Model {
-    fn add(&mut self, who: usize, handle: Handle, object: Object) -> Id {
-        let id = self.next;
-        self.next += 1;
-        self.objects.insert(id, (who, object));
-        assert_eq!(self.handles.insert((who, handle.0), id), None, "a handle came twice");
-        id
-    }
-
-    fn count(&self, who: usize, is_port: bool) -> usize {
-        let counts = |object: &Object| !is_port || !matches!(object, Object::Request(_));
-        self.objects.values().filter(|(owner, object)| *owner == who && counts(object)).count()
-    }
-
-    fn get(&self, who: usize, handle: Handle) -> Option<(Id, &Object)> {
-        let id = *self.handles.get(&(who, handle.0))?;
-        Some((id, &self.objects.get(&id)?.1))
-    }
-
-    fn send_port(&self, who: usize, handle: Handle) -> Result<(Id, SendIs), Refusal> {
-        match self.get(who, handle) {
-            Some((id, Object::Send(state))) => Ok((id, state.clone())),
-            _ => Err(Refusal::BadHandle),
-        }
-    }
-
-    fn receive_port(&self, who: usize, handle: Handle) -> Result<Id, Refusal> {
-        match self.get(who, handle) {
-            Some((id, Object::Receive { .. })) => Ok(id),
-            _ => Err(Refusal::BadHandle),
-        }
-    }
-
-    fn request(&self, who: usize, handle: Handle) -> Result<(Id, Option<Id>), Refusal> {
-        match self.get(who, handle) {
-            Some((id, Object::Request(asker))) => Ok((id, *asker)),
-            _ => Err(Refusal::BadHandle),
-        }
-    }
-
-    fn set_send(&mut self, id: Id, state: SendIs) {
-        self.objects.get_mut(&id).unwrap().1 = Object::Send(state);
-    }
-
-    fn source(&mut self, id: Id) -> &mut From {
-        match &mut self.objects.get_mut(&id).unwrap().1 {
-            Object::Receive { from, .. } => from,
-            other => panic!("{other:?} is no receive port"),
-        }
-    }
-
-    fn owner(&self, id: Id) -> usize {
-        self.objects[&id].0
-    }
-
-    fn check_idle(state: &SendIs) -> Result<(), Refusal> {
-        let is_idle = matches!(state, SendIs::Idle | SendIs::Refused | SendIs::Gone);
-        if is_idle { Ok(()) } else { Err(Refusal::WrongState) }
-    }
-
-    fn check_free(&mut self, id: Id) -> Result<(), Refusal> {
-        if *self.source(id) == From::Nobody { Ok(()) } else { Err(Refusal::WrongState) }
-    }
-
-    fn raise(&mut self, who: usize, intid: u16) -> Told {
-        self.interrupts[who].insert(intid);
-        Some((who, intid))
-    }
-
-    /// An event arrives at a port.
-    fn arrive(&mut self, id: Id) -> (Told, Before) {
-        let (who, object) = self.objects.get_mut(&id).unwrap();
-        let who = *who;
-        let Object::Receive { masked, bound, flag, bit, .. } = object else { unreachable!() };
-        match (*bound, *masked) {
-            (Some((intid, Sharing::Alone)), false) => {
-                (self.raise(who, intid), Before::AsTheInterrupt)
-            }
-            _ if *flag => (None, Before::Pending),
-            (Some((intid, Sharing::Grouped)), false) => {
-                (*flag, *bit) = (true, true);
-                (self.raise(who, intid), Before::Idle)
-            }
-            _ => {
-                *flag = true;
-                (None, Before::Idle)
-            }
-        }
-    }
-
-    /// What was kept goes out, because the port could not raise and now can.
-    fn release(&mut self, id: Id) -> Told {
-        let (who, object) = self.objects.get_mut(&id).unwrap();
-        let who = *who;
-        let Object::Receive { masked: false, bound: Some((intid, sharing)), flag, bit, .. } =
-            object
-        else {
-            return None;
-        };
-        if !*flag {
-            return None;
-        }
-        match sharing {
-            Sharing::Alone => *flag = false,
-            Sharing::Grouped => *bit = true,
-        }
-        let intid = *intid;
-        self.raise(who, intid)
-    }
-
-    fn tell(&mut self, who: usize) -> Told {
-        self.arrive(self.notify[who]?).0
-    }
-
-    fn next_sender(&self, who: usize) -> Option<usize> {
-        let turn = (1..=PARTITIONS).map(|step| (self.last[who] + step) % PARTITIONS);
-        turn.into_iter().find(|from| self.queues.get(&(*from, who)).is_some_and(|q| !q.is_empty()))
-    }
-
-    /// Closes an object; what it had at the other end is as if the other had closed it.
-    fn close(&mut self, id: Id, answer: SendIs) -> Told {
-        let (who, object) = self.objects.remove(&id).unwrap();
-        match object {
-            Object::Send(SendIs::Queued(to)) => {
-                self.queues.get_mut(&(who, to)).unwrap().retain(|(port, _, _)| *port != id);
-            }
-            Object::Send(SendIs::Taken(request)) => {
-                self.objects.get_mut(&request).unwrap().1 = Object::Request(None);
-            }
-            Object::Send(SendIs::Connected(to)) => *self.source(to) = From::Nobody,
-            Object::Send(_) | Object::Request(None) => {}
-            Object::Receive { from: From::Port(from), .. } => self.set_send(from, SendIs::Gone),
-            Object::Receive { from: From::Signals, .. } => self.notify[who] = None,
-            Object::Receive { from: From::Nobody, .. } => {}
-            Object::Request(Some(from)) => {
-                self.set_send(from, answer);
-                return self.tell(self.owner(from));
-            }
-        }
-        None
-    }
-
-    fn end(&mut self, who: usize) {
-        let own: Vec<Id> = self
-            .objects
-            .iter()
-            .filter(|(_, (owner, _))| *owner == who)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in own {
-            self.close(id, SendIs::Gone);
-        }
-        for from in 0..PARTITIONS {
-            let waiting = self.queues.remove(&(from, who)).unwrap_or_default();
-            for (port, _, _) in &waiting {
-                self.set_send(*port, SendIs::Gone);
-            }
-            if !waiting.is_empty() {
-                self.tell(from);
-            }
-        }
-        self.handles.retain(|(owner, _), _| *owner != who);
-        self.last[who] = PARTITIONS - 1;
-        self.interrupts[who].clear();
-    }
-}
-
-// ---- both, in lockstep ----
-
-struct World {
-    sides: Vec<Side>,
-    model: Model,
-    visitor: Visitor,
+pub(crate) struct World {
+    pub(crate) sides: Vec<Side>,
+    pub(crate) model: Model,
+    pub(crate) visitor: Visitor,
     /// Every handle that was ever given, by partition.
-    given: Vec<Vec<Handle>>,
-    ids: u32,
+    pub(crate) given: Vec<Vec<Handle>>,
+    pub(crate) ids: u32,
     /// What is pending in the real one's interrupt controllers.
-    interrupts: [BTreeSet<u16>; PARTITIONS],
+    pub(crate) interrupts: [BTreeSet<u16>; PARTITIONS],
     /// The answers that were seen.
-    seen: Vec<(&'static str, Option<Refusal>)>,
+    pub(crate) seen: Vec<(&'static str, Option<Refusal>)>,
 }
 
 impl Drop for World {
@@ -343,10 +33,10 @@ impl Drop for World {
     }
 }
 
-type Step = (u8, u8, u8, u8, u8);
+pub(crate) type Step = (u8, u8, u8, u8, u8);
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let ids = u32::try_from(PARTITIONS).unwrap();
         let sides = (0..ids).map(|id| Side::new(usize::try_from(id).unwrap(), id + 1)).collect();
         let model = Model { last: [PARTITIONS - 1; PARTITIONS], ..Model::default() };
@@ -363,7 +53,7 @@ impl World {
     }
 
     /// A handle that the call is about, more often than not.
-    fn pick_of(&self, who: usize, which: u8, is_wanted: fn(&Object) -> bool) -> Handle {
+    pub(crate) fn pick_of(&self, who: usize, which: u8, is_wanted: fn(&Object) -> bool) -> Handle {
         let live = self.model.handles.iter().filter(|((owner, _), id)| {
             *owner == who && self.model.objects.get(id).is_some_and(|(_, object)| is_wanted(object))
         });
@@ -374,7 +64,7 @@ impl World {
         Handle(live[usize::from(which) % live.len()])
     }
 
-    fn pick(&self, who: usize, which: u8) -> Handle {
+    pub(crate) fn pick(&self, who: usize, which: u8) -> Handle {
         let from = if which >= 248 { (who + 1) % PARTITIONS } else { who };
         let given = &self.given[from];
         if which >= 252 || given.is_empty() {
@@ -386,7 +76,7 @@ impl World {
         given[given.len() - 1 - back]
     }
 
-    fn note(&mut self, raise: Option<Raise>) -> Told {
+    pub(crate) fn note(&mut self, raise: Option<Raise>) -> Told {
         if let Some(raise) = raise {
             self.interrupts[usize::from(raise.partition.0)].insert(raise.intid.0);
         }
@@ -394,13 +84,13 @@ impl World {
     }
 
     /// All that a refusal must not change.
-    fn snapshot(&self) -> String {
+    pub(crate) fn snapshot(&self) -> String {
         let sides = self.sides.iter();
         let seen = sides.map(|side| (&side.entries, &side.pending, &side.cold, &side.records));
         format!("{:?}", seen.collect::<Vec<_>>())
     }
 
-    fn agree<T: PartialEq + std::fmt::Debug>(
+    pub(crate) fn agree<T: PartialEq + std::fmt::Debug>(
         &mut self,
         call: &'static str,
         before: &str,
@@ -418,7 +108,7 @@ impl World {
         real.ok()
     }
 
-    fn step(&mut self, (kind, who, a, b, c): Step) {
+    pub(crate) fn step(&mut self, (kind, who, a, b, c): Step) {
         let who = usize::from(who) % PARTITIONS;
         match kind % 17 {
             0 | 1 => self.create(who, true),
@@ -445,7 +135,7 @@ impl World {
         self.check();
     }
 
-    fn create(&mut self, who: usize, is_send: bool) {
+    pub(crate) fn create(&mut self, who: usize, is_send: bool) {
         let before = self.snapshot();
         let (mut party, account) = self.sides[who].open();
         let real = if is_send { party.create_send(account) } else { party.create_receive(account) };
@@ -472,7 +162,7 @@ impl World {
         self.given[who].push(handle);
     }
 
-    fn connect(&mut self, who: usize, a: u8, b: u8) {
+    pub(crate) fn connect(&mut self, who: usize, a: u8, b: u8) {
         let (send, receive, before) =
             (self.pick_of(who, a, is_send), self.pick_of(who, b, is_receive), self.snapshot());
         let real = self.sides[who].open().0.connect(send, receive);
@@ -488,7 +178,7 @@ impl World {
         self.agree("connect", &before, real, expected);
     }
 
-    fn bind(&mut self, who: usize, a: u8, b: u8, c: u8) {
+    pub(crate) fn bind(&mut self, who: usize, a: u8, b: u8, c: u8) {
         let (port, before) = (self.pick_of(who, a, is_receive), self.snapshot());
         let intid = INTIDS[usize::from(b) % INTIDS.len()];
         let vcpu = VcpuIndex(if c >= 250 { 2 } else { c & 1 });
@@ -527,7 +217,7 @@ impl World {
         self.agree("bind", &before, real, expected);
     }
 
-    fn set_notify(&mut self, who: usize, a: u8) {
+    pub(crate) fn set_notify(&mut self, who: usize, a: u8) {
         let (port, before) = (self.pick_of(who, a, is_receive), self.snapshot());
         let real = self.sides[who].open().0.set_notify(port);
         let expected = (|| {
@@ -547,7 +237,7 @@ impl World {
         self.agree("set_notify", &before, real, expected);
     }
 
-    fn mask(&mut self, who: usize, a: u8, b: u8) {
+    pub(crate) fn mask(&mut self, who: usize, a: u8, b: u8) {
         let (port, before, is_mask) =
             (self.pick_of(who, a, is_receive), self.snapshot(), b & 1 == 0);
         let shared = self.sides[who].shared();
@@ -568,7 +258,7 @@ impl World {
         self.agree("mask", &before, real, expected);
     }
 
-    fn poll(&mut self, who: usize, a: u8) {
+    pub(crate) fn poll(&mut self, who: usize, a: u8) {
         let (port, before) = (self.pick_of(who, a, is_receive), self.snapshot());
         let Self { sides, interrupts, .. } = self;
         let clear = |intid: IntId, _| Some(interrupts[who].remove(&intid.0));
@@ -590,7 +280,7 @@ impl World {
         self.agree("poll", &before, real, expected);
     }
 
-    fn take(&mut self, who: usize) {
+    pub(crate) fn take(&mut self, who: usize) {
         let real = self.sides[who].shared().take(0);
         let mut expected = 0;
         for ((owner, handle), id) in &self.model.handles {
@@ -610,7 +300,7 @@ impl World {
         assert_eq!(self.sides[who].shared().take(1), 0, "a word that is not there");
     }
 
-    fn send(&mut self, who: usize, a: u8) {
+    pub(crate) fn send(&mut self, who: usize, a: u8) {
         let (port, before) = (self.pick_of(who, a, is_send), self.snapshot());
         let sides = &self.sides;
         let peer = |slot: PartitionSlot| {
@@ -634,7 +324,7 @@ impl World {
         assert!(slots.into_iter().all(|slot| nobody_visits([&self.visitor], slot)));
     }
 
-    fn ask(&mut self, who: usize, a: u8, b: u8, c: u8) {
+    pub(crate) fn ask(&mut self, who: usize, a: u8, b: u8, c: u8) {
         let (port, before) = (self.pick_of(who, a, is_send), self.snapshot());
         let to = usize::from(b) % PARTITIONS;
         let (service, word) = (u64::from(b), u64::from(c));
@@ -659,7 +349,7 @@ impl World {
         self.agree("ask", &before, real, expected);
     }
 
-    fn take_signal(&mut self, who: usize) {
+    pub(crate) fn take_signal(&mut self, who: usize) {
         let before = self.snapshot();
         let sender = self.sides[who].open().0.next_sender();
         let real = meet(&mut self.sides, who, sender, |party, peer, _| party.take_signal(peer));
@@ -690,7 +380,7 @@ impl World {
         }
     }
 
-    fn accept(&mut self, who: usize, a: u8, b: u8) {
+    pub(crate) fn accept(&mut self, who: usize, a: u8, b: u8) {
         let (request, receive, before) =
             (self.pick_of(who, a, is_request), self.pick_of(who, b, is_receive), self.snapshot());
         let other = self.sides[who].open().0.other_end(request);
@@ -712,7 +402,7 @@ impl World {
         self.agree("accept", &before, real, expected);
     }
 
-    fn refuse(&mut self, who: usize, a: u8) {
+    pub(crate) fn refuse(&mut self, who: usize, a: u8) {
         let (request, before) = (self.pick_of(who, a, is_request), self.snapshot());
         let other = self.sides[who].open().0.other_end(request);
         let real = meet(&mut self.sides, who, other, |party, peer, _| party.refuse(peer, request));
@@ -724,7 +414,7 @@ impl World {
         self.agree("refuse", &before, real, expected);
     }
 
-    fn close(&mut self, who: usize, a: u8) {
+    pub(crate) fn close(&mut self, who: usize, a: u8) {
         let (handle, before) = (self.pick(who, a), self.snapshot());
         let other = self.sides[who].open().0.other_end(handle);
         if other.is_some() {
@@ -766,7 +456,7 @@ impl World {
     }
 
     /// Ends a partition and starts its name again.
-    fn end(&mut self, who: usize) {
+    pub(crate) fn end(&mut self, who: usize) {
         let mut other = None;
         // An entry needs at most two steps, and a sender's records one each.
         for _ in 0..2 * HANDLES + 2 * PARTITIONS + 2 {
@@ -792,7 +482,7 @@ impl World {
         panic!("the end does not come");
     }
 
-    fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         assert_eq!(self.interrupts, self.model.interrupts);
         for who in 0..PARTITIONS {
             let charged = self.sides[who].account.line(Resource::EventPorts).used;
@@ -800,69 +490,5 @@ impl World {
         }
         let parties: Vec<Party<'_>> = self.sides.iter_mut().map(|side| side.open().0).collect();
         assert_eq!(check(&parties), Ok(()));
-    }
-}
-
-/// How many cases, and how long: more for soak runs.
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(192), ..ProptestConfig::default() }
-}
-
-proptest! {
-    #![proptest_config(config())]
-
-    #[test]
-    fn any_calls_of_any_partitions_agree_with_the_model(
-        steps in prop::collection::vec(any::<Step>(), 1..250),
-    ) {
-        let mut world = World::new();
-        for step in steps {
-            world.step(step);
-        }
-        for who in 0..PARTITIONS {
-            world.end(who);
-            world.check();
-        }
-        prop_assert!(world.model.objects.is_empty());
-    }
-}
-
-/// The walk is worth something only if it gets everywhere.
-#[test]
-fn the_random_calls_reach_every_answer() {
-    use Refusal::{Argument, BadHandle, Empty, OverLimit, PeerGone, WrongState};
-    const PORTS: Refusal = OverLimit(Resource::EventPorts);
-    const TABLE: Refusal = OverLimit(Resource::ManagementMemory);
-    let wanted: &[(&str, &[Refusal])] = &[
-        ("create", &[PORTS, TABLE]),
-        ("connect", &[BadHandle, WrongState]),
-        ("bind", &[BadHandle, WrongState, Argument(2), Argument(3)]),
-        ("set_notify", &[BadHandle, WrongState]),
-        ("mask", &[BadHandle]),
-        ("poll", &[BadHandle]),
-        ("send", &[BadHandle, WrongState, Refusal::Refused, PeerGone]),
-        ("ask", &[BadHandle, WrongState, TABLE]),
-        ("take_signal", &[Empty, TABLE]),
-        ("accept", &[BadHandle, WrongState, PeerGone]),
-        ("refuse", &[BadHandle]),
-        ("close", &[BadHandle]),
-    ];
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let steps = prop::collection::vec(any::<Step>(), 250);
-    let mut seen = Vec::new();
-    for _ in 0..80 {
-        let mut world = World::new();
-        for step in steps.new_tree(&mut runner).unwrap().current() {
-            world.step(step);
-        }
-        seen.append(&mut world.seen);
-        (0..PARTITIONS).for_each(|who| world.end(who));
-    }
-    for (call, refusals) in wanted {
-        assert!(seen.contains(&(call, None)), "{call} never succeeded");
-        for refusal in *refusals {
-            assert!(seen.contains(&(call, Some(*refusal))), "{call} never answered {refusal:?}");
-        }
     }
 }
