@@ -5,11 +5,9 @@
 
 use std::sync::atomic::AtomicU64;
 
-use shikiri_abi::{CoreId, CoreSet, Ipa, PartitionId, PartitionSlot, Resource};
+use shikiri_abi::{Ipa, PartitionId, PartitionSlot, Resource};
 use shikiri_arch::hw::PhysMem as _;
-use shikiri_config::{
-    Bundle, CoreTime, GicVersion, Memory, PartitionSpec, Place, SystemSpec, Vcpu, crc32, write,
-};
+use shikiri_config::{Bundle, GicVersion, Memory, PartitionSpec, Place};
 use shikiri_core::account::Line;
 use shikiri_core::area::{AreaSizes, Estate, LeaveStep};
 use shikiri_core::event::{Raise, Shared};
@@ -19,6 +17,7 @@ use shikiri_core::partition::Holdings;
 use shikiri_core::party::{Cold, EndStep, PartyState, Record, check};
 use shikiri_stage2::Access;
 
+use crate::description;
 use crate::machine::{Machine, Ram};
 
 /// Handles of each partition.
@@ -70,35 +69,12 @@ fn bundle(count: usize) -> Bundle<'static> {
     let partitions = (0..count).map(|number| {
         let mut spec = PartitionSpec::new(&format!("p{number}"), GicVersion::V3);
         spec.entry = Ipa(0x4000_0000);
-        spec.vcpus = vec![Vcpu {
-            cores: CoreSet::one(CoreId(0)),
-            home: CoreId(0),
-            time: CoreTime::Reservation { budget_us: 100, period_us: 1000 },
-            priority: 1,
-        }];
+        spec.vcpus = vec![description::vcpu()];
         spec.memory = vec![Memory { ipa: Ipa(0x4000_0000), bytes: 16 << 10, place: Place::Any }];
         spec
     });
-    let spec = SystemSpec {
-        board: "model".to_string(),
-        gic: GicVersion::V3,
-        cores: 1,
-        focus: None,
-        partitions: partitions.collect(),
-        blobs: vec![],
-        events: Vec::new(),
-        channels: vec![],
-        policy: None,
-        policy_images: Vec::new(),
-        names: Vec::new(),
-        shared: Vec::new(),
-    };
-    let written = write(&spec);
-    let room = vec![0; written.len() + 8].leak();
-    let start = room.as_ptr().align_offset(8);
-    let bytes = &mut room[start..start + written.len()];
-    bytes.copy_from_slice(&written);
-    Bundle::parse(bytes, crc32).unwrap()
+    let system = description::system(GicVersion::V3, 1, partitions.collect());
+    description::bundle(&system)
 }
 
 impl Drop for Estates {

@@ -1,14 +1,13 @@
 //! What a named object costs its opener, and where its name is read (V4, P3 d).
 
-use shikiri_abi::{CoreId, CoreSet, Ipa, Pa, PageCount, PartitionId, PartitionSlot, Resource};
+use shikiri_abi::{Ipa, Pa, PageCount, PartitionId, PartitionSlot, Resource};
 use shikiri_arch::hw::PhysMem as _;
-use shikiri_config::{
-    Bundle, CoreTime, GicVersion, Memory, PartitionSpec, Place, SystemSpec, Vcpu, crc32, write,
-};
+use shikiri_config::{GicVersion, Memory, PartitionSpec, Place};
 use shikiri_core::invariants::Violation;
 use shikiri_core::object::{Refusal, read_name};
 use shikiri_core::partition::Holdings;
 use shikiri_core::partition::build::HardwarePage;
+use shikiri_model::description;
 use shikiri_model::machine::{Machine, RAM_BASE};
 
 const BASE: u64 = 0x4000_0000;
@@ -20,36 +19,12 @@ const GICV: HardwarePage =
 fn living() -> (Machine, Holdings) {
     let mut spec = PartitionSpec::new("any", GicVersion::V2);
     spec.entry = Ipa(BASE);
-    spec.vcpus = vec![Vcpu {
-        cores: CoreSet::one(CoreId(0)),
-        home: CoreId(0),
-        time: CoreTime::Reservation { budget_us: 100, period_us: 1000 },
-        priority: 1,
-    }];
+    spec.vcpus = vec![description::vcpu()];
     let last = Place::At(Pa(RAM_BASE + (4 << 20) - 4096));
     spec.memory = [(BASE, Place::Any), (SECOND, last)]
         .map(|(ipa, place)| Memory { ipa: Ipa(ipa), bytes: 4096, place })
         .into();
-    let spec = SystemSpec {
-        board: "model".to_string(),
-        gic: GicVersion::V2,
-        cores: 1,
-        focus: None,
-        partitions: vec![spec],
-        events: vec![],
-        channels: vec![],
-        policy: None,
-        policy_images: Vec::new(),
-        names: vec![],
-        shared: Vec::new(),
-        blobs: vec![],
-    };
-    let written = write(&spec);
-    let room = vec![0; written.len() + 8].leak();
-    let start = room.as_ptr().align_offset(8);
-    let bytes = &mut room[start..start + written.len()];
-    bytes.copy_from_slice(&written);
-    let bundle = Bundle::parse(bytes, crc32).unwrap();
+    let bundle = description::bundle(&description::system(GicVersion::V2, 1, vec![spec]));
     let machine = Machine::new(4, &bundle, &[]);
     let (holdings, result) = machine.build(&bundle, 0, Some(GICV));
     assert_eq!(result, Ok(()));

@@ -6,14 +6,15 @@ use shikiri_abi::{
 };
 use shikiri_arch::hw::PhysMem;
 use shikiri_config::{
-    BlobSpec, Bundle, BundleError, CoreTime, DeviceSpec, GicVersion, Image, ImageKind, Memory,
-    PartitionSpec, Place, SystemSpec, Vcpu, crc32, write,
+    BlobSpec, Bundle, BundleError, DeviceSpec, GicVersion, Image, ImageKind, Memory, PartitionSpec,
+    Place, crc32,
 };
 use shikiri_core::account::OverLimit;
 use shikiri_core::frame::{FrameState, Refusal};
 use shikiri_core::invariants::Violation;
 use shikiri_core::partition::build::HardwarePage;
 use shikiri_core::partition::{BuildError, Holdings};
+use shikiri_model::description;
 use shikiri_model::machine::{DIRT, Machine, RAM_BASE};
 use shikiri_pages::{FrameRange, Frames};
 use std::collections::BTreeMap;
@@ -25,12 +26,7 @@ const GICV: HardwarePage =
 fn partition(name: &str, memory: &[(u64, u64, Place)]) -> PartitionSpec {
     let mut spec = PartitionSpec::new(name, GicVersion::V2);
     spec.entry = Ipa(memory[0].0);
-    spec.vcpus = vec![Vcpu {
-        cores: CoreSet::one(CoreId(0)),
-        home: CoreId(0),
-        time: CoreTime::Reservation { budget_us: 100, period_us: 1000 },
-        priority: 1,
-    }];
+    spec.vcpus = vec![description::vcpu()];
     spec.memory = memory
         .iter()
         .map(|(ipa, bytes, place)| Memory { ipa: Ipa(*ipa), bytes: *bytes, place: *place })
@@ -58,27 +54,9 @@ fn parsed(
     damage: impl FnOnce(&mut [u8]),
 ) -> Result<Bundle<'static>, BundleError<'static>> {
     let blobs = blobs.into_iter().map(|bytes| BlobSpec { bytes }).collect();
-    let board = "model".to_string();
-    let spec = SystemSpec {
-        board,
-        gic: GicVersion::V2,
-        cores: 2,
-        focus: None,
-        partitions,
-        events: vec![],
-        channels: vec![],
-        policy: None,
-        policy_images: Vec::new(),
-        names: vec![],
-        shared: Vec::new(),
-        blobs,
-    };
-    let written = write(&spec);
-    // A bundle starts at a multiple of 8 bytes.
-    let room = vec![0; written.len() + 8].leak();
-    let start = room.as_ptr().align_offset(8);
-    let bytes = &mut room[start..start + written.len()];
-    bytes.copy_from_slice(&written);
+    let mut system = description::system(GicVersion::V2, 2, partitions);
+    system.blobs = blobs;
+    let bytes = description::written(&system);
     damage(bytes);
     Bundle::parse(bytes, crc32)
 }

@@ -1,14 +1,12 @@
 //! A party's storage is its partition's: charged when it is made, used, and back when it goes (P3 d, P3 e).
 
-use shikiri_abi::{CoreId, CoreSet, Ipa, PageCount, PartitionId, PartitionSlot, Resource};
-use shikiri_config::{
-    Bundle, CoreTime, GicVersion, Memory, PartitionSpec, Place, SystemSpec, Talk, Vcpu, crc32,
-    write,
-};
+use shikiri_abi::{Ipa, PageCount, PartitionId, PartitionSlot, Resource};
+use shikiri_config::{GicVersion, Memory, PartitionSpec, Place, Talk};
 use shikiri_core::account::OverLimit;
 use shikiri_core::event::{Before, Visitor};
 use shikiri_core::partition::{BuildError, Holdings};
 use shikiri_core::party::{EndStep, PartyState, Refusal, Sizes};
+use shikiri_model::description;
 use shikiri_model::machine::Machine;
 
 const SLOT: PartitionSlot = PartitionSlot(3);
@@ -17,33 +15,10 @@ const SIZES: Sizes = Sizes { handles: 4096, requests: 200 };
 fn machine() -> Machine {
     let mut spec = PartitionSpec::new("any", GicVersion::V3);
     spec.entry = Ipa(0x4000_0000);
-    spec.vcpus = vec![Vcpu {
-        cores: CoreSet::one(CoreId(0)),
-        home: CoreId(0),
-        time: CoreTime::Reservation { budget_us: 100, period_us: 1000 },
-        priority: 1,
-    }];
+    spec.vcpus = vec![description::vcpu()];
     spec.memory = vec![Memory { ipa: Ipa(0x4000_0000), bytes: 1 << 20, place: Place::Any }];
-    let spec = SystemSpec {
-        board: "model".to_string(),
-        gic: GicVersion::V3,
-        cores: 1,
-        focus: None,
-        partitions: vec![spec],
-        events: vec![],
-        channels: vec![],
-        policy: None,
-        policy_images: Vec::new(),
-        names: vec![],
-        shared: Vec::new(),
-        blobs: vec![],
-    };
-    let written = write(&spec);
-    let room = vec![0; written.len() + 8].leak();
-    let start = room.as_ptr().align_offset(8);
-    let bytes = &mut room[start..start + written.len()];
-    bytes.copy_from_slice(&written);
-    Machine::new(4, &Bundle::parse(bytes, crc32).unwrap(), &[])
+    let bundle = description::bundle(&description::system(GicVersion::V3, 1, vec![spec]));
+    Machine::new(4, &bundle, &[])
 }
 
 fn state() -> PartyState {
