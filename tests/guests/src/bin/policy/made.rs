@@ -12,7 +12,7 @@ use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
 use crate::bench::{TOLD, port, sleep};
-use crate::tools::{ended, made, named, refused, refused_for, wait, wait_for};
+use crate::tools::{ended, made, named, notice, refused, refused_for, wait, wait_for};
 
 /// Where a made partition's memory begins.
 const RAM: Ipa = Ipa(0x4000_0000);
@@ -215,10 +215,16 @@ fn at_every_phase() -> Outcome {
     Program::spins().load(life)?;
     made(life.start())?;
     made(life.restart())?;
-    ended(life, Cause::Restarted)?;
-    wait("the next life", || Ok(named("one")?.id() != life.id()))?;
+    // The next life has nothing to execute: its end may come before that of this one is taken, which is only counted then.
+    let mut end = notice()?;
+    if end.partition == life {
+        ensure("restarted", end.cause == Cause::Restarted)?;
+        end = notice()?;
+    } else {
+        equal("ends that were not taken", end.missed, 1)?;
+    }
     life = named("one")?;
-    ended(life, Cause::Fault)?;
+    ensure("the next life's", end.partition == life && end.cause == Cause::Fault)?;
     made(life.destroy())?;
     ensure("no trace", books()? == before)
 }
@@ -558,11 +564,7 @@ pub(crate) fn steps() -> ! {
         let step = named("step")?.who().place;
         let before = books()?;
         for number in 0..lives {
-            equal(
-                "the step",
-                u64::from(crate::tools::notice()?.partition.who().place.0),
-                step.0.into(),
-            )?;
+            equal("the step", u64::from(notice()?.partition.who().place.0), step.0.into())?;
             life_of(number)?;
             ensure("no trace", books()? == before)?;
             println!("life {number} has ended");
@@ -584,7 +586,7 @@ pub(crate) fn outlive() -> ! {
         psci::system_reset(Conduit::Hvc);
     }
     case("its_successor_goes_on_with_what_was_made", || {
-        let own = crate::tools::notice()?;
+        let own = notice()?;
         ensure("its own end", own.cause == Cause::Reset)?;
         let spins = named("spins")?;
         ensure("it runs on", made(spins.status())?.state == State::Active)?;
