@@ -26,14 +26,17 @@ pub fn fork() -> Result<i32, i32> {
     checked(unsafe { libc::fork() })
 }
 
-/// A child that ends at once and whose end is told by this signal; its number.
+/// A child that ends after `action` and whose end is told by this signal; its number.
 ///
 /// # Errors
 /// EAGAIN, ENOMEM, EINVAL.
-pub fn fork_with(signal: c_int) -> Result<i32, i32> {
+pub fn fork_with(signal: c_int, action: impl FnOnce()) -> Result<i32, i32> {
     // SAFETY: as fork, with one thread only.
     match unsafe { call(220, [u64::from(signal.unsigned_abs()), 0, 0, 0, 0, 0]) } {
-        0 => exit_now(0),
+        0 => {
+            action();
+            exit_now(0)
+        }
         child @ 1.. => i32::try_from(child).map_err(|_| libc::ERANGE),
         error => Err(i32::try_from(-error).unwrap_or(0)),
     }

@@ -91,7 +91,15 @@ fn descendants() {
     });
     equal("a_parent_may_end_first", ended, Ok(Ended::Exit(0)));
     // A child whose end is told by SIGSTOP, and whose parent ends before it: the first program must not be stopped by it.
-    let ended = os::end_of(|| i32::from(os::fork_with(libc::SIGSTOP).is_err()));
+    let ended = os::end_of(|| {
+        let (reader, writer) = os::pipe(0).unwrap();
+        // Read to its end when the parent has ended, which has the only other writer.
+        let outlive = || {
+            os::close(writer).unwrap();
+            os::read(reader, &mut [0]).unwrap();
+        };
+        i32::from(os::fork_with(libc::SIGSTOP, outlive).is_err())
+    });
     equal("another_signal_may_tell_of_an_end", ended, Ok(Ended::Exit(0)));
     let (reader, writer) = os::pipe(0).unwrap();
     let mut children = Vec::new();
