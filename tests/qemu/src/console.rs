@@ -1,5 +1,6 @@
 //! A machine's console: a thread collects what the machine prints; others wait for text in it.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -10,6 +11,9 @@ const KEPT: usize = 4 << 20;
 
 /// What the hypervisor prints when it has failed itself: no test may go on after it.
 const ALARMS: [&[u8]; 2] = [b"EL2 FAULT", b"EL2 PANIC"];
+
+/// How often a text is looked for in pieces too, which takes longer than to find it whole.
+const LOOK_FOR_PIECES: Duration = Duration::from_millis(500);
 
 /// How the report of such a failure ends.
 const LAST_WORDS: &[u8] = b"this core stops, the others go on";
@@ -81,19 +85,33 @@ impl Console {
     }
 
     /// Waits until all of these texts have appeared behind the last text that was found, in any order; gives what there is up to the
-    /// end of the last of them.
+    /// end of the last of them. A text may stand in pieces of a line that others have broken, each behind its partition's name.
     #[must_use]
     pub fn wait_for_all(&self, texts: &[&str], timeout: Duration) -> Found {
-        self.look(Some(Instant::now() + timeout), |state| {
-            if let Some(found) = state.take_through_all(texts) {
-                return Some(Found::Text(found));
+        let deadline = Instant::now() + timeout;
+        loop {
+            let next = deadline.min(Instant::now() + LOOK_FOR_PIECES);
+            let found = self.look(Some(next), |state| {
+                if let Some(found) = state.take_through_all(texts, whole) {
+                    return Some(Found::Text(found));
+                }
+                if state.alarm {
+                    return Some(Found::Alarm);
+                }
+                state.closed.then_some(Found::Closed)
+            });
+            if found.as_ref().is_some_and(|found| *found != Found::Closed) {
+                return found.unwrap_or(Found::TimedOut);
             }
-            if state.alarm {
-                return Some(Found::Alarm);
+            if let Some(found) = self.lock().take_through_all(texts, end_of) {
+                return Found::Text(found);
             }
-            state.closed.then_some(Found::Closed)
-        })
-        .unwrap_or(Found::TimedOut)
+            match found {
+                Some(closed) => return closed,
+                None if Instant::now() >= deadline => return Found::TimedOut,
+                None => {}
+            }
+        }
     }
 
     /// Waits until the console is closed, or the hypervisor reports a failure of its own; whether it is closed.
@@ -216,19 +234,107 @@ impl State {
 
     /// Moves the cursor behind the first `text` and gives what it passed.
     fn take_through(&mut self, text: &str) -> Option<String> {
-        self.take_through_all(&[text])
+        self.take_through_all(&[text], whole)
     }
 
-    /// Moves the cursor behind the first of each text, once all are there, and gives what it passed.
-    fn take_through_all(&mut self, texts: &[&str]) -> Option<String> {
+    /// Moves the cursor behind the first of each text, once all are there, and gives what it passed; `end_of` finds a text's end.
+    fn take_through_all(
+        &mut self,
+        texts: &[&str],
+        end_of: fn(&[u8], &[u8]) -> Option<usize>,
+    ) -> Option<String> {
         let ahead = self.bytes.get(self.cursor..)?;
-        let end = texts.iter().try_fold(0, |end: usize, text| {
-            Some(end.max(find(ahead, text.as_bytes())? + text.len()))
-        })?;
+        let end = texts
+            .iter()
+            .try_fold(0, |end: usize, text| Some(end.max(end_of(ahead, text.as_bytes())?)))?;
         let passed = String::from_utf8_lossy(ahead.get(..end)?).into_owned();
         self.cursor += end;
         Some(passed)
     }
+}
+
+/// Whether a console has this text, in one line or in a partition's line that others have broken; see [`Console::wait_for_all`].
+#[must_use]
+pub fn has(console: &str, text: &str) -> bool {
+    behind(console, text).is_some()
+}
+
+/// What comes behind the first such text.
+#[must_use]
+pub fn behind<'c>(console: &'c str, text: &str) -> Option<&'c str> {
+    console.get(end_of(console.as_bytes(), text.as_bytes())?..)
+}
+
+/// Where the first `text` ends that stands there in one piece, or in pieces of one partition's line. The hypervisor breaks a line that
+/// stands still for 20 ms if others have something to say, and a host may let a vCPU stand still in the middle of one.
+fn end_of(console: &[u8], text: &[u8]) -> Option<usize> {
+    let broken = names(console).filter_map(|name| {
+        let (is_line, words) = match find(text, SEPARATOR) {
+            Some(0) => (true, text.get(SEPARATOR.len()..)?),
+            Some(end) if text.get(..end)? == name => (true, text.get(end + SEPARATOR.len()..)?),
+            Some(_) => return None,
+            None => (false, text),
+        };
+        end_in_pieces(&pieces(console, name), words, is_line)
+    });
+    whole(console, text).into_iter().chain(broken).min()
+}
+
+/// Where the first `text` ends that stands there in one piece.
+fn whole(console: &[u8], text: &[u8]) -> Option<usize> {
+    find(console, text).map(|at| at + text.len())
+}
+
+/// What stands between a partition's name and its line.
+const SEPARATOR: &[u8] = b"| ";
+
+/// The names before lines, each once.
+fn names(console: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let name = |line| {
+        let name = <[u8]>::get(line, ..find(line, SEPARATOR)?)?;
+        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+        (!name.is_empty() && name.iter().all(is_letter)).then_some(name)
+    };
+    let all: BTreeSet<&[u8]> = console.split(|byte| *byte == b'\n').filter_map(name).collect();
+    all.into_iter()
+}
+
+/// Where each piece of a partition's text begins, and the piece, without line ends.
+fn pieces<'c>(console: &'c [u8], name: &[u8]) -> Vec<(usize, &'c [u8])> {
+    let mut start = 0;
+    let mut pieces = Vec::new();
+    for line in console.split(|byte| *byte == b'\n') {
+        let words = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(SEPARATOR));
+        if let Some(words) = words {
+            let words = words.strip_suffix(b"\r").unwrap_or(words);
+            pieces.push((start + name.len() + SEPARATOR.len(), words));
+        }
+        start += line.len() + 1;
+    }
+    pieces
+}
+
+/// Where `words` end that run over pieces; whether they have to begin with one.
+fn end_in_pieces(pieces: &[(usize, &[u8])], words: &[u8], is_line: bool) -> Option<usize> {
+    let joined: Vec<u8> = pieces.iter().flat_map(|(_, piece)| *piece).copied().collect();
+    let mut from = 0;
+    while let Some(at) = joined.get(from..).and_then(|rest| find(rest, words)) {
+        let (begin, end) = (from + at, from + at + words.len());
+        let (mut before, mut begins, mut place) = (0, false, None);
+        for (start, piece) in pieces {
+            begins |= before == begin;
+            let last = before + piece.len();
+            if place.is_none() && last >= end {
+                place = Some(start + end - before);
+            }
+            before = last;
+        }
+        if begins || !is_line {
+            return place;
+        }
+        from = begin + 1;
+    }
+    None
 }
 
 /// Where `needle` first occurs in `haystack`.
@@ -266,6 +372,24 @@ mod tests {
         assert_eq!(found, Found::Text("one two three".into()));
         assert_eq!(console.wait_for_all(&["four", "two"], SOON), Found::Closed);
         assert_eq!(console.wait_for_all(&["four"], SOON), Found::Text(" four".into()));
+    }
+
+    #[test]
+    fn a_line_that_others_have_broken_is_found() {
+        let text =
+            "one| hello: \r\nother| smp\r\none| 1 vCPU, 4 KiB\r\none| do\r\nother| done\r\none| ne";
+        for found in
+            ["one| hello: 1 vCPU", "hello: 1 v", "one| hello", "one| 1 vCPU", "one| done", "| done"]
+        {
+            assert!(has(text, found), "{found}");
+        }
+        for missing in ["other| hello", "one| vCPU", "one| smp", "two| hello", "hello: smp"] {
+            assert!(!has(text, missing), "{missing}");
+        }
+        let console = console_of(b"one| hel\r\nother| x\r\none| lo\r\none| bye");
+        let found = "one| hel\r\nother| x\r\none| lo";
+        assert_eq!(console.wait("one| hello", SOON), Found::Text(found.into()));
+        assert_eq!(console.wait("one| bye", SOON), Found::Text("\r\none| bye".into()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The consoles of several partitions on one UART. V1, and the bullet on the console.
 
 use libtest_mimic::Trial;
+use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Machine, Running};
 
 use crate::support::{
@@ -45,7 +46,7 @@ fn names(machine: Machine) -> Outcome {
     let mut running = system([hello(), smp()])?.boot(&machine)?;
     let console = running.wait_for_power_off(PATIENCE)?;
     for line in ["one| hello: 1 vCPU", "other| smp: "] {
-        if !console.contains(line) {
+        if !has(&console, line) {
             return Err(running.failure(format!("no line starts {line:?}")).into());
         }
     }

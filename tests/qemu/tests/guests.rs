@@ -2,6 +2,7 @@
 //! P1, P4, V2, V3.
 
 use libtest_mimic::Trial;
+use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Failure, Gic, Machine};
 
 use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, system};
@@ -72,13 +73,13 @@ fn performance_monitors(machine: Machine) -> Outcome {
     }
     running.wait_for("owner| done", PATIENCE)?;
     // In whichever order the two come to their end.
-    if !running.console().text().contains("neighbour| done") {
+    if !has(&running.console().text(), "neighbour| done") {
         running.wait_for("neighbour| done", PATIENCE)?;
     }
     let console = running.console().text();
     support::approve(&console)?;
     let counted = console.matches("owner| ok each_vcpu_has_its_own").count();
-    if counted == 3 && console.contains("neighbour| ok debug_and_pmu") {
+    if counted == 3 && has(&console, "neighbour| ok debug_and_pmu") {
         return Ok(());
     }
     Err(running.failure("not all cases ran".into()).into())

@@ -1,6 +1,7 @@
 //! Unmodified Debian Linux. P2, V1, V2, V3.
 
 use libtest_mimic::Trial;
+use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Gic, Machine, counts};
 
 use crate::support::{Outcome, PATIENCE, Partition, Topic, Variant, both_gics, system};
@@ -72,7 +73,7 @@ fn two(machine: Machine) -> Outcome {
     let mut running = system(partitions)?.boot(&machine)?;
     let console = running.wait_for_power_off(PATIENCE * 3)?;
     for name in ["left", "right"] {
-        if !console.contains(&format!("{name}| shikiri-linux: script all passed")) {
+        if !has(&console, &format!("{name}| shikiri-linux: script all passed")) {
             return Err(running.failure(format!("{name} did not pass")).into());
         }
     }

@@ -1,6 +1,7 @@
 //! Named objects, from outside: within a partition, between several, and when one of them ends. V4, P3 (d).
 
 use libtest_mimic::Trial;
+use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Machine, counts};
 
 use crate::lifecycle::{nothing_is_used, wait_until_stopped};
@@ -74,7 +75,7 @@ fn between(share: &str, machine: &Machine) -> Outcome {
     let mut running = system([guest("left", "role=left", share), right])?.boot(machine)?;
     let console = running.wait_for_power_off(PATIENCE)?;
     approve(&console)?;
-    if console.contains("right| ok right") {
+    if has(&console, "right| ok right") {
         return Ok(());
     }
     Err(running.failure("the right one has not said that it is right".to_owned()).into())

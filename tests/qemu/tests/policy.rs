@@ -1,6 +1,7 @@
 //! The policy program: what it can see and do, and that nobody else can (P7).
 
 use libtest_mimic::{Failed, Trial};
+use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Machine, System, counts};
 
 use crate::support::{self, Outcome, PATIENCE, Partition, Topic, both_gics};
@@ -74,7 +75,7 @@ fn ports(answer: &str) -> String {
 /// The policy program passes, and who asks it.
 fn both_pass(system: &System, machine: &Machine, asker: &str) -> Outcome {
     let console = support::passes(system, machine)?;
-    if console.contains(&format!("ok {asker}")) {
+    if has(&console, &format!("ok {asker}")) {
         return Ok(());
     }
     Err(shikiri_qemu_tests::Failure::new(format!("no case {asker}"), &console).into())
@@ -195,7 +196,7 @@ fn maker(words: &str) -> Result<System, Failed> {
 
 fn makes(machine: Machine) -> Outcome {
     let console = support::passes(&maker("make")?, &machine)?;
-    if console.contains("guest| hello: ") {
+    if has(&console, "guest| hello: ") {
         return Ok(());
     }
     Err(shikiri_qemu_tests::Failure::new(
@@ -207,7 +208,7 @@ fn makes(machine: Machine) -> Outcome {
 
 fn outlive(machine: Machine) -> Outcome {
     let console = support::passes(&maker("outlive")?, &machine)?;
-    if console.contains("ok its_successor_goes_on_with_what_was_made") {
+    if has(&console, "ok its_successor_goes_on_with_what_was_made") {
         return Ok(());
     }
     Err("no such case".into())
@@ -331,7 +332,7 @@ fn calls(machine: Machine) -> Outcome {
 fn restarts(machine: Machine) -> Outcome {
     let console = support::passes(&described("restarts")?, &machine)?;
     let both = ["what_happens_before_the_restart", "its_successor_finds_the_machine_as_it_is"];
-    match both.into_iter().find(|name| !console.contains(&format!("ok {name}"))) {
+    match both.into_iter().find(|name| !has(&console, &format!("ok {name}"))) {
         None => Ok(()),
         Some(name) => Err(format!("no case {name}").into()),
     }

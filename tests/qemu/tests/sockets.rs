@@ -2,6 +2,7 @@
 //! more of its kind. C6–C10.
 
 use libtest_mimic::Trial;
+use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Gic, Machine};
 
 use crate::support::{
@@ -61,7 +62,7 @@ fn with(cores: &str, peer: impl Fn(&str) -> Partition, machine: &Machine) -> Out
     let mut running = system([scos, guest("one"), guest("two")])?.boot(machine)?;
     let console = running.wait_for_power_off(PATIENCE)?;
     approve(&console)?;
-    if !console.contains("init: sockets: exit status: 0") {
+    if !has(&console, "init: sockets: exit status: 0") {
         return Err(running.failure(format!("the program has failed:\n{console}")).into());
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use libtest_mimic::Trial;
+use shikiri_qemu_tests::console::behind;
 use shikiri_qemu_tests::{Gic, Machine, Overrides, System, paths, system};
 
 use crate::lifecycle::nothing_is_used;
@@ -108,8 +109,8 @@ fn runs(name: &str, machine: &Machine, lines: &[&str]) -> Outcome {
     for line in lines {
         let partition = line.split_once("| ").map_or("", |(name, _)| name);
         let rest = rests.entry(partition).or_insert(console.as_str());
-        match rest.split_once(line) {
-            Some((_, behind)) => *rest = behind,
+        match behind(rest, line) {
+            Some(more) => *rest = more,
             None => return Err(running.failure(format!("no {line:?} in:\n{console}")).into()),
         }
     }
