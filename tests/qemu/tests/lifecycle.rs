@@ -1,5 +1,7 @@
 //! Partitions end, are reported, start again, and leave nothing behind. P1, P3, P5.
 
+use std::time::Instant;
+
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::{Machine, Running, counts};
 
@@ -171,7 +173,8 @@ fn free_when_stopped(running: &mut Running) -> Result<u64, Failed> {
 
 /// Asks the operator console for the list until the partition is neither alive nor about to start.
 pub(crate) fn wait_until_stopped(running: &mut Running, name: &str) -> Outcome {
-    for _ in 0..1000 {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
         let answer = operator(running, "list")?;
         let row = answer.lines().find(|line| line.trim().starts_with(name)).unwrap_or_default();
         if ["stopped", "ended", "fault"].iter().any(|state| row.contains(state)) {

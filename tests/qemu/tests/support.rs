@@ -1,6 +1,6 @@
 //! What the topics share: how a test is named and run, and what test guests print.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::console::has;
@@ -300,18 +300,13 @@ pub(crate) fn open_operator(running: &mut Running) -> Outcome {
     Ok(())
 }
 
-/// How often an audit is asked for that meets a partition being built or taken apart.
-const AUDITS: usize = 100;
-
 /// Lets the hypervisor compare all its books on frames, with the operator console open: they have to agree, those on free
 /// frames as well. While a partition is being built or taken apart the answer says to ask again, and so it is. Gives the
 /// answer.
 pub(crate) fn audit(running: &mut Running) -> Result<String, Failed> {
+    let end = Instant::now() + PATIENCE;
     let mut answer = operator(running, "audit")?;
-    for _ in 1..AUDITS {
-        if !answer.contains("ask again") {
-            break;
-        }
+    while answer.contains("ask again") && Instant::now() < end {
         answer = operator(running, "audit")?;
     }
     let agrees = ["ledger, stage-2 tables and accounts agree", "free in pool and ledger"];
