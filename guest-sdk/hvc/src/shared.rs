@@ -1,4 +1,10 @@
-//! The calls about shared memory areas, one function per row of the call table (C5).
+//! The calls about shared memory areas, one function per row of the call table (C5). Those after which memory is no longer what
+//! references say of it are unsafe: an offer, after which others may write there, and leaving. What REVOKE and WITHDRAW take away is
+//! other partitions' to lose: the caller's own mapping stays.
+#![expect(
+    unsafe_code,
+    reason = "memory that others may write to, or that is gone, is not what references say"
+)]
 
 use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PageCount};
 
@@ -40,10 +46,13 @@ pub struct Shared {
 
 /// Calls `SHARED_OFFER` until the area can be attached; `events` is raised when a user leaves.
 ///
+/// # Safety
+/// Until the area is withdrawn nothing refers to its memory but as atomic words: who is accepted may write there at any moment.
+///
 /// # Errors
 /// `NotSupported`; `NotOwner`; `BadHandle`; `WrongState` if the area is not complete and own, or offered already, or the receive
 /// port is in use; `OverLimit`, `NoMemory`: then it is not offered.
-pub fn offer(area: Handle, events: Option<Handle>) -> Result<(), Refusal> {
+pub unsafe fn offer(area: Handle, events: Option<Handle>) -> Result<(), Refusal> {
     let Handle(events) = events.unwrap_or(Handle(0));
     let offered = again(|| request::<OFFER>([area.0, events, 0, 0, 0, 0]));
     if let Err(refusal) = offered {
@@ -56,7 +65,7 @@ pub fn offer(area: Handle, events: Option<Handle>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Calls `SHARED_WITHDRAW` until the area is this partition's alone.
+/// Calls `SHARED_WITHDRAW` until the area is this partition's alone. It stays mapped where it is.
 ///
 /// # Errors
 /// `NotOwner`; `WrongState` if it is not offered.
@@ -64,7 +73,7 @@ pub fn withdraw(area: Handle) -> Result<(), Refusal> {
     again(|| request::<WITHDRAW>([area.0, 0, 0, 0, 0, 0])).map(|_| ())
 }
 
-/// Calls `SHARED_REVOKE`: takes the area from the partition with this number.
+/// Calls `SHARED_REVOKE`: takes the area from the partition with this number, never from the caller.
 ///
 /// # Errors
 /// `NotOwner`; `WrongState` if it is not offered; `PeerGone` if that partition has not attached it.
@@ -118,9 +127,12 @@ pub fn state(attachment: Handle) -> Result<Option<Shared>, Refusal> {
 
 /// Calls `SHARED_DETACH` until the attachment, or the offered area, is gone.
 ///
+/// # Safety
+/// Nothing refers to its memory any more.
+///
 /// # Errors
 /// `BadHandle`; `WrongState` of an area that is not offered.
-pub fn detach(attachment: Handle) -> Result<(), Refusal> {
+pub unsafe fn detach(attachment: Handle) -> Result<(), Refusal> {
     again(|| request::<DETACH>([attachment.0, 0, 0, 0, 0, 0])).map(|_| ())
 }
 

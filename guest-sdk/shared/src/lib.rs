@@ -19,6 +19,7 @@
 //! **Trust.** The owner can take an area back at any time: from then on an access faults, in the partition that makes it and nowhere
 //! else. A guest that does not trust its owner catches that abort. Values are the other side's: copy them once, then check.
 #![no_std]
+#![expect(unsafe_code, reason = "offers memory, and gives it up when its value goes")]
 
 mod view;
 
@@ -42,8 +43,8 @@ struct Owned(Handle);
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // It is ours until here.
-        let _detached = calls::detach(self.0);
+        // SAFETY: it is ours until here, and what was borrowed of its words was borrowed of its owner.
+        let _detached = unsafe { calls::detach(self.0) };
     }
 }
 
@@ -56,14 +57,18 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Offers an own, complete area; `events` is raised when a user leaves.
+    /// Offers an own, complete area that is known by its handle; `events` is raised when a user leaves.
+    ///
+    /// # Safety
+    /// Nothing else refers to the area's memory, until it is withdrawn.
     ///
     /// # Errors
     /// As [`calls::offer`]; `Range` if the area lies where the guest does not see it.
-    pub fn new(view: View, area: Handle, events: Option<Handle>) -> Result<Self, Refusal> {
+    pub unsafe fn new(view: View, area: Handle, events: Option<Handle>) -> Result<Self, Refusal> {
         let info = shikiri_hvc::message::info(area)?;
         let words = view.words(info.address, info.pages).ok_or(OUT_OF_SIGHT)?;
-        calls::offer(area, events)?;
+        // SAFETY: from here on it is atomic words; for the rest, see the caller's promise.
+        unsafe { calls::offer(area, events) }?;
         Ok(Self { words, owned: Owned(area) })
     }
 
@@ -72,7 +77,8 @@ impl Offer {
     /// # Errors
     /// As [`Offer::new`], and the area.
     pub fn of(view: View, area: Area, events: Option<Handle>) -> Result<Self, (Refusal, Area)> {
-        match Self::new(view, area.handle(), events) {
+        // SAFETY: the area is here by value, so that nothing is borrowed of it, and forgotten below.
+        match unsafe { Self::new(view, area.handle(), events) } {
             Ok(offer) => {
                 let _offered = area.into_handle();
                 Ok(offer)

@@ -2,9 +2,9 @@
 //! (`crate::fault`).
 #![expect(unsafe_code, reason = "the calls are unsafe for whoever refers to the memory")]
 
-use shikiri_rt::hvc::message;
 use shikiri_rt::hvc::partition::Refusal;
 use shikiri_rt::hvc::talk::Handle;
+use shikiri_rt::hvc::{message, shared};
 
 /// `AREA_FREE`, to its end.
 ///
@@ -40,4 +40,22 @@ pub fn send(port: Handle, area: Option<(Handle, u64)>, short: [u64; 3]) -> Resul
 pub fn close(port: Handle) -> Result<(), Refusal> {
     // SAFETY: as above, and none to its pages.
     unsafe { message::close(port) }
+}
+
+/// `SHARED_OFFER`, to its end.
+///
+/// # Errors
+/// See [`shared::offer`].
+pub fn offer(area: Handle, events: Option<Handle>) -> Result<(), Refusal> {
+    // SAFETY: the guest has no reference to it.
+    unsafe { shared::offer(area, events) }
+}
+
+/// `SHARED_DETACH`, to its end.
+///
+/// # Errors
+/// See [`shared::detach`].
+pub fn detach(attachment: Handle) -> Result<(), Refusal> {
+    // SAFETY: as above.
+    unsafe { shared::detach(attachment) }
 }

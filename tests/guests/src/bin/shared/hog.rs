@@ -46,12 +46,12 @@ fn no_memory() -> Outcome {
     let all = take_all(&mut areas, blocks, AreaClass::Page)?;
     ensure("blocks and pages", blocks > 10 && all > blocks)?;
     let before = used()?;
-    refused("the table's copy", shared::offer(offered.handle, None), Status::NoMemory)?;
+    refused("the table's copy", taken::offer(offered.handle, None), Status::NoMemory)?;
     ensure("nothing has changed", used()? == before)?;
     equal("it is as it was", made(message::info(offered.handle))?.pages.0, 2)?;
     refused("it is not offered", shared::withdraw(offered.handle), Status::WrongState)?;
     made(taken::free(areas[all - 1]))?;
-    made(shared::offer(offered.handle, None))?;
+    made(taken::offer(offered.handle, None))?;
     made(shared::withdraw(offered.handle))?;
     made(taken::free(offered.handle))?;
     for area in &areas[..all - 1] {

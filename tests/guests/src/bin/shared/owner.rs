@@ -61,7 +61,7 @@ impl Owner {
             hog_the_lock();
         }
         let control = made(message::alloc(4096, AreaClass::Page))?;
-        made(shared::offer(control.handle, None))?;
+        made(taken::offer(control.handle, None))?;
         Ok(Self { user, control, area: None, done: 0, answer: 0 })
     }
 
@@ -112,7 +112,7 @@ impl Owner {
         let class = AreaClass::from_code(word >> 32).unwrap_or(AreaClass::Page);
         let area = made(message::alloc(word & 0xffff_ffff, class))?;
         let events = events()?;
-        made(shared::offer(area.handle, Some(events)))?;
+        made(taken::offer(area.handle, Some(events)))?;
         self.area = Some((area, events));
         Ok(area.handle)
     }
@@ -149,7 +149,7 @@ impl Owner {
                 Ok(last)
             }
             LEAVE => {
-                made(shared::detach(area.handle))?;
+                made(taken::detach(area.handle))?;
                 made(talk::close(events))?;
                 self.area = None;
                 Ok(0)

@@ -102,7 +102,7 @@ impl Attached {
     }
 
     fn leave(self) -> Outcome {
-        made(shared::detach(self.at.handle))?;
+        made(taken::detach(self.at.handle))?;
         ensure("a load faults", read(self.at.address).is_err())?;
         ensure("a store faults", write(self.at.address, 1).is_err())?;
         refused("its handle is stale", shared::state(self.at.handle), Status::BadHandle)?;
@@ -282,7 +282,7 @@ fn refusals() -> Outcome {
         equal("why", control.tell(ANSWER, 0, 0)?, why.code() as u64)?;
         ensure("nothing is there", read(at.address).is_err())?;
     }
-    made(shared::detach(at.handle))?;
+    made(taken::detach(at.handle))?;
     // The same area twice.
     let first = Attached::new(WRITE, 1, AreaClass::Page)?;
     let second = made(shared::create(port, PageCount(1), AreaClass::Page))?;
@@ -292,8 +292,8 @@ fn refusals() -> Outcome {
         Ok(state.is_err_and(|refusal| refusal.status() == Some(Status::Refused)))
     })?;
     equal("why", control.tell(ANSWER, 0, 0)?, Status::Exists.code() as u64)?;
-    made(shared::detach(second.handle))?;
-    refused("stale", shared::detach(second.handle), Status::BadHandle)?;
+    made(taken::detach(second.handle))?;
+    refused("stale", taken::detach(second.handle), Status::BadHandle)?;
     first.leave()?;
     control.tell(WITHDRAW, 0, 0)?;
     // The table of shares is full.
@@ -316,7 +316,7 @@ fn refusals() -> Outcome {
     };
     equal("full", last.code as u64, Status::OverLimit.code() as u64)?;
     for (handle, port) in all.into_iter().flatten() {
-        made(shared::detach(handle))?;
+        made(taken::detach(handle))?;
         made(talk::close(port))?;
     }
     made(talk::close(port))?;
@@ -329,9 +329,9 @@ fn shared_is_shared() -> Outcome {
     let before = used()?;
     let area = made(message::alloc(0x3000, AreaClass::Block))?;
     set(area.address, 8)?;
-    made(shared::offer(area.handle, None))?;
+    made(taken::offer(area.handle, None))?;
     let (is_there, wrong) = (area.handle, Status::WrongState);
-    refused("offered twice", shared::offer(is_there, None), wrong)?;
+    refused("offered twice", taken::offer(is_there, None), wrong)?;
     refused("freed", taken::free(is_there), wrong)?;
     refused("kept", message::keep(is_there), wrong)?;
     let port = events()?;
@@ -349,14 +349,17 @@ fn shared_is_shared() -> Outcome {
     refused("withdrawn twice", shared::withdraw(is_there), wrong)?;
     equal("it is still ours", word(area.address)?, 8)?;
     // Left with nobody else there, it is freed.
-    made(shared::offer(is_there, None))?;
-    made(shared::detach(is_there))?;
+    made(taken::offer(is_there, None))?;
+    made(taken::detach(is_there))?;
     ensure("a load faults", read(area.address).is_err())?;
     refused("it is gone", taken::free(is_there), Status::NotOwner)?;
     ensure("all is refunded", used()? == before)
 }
 
-#[expect(unsafe_code, reason = "says where the window region is seen")]
+#[expect(
+    unsafe_code,
+    reason = "says where the window region is seen, and offers areas by their handles"
+)]
 fn typed() -> Outcome {
     // SAFETY: `main` has mapped it there.
     let view = unsafe { View::new(VIEW, SEEN) };
@@ -394,12 +397,14 @@ fn typed() -> Outcome {
     control.tell(WITHDRAW, 0, 0)?;
     // An offer of our own.
     let area = made(message::alloc(4096, AreaClass::Page))?;
-    let offer = made(Offer::new(view, area.handle, None))?;
+    // SAFETY: the guest has no reference to it.
+    let offer = made(unsafe { Offer::new(view, area.handle, None) })?;
     offer.words().first().ok_or(NO)?.store(1, Ordering::Release);
     equal("its word", word(area.address)?, 1)?;
     refused("nobody uses it", offer.revoke(owner()), Status::PeerGone)?;
     let area = made(offer.withdraw())?;
-    drop(made(Offer::new(view, area, None))?);
+    // SAFETY: as above.
+    drop(made(unsafe { Offer::new(view, area, None) })?);
     refused("left to nobody", message::info(area), Status::NotOwner)?;
     ensure("all is refunded", used()? == before)?;
     control.area.leave()
@@ -452,7 +457,7 @@ fn fixed() -> Outcome {
     refused("revoked", shared::revoke(FIXED_BOARD, owner()), Status::NotOwner).or_else(|_| {
         refused("revoked", shared::revoke(FIXED_BOARD, owner()), Status::WrongState)
     })?;
-    made(shared::detach(FIXED_BOARD))?;
+    made(taken::detach(FIXED_BOARD))?;
     ensure("a load faults", read(board.address).is_err())
 }
 
@@ -530,7 +535,7 @@ fn busy() -> Outcome {
         }
         control.tell(WITHDRAW, 0, 0)?;
         refused("it is gone", shared::state(area.at.handle), Status::PeerGone)?;
-        made(shared::detach(area.at.handle))?;
+        made(taken::detach(area.at.handle))?;
         made(talk::close(area.events))?;
     }
     Ok(())
