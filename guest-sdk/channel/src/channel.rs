@@ -5,7 +5,7 @@ use shikiri_hvc::talk::Handle;
 use crate::area::Area;
 use crate::port::{Owned, Port};
 
-/// A connected message port. Dropped, it is closed and its peer told; areas that came to it stay.
+/// A connected message port. Dropped, it is closed and its peer told; areas that came to it and were received stay, others are freed.
 #[derive(Debug)]
 pub struct Channel(pub(crate) Owned);
 

@@ -13,6 +13,7 @@ use shikiri_rt::event::{Bound, ReceivePort, Receiving as _};
 use shikiri_rt::gic;
 use shikiri_rt::sleep::Ticks;
 
+use crate::area::Area;
 use crate::channel::Channel;
 use crate::executor;
 use crate::table::{self, Home, Open, Wakers};
@@ -65,10 +66,28 @@ pub(crate) struct Owned {
 
 impl Drop for Owned {
     fn drop(&mut self) {
+        self.drain();
         self.home.remove();
         // SAFETY: its pages are in no row any more.
         let _closed = unsafe { message::close(self.handle) };
         table::disown(self.events.intid());
+    }
+}
+
+impl Owned {
+    /// Frees what has come and was not received: it would stay with the partition, and be nobody's.
+    fn drain(&self) {
+        if !self.home.withdraw() {
+            return;
+        }
+        // A send that found a credit before has the port's lock until its message stands there; this call takes it, and is refused
+        // if there is no peer.
+        let _waited = message::notify(self.handle);
+        while let Some(parcel) = self.home.take_last() {
+            drop(
+                parcel.map(|parcel| Area::received((self.windows, self.class, self.home), &parcel)),
+            );
+        }
     }
 }
 

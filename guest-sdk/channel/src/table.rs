@@ -6,7 +6,7 @@ use core::num::NonZeroU8;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use core::task::Waker;
 
-use shikiri_arrivals::{Arrival, Pages, Peer, Receiver};
+use shikiri_arrivals::{Arrival, Pages, Parcel, Peer, Receiver};
 use shikiri_hvc::message;
 use shikiri_hvc::talk::Handle;
 use shikiri_rt::{Guard, Lock};
@@ -150,6 +150,21 @@ impl Home {
         })?;
         look.starved.into_iter().for_each(tell);
         Some(look)
+    }
+
+    /// Offers to take no more messages; false if the port is not open.
+    pub(crate) fn withdraw(self) -> bool {
+        self.with(|open| open.receiver.withdraw(open.pages())).is_some()
+    }
+
+    /// Takes the next message that has come, behind [`Home::withdraw`]: its area, if it has one.
+    pub(crate) fn take_last(self) -> Option<Option<Parcel>> {
+        self.with(|open| {
+            let Open { arrivals, credits, receiver, .. } = open;
+            let pages = Pages { arrivals: arrivals.words(), credits: credits.words() };
+            receiver.take_last(pages).map(|arrival| arrival.parcel)
+        })
+        .flatten()
     }
 
     /// Says whether messages are polled for; if not any more, whoever waits for one looks again.

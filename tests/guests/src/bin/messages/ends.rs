@@ -71,6 +71,34 @@ pub(crate) fn sending() -> Outcome {
     })
 }
 
+/// What the server has sent and nobody has received, when its message is there, or only some of it, or none yet.
+pub(crate) fn unread() -> Outcome {
+    charged_back(|| {
+        for count in [0_u64, 1, 2] {
+            let channel = connect(service::ECHO, AreaClass::Page)?;
+            for _ in 0..2 {
+                let area = made(Area::alloc(windows()?, AreaClass::Page, 9))?;
+                sent(channel.send(area, [0; 3]))?;
+            }
+            for _ in 0..count {
+                drop(came(channel.receive())?);
+            }
+            drop(channel);
+        }
+        // Both are there for certain: the server has closed its end behind them.
+        let channel = connect(service::LEAVE, AreaClass::Page)?;
+        for round in 0..2 {
+            let area = made(Area::alloc(windows()?, AreaClass::Page, 9))?;
+            sent(channel.send(area, [round, 0, 0]))?;
+        }
+        while channel.is_connected() {
+            reg::yield_now();
+        }
+        drop(channel);
+        Ok(())
+    })
+}
+
 pub(crate) fn refused() -> Outcome {
     charged_back(|| {
         let mut mine = port(AreaClass::Page, PORT)?;

@@ -42,6 +42,7 @@ fn main() {
     case("two_vcpus_use_one_channel", forms::two_vcpus);
     case("a_request_can_be_refused_and_withdrawn", ends::refused);
     case("a_port_is_connected_again", ends::again);
+    case("what_was_not_received_is_freed_with_the_port", ends::unread);
     case("a_full_port_gives_the_area_back_and_tells_when_there_is_room", room::full);
     case("dropping_an_area_wakes_who_waits_for_its_slot", room::slot);
     case("a_future_waits_for_room", room::future);

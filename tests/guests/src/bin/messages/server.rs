@@ -40,6 +40,13 @@ fn serve_one(listener: &Listener, request: Request) -> Outcome {
             // What a client leaves behind is held by nobody.
             _ if !channel.is_connected() => {}
             service::ECHO => echo(&channel, message),
+            service::LEAVE => {
+                let is_last = message.short[0] == 1;
+                echo(&channel, message);
+                if is_last {
+                    return Ok(());
+                }
+            }
             service::HOLD => hold(listener, message)?,
             _ if message.short[0] == 1 => power::off(),
             _ => {}

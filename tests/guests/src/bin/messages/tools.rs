@@ -26,6 +26,8 @@ pub(crate) mod service {
     pub(crate) const LATE: u32 = 5;
     /// Accepts and closes at once.
     pub(crate) const CLOSE: u32 = 6;
+    /// Sends two messages back, and closes.
+    pub(crate) const LEAVE: u32 = 7;
 }
 
 /// The window that both sides have.
