@@ -98,30 +98,6 @@ fn calls_that_meet_again_exclude_each_other_and_end() {
     });
 }
 
-/// One that waits with its own lock in hand, one that does not, and a call of one partition's own.
-#[test]
-fn a_call_in_a_meeting_ends_beside_others() {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
-    builder.max_branches = 10_000;
-    builder.check(|| {
-        let hall = Hall::new();
-        let other = Arc::clone(&hall);
-        let pair = thread::spawn(move || {
-            if let Some(both) = try_pair(&other.locks[0], &other.locks[1]) {
-                other.count(both);
-            }
-        });
-        let other = Arc::clone(&hall);
-        let alone = thread::spawn(move || *other.locks[0].lock() += 10);
-        hall.call_again(1);
-        pair.join().unwrap();
-        alone.join().unwrap();
-        let (one, two) = (*hall.locks[0].lock(), *hall.locks[1].lock());
-        assert!(one == two + 10 && (1..=2).contains(&two));
-    });
-}
-
 /// A vCPU that goes to sleep while another core posts an SGI for it (`kick_vcpus` and `fall_asleep` of EL2): it stays
 /// awake, or is woken, or its core is kicked.
 #[test]
