@@ -27,15 +27,16 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.slow().on_each(one(), "the_checks_hold_on_linux_too", checks_on_linux);
     let others = [max(), vec![Variant::new(Gic::V2, 1, "cortex-a72")]].concat();
     topic.on_each(others, "the_checks_hold_on_other_machines", |machine| {
-        passes(&machine, "check,turns,files,time,threads,signals,faults,memory,pointers")
+        passes(&machine, "check,turns,files,epoll,time,threads,signals,faults,memory,pointers")
     });
 }
 
 /// The topics of the program that checks from inside (guest-sdk/scos/programs, `check`), and what each shows.
-const CHECKS: [(&str, &str); 9] = [
+const CHECKS: [(&str, &str); 10] = [
     ("processes", "processes_fork_and_run_programs_and_are_waited_for"),
     ("turns", "spinning_processes_are_preempted"),
     ("files", "files_pipes_and_descriptors_are_linux_s"),
+    ("epoll", "epoll_watches_and_pairs_of_sockets_lead_to_children"),
     ("time", "clocks_sleeps_and_polls_are_linux_s"),
     ("threads", "std_threads_work"),
     ("signals", "signals_interrupt_calls_and_are_handled"),
@@ -172,7 +173,7 @@ fn same_as_on_linux(machine: Machine) -> Outcome {
 /// written and executed.
 fn checks_on_linux(machine: Machine) -> Outcome {
     let words = "quiet shikiri.script=program \
-                 shikiri.program=/scos/check,turns,files,time,threads,signals,faults,pointers";
+                 shikiri.program=/scos/check,turns,files,epoll,time,threads,signals,faults,pointers";
     let linux = Partition::linux("linux", words).with("cores = 1").packed("scos/linux.cpio");
     let mut running = support::system([linux])?.boot(&machine)?;
     let console = running.wait_for_power_off(PATIENCE * 3)?;

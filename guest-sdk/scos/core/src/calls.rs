@@ -70,6 +70,9 @@ macro_rules! for_each_call {
         $table! {
             17 getcwd names (Out, Number) "";
             19 eventfd2 descriptors (Number, Number) "";
+            20 epoll_create1 poll (Number) "";
+            21 epoll_ctl poll (Fd, Number, Fd, MayIn) "No list watches another. All lists together watch at most 4096 descriptors.";
+            22 epoll_pwait poll (Fd, Out, Number, Number, MayIn, Number) "Level-triggered, EPOLLET, EPOLLONESHOT.";
             23 dup descriptors (Fd) "";
             24 dup3 descriptors (Fd, Fd, Number) "";
             25 fcntl descriptors (Fd, Number, Number) "No locks of files.";
@@ -153,12 +156,15 @@ macro_rules! for_each_call {
             178 gettid thread () "";
             179 sysinfo system (Out) "";
             198 socket sockets (Number, Number, Number) "AF_SHIKIRI with SOCK_SEQPACKET.";
+            199 socketpair sockets (Number, Number, Number, Out) "AF_UNIX with SOCK_STREAM.";
             200 bind sockets (Fd, In, Number) "";
             201 listen sockets (Fd, Number) "A backlog of 0 refuses the service.";
             202 accept sockets (Fd, MayOut, MayOut) "";
             203 connect sockets (Fd, In, Number) "";
             204 getsockname sockets (Fd, Out, Out) "";
             205 getpeername sockets (Fd, Out, Out) "";
+            206 sendto sockets (Fd, In, Number, Number, Address, Number) "Where it is connected to. MSG_DONTWAIT, MSG_NOSIGNAL.";
+            207 recvfrom sockets (Fd, Out, Number, Number, Address, Address) "The sender's address is not told. MSG_DONTWAIT.";
             208 setsockopt sockets (Fd, Number, Number, In, Number) "SHIKIRI_FORM, SHIKIRI_WINDOW.";
             209 getsockopt sockets (Fd, Number, Number, Out, Out) "";
             210 shutdown sockets (Fd, Number) "";

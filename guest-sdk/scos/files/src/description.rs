@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 
 use crate::abi::fcntl::{O_ACCMODE, O_APPEND, O_NONBLOCK, O_RDONLY, O_WRONLY};
 use crate::counter::Counter;
+use crate::epoll::Epoll;
+use crate::files::Pair;
 use crate::pipe::End;
 use crate::socket::Socket;
 use crate::timer::Timer;
@@ -40,6 +42,8 @@ pub(crate) enum What {
     Counter(Counter),
     Timer(Timer),
     Socket(Box<Socket>),
+    Pair(Pair),
+    Epoll(Box<Epoll>),
 }
 
 /// Flags that a description keeps.

@@ -34,6 +34,7 @@ mod counter;
 mod cpio;
 mod description;
 mod descriptors;
+pub mod epoll;
 mod errno;
 mod files;
 mod number;

@@ -71,7 +71,8 @@ impl Pipe {
         if data.is_empty() {
             return Ok(Step::Done(0));
         }
-        if !self.has_reader {
+        // An end of a pair can be shut while it is there.
+        if !self.has_reader || !self.has_writer {
             return Err(Errno::EPIPE);
         }
         let room = self.room();

@@ -163,6 +163,12 @@ impl Message {
 #[derive(Debug)]
 pub struct Socket(std::os::fd::OwnedFd);
 
+impl std::os::fd::AsFd for Socket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl Socket {
     /// Makes one; `flags`: [`NON_BLOCKING`].
     ///

@@ -7,6 +7,10 @@ use crate::Errno;
 pub const AF_SHIKIRI: u16 = 77;
 /// The only kind of socket of this family: a connection that keeps messages apart.
 pub const SOCK_SEQPACKET: u32 = 5;
+/// The family of sockets within the system: pairs only.
+pub const AF_UNIX: u32 = 1;
+/// A stream of bytes.
+pub const SOCK_STREAM: u32 = 1;
 /// In the kind: EAGAIN instead of waiting.
 pub const SOCK_NONBLOCK: u32 = super::fcntl::O_NONBLOCK;
 /// In the kind: closed when a program is executed.

@@ -1,5 +1,6 @@
 //! `ioctl`, and the console's own side.
 
+use super::pair::Pair;
 use super::{DescriptionId, Files, Signal};
 use crate::Errno;
 use crate::abi::fcntl::O_NONBLOCK;
@@ -58,7 +59,7 @@ impl<C: Channels> Files<C> {
                 let is_there = socket.connected().is_ok_and(|connected| connected.next.is_some());
                 Ok(if is_there { wide(Record::BYTES) } else { 0 })
             }
-            (What::Pipe(number, _), _) => {
+            (What::Pipe(number, _) | What::Pair(Pair { from: number, .. }), _) => {
                 let pipe = self.pipes.get(number).ok_or(Errno::EBADF)?;
                 Ok(wide(pipe.waiting()))
             }

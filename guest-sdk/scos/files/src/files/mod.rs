@@ -6,8 +6,10 @@
 
 mod areas;
 mod control;
+mod epoll;
 mod names;
 mod open;
+mod pair;
 mod process;
 mod ready;
 mod sockets;
@@ -29,6 +31,7 @@ use crate::wakes::Wakes;
 use crate::{Errno, Key};
 
 pub use areas::Message;
+pub(crate) use pair::Pair;
 
 pub use crate::abi::ioctl::Transfer;
 
@@ -125,6 +128,10 @@ pub struct Files<C = NoChannels> {
     timers: BTreeSet<DescriptionId>,
     /// Whose each port is.
     ports: BTreeMap<u64, DescriptionId>,
+    /// Those that are lists of `epoll`.
+    lists: BTreeSet<DescriptionId>,
+    /// How many descriptors they watch together.
+    watches: usize,
 }
 
 impl Files {
@@ -153,6 +160,8 @@ impl<C: Channels> Files<C> {
             areas: Areas::default(),
             timers: BTreeSet::new(),
             ports: BTreeMap::new(),
+            lists: BTreeSet::new(),
+            watches: 0,
         };
         files.make_devices();
         files
@@ -183,7 +192,11 @@ impl<C: Channels> Files<C> {
 
     /// The next key whose waiters are to try again, until there is none.
     pub fn woken(&mut self) -> Option<Key> {
-        self.wakes.take()
+        let key = self.wakes.take()?;
+        if self.watches > 0 {
+            self.note_woken(key);
+        }
+        Some(key)
     }
 
     /// Takes up a description.
@@ -234,7 +247,15 @@ impl<C: Channels> Files<C> {
         if let Some(node) = gone.node {
             self.tree.release(node);
         }
+        if self.watches > 0 {
+            self.forget_watched(id);
+        }
         match gone.what {
+            What::Pair(pair) => self.close_pair(pair),
+            What::Epoll(list) => {
+                self.lists.remove(&id);
+                self.watches = self.watches.saturating_sub(list.len());
+            }
             What::Pipe(number, end) => self.close_pipe(number, end),
             What::Socket(socket) => self.close_socket(id, *socket),
             What::Timer(_) => {

@@ -345,6 +345,9 @@ impl<C: Channels> Files<C> {
     /// # Errors
     /// ENOTCONN; EINVAL; ENOTSOCK.
     pub fn shutdown(&mut self, id: DescriptionId, how: u32) -> Result<(), Errno> {
+        if let What::Pair(pair) = self.description(id)?.what {
+            return self.shut_pair(pair, how);
+        }
         let connected = self.socket_mut(id)?.connected_mut();
         let (is_read, is_write) = match how {
             SHUT_RD => (true, false),

@@ -1,5 +1,6 @@
 //! The calls as programs see them.
 
+mod epoll;
 mod names;
 mod open;
 mod process;

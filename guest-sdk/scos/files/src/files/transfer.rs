@@ -1,5 +1,6 @@
 //! Reading, writing and seeking.
 
+use super::pair::Pair;
 use super::{DescriptionId, Files, Mappable, NodeId};
 use crate::abi::fcntl::{
     O_ACCMODE, O_APPEND, O_RDWR, S_IFIFO, S_IFSOCK, SEEK_CUR, SEEK_END, SEEK_SET,
@@ -33,10 +34,15 @@ impl<C: Channels> Files<C> {
             What::Pipe(number, _) => {
                 self.pipes.get_mut(number).ok_or(Errno::EBADF)?.read(out, &mut self.wakes)
             }
+            // What was shut is at its end.
+            What::Pair(Pair { from, .. }) => match self.pipes.get_mut(from) {
+                Some(pipe) => pipe.read(out, &mut self.wakes),
+                None => Ok(Step::Done(0)),
+            },
             What::Counter(counter) => counter.read(out, &mut self.wakes),
             What::Timer(timer) => timer.read(out),
             // A socket's messages are [`Files::receive`]'s.
-            What::Path | What::Device(_) | What::Socket(_) => Err(Errno::EINVAL),
+            What::Path | What::Device(_) | What::Socket(_) | What::Epoll(_) => Err(Errno::EINVAL),
         };
         description.waiting(answer)
     }
@@ -59,10 +65,17 @@ impl<C: Channels> Files<C> {
             What::Pipe(number, _) => {
                 self.pipes.get_mut(number).ok_or(Errno::EBADF)?.write(data, &mut self.wakes)
             }
+            What::Pair(Pair { to, .. }) => match self.pipes.get_mut(to) {
+                Some(pipe) => pipe.write(data, &mut self.wakes),
+                None => Err(Errno::EPIPE),
+            },
             What::Counter(counter) => counter.write(data, &mut self.wakes),
-            What::Timer(_) | What::Path | What::Directory | What::Device(_) | What::Socket(_) => {
-                Err(Errno::EINVAL)
-            }
+            What::Timer(_)
+            | What::Path
+            | What::Directory
+            | What::Device(_)
+            | What::Socket(_)
+            | What::Epoll(_) => Err(Errno::EINVAL),
         };
         description.waiting(answer)
     }
@@ -202,7 +215,7 @@ impl<C: Channels> Files<C> {
         }
         let mode = match description.what {
             What::Pipe(..) => S_IFIFO | 0o600,
-            What::Socket(_) => S_IFSOCK | 0o777,
+            What::Socket(_) | What::Pair(_) => S_IFSOCK | 0o777,
             _ => 0o600,
         };
         Ok(Stat { node: id.0, mode, links: 1, ..Stat::default() })
@@ -269,9 +282,13 @@ impl<C: Channels> Files<C> {
 fn check_position(description: &Description, at: Option<u64>) -> Result<(), Errno> {
     match description.what {
         _ if at.is_none() => Ok(()),
-        What::Pipe(..) | What::Terminal | What::Counter(_) | What::Timer(_) | What::Socket(_) => {
-            Err(Errno::ESPIPE)
-        }
+        What::Pipe(..)
+        | What::Terminal
+        | What::Counter(_)
+        | What::Timer(_)
+        | What::Socket(_)
+        | What::Pair(_)
+        | What::Epoll(_) => Err(Errno::ESPIPE),
         _ if at > Some(LONGEST) => Err(Errno::EINVAL),
         _ => Ok(()),
     }

@@ -51,8 +51,8 @@ fn is_frugal(number: u64) -> bool {
 
 /// Whether a call is done anew after a handler with SA_RESTART (signal(7)); `is_timed`: it has a time limit.
 pub(crate) fn is_restartable(number: u64, is_timed: bool) -> bool {
-    // pselect6, ppoll, nanosleep, clock_nanosleep, rt_sigsuspend never are.
-    !is_timed && !matches!(number, 72 | 73 | 101 | 115 | 133)
+    // epoll_pwait, pselect6, ppoll, nanosleep, clock_nanosleep, rt_sigsuspend never are.
+    !is_timed && !matches!(number, 22 | 72 | 73 | 101 | 115 | 133)
 }
 
 impl Kernel {

@@ -7,10 +7,12 @@ use shikiri_scos_files::abi::poll::{
     POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM, PollFd,
 };
 use shikiri_scos_files::abi::time::{timespec_from, timespec_of};
+use shikiri_scos_files::epoll::{EPOLL_CTL_DEL, EpollEvent};
 use shikiri_scos_files::{DescriptionId, Errno};
 
+use super::descriptors::install;
 use crate::thread::{On, Wait};
-use crate::user::{Answer, Outcome, User, value};
+use crate::user::{Answer, Outcome, User, done, value};
 
 /// The most descriptors of a call.
 const MOST: u64 = 1024;
@@ -116,6 +118,50 @@ pub(super) fn pselect6(user: &mut User<'_>) -> Answer {
     value(found)
 }
 
+pub(super) fn epoll_create1(user: &mut User<'_>) -> Answer {
+    let flags = user.word(0);
+    let id = user.kernel.files.epoll_create(flags)?;
+    value(install(user, id, flags)?)
+}
+
+pub(super) fn epoll_ctl(user: &mut User<'_>) -> Answer {
+    let (list, operation, number) = (user.int(0), user.word(1), user.int(2));
+    let event = match operation {
+        // What there is to say of it is not looked at.
+        EPOLL_CTL_DEL => EpollEvent::default(),
+        _ => EpollEvent::from_bytes(&user.read_array(user.long(3))?),
+    };
+    let kernel = &mut *user.kernel;
+    let process = kernel.processes.get(&user.process).ok_or(Errno::ESRCH)?;
+    kernel.files.epoll_control(&process.descriptors, list, operation, (number, event))?;
+    done()
+}
+
+pub(super) fn epoll_pwait(user: &mut User<'_>) -> Answer {
+    let (address, most, timeout) = (user.long(1), user.int(2), user.int(3));
+    let most = u64::try_from(most).ok().filter(|most| *most > 0).ok_or(Errno::EINVAL)?.min(MOST);
+    if user.long(4) != 0 && user.long(5) != 8 {
+        return Err(Errno::EINVAL);
+    }
+    user.check_writable(address, most * EpollEvent::BYTES as u64)?;
+    let id = user.description(user.int(0))?;
+    let mask = user.long(4);
+    hold_back(user, mask)?;
+    // Negative: for ever.
+    let span = u64::try_from(timeout).ok().map(|ms| ms.saturating_mul(1_000_000));
+    let first = span.map(|span| user.now().saturating_add(span));
+    let deadline = user.deadline(first)?;
+    let told = user.kernel.files.epoll_take(id, usize::try_from(most).unwrap_or(0))?;
+    if told.is_empty() && !is_over(user, deadline) {
+        let mut on = Vec::new();
+        add_keys(user, id, &mut on);
+        return Ok(Outcome::Wait(Wait { on, deadline }));
+    }
+    let bytes: Vec<u8> = told.iter().flat_map(|event| event.to_bytes()).collect();
+    user.write(address, &bytes)?;
+    value(told.len())
+}
+
 /// At the first try: when the call is over at the latest, and the mask for its time.
 fn begin(user: &mut User<'_>, timeout: u64, mask: u64) -> Result<Option<u64>, Errno> {
     let first = match timeout {
@@ -125,6 +171,12 @@ fn begin(user: &mut User<'_>, timeout: u64, mask: u64) -> Result<Option<u64>, Er
             Some(user.now().saturating_add(span))
         }
     };
+    hold_back(user, mask)?;
+    user.deadline(first)
+}
+
+/// At the first try: the mask for the call's time, if there is one.
+fn hold_back(user: &mut User<'_>, mask: u64) -> Result<(), Errno> {
     if mask != 0 {
         let held = Set(user.read_long(mask)?).as_mask();
         if user.is_first()? {
@@ -132,7 +184,7 @@ fn begin(user: &mut User<'_>, timeout: u64, mask: u64) -> Result<Option<u64>, Er
             thread.former_mask = Some(core::mem::replace(&mut thread.mask, held));
         }
     }
-    user.deadline(first)
+    Ok(())
 }
 
 fn is_over(user: &User<'_>, deadline: Option<u64>) -> bool {

@@ -4,7 +4,7 @@ use shikiri_scos_core::PAGE;
 use shikiri_scos_files::abi::socket::{Address, Form, Record, SHIKIRI_NEW};
 use shikiri_scos_files::{AreaId, DescriptionId, Errno, Mapping, Step, socket::Arrived};
 
-use super::descriptors;
+use super::{descriptors, transfer};
 use crate::areas::View;
 use crate::thread::{On, Wait};
 use crate::user::{Answer, Outcome, User, done, value};
@@ -18,6 +18,75 @@ pub(super) fn socket(user: &mut User<'_>) -> Answer {
     let (family, kind, protocol) = (user.word(0), user.word(1), user.word(2));
     let id = user.kernel.files.socket(family, kind, protocol)?;
     value(descriptors::install(user, id, kind)?)
+}
+
+pub(super) fn socketpair(user: &mut User<'_>) -> Answer {
+    let (family, kind, protocol) = (user.word(0), user.word(1), user.word(2));
+    let address = user.long(3);
+    user.check_writable(address, 8)?;
+    let (one, other) = user.kernel.files.socketpair(family, kind, protocol)?;
+    let first = match descriptors::install(user, one, kind) {
+        Ok(first) => first,
+        Err(error) => {
+            user.kernel.files.release(other);
+            return Err(error);
+        }
+    };
+    let second = match descriptors::install(user, other, kind) {
+        Ok(second) => second,
+        Err(error) => {
+            let kernel = &mut *user.kernel;
+            if let Some(process) = kernel.processes.get_mut(&user.process) {
+                // It was just made.
+                let _closed = kernel.files.close(&mut process.descriptors, first);
+            }
+            return Err(error);
+        }
+    };
+    user.write(address, &[first.to_le_bytes(), second.to_le_bytes()].concat())?;
+    done()
+}
+
+/// EAGAIN instead of waiting, for one call.
+const MSG_DONTWAIT: u32 = 0x40;
+/// No SIGPIPE.
+const MSG_NOSIGNAL: u32 = 0x4000;
+
+pub(super) fn sendto(user: &mut User<'_>) -> Answer {
+    let (piece, flags) = ((user.long(1), user.long(2)), user.word(3));
+    check_flags(user, flags)?;
+    if user.long(4) != 0 {
+        return Err(Errno::EISCONN);
+    }
+    let answer = if flags & MSG_NOSIGNAL != 0 {
+        transfer::write_silently(user, None, &[piece])
+    } else {
+        transfer::write_from(user, None, &[piece])
+    };
+    or_again(answer, flags)
+}
+
+pub(super) fn recvfrom(user: &mut User<'_>) -> Answer {
+    let (piece, flags) = ((user.long(1), user.long(2)), user.word(3));
+    check_flags(user, flags)?;
+    let answer = transfer::read_to(user, None, &[piece]);
+    or_again(answer, flags)
+}
+
+fn check_flags(user: &mut User<'_>, flags: u32) -> Result<(), Errno> {
+    let id = user.description(user.int(0))?;
+    if !user.kernel.files.is_socket(id) {
+        return Err(Errno::ENOTSOCK);
+    }
+    let is_known = flags & !(MSG_DONTWAIT | MSG_NOSIGNAL) == 0;
+    if is_known { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+}
+
+fn or_again(answer: Answer, flags: u32) -> Answer {
+    match answer {
+        Ok(Outcome::Wait(_)) if flags & MSG_DONTWAIT != 0 => Err(Errno::EAGAIN),
+        answer => answer,
+    }
 }
 
 pub(super) fn bind(user: &mut User<'_>) -> Answer {

@@ -89,7 +89,7 @@ fn pieces(user: &mut User<'_>) -> Result<Vec<(u64, u64)>, Errno> {
     Ok(pieces)
 }
 
-fn read_to(user: &mut User<'_>, at: Option<u64>, pieces: &[(u64, u64)]) -> Answer {
+pub(super) fn read_to(user: &mut User<'_>, at: Option<u64>, pieces: &[(u64, u64)]) -> Answer {
     let id = user.description(user.int(0))?;
     let mut wanted = 0_u64;
     for (address, count) in pieces {
@@ -116,7 +116,21 @@ fn read_to(user: &mut User<'_>, at: Option<u64>, pieces: &[(u64, u64)]) -> Answe
     value(count)
 }
 
-fn write_from(user: &mut User<'_>, at: Option<u64>, pieces: &[(u64, u64)]) -> Answer {
+pub(super) fn write_from(user: &mut User<'_>, at: Option<u64>, pieces: &[(u64, u64)]) -> Answer {
+    let answer = write_silently(user, at, pieces);
+    if matches!(answer, Err(Errno::EPIPE)) {
+        let info = Info::from_process(user.process);
+        user.kernel.signal_thread(user.thread, SIGPIPE, info);
+    }
+    answer
+}
+
+/// The same without the signal where nobody reads.
+pub(super) fn write_silently(
+    user: &mut User<'_>,
+    at: Option<u64>,
+    pieces: &[(u64, u64)],
+) -> Answer {
     let id = user.description(user.int(0))?;
     let mut bytes = Vec::new();
     for (address, count) in pieces {
@@ -124,20 +138,14 @@ fn write_from(user: &mut User<'_>, at: Option<u64>, pieces: &[(u64, u64)]) -> An
         bytes.append(&mut user.read_bytes(*address, count)?);
     }
     let written = match (user.kernel.files.socket_form(id), at) {
-        (Some(_), None) => sockets::send(user, id, &bytes),
-        _ => user.kernel.files.write(id, at, &bytes),
+        (Some(_), None) => sockets::send(user, id, &bytes)?,
+        _ => user.kernel.files.write(id, at, &bytes)?,
     };
     match written {
-        Ok(Step::Done(count)) => {
+        Step::Done(count) => {
             user.kernel.print();
             value(count)
         }
-        Ok(Step::Wait(key)) => Ok(Outcome::Wait(Wait::on(On::Key(key)))),
-        Err(Errno::EPIPE) => {
-            let info = Info::from_process(user.process);
-            user.kernel.signal_thread(user.thread, SIGPIPE, info);
-            Err(Errno::EPIPE)
-        }
-        Err(error) => Err(error),
+        Step::Wait(key) => Ok(Outcome::Wait(Wait::on(On::Key(key)))),
     }
 }

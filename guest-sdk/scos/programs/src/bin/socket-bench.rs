@@ -7,6 +7,7 @@ use std::io::{Error, Result, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use shikiri_scos_programs::socket::{Address, FILE, MAPPING, Message, Socket, Watch, poke, unmap};
 
 const SERVICE: u32 = 7;
@@ -52,6 +53,13 @@ fn measure() -> Result<()> {
     let (mut one, mut all) = (Watch::new(&one), Watch::new(&asked));
     row("socket_poll_1", median(|| one.poll(Some(0)).map(drop))?);
     row("socket_poll_64", median(|| all.poll(Some(0)).map(drop))?);
+    let list = Epoll::new(EpollCreateFlags::empty())?;
+    for socket in [&guest].into_iter().chain(&others) {
+        list.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
+    }
+    let mut told = [EpollEvent::empty(); 8];
+    let mut look = || Ok(list.wait(&mut told, EpollTimeout::ZERO).map(drop)?);
+    row("socket_epoll_64", median(&mut look)?);
     guest.send(&Message::short([END, 0, 0]))
 }
 

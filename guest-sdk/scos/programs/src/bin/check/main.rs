@@ -1,5 +1,6 @@
 //! Checks from inside that the system does what Linux does, by topics: `check TOPIC …`. Each line says `ok` or `FAIL`.
 
+mod epoll;
 mod faults;
 mod files;
 mod memory;
@@ -13,10 +14,11 @@ mod turns;
 use std::process::ExitCode;
 
 /// The topics by name.
-const TOPICS: [(&str, fn()); 9] = [
+const TOPICS: [(&str, fn()); 10] = [
     ("processes", processes::check),
     ("turns", turns::check),
     ("files", files::check),
+    ("epoll", epoll::check),
     ("time", time::check),
     ("threads", threads::check),
     ("signals", signals::check),

@@ -34,6 +34,10 @@ struct Good {
     terminal: u64,
     /// A timer.
     timer: u64,
+    /// A list of `epoll`.
+    list: u64,
+    /// An end of a pair of sockets.
+    pair: u64,
 }
 
 pub(crate) fn check() {
@@ -67,6 +71,19 @@ impl Good {
         let file = unsafe { os::call(56, [HERE, memory, 2, 0, 0, 0]) };
         // SAFETY: as above.
         let timer = unsafe { os::call(85, [1, 0, 0, 0, 0, 0]) };
+        // SAFETY: as above.
+        let list = unsafe { os::call(20, [0; 6]) };
+        let pair = memory + 128;
+        // SAFETY: writes two words of the mapping.
+        let made = unsafe { os::call(199, [1, 1, 0, pair, 0, 0]) };
+        assert_eq!(made, 0, "a pair of sockets");
+        // Something that is ready to be told, and something to be read: EPOLLOUT, and bytes from the other end.
+        let (one, other) = (os::peek(pair as usize), os::peek(pair as usize + 4));
+        os::poke(memory as usize + 192, 4);
+        // SAFETY: writes no memory.
+        let added = unsafe { os::call(21, [list as u64, 1, u64::from(one), memory + 192, 0, 0]) };
+        assert_eq!(added, 0, "a list that watches it");
+        os::write(i32::from(other), &[0; 64]).unwrap();
         Self {
             path: memory,
             link: memory + 7,
@@ -75,6 +92,8 @@ impl Good {
             file: file as u64,
             terminal: 0,
             timer: timer as u64,
+            list: list as u64,
+            pair: u64::from(one),
         }
     }
 
@@ -117,6 +136,16 @@ impl Good {
             "getrandom" => arguments[2] = 0,
             "wait4" => arguments[..3].copy_from_slice(&[u64::MAX, self.zeros, 0]),
             "prlimit64" => arguments[..2].copy_from_slice(&[0, 7]),
+            "epoll_ctl" => arguments[..3].copy_from_slice(&[self.list, 1, self.timer]),
+            "epoll_pwait" => {
+                arguments[0] = self.list;
+                arguments[2..4].copy_from_slice(&[1, 0]);
+            }
+            "socketpair" => arguments[..3].copy_from_slice(&[1, 1, 0]),
+            "sendto" | "recvfrom" => {
+                arguments[0] = self.pair;
+                arguments[3..].copy_from_slice(&[0; 3]);
+            }
             "ppoll" => arguments[1] = 1,
             "pselect6" => arguments[0] = 1,
             "accept" | "accept4" | "getsockname" | "getpeername" => arguments[2] = self.length,
@@ -141,7 +170,7 @@ fn one(good: &Good, call: &Call, index: usize, bad: u64) {
     }
     let ended = os::end_of(|| {
         prepare(good, call, index, &mut arguments);
-        if matches!(call.name, "ppoll" | "pselect6" | "rt_sigsuspend" | "futex") {
+        if matches!(call.name, "ppoll" | "pselect6" | "rt_sigsuspend" | "futex" | "recvfrom") {
             // What does not find its bad address at once would wait.
             os::set_alarm(2000, 0);
         }

@@ -119,7 +119,7 @@ fn descendants() {
 }
 
 /// A program that lies where this one lies.
-fn beside(name: &str) -> String {
+pub(crate) fn beside(name: &str) -> String {
     let own = std::env::args().next().unwrap_or_default();
     let folder = own.rsplit_once('/').map_or("/bin", |(folder, _)| folder);
     format!("{folder}/{name}")

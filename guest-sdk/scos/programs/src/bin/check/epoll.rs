@@ -1,0 +1,180 @@
+//! `epoll` and `socketpair`.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::EventFd;
+use shikiri_scos_programs::report::{equal, holds};
+
+use crate::processes::beside;
+
+pub(crate) fn check() {
+    level();
+    edge();
+    turns();
+    list();
+    waiting();
+    pairs();
+    through_a_child();
+}
+
+fn new() -> Epoll {
+    Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap()
+}
+
+/// What a list tells now, at most `most`: its numbers.
+fn told(epoll: &Epoll, most: usize) -> Vec<u64> {
+    let mut events = vec![EpollEvent::empty(); most];
+    let count = epoll.wait(&mut events, EpollTimeout::ZERO).unwrap();
+    events[..count].iter().map(EpollEvent::data).collect()
+}
+
+fn level() {
+    let epoll = new();
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    epoll.add(&one, EpollEvent::new(EpollFlags::EPOLLIN, 7)).unwrap();
+    equal("nothing_has_come", told(&epoll, 4), vec![]);
+    other.write_all(b"ab").unwrap();
+    equal("what_has_come_is_told", told(&epoll, 4), vec![7]);
+    equal("until_it_is_taken", told(&epoll, 4), vec![7]);
+    let mut bytes = [0; 2];
+    one.read_exact(&mut bytes).unwrap();
+    equal("and_then_no_more", told(&epoll, 4), vec![]);
+    let both = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
+    epoll.modify(&one, &mut EpollEvent::new(both, 8)).unwrap();
+    let mut events = [EpollEvent::empty()];
+    epoll.wait(&mut events, EpollTimeout::ZERO).unwrap();
+    equal("it_can_be_changed", (events[0].data(), events[0].events()), (8, EpollFlags::EPOLLOUT));
+    drop(other);
+    epoll.wait(&mut events, EpollTimeout::ZERO).unwrap();
+    holds("the_end_is_always_told", events[0].events().contains(EpollFlags::EPOLLHUP));
+    epoll.delete(&one).unwrap();
+    equal("what_was_taken_out_is_not_told", told(&epoll, 4), vec![]);
+}
+
+fn edge() {
+    let epoll = new();
+    let counter = EventFd::new().unwrap();
+    let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+    epoll.add(&counter, EpollEvent::new(flags, 1)).unwrap();
+    counter.write(1).unwrap();
+    equal("an_edge_is_told", told(&epoll, 4), vec![1]);
+    equal("once", told(&epoll, 4), vec![]);
+    counter.write(1).unwrap();
+    equal("and_the_next_again", told(&epoll, 4), vec![1]);
+    let once = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
+    epoll.modify(&counter, &mut EpollEvent::new(once, 2)).unwrap();
+    equal("one_shot_is_told", told(&epoll, 4), vec![2]);
+    counter.write(1).unwrap();
+    equal("and_then_not", told(&epoll, 4), vec![]);
+    epoll.modify(&counter, &mut EpollEvent::new(once, 3)).unwrap();
+    equal("before_it_is_wanted_again", told(&epoll, 4), vec![3]);
+}
+
+/// Who is always ready does not stand before the others.
+fn turns() {
+    let epoll = new();
+    let counters: Vec<EventFd> = (0..5).map(|_| EventFd::from_value(1).unwrap()).collect();
+    for (number, counter) in (0..).zip(&counters) {
+        epoll.add(counter, EpollEvent::new(EpollFlags::EPOLLIN, number)).unwrap();
+    }
+    let mut seen: Vec<u64> = (0..3).flat_map(|_| told(&epoll, 2)).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    equal("each_has_its_turn", seen, vec![0, 1, 2, 3, 4]);
+}
+
+fn list() {
+    let epoll = new();
+    let counter = EventFd::from_value(1).unwrap();
+    let event = || EpollEvent::new(EpollFlags::EPOLLIN, 0);
+    equal("what_is_not_there", epoll.delete(&counter), Err(Errno::ENOENT));
+    equal("nor_changed", epoll.modify(&counter, &mut event()), Err(Errno::ENOENT));
+    epoll.add(&counter, event()).unwrap();
+    equal("twice", epoll.add(&counter, event()), Err(Errno::EEXIST));
+    let file = std::fs::File::open("/tmp").unwrap();
+    equal("a_directory", epoll.add(&file, event()), Err(Errno::EPERM));
+    equal("no_room", epoll.wait(&mut [], EpollTimeout::ZERO), Err(Errno::EINVAL));
+    let copy = counter.as_fd().try_clone_to_owned().unwrap();
+    drop(counter);
+    equal("as_long_as_anybody_has_it", told(&epoll, 4), vec![0]);
+    drop(copy);
+    equal("and_no_longer", told(&epoll, 4), vec![]);
+}
+
+fn waiting() {
+    let epoll = new();
+    let (one, mut other) = UnixStream::pair().unwrap();
+    epoll.add(&one, EpollEvent::new(EpollFlags::EPOLLIN, 5)).unwrap();
+    let mut events = [EpollEvent::empty()];
+    let start = Instant::now();
+    equal("the_time_is_over", epoll.wait(&mut events, 30_u16), Ok(0));
+    holds("and_not_before", start.elapsed() >= Duration::from_millis(30));
+    let writer = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(10));
+        other.write_all(b"x").unwrap();
+        other
+    });
+    equal("who_waits_is_woken", epoll.wait(&mut events, EpollTimeout::NONE), Ok(1));
+    drop(writer.join().unwrap());
+    let late = EventFd::from_value(1).unwrap();
+    let outer = new();
+    let watched = thread::scope(|scope| {
+        let waits = scope.spawn(|| outer.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE));
+        thread::sleep(Duration::from_millis(10));
+        outer.add(&late, EpollEvent::new(EpollFlags::EPOLLIN, 6)).unwrap();
+        waits.join().unwrap()
+    });
+    equal("also_by_what_is_added_meanwhile", watched, Ok(1));
+    let mut ready = [nix::poll::PollFd::new(outer.0.as_fd(), nix::poll::PollFlags::POLLIN)];
+    let found = nix::poll::poll(&mut ready, nix::poll::PollTimeout::ZERO);
+    equal("a_list_can_be_polled_itself", found, Ok(1));
+}
+
+fn pairs() {
+    let (mut one, mut other) = UnixStream::pair().unwrap();
+    one.write_all(b"there").unwrap();
+    other.write_all(b"back").unwrap();
+    let mut bytes = [0; 5];
+    other.read_exact(&mut bytes).unwrap();
+    equal("it_goes_there", bytes, *b"there");
+    one.read_exact(&mut bytes[..4]).unwrap();
+    equal("and_back", &bytes[..4], b"back");
+    one.set_nonblocking(true).unwrap();
+    let kind = one.read(&mut bytes).map_err(|error| error.kind());
+    equal("nothing_there_is_eagain", kind, Err(ErrorKind::WouldBlock));
+    one.write_all(b"last").unwrap();
+    one.shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    other.read_to_end(&mut rest).unwrap();
+    equal("what_was_written_before_the_end", rest, b"last".to_vec());
+    other.write_all(b"still").unwrap();
+    one.set_nonblocking(false).unwrap();
+    one.read_exact(&mut bytes).unwrap();
+    equal("the_other_direction_is_open", bytes, *b"still");
+    drop(one);
+    let kind = other.write(b"x").map_err(|error| error.kind());
+    equal("nobody_there_is_epipe", kind, Err(ErrorKind::BrokenPipe));
+}
+
+/// A program that this one starts talks to it through a pair.
+fn through_a_child() {
+    let (mut own, its) = UnixStream::pair().unwrap();
+    let its: std::os::fd::OwnedFd = its.into();
+    let input = Stdio::from(its.try_clone().unwrap());
+    let mut child =
+        Command::new(beside("cat")).stdin(input).stdout(Stdio::from(its)).spawn().unwrap();
+    own.write_all(b"through a child").unwrap();
+    own.shutdown(Shutdown::Write).unwrap();
+    let mut text = String::new();
+    own.read_to_string(&mut text).unwrap();
+    equal("a_pair_leads_to_a_child", text.as_str(), "through a child");
+    holds("which_ends", child.wait().unwrap().success());
+}
