@@ -3,7 +3,7 @@
 
 use libtest_mimic::Trial;
 use shikiri_qemu_tests::console::has;
-use shikiri_qemu_tests::{Gic, Machine};
+use shikiri_qemu_tests::{Gic, Machine, System};
 
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, approve, both_gics, system,
@@ -29,9 +29,28 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             };
             with("cores = 1", peer, &machine)
         })
+        .on_each(one_of_a_kind(), "a_shell_of_one_system_asks_a_service_of_another", pair)
         .on_each(both_gics(1), "channels_are_sockets_on_a_shared_core", |machine| {
             with_two_guests(SHARE, &machine)
         });
+}
+
+/// The example for guests that want sockets: `cargo xtask run scos-pair`. The server's end is told, and the next client served.
+fn pair(machine: Machine) -> Outcome {
+    let mut running = System::find("scos-pair")?.boot(&machine)?;
+    let both = ["server| socket-echo: listens for service 7", "client| shikiri:/# "];
+    running.wait_for_all(&both, PATIENCE)?;
+    for (line, answer) in [
+        ("socket-ask server 7 hello", "client| iello"),
+        ("socket-ask server 8 hello", "server, service 8: Connection refused"),
+        ("socket-ask nobody 7 hello", "nobody, service 7: "),
+        ("socket-ask server 7 again", "client| bgain"),
+    ] {
+        running.send(&format!("{line}\n"))?;
+        running.wait_for(answer, PATIENCE)?;
+        running.wait_for("client| shikiri:/# ", PATIENCE)?;
+    }
+    Ok(())
 }
 
 /// One machine with three cores.
