@@ -45,8 +45,14 @@ const BY_LINE: [(&str, &str, &str); 2] = [
 ];
 
 /// Rows of guests that know the counter's ticks only.
-const SOCKETS: &[&str] =
-    &["socket_short", "socket_file", "socket_mapping", "socket_poll_1", "socket_poll_64"];
+const SOCKETS: &[&str] = &[
+    "socket_short",
+    "socket_file",
+    "socket_mapping",
+    "socket_poll_1",
+    "socket_poll_64",
+    "socket_epoll_64",
+];
 const POLICY: &[&str] = &["policy_create_to_guest", "policy_request"];
 
 /// Rows that do not come from a board: they are counted from outside of the machine.
