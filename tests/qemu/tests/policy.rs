@@ -131,7 +131,7 @@ fn forgetful(machine: Machine) -> Outcome {
 
 fn flooded(machine: Machine) -> Outcome {
     let flooding = asker("flooding", "flooding").with("cores = [1]\nautostart = false");
-    support::passes(&support::system([policy("flooded", PORTS), flooding])?, &machine)?;
+    support::passes(&support::system([policy("flooded", &ports("60s")), flooding])?, &machine)?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
 use crate::bench::{TOLD, port, sleep};
-use crate::tools::{ended, made, named, notice, refused, refused_for, wait, wait_for};
+use crate::tools::{ended, made, named, notice, refused, refused_for, wait_for};
 
 /// Where a made partition's memory begins.
 const RAM: Ipa = Ipa(0x4000_0000);
