@@ -1,11 +1,11 @@
 //! Message areas and message channels, from outside: within a partition, there and back between two, while the sender's other
 //! vCPUs are at the area, and when the receiver ends. C2, C3, C4, P3 (b, c, d).
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::points::Side;
-use shikiri_qemu_tests::{Machine, counts};
+use shikiri_qemu_tests::{Machine, System, counts};
 
-use crate::lifecycle::{nothing_is_used, wait_until_stopped};
+use crate::lifecycle::{management_kib, nothing_is_used, wait_until_stopped};
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
     operator, system, wait_for_end,
@@ -60,6 +60,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             |machine| described(SHARE, &machine),
         )
         .on_each(all_kinds(2), "a_partition_has_all_that_the_description_gives", all_described)
+        .on_each(both_gics(3), "an_end_of_the_descriptions_that_cannot_be_paid_is_told", unpaid)
         .on_each(both_gics(3), "remote_calls_go_over_two_hops", |machine| hops("", &machine))
         .on_each(both_gics(1), "remote_calls_go_over_two_hops_on_a_shared_core", |machine| {
             hops("share = { budget = \"2ms\", period = \"10ms\" }", &machine)
@@ -200,6 +201,57 @@ fn all_described(machine: Machine) -> Outcome {
     audit(&mut running)?;
     Ok(())
 }
+
+/// Of a channel of the description one end cannot be paid: its partition's limit of management memory is a page less than it takes with
+/// it, which a first run tells. It is told why it does not start, leaves nothing, and nobody else is disturbed; the other end
+/// waits, and goes as any other.
+fn unpaid(machine: Machine) -> Outcome {
+    let mut running = one_end_limited("")?.boot(&machine)?;
+    running.wait_for("partition right (id 2) starts on core", PATIENCE)?;
+    open_operator(&mut running)?;
+    let limit = management_kib(&mut running, "right")?.saturating_sub(4);
+    drop(running);
+    let limit = format!("limits = {{ management_memory = \"{limit}KiB\" }}");
+    let mut running = one_end_limited(&limit)?.boot(&machine)?;
+    let mut console = running.wait_for(UNPAID, PATIENCE)?;
+    open_operator(&mut running)?;
+    for start in 2..4 {
+        wait_until_stopped(&mut running, "right")?;
+        nothing_is_used(&mut running, "right")?;
+        audit(&mut running)?;
+        if start < 3 {
+            // Started again, it has as little.
+            running.send("start right\r")?;
+            console += &running.wait_for(UNPAID, PATIENCE)?;
+        }
+    }
+    operator(&mut running, "stop left")?;
+    wait_until_stopped(&mut running, "left")?;
+    nothing_is_used(&mut running, "left")?;
+    audit(&mut running)?;
+    wait_until_stopped(&mut running, "witness")?;
+    running.send("start witness\r")?;
+    console += &running.wait_for("witness| done", PATIENCE)?;
+    approve(&console)
+}
+
+/// Two partitions that do nothing, with a channel of the description, the second with a limit, and one that has nothing to do with them.
+fn one_end_limited(limit: &str) -> Result<System, Failed> {
+    let end = |name: &str| {
+        Partition::new(name, "spin")
+            .with("handles = 16")
+            .with("areas = { pages = 8, channels = 1 }")
+    };
+    let witness = Partition::new("witness", "regs").with(
+        "[[channel]]\nname = \"talk\"\nends = [\n\
+         { partition = \"left\", slots = 2, spi = 33 },\n{ partition = \"right\", slots = 2, spi = 33 },\n]",
+    );
+    system([end("left"), end("right").with(limit), witness])
+}
+
+/// Why a partition does not start whose channel's end is more than its limit.
+const UNPAID: &str =
+    "cannot be started: no room for a channel of the description (over the account's limit)";
 
 /// A caller, a relay and a server (B2). Each ends when the one before it has.
 fn hops(share: &str, machine: &Machine) -> Outcome {

@@ -109,6 +109,17 @@ pub(crate) fn nothing_is_used(running: &mut Running, name: &str) -> Outcome {
     }
 }
 
+/// How much management memory a partition uses, in KiB.
+pub(crate) fn management_kib(running: &mut Running, name: &str) -> Result<u64, Failed> {
+    let answer = operator(running, &format!("accounts {name}"))?;
+    let line = answer.lines().find_map(|line| line.trim().strip_prefix("management memory"));
+    let mut words = line.unwrap_or_default().split_whitespace();
+    match (words.next().and_then(|used| used.parse().ok()), words.next()) {
+        (Some(used), Some("KiB")) => Ok(used),
+        _ => Err(format!("no management memory in KiB: {answer}").into()),
+    }
+}
+
 /// How many frames nobody has, by an audit.
 fn free_frames(running: &mut Running) -> Result<u64, Failed> {
     let answer = audit(running)?;
@@ -177,7 +188,7 @@ pub(crate) fn wait_until_stopped(running: &mut Running, name: &str) -> Outcome {
     while Instant::now() < end {
         let answer = operator(running, "list")?;
         let row = answer.lines().find(|line| line.trim().starts_with(name)).unwrap_or_default();
-        if ["stopped", "ended", "fault"].iter().any(|state| row.contains(state)) {
+        if ["stopped", "ended", "fault", "failed"].iter().any(|state| row.contains(state)) {
             return Ok(());
         }
     }
