@@ -80,9 +80,11 @@ impl Owned {
         if !self.home.withdraw() {
             return;
         }
-        // A send that found a credit before has the port's lock until its message stands there; this call takes it, and is refused
-        // if there is no peer.
-        let _waited = message::notify(self.handle);
+        // A send that found a credit before has the port's lock until its message stands there; this call takes it. Who has gone has
+        // nothing under way, and who comes now finds no credit.
+        if self.home.peer().is_there {
+            let _waited = message::notify(self.handle);
+        }
         while let Some(parcel) = self.home.take_last() {
             drop(
                 parcel.map(|parcel| Area::received((self.windows, self.class, self.home), &parcel)),

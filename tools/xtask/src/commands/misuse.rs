@@ -1,6 +1,6 @@
 //! `cargo xtask misuse`: what the guests' libraries do not let one write does not compile.
 //!
-//! Each example of `shikiri-channel` is such a program, or the counterpart that compiles. The first line of one that must not compile
+//! Each example of `shikiri-channel` and `shikiri-shared` is such a program, or the counterpart that compiles. The first line of one that must not compile
 //! says why: `//! error[CODE]: reason`.
 
 use std::fs;
@@ -12,8 +12,9 @@ use shikiri_qemu_tests::paths;
 use crate::metadata::{self, BARE_METAL};
 use crate::process;
 
-/// The package whose examples these are.
-const PACKAGE: &str = "shikiri-channel";
+/// The packages whose examples these are, and their folders.
+const PACKAGES: [(&str, &str); 2] =
+    [("shikiri-channel", "guest-sdk/channel"), ("shikiri-shared", "guest-sdk/shared")];
 
 /// Checks that misuse of the guests' libraries does not compile.
 #[derive(Debug, Args)]
@@ -30,21 +31,23 @@ impl Misuse {
 /// Fails if one compiles that must not, for another reason than it says, or one does not that must.
 pub(crate) fn check() -> Result<()> {
     let workspace = metadata::load()?;
-    let package = workspace.packages.iter().find(|package| package.name == PACKAGE);
-    let names: Vec<&str> = package.context(PACKAGE)?.examples().collect();
-    ensure!(names.len() > 1, "{PACKAGE} has no examples of misuse");
-    for name in names {
-        check_one(name).with_context(|| name.to_owned())?;
+    for (name, folder) in PACKAGES {
+        let package = workspace.packages.iter().find(|package| package.name == name);
+        let examples: Vec<&str> = package.context(name)?.examples().collect();
+        ensure!(examples.len() > 1, "{name} has no examples of misuse");
+        for example in examples {
+            check_one(name, folder, example).with_context(|| example.to_owned())?;
+        }
     }
     Ok(())
 }
 
-fn check_one(name: &str) -> Result<()> {
-    let file = paths::root().join("guest-sdk/channel/misuse").join(format!("{name}.rs"));
+fn check_one(package: &str, folder: &str, name: &str) -> Result<()> {
+    let file = paths::root().join(folder).join("misuse").join(format!("{name}.rs"));
     let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let mut cargo = process::bare_metal_cargo();
     cargo.args(["check", "--quiet", "--message-format", "short", "--target", BARE_METAL]);
-    cargo.args(["-p", PACKAGE, "--example", name]);
+    cargo.args(["-p", package, "--example", name]);
     let output = cargo.output().context("cargo cannot be started")?;
     let errors = String::from_utf8_lossy(&output.stderr);
     judge(expected(&text), output.status.success(), &errors)
