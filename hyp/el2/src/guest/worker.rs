@@ -139,18 +139,20 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
         return;
     }
     // Before the work's lock: the lifecycle's comes first in the order.
-    let lifecycle = slot.lifecycle.lock();
-    let (id, starts) = (lifecycle.id(), lifecycle.starts());
-    let is_new = slot.work.lock().is_none();
-    let result = if is_new {
-        // Still under it, so that a limit is set before or behind this.
+    let (id, starts) = {
+        let lifecycle = slot.lifecycle.lock();
+        (lifecycle.id(), lifecycle.starts())
+    };
+    let mut work = slot.work.lock();
+    let result = if let Some(work) = work.as_mut() {
+        build_step(core, slot, work, starts)
+    } else {
+        drop(work);
+        // Nobody else begins it; under the lifecycle's lock a limit is set before or behind this.
+        let lifecycle = slot.lifecycle.lock();
         let begun = begin(world, slot, id).map(|begun| *slot.work.lock() = Some(begun));
         drop(lifecycle);
         begun
-    } else {
-        drop(lifecycle);
-        let mut work = slot.work.lock();
-        work.as_mut().map_or(Ok(()), |work| build_step(core, slot, work, starts))
     };
     if let Err(error) = result {
         give_up(world, slot, id, format_args!("{error}"));

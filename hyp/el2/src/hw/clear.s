@@ -40,7 +40,7 @@ crc32_words:
     b       2b
 3:  ret
 
-// x0 = target, x1 = source, x2 = end of the source; both ends and starts are multiples of 64.
+// x0 = target, x1 = source, x2 = end of the source; aligned to words, the size a multiple of 64.
 .global copy_lines
 copy_lines:
     cmp     x1, x2

@@ -63,7 +63,12 @@ impl PhysMem for Ram {
 impl Ram {
     /// Copies words that others may change meanwhile: a guest's. All is aligned to words.
     pub(crate) fn copy_words(self, to: Pa, from: Pa, bytes: u64) {
-        let mut at = 0;
+        let lines = bytes & !63;
+        let [target, start, end] = [to, from, from.wrapping_add(lines)].map(pointer);
+        // SAFETY: the caller found both in frames of partitions, `bytes` in one run each, aligned to words; assembly cares for
+        // nobody who writes there meanwhile, and gets one value or the other of each word.
+        unsafe { copy_lines(target.cast(), start.cast(), end.cast()) };
+        let mut at = lines;
         while at < bytes {
             self.write_u64(to.wrapping_add(at), self.read_u64(from.wrapping_add(at)));
             at = at.saturating_add(8);
