@@ -3,18 +3,24 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_abi::{Ipa, Resource};
-use shikiri_policy::{Cause, Partition, Time, Wish, image, notify, take_notice, take_request};
+use shikiri_policy::{
+    Cause, Partition, State, Time, Wish, image, notify, take_notice, take_request,
+};
 use shikiri_rt::hvc::partition::{self, Asked};
+use shikiri_rt::hvc::policy;
 use shikiri_rt::hvc::talk::{self, Handle, Sharing};
-use shikiri_rt::{gic, irq, println, reg};
+use shikiri_rt::{gic, irq, platform, println, reg};
 use shikiri_test_guests::cycles::Unit;
-use shikiri_test_guests::{Failure, case, done, ensure};
+use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
-use crate::tools::made;
+use crate::tools::{ended, made, wait_for};
 
 /// The interrupt of both sides' ports.
 const EVENT: u32 = 70;
 const TIMES: usize = 101;
+/// Where a made partition's memory begins, and this one's own.
+const RAM: Ipa = Ipa(0x4000_0000);
 const NOTHING: Failure = Failure { what: "nothing came", got: 0, want: 1 };
 
 /// How often the port was raised.
@@ -52,6 +58,11 @@ pub(crate) fn maker() -> ! {
         made(notify(events))?;
         let first = made(image("first"))?;
         println!("bench: policy_create_to_guest {}", median(|| life(first))?);
+        println!("bench: policy_load_64k {}", load()?);
+        // `largest=2m` where the machine has no gigabyte to give.
+        if platform::value_of("largest").is_none() {
+            println!("bench: partition_metadata_pages_1g {}", metadata(4, 1 << 30)?);
+        }
         let asker = Partition::named("asker").ok_or(NOTHING)?;
         made(asker.start())?;
         loop {
@@ -92,6 +103,51 @@ fn life(first: u64) -> Result<u64, Failure> {
     let Cause::Code(code) = end.cause else { return Err(NOTHING) };
     made(life.destroy())?;
     Ok(u64::from(code).wrapping_sub(start) & 0xffff_ffff)
+}
+
+/// A partition that is held, with so many vCPUs that share core 1.
+fn held(vcpus: u64, bytes: u64) -> Result<Partition, Failure> {
+    let new = made(Partition::create("held"))?;
+    made(new.set_limit(Resource::Memory, Some(bytes >> 12)))?;
+    for _ in 0..vcpus {
+        made(new.add_vcpu(&[1], Time::reserved(1_000, 10_000), 0))?;
+    }
+    made(new.add_memory(RAM, bytes))?;
+    made(new.set_entry(RAM, 0))?;
+    made(new.set_console(true))?;
+    let life = made(new.start_held())?;
+    wait_for(life, State::Held)?;
+    Ok(life)
+}
+
+fn gone(life: Partition) -> Outcome {
+    made(life.stop())?;
+    ended(life, Cause::Stopped)?;
+    made(life.destroy())
+}
+
+/// PARTITION_LOAD with all that it copies at once.
+fn load() -> Result<u64, Failure> {
+    let life = held(1, 2 << 20)?;
+    let took = median(|| {
+        let start = reg::now();
+        let copied = made(policy::load(life.who(), RAM, RAM, 64 << 10))?;
+        let took = reg::now() - start;
+        equal("copied", copied, 64 << 10)?;
+        Ok(took)
+    })?;
+    gone(life)?;
+    Ok(took)
+}
+
+/// What the hypervisor keeps for a partition, in pages. It is a small part of Xen's 1 MiB for each vCPU, 4 KiB for each MiB, and 512 KiB.
+fn metadata(vcpus: u64, bytes: u64) -> Result<u64, Failure> {
+    let life = held(vcpus, bytes)?;
+    let pages = made(life.account(Resource::ManagementMemory))?.used;
+    let xens = vcpus * 256 + (bytes >> 20) + 128;
+    ensure("a tenth of Xen's", pages * 10 < xens)?;
+    gone(life)?;
+    Ok(pages)
 }
 
 /// The partition that asks for one port more, and sleeps until it has the answer. With `cycles`, and performance monitors, it says

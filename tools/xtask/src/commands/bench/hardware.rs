@@ -53,7 +53,7 @@ const SOCKETS: &[&str] = &[
     "socket_poll_64",
     "socket_epoll_64",
 ];
-const POLICY: &[&str] = &["policy_create_to_guest", "policy_request"];
+const POLICY: &[&str] = &["policy_create_to_guest", "policy_load_64k", "policy_request"];
 
 /// Rows that do not come from a board: they are counted from outside of the machine.
 const NOT_ON_HARDWARE: [&str; 3] = ["linux_boot_bare", "linux_boot_more_ppm", "linux_boot_el2_ppm"];
