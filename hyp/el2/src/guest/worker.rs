@@ -144,8 +144,11 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
         (lifecycle.id(), lifecycle.starts())
     };
     let mut work = slot.work.lock();
-    let result = if let Some(work) = work.as_mut() {
-        build_step(core, slot, work, starts)
+    let result = if let Some(begun) = work.as_mut() {
+        let built = build_step(core, slot, begun, starts);
+        // Who gives up takes the lifecycle's lock.
+        drop(work);
+        built
     } else {
         drop(work);
         // Nobody else begins it; under the lifecycle's lock a limit is set before or behind this.
