@@ -131,7 +131,13 @@ fn forgetful(machine: Machine) -> Outcome {
 
 fn flooded(machine: Machine) -> Outcome {
     let flooding = asker("flooding", "flooding").with("cores = [1]\nautostart = false");
-    support::passes(&support::system([policy("flooded", &ports("60s")), flooding])?, &machine)?;
+    support::passes(
+        &support::system([
+            policy("flooded", "handout = { event_ports = 20 }\nanswer = \"60s\""),
+            flooding,
+        ])?,
+        &machine,
+    )?;
     Ok(())
 }
 

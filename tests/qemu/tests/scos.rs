@@ -61,7 +61,8 @@ fn scos(line: &str) -> Partition {
         .with("initrd = \"scos/root.cpio\"")
         .with(&format!("cmdline = \"run={line}\""))
         .with("cores = 1")
-        .sized("64MiB")
+        // As many processes as there can be are to fit beside the archive of all programs.
+        .sized("80MiB")
 }
 
 /// Runs a program until it and the partition have ended; all that was printed.
