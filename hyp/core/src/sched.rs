@@ -107,10 +107,11 @@ pub struct RunQueue {
 impl RunQueue {
     /// A core's queue without vCPUs.
     #[must_use]
-    pub const fn new(core: CoreId) -> Self {
+    pub fn new(core: CoreId) -> Self {
         Self {
             core,
-            entries: [const { None }; SEATS],
+            // Not a constant that is repeated: that would be copied with what it leaves open.
+            entries: core::array::from_fn(|_| None),
             ready: 0,
             spent: 0,
             lent: 0,

@@ -136,8 +136,9 @@ const _: () = assert!(offset_of!(CoreLocal, context) == 0);
 const _: () = assert!(offset_of!(CoreLocal, fault_stack) == 8);
 
 impl CoreLocal {
-    /// A core that has just come up.
-    pub(crate) const fn new(
+    /// A core that has just come up. A call writes it to its place; inlined, it is built on the stack and copied.
+    #[inline(never)]
+    pub(crate) fn new(
         id: CoreId,
         world: &'static World,
         gic: CoreGic,
