@@ -63,6 +63,10 @@ impl Multiplexer {
         sink: &mut impl FnMut(u8) -> bool,
     ) -> Pumped {
         let mut relieved = 0;
+        // Whoever has written all lets go, however much others write.
+        if self.closing != 0 && self.staged.flush(sink) {
+            self.finish_closing(ports, sink);
+        }
         for _ in 0..BATCH {
             if !self.staged.flush(sink) {
                 return Pumped { again: Again::WhenReady, relieved };

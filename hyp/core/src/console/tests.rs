@@ -481,6 +481,20 @@ fn the_last_words_of_a_closing_console_do_not_wait() {
 }
 
 #[test]
+fn a_closing_console_lets_go_beside_one_that_writes_without_end() {
+    let mut board = Board::with(&["loud", "gone"]);
+    board.guest(1, "bye\n");
+    board.mux.detach(1);
+    for _ in 0..100 {
+        while board.ports[0].output.push(b'\n') {}
+        board.room = 64;
+        assert_eq!(board.pump(), Again::WhenReady);
+    }
+    assert!(board.seen().contains("gone| bye\n"));
+    assert!(!board.mux.is_attached(1));
+}
+
+#[test]
 fn slots_out_of_range_and_ports_that_are_gone_do_no_harm() {
     let mut board = Board::with(&["a"]);
     board.mux.attach(MAX_SLOTS, "beyond");
