@@ -118,7 +118,11 @@ impl Engine {
         let pause = RETRY.saturating_mul(growth).min(LONGEST_RETRY);
         memory.refusals = memory.refusals.saturating_add(1);
         memory.retry_at = Some(now.saturating_add(pause));
+        if matches!(action, Action::Start(_, id) if memory.dealt_with == Some(*id)) {
+            memory.restart_at = memory.retry_at;
+        }
         memory.is_prepared &= !matches!(action, Action::Limit(..));
+        self.next = earlier(self.next, memory.retry_at);
         Some(format!("{name}: {refusal}; tried again in {}", Span(pause)))
     }
 

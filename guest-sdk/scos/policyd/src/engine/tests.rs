@@ -273,6 +273,7 @@ fn what_is_refused_is_tried_again_later_and_later() {
     model.refuses = 1;
     model.turn(&mut engine, ms(0));
     assert_eq!(model.said, ["b: it: out of memory; tried again in 1s"]);
+    assert_eq!(engine.next_look(), Some(ms(1000)), "nothing else tells it to look again");
     assert_eq!(model.turn(&mut engine, ms(999)), []);
     assert_eq!(engine.next_look(), Some(ms(1000)));
     model.refuses = 1;
@@ -281,6 +282,22 @@ fn what_is_refused_is_tried_again_later_and_later() {
     model.turn(&mut engine, ms(3000));
     model.turn(&mut engine, ms(3001));
     assert_eq!(model.of("b").phase, Phase::Active);
+}
+
+#[test]
+fn a_restart_that_is_refused_is_tried_again() {
+    let mut engine = engine(RESTARTING);
+    let mut model = Model::default();
+    model.add("a", Phase::Active, 1);
+    model.end("a", Cause::Code(7));
+    model.turn(&mut engine, ms(0));
+    let at = engine.next_look().unwrap();
+    model.refuses = 1;
+    model.turn(&mut engine, at);
+    let again = engine.next_look().unwrap();
+    assert!(again > at);
+    model.turn(&mut engine, again);
+    assert_eq!(model.of("a").phase, Phase::Active);
 }
 
 #[test]
