@@ -2,6 +2,9 @@
 //!
 //! Who makes the calls is [`Calls`]'s business: a device file in the system control OS, a table of answers in the tests.
 
+use std::thread;
+use std::time::Duration;
+
 use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
 
 use crate::Machine;
@@ -58,8 +61,11 @@ const KEPT_EXITS: u64 = 16;
 
 /// What a limit that is unset reads as.
 const UNSET: u64 = u64::MAX;
-/// How often a call that answers AGAIN is made again: each does a bounded step, so that more is our bug.
-const TRIES: u32 = 10_000;
+/// How often a call that answers AGAIN is made again at once: each does a bounded step.
+const TRIES_AT_ONCE: u32 = 100;
+/// How often in all, with a pause between: what goes may have last words for a slow UART, and somebody else's before them.
+const TRIES: u32 = 30_000;
+const PAUSE: Duration = Duration::from_millis(1);
 
 impl<C: Calls> Door<C> {
     /// Makes a call about a partition; `x1` to `x3`.
@@ -69,16 +75,19 @@ impl<C: Calls> Door<C> {
         number: u16,
         x: [u64; 6],
     ) -> Result<[u64; 3], Refusal> {
-        for _ in 0..TRIES {
-            let Some([status, values @ ..]) = self.0.call(number, x) else { break };
+        for tried in 0..TRIES {
+            let Some([status, values @ ..]) = self.0.call(number, x) else {
+                return Err(Refusal::new(step, partition, Status::NotSupported));
+            };
             let status = Status::from_code(status.cast_signed()).unwrap_or(Status::NotSupported);
             match status {
                 Status::Ok | Status::Pending => return Ok(values),
-                Status::Again => {}
+                Status::Again if tried < TRIES_AT_ONCE => {}
+                Status::Again => thread::sleep(PAUSE),
                 status => return Err(refusal(step, partition, status, values)),
             }
         }
-        Err(Refusal::new(step, partition, Status::NotSupported))
+        Err(Refusal::new(step, partition, Status::Again))
     }
 
     /// A call whose only argument is the partition.
