@@ -37,7 +37,10 @@ impl Held {
     #[inline(always)]
     pub(crate) fn acquire_among_equals(_level: u8, _key: u32, _name: &'static str) -> Self {
         Self {
-            #[cfg(all(not(any(loom, target_os = "none")), debug_assertions))]
+            #[cfg(any(
+                all(not(any(loom, target_os = "none")), debug_assertions),
+                all(target_os = "none", feature = "checks")
+            ))]
             entry: checked::push(_level, _key, _name, checked::Order::OfLevels),
         }
     }
@@ -142,6 +145,8 @@ mod checked {
     #[derive(Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Order {
         Checked,
+        /// As far as levels go, and not twice.
+        OfLevels,
         Free,
     }
 
@@ -153,8 +158,13 @@ mod checked {
     pub(crate) fn push(level: u8, key: u32, name: &'static str, order: Order) -> Entry {
         let entry = u64::from(level) << 32 | u64::from(key);
         let held = own();
-        let later = held.iter().map(|place| place.load(Ordering::Relaxed)).find(|it| *it >= entry);
-        if let (Order::Checked, Some(other)) = (order, later) {
+        let is_later = |other: &u64| match order {
+            Order::Checked => *other >= entry,
+            Order::OfLevels => *other >> 32 > u64::from(level) || *other == entry,
+            Order::Free => false,
+        };
+        let later = held.iter().map(|place| place.load(Ordering::Relaxed)).find(is_later);
+        if let Some(other) = later {
             refuse((name, key), other);
         }
         let free = held.iter().find(|place| place.load(Ordering::Relaxed) == 0);
