@@ -269,10 +269,10 @@ impl RunQueue {
     }
 
     /// The core has nothing to run: it is entered in the exchange, unless a vCPU owns it, which no other core's comings and
-    /// goings may disturb. Those of the `lenders` that have something to lend are to be kicked.
+    /// goings may disturb; then it is not left either. Those of the `lenders` that have something to lend are to be kicked.
     #[must_use = "a core that is not kicked does not know that it was called"]
-    pub fn enter_idle(&self, exchange: &Exchange, lenders: CoreSet) -> CoreSet {
-        if self.owner.is_some() { CoreSet::EMPTY } else { exchange.enter_idle(self.core, lenders) }
+    pub fn enter_idle(&self, exchange: &Exchange, lenders: CoreSet) -> Option<CoreSet> {
+        self.owner.is_none().then(|| exchange.enter_idle(self.core, lenders))
     }
 
     /// Whether this vCPU is the visitor here.

@@ -128,32 +128,28 @@ fn deadline(vcpu: &'static Vcpu) -> Option<u64> {
     if vcpu.power.state() == PowerState::Off { None } else { run::deadline(vcpu) }
 }
 
-/// Tells cores with too much that this one waits: called before a last WFI.
+/// Tells cores with too much that this one waits: called before a last WFI. Whether it is to be left afterwards.
 #[inline]
-pub(super) fn enter_idle(core: &CoreLocal, shared: &CoreShared) {
+pub(super) fn enter_idle(core: &CoreLocal, shared: &CoreShared) -> bool {
     let lenders = shared.lenders.load();
-    if !lenders.is_empty() {
-        call_lenders(core, lenders);
-    }
+    !lenders.is_empty() && call_lenders(core, lenders)
 }
 
 #[inline(never)]
-fn call_lenders(core: &CoreLocal, lenders: CoreSet) {
+fn call_lenders(core: &CoreLocal, lenders: CoreSet) -> bool {
     let world = core.world;
-    let mut called: CoreSet = core.queue.enter_idle(&world.exchange, lenders);
+    let Some(mut called) = core.queue.enter_idle(&world.exchange, lenders) else { return false };
     while let Some(lender) = called.first() {
         called = called.without(CoreSet::one(lender));
         run::send(world, lender, SGI_SCHEDULE);
     }
+    true
 }
 
-/// This core looks for work again.
+/// This core, which has entered, looks for work again.
 #[inline]
-pub(super) fn leave_idle(core: &CoreLocal, shared: &CoreShared) {
-    // One that has become a lender meanwhile was not there to be called: that this is undone does not matter.
-    if !shared.lenders.load().is_empty() {
-        core.world.exchange.leave_idle(core.id);
-    }
+pub(super) fn leave_idle(core: &CoreLocal) {
+    core.world.exchange.leave_idle(core.id);
 }
 
 /// Whether this vCPU's state is on this core.

@@ -105,9 +105,9 @@ pub(super) fn destroy(world: &World, policy: &Policy, who: PartitionRef) -> Answ
     lifecycle.destroy()?;
     slot.set_phase(lifecycle.phase());
     if is_new {
-        slot.homes.iter().for_each(|home| seats::vacate(world, home));
-        // One that was to start again has kept it.
+        // One that was to start again has kept it. The cores that are told to let go look after the console as well, so first.
         console::detach(world, slot);
+        slot.homes.iter().for_each(|home| seats::vacate(world, home));
     }
     // Whoever comes to the place next says nothing in this one's name, nor this one in its.
     if !slot.homes.are_vacated() || !console::is_gone(world, slot) {

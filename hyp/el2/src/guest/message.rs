@@ -104,7 +104,7 @@ fn attempt(
     core: &CoreLocal,
     live: &Live,
     call: MessageCall,
-    meeting: Option<&Meeting>,
+    meeting: Option<Meeting>,
 ) -> Result<[u64; 4], Refusal> {
     let mut look = |devices: &mut Devices| opened(live, devices)?.meets_for(call);
     let mut met = lock_met(core, live, &mut look, meeting)?;

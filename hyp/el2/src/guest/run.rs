@@ -84,12 +84,14 @@ fn idle(core: &mut CoreLocal) {
         return;
     }
     let before = Counter.now();
-    lending::enter_idle(core, shared);
+    let has_entered = lending::enter_idle(core, shared);
     // WFI also wakes for interrupts that PSTATE masks (Arm ARM D1.6.2); one that came since the inbox was
     // looked at is pending and makes it return at once.
     regs::dsb_sy();
     regs::wfi();
-    lending::leave_idle(core, shared);
+    if has_entered {
+        lending::leave_idle(core);
+    }
     shared.idle_ticks.fetch_add(Counter.now().wrapping_sub(before), Ordering::Relaxed);
 }
 

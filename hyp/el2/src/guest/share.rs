@@ -40,7 +40,7 @@ fn attempt(
     core: &CoreLocal,
     live: &Live,
     call: SharedCall,
-    meeting: Option<&Meeting>,
+    meeting: Option<Meeting>,
 ) -> Result<[u64; 4], Refusal> {
     let frames = &core.world.frames;
     let mut look = |devices: &mut Devices| {

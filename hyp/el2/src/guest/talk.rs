@@ -253,7 +253,7 @@ fn attempt(
     core: &CoreLocal,
     live: &Live,
     call: TalkCall,
-    meeting: Option<&Meeting>,
+    meeting: Option<Meeting>,
 ) -> Result<[u64; 4], Refusal> {
     let mut look = |devices: &mut Devices| opened(live, devices)?.meets(call);
     let Met { visited, mut own, mut peer } = lock_met(core, live, &mut look, meeting)?;
@@ -309,14 +309,14 @@ pub(super) struct Met<'l> {
 /// leave an area meanwhile, for good.
 pub(super) fn until_it_holds(
     core: &CoreLocal,
-    mut attempt: impl FnMut(Option<&Meeting>) -> Result<[u64; 4], Refusal>,
+    mut attempt: impl FnMut(Option<Meeting>) -> Result<[u64; 4], Refusal>,
 ) -> Result<[u64; 4], Refusal> {
     let mut answer = attempt(None);
     for _ in 0..TRIES {
         if answer != Err(Refusal::Moved) {
             break;
         }
-        answer = attempt(Some(&core.world.meeting.lock()));
+        answer = attempt(Some(core.world.meeting.lock()));
     }
     answer
 }
@@ -332,7 +332,7 @@ pub(super) fn lock_met<'l>(
     core: &CoreLocal,
     live: &'l Live,
     look: &mut dyn FnMut(&mut Devices) -> Option<PartitionSlot>,
-    meeting: Option<&Meeting>,
+    meeting: Option<Meeting>,
 ) -> Result<Met<'l>, Refusal> {
     let mut own = live.devices.lock();
     let slot = look(&mut own).filter(|slot| *slot != live.slot.number);
@@ -341,7 +341,10 @@ pub(super) fn lock_met<'l>(
         return Ok(Met { visited, own, peer: None });
     };
     let (own, peer) = if let Some(meeting) = meeting {
-        (own, lock_another(meeting, &peer.devices))
+        let peer = lock_another(&meeting, &peer.devices);
+        // Both are there: nobody else has to wait for what is done under them.
+        drop(meeting);
+        (own, peer)
     } else if let Some(peer) = peer.devices.try_lock() {
         (own, peer)
     } else {

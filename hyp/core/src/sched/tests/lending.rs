@@ -255,10 +255,10 @@ fn a_core_that_gets_an_owner_is_offered_nothing_until_it_has_none() {
     assert!(exchange.enter_surplus(HOST).is_empty());
     let mut core = queue(&[owned(2)]);
     core.block(seat(0), 0);
-    assert!(core.enter_idle(&exchange, lenders).is_empty(), "it calls nobody");
+    assert_eq!(core.enter_idle(&exchange, lenders), None, "it calls nobody");
     assert!(exchange.idle().is_empty(), "and nobody finds it");
     core.remove(seat(0), 1);
-    assert_eq!(core.enter_idle(&exchange, lenders), lenders);
+    assert_eq!(core.enter_idle(&exchange, lenders), Some(lenders));
     assert_eq!(exchange.idle(), CoreSet::one(HOME));
 }
 

@@ -137,7 +137,10 @@ impl Machine {
         if decision.run.is_none() {
             it.is_idle = true;
             let called = it.queue.enter_idle(&self.exchange, it.lenders);
-            called.iter().for_each(|lender| self.cores[usize::from(lender.0)].is_called = true);
+            called
+                .into_iter()
+                .flat_map(|called| called.iter())
+                .for_each(|lender| self.cores[usize::from(lender.0)].is_called = true);
         }
         for homeward in [decision.give_back, drained.bounce].into_iter().flatten() {
             self.send_home(homeward, Returned::Ready);
