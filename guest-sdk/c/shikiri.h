@@ -1037,7 +1037,7 @@ static inline struct shikiri_answer shikiri_core_read(uint64_t core)
  *   answered within the time that the description gives; what a former life of the policy program has taken
  *   and not answered is taken again. (P8)
  * value[0] = partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
- * value[1] = what: as REQUEST has it: a resource, or 16 for a peer
+ * value[1] = what: bits 7:0 as REQUEST has it: a resource, or 16 for a peer; bits 63:8 the request's number
  * value[2] = amount: how much more; of a peer its place
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, EMPTY.
  */
@@ -1049,15 +1049,16 @@ static inline struct shikiri_answer shikiri_request_take(void)
 /* Answers a request that was taken. What is granted is added to the asker's limit, and taken from what may be
  *   handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource, and the request stays open.
  *   NOT_FOUND: the peer is not there any more, and the request stays open. PEER_GONE: the request is not; it
- *   was cancelled, its time is over, or the asker has ended. (P8)
+ *   was cancelled, its time is over, the asker has ended, or has made another. (P8)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * answer: 1: granted; 0: refused
  * amount: how much is granted; of a peer, or a refusal, 0
+ * number: the request's, as REQUEST_TAKE gave it
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, OVER_LIMIT, PEER_GONE, NOT_FOUND.
  */
-static inline struct shikiri_answer shikiri_request_answer(uint64_t partition, uint64_t answer, uint64_t amount)
+static inline struct shikiri_answer shikiri_request_answer(uint64_t partition, uint64_t answer, uint64_t amount, uint64_t number)
 {
-    return shikiri_call(SHIKIRI_REQUEST_ANSWER, partition, answer, amount, 0, 0, 0);
+    return shikiri_call(SHIKIRI_REQUEST_ANSWER, partition, answer, amount, number, 0, 0);
 }
 
 /* Reads what a partition has written to its console, in this life and those before it: the last 1,024 bytes

@@ -275,30 +275,31 @@ pub fn core_left(core: u8) -> Result<u64, Refusal> {
     request::<CORE>([u64::from(core), 0, 0, 0, 0, 0]).map(|[left, ..]| left)
 }
 
-/// Calls `REQUEST_TAKE`: who asks, and for what.
+/// Calls `REQUEST_TAKE`: who asks, for what, and the request's number.
 ///
 /// # Errors
 /// `NotPermitted`; `Empty`.
-pub fn take_request() -> Result<(PartitionRef, Wish), Refusal> {
+pub fn take_request() -> Result<(PartitionRef, Wish, u64), Refusal> {
     let [who, what, amount] = request::<TAKE_REQUEST>([0; 6])?;
-    Ok((partition(who)?, Wish::decode(what, amount).map_err(|_| STRANGE)?))
+    let wish = Wish::decode(what & 0xff, amount).map_err(|_| STRANGE)?;
+    Ok((partition(who)?, wish, what >> 8))
 }
 
-/// Calls `REQUEST_ANSWER`; `None` refuses.
+/// Calls `REQUEST_ANSWER` for the request with this number; `None` refuses.
 ///
 /// # Errors
 /// `NotPermitted`, `NotFound`; `PeerGone` if the request is not there any more; `OverLimit` with 256 + the resource: so much cannot be
 /// handed out, and the request stays open; `InvalidParameter` for an amount of a peer.
-pub fn answer_request(who: PartitionRef, granted: Option<u64>) -> Result<(), Refusal> {
+pub fn answer_request(who: PartitionRef, number: u64, granted: Option<u64>) -> Result<(), Refusal> {
     let (answer, amount) = granted.map_or((0, 0), |amount| (1, amount));
-    request::<ANSWER>([who.encode(), answer, amount, 0, 0, 0]).map(|_| ())
+    request::<ANSWER>([who.encode(), answer, amount, number, 0, 0]).map(|_| ())
 }
 
 /// How many rows have their wrapper here.
 pub(crate) const CALLS: usize = 26;
 
 const TAKE_REQUEST: u32 = function("REQUEST_TAKE", 0);
-const ANSWER: u32 = function("REQUEST_ANSWER", 3);
+const ANSWER: u32 = function("REQUEST_ANSWER", 4);
 
 const CREATE: u32 = function("PARTITION_CREATE", 4);
 const DESTROY: u32 = function("PARTITION_DESTROY", 1);

@@ -375,6 +375,8 @@ pub struct Request {
     pub partition: Partition,
     /// What for.
     pub wish: Wish,
+    /// Which of all that were ever made.
+    number: u64,
 }
 
 impl Request {
@@ -384,7 +386,8 @@ impl Request {
     /// The request again with the refusal: `OverLimit`, so much cannot be handed out; `PeerGone`: it was cancelled, or its time is over.
     pub fn grant(self, amount: u64) -> Result<(), (Self, Refusal)> {
         let amount = if matches!(self.wish, Wish::Peer(_)) { 0 } else { amount };
-        calls::answer_request(self.partition.0, Some(amount)).map_err(|refusal| (self, refusal))
+        calls::answer_request(self.partition.0, self.number, Some(amount))
+            .map_err(|refusal| (self, refusal))
     }
 
     /// Grants what was asked for.
@@ -404,7 +407,7 @@ impl Request {
     /// # Errors
     /// `PeerGone`: it was cancelled, or its time is over.
     pub fn refuse(self) -> Result<(), Refusal> {
-        calls::answer_request(self.partition.0, None)
+        calls::answer_request(self.partition.0, self.number, None)
     }
 }
 
@@ -414,7 +417,7 @@ impl Request {
 /// `NotPermitted`.
 pub fn take_request() -> Result<Option<Request>, Refusal> {
     match calls::take_request() {
-        Ok((who, wish)) => Ok(Some(Request { partition: Partition(who), wish })),
+        Ok((who, wish, number)) => Ok(Some(Request { partition: Partition(who), wish, number })),
         Err(refusal) if refusal.status() == Some(Status::Empty) => Ok(None),
         Err(refusal) => Err(refusal),
     }

@@ -170,8 +170,8 @@ pub enum PolicyCall {
     Core(CoreId),
     /// `REQUEST_TAKE`
     TakeRequest,
-    /// `REQUEST_ANSWER`: how much is granted; `None` is a refusal.
-    Answer(PartitionRef, Option<u64>),
+    /// `REQUEST_ANSWER`: how much is granted, `None` is a refusal; the request's number.
+    Answer(PartitionRef, Option<u64>, u64),
     /// `CONSOLE_…`, `PORT_READ`, `EXIT_READ`.
     Look(LookCall),
 }
@@ -223,8 +223,8 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x10a | 0x120 => 0,
         0x100 | 0x105..=0x109 | 0x111 | 0x11a..=0x11c => 1,
         0x101 | 0x102 | 0x104 | 0x116 => 2,
-        0x103 | 0x113..=0x115 | 0x117 | 0x118 | 0x121 => 3,
-        0x110 | 0x112 | 0x119 => 4,
+        0x103 | 0x113..=0x115 | 0x117 | 0x118 => 3,
+        0x110 | 0x112 | 0x119 | 0x121 => 4,
         _ => return Err(DecodeError::NotSupported),
     };
     check_unused(x, used)?;
@@ -269,8 +269,8 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x11b => C::Image(a),
         0x120 => C::TakeRequest,
         0x121 => match (flag(b, 2)?, c) {
-            (true, amount) => C::Answer(partition()?, Some(amount)),
-            (false, 0) => C::Answer(partition()?, None),
+            (true, amount) => C::Answer(partition()?, Some(amount), d),
+            (false, 0) => C::Answer(partition()?, None, d),
             (false, _) => return Err(bad(3)),
         },
         _ => C::Core(CoreId(u8::try_from(a).ok().filter(|_| a < 128).ok_or(bad(1))?)),
@@ -367,8 +367,8 @@ mod tests {
             (0x11b, [u64::MAX, 0, 0, 0], PolicyCall::Image(u64::MAX)),
             (0x11c, [127, 0, 0, 0], PolicyCall::Core(CoreId(127))),
             (0x120, [0; 4], PolicyCall::TakeRequest),
-            (0x121, [WORD, 1, 9, 0], PolicyCall::Answer(MEANT, Some(9))),
-            (0x121, [WORD, 0, 0, 0], PolicyCall::Answer(MEANT, None)),
+            (0x121, [WORD, 1, 9, 5], PolicyCall::Answer(MEANT, Some(9), 5)),
+            (0x121, [WORD, 0, 0, u64::MAX], PolicyCall::Answer(MEANT, None, u64::MAX)),
         ] {
             let [a, b, c, d] = x;
             assert_eq!(decode(number, &[a, b, c, d, 0, 0]), Ok(call));

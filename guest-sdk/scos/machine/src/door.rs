@@ -344,15 +344,15 @@ impl<C: Calls> Machine for Door<C> {
             Err(refusal) if refusal.status == Status::Empty => return Ok(None),
             Err(refusal) => return Err(refusal),
         };
-        let wanted = Resource::try_from(what)
+        let wanted = Resource::try_from(what & 0xff)
             .map_or(Wanted::Peer(amount), |resource| Wanted::More(resource, amount));
-        Ok(PartitionRef::decode(word).map(|from| Asked { from, wanted }))
+        Ok(PartitionRef::decode(word).map(|from| Asked { from, wanted, number: what >> 8 }))
     }
 
-    fn answer(&mut self, from: PartitionRef, granted: Option<u64>) -> Result<(), Refusal> {
+    fn answer(&mut self, asked: &Asked, granted: Option<u64>) -> Result<(), Refusal> {
         let is_granted = u64::from(granted.is_some());
-        let x = [from.encode(), is_granted, granted.unwrap_or(0), 0, 0, 0];
-        self.call(("answer", Some(from)), REQUEST_ANSWER, x).map(|_| ())
+        let x = [asked.from.encode(), is_granted, granted.unwrap_or(0), asked.number, 0, 0];
+        self.call(("answer", Some(asked.from)), REQUEST_ANSWER, x).map(|_| ())
     }
 
     fn permit(&mut self, from: PartitionRef, to: PartitionRef, may: bool) -> Result<(), Refusal> {

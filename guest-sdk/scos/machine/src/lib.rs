@@ -95,7 +95,7 @@ pub trait Machine {
     ///
     /// # Errors
     /// Not so much may be handed out, and the request stays open; or whoever asked has gone, or waits no more.
-    fn answer(&mut self, from: PartitionRef, granted: Option<u64>) -> Result<(), Refusal>;
+    fn answer(&mut self, asked: &Asked, granted: Option<u64>) -> Result<(), Refusal>;
 
     /// Says that `from` may ask `to` for connections, or may no longer.
     ///

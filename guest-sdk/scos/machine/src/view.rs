@@ -199,6 +199,8 @@ pub struct Asked {
     pub from: PartitionRef,
     /// For what.
     pub wanted: Wanted,
+    /// Which of all requests that were ever made.
+    pub number: u64,
 }
 
 /// What is asked for.

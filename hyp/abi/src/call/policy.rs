@@ -432,7 +432,10 @@ pub(super) const ROWS: &[CallRow] = &[
         arguments: &[],
         results: &[
             PARTITION,
-            arg("what", "as REQUEST has it: a resource, or 16 for a peer"),
+            arg(
+                "what",
+                "bits 7:0 as REQUEST has it: a resource, or 16 for a peer; bits 63:8 the request's number",
+            ),
             arg("amount", "how much more; of a peer its place"),
         ],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::NotPermitted, Status::Empty],
@@ -441,11 +444,12 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "REQUEST_ANSWER",
         number: 0x121,
-        summary: "Answers a request that was taken. What is granted is added to the asker's limit, and taken from what may be handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource, and the request stays open. NOT_FOUND: the peer is not there any more, and the request stays open. PEER_GONE: the request is not; it was cancelled, its time is over, or the asker has ended.",
+        summary: "Answers a request that was taken. What is granted is added to the asker's limit, and taken from what may be handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource, and the request stays open. NOT_FOUND: the peer is not there any more, and the request stays open. PEER_GONE: the request is not; it was cancelled, its time is over, the asker has ended, or has made another.",
         arguments: &[
             PARTITION,
             arg("answer", "1: granted; 0: refused"),
             arg("amount", "how much is granted; of a peer, or a refusal, 0"),
+            arg("number", "the request's, as REQUEST_TAKE gave it"),
         ],
         results: &[],
         statuses: &[

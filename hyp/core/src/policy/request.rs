@@ -122,8 +122,8 @@ impl<'a> Requests<'a> {
         }
     }
 
-    /// Takes the oldest request that this life of the policy program has not seen.
-    pub fn take(&mut self, by: PartitionId) -> Option<Request> {
+    /// Takes the oldest request that this life of the policy program has not seen; with the number that tells it from all others.
+    pub fn take(&mut self, by: PartitionId) -> Option<(u64, Request)> {
         let is_new = |held: &Held| match held.stage {
             Stage::Waiting => true,
             Stage::Taken(other) => other != by,
@@ -132,7 +132,7 @@ impl<'a> Requests<'a> {
         let unseen = self.rows.iter_mut().flatten().filter(|held| is_new(held));
         let oldest = unseen.min_by_key(|held| held.number)?;
         oldest.stage = Stage::Taken(by);
-        Some(oldest.request)
+        Some((oldest.number, oldest.request))
     }
 
     /// Whether [`Requests::take`] would find one.
@@ -145,12 +145,13 @@ impl<'a> Requests<'a> {
         })
     }
 
-    /// The request that the policy program has taken of a partition; none if it was cancelled, is answered, or was never taken.
+    /// The request with this number that the policy program has taken of a partition; none if it was cancelled, is answered, or was
+    /// never taken. One that the partition has made since has another number.
     #[must_use]
-    pub fn taken(&self, place: PartitionSlot, id: PartitionId) -> Option<Request> {
+    pub fn taken(&self, place: PartitionSlot, id: PartitionId, number: u64) -> Option<Request> {
         let held = self.rows.get(usize::from(place.0))?.as_ref()?;
         let is_taken = held.request.id == id && matches!(held.stage, Stage::Taken(_));
-        is_taken.then_some(held.request)
+        (is_taken && held.number == number).then_some(held.request)
     }
 
     /// Whether this very request is still without an answer.
@@ -239,7 +240,7 @@ mod tests {
         if stage == At::Waiting {
             return requests;
         }
-        assert_eq!(requests.take(POLICY), Some(wish(3)));
+        assert_eq!(requests.take(POLICY), Some((0, wish(3))));
         match stage {
             At::Granted => requests.answer(PLACE, ID, Decision::Granted(5)),
             At::Refused => requests.answer(PLACE, ID, Decision::Refused),
@@ -250,7 +251,7 @@ mod tests {
 
     /// Where a request stands, found out without changing it.
     fn stage(requests: &mut Requests<'_>) -> At {
-        let is_taken = requests.taken(PLACE, ID).is_some();
+        let is_taken = requests.taken(PLACE, ID, 0).is_some();
         match requests.cancel(PLACE, ID) {
             Standing::Nothing => At::Nothing,
             Standing::Open if is_taken => At::Taken,
@@ -285,7 +286,7 @@ mod tests {
                 (row[1], row[2]) = ((true, Taken), (true, Taken));
                 row
             }),
-            ("taken", |it| it.taken(PLACE, ID).is_some(), {
+            ("taken", |it| it.taken(PLACE, ID, 0).is_some(), {
                 let mut row = none;
                 row[2] = (true, Taken);
                 row
@@ -354,7 +355,7 @@ mod tests {
         let mut served = std::vec::Vec::new();
         for _ in 0..6 {
             // Two that ask again as soon as they are served, and one that asks once.
-            let next = requests.take(POLICY).unwrap();
+            let (_, next) = requests.take(POLICY).unwrap();
             served.push(next.place.0);
             requests.answer(next.place, next.id, Decision::Granted(1));
             requests.read(next.place, next.id);
@@ -369,13 +370,27 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_for_the_request_that_was_taken_and_no_later_one() {
+        let mut rows = [None; 8];
+        let mut requests = Requests::new(&mut rows);
+        let other = Request { wish: Wish::Peer(PartitionSlot(1)), ..wish(3) };
+        assert!(requests.ask(wish(3)));
+        let (first, _) = requests.take(POLICY).unwrap();
+        requests.cancel(PLACE, ID);
+        assert!(requests.ask(other));
+        let (second, _) = requests.take(POLICY).unwrap();
+        assert_eq!(requests.taken(PLACE, ID, first), None, "cancelled");
+        assert_eq!(requests.taken(PLACE, ID, second), Some(other));
+    }
+
+    #[test]
     fn another_life_of_the_asker_has_another_request() {
         let mut rows = [None; 8];
         let mut requests = at(&mut rows, At::Taken);
         let next = Request { id: PartitionId(99), ..wish(3) };
         assert_eq!(requests.read(PLACE, next.id), Standing::Nothing);
         assert!(requests.ask(next));
-        assert_eq!(requests.taken(PLACE, ID), None);
+        assert_eq!(requests.taken(PLACE, ID, 0), None);
         requests.answer(PLACE, ID, Decision::Refused);
         assert_eq!(requests.read(PLACE, next.id), Standing::Open);
     }
@@ -389,7 +404,7 @@ mod tests {
         assert_eq!(requests.overdue(200), Some(wish(2)));
         requests.answer(PartitionSlot(2), PartitionId(12), Decision::Refused);
         assert_eq!((requests.next_due(), requests.overdue(399)), (Some(400), None));
-        assert_eq!(requests.take(POLICY), Some(wish(4)));
+        assert_eq!(requests.take(POLICY).map(|(_, it)| it), Some(wish(4)));
         assert_eq!(requests.overdue(400), Some(wish(4)));
         assert!(requests.is_quiet(POLICY) && !requests.is_quiet(NEXT_POLICY));
         assert!(!requests.ask(wish(60)), "no such place");

@@ -100,7 +100,9 @@ fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
         PolicyCall::SetPeers(asker, asked, permit) => maker::set_peers(world, asker, asked, permit),
         PolicyCall::Load(who, copying) => maker::load(world, loaded, who, copying),
         PolicyCall::TakeRequest => request::take(loaded, policy),
-        PolicyCall::Answer(who, granted) => request::answer(core, policy, who, granted),
+        PolicyCall::Answer(who, granted, number) => {
+            request::answer(core, policy, who, (granted, number))
+        }
         PolicyCall::HandOut(resource) => {
             let Given { limit, used } = policy.books.lock().handout.line(resource);
             Ok([limit.unwrap_or(u64::MAX), used, 0])

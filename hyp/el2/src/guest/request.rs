@@ -187,9 +187,11 @@ pub(super) fn take(loaded: Loaded, policy: &Policy) -> Answer {
     books.news.look();
     let taken = books.requests.take(loaded.live.id).ok_or(Refusal::Empty)?;
     drop(books);
-    let who = PartitionRef { place: taken.place, id: taken.id };
-    let [what, amount] = taken.wish.encode();
-    Ok([who.encode(), what, amount])
+    let (number, request) = taken;
+    let who = PartitionRef { place: request.place, id: request.id };
+    let [what, amount] = request.wish.encode();
+    // A number that does not fit is centuries away.
+    Ok([who.encode(), what | number << 8, amount])
 }
 
 /// REQUEST_ANSWER.
@@ -197,14 +199,14 @@ pub(super) fn answer(
     core: &CoreLocal,
     policy: &Policy,
     who: PartitionRef,
-    granted: Option<u64>,
+    (granted, number): (Option<u64>, u64),
 ) -> Answer {
     let decide = |request: &Request| match (request.wish, granted) {
         (Wish::Peer(_), Some(0)) => Ok(Some(1)),
         (Wish::Peer(_), Some(_)) => Err(Refusal::Argument(3)),
         (Wish::More(..), _) | (Wish::Peer(_), None) => Ok(granted),
     };
-    let find_open = |books: &PolicyBooks| books.requests.taken(who.place, who.id);
+    let find_open = |books: &PolicyBooks| books.requests.taken(who.place, who.id, number);
     let (request, _) = decide_on(core.world, policy, who, decide, find_open)?;
     told(core, &request);
     Ok([0; 3])

@@ -101,9 +101,9 @@ fn answer(
             Answer::Grant(amount) => Some(amount),
             Answer::Refuse => None,
         };
-        let answered = machine.answer(asked.from, granted).or_else(|refusal| match refusal.over {
+        let answered = machine.answer(&asked, granted).or_else(|refusal| match refusal.over {
             // It is not there to be handed out: it is not left without an answer.
-            Some(_) => machine.answer(asked.from, None).and(Err(refusal)),
+            Some(_) => machine.answer(&asked, None).and(Err(refusal)),
             None => Err(refusal),
         });
         let result = match (answered, granted) {

@@ -146,7 +146,7 @@ impl Machine for Fake {
         Ok(None)
     }
 
-    fn answer(&mut self, _: PartitionRef, _: Option<u64>) -> Result<(), Refusal> {
+    fn answer(&mut self, _: &Asked, _: Option<u64>) -> Result<(), Refusal> {
         Ok(())
     }
 

@@ -153,7 +153,7 @@ impl Attack {
             0x119 => [who, address, self.address(), self.random.below(0x3000) * 8],
             0x11a => [what, 0, 0, 0],
             0x11b | 0x11c => [self.random.below(5), 0, 0, 0],
-            0x121 => [who, self.random.below(2), amount, 0],
+            0x121 => [who, self.random.below(2), amount, self.random.below(9)],
             _ => [who, 0, 0, 0],
         };
         self.call(number, [x[0], x[1], x[2], x[3], 0, 0]);
