@@ -11,3 +11,12 @@ pub mod machine;
 pub mod memory;
 pub mod tlb;
 pub mod vgic_hw;
+
+use proptest::prelude::ProptestConfig;
+
+/// How many runs of random calls there are: 192, or `PROPTEST_CASES`, which soak runs raise.
+#[must_use]
+pub fn random_calls() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: cases.unwrap_or(192), ..ProptestConfig::default() }
+}

@@ -20,6 +20,7 @@ use shikiri_core::handle::{Handle, HandleEntry};
 use shikiri_core::object::{Got, Object, Objects, Refusal, Wake, check, permit};
 use shikiri_core::partition::Holdings;
 use shikiri_core::party::{Cold, EndStep, Party, PartyState, Record, Sharing};
+use shikiri_model::random_calls;
 
 const PARTITIONS: usize = 3;
 const HANDLES: usize = 6;
@@ -698,14 +699,8 @@ impl World {
     }
 }
 
-/// How many cases, and how long: more for soak runs.
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(192), ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(random_calls())]
 
     #[test]
     fn any_calls_of_any_partitions_agree_with_the_model(

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use shikiri_abi::Resource;
 use shikiri_core::party::Refusal;
+use shikiri_model::random_calls;
 
 use world::{Step, World};
 
@@ -24,14 +25,8 @@ const INTIDS: [u16; 5] = [40, 41, 70, 1019, 31];
 /// 70 is a device's.
 const USABLE: [u16; 3] = [40, 41, 1019];
 
-/// How many cases, and how long: more for soak runs.
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(192), ..ProptestConfig::default() }
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(random_calls())]
 
     #[test]
     fn any_calls_of_any_partitions_agree_with_the_model(
