@@ -1,6 +1,6 @@
 //! A byte ring between one producer and one consumer that share no lock.
 
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering, fence};
 
 /// A ring of `N` bytes, `N` a power of two.
 ///
@@ -114,6 +114,8 @@ impl<const N: usize> Ring<N> {
             }
             count = count.saturating_add(1);
         }
+        // The bytes were read before it is looked how far the producer is: on Arm a load may pass an earlier one of another place.
+        fence(Ordering::Acquire);
         // The byte that is being pushed meanwhile takes the place of the one `N` before it.
         let is_whole = self.pushed().wrapping_sub(first) < N || self.pushed() == pushed;
         (first, if is_whole { count } else { 0 })
