@@ -118,6 +118,7 @@ fn waiting() {
     equal("the_time_is_over", epoll.wait(&mut events, 30_u16), Ok(0));
     holds("and_not_before", start.elapsed() >= Duration::from_millis(30));
     let writer = thread::spawn(move || {
+        // The answer is the same if this comes before the wait; the pause is for it to come behind.
         thread::sleep(Duration::from_millis(10));
         other.write_all(b"x").unwrap();
         other
@@ -128,6 +129,7 @@ fn waiting() {
     let outer = new();
     let watched = thread::scope(|scope| {
         let waits = scope.spawn(|| outer.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE));
+        // As above.
         thread::sleep(Duration::from_millis(10));
         outer.add(&late, EpollEvent::new(EpollFlags::EPOLLIN, 6)).unwrap();
         waits.join().unwrap()

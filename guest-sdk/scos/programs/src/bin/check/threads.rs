@@ -89,14 +89,17 @@ fn waits() {
 /// The end of a process is the end of all its threads.
 fn ends() {
     let ended = os::end_of(|| {
+        let running = Arc::new(Barrier::new(4));
         for _ in 0..3 {
-            thread::spawn(|| {
+            let running = Arc::clone(&running);
+            thread::spawn(move || {
+                running.wait();
                 loop {
                     std::hint::spin_loop();
                 }
             });
         }
-        thread::sleep(Duration::from_millis(5));
+        running.wait();
         3
     });
     equal("a_process_ends_with_its_threads", ended, Ok(Ended::Exit(3)));

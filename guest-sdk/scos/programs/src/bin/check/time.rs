@@ -23,6 +23,7 @@ fn clocks() {
     // Between two looks at the one is the other's, however long each takes.
     let both = || (day(), Instant::now(), day());
     let start = both();
+    // What is compared is how much time passes.
     std::thread::sleep(Duration::from_millis(5));
     let end = both();
     let (least, most) = (end.0 - start.2, end.2 - start.0);
