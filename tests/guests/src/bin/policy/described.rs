@@ -204,14 +204,17 @@ fn seen() -> Outcome {
     made(notify(port))?;
     ensure("nothing yet", !made(talk::poll(port))?)?;
     let told_of = |what, partition: Partition, state| {
-        while made(partition.status())?.state != state {
+        loop {
             wait(what, || made(talk::poll(port)))?;
+            // It is told once until it looks, and of the end before this perhaps.
+            ensure("nothing has ended", made(take_notice())?.is_none())?;
+            if made(partition.status())?.state == state {
+                return Ok(());
+            }
         }
-        Ok(())
     };
     let busy = made(named("busy")?.start_held())?;
     told_of("held", busy, State::Held)?;
-    ensure("nothing has ended", made(take_notice())?.is_none())?;
     made(busy.stop())?;
     ended(busy, Cause::Stopped)?;
     let busy = made(busy.start())?;
