@@ -277,9 +277,16 @@ fn looked_into() -> Outcome {
     made(look::focus(own))?;
     made(life.stop())?;
     ended(life, Cause::Stopped)?;
-    refused("no console now", look::focus(who), Status::NotFound)?;
-    // What it wrote stays.
-    ensure("its last words", made(look::console(who, behind - 1))?.count == 1)
+    // As soon as all that it wrote has been shown.
+    wait("no console now", || match look::focus(who) {
+        Err(refusal) if refusal.status() == Some(Status::NotFound) => Ok(true),
+        done => made(done).map(|_| false),
+    })?;
+    made(look::focus(own))?;
+    // What it wrote stays; it may have ended the line meanwhile.
+    let kept = made(look::console(who, behind - 1))?;
+    equal("its last words", kept.first, behind - 1)?;
+    ensure("are there", kept.count > 0 && kept.bytes[0] == last[15])
 }
 
 fn held() -> Outcome {
