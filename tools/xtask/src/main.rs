@@ -15,6 +15,7 @@ mod metadata;
 mod process;
 mod scos;
 mod serial_port;
+mod tally;
 mod terminal;
 mod unsafe_count;
 

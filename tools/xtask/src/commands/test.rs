@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use shikiri_qemu_tests::Board;
 
@@ -11,6 +11,7 @@ use crate::commands::bench::{Bench, hardware};
 use crate::commands::{build, layers, misuse, run, setup, unsafe_budget};
 use crate::metadata::{self, BARE_METAL, PROGRAMS, PROGRAMS_TARGET, Workspace};
 use crate::process::{self, step};
+use crate::tally::Tally;
 
 /// Runs everything that CI runs: format, lints, host tests, layers, budgets, QEMU tests.
 #[derive(Debug, Args)]
@@ -77,7 +78,7 @@ impl Test {
         }
         step(name);
         match check() {
-            Ok(()) => tally.passed += 1,
+            Ok(()) => tally.pass(),
             Err(error) => {
                 eprintln!("{name} FAILED: {error:#}");
                 tally.fail(name.into());
@@ -91,15 +92,15 @@ impl Test {
         if let Some(filter) = &self.filter {
             cargo.arg(filter);
         }
-        let before = (tally.passed, tally.failed);
+        let before = (tally.counted(), tally.failed());
         match process::watch(cargo, |line| tally.read(line)) {
             // A step that silently runs nothing would hold nothing.
-            Ok(true) if self.filter.is_none() && (tally.passed, tally.failed) == before => {
+            Ok(true) if self.filter.is_none() && tally.counted() == before.0 => {
                 tally.fail(format!("{name}: not one test ran"));
             }
             Ok(true) => {}
             // It did not come to running tests, or one of them took the process down.
-            Ok(false) if tally.failed == before.1 => tally.fail(format!("{name} (see above)")),
+            Ok(false) if tally.failed() == before.1 => tally.fail(format!("{name} (see above)")),
             Ok(false) => {}
             Err(error) => tally.fail(format!("{name}: {error:#}")),
         }
@@ -191,71 +192,6 @@ fn loom_tests() -> [Command; 2] {
     })
 }
 
-/// What was counted so far.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    passed: u64,
-    failed: u64,
-    failures: Vec<String>,
-}
-
-impl Tally {
-    fn fail(&mut self, name: String) {
-        self.failed += 1;
-        self.failures.push(name);
-    }
-
-    /// Takes the counts from a line of a test program's output; whether the line is worth printing: a program none of
-    /// whose tests was chosen says nothing.
-    pub(crate) fn read(&mut self, line: &str) -> bool {
-        if let Some((passed, failed)) = counts(line) {
-            self.passed += passed;
-            self.failed += failed;
-        }
-        if let Some(name) = failed_test(line) {
-            self.failures.push(name.to_owned());
-        }
-        line != "running 0 tests" && !line.starts_with(NOTHING_CHOSEN)
-    }
-
-    /// Says the result; how many passed.
-    pub(crate) fn finish(self, started: Instant) -> Result<u64> {
-        if !self.failures.is_empty() {
-            println!("\nFailed:");
-            for name in &self.failures {
-                println!("  {name}");
-            }
-        }
-        eprintln!("({} s)", started.elapsed().as_secs());
-        println!("{} passed, {} failed", self.passed, self.failed);
-        match (self.failed, self.passed) {
-            (0, 0) => bail!("no test has such a name"),
-            (0, passed) => Ok(passed),
-            (failed, _) => bail!("{failed} failed"),
-        }
-    }
-}
-
-/// How the result of a test program begins that ran nothing.
-const NOTHING_CHOSEN: &str = "test result: ok. 0 passed; 0 failed; 0 ignored; ";
-
-/// The numbers in `test result: ok. 3 passed; 0 failed; …`.
-fn counts(line: &str) -> Option<(u64, u64)> {
-    let result = line.trim().strip_prefix("test result: ")?;
-    let (_, numbers) = result.split_once(". ")?;
-    let number = |word: &str| -> Option<u64> {
-        let part = numbers.split("; ").find(|part| part.ends_with(word))?;
-        part.split(' ').next()?.parse().ok()
-    };
-    Some((number("passed")?, number("failed")?))
-}
-
-/// The name in `test NAME ... FAILED`, or in `NAME --- FAILED` as `--quiet` prints it.
-fn failed_test(line: &str) -> Option<&str> {
-    let long = || line.strip_prefix("test ")?.strip_suffix(" ... FAILED");
-    long().or_else(|| line.strip_suffix(" --- FAILED"))
-}
-
 /// Runs the QEMU tests alone with additional settings, for the long commands; how many passed.
 pub(crate) fn run_machines(filter: Option<&str>, settings: &[(&str, String)]) -> Result<u64> {
     setup::qemu()?;
@@ -267,38 +203,8 @@ pub(crate) fn run_machines(filter: Option<&str>, settings: &[(&str, String)]) ->
     cargo.args(filter).envs(settings.iter().map(|(name, value)| (name, value)));
     let mut tally = Tally::default();
     let succeeded = process::watch(&mut cargo, |line| tally.read(line))?;
-    if !succeeded && tally.failed == 0 {
+    if !succeeded && tally.failed() == 0 {
         tally.fail("the test program itself (see above)".into());
     }
     tally.finish(started)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_counts_of_a_test_program_are_added_up() {
-        let mut tally = Tally::default();
-        assert!(
-            tally.read(
-                "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out"
-            )
-        );
-        assert!(tally.read("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured"));
-        assert!(tally.read("12 passed; 0 failed is not a result line"));
-        assert!(!tally.read("running 0 tests"));
-        assert!(
-            !tally
-                .read("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out")
-        );
-        assert_eq!((tally.passed, tally.failed), (15, 2));
-    }
-
-    #[test]
-    fn failed_tests_are_named() {
-        assert_eq!(failed_test("test smp::cores_start ... FAILED"), Some("smp::cores_start"));
-        assert_eq!(failed_test("good::it_compiles --- FAILED"), Some("good::it_compiles"));
-        assert_eq!(failed_test("test smp::cores_start ... ok"), None);
-    }
 }
