@@ -372,8 +372,11 @@ impl Lifecycle {
                 false
             }
             Phase::Ended => {
-                if matches!(cause, EndCause::Operator | EndCause::Policy) {
-                    self.restart_at = None;
+                // A restart that is called off is an end by whoever does it: with it the machine stays on.
+                if self.restart_at.is_some()
+                    && matches!(cause, EndCause::Operator | EndCause::Policy)
+                {
+                    (self.restart_at, self.cause) = (None, Some(cause));
                 }
                 false
             }

@@ -63,10 +63,8 @@ fn act(world: &World, request: Request) -> After {
 
 fn stop(world: &World, slot: &Slot) {
     let name = slot.name();
-    let was = slot.phase();
     // Of a partition that has ended this cancels the restart that its policy may have arranged.
-    worker::end(world, slot, EndCause::Operator);
-    if was == Phase::Ended {
+    if worker::end(world, slot, EndCause::Operator) == Phase::Ended {
         console::detach(world, slot);
         tell(world, format_args!("{name} has ended already"));
     } else {

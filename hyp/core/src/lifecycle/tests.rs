@@ -137,8 +137,13 @@ fn the_operator_can_stop_what_is_about_to_restart() {
     assert!(life.end(EndCause::Fault));
     life.stopped();
     assert_eq!(life.torn_down(restart(RestartPolicy::Always), 0, 1), After::StartAt(5));
+    assert!(!life.end(EndCause::OperatorRestart));
+    assert_eq!((life.restart_at(), life.cause()), (Some(5), Some(EndCause::Fault)));
     assert!(!life.end(EndCause::Operator));
-    assert_eq!(life.restart_at(), None);
+    assert_eq!((life.restart_at(), life.cause()), (None, Some(EndCause::Operator)));
+    // Of what has ended for good the cause stands.
+    assert!(!life.end(EndCause::Policy));
+    assert_eq!(life.cause(), Some(EndCause::Operator));
 }
 
 #[test]

@@ -78,14 +78,16 @@ pub(super) fn begin_life(
     Ok(id)
 }
 
-/// Ends a partition: every core that has a vCPU of it is asked to stop it.
-pub(crate) fn end(world: &World, slot: &Slot, cause: EndCause) {
+/// Ends a partition: every core that has a vCPU of it is asked to stop it. Answers in which phase it was.
+pub(crate) fn end(world: &World, slot: &Slot, cause: EndCause) -> Phase {
     let mut lifecycle = slot.lifecycle.lock();
+    let was = lifecycle.phase();
     let is_to_stop = end_life(slot, &mut lifecycle, cause);
     drop(lifecycle);
     if is_to_stop {
         wake_all(world, slot);
     }
+    was
 }
 
 /// Asks for the end of a life; true if its vCPUs are to be woken, so that their cores stop them.
