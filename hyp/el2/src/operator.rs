@@ -83,8 +83,9 @@ fn start(world: &World, slot: &Slot) {
 }
 
 fn restart(world: &World, slot: &Slot) {
-    if slot.phase() != Phase::Ended || worker::start(world, slot).is_err() {
-        worker::end(world, slot, EndCause::OperatorRestart);
+    if worker::end(world, slot, EndCause::OperatorRestart) == Phase::Ended {
+        // Who has started it since has done what is wanted.
+        let _is_alive = worker::start(world, slot);
     }
     tell(world, format_args!("{} is being restarted", slot.name()));
 }

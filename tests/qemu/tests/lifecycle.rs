@@ -6,8 +6,8 @@ use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::{Machine, Running, counts};
 
 use crate::support::{
-    Outcome, PATIENCE, Partition, Topic, all_kinds, audit, both_gics, open_operator, operate,
-    operator, system,
+    Outcome, PATIENCE, Partition, Topic, all_kinds, answer_lines, audit, both_gics, open_operator,
+    operate, operator, system,
 };
 
 /// The crashes that the hypervisor has to report, with a word of the report.
@@ -23,6 +23,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .also_on_rpi4()
         .on_each(all_kinds(2), "many_restarts_leave_nothing", leave_nothing)
         .on_each(both_gics(2), "many_restarts_disturb_nobody", disturb_nobody);
+    topic.on_each(both_gics(2), "a_stop_holds_between_two_lives_as_well", stops_hold);
     topic.on_each(both_gics(2), "a_guest_that_resets_without_end_is_slowed_down", resets);
     topic.on_each(both_gics(1), "a_guest_that_cannot_say_why_it_ends_ends_all_the_same", mute);
     for (kind, word) in REPORTED {
@@ -87,17 +88,17 @@ fn zero_account(machine: Machine) -> Outcome {
 
 /// What an account's lines say is used, by the resource's name.
 fn account(running: &mut Running, name: &str) -> Result<Vec<(String, String)>, Failed> {
-    let answer = operator(running, &format!("accounts {name}"))?;
+    let answer = answer_lines(running, &format!("accounts {name}"))?;
     let mut lines = Vec::new();
-    for line in answer.lines() {
-        let Some((name, numbers)) = line.trim().split_once("  ") else { continue };
+    for line in &answer {
+        let Some((name, numbers)) = line.split_once("  ") else { continue };
         let Some(used) = numbers.split_whitespace().next() else { continue };
         if used.starts_with(|c: char| c.is_ascii_digit()) {
             lines.push((name.to_owned(), used.to_owned()));
         }
     }
     // P3 has eight.
-    if lines.len() == 8 { Ok(lines) } else { Err(format!("not an account: {answer}").into()) }
+    if lines.len() == 8 { Ok(lines) } else { Err(format!("not an account: {answer:?}").into()) }
 }
 
 /// Every line of an account says that nothing is used.
@@ -186,13 +187,41 @@ fn free_when_stopped(running: &mut Running) -> Result<u64, Failed> {
 pub(crate) fn wait_until_stopped(running: &mut Running, name: &str) -> Outcome {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
-        let answer = operator(running, "list")?;
-        let row = answer.lines().find(|line| line.trim().starts_with(name)).unwrap_or_default();
+        let row = row_of(running, name)?;
         if ["stopped", "ended", "fault", "failed"].iter().any(|state| row.contains(state)) {
             return Ok(());
         }
     }
     Err(running.failure(format!("{name} does not stop")).into())
+}
+
+/// A partition's row of the operator's list.
+fn row_of(running: &mut Running, name: &str) -> Result<String, Failed> {
+    let lines = answer_lines(running, "list")?;
+    let row = lines.iter().find(|line| line.split_whitespace().next() == Some(name));
+    row.cloned().ok_or_else(|| format!("{name} is not in the list: {lines:?}").into())
+}
+
+/// A partition that ends all the time is stopped wherever it is in its life or between two, and stays so: its id, which each
+/// life has anew, is still the same some commands later.
+fn stops_hold(machine: Machine) -> Outcome {
+    let mut running = crash_and_timer(&machine, "end code=1", "restart = \"always\"")?;
+    // The consoles are there.
+    running.wait_for("it will restart", PATIENCE)?;
+    open_operator(&mut running)?;
+    for _ in 0..counts::RESTARTS.now() {
+        running.wait_for("it will restart", PATIENCE)?;
+        operator(&mut running, "stop crash")?;
+        wait_until_stopped(&mut running, "crash")?;
+        let stopped = row_of(&mut running, "crash")?;
+        nothing_is_used(&mut running, "crash")?;
+        let later = row_of(&mut running, "crash")?;
+        if later != stopped || !stopped.contains("stopped") {
+            return Err(running.failure(format!("{stopped:?}, and later {later:?}")).into());
+        }
+        operator(&mut running, "start crash")?;
+    }
+    Ok(())
 }
 
 /// A guest that asks for a reset as soon as it runs, and a witness that counts the seconds: 10 restarts in each, and

@@ -267,6 +267,13 @@ pub(crate) fn operator(running: &mut Running, command: &str) -> Result<String, F
     Ok(answer)
 }
 
+/// The same without what partitions and the hypervisor's messages have put between the answer's lines.
+pub(crate) fn answer_lines(running: &mut Running, command: &str) -> Result<Vec<String>, Failed> {
+    let answer = operator(running, command)?;
+    let lines = answer.lines().filter(|line| is_answer(line, command));
+    Ok(lines.map(|line| line.trim().to_owned()).collect())
+}
+
 /// Whether a line belongs to a command's answer: it is not a partition's, no message, and not the command itself.
 fn is_answer(line: &str, command: &str) -> bool {
     let line = line.trim();

@@ -51,9 +51,6 @@ pub(crate) fn live(slot: &Slot) -> Option<&'static Live> {
 /// Starts a partition: its worker builds it next.
 pub(crate) fn start(world: &World, slot: &Slot) -> Result<PartitionId, Phase> {
     let mut lifecycle = slot.lifecycle.lock();
-    if lifecycle.phase() != Phase::Ended {
-        return Err(lifecycle.phase());
-    }
     let id = begin_life(world, slot, &mut lifecycle, Hold::No).map_err(|wrong| wrong.0)?;
     slot.is_quiet.store(false, Ordering::Relaxed);
     drop(lifecycle);
@@ -118,12 +115,19 @@ pub(crate) fn step(core: &mut CoreLocal, slot: &'static Slot) {
     }
 }
 
+/// The next life begins under the lock under which it was found due: whoever calls it off has called it off.
 fn restart_if_due(core: &mut CoreLocal, slot: &'static Slot) {
-    let due = slot.lifecycle.lock().restart_at();
-    let is_due = due.is_some_and(|due| due <= Counter.now());
-    if !is_due || start(core.world, slot).is_err() {
-        run::block(core, slot, VcpuIndex(0), due.filter(|_| !is_due));
+    let mut lifecycle = slot.lifecycle.lock();
+    let due = lifecycle.restart_at();
+    if due.is_some_and(|due| due <= Counter.now())
+        && begin_life(core.world, slot, &mut lifecycle, Hold::No).is_ok()
+    {
+        // Its seat stays ready: the next step builds.
+        slot.is_quiet.store(false, Ordering::Relaxed);
+        return;
     }
+    drop(lifecycle);
+    run::block(core, slot, VcpuIndex(0), due);
 }
 
 fn build(core: &mut CoreLocal, slot: &'static Slot) {
