@@ -67,6 +67,13 @@ impl Phase {
         matches!(self, Self::Active | Self::Paused)
     }
 
+    /// Whether nothing lives, and only the policy program can change that: the place is free, or its partition is still being
+    /// described, or about to go.
+    #[must_use]
+    pub const fn is_policys(self) -> bool {
+        matches!(self, Self::Free | Self::Created | Self::Leaving)
+    }
+
     /// The phase of a byte that [`Phase::code`] made.
     #[must_use]
     pub const fn from_code(code: u8) -> Self {

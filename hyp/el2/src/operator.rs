@@ -64,8 +64,10 @@ fn act(world: &World, request: Request) -> After {
 fn stop(world: &World, slot: &Slot) {
     let name = slot.name();
     // Of a partition that has ended this cancels the restart that its policy may have arranged.
-    if worker::end(world, slot, EndCause::Operator) == Phase::Ended {
-        console::detach(world, slot);
+    let phase = worker::end(world, slot, EndCause::Operator);
+    if phase.is_policys() {
+        refer_to_policy(world, slot, phase);
+    } else if phase == Phase::Ended {
         tell(world, format_args!("{name} has ended already"));
     } else {
         tell(world, format_args!("{name} is being stopped"));
@@ -76,6 +78,7 @@ fn start(world: &World, slot: &Slot) {
     let name = slot.name();
     match worker::start(world, slot) {
         Ok(id) => tell(world, format_args!("{name} is being started (id {})", id.0)),
+        Err(phase) if phase.is_policys() => refer_to_policy(world, slot, phase),
         Err(phase) => {
             tell(world, format_args!("{name} is {}: 'stop' or 'restart' it", phase.name()))
         }
@@ -83,11 +86,21 @@ fn start(world: &World, slot: &Slot) {
 }
 
 fn restart(world: &World, slot: &Slot) {
-    if worker::end(world, slot, EndCause::OperatorRestart) == Phase::Ended {
+    let phase = worker::end(world, slot, EndCause::OperatorRestart);
+    if phase.is_policys() {
+        return refer_to_policy(world, slot, phase);
+    }
+    if phase == Phase::Ended {
         // Who has started it since has done what is wanted.
         let _is_alive = worker::start(world, slot);
     }
     tell(world, format_args!("{} is being restarted", slot.name()));
+}
+
+/// Says of a place without a partition that could live that the policy program has to act.
+fn refer_to_policy(world: &World, slot: &Slot, phase: Phase) {
+    let (name, phase) = (slot.name(), phase.name());
+    tell(world, format_args!("{name} is {phase}: the policy program starts and destroys it"));
 }
 
 /// Asks the cores for the registers of a partition's vCPUs: only the core that has a vCPU may look at it.

@@ -196,7 +196,7 @@ pub(crate) fn wait_until_stopped(running: &mut Running, name: &str) -> Outcome {
 }
 
 /// A partition's row of the operator's list.
-fn row_of(running: &mut Running, name: &str) -> Result<String, Failed> {
+pub(crate) fn row_of(running: &mut Running, name: &str) -> Result<String, Failed> {
     let lines = answer_lines(running, "list")?;
     let row = lines.iter().find(|line| line.split_whitespace().next() == Some(name));
     row.cloned().ok_or_else(|| format!("{name} is not in the list: {lines:?}").into())

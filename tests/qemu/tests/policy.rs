@@ -4,6 +4,7 @@ use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Machine, System, counts};
 
+use crate::lifecycle::row_of;
 use crate::support::{self, Outcome, PATIENCE, Partition, Topic, both_gics};
 
 /// Adds this topic's tests.
@@ -51,6 +52,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(both_gics(4), "a_vcpu_of_several_cores_runs_where_there_is_time", moved);
     topic.on_each(both_gics(3), "two_greedy_guests_cannot_starve_a_third", fair);
     topic.on_each(both_gics(3), "what_was_made_outlives_its_makers_restart", outlive);
+    topic.on_each(both_gics(2), "the_operator_is_told_whose_a_created_partition_is", undone);
     topic.on_each(both_gics(3), "an_audit_behind_each_life_finds_nothing", audited);
     topic.on_each(both_gics(3), "lives_that_come_and_go_disturb_nobody", undisturbed);
 }
@@ -218,6 +220,22 @@ fn outlive(machine: Machine) -> Outcome {
         return Ok(());
     }
     Err("no such case".into())
+}
+
+/// What only the policy program can start and destroy the operator neither starts nor stops, and is not told so.
+fn undone(machine: Machine) -> Outcome {
+    let mut running = maker("undone then=stay")?.boot(&machine)?;
+    let console = running.wait_for("scos| done", PATIENCE)?;
+    support::approve(&console)?;
+    support::open_operator(&mut running)?;
+    for command in ["start new", "stop new", "restart new"] {
+        let answer = support::answer_lines(&mut running, command)?;
+        if answer != ["new is created: the policy program starts and destroys it"] {
+            return Err(running.failure(format!("{command} is answered {answer:?}")).into());
+        }
+    }
+    let row = row_of(&mut running, "new")?;
+    if row.contains("created") { Ok(()) } else { Err(running.failure(row).into()) }
 }
 
 /// A life of a partition that was made, and an audit behind it, so many times; nothing is lost in any of them.

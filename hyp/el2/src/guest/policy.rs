@@ -22,7 +22,6 @@ use super::live::Vcpu;
 use super::sync::{Next, answer_call, undecoded};
 use super::talk::{raise_some, visit};
 use super::{look, maker, request, run, worker};
-use crate::console;
 use crate::hw::mem::Ram;
 use crate::percore::{CoreLocal, Loaded};
 use crate::world::{Policy, Slot, World};
@@ -271,13 +270,8 @@ fn stop(world: &World, who: PartitionRef) -> Answer {
     if is_over || matches!(lifecycle.phase(), Phase::Created | Phase::Leaving) {
         return Err(Refusal::WrongState);
     }
-    let has_ended = lifecycle.phase() == Phase::Ended;
-    let is_to_stop = worker::end_life(slot, &mut lifecycle, EndCause::Policy);
+    let is_to_stop = worker::end_life(world, slot, &mut lifecycle, EndCause::Policy);
     drop(lifecycle);
-    if has_ended {
-        // It kept its console for the restart that is cancelled.
-        console::detach(world, slot);
-    }
     if is_to_stop {
         worker::wake_all(world, slot);
     }
@@ -301,7 +295,7 @@ fn restart(world: &World, who: PartitionRef) -> Answer {
         | Phase::Paused
         | Phase::Ending
         | Phase::TearingDown => {
-            let is_to_stop = worker::end_life(slot, &mut lifecycle, EndCause::PolicyRestart);
+            let is_to_stop = worker::end_life(world, slot, &mut lifecycle, EndCause::PolicyRestart);
             drop(lifecycle);
             if is_to_stop {
                 worker::wake_all(world, slot);

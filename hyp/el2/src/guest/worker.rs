@@ -79,7 +79,7 @@ pub(super) fn begin_life(
 pub(crate) fn end(world: &World, slot: &Slot, cause: EndCause) -> Phase {
     let mut lifecycle = slot.lifecycle.lock();
     let was = lifecycle.phase();
-    let is_to_stop = end_life(slot, &mut lifecycle, cause);
+    let is_to_stop = end_life(world, slot, &mut lifecycle, cause);
     drop(lifecycle);
     if is_to_stop {
         wake_all(world, slot);
@@ -87,10 +87,20 @@ pub(crate) fn end(world: &World, slot: &Slot, cause: EndCause) -> Phase {
     was
 }
 
-/// Asks for the end of a life; true if its vCPUs are to be woken, so that their cores stop them.
-pub(super) fn end_life(slot: &Slot, lifecycle: &mut Lifecycle, cause: EndCause) -> bool {
+/// Asks for the end of a life, or calls the next one off; true if its vCPUs are to be woken, so that their cores stop them.
+pub(super) fn end_life(
+    world: &World,
+    slot: &Slot,
+    lifecycle: &mut Lifecycle,
+    cause: EndCause,
+) -> bool {
+    let was_to_restart = lifecycle.restart_at().is_some();
     let is_to_stop = lifecycle.end(cause);
     slot.set_phase(lifecycle.phase());
+    if was_to_restart && lifecycle.restart_at().is_none() {
+        // It kept its console for the next life. Under the lifecycle's lock: a life that somebody begins now attaches it again.
+        console::detach(world, slot);
+    }
     is_to_stop
 }
 

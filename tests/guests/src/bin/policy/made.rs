@@ -574,6 +574,12 @@ pub(crate) fn steps() -> ! {
     done()
 }
 
+/// Leaves a partition that is created and nothing more.
+pub(crate) fn undone() -> ! {
+    case("one_is_created", || made(Partition::create("new")).map(|_| ()));
+    done()
+}
+
 /// Partitions that were made outlive their maker's restart.
 pub(crate) fn outlive() -> ! {
     let starts = partition::info().map_or(0, |info| info.starts);

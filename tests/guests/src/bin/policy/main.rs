@@ -65,6 +65,9 @@ fn main() {
     if platform::has_word("steps") {
         made::steps()
     }
+    if platform::has_word("undone") {
+        made::undone()
+    }
     if platform::has_word("outlive") {
         made::outlive()
     }
