@@ -265,6 +265,21 @@ pub fn behind<'c>(console: &'c str, text: &str) -> Option<&'c str> {
     console.get(end_of(console.as_bytes(), text.as_bytes())?..)
 }
 
+/// How often a text stands in what partitions have written, in one piece or in a line that others have broken.
+#[must_use]
+pub fn times(console: &str, text: &str) -> usize {
+    let console = console.as_bytes();
+    let count = |written: &[u8]| String::from_utf8_lossy(written).matches(text).count();
+    let of_each = names(console).map(|name| {
+        let pieces = pieces(console, name);
+        count(&pieces.iter().flat_map(|(_, piece)| *piece).copied().collect::<Vec<u8>>())
+    });
+    // Before there is a second console lines carry no name.
+    let is_nameless = |line: &&[u8]| names(line).next().is_none();
+    let nameless = console.split(|byte| *byte == b'\n').filter(is_nameless).map(count);
+    of_each.sum::<usize>() + nameless.sum::<usize>()
+}
+
 /// Where the first `text` ends that stands there in one piece, or in pieces of one partition's line. The hypervisor breaks a line that
 /// stands still for 20 ms if others have something to say, and a host may let a vCPU stand still in the middle of one.
 fn end_of(console: &[u8], text: &[u8]) -> Option<usize> {
@@ -386,6 +401,8 @@ mod tests {
         for missing in ["other| hello", "one| vCPU", "one| smp", "two| hello", "hello: smp"] {
             assert!(!has(text, missing), "{missing}");
         }
+        assert_eq!((times(text, "done"), times(text, "smp"), times(text, "nobody")), (2, 1, 0));
+        assert_eq!(times("done\r\none| done done\r\n", "done"), 3);
         let console = console_of(b"one| hel\r\nother| x\r\none| lo\r\none| bye");
         let found = "one| hel\r\nother| x\r\none| lo";
         assert_eq!(console.wait("one| hello", SOON), Found::Text(found.into()));

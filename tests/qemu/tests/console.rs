@@ -4,9 +4,10 @@ use libtest_mimic::Trial;
 use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Machine, Running};
 
+use crate::lifecycle::row_of;
 use crate::support::{
-    Outcome, PATIENCE, Partition, Topic, both_gics, one_guest, open_operator, operate, operator,
-    system,
+    Outcome, PATIENCE, Partition, Topic, both_gics, one_guest, open_operator, operate,
+    operate_until, operator, system,
 };
 
 /// Adds this topic's tests.
@@ -100,18 +101,13 @@ fn restarts(machine: Machine) -> Outcome {
     open_operator(&mut running)?;
     let answer = operator(&mut running, "start right")?;
     expect(&running, &answer, "right is active: 'stop' or 'restart' it")?;
-    let mut console = operator(&mut running, "restart right")?;
-    for text in [
+    let again = [
         "(id 2) has ended: it was restarted by the operator",
         "partition right (id 3) starts",
         "right| spin",
-    ] {
-        if !console.contains(text) {
-            console += &running.wait_for(text, PATIENCE)?;
-        }
-    }
-    let answer = operator(&mut running, "list")?;
-    let row = answer.lines().find(|line| line.trim().starts_with("right")).unwrap_or_default();
+    ];
+    operate_until(&mut running, "restart right", &again)?;
+    let row = row_of(&mut running, "right")?;
     let words: Vec<_> = row.split_whitespace().collect();
     match words.as_slice() {
         // Name, id, state, vCPUs, memory, restarts, cores.
@@ -132,12 +128,8 @@ fn dump(machine: Machine) -> Outcome {
     let mut running = two(&machine)?;
     running.wait_for("right| spin", PATIENCE)?;
     open_operator(&mut running)?;
-    let mut console = operator(&mut running, "dump left")?;
-    for text in ["partition left (id 1) dump", "vCPU 0 on core 0", "x30", "exits, newest first"] {
-        if !console.contains(text) {
-            console += &running.wait_for(text, PATIENCE)?;
-        }
-    }
+    let shown = ["partition left (id 1) dump", "vCPU 0 on core 0", "x30", "exits, newest first"];
+    operate_until(&mut running, "dump left", &shown)?;
     running.wait_for("left| timer: tick", PATIENCE)?;
     running.wait_for("left| timer: tick", PATIENCE)?;
     operate(&mut running, "stop left", "has ended: it was stopped")?;

@@ -2,7 +2,7 @@
 //! P1, P4, V2, V3.
 
 use libtest_mimic::Trial;
-use shikiri_qemu_tests::console::has;
+use shikiri_qemu_tests::console::{has, times};
 use shikiri_qemu_tests::{Failure, Gic, Machine};
 
 use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, system};
@@ -114,8 +114,12 @@ fn clock(machine: Machine) -> Outcome {
         .with("cores = [1, 2]")
         .with("devices = [\"/pl031@9010000\"]");
     let console = support::passes(&support::system([other, clock])?, &machine)?;
-    let times = console.lines().filter(|line| line.contains("ok the_alarm_comes_once")).count();
-    if times == 3 { Ok(()) } else { Err(Failure::new(format!("{times} alarms"), &console).into()) }
+    let alarms = times(&console, "ok the_alarm_comes_once");
+    if alarms == 3 {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("{alarms} alarms"), &console).into())
+    }
 }
 
 /// A guest whose device does not fill its page, and one beside it.

@@ -285,11 +285,17 @@ fn is_answer(line: &str, command: &str) -> bool {
         && line != OPERATOR_PROMPT.trim()
 }
 
-/// The same of a command that makes something happen, of which `text` tells: that may come before the prompt, or behind it.
+/// The same of a command that makes something happen, of which `text` tells: that may come before the prompt, or behind it, or in
+/// a partition's line that the prompt breaks.
 pub(crate) fn operate(running: &mut Running, command: &str, text: &str) -> Outcome {
-    if !has(&operator(running, command)?, text) {
-        running.wait_for(text, PATIENCE)?;
-    }
+    operate_until(running, command, &[text])
+}
+
+/// The same with several texts, in any order.
+pub(crate) fn operate_until(running: &mut Running, command: &str, texts: &[&str]) -> Outcome {
+    running.send(&format!("{command}\r"))?;
+    running.wait_for(command, PATIENCE)?;
+    running.wait_for_all(&[&[OPERATOR_PROMPT], texts].concat(), PATIENCE)?;
     Ok(())
 }
 
