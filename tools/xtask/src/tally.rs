@@ -40,7 +40,7 @@ impl Tally {
         self.failed
     }
 
-    /// Whether anything was counted.
+    /// How many were counted.
     pub(crate) fn counted(&self) -> u64 {
         self.passed + self.failed
     }
