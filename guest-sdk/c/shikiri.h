@@ -230,16 +230,18 @@ static inline struct shikiri_answer shikiri_partition_end(uint64_t code)
     return shikiri_call(SHIKIRI_PARTITION_END, code, 0, 0, 0, 0, 0);
 }
 
-/* Asks for more than the caller's limits allow, or to be permitted to ask another partition for connections.
- *   The policy program sees it before anything is changed, and answers with as much as it grants, or refuses:
+/* Asks for more than the caller's limits allow, for the vCPUs that are kept back, or to be permitted to ask
+ *   another partition for connections. Core time is added to a vCPU's budget at its home for this life. The
+ *   policy program sees it before anything is changed, and answers with as much as it grants, or refuses:
  *   PENDING, and REQUEST_STATE tells the answer. A partition has one request at a time: WRONG_STATE. OK:
- *   there is no limit, or nobody makes policy and the description's default grants it; then OVER_LIMIT says
- *   that no more can be handed out, x1 = 256 + the resource. (P8)
+ *   there is no limit, or that of core time allows so much, or nobody makes policy and the description's
+ *   default grants it; then OVER_LIMIT says by x1 what there is no more of, as in REQUEST_ANSWER. (P8)
  * what: 1 IPA space (pages), 2 memory (pages), 3 management memory (pages), 4 event ports: the limit is
- *   raised; 16: a peer
- * amount: how much more; of a peer its place
+ *   raised; 0: core time; 16: a peer; 17: vCPUs
+ * amount: how much more; of core time bits 0 to 31 the ppm of a core, bits 32 to 39 which vCPU's; of a peer
+ *   its place
  * port: a receive port of the caller's that is raised when there is an answer; 0: none
- * value[0] = granted: how much, if the answer is OK
+ * value[0] = granted: how much, if the answer is OK; of core time the ppm
  * Answers: OK, PENDING, INVALID_PARAMETER, BAD_HANDLE, DENIED_BY_POLICY, WRONG_STATE, OVER_LIMIT.
  */
 static inline struct shikiri_answer shikiri_request(uint64_t what, uint64_t amount, uint64_t port)
@@ -896,15 +898,17 @@ static inline struct shikiri_answer shikiri_partition_destroy(uint64_t partition
     return shikiri_call(SHIKIRI_PARTITION_DESTROY, partition, 0, 0, 0, 0, 0);
 }
 
-/* Gives a created partition another vCPU, and promises it core time on that core of the set which has most
- *   left, until the partition is destroyed. While that core, its home, is busy it runs on an idle one of the
- *   set, and pays at home. OVER_LIMIT: x1 = 0, its own limit of core time; 256, what can be handed out, or it
- *   has no limit; 512, no core has so much left, and x2 = the most that one has. (P7)
+/* Gives a created partition another vCPU, of which those that are kept back come last, and promises it core
+ *   time on that core of the set which has most left, until the partition is destroyed. While that core, its
+ *   home, is busy it runs on an idle one of the set, and pays at home. OVER_LIMIT: x1 = 0, its own limit of
+ *   core time; 256, what can be handed out, or it has no limit; 512, no core has so much left, and x2 = the
+ *   most that one has. (P7)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * cores: where it may live, and run: a bit for each of the cores 0 to 63
  * time: bits 0 to 31: its budget in us, at least 50; bits 32 to 63: the period in us, 100 to 1,000,000; 0: it
  *   owns the core
- * priority: 0 to 255; higher runs first
+ * priority: bits 0 to 7: higher runs first; bit 8: it is kept back, and can be turned on when the partition
+ *   has asked for it (REQUEST)
  * value[0] = core: its home
  * value[1] = share: what is promised, in ppm of the core
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, RANGE, FULL, PEER_GONE, EXISTS,
@@ -1037,8 +1041,8 @@ static inline struct shikiri_answer shikiri_core_read(uint64_t core)
  *   answered within the time that the description gives; what a former life of the policy program has taken
  *   and not answered is taken again. (P8)
  * value[0] = partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
- * value[1] = what: bits 7:0 as REQUEST has it: a resource, or 16 for a peer; bits 63:8 the request's number
- * value[2] = amount: how much more; of a peer its place
+ * value[1] = what: bits 7:0 as REQUEST has it; bits 63:8 the request's number
+ * value[2] = amount: as REQUEST has it
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, EMPTY.
  */
 static inline struct shikiri_answer shikiri_request_take(void)
@@ -1046,13 +1050,15 @@ static inline struct shikiri_answer shikiri_request_take(void)
     return shikiri_call(SHIKIRI_REQUEST_TAKE, 0, 0, 0, 0, 0, 0);
 }
 
-/* Answers a request that was taken. What is granted is added to the asker's limit, and taken from what may be
- *   handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource, and the request stays open.
- *   NOT_FOUND: the peer is not there any more, and the request stays open. PEER_GONE: the request is not; it
- *   was cancelled, its time is over, the asker has ended, or has made another. (P8)
+/* Answers a request that was taken. What is granted is added to the asker's limit, of core time what it
+ *   lacks, and taken from what may be handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource;
+ *   512, the vCPU's home has not so much left, x2 = how much; 17, not so many vCPUs are kept back. The
+ *   request stays open then. NOT_FOUND: the peer is not there any more, and the request stays open.
+ *   PEER_GONE: the request is not; it was cancelled, its time is over, the asker has ended, or has made
+ *   another. (P8)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * answer: 1: granted; 0: refused
- * amount: how much is granted; of a peer, or a refusal, 0
+ * amount: how much is granted, of core time in ppm; of a peer, or a refusal, 0
  * number: the request's, as REQUEST_TAKE gave it
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, OVER_LIMIT, PEER_GONE, NOT_FOUND.
  */

@@ -185,9 +185,10 @@ pub fn destroy(who: PartitionRef) -> Result<(), Refusal> {
 /// # Errors
 /// `NotPermitted`, `NotFound`, `PeerGone`, `WrongState`; `Range`; `Full`; `Exists`; `OverLimit`, with 0, 256 or 512.
 pub fn add_vcpu(who: PartitionRef, vcpu: NewVcpu) -> Result<(u64, u64), Refusal> {
-    let NewVcpu { cores, budget_us, period_us, priority } = vcpu;
+    let NewVcpu { cores, budget_us, period_us, priority, is_kept } = vcpu;
     let time = u64::from(budget_us) | u64::from(period_us) << 32;
-    let arguments = [who.encode(), cores, time, u64::from(priority), 0, 0];
+    let priority = u64::from(priority) | u64::from(is_kept) << 8;
+    let arguments = [who.encode(), cores, time, priority, 0, 0];
     request::<ADD_VCPU>(arguments).map(|[core, share, _]| (core, share))
 }
 

@@ -395,10 +395,7 @@ impl Request {
     /// # Errors
     /// As [`Request::grant`].
     pub fn grant_all(self) -> Result<(), (Self, Refusal)> {
-        let amount = match self.wish {
-            Wish::More(_, amount) => amount,
-            Wish::Peer(_) => 0,
-        };
+        let amount = self.wish.amount();
         self.grant(amount)
     }
 
@@ -468,13 +465,31 @@ impl Partition {
     /// `Range`: no such core, or no such reservation; `Full`; `Exists`; `OverLimit`: 0 its own limit, 256 what can be handed out,
     /// 512 the cores.
     pub fn add_vcpu(self, cores: &[u8], time: Time, priority: u8) -> Result<u64, Refusal> {
+        self.add_one(cores, time, (priority, false))
+    }
+
+    /// Gives it a vCPU that is kept back: it can be turned on when the partition has asked for it ([`Wish::Vcpus`]). Such ones
+    /// come last.
+    ///
+    /// # Errors
+    /// As [`Partition::add_vcpu`]; `Range` if it is the first one.
+    pub fn add_kept_vcpu(self, cores: &[u8], time: Time, priority: u8) -> Result<u64, Refusal> {
+        self.add_one(cores, time, (priority, true))
+    }
+
+    fn add_one(
+        self,
+        cores: &[u8],
+        time: Time,
+        (priority, is_kept): (u8, bool),
+    ) -> Result<u64, Refusal> {
         let bit = |core: &u8| 1_u64.checked_shl(u32::from(*core)).unwrap_or(0);
         let cores = cores.iter().map(bit).fold(0, |set, bit| set | bit);
         let (budget_us, period_us) = match time {
             Time::Owned => (0, 0),
             Time::Reserved { budget_us, period_us } => (budget_us, period_us),
         };
-        let vcpu = calls::NewVcpu { cores, budget_us, period_us, priority };
+        let vcpu = calls::NewVcpu { cores, budget_us, period_us, priority, is_kept };
         calls::add_vcpu(self.0, vcpu).map(|(core, _)| core)
     }
 

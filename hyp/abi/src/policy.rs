@@ -1,7 +1,7 @@
 //! The calls of the policy program, decoded (P7).
 
 use crate::call::{DecodeError, check_unused};
-use crate::{CoreId, Ipa, LookCall, PartitionId, PartitionSlot, Resource};
+use crate::{CoreId, Ipa, LookCall, PartitionId, PartitionSlot, Resource, VcpuIndex};
 
 /// A partition as the policy calls name it: its place, and which of the incarnations there is meant. One that was never
 /// started has id 0.
@@ -47,24 +47,47 @@ pub enum NamePart {
     Rest,
 }
 
+/// The number of a wish for time of a core: the resource's.
+const TIME: u64 = 0;
 /// The number of a wish for a peer.
 const PEER: u64 = 16;
+/// The number of a wish for vCPUs.
+const VCPUS: u64 = 17;
+/// All of a core.
+const WHOLE_PPM: u32 = 1_000_000;
 
 /// What a partition asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// So much more of a resource.
+    /// So much more of a resource; of core time it is [`Wish::Time`].
     More(Resource, u64),
+    /// So much more time for one of its vCPUs, in ppm of that one's home core.
+    Time(VcpuIndex, u32),
+    /// So many more of the vCPUs that are kept back.
+    Vcpus(u8),
     /// To be permitted to ask the partition at this place.
     Peer(PartitionSlot),
 }
 
 impl Wish {
+    /// How much of it all of it is, as REQUEST_ANSWER has it: of a peer 0.
+    #[must_use]
+    pub fn amount(self) -> u64 {
+        match self {
+            Self::More(_, amount) => amount,
+            Self::Time(_, ppm) => u64::from(ppm),
+            Self::Vcpus(count) => u64::from(count),
+            Self::Peer(_) => 0,
+        }
+    }
+
     /// What and how much, as the calls have it.
     #[must_use]
     pub fn encode(self) -> [u64; 2] {
         match self {
             Self::More(resource, amount) => [u64::from(resource.number()), amount],
+            Self::Time(vcpu, ppm) => [TIME, u64::from(ppm) | u64::from(vcpu.0) << 32],
+            Self::Vcpus(count) => [VCPUS, u64::from(count)],
             Self::Peer(place) => [PEER, u64::from(place.0)],
         }
     }
@@ -77,6 +100,16 @@ impl Wish {
         if what == PEER {
             let place = u8::try_from(amount).ok().filter(|_| amount < PLACES).ok_or(2)?;
             return Ok(Self::Peer(PartitionSlot(place)));
+        }
+        if what == TIME {
+            let [a, b, c, d, vcpu, high @ ..] = amount.to_le_bytes();
+            let ppm = u32::from_le_bytes([a, b, c, d]);
+            let is_right = (1..=WHOLE_PPM).contains(&ppm) && high == [0; 3];
+            return if is_right { Ok(Self::Time(VcpuIndex(vcpu), ppm)) } else { Err(2) };
+        }
+        if what == VCPUS {
+            let count = u8::try_from(amount).ok().filter(|count| *count != 0).ok_or(2)?;
+            return Ok(Self::Vcpus(count));
         }
         match Resource::try_from(what) {
             Ok(
@@ -187,6 +220,8 @@ pub struct NewVcpu {
     pub period_us: u32,
     /// Higher runs first.
     pub priority: u8,
+    /// It is kept back: it cannot be turned on before it was asked for and granted.
+    pub is_kept: bool,
 }
 
 /// What is to be copied into a held partition.
@@ -281,8 +316,11 @@ fn new_vcpu(cores: u64, time: u64, priority: u64) -> Result<NewVcpu, DecodeError
     let [a, b, c, d, e, f, g, h] = time.to_le_bytes();
     let (budget_us, period_us) =
         (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
-    let priority = u8::try_from(priority).map_err(|_| DecodeError::Argument(4))?;
-    Ok(NewVcpu { cores, budget_us, period_us, priority })
+    let [priority, is_kept, high @ ..] = priority.to_le_bytes();
+    if is_kept > 1 || high != [0; 6] {
+        return Err(DecodeError::Argument(4));
+    }
+    Ok(NewVcpu { cores, budget_us, period_us, priority, is_kept: is_kept == 1 })
 }
 
 /// An argument that is 0 or 1.
@@ -298,7 +336,7 @@ fn flag(value: u64, register: u8) -> Result<bool, DecodeError> {
 mod tests {
     use super::{Copying, Hold, NamePart, NewVcpu, PartitionRef, PolicyCall, Wish, decode};
     use crate::call::DecodeError;
-    use crate::{CoreId, Ipa, PartitionId, PartitionSlot, Resource};
+    use crate::{CoreId, Ipa, PartitionId, PartitionSlot, Resource, VcpuIndex};
 
     const WORD: u64 = 0x3f_dead_beef;
     const MEANT: PartitionRef =
@@ -336,12 +374,20 @@ mod tests {
     #[test]
     fn what_can_be_asked_for_is_what_a_limit_or_a_permission_gives() {
         for what in 0..20 {
-            let is_there = matches!(what, 1..=4 | 16);
+            let is_there = matches!(what, 0..=4 | 16 | 17);
             assert_eq!(Wish::decode(what, 5).is_ok(), is_there, "{what}");
             if let Ok(wish) = Wish::decode(what, 5) {
                 assert_eq!(wish.encode(), [what, 5]);
             }
         }
+        let time = |amount| Wish::decode(0, amount);
+        assert_eq!(time(3 << 32 | 1_000_000), Ok(Wish::Time(VcpuIndex(3), 1_000_000)));
+        for wrong in [0, 3 << 32, 1_000_001, 1 << 40 | 1, u64::MAX] {
+            assert_eq!(time(wrong), Err(2), "{wrong:#x}");
+        }
+        assert_eq!(Wish::Time(VcpuIndex(3), 9).encode(), [0, 3 << 32 | 9]);
+        assert_eq!([Wish::decode(17, 0), Wish::decode(17, 256)], [Err(2); 2]);
+        assert_eq!(Wish::decode(17, 255), Ok(Wish::Vcpus(255)));
         assert_eq!(Wish::decode(2, 0), Err(2));
         assert_eq!(Wish::decode(16, 64), Err(2));
         assert_eq!(Wish::decode(16, 0), Ok(Wish::Peer(PartitionSlot(0))));
@@ -350,12 +396,15 @@ mod tests {
 
     #[test]
     fn what_makes_a_partition_arrives_where_it_belongs() {
-        let vcpu = NewVcpu { cores: 6, budget_us: 2000, period_us: 10_000, priority: 9 };
+        let vcpu =
+            NewVcpu { cores: 6, budget_us: 2000, period_us: 10_000, priority: 9, is_kept: false };
+        let kept = NewVcpu { is_kept: true, ..vcpu };
         let copying = Copying { to: Ipa(1), from: Ipa(2), bytes: 3 };
         for (number, x, call) in [
             (0x110, [1, 2, 3, 4], PolicyCall::Create([1, 2, 3, 4])),
             (0x111, [WORD, 0, 0, 0], PolicyCall::Destroy(MEANT)),
             (0x112, [WORD, 6, 10_000 << 32 | 2000, 9], PolicyCall::AddVcpu(MEANT, vcpu)),
+            (0x112, [WORD, 6, 10_000 << 32 | 2000, 0x109], PolicyCall::AddVcpu(MEANT, kept)),
             (0x113, [WORD, 1, 2, 0], PolicyCall::AddMemory(MEANT, Ipa(1), 2)),
             (0x114, [WORD, 1, 2, 0], PolicyCall::AddImage(MEANT, 1, Ipa(2))),
             (0x115, [WORD, 1, 2, 0], PolicyCall::SetEntry(MEANT, Ipa(1), 2)),
@@ -387,7 +436,8 @@ mod tests {
             (0x104, [WORD, 2, 0, 0, 0, 0], 2),
             (0x105, [1 << 40, 0, 0, 0, 0, 0], 1),
             (0x109, [0, 1, 0, 0, 0, 0], 2),
-            (0x112, [WORD, 1, 0, 256, 0, 0], 4),
+            (0x112, [WORD, 1, 0, 512, 0, 0], 4),
+            (0x112, [WORD, 1, 0, 1 << 16, 0, 0], 4),
             (0x116, [WORD, 2, 0, 0, 0, 0], 2),
             (0x117, [WORD, 65_536, 0, 0, 0, 0], 2),
             (0x117, [WORD, 0, 65_536, 0, 0, 0], 3),

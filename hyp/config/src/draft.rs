@@ -61,7 +61,7 @@ impl Draft {
             uart_intid: IntId(33).0,
             spis: 256,
             shares: 0,
-            reserved3: 0,
+            kept: 0,
             connect_to: 0,
             accept_from: 0,
             page_slots: 0,
@@ -108,12 +108,21 @@ impl Draft {
         partition(self.name(), &self.row, tables)
     }
 
-    /// Adds a vCPU; `cores` are those of the machine.
+    /// Adds a vCPU, perhaps one that is kept back; `cores` are those of the machine.
     ///
     /// # Errors
-    /// `Full`; `Value` if it is no reservation, or on no core; `Clash` if the virtual devices get in the way.
-    pub fn add_vcpu(&mut self, vcpu: &Vcpu, cores: CoreSet) -> Result<(), DraftFault> {
+    /// `Full`; `Value` if it is no reservation, or on no core, or not kept back behind one that is; `Clash` if the virtual devices
+    /// get in the way.
+    pub fn add_vcpu(
+        &mut self,
+        vcpu: &Vcpu,
+        cores: CoreSet,
+        is_kept: bool,
+    ) -> Result<(), DraftFault> {
         check::draft_vcpu(vcpu, cores)?;
+        if if is_kept { self.row.vcpus == 0 } else { self.row.kept > 0 } {
+            return Err(DraftFault::Value);
+        }
         let (kind, budget_us, period_us) = match vcpu.time {
             CoreTime::Owned => (0, 0, 0),
             CoreTime::Reservation { budget_us, period_us } => (1, budget_us, period_us),
@@ -135,7 +144,9 @@ impl Draft {
         *place = row.encode();
         self.row.vcpus = self.row.vcpus.saturating_add(1);
         check::draft_space(self.gic, &self.view())
-            .inspect_err(|_| self.row.vcpus = self.row.vcpus.saturating_sub(1))
+            .inspect_err(|_| self.row.vcpus = self.row.vcpus.saturating_sub(1))?;
+        self.row.kept = self.row.kept.saturating_add(u16::from(is_kept));
+        Ok(())
     }
 
     /// Adds a region of memory, which lies anywhere in the machine.
@@ -264,7 +275,7 @@ mod tests {
     #[test]
     fn what_was_added_is_what_a_partition_reads() {
         let mut draft = draft();
-        draft.add_vcpu(&vcpu(2, 500), MACHINE).unwrap();
+        draft.add_vcpu(&vcpu(2, 500), MACHINE, false).unwrap();
         draft.add_memory(Ipa(0x4000_0000), 2 << 20).unwrap();
         draft.set_entry(Ipa(0x4000_0004), 77).unwrap();
         draft.set_talk(9, 3).unwrap();
@@ -282,6 +293,23 @@ mod tests {
     }
 
     #[test]
+    fn vcpus_that_are_kept_back_come_last() {
+        let mut draft = draft();
+        let value = Err(DraftFault::Value);
+        assert_eq!(draft.add_vcpu(&vcpu(0, 50), MACHINE, true), value, "vCPU 0");
+        draft.add_vcpu(&vcpu(0, 50), MACHINE, false).unwrap();
+        draft.add_vcpu(&vcpu(1, 50), MACHINE, false).unwrap();
+        assert_eq!((draft.view().kept_vcpus, draft.view().usable_vcpus()), (0, 2));
+        draft.add_vcpu(&vcpu(1, 50), MACHINE, true).unwrap();
+        assert_eq!(draft.add_vcpu(&vcpu(1, 50), MACHINE, false), value, "behind it");
+        draft.add_vcpu(&vcpu(2, 50), MACHINE, true).unwrap();
+        assert_eq!((draft.view().kept_vcpus, draft.view().usable_vcpus()), (2, 2));
+        assert!(draft.begin(name("other")));
+        draft.add_vcpu(&vcpu(0, 50), MACHINE, false).unwrap();
+        assert_eq!((draft.view().kept_vcpus, draft.view().usable_vcpus()), (0, 1));
+    }
+
+    #[test]
     fn what_is_refused_leaves_the_draft_as_it_was() {
         let mut draft = draft();
         let before = |draft: &Draft| (draft.view().vcpus().len(), draft.view().memory().len());
@@ -291,9 +319,9 @@ mod tests {
         assert_eq!(draft.add_memory(Ipa(0x4000_0000), 0), value);
         assert_eq!(draft.add_memory(Ipa(1 << 40), 4096), value);
         assert_eq!(draft.add_memory(Ipa(0x0800_0000), 4096), Err(DraftFault::Clash));
-        assert_eq!(draft.add_vcpu(&vcpu(4, 500), MACHINE), value);
-        assert_eq!(draft.add_vcpu(&vcpu(0, 49), MACHINE), value);
-        assert_eq!(draft.add_vcpu(&vcpu(0, 10_001), MACHINE), value);
+        assert_eq!(draft.add_vcpu(&vcpu(4, 500), MACHINE, false), value);
+        assert_eq!(draft.add_vcpu(&vcpu(0, 49), MACHINE, false), value);
+        assert_eq!(draft.add_vcpu(&vcpu(0, 10_001), MACHINE, false), value);
         assert_eq!(draft.set_entry(Ipa(0x4000_0000), 0), value);
         assert_eq!(draft.set_talk(0, 1), value);
         assert_eq!(before(&draft), (0, 0));
@@ -312,9 +340,9 @@ mod tests {
     fn there_is_room_for_so_much_and_no_more() {
         let mut draft = draft();
         for _ in 0..DRAFT_VCPUS {
-            draft.add_vcpu(&vcpu(0, 50), MACHINE).unwrap();
+            draft.add_vcpu(&vcpu(0, 50), MACHINE, false).unwrap();
         }
-        assert_eq!(draft.add_vcpu(&vcpu(0, 50), MACHINE), Err(DraftFault::Full));
+        assert_eq!(draft.add_vcpu(&vcpu(0, 50), MACHINE, false), Err(DraftFault::Full));
         for region in 0..u64::try_from(DRAFT_MEMORY).unwrap() {
             draft.add_memory(Ipa(0x4000_0000 + region * 4096), 4096).unwrap();
         }

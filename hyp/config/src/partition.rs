@@ -46,6 +46,8 @@ pub struct Partition<'a> {
     pub has_console: bool,
     /// Whether it has the performance monitors of its cores, all of which it owns.
     pub has_pmu: bool,
+    /// How many of its vCPUs, the last ones, are kept back until the policy program grants them.
+    pub kept_vcpus: u16,
     /// Where vCPU 0 starts.
     pub entry: Ipa,
     /// vCPU 0's `x0` at the start: the device tree, in our tool's bundles.
@@ -71,6 +73,7 @@ impl<'a> Partition<'a> {
             restart: Restart { policy: RestartPolicy::Never, max: 0, window_ms: 0, delay_ms: 0 },
             has_console: false,
             has_pmu: false,
+            kept_vcpus: 0,
             entry: Ipa(0),
             x0: 0,
             platform: Platform {
@@ -102,6 +105,13 @@ impl<'a> Partition<'a> {
     /// Its vCPUs, by index.
     pub fn vcpus(&self) -> impl ExactSizeIterator<Item = Vcpu> + Clone + use<'a> {
         self.tables.vcpus.iter().map(|row| vcpu(VcpuRow::get(row)))
+    }
+
+    /// How many of them can be turned on from the start.
+    #[must_use]
+    pub fn usable_vcpus(&self) -> u8 {
+        let usable = self.tables.vcpus.len().saturating_sub(usize::from(self.kept_vcpus));
+        u8::try_from(usable).unwrap_or(u8::MAX)
     }
 
     /// Its memory.
@@ -195,6 +205,7 @@ pub(crate) fn partition<'a>(
         },
         has_console: row.console != 0,
         has_pmu: row.pmu != 0,
+        kept_vcpus: row.kept,
         entry: row.entry,
         x0: row.x0,
         platform: Platform {

@@ -113,7 +113,8 @@ record!(
         spis: u16,
         /// Shares in shared areas.
         shares: u16,
-        reserved3: u16,
+        /// How many of its vCPUs, the last ones, are kept back.
+        kept: u16,
         /// Whom it may ask for connections, a bit for each partition.
         connect_to: u64,
         /// Whose requests it gets.

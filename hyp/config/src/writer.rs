@@ -108,6 +108,8 @@ pub struct PartitionSpec {
     pub has_console: bool,
     /// Whether it has the performance monitors of its cores.
     pub has_pmu: bool,
+    /// How many of its vCPUs, the last ones, are kept back.
+    pub kept_vcpus: u16,
     /// Where vCPU 0 starts.
     pub entry: Ipa,
     /// vCPU 0's `x0`.
@@ -147,6 +149,7 @@ impl PartitionSpec {
             restart: Restart { policy: RestartPolicy::Never, max: 0, window_ms: 0, delay_ms: 0 },
             has_console: false,
             has_pmu: false,
+            kept_vcpus: 0,
             entry: Ipa(0),
             x0: 0,
             platform: Platform {
@@ -566,7 +569,7 @@ fn partition_row(partition: &PartitionSpec) -> PartitionRow {
         uart_intid: partition.platform.uart_intid.0,
         spis: partition.platform.spis,
         shares: partition.windows.shared,
-        reserved3: 0,
+        kept: partition.kept_vcpus,
         connect_to: partition.talk.connect_to.0,
         accept_from: partition.talk.accept_from.0,
         page_slots: partition.windows.pages,

@@ -200,6 +200,17 @@ impl Holdings {
         refund_part(&mut self.account, self.management.as_mut(), pages);
     }
 
+    /// Sets the limit of core time, and charges so much more of it.
+    ///
+    /// # Errors
+    /// [`OverLimit`]; nothing is charged then.
+    pub fn add_core_time(&mut self, limit: u64, ppm: u64) -> Result<(), OverLimit> {
+        self.account.set_limit(Resource::CoreTime, Some(limit));
+        let charge = self.account.charge(Resource::CoreTime, ppm)?;
+        absorb(&mut self.core_time, charge);
+        Ok(())
+    }
+
     /// Charges a page of management memory for a share of the hypervisor's own: a named object that the partition opens.
     ///
     /// # Errors

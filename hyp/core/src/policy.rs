@@ -9,9 +9,11 @@ mod news;
 mod notice;
 mod refusal;
 pub mod request;
+mod time;
 
 pub use handout::{Given, HandOut, Page, TooMuch};
 pub use news::News;
 pub use notice::{Notice, Notices, Waiting, cause_number};
 pub use refusal::Refusal;
 pub use request::Requests;
+pub use time::{Growth, grown};

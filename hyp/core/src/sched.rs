@@ -157,6 +157,17 @@ impl RunQueue {
         self.place(seat).and_then(Option::take).map(|entry| entry.terms)
     }
 
+    /// Gives a seat another reservation: its next periods have the new budget, this one no more than that.
+    pub fn reserve(&mut self, seat: Seat, reservation: Reservation, now: u64) {
+        self.account(now);
+        if let Some(entry) = self.place(seat).and_then(Option::as_mut)
+            && matches!(entry.terms.share, Share::Reserved(_))
+        {
+            entry.terms.share = Share::Reserved(reservation);
+            entry.server.reserve(reservation);
+        }
+    }
+
     /// Makes a vCPU ready: started, or an interrupt is there for it. Returns whether it was not so before, and a
     /// new [`RunQueue::pick`] may come out otherwise.
     pub fn wake(&mut self, seat: Seat, now: u64) -> bool {

@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "what describes a partition is read without a lock while it lives")]
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use shikiri_abi::CoreId;
 use shikiri_config::{Draft, GicVersion, Partition, PartitionSet, Talk};
@@ -97,9 +97,9 @@ pub(crate) struct Home {
 }
 
 /// The homes of a partition's vCPUs: a word each, so that whoever wakes one reads it as it is. A word that is too late names a
-/// seat that is another's, which is then woken for nothing.
+/// seat that is another's, which is then woken for nothing. In its upper half is what the vCPU was granted above its description.
 pub(crate) struct Homes {
-    cells: PageSlice<AtomicU32>,
+    cells: PageSlice<AtomicU64>,
     count: AtomicU8,
 }
 
@@ -108,20 +108,20 @@ const VACATED: u8 = 2;
 
 impl Homes {
     /// All of these are homes.
-    pub(crate) fn full(cells: PageSlice<AtomicU32>) -> Self {
+    pub(crate) fn full(cells: PageSlice<AtomicU64>) -> Self {
         let count = AtomicU8::new(u8::try_from(cells.len()).unwrap_or(u8::MAX));
         Self { cells, count }
     }
 
     /// None of them is, yet.
-    pub(crate) const fn empty(cells: PageSlice<AtomicU32>) -> Self {
+    pub(crate) const fn empty(cells: PageSlice<AtomicU64>) -> Self {
         Self { cells, count: AtomicU8::new(0) }
     }
 
     /// The word of a home.
-    pub(crate) const fn encode(home: Home) -> u32 {
+    pub(crate) const fn encode(home: Home) -> u64 {
         let flags = if home.is_shared { 1 } else { 0 };
-        u32::from_le_bytes([home.core.0, home.seat.number(), flags, 0])
+        u64::from_le_bytes([home.core.0, home.seat.number(), flags, 0, 0, 0, 0, 0])
     }
 
     /// How many there are.
@@ -134,7 +134,7 @@ impl Homes {
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<Home> {
         let cell = self.cells.get(index)?;
-        let [core, seat, flags, _] = cell.load(Ordering::Relaxed).to_le_bytes();
+        let [core, seat, flags, ..] = cell.load(Ordering::Relaxed).to_le_bytes();
         Some(Home { core: CoreId(core), seat: Seat::new(seat)?, is_shared: flags & 1 != 0 })
     }
 
@@ -156,17 +156,32 @@ impl Homes {
         self.count.store(0, Ordering::Release);
     }
 
+    /// How many us of budget a vCPU has in its period above what describes it.
+    pub(crate) fn extra_us(&self, index: usize) -> u32 {
+        let word = self.cells.get(index).map_or(0, |cell| cell.load(Ordering::Relaxed));
+        let [_, _, _, _, a, b, c, d] = word.to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
+    /// Says so; the lifecycle is locked. Its core is still to be told.
+    pub(crate) fn set_extra_us(&self, index: usize, extra_us: u32) {
+        if let Some(cell) = self.cells.get(index) {
+            let changed = self.extra_us(index) ^ extra_us;
+            cell.fetch_xor(u64::from(changed) << 32, Ordering::Relaxed);
+        }
+    }
+
     /// The core has let go of the seat.
     pub(crate) fn vacate(&self, index: usize) {
         if let Some(cell) = self.cells.get(index) {
-            cell.fetch_or(u32::from_le_bytes([0, 0, VACATED, 0]), Ordering::Release);
+            cell.fetch_or(u64::from(VACATED) << 16, Ordering::Release);
         }
     }
 
     /// Whether every core has.
     pub(crate) fn are_vacated(&self) -> bool {
         self.cells.iter().take(self.len()).all(|cell| {
-            let [_, _, flags, _] = cell.load(Ordering::Acquire).to_le_bytes();
+            let [_, _, flags, ..] = cell.load(Ordering::Acquire).to_le_bytes();
             flags & VACATED != 0
         })
     }

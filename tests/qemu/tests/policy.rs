@@ -50,6 +50,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         wild,
     );
     topic.on_each(both_gics(4), "a_vcpu_of_several_cores_runs_where_there_is_time", moved);
+    topic.on_each(both_gics(3), "core_time_and_vcpus_are_asked_for_and_granted", more);
     topic.on_each(both_gics(3), "two_greedy_guests_cannot_starve_a_third", fair);
     topic.on_each(both_gics(3), "what_was_made_outlives_its_makers_restart", outlive);
     topic.on_each(both_gics(2), "the_operator_is_told_whose_a_created_partition_is", undone);
@@ -90,6 +91,22 @@ fn judged(machine: Machine) -> Outcome {
     let asker = asker("asker", "asker").with("requests = 2\ncores = [2]");
     let system = support::system([policy("judge", &ports("60s")), asker, one, two])?;
     both_pass(&system, &machine, "a_request_is_granted_changed_refused_or_cancelled")
+}
+
+/// By counted instructions: the asker measures what it gets of its core.
+fn more(machine: Machine) -> Outcome {
+    let asker = Partition::new("asker", "policy")
+        .with("handles = 8\ncmdline = \"more-asker\"\nvcpus = 2\nkept_vcpus = 1\ncores = [1]")
+        .with("share = { budget = \"2ms\", period = \"10ms\" }")
+        .with("limits = { core_time = \"50%\" }");
+    let lines = "answer = \"60s\"\nhandout = { core_time = \"30%\" }";
+    let system = support::system([policy("more-judge", lines), asker])?;
+    let console = support::passes(&system, &machine.icount())?;
+    if has(&console, "ok what_was_granted_ends_with_the_life") {
+        return Ok(());
+    }
+    Err(shikiri_qemu_tests::Failure::new("the second life says nothing".to_owned(), &console)
+        .into())
 }
 
 fn overdue(machine: Machine) -> Outcome {

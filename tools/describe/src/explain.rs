@@ -80,6 +80,9 @@ fn write_partition(
     for (number, vcpu) in partition.vcpus.iter().enumerate() {
         writeln!(out, "  vCPU {number:<6}{}", cores(vcpu))?;
     }
+    if partition.kept_vcpus != 0 {
+        writeln!(out, "  kept back  {} of its vCPUs, the last ones", partition.kept_vcpus)?;
+    }
     if partition.has_pmu {
         writeln!(out, "  pmu        the performance monitors of its cores")?;
     }

@@ -230,6 +230,9 @@ pub(crate) struct PartitionText {
     /// How many vCPUs. Default: one for each owned core; one if the cores are shared.
     #[schemars(with = "Option<u32>")]
     pub(crate) vcpus: Option<Spanned<u32>>,
+    /// How many of its vCPUs, the last ones, it cannot turn on before it was granted them. Default: 0.
+    #[schemars(with = "Option<u16>")]
+    pub(crate) kept_vcpus: Option<Spanned<u16>>,
     /// Its cores: a list, or how many. It owns them, unless there is `share`. Default: 1, or with `share` all that nobody owns.
     #[schemars(with = "Option<Cores>")]
     pub(crate) cores: Option<Spanned<Cores>>,

@@ -344,8 +344,10 @@ impl<C: Calls> Machine for Door<C> {
             Err(refusal) if refusal.status == Status::Empty => return Ok(None),
             Err(refusal) => return Err(refusal),
         };
+        // What no rule of a policy is about is nobody's.
+        let peer = if what & 0xff == 16 { amount } else { u64::MAX };
         let wanted = Resource::try_from(what & 0xff)
-            .map_or(Wanted::Peer(amount), |resource| Wanted::More(resource, amount));
+            .map_or(Wanted::Peer(peer), |resource| Wanted::More(resource, amount));
         Ok(PartitionRef::decode(word).map(|from| Asked { from, wanted, number: what >> 8 }))
     }
 

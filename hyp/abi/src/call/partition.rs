@@ -64,19 +64,22 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "REQUEST",
         number: 0x05,
-        summary: "Asks for more than the caller's limits allow, or to be permitted to ask another partition for connections. The policy program sees it before anything is changed, and answers with as much as it grants, or refuses: PENDING, and REQUEST_STATE tells the answer. A partition has one request at a time: WRONG_STATE. OK: there is no limit, or nobody makes policy and the description's default grants it; then OVER_LIMIT says that no more can be handed out, x1 = 256 + the resource.",
+        summary: "Asks for more than the caller's limits allow, for the vCPUs that are kept back, or to be permitted to ask another partition for connections. Core time is added to a vCPU's budget at its home for this life. The policy program sees it before anything is changed, and answers with as much as it grants, or refuses: PENDING, and REQUEST_STATE tells the answer. A partition has one request at a time: WRONG_STATE. OK: there is no limit, or that of core time allows so much, or nobody makes policy and the description's default grants it; then OVER_LIMIT says by x1 what there is no more of, as in REQUEST_ANSWER.",
         arguments: &[
             arg(
                 "what",
-                "1 IPA space (pages), 2 memory (pages), 3 management memory (pages), 4 event ports: the limit is raised; 16: a peer",
+                "1 IPA space (pages), 2 memory (pages), 3 management memory (pages), 4 event ports: the limit is raised; 0: core time; 16: a peer; 17: vCPUs",
             ),
-            arg("amount", "how much more; of a peer its place"),
+            arg(
+                "amount",
+                "how much more; of core time bits 0 to 31 the ppm of a core, bits 32 to 39 which vCPU's; of a peer its place",
+            ),
             arg(
                 "port",
                 "a receive port of the caller's that is raised when there is an answer; 0: none",
             ),
         ],
-        results: &[arg("granted", "how much, if the answer is OK")],
+        results: &[arg("granted", "how much, if the answer is OK; of core time the ppm")],
         statuses: &[
             Status::Ok,
             Status::Pending,

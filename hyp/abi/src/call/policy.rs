@@ -243,7 +243,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "VCPU_ADD",
         number: 0x112,
-        summary: "Gives a created partition another vCPU, and promises it core time on that core of the set which has most left, until the partition is destroyed. While that core, its home, is busy it runs on an idle one of the set, and pays at home. OVER_LIMIT: x1 = 0, its own limit of core time; 256, what can be handed out, or it has no limit; 512, no core has so much left, and x2 = the most that one has.",
+        summary: "Gives a created partition another vCPU, of which those that are kept back come last, and promises it core time on that core of the set which has most left, until the partition is destroyed. While that core, its home, is busy it runs on an idle one of the set, and pays at home. OVER_LIMIT: x1 = 0, its own limit of core time; 256, what can be handed out, or it has no limit; 512, no core has so much left, and x2 = the most that one has.",
         arguments: &[
             PARTITION,
             arg("cores", "where it may live, and run: a bit for each of the cores 0 to 63"),
@@ -251,7 +251,10 @@ pub(super) const ROWS: &[CallRow] = &[
                 "time",
                 "bits 0 to 31: its budget in us, at least 50; bits 32 to 63: the period in us, 100 to 1,000,000; 0: it owns the core",
             ),
-            arg("priority", "0 to 255; higher runs first"),
+            arg(
+                "priority",
+                "bits 0 to 7: higher runs first; bit 8: it is kept back, and can be turned on when the partition has asked for it (REQUEST)",
+            ),
         ],
         results: &[arg("core", "its home"), arg("share", "what is promised, in ppm of the core")],
         statuses: &[
@@ -432,11 +435,8 @@ pub(super) const ROWS: &[CallRow] = &[
         arguments: &[],
         results: &[
             PARTITION,
-            arg(
-                "what",
-                "bits 7:0 as REQUEST has it: a resource, or 16 for a peer; bits 63:8 the request's number",
-            ),
-            arg("amount", "how much more; of a peer its place"),
+            arg("what", "bits 7:0 as REQUEST has it; bits 63:8 the request's number"),
+            arg("amount", "as REQUEST has it"),
         ],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::NotPermitted, Status::Empty],
         requirement: "P8",
@@ -444,11 +444,11 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "REQUEST_ANSWER",
         number: 0x121,
-        summary: "Answers a request that was taken. What is granted is added to the asker's limit, and taken from what may be handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource, and the request stays open. NOT_FOUND: the peer is not there any more, and the request stays open. PEER_GONE: the request is not; it was cancelled, its time is over, the asker has ended, or has made another.",
+        summary: "Answers a request that was taken. What is granted is added to the asker's limit, of core time what it lacks, and taken from what may be handed out: OVER_LIMIT if that is not enough, x1 = 256 + the resource; 512, the vCPU's home has not so much left, x2 = how much; 17, not so many vCPUs are kept back. The request stays open then. NOT_FOUND: the peer is not there any more, and the request stays open. PEER_GONE: the request is not; it was cancelled, its time is over, the asker has ended, or has made another.",
         arguments: &[
             PARTITION,
             arg("answer", "1: granted; 0: refused"),
-            arg("amount", "how much is granted; of a peer, or a refusal, 0"),
+            arg("amount", "how much is granted, of core time in ppm; of a peer, or a refusal, 0"),
             arg("number", "the request's, as REQUEST_TAKE gave it"),
         ],
         results: &[],

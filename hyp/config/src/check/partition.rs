@@ -69,12 +69,15 @@ fn wrong<'a>(partition: &Partition<'a>, what: &'static str, value: u64) -> Bundl
 
 /// The fields of the partition's own row.
 fn check_row<'a>(partition: &Partition<'a>, row: &PartitionRow) -> Result<(), BundleError<'a>> {
-    if row.autostart > 1 || row.console > 1 || row.pmu > 1 || row.reserved3 != 0 {
+    if row.autostart > 1 || row.console > 1 || row.pmu > 1 {
         return Err(BundleError::Layout("unknown flag of a partition"));
     }
     let padding = row.name.as_bytes().get(partition.name.len()..).unwrap_or(&[]);
     if !padding.iter().all(|byte| *byte == 0) {
         return Err(BundleError::Layout("name is not padded with zeros"));
+    }
+    if row.kept != 0 && row.kept >= row.vcpus {
+        return Err(wrong(partition, "vCPU 0 is kept back", u64::from(row.kept)));
     }
     let Some(policy) = RestartPolicy::from_code(row.restart) else {
         return Err(wrong(partition, "unknown restart policy", u64::from(row.restart)));

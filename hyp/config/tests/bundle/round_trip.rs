@@ -12,6 +12,7 @@ use shikiri_config::{
 fn a_system_comes_back_as_it_was_written() {
     let mut spec = system();
     spec.partitions[0].has_pmu = true;
+    spec.partitions[0].kept_vcpus = 1;
     let bytes = write(&spec);
     let bundle = Bundle::parse(&bytes, crc32).unwrap();
     let board = bundle.board();
@@ -38,7 +39,7 @@ fn a_system_comes_back_as_it_was_written() {
         assert_eq!(read.name, written.name);
         assert_eq!((read.start_order, read.autostart), (written.start_order, written.autostart));
         assert_eq!((read.restart, read.has_console), (written.restart, written.has_console));
-        assert_eq!(read.has_pmu, written.has_pmu);
+        assert_eq!((read.has_pmu, read.kept_vcpus), (written.has_pmu, written.kept_vcpus));
         assert_eq!(
             (read.entry, read.x0, read.platform),
             (written.entry, written.x0, written.platform)

@@ -32,6 +32,14 @@ fn performance_monitors_need_cores_of_ones_own() {
 }
 
 #[test]
+fn vcpu_0_is_not_kept_back() {
+    accepted(|s| {
+        s.partitions[0].kept_vcpus = u16::try_from(s.partitions[0].vcpus.len() - 1).unwrap()
+    });
+    refused(|s| s.partitions[1].kept_vcpus = 9, "partition `b-2_x`: vCPU 0 is kept back: 0x9");
+}
+
+#[test]
 fn names_are_short_and_plain_and_unique() {
     refused(
         |s| s.partitions[0].name = "A".into(),

@@ -105,6 +105,38 @@ impl<'a> HandOut<'a> {
         self.set(place, resource, Some(limit), in_use)
     }
 
+    /// Makes sure that a place that uses so much can be charged so much more: if its limit does not allow it, or it has none, it has
+    /// one now that just does. Answers the limit.
+    ///
+    /// # Errors
+    /// As [`HandOut::set`].
+    pub fn cover(
+        &mut self,
+        place: PartitionSlot,
+        resource: Resource,
+        (used, more): (u64, u64),
+    ) -> Result<u64, TooMuch> {
+        let need = used.saturating_add(more).min(UNSET.wrapping_sub(1));
+        let before = *self.pages.get(usize::from(place.0)).ok_or(TooMuch(resource))?;
+        match at(&before.limits, resource) {
+            Some(limit) if limit >= need => return Ok(limit),
+            Some(_) => {}
+            // What it has without a limit nobody has handed out.
+            None => {
+                let own = self.pages.get_mut(usize::from(place.0));
+                let own = own.and_then(|it| it.own.get_mut(usize::from(resource.number())));
+                if let Some(own) = own.filter(|own| **own == UNSET) {
+                    *own = used;
+                }
+            }
+        }
+        self.set(place, resource, Some(need), used).map(|()| need).inspect_err(|_| {
+            if let Some(page) = self.pages.get_mut(usize::from(place.0)) {
+                *page = before;
+            }
+        })
+    }
+
     /// Sets a limit, of a place that has so much in use.
     ///
     /// # Errors
@@ -255,6 +287,38 @@ mod tests {
         assert_eq!(book.boundless(A), None);
         book.set(A, Resource::Memory, Some(7), 0).unwrap();
         book.set(A, Resource::Memory, None, 0).unwrap();
+    }
+
+    #[test]
+    fn what_a_limit_lacks_is_handed_out_and_no_more_p8() {
+        let mut book = memory(100);
+        let memory = Resource::Memory;
+        let given = |book: &HandOut<'_>| book.line(memory).used;
+        // Enough by its own limit: nothing is handed out.
+        let mut own = [None; 8];
+        own[2] = Some(1000);
+        book.describe(A, own);
+        assert_eq!(book.cover(A, memory, (900, 100)), Ok(1000));
+        assert_eq!((book.limit(A, memory), given(&book)), (Some(1000), 0));
+        assert_eq!(book.cover(A, memory, (990, 30)), Ok(1020));
+        assert_eq!((book.limit(A, memory), given(&book)), (Some(1020), 20));
+        // Without a limit: what it has is its own, and it has a limit from here on.
+        book.describe(B, [None; 8]);
+        assert_eq!(book.cover(B, memory, (500, 81)), Err(TooMuch(memory)));
+        assert_eq!((book.limit(B, memory), given(&book)), (None, 20));
+        assert_eq!(book.cover(B, memory, (500, 80)), Ok(580));
+        assert_eq!((book.limit(B, memory), given(&book)), (Some(580), 100));
+        assert_eq!(book.cover(B, memory, (560, 20)), Ok(580), "P4");
+        assert_eq!(book.cover(B, memory, (560, 21)), Err(TooMuch(memory)));
+        // One that was lowered below what it uses: that is reserved already.
+        book.set(B, memory, Some(0), 560).unwrap();
+        assert_eq!(given(&book), 80);
+        assert_eq!(book.cover(B, memory, (560, 20)), Ok(580));
+        // Of what was made nothing is its own.
+        assert_eq!(book.cover(C, memory, (0, 1)), Err(TooMuch(memory)));
+        book.set(B, memory, Some(0), 0).unwrap();
+        assert_eq!(book.cover(C, memory, (0, 1)), Ok(1));
+        assert_eq!(given(&book), 21);
     }
 
     #[test]

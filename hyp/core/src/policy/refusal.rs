@@ -43,6 +43,8 @@ pub enum Refusal {
     Denied,
     /// No core has so much left; the most that one has, in parts per million.
     NoCore(u32),
+    /// So many vCPUs are not kept back.
+    NoVcpu,
 }
 
 impl Refusal {
@@ -66,6 +68,7 @@ impl Refusal {
             Self::Alignment => (Status::Alignment, 0),
             Self::Denied => (Status::DeniedByPolicy, 0),
             Self::OverLimit(resource) => (Status::OverLimit, u64::from(resource.number())),
+            Self::NoVcpu => (Status::OverLimit, VCPUS),
             Self::NoCore(left) => {
                 more = u64::from(left);
                 (Status::OverLimit, CORES)
@@ -80,6 +83,9 @@ const HAND_OUT: u64 = 1 << 8;
 
 /// In `x1`: what the machine's cores have.
 const CORES: u64 = 1 << 9;
+
+/// In `x1`: the vCPUs that are kept back for the partition.
+const VCPUS: u64 = 17;
 
 impl From<DraftFault> for Refusal {
     fn from(fault: DraftFault) -> Self {
@@ -133,6 +139,7 @@ mod tests {
             (Refusal::OverLimit(Resource::CoreTime), Status::OverLimit, 0),
             (Refusal::Denied, Status::DeniedByPolicy, 0),
             (Refusal::NoCore(0), Status::OverLimit, 0x200),
+            (Refusal::NoVcpu, Status::OverLimit, 17),
         ] {
             let code = status.code().cast_unsigned();
             assert_eq!(refusal.registers(), [code, which, 0, 0]);

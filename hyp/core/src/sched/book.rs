@@ -114,6 +114,26 @@ impl CoreBook {
         }
     }
 
+    /// Promises so much more to who has a seat on a core.
+    ///
+    /// # Errors
+    /// [`NotAdmitted`] if the core has not so much left.
+    pub fn grow(&mut self, core: CoreId, ppm: u32) -> Result<(), NotAdmitted> {
+        let page = self.pages.get_mut(usize::from(core.0));
+        let most_left_ppm = page.as_ref().map_or(0, |page| WHOLE_CORE_PPM.saturating_sub(page.ppm));
+        let refusal = NotAdmitted { ppm, cores: CoreSet::one(core), most_left_ppm };
+        let page = page.filter(|_| ppm <= most_left_ppm).ok_or(refusal)?;
+        page.ppm = page.ppm.saturating_add(ppm);
+        Ok(())
+    }
+
+    /// Takes back what [`CoreBook::grow`] has promised.
+    pub fn shrink(&mut self, core: CoreId, ppm: u32) {
+        if let Some(page) = self.pages.get_mut(usize::from(core.0)) {
+            page.ppm = page.ppm.saturating_sub(ppm);
+        }
+    }
+
     /// What a core has left, in parts per million; 0 without a free seat.
     #[must_use]
     pub fn left_ppm(&self, core: CoreId) -> u32 {

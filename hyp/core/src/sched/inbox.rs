@@ -21,7 +21,7 @@ pub enum Returned {
 /// One core's inbox.
 #[derive(Default)]
 pub struct Inbox {
-    /// Bits 0–31: seats to wake; 32–63: seats to vacate.
+    /// Bits 0–31: seats to wake; 32–63: seats to look at again.
     seats: Pending,
     /// Bits 0–31: lent seats that come back ready; 32–63: blocked.
     returns: Pending,
@@ -42,7 +42,8 @@ pub struct Drained {
     /// Seats that were woken and are empty here: fetch the terms of [`Inbox::key`], [`RunQueue::seat`] it,
     /// and wake it.
     pub unknown: u32,
-    /// Seats whose partition ends: stop their vCPUs, [`RunQueue::remove`] them, and tell whoever waits for it.
+    /// Seats to look at again. Whose partition is destroyed: [`RunQueue::remove`] them, and tell whoever waits for it; whose vCPU has
+    /// another budget: [`RunQueue::reserve`] it.
     pub leaving: u32,
     /// Seats that were woken while their vCPU is lent: [`RunQueue::host_of`] may have to look at it.
     pub away: u32,
@@ -83,7 +84,7 @@ impl Inbox {
         self.wake(seat)
     }
 
-    /// Asks the core to let a vCPU go. Returns whether to kick the core.
+    /// Asks the core to look at a seat again: to let its vCPU go, or as it has another budget. Returns whether to kick the core.
     #[must_use = "a core that is not kicked may sleep on its work"]
     pub fn vacate(&self, seat: Seat) -> bool {
         self.seats.raise(u64::from(seat.bit()) << 32)

@@ -81,6 +81,12 @@ impl Server {
         Self { reservation, left: u64::MAX, deadline: u64::MAX, debt: 0 }
     }
 
+    /// Another budget in a period of the same length, from the next one on; what is left of this one is no more than that.
+    pub(super) fn reserve(&mut self, reservation: Reservation) {
+        self.reservation = reservation;
+        self.left = self.left.min(reservation.budget);
+    }
+
     pub(super) const fn left(&self) -> u64 {
         self.left
     }

@@ -179,6 +179,26 @@ fn what_a_period_could_not_use_ends_with_it() {
 }
 
 #[test]
+fn another_reservation_counts_from_the_next_period_on_p8() {
+    let mut queue = queue(&[reserved(0, 30, 100)]);
+    let _decision = queue.pick(0);
+    queue.reserve(seat(0), Reservation::new(50, 100).unwrap(), 10);
+    assert_eq!(runs(queue.pick(10)), (Some(0), Some(30)));
+    assert_eq!(runs(queue.pick(30)), (None, Some(100)));
+    assert_eq!(runs(queue.pick(100)), (Some(0), Some(150)));
+    // Less: what is left of this period is no more than that.
+    queue.reserve(seat(0), Reservation::new(20, 100).unwrap(), 110);
+    assert_eq!(runs(queue.pick(110)), (Some(0), Some(130)));
+    assert_eq!(runs(queue.pick(130)), (None, Some(200)));
+    assert_eq!(runs(queue.pick(200)), (Some(0), Some(220)));
+    let terms = Reservation::new(20, 100).map(Share::Reserved);
+    assert_eq!(queue.terms(seat(0)).map(|terms| terms.share), terms.ok());
+    // Who owns a core has all of it, and an empty seat has nothing.
+    queue.reserve(seat(1), Reservation::new(20, 100).unwrap(), 220);
+    assert_eq!(queue.terms(seat(1)), None);
+}
+
+#[test]
 fn waking_twice_is_waking_once_and_empty_seats_stay_asleep() {
     let mut queue = queue(&[reserved(0, 10, 50)]);
     assert!(!queue.wake(seat(0), 0));
@@ -250,6 +270,20 @@ mod book {
 
     fn share(ppm: u64) -> Share {
         Share::Reserved(Reservation::new(ppm, 1_000_000).unwrap())
+    }
+
+    #[test]
+    fn more_for_who_is_seated_is_bounded_by_what_is_left_p8() {
+        let mut book = CoreBook::new(CoreSet(3));
+        let home = book.admit(CoreSet(1), share(600_000)).unwrap();
+        assert_eq!(book.grow(CoreId(0), 400_001).map_err(|no| no.most_left_ppm), Err(400_000));
+        assert_eq!(book.left_ppm(CoreId(0)), 400_000);
+        assert_eq!(book.grow(CoreId(0), 400_000), Ok(()));
+        assert_eq!(book.left_ppm(CoreId(0)), 0);
+        assert!(book.grow(CoreId(0), 1).is_err() && book.grow(CoreId(127), 1).is_ok());
+        book.shrink(CoreId(0), 400_000);
+        book.release(home);
+        assert_eq!(book.left_ppm(CoreId(0)), 1_000_000);
     }
 
     #[test]

@@ -447,13 +447,13 @@ fn homes(
 fn cells(
     store: &FrameStore<'static, Ram>,
     count: usize,
-    mut word: impl FnMut(usize) -> u32,
-) -> PageSlice<AtomicU32> {
-    let pages = PageSlice::<AtomicU32>::pages(count);
+    mut word: impl FnMut(usize) -> u64,
+) -> PageSlice<AtomicU64> {
+    let pages = PageSlice::<AtomicU64>::pages(count);
     let Some(frames) = store.take(FrameState::Hypervisor, pages, PAGE_BYTES) else {
         refuse(format_args!("there is not enough RAM for the hypervisor itself"));
     };
-    PageSlice::from_fn(frames, count, |index| AtomicU32::new(word(index)))
+    PageSlice::from_fn(frames, count, |index| AtomicU64::new(word(index)))
 }
 
 /// Names each device with which a partition could reach all of the machine: once, whatever its registers are cut into.

@@ -78,6 +78,8 @@ pub(crate) struct Live {
     pub(crate) starts: u32,
     /// How many vCPUs it has.
     pub(crate) vcpu_count: u64,
+    /// How many of them, the first ones, may be turned on: the others are kept back until they are granted.
+    pub(crate) usable: AtomicU8,
     /// The device models.
     pub(crate) devices: TicketLock<Devices, rank::Partition>,
     /// What their timers, SGIs and events need, beside that lock.
@@ -118,7 +120,7 @@ impl CallView for Live {
     }
 
     fn vcpu_count(&self) -> u64 {
-        self.vcpu_count
+        self.usable.load(Ordering::Relaxed).into()
     }
 
     fn starts(&self) -> u32 {
@@ -132,7 +134,8 @@ impl CallView for Live {
 
 impl PsciView for Live {
     fn power(&self, vcpu: VcpuIndex) -> Option<&VcpuPower> {
-        self.vcpu(vcpu).map(|vcpu| &vcpu.power)
+        let is_usable = vcpu.0 < self.usable.load(Ordering::Relaxed);
+        self.vcpu(vcpu).filter(|_| is_usable).map(|vcpu| &vcpu.power)
     }
 
     fn live(&self) -> &LiveVcpus {

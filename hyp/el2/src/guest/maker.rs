@@ -107,7 +107,7 @@ pub(super) fn destroy(world: &World, policy: &Policy, who: PartitionRef) -> Answ
     if is_new {
         // One that was to start again has kept it. The cores that are told to let go look after the console as well, so first.
         console::detach(world, slot);
-        slot.homes.iter().for_each(|home| seats::vacate(world, home));
+        slot.homes.iter().for_each(|home| seats::review(world, home));
     }
     // Whoever comes to the place next says nothing in this one's name, nor this one in its.
     if !slot.homes.are_vacated() || !console::is_gone(world, slot) {
@@ -169,7 +169,7 @@ pub(super) fn add_vcpu(world: &World, policy: &Policy, who: PartitionRef, new: N
     let home = CoreSet::one(promise.core());
     let cores = if time == CoreTime::Owned { home } else { cores };
     let vcpu = Vcpu { cores, home: promise.core(), time, priority: new.priority };
-    if let Err(fault) = draft.add_vcpu(&vcpu, machine) {
+    if let Err(fault) = draft.add_vcpu(&vcpu, machine, new.is_kept) {
         books.cores.release(promise);
         return Err(fault.into());
     }

@@ -3,18 +3,18 @@
 
 use core::sync::atomic::Ordering;
 
-use shikiri_abi::{PartitionRef, Resource, Status, Wanted, Wish};
+use shikiri_abi::{PartitionRef, Resource, Status, VcpuIndex, Wanted, Wish};
 use shikiri_arch::hw::Clock;
 use shikiri_config::Unanswered;
 use shikiri_core::handle::Handle;
-use shikiri_core::lifecycle::Phase;
-use shikiri_core::policy::Refusal;
+use shikiri_core::lifecycle::{Lifecycle, Phase};
 use shikiri_core::policy::request::{Decision, Request, Standing};
+use shikiri_core::policy::{Growth, Refusal};
 use shikiri_core::sched::earlier;
 
 use super::live::Live;
 use super::policy::{Answer, find, serve, tell, tell_at};
-use super::run;
+use super::{run, seats, worker};
 use crate::hw::clock::Counter;
 use crate::percore::{CoreLocal, Loaded};
 use crate::world::{Policy, PolicyBooks, Slot, World};
@@ -45,16 +45,28 @@ fn try_ask(core: &CoreLocal, live: &Live, wanted: Wanted) -> Result<Option<u64>,
     {
         return Ok(Some(amount));
     }
+    if let Wish::Time(vcpu, _) = wish
+        && live.vcpu(vcpu).is_none()
+    {
+        return Err(Refusal::Argument(2));
+    }
     let policy = world.policy.ok_or(Refusal::Denied)?;
     let now = Counter.now();
     let until = now.saturating_add(policy.answer_ticks);
     let peer = match wish {
         Wish::Peer(place) => made_at(world, usize::from(place.0)),
-        Wish::More(..) => 0,
+        Wish::More(..) | Wish::Time(..) | Wish::Vcpus(_) => 0,
     };
     let request = Request { place: live.slot.number, id: live.id, wish, peer, port, until };
+    if let Wish::Time(_, ppm) = wish
+        && is_within_limit(live.slot, ppm)
+    {
+        let granted = Some(u64::from(ppm));
+        let (_, decision) = decide_on(world, policy, &request, (granted, Which::New))?;
+        return if let Decision::Granted(ppm) = decision { Ok(Some(ppm)) } else { Ok(None) };
+    }
     if policy.holder.is_none() {
-        return by_default(world, policy, &request, |_| true).map(Some);
+        return by_default(world, policy, &request, Which::New).map(Some);
     }
     if !policy.books.lock().requests.ask(request) {
         return Err(Refusal::WrongState);
@@ -66,53 +78,76 @@ fn try_ask(core: &CoreLocal, live: &Live, wanted: Wanted) -> Result<Option<u64>,
     Ok(None)
 }
 
-/// Grants or refuses a request that nobody answers, if it is still open when the books are locked.
+/// Which request is decided on.
+#[derive(Clone, Copy)]
+enum Which {
+    /// One that nobody holds.
+    New,
+    /// The one that is held, if it is still open when the books are locked.
+    Held,
+    /// The one that was taken under this number.
+    Taken(u64),
+}
+
+/// Grants or refuses a request that nobody answers.
 fn by_default(
     world: &World,
     policy: &Policy,
     request: &Request,
-    is_open: impl FnOnce(&PolicyBooks) -> bool,
+    which: Which,
 ) -> Result<u64, Refusal> {
-    let granted = match request.wish {
-        Wish::More(_, amount) => amount,
-        Wish::Peer(_) => 1,
+    let granted = match policy.default {
+        Unanswered::Granted => Some(request.wish.amount()),
+        Unanswered::Refused => None,
     };
-    let who = PartitionRef { place: request.place, id: request.id };
-    let decide = |_: &Request| match policy.default {
-        Unanswered::Granted => Ok(Some(granted)),
-        Unanswered::Refused => Ok(None),
-    };
-    let decided = decide_on(world, policy, who, decide, |books| is_open(books).then_some(*request));
-    match decided? {
+    match decide_on(world, policy, request, (granted, which))? {
         (_, Decision::Granted(granted)) => Ok(granted),
         (_, Decision::Refused) => Err(Refusal::Denied),
     }
 }
 
 /// Decides on a request, and gives what is granted: in one step under the books' lock, so that whoever cancels it comes before or
-/// after. With a refusal the request stays as it is.
+/// after. With a refusal the request stays as it is. Of one that was taken only the asker is looked at in `asked`.
 fn decide_on(
     world: &World,
     policy: &Policy,
-    who: PartitionRef,
-    decide: impl FnOnce(&Request) -> Result<Option<u64>, Refusal>,
-    find_open: impl FnOnce(&PolicyBooks) -> Option<Request>,
+    asked: &Request,
+    (mut granted, which): (Option<u64>, Which),
 ) -> Result<(Request, Decision), Refusal> {
+    let who = PartitionRef { place: asked.place, id: asked.id };
     // The asker stays what it is as long as this is locked.
     let (slot, lifecycle) = find(world, who)?;
     let mut books = policy.books.lock();
-    let request = find_open(&books).ok_or(Refusal::PeerGone)?;
-    let granted = decide(&request)?;
+    let request = match which {
+        Which::New => Some(*asked),
+        Which::Held => Some(*asked).filter(|asked| books.requests.is_open(asked)),
+        Which::Taken(number) => books.requests.taken(who.place, who.id, number),
+    };
+    let request = request.ok_or(Refusal::PeerGone)?;
     let mut limit = None;
     match (granted, request.wish) {
         (Some(more), Wish::More(resource, _)) => {
             limit = raise(&mut books, slot, (resource, more))?.map(|limit| (resource, limit));
         }
-        (Some(_), Wish::Peer(place)) => permit(world, slot, (usize::from(place.0), request.peer))?,
+        (Some(more), Wish::Time(vcpu, _)) => {
+            is_there_to_stay(&lifecycle)?;
+            granted = Some(give_time(world, &mut books, slot, (vcpu, more))?);
+        }
+        (Some(more), Wish::Vcpus(_)) => {
+            is_there_to_stay(&lifecycle)?;
+            give_vcpus(slot, more)?;
+        }
+        (Some(0), Wish::Peer(place)) => {
+            permit(world, slot, (usize::from(place.0), request.peer))?;
+            granted = Some(1);
+        }
+        (Some(_), Wish::Peer(_)) => return Err(Refusal::Argument(3)),
         (None, _) => {}
     }
     let decision = granted.map_or(Decision::Refused, Decision::Granted);
-    books.requests.answer(who.place, who.id, decision);
+    if !matches!(which, Which::New) {
+        books.requests.answer(who.place, who.id, decision);
+    }
     drop(books);
     if let Some((resource, limit)) = limit
         && let Some(work) = slot.work.lock().as_mut()
@@ -134,6 +169,65 @@ fn raise(
     let limit = limit.saturating_add(more).min(u64::MAX.wrapping_sub(1));
     books.handout.raise(slot.number, resource, limit)?;
     Ok(Some(limit))
+}
+
+/// Whether the limit of core time allows so much more: then nobody has to be asked (P4).
+fn is_within_limit(slot: &Slot, ppm: u32) -> bool {
+    let line = slot.account_line(Resource::CoreTime);
+    line.limit.is_some_and(|limit| line.used.saturating_add(u64::from(ppm)) <= limit)
+}
+
+/// What is given for a life is given while it lasts.
+fn is_there_to_stay(lifecycle: &Lifecycle) -> Result<(), Refusal> {
+    match lifecycle.phase() {
+        Phase::Active | Phase::Paused => Ok(()),
+        Phase::Free
+        | Phase::Created
+        | Phase::Building
+        | Phase::Held
+        | Phase::Ending
+        | Phase::TearingDown
+        | Phase::Ended
+        | Phase::Leaving => Err(Refusal::PeerGone),
+    }
+}
+
+/// Gives a vCPU so many ppm more of its home core, for this life; what its limit lacks is handed out. How much it was.
+fn give_time(
+    world: &World,
+    books: &mut PolicyBooks,
+    slot: &Slot,
+    (vcpu, ppm): (VcpuIndex, u64),
+) -> Result<u64, Refusal> {
+    let index = usize::from(vcpu.0);
+    let described = slot.description().vcpus().nth(index).ok_or(Refusal::Argument(2))?;
+    let home = slot.homes.get(index).ok_or(Refusal::Argument(2))?;
+    let ppm = u32::try_from(ppm).unwrap_or(u32::MAX);
+    let growth = Growth::new(described.time, slot.homes.extra_us(index), ppm)?;
+    let mut work = slot.work.lock();
+    let holdings = &mut work.as_mut().ok_or(Refusal::PeerGone)?.holdings;
+    let promised = seats::more_ppm(growth.before, growth.after);
+    books.cores.grow(home.core, promised)?;
+    let used = holdings.account().line(Resource::CoreTime).used;
+    let covered = books.handout.cover(slot.number, Resource::CoreTime, (used, growth.ppm()));
+    let limit = covered.inspect_err(|_| books.cores.shrink(home.core, promised))?;
+    // The limit is one that allows it.
+    let is_charged = holdings.add_core_time(limit, growth.ppm()).is_ok();
+    assert!(is_charged, "a limit that was raised is too low");
+    drop(work);
+    slot.homes.set_extra_us(index, growth.extra_us);
+    seats::review(world, home);
+    Ok(growth.ppm())
+}
+
+/// Lets so many more of the vCPUs be turned on that are kept back.
+fn give_vcpus(slot: &Slot, more: u64) -> Result<(), Refusal> {
+    let live = worker::live(slot).ok_or(Refusal::PeerGone)?;
+    let usable = u64::from(live.usable.load(Ordering::Relaxed)).saturating_add(more);
+    let usable = Some(usable).filter(|usable| *usable <= live.vcpu_count);
+    let usable = usable.and_then(|usable| u8::try_from(usable).ok()).ok_or(Refusal::NoVcpu)?;
+    live.usable.store(usable, Ordering::Relaxed);
+    Ok(())
 }
 
 /// How many partitions were made at a place.
@@ -201,13 +295,13 @@ pub(super) fn answer(
     who: PartitionRef,
     (granted, number): (Option<u64>, u64),
 ) -> Answer {
-    let decide = |request: &Request| match (request.wish, granted) {
-        (Wish::Peer(_), Some(0)) => Ok(Some(1)),
-        (Wish::Peer(_), Some(_)) => Err(Refusal::Argument(3)),
-        (Wish::More(..), _) | (Wish::Peer(_), None) => Ok(granted),
-    };
-    let find_open = |books: &PolicyBooks| books.requests.taken(who.place, who.id, number);
-    let (request, _) = decide_on(core.world, policy, who, decide, find_open)?;
+    let (place, id) = (who.place, who.id);
+    let asked = Request { place, id, wish: Wish::Vcpus(0), peer: 0, port: None, until: 0 };
+    let decided = decide_on(core.world, policy, &asked, (granted, Which::Taken(number)));
+    // Too little to give.
+    let is_argument = |refusal: &Refusal| matches!(refusal, Refusal::Argument(_));
+    let (request, _) = decided
+        .map_err(|refusal| if is_argument(&refusal) { Refusal::Argument(3) } else { refusal })?;
     told(core, &request);
     Ok([0; 3])
 }
@@ -228,8 +322,7 @@ pub(crate) fn expire(core: &CoreLocal, now: u64) {
     for _ in core.world.slots {
         let overdue = policy.books.lock().requests.overdue(now);
         let Some(overdue) = overdue else { break };
-        let is_open = |books: &PolicyBooks| books.requests.is_open(&overdue);
-        if by_default(core.world, policy, &overdue, is_open).is_err() {
+        if by_default(core.world, policy, &overdue, Which::Held).is_err() {
             // Refused by the default, or there is not enough to hand out.
             let mut books = policy.books.lock();
             if books.requests.is_open(&overdue) {

@@ -7,13 +7,14 @@ use shikiri_abi::{CoreId, CoreSet};
 use shikiri_arch::hw::Clock;
 use shikiri_config::{CoreTime, Vcpu};
 use shikiri_core::lifecycle::Phase;
-use shikiri_core::sched::{Drained, Excess, Reservation, Seat, Share, Terms};
+use shikiri_core::policy::grown;
+use shikiri_core::sched::{Drained, Excess, Reservation, Seat, Share, Terms, VcpuKey};
 
 use super::run;
 use crate::hw::clock::Counter;
 use crate::percore::CoreLocal;
 use crate::place::Home;
-use crate::world::{SGI_SCHEDULE, World};
+use crate::world::{SGI_SCHEDULE, Slot, World};
 
 /// A vCPU's right to time, in ticks; `None` if it is no reservation.
 pub(crate) fn share(time: CoreTime) -> Option<Share> {
@@ -30,7 +31,7 @@ pub(crate) fn share(time: CoreTime) -> Option<Share> {
 #[inline(never)]
 pub(super) fn settle(core: &mut CoreLocal, drained: &Drained, now: u64) {
     for seat in Seat::of(drained.leaving) {
-        leave(core, seat, now);
+        look_again(core, seat, now);
     }
     for seat in Seat::of(drained.unknown) {
         take(core, seat, now);
@@ -50,7 +51,8 @@ fn take(core: &mut CoreLocal, seat: Seat, now: u64) {
         return;
     }
     let vcpu = slot.read(&mut lifecycle, |partition| partition.vcpus().nth(index));
-    let Some((vcpu, share)) = vcpu.and_then(|vcpu| Some((vcpu, share(vcpu.time)?))) else { return };
+    let Some(vcpu) = vcpu else { return };
+    let Some(share) = share(grown(vcpu.time, slot.homes.extra_us(index))) else { return };
     let Vcpu { cores, priority, .. } = vcpu;
     let terms = Terms { key, share, priority, excess: Excess::Stop, cores };
     core.queue.seat(seat, terms, now);
@@ -58,14 +60,47 @@ fn take(core: &mut CoreLocal, seat: Seat, now: u64) {
     core.queue.wake(seat, now);
 }
 
-/// The partition of a seat is destroyed: nothing of it is on this core any more.
-fn leave(core: &mut CoreLocal, seat: Seat, now: u64) {
-    let Some(key) = core.shared().map(|shared| shared.inbox.key(seat)) else { return };
-    let _terms = core.queue.remove(seat, now);
-    core.wake_at.set(seat, None);
-    if let Some(slot) = core.world.slots.get(usize::from(key.partition.0)) {
-        slot.homes.vacate(usize::from(key.vcpu.0));
+/// The partition of a seat is destroyed, and nothing of it is on this core any more; or its vCPU has another budget.
+fn look_again(core: &mut CoreLocal, seat: Seat, now: u64) {
+    let given = core.shared().map(|shared| shared.inbox.key(seat));
+    let seated = core.queue.terms(seat).map(|terms| terms.key);
+    let Some(VcpuKey { partition, vcpu }) = seated.or(given) else { return };
+    let Some(slot) = core.world.slots.get(usize::from(partition.0)) else { return };
+    let index = usize::from(vcpu.0);
+    if slot.phase() == Phase::Leaving {
+        let _terms = core.queue.remove(seat, now);
+        core.wake_at.set(seat, None);
+        slot.homes.vacate(index);
+        return;
     }
+    let lifecycle = slot.lifecycle.lock();
+    // The place may be another's by now, who is seated under its own terms.
+    let time = slot.description().vcpus().nth(index).map(|vcpu| vcpu.time);
+    let time = time.map(|time| grown(time, slot.homes.extra_us(index)));
+    if let Some(Share::Reserved(reservation)) = time.and_then(share) {
+        core.queue.reserve(seat, reservation, now);
+    }
+    drop(lifecycle);
+}
+
+/// Takes back what a partition's vCPUs were granted in the life that ends; the lifecycle is locked.
+pub(super) fn take_back_time(world: &World, slot: &Slot) {
+    let Some(policy) = world.policy else { return };
+    for ((index, home), vcpu) in slot.homes.iter().enumerate().zip(slot.description().vcpus()) {
+        let extra_us = slot.homes.extra_us(index);
+        if extra_us != 0 {
+            let ppm = more_ppm(vcpu.time, grown(vcpu.time, extra_us));
+            policy.books.lock().cores.shrink(home.core, ppm);
+            slot.homes.set_extra_us(index, 0);
+            review(world, home);
+        }
+    }
+}
+
+/// How much more of a core is promised with another budget, in ppm.
+pub(super) fn more_ppm(before: CoreTime, after: CoreTime) -> u32 {
+    let ppm = |time| share(time).map_or(0, Share::ppm);
+    ppm(after).saturating_sub(ppm(before))
 }
 
 /// Tells the other cores of a vCPU's set that it could come.
@@ -79,8 +114,8 @@ pub(super) fn announce(world: &World, cores: CoreSet, home: CoreId) {
     }
 }
 
-/// Asks a core to let go of a seat.
-pub(super) fn vacate(world: &World, home: Home) {
+/// Asks a core to look at a seat again: its partition is destroyed, or its vCPU has another budget.
+pub(super) fn review(world: &World, home: Home) {
     let shared = world.cores.get(usize::from(home.core.0));
     if shared.is_some_and(|shared| shared.inbox.vacate(home.seat)) {
         run::send(world, home.core, SGI_SCHEDULE);

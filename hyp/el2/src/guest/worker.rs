@@ -1,7 +1,7 @@
 //! A partition's worker: builds it, and takes it apart, in the time of its vCPU 0.
 #![expect(unsafe_code, reason = "publishes an incarnation to the cores")]
 
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use shikiri_abi::{Hold, IntId, PAGE_BYTES, PageCount, PartitionId, VcpuIndex};
 use shikiri_arch::hw::{Clock, PhysMem};
@@ -24,7 +24,7 @@ use shikiri_vgic::{CpuInterface, Distributor, Model, Quick, QuickSpis};
 
 use super::context::Context;
 use super::live::{Devices, Live, Own, Quicks, Vcpu};
-use super::{message, object, policy, run, share, talk};
+use super::{message, object, policy, run, seats, share, talk};
 use crate::boot::log;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
@@ -279,6 +279,7 @@ fn make_live(
             pmu: if description.has_pmu { PmuView::Own } else { PmuView::Hidden },
             starts,
             vcpu_count: u64::try_from(count).unwrap_or(0),
+            usable: AtomicU8::new(description.usable_vcpus()),
             devices: TicketLock::with_key(devices, u32::from(slot.number.0)),
             quicks: Quicks { vcpus: quicks, spis: QuickSpis::new() },
             talk: None,
@@ -515,6 +516,7 @@ fn dissolve(core: &CoreLocal, mut live: PageBox<Live>, holdings: &mut Holdings) 
 fn finish(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
     let mut lifecycle = slot.lifecycle.lock();
+    seats::take_back_time(world, slot);
     let now = Counter.now();
     let after = lifecycle.torn_down(slot.description().restart, now, world.ticks_per_ms);
     let (id, cause) = (lifecycle.id(), lifecycle.cause());

@@ -34,6 +34,16 @@ fn check_pmu(partition: &PartitionText, spec: &PartitionSpec) -> Result<(), Prob
         .help("they count what others do there, too; give it cores of its own: `cores = 1`"))
 }
 
+/// vCPU 0 is nobody's to keep back.
+fn kept_vcpus(partition: &PartitionText, spec: &PartitionSpec) -> Result<u16, Problem> {
+    let Some(kept) = &partition.kept_vcpus else { return Ok(0) };
+    if usize::from(*kept.get_ref()) < spec.vcpus.len() {
+        return Ok(*kept.get_ref());
+    }
+    let problem = Problem::new(format!("no vCPU of `{}` can be turned on", spec.name));
+    Err(problem.at(kept.span(), format!("of {} vCPUs", spec.vcpus.len())))
+}
+
 /// Builds one partition.
 pub(super) struct Builder<'a> {
     pub(super) board: &'a Board,
@@ -64,6 +74,7 @@ impl Builder<'_> {
         spec.has_pmu = partition.pmu.as_ref().is_some_and(|pmu| *pmu.get_ref());
         spec.vcpus = self.cores.vcpus(self.index).to_vec();
         check_pmu(partition, &spec)?;
+        spec.kept_vcpus = kept_vcpus(partition, &spec)?;
         spec.memory = self.memory.regions(self.index).iter().map(|region| region.memory).collect();
         spec.memory.sort_by_key(|region| region.ipa);
         spec.platform.spis = self.spis();

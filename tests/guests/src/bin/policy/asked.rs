@@ -38,7 +38,10 @@ fn limit() -> Result<u64, Failure> {
 }
 
 /// Asks, and reads the answer when its port was raised.
-fn answered(wish: Wish, port: Handle) -> Result<Result<u64, partition::Refusal>, Failure> {
+pub(crate) fn answered(
+    wish: Wish,
+    port: Handle,
+) -> Result<Result<u64, partition::Refusal>, Failure> {
     match partition::ask(wish, Some(port)) {
         Ok(Asked::Pending) => {}
         Ok(Asked::Granted(granted)) => return Ok(Ok(granted)),
@@ -159,7 +162,7 @@ fn judge_one(request: Request) -> Outcome {
         Wish::Peer(place) if place.0 == 2 => {
             return made(request.grant_all().map_err(|(_, it)| it));
         }
-        Wish::Peer(_) => return made(request.refuse()),
+        Wish::Peer(_) | Wish::Time(..) | Wish::Vcpus(_) => return made(request.refuse()),
     };
     match amount {
         ALL => made(request.grant_all().map_err(|(_, refusal)| refusal)),

@@ -11,6 +11,7 @@ mod described;
 mod hostile;
 mod linux;
 mod made;
+mod more;
 mod tools;
 
 use shikiri_rt::platform;
@@ -34,6 +35,8 @@ const ROLES: &[(&str, fn() -> !)] = &[
     ("flooded", asked::flooded),
     ("mistaken", asked::mistaken),
     ("replacing", asked::replacing),
+    ("more-asker", more::asker),
+    ("more-judge", more::judge),
     ("last-words", made::last_words),
     ("moves", made::moves),
     ("linux", linux::linux),
