@@ -85,6 +85,7 @@
 #define SHIKIRI_HANDOUT_READ 0xc600011au
 #define SHIKIRI_IMAGE_INFO 0xc600011bu
 #define SHIKIRI_CORE_READ 0xc600011cu
+#define SHIKIRI_AREAS_SET 0xc600011du
 #define SHIKIRI_REQUEST_TAKE 0xc6000120u
 #define SHIKIRI_REQUEST_ANSWER 0xc6000121u
 #define SHIKIRI_CONSOLE_READ 0xc6000128u
@@ -989,11 +990,12 @@ static inline struct shikiri_answer shikiri_peers_set(uint64_t asker, uint64_t a
     return shikiri_call(SHIKIRI_PEERS_SET, asker, asked, permit, 0, 0, 0);
 }
 
-/* Copies from the caller's memory into a held partition's, 64 KiB at most. RANGE: the first bytes are not in
- *   the memory of both; ALIGNMENT: not all are multiples of 8. The caller itself is INVALID_PARAMETER. (V9)
+/* Copies from the caller's memory, or from a message area that it has, into a held partition's memory, 64 KiB
+ *   at most. RANGE: the first bytes are not there, or not in the memory of the other; ALIGNMENT: not all are
+ *   multiples of 8. The caller itself is INVALID_PARAMETER. (V9)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * to: an address of its memory
- * from: an address of the caller's memory
+ * from: an address of the caller's memory, or of its area
  * bytes: how many
  * value[0] = copied: how many were copied; the rest takes other calls
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, ALIGNMENT, PEER_GONE, NOT_FOUND.
@@ -1035,6 +1037,19 @@ static inline struct shikiri_answer shikiri_image_info(uint64_t image)
 static inline struct shikiri_answer shikiri_core_read(uint64_t core)
 {
     return shikiri_call(SHIKIRI_CORE_READ, core, 0, 0, 0, 0, 0);
+}
+
+/* Says how many message areas and channels a created partition can have, as `areas` in a description. RANGE:
+ *   more than there are slots of a size, fewer slots of 4 KiB than its channels take, more than 64 shares, or
+ *   no handles (TALK_SET). FULL: so many slots are not left for partitions that are made at run time. (C3)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * slots: bits 0 to 15: of 4 KiB; bits 16 to 31: of 2 MiB; bits 32 to 47: of 1 GiB
+ * ends: bits 0 to 15: message ports; bits 16 to 31: shares in shared areas
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, FULL, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_areas_set(uint64_t partition, uint64_t slots, uint64_t ends)
+{
+    return shikiri_call(SHIKIRI_AREAS_SET, partition, slots, ends, 0, 0, 0);
 }
 
 /* Takes the oldest request of a partition for more than its limits. EMPTY: there is none. It is to be

@@ -1,6 +1,6 @@
 //! The calls of the policy program, one function per row of the call table. `shikiri_policy` makes values of them.
 
-pub use shikiri_abi::{Hold, NamePart, NewVcpu, PartitionRef, Wish};
+pub use shikiri_abi::{Hold, NamePart, NewAreas, NewVcpu, PartitionRef, Wish};
 use shikiri_abi::{Ipa, Status};
 
 use crate::partition::{AccountLine, Refusal, Resource, function, request};
@@ -251,6 +251,15 @@ pub fn load(who: PartitionRef, to: Ipa, from: Ipa, bytes: u64) -> Result<u64, Re
     request::<LOAD>([who.encode(), to.0, from.0, bytes, 0, 0]).map(|[copied, ..]| copied)
 }
 
+/// Calls `AREAS_SET`.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`, `WrongState`; `Range`; `Full`.
+pub fn set_areas(who: PartitionRef, areas: NewAreas) -> Result<(), Refusal> {
+    let [slots, ends] = areas.encode();
+    request::<SET_AREAS>([who.encode(), slots, ends, 0, 0, 0]).map(|_| ())
+}
+
 /// Calls `HANDOUT_READ`: the limit and what is given.
 ///
 /// # Errors
@@ -297,7 +306,7 @@ pub fn answer_request(who: PartitionRef, number: u64, granted: Option<u64>) -> R
 }
 
 /// How many rows have their wrapper here.
-pub(crate) const CALLS: usize = 26;
+pub(crate) const CALLS: usize = 27;
 
 const TAKE_REQUEST: u32 = function("REQUEST_TAKE", 0);
 const ANSWER: u32 = function("REQUEST_ANSWER", 4);
@@ -310,6 +319,7 @@ const ADD_IMAGE: u32 = function("IMAGE_ADD", 3);
 const SET_ENTRY: u32 = function("ENTRY_SET", 3);
 const SET_CONSOLE: u32 = function("CONSOLE_SET", 2);
 const SET_TALK: u32 = function("TALK_SET", 3);
+const SET_AREAS: u32 = function("AREAS_SET", 3);
 const SET_PEERS: u32 = function("PEERS_SET", 3);
 const LOAD: u32 = function("PARTITION_LOAD", 4);
 const HANDOUT: u32 = function("HANDOUT_READ", 1);

@@ -31,8 +31,11 @@
 
 use core::fmt;
 
-pub use shikiri_abi::Wish;
+mod look;
+
+pub use look::{Exit, Thing};
 use shikiri_abi::{Hold, Ipa, NamePart, PartitionRef, Status};
+pub use shikiri_abi::{NewAreas, Wish};
 use shikiri_hvc::partition::{AccountLine, Refusal, Resource};
 use shikiri_hvc::policy as calls;
 use shikiri_hvc::talk::Handle;
@@ -523,6 +526,14 @@ impl Partition {
     /// `Exists`: its memory is there.
     pub fn set_console(self, has_console: bool) -> Result<(), Refusal> {
         calls::set_console(self.0, has_console)
+    }
+
+    /// Says how many message areas and channels it can have; it needs handles before ([`Partition::set_talk`]).
+    ///
+    /// # Errors
+    /// `Range`: so many are not possible; `Full`: so many slots are not left for partitions that are made.
+    pub fn set_areas(self, areas: NewAreas) -> Result<(), Refusal> {
+        calls::set_areas(self.0, areas)
     }
 
     /// Says how many handles it has, and how many of its requests can wait at others.

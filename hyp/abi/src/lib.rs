@@ -34,7 +34,9 @@ pub use object::{
     MESSAGE_WORDS, Message, OBJECT_NAME_ALIGN, OBJECT_NAME_BYTES, ObjectCall, ObjectKind,
     ObjectName, QUEUE_DEPTH, Units,
 };
-pub use policy::{Copying, Hold, NamePart, NewVcpu, PartitionRef, PolicyCall, Wanted, Wish};
+pub use policy::{
+    Copying, Hold, NamePart, NewAreas, NewVcpu, PartitionRef, PolicyCall, Wanted, Wish,
+};
 pub use resource::{RESOURCE_COUNT, Resource};
 pub use shared::SharedCall;
 pub use status::Status;

@@ -205,6 +205,8 @@ pub enum PolicyCall {
     TakeRequest,
     /// `REQUEST_ANSWER`: how much is granted, `None` is a refusal; the request's number.
     Answer(PartitionRef, Option<u64>, u64),
+    /// `AREAS_SET`
+    SetAreas(PartitionRef, NewAreas),
     /// `CONSOLE_…`, `PORT_READ`, `EXIT_READ`.
     Look(LookCall),
 }
@@ -222,6 +224,44 @@ pub struct NewVcpu {
     pub priority: u8,
     /// It is kept back: it cannot be turned on before it was asked for and granted.
     pub is_kept: bool,
+}
+
+/// How many message areas and channels a partition is to have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NewAreas {
+    /// Slots of 4 KiB; each channel takes two.
+    pub pages: u16,
+    /// Slots of 2 MiB.
+    pub blocks: u16,
+    /// Slots of 1 GiB.
+    pub giants: u16,
+    /// Message ports.
+    pub channels: u16,
+    /// Shares in shared areas.
+    pub shares: u16,
+}
+
+impl NewAreas {
+    /// The two words of the call.
+    #[must_use]
+    pub fn encode(self) -> [u64; 2] {
+        let Self { pages, blocks, giants, channels, shares } = self;
+        let [pages, blocks, giants, channels, shares] =
+            [pages, blocks, giants, channels, shares].map(u64::from);
+        [pages | blocks << 16 | giants << 32, channels | shares << 16]
+    }
+
+    fn decode(slots: u64, ends: u64) -> Result<Self, DecodeError> {
+        let [a, b, c, d, e, f, 0, 0] = slots.to_le_bytes() else {
+            return Err(DecodeError::Argument(2));
+        };
+        let [g, h, i, j, 0, 0, 0, 0] = ends.to_le_bytes() else {
+            return Err(DecodeError::Argument(3));
+        };
+        let [pages, blocks, giants, channels, shares] =
+            [[a, b], [c, d], [e, f], [g, h], [i, j]].map(u16::from_le_bytes);
+        Ok(Self { pages, blocks, giants, channels, shares })
+    }
 }
 
 /// What is to be copied into a held partition.
@@ -258,7 +298,7 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x10a | 0x120 => 0,
         0x100 | 0x105..=0x109 | 0x111 | 0x11a..=0x11c => 1,
         0x101 | 0x102 | 0x104 | 0x116 => 2,
-        0x103 | 0x113..=0x115 | 0x117 | 0x118 => 3,
+        0x103 | 0x113..=0x115 | 0x117 | 0x118 | 0x11d => 3,
         0x110 | 0x112 | 0x119 | 0x121 => 4,
         _ => return Err(DecodeError::NotSupported),
     };
@@ -302,6 +342,7 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x119 => C::Load(partition()?, Copying { to: Ipa(b), from: Ipa(c), bytes: d }),
         0x11a => C::HandOut(Resource::try_from(a).map_err(|()| bad(1))?),
         0x11b => C::Image(a),
+        0x11d => C::SetAreas(partition()?, NewAreas::decode(b, c)?),
         0x120 => C::TakeRequest,
         0x121 => match (flag(b, 2)?, c) {
             (true, amount) => C::Answer(partition()?, Some(amount), d),
@@ -334,7 +375,9 @@ fn flag(value: u64, register: u8) -> Result<bool, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Copying, Hold, NamePart, NewVcpu, PartitionRef, PolicyCall, Wish, decode};
+    use super::{
+        Copying, Hold, NamePart, NewAreas, NewVcpu, PartitionRef, PolicyCall, Wish, decode,
+    };
     use crate::call::DecodeError;
     use crate::{CoreId, Ipa, PartitionId, PartitionSlot, Resource, VcpuIndex};
 
@@ -398,6 +441,8 @@ mod tests {
     fn what_makes_a_partition_arrives_where_it_belongs() {
         let vcpu =
             NewVcpu { cores: 6, budget_us: 2000, period_us: 10_000, priority: 9, is_kept: false };
+        let areas = NewAreas { pages: 1, blocks: 2, giants: 3, channels: 4, shares: 5 };
+        assert_eq!(areas.encode(), [3 << 32 | 2 << 16 | 1, 5 << 16 | 4]);
         let kept = NewVcpu { is_kept: true, ..vcpu };
         let copying = Copying { to: Ipa(1), from: Ipa(2), bytes: 3 };
         for (number, x, call) in [
@@ -415,6 +460,11 @@ mod tests {
             (0x11a, [7, 0, 0, 0], PolicyCall::HandOut(Resource::BusShare)),
             (0x11b, [u64::MAX, 0, 0, 0], PolicyCall::Image(u64::MAX)),
             (0x11c, [127, 0, 0, 0], PolicyCall::Core(CoreId(127))),
+            (
+                0x11d,
+                [WORD, 3 << 32 | 2 << 16 | 1, 5 << 16 | 4, 0],
+                PolicyCall::SetAreas(MEANT, areas),
+            ),
             (0x120, [0; 4], PolicyCall::TakeRequest),
             (0x121, [WORD, 1, 9, 5], PolicyCall::Answer(MEANT, Some(9), 5)),
             (0x121, [WORD, 0, 0, u64::MAX], PolicyCall::Answer(MEANT, None, u64::MAX)),
@@ -445,6 +495,8 @@ mod tests {
             (0x118, [WORD, WORD, 2, 0, 0, 0], 3),
             (0x11a, [8, 0, 0, 0, 0, 0], 1),
             (0x11c, [128, 0, 0, 0, 0, 0], 1),
+            (0x11d, [WORD, 1 << 48, 0, 0, 0, 0], 2),
+            (0x11d, [WORD, 0, 1 << 32, 0, 0, 0], 3),
             (0x121, [WORD, 2, 0, 0, 0, 0], 2),
             (0x121, [WORD, 0, 1, 0, 0, 0], 3),
         ] {

@@ -7,7 +7,7 @@ use crate::bundle::Bundle;
 use crate::check::{self, DraftFault};
 use crate::partition::{Partition, Tables, name_text, partition};
 use crate::row::{ImageRow, MemoryRow, NONE, PartitionRow, VcpuRow};
-use crate::types::{CoreTime, GicVersion, MAX_NAME_BYTES, Vcpu};
+use crate::types::{CoreTime, GicVersion, MAX_NAME_BYTES, Vcpu, Windows};
 
 /// The most vCPUs of a partition that is made at run time.
 pub const DRAFT_VCPUS: usize = 8;
@@ -16,8 +16,7 @@ pub const DRAFT_MEMORY: usize = 4;
 /// Its most images.
 pub const DRAFT_IMAGES: usize = 4;
 
-/// A partition under description. It has the usual places of the virtual devices (QEMU `virt`'s), and neither devices nor
-/// message areas.
+/// A partition under description. It has the usual places of the virtual devices (QEMU `virt`'s), and no devices.
 #[derive(Clone, Debug)]
 pub struct Draft {
     gic: GicVersion,
@@ -211,6 +210,22 @@ impl Draft {
         Ok(())
     }
 
+    /// Says how many message areas and channels it can have.
+    ///
+    /// # Errors
+    /// `Value` where a partition of a description could not have so many.
+    pub fn set_windows(&mut self, windows: Windows) -> Result<(), DraftFault> {
+        let before = self.view().windows;
+        self.put_windows(windows);
+        check::draft_windows(&self.view()).inspect_err(|_| self.put_windows(before))
+    }
+
+    const fn put_windows(&mut self, windows: Windows) {
+        let Windows { pages, blocks, giants, channels, shared } = windows;
+        (self.row.page_slots, self.row.block_slots) = (pages, blocks);
+        (self.row.giant_slots, self.row.channels, self.row.shares) = (giants, channels, shared);
+    }
+
     /// Whether it can be started: every rule for a partition of the bundle holds.
     #[must_use]
     pub fn is_complete(&self, bundle: &Bundle<'_>) -> bool {
@@ -233,7 +248,7 @@ pub fn is_name(name: [u64; 4]) -> bool {
 mod tests {
     use super::{DRAFT_MEMORY, DRAFT_VCPUS, Draft};
     use crate::check::DraftFault;
-    use crate::types::{CoreTime, GicVersion, Vcpu};
+    use crate::types::{CoreTime, GicVersion, Vcpu, Windows};
     use shikiri_abi::{CoreId, CoreSet, Ipa};
 
     const MACHINE: CoreSet = CoreSet(0b1111);
@@ -290,6 +305,28 @@ mod tests {
         // A name begins anew.
         assert!(draft.begin(name("other")));
         assert_eq!(draft.view().memory().len(), 0);
+    }
+
+    #[test]
+    fn areas_are_as_many_as_a_description_could_give() {
+        let mut draft = draft();
+        let windows = Windows { pages: 8, blocks: 4, giants: 1, channels: 4, shared: 2 };
+        let value = Err(DraftFault::Value);
+        assert_eq!(draft.set_windows(windows), value, "no handles");
+        draft.set_talk(9, 3).unwrap();
+        draft.set_windows(windows).unwrap();
+        for wrong in [
+            Windows { pages: 7, ..windows },
+            Windows { pages: 4097, ..windows },
+            Windows { blocks: 513, ..windows },
+            Windows { giants: 511, ..windows },
+            Windows { shared: 65, ..windows },
+        ] {
+            assert_eq!(draft.set_windows(wrong), value, "{wrong:?}");
+            assert_eq!(draft.view().windows, windows);
+        }
+        draft.set_windows(Windows::default()).unwrap();
+        assert!(draft.view().windows.is_none());
     }
 
     #[test]

@@ -22,7 +22,9 @@ pub use error::BuildError;
 pub use extents::Extent;
 pub use store::{FrameStore, run_of};
 
-use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionId, PartitionSlot, Resource, WINDOWS};
+use shikiri_abi::{
+    Ipa, PAGE_BYTES, Pa, PageCount, PartitionId, PartitionSlot, Resource, WINDOWS, WindowSlot,
+};
 use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::{DirectMap, Frames};
 use shikiri_stage2::{Stage2, WindowSizes};
@@ -134,6 +136,14 @@ impl Holdings {
             let left = bytes.checked_sub(offset).filter(|left| *left > 0)?;
             Some((extent.frames.base().wrapping_add(offset), left))
         })
+    }
+
+    /// The same for an address of a complete message area that it has, and shares with nobody.
+    #[must_use]
+    pub fn translate_in_area<P: PhysMem>(&self, mem: &P, ipa: Ipa) -> Option<(Pa, u64)> {
+        self.areas.as_ref()?.slots.complete(WindowSlot::at(ipa)?).ok()?;
+        let leaf = self.stage2.as_ref()?.leaf_at(mem, ipa)?;
+        Some((leaf.translate(ipa), leaf.bytes_from(ipa)))
     }
 
     /// Takes frames for the hypervisor's own records of this partition, charged to it.

@@ -213,6 +213,9 @@ pub(crate) struct PolicyBooks {
     pub(crate) handout: HandOut<'static>,
     /// What is promised of each core.
     pub(crate) cores: CoreBook,
+    /// Slots for message areas that partitions made at run time can still be given together: each may hold an area, and each area
+    /// has a row in the ledger's registry.
+    pub(crate) area_rows: u64,
     /// The promises to partitions that were made at run time, by place behind the description's.
     pub(crate) promises: &'static mut [[Option<Admitted>; DRAFT_VCPUS]],
     /// Whether it has been told since it looked last.

@@ -51,6 +51,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     );
     topic.on_each(both_gics(4), "a_vcpu_of_several_cores_runs_where_there_is_time", moved);
     topic.on_each(both_gics(3), "core_time_and_vcpus_are_asked_for_and_granted", more);
+    topic.on_each(both_gics(2), "partitions_that_are_made_have_and_get_areas", areas);
     topic.on_each(both_gics(3), "two_greedy_guests_cannot_starve_a_third", fair);
     topic.on_each(both_gics(3), "what_was_made_outlives_its_makers_restart", outlive);
     topic.on_each(both_gics(2), "the_operator_is_told_whose_a_created_partition_is", undone);
@@ -107,6 +108,18 @@ fn more(machine: Machine) -> Outcome {
     }
     Err(shikiri_qemu_tests::Failure::new("the second life says nothing".to_owned(), &console)
         .into())
+}
+
+fn areas(machine: Machine) -> Outcome {
+    let lines = "partitions = 1\nimages = [\"channels\"]\n\
+                 handout = { memory = \"16MiB\", core_time = \"50%\" }";
+    let holder = Partition::new("scos", "policy")
+        .sized("16MiB")
+        .with("cores = [0]\nhandles = 32\nrequests = 2\ncmdline = \"areas\"")
+        .with("areas = { pages = 8, blocks = 4, giants = 1, channels = 2 }")
+        .with(&format!("[policy]\npartition = \"scos\"\n{lines}"));
+    support::passes(&support::system([holder])?, &machine)?;
+    Ok(())
 }
 
 fn overdue(machine: Machine) -> Outcome {

@@ -374,11 +374,11 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "PARTITION_LOAD",
         number: 0x119,
-        summary: "Copies from the caller's memory into a held partition's, 64 KiB at most. RANGE: the first bytes are not in the memory of both; ALIGNMENT: not all are multiples of 8. The caller itself is INVALID_PARAMETER.",
+        summary: "Copies from the caller's memory, or from a message area that it has, into a held partition's memory, 64 KiB at most. RANGE: the first bytes are not there, or not in the memory of the other; ALIGNMENT: not all are multiples of 8. The caller itself is INVALID_PARAMETER.",
         arguments: &[
             PARTITION,
             arg("to", "an address of its memory"),
-            arg("from", "an address of the caller's memory"),
+            arg("from", "an address of the caller's memory, or of its area"),
             arg("bytes", "how many"),
         ],
         results: &[arg("copied", "how many were copied; the rest takes other calls")],
@@ -427,6 +427,31 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[arg("left", "in ppm of the core; 0 if no seat is left there")],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::NotPermitted, Status::Range],
         requirement: "P3",
+    },
+    CallRow {
+        name: "AREAS_SET",
+        number: 0x11d,
+        summary: "Says how many message areas and channels a created partition can have, as `areas` in a description. RANGE: more than there are slots of a size, fewer slots of 4 KiB than its channels take, more than 64 shares, or no handles (TALK_SET). FULL: so many slots are not left for partitions that are made at run time.",
+        arguments: &[
+            PARTITION,
+            arg(
+                "slots",
+                "bits 0 to 15: of 4 KiB; bits 16 to 31: of 2 MiB; bits 32 to 47: of 1 GiB",
+            ),
+            arg("ends", "bits 0 to 15: message ports; bits 16 to 31: shares in shared areas"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::NotPermitted,
+            Status::WrongState,
+            Status::Range,
+            Status::Full,
+            Status::PeerGone,
+            Status::NotFound,
+        ],
+        requirement: "C3",
     },
     CallRow {
         name: "REQUEST_TAKE",

@@ -61,6 +61,11 @@ pub(crate) fn entry(partition: &Partition<'_>, entry: Ipa) -> Result<(), DraftFa
     }
 }
 
+/// Its message areas and channels.
+pub(crate) fn windows(partition: &Partition<'_>) -> Result<(), DraftFault> {
+    windows::check(partition).map_err(fault)
+}
+
 /// Everything.
 pub(crate) fn complete(
     bundle: &Bundle<'_>,

@@ -45,6 +45,8 @@ static WORLD: Once<World> = Once::new();
 const ROUTES: usize = 1020;
 /// The physical priority of interrupts that guests cause; the others have 0x80.
 const GUESTS_PRIORITY: u8 = 0xa0;
+/// How many slots for message areas come with each place for partitions that are made at run time: a page of rows.
+const SLOTS_OF_A_SPARE_PLACE: u64 = 512;
 /// The clock of QEMU's PL011, whose speed nobody has set.
 const UART_CLOCK_HZ: u32 = 24_000_000;
 
@@ -244,11 +246,23 @@ fn frames(
         Ok(pool) => pool,
         Err(error) => refuse(format_args!("memory: {error}")),
     };
-    let slots: u64 = bundle.partitions().map(|partition| partition.windows.slots()).sum();
+    let slots = described_slots(bundle).saturating_add(spare_slots(bundle));
     let slots = usize::from(u16::try_from(slots).unwrap_or(u16::MAX));
     let mut ledger = ledger(&mut pool, ram, slots);
     reserved.iter().for_each(|range| ledger.reserve(run_of(*range)));
     FrameStore::new(ledger, pool)
+}
+
+/// How many window slots the description gives.
+fn described_slots(bundle: &Bundle<'_>) -> u64 {
+    bundle.partitions().map(|partition| partition.windows.slots()).sum()
+}
+
+/// How many it leaves to partitions that are made at run time.
+fn spare_slots(bundle: &Bundle<'_>) -> u64 {
+    let spare = bundle.policy().map_or(0, |policy| u64::try_from(policy.spare).unwrap_or(0));
+    let most = u64::from(u16::MAX).saturating_sub(described_slots(bundle));
+    spare.saturating_mul(SLOTS_OF_A_SPARE_PLACE).min(most)
 }
 
 /// The ledger of this RAM and of so many message areas, in frames of the pool; they, and the pool's own, are the
@@ -409,7 +423,9 @@ fn policy(
     let promises = leak(store, policy.spare, |_| [const { None }; DRAFT_VCPUS]);
     let requests = Requests::new(leak(store, places, |_| None));
     let news = News::default();
-    let books = PolicyBooks { notices, requests, handout, cores, promises, news, told_at: None };
+    let area_rows = spare_slots(bundle);
+    let books =
+        PolicyBooks { notices, requests, handout, cores, area_rows, promises, news, told_at: None };
     let holder = policy.partition.and_then(|place| u8::try_from(place).ok()).map(PartitionSlot);
     let ticks_per_ms = (Counter.frequency_hz() / 1000).max(1);
     let policy = Policy {

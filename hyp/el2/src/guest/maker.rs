@@ -4,11 +4,11 @@
 use core::sync::atomic::Ordering;
 
 use shikiri_abi::{
-    Copying, CoreId, CoreSet, Hold, Ipa, NewVcpu, PartitionId, PartitionRef, PartitionSlot,
-    Resource, VcpuIndex,
+    Copying, CoreId, CoreSet, Hold, Ipa, NewAreas, NewVcpu, PartitionId, PartitionRef,
+    PartitionSlot, Resource, VcpuIndex,
 };
 use shikiri_arch::hw::PhysMem;
-use shikiri_config::{CoreTime, Vcpu, is_name};
+use shikiri_config::{CoreTime, Vcpu, Windows, is_name};
 use shikiri_core::lifecycle::{Lifecycle, Phase};
 use shikiri_core::policy::Refusal;
 use shikiri_core::sched::{Admitted, VcpuKey};
@@ -102,9 +102,13 @@ pub(super) fn destroy(world: &World, policy: &Policy, who: PartitionRef) -> Answ
         return Err(Refusal::Argument(1));
     }
     let is_new = lifecycle.phase() != Phase::Leaving;
+    let slots = slot.read(&mut lifecycle, |partition| partition.windows.slots());
     lifecycle.destroy()?;
     slot.set_phase(lifecycle.phase());
     if is_new {
+        let mut books = policy.books.lock();
+        books.area_rows = books.area_rows.saturating_add(slots);
+        drop(books);
         // One that was to start again has kept it. The cores that are told to let go look after the console as well, so first.
         console::detach(world, slot);
         slot.homes.iter().for_each(|home| seats::review(world, home));
@@ -190,6 +194,25 @@ pub(super) fn add_vcpu(world: &World, policy: &Policy, who: PartitionRef, new: N
     seats::announce(world, cores, core);
     drop(lifecycle);
     Ok([u64::from(core.0), u64::from(ppm), 0])
+}
+
+pub(super) fn set_areas(
+    world: &World,
+    policy: &Policy,
+    who: PartitionRef,
+    new: NewAreas,
+) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    let draft = slot.draft(&mut lifecycle).ok_or(Refusal::WrongState)?;
+    let NewAreas { pages, blocks, giants, channels, shares: shared } = new;
+    let windows = Windows { pages, blocks, giants, channels, shared };
+    let before = draft.view().windows.slots();
+    let mut books = policy.books.lock();
+    let left = books.area_rows.saturating_add(before).checked_sub(windows.slots());
+    let left = left.ok_or(Refusal::Full)?;
+    draft.set_windows(windows)?;
+    books.area_rows = left;
+    Ok([0; 3])
 }
 
 pub(super) fn add_image(world: &World, who: PartitionRef, image: u64, ipa: Ipa) -> Answer {
@@ -278,7 +301,8 @@ pub(super) fn load(world: &World, loaded: Loaded, who: PartitionRef, copying: Co
 }
 
 /// Copies from what lies in one run at both; how much, `None` if one has no memory there. The target is held, so that its memory
-/// stays where it is as long as its lifecycle is locked; the caller's stays with its lock, which its peers wait for meanwhile.
+/// stays where it is as long as its lifecycle is locked; the caller's, and what it has of areas, stays with its lock, which its peers
+/// wait for meanwhile.
 fn copy_some(
     (own, its): (&Slot, &Slot),
     _held: &Lifecycle,
@@ -286,7 +310,9 @@ fn copy_some(
 ) -> Option<u64> {
     let (target, room) = its.work.lock().as_ref()?.holdings.translate(to)?;
     let work = own.work.lock();
-    let (source, left) = work.as_ref()?.holdings.translate(from)?;
+    let holdings = &work.as_ref()?.holdings;
+    let source = holdings.translate(from).or_else(|| holdings.translate_in_area(&Ram, from));
+    let (source, left) = source?;
     let step = left.min(room).min(bytes);
     Ram.copy_words(target, source, step);
     drop(work);

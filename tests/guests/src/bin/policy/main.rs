@@ -5,6 +5,7 @@
 #![no_std]
 #![no_main]
 
+mod areas;
 mod asked;
 mod bench;
 mod described;
@@ -35,6 +36,7 @@ const ROLES: &[(&str, fn() -> !)] = &[
     ("flooded", asked::flooded),
     ("mistaken", asked::mistaken),
     ("replacing", asked::replacing),
+    ("areas", areas::areas),
     ("more-asker", more::asker),
     ("more-judge", more::judge),
     ("last-words", made::last_words),
