@@ -86,6 +86,7 @@
 #define SHIKIRI_IMAGE_INFO 0xc600011bu
 #define SHIKIRI_CORE_READ 0xc600011cu
 #define SHIKIRI_AREAS_SET 0xc600011du
+#define SHIKIRI_DEVICE_ADD 0xc600011eu
 #define SHIKIRI_REQUEST_TAKE 0xc6000120u
 #define SHIKIRI_REQUEST_ANSWER 0xc6000121u
 #define SHIKIRI_CONSOLE_READ 0xc6000128u
@@ -1050,6 +1051,25 @@ static inline struct shikiri_answer shikiri_core_read(uint64_t core)
 static inline struct shikiri_answer shikiri_areas_set(uint64_t partition, uint64_t slots, uint64_t ends)
 {
     return shikiri_call(SHIKIRI_AREAS_SET, partition, slots, ends, 0, 0, 0);
+}
+
+/* Gives a created partition a device of a partition of the description that has ended, with its registers and
+ *   interrupts where the description has them. It is back when the created one is destroyed; until then its
+ *   owner cannot be started. WRONG_STATE: the owner has not ended, or will start again by itself, or the
+ *   other one is not being created. NOT_FOUND: the owner has no such device. EXISTS: it is given already, or
+ *   something else has its address or interrupt. NOT_SUPPORTED: it masters the bus, for which the partition's
+ *   memory would have to be at its physical addresses. FULL: no room for its rows. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * owner: the partition of the description, as PARTITION_LIST has it
+ * device: which of its `devices`, from 0, 63 at most
+ * value[0] = address: where its registers begin, as the guest sees them
+ * value[1] = intid: the INTID of its first interrupt; 0: it has none
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, FULL, PEER_GONE, EXISTS,
+ *   NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_device_add(uint64_t partition, uint64_t owner, uint64_t device)
+{
+    return shikiri_call(SHIKIRI_DEVICE_ADD, partition, owner, device, 0, 0, 0);
 }
 
 /* Takes the oldest request of a partition for more than its limits. EMPTY: there is none. It is to be

@@ -260,6 +260,19 @@ pub fn set_areas(who: PartitionRef, areas: NewAreas) -> Result<(), Refusal> {
     request::<SET_AREAS>([who.encode(), slots, ends, 0, 0, 0]).map(|_| ())
 }
 
+/// Calls `DEVICE_ADD`: where its registers begin, and its first INTID, or 0.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`, `WrongState`; `Exists`; `NotSupported`; `Full`; `InvalidParameter`.
+pub fn add_device(
+    who: PartitionRef,
+    owner: PartitionRef,
+    number: u8,
+) -> Result<(u64, u64), Refusal> {
+    let arguments = [who.encode(), owner.encode(), u64::from(number), 0, 0, 0];
+    request::<ADD_DEVICE>(arguments).map(|[address, intid, _]| (address, intid))
+}
+
 /// Calls `HANDOUT_READ`: the limit and what is given.
 ///
 /// # Errors
@@ -306,7 +319,7 @@ pub fn answer_request(who: PartitionRef, number: u64, granted: Option<u64>) -> R
 }
 
 /// How many rows have their wrapper here.
-pub(crate) const CALLS: usize = 27;
+pub(crate) const CALLS: usize = 28;
 
 const TAKE_REQUEST: u32 = function("REQUEST_TAKE", 0);
 const ANSWER: u32 = function("REQUEST_ANSWER", 4);
@@ -319,6 +332,7 @@ const ADD_IMAGE: u32 = function("IMAGE_ADD", 3);
 const SET_ENTRY: u32 = function("ENTRY_SET", 3);
 const SET_CONSOLE: u32 = function("CONSOLE_SET", 2);
 const SET_TALK: u32 = function("TALK_SET", 3);
+const ADD_DEVICE: u32 = function("DEVICE_ADD", 3);
 const SET_AREAS: u32 = function("AREAS_SET", 3);
 const SET_PEERS: u32 = function("PEERS_SET", 3);
 const LOAD: u32 = function("PARTITION_LOAD", 4);

@@ -528,6 +528,16 @@ impl Partition {
         calls::set_console(self.0, has_console)
     }
 
+    /// Gives it a device of a partition of the description that has ended: where its registers begin, and the INTID of its first
+    /// interrupt, or 0. The owner cannot be started until this one is destroyed.
+    ///
+    /// # Errors
+    /// `WrongState`: the owner has not ended; `NotFound`: it has no such device; `Exists`: it is given, or something is in its place;
+    /// `NotSupported`: it masters the bus; `Full`.
+    pub fn add_device(self, owner: Self, number: u8) -> Result<(Ipa, u64), Refusal> {
+        calls::add_device(self.0, owner.0, number).map(|(address, intid)| (Ipa(address), intid))
+    }
+
     /// Says how many message areas and channels it can have; it needs handles before ([`Partition::set_talk`]).
     ///
     /// # Errors

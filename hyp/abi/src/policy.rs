@@ -207,6 +207,8 @@ pub enum PolicyCall {
     Answer(PartitionRef, Option<u64>, u64),
     /// `AREAS_SET`
     SetAreas(PartitionRef, NewAreas),
+    /// `DEVICE_ADD`: whose device, and which of them.
+    AddDevice(PartitionRef, PartitionRef, u8),
     /// `CONSOLE_…`, `PORT_READ`, `EXIT_READ`.
     Look(LookCall),
 }
@@ -275,6 +277,8 @@ pub struct Copying {
     pub bytes: u64,
 }
 
+/// How many devices of a partition can be named.
+const DEVICES: u64 = 64;
 /// The most places.
 const PLACES: u64 = 64;
 
@@ -298,7 +302,7 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x10a | 0x120 => 0,
         0x100 | 0x105..=0x109 | 0x111 | 0x11a..=0x11c => 1,
         0x101 | 0x102 | 0x104 | 0x116 => 2,
-        0x103 | 0x113..=0x115 | 0x117 | 0x118 | 0x11d => 3,
+        0x103 | 0x113..=0x115 | 0x117 | 0x118 | 0x11d | 0x11e => 3,
         0x110 | 0x112 | 0x119 | 0x121 => 4,
         _ => return Err(DecodeError::NotSupported),
     };
@@ -343,6 +347,11 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x11a => C::HandOut(Resource::try_from(a).map_err(|()| bad(1))?),
         0x11b => C::Image(a),
         0x11d => C::SetAreas(partition()?, NewAreas::decode(b, c)?),
+        0x11e => C::AddDevice(
+            partition()?,
+            PartitionRef::decode(b).ok_or(bad(2))?,
+            u8::try_from(c).ok().filter(|_| c < DEVICES).ok_or(bad(3))?,
+        ),
         0x120 => C::TakeRequest,
         0x121 => match (flag(b, 2)?, c) {
             (true, amount) => C::Answer(partition()?, Some(amount), d),
@@ -441,6 +450,7 @@ mod tests {
     fn what_makes_a_partition_arrives_where_it_belongs() {
         let vcpu =
             NewVcpu { cores: 6, budget_us: 2000, period_us: 10_000, priority: 9, is_kept: false };
+        let theirs = PartitionRef { place: PartitionSlot(3), id: PartitionId(0) };
         let areas = NewAreas { pages: 1, blocks: 2, giants: 3, channels: 4, shares: 5 };
         assert_eq!(areas.encode(), [3 << 32 | 2 << 16 | 1, 5 << 16 | 4]);
         let kept = NewVcpu { is_kept: true, ..vcpu };
@@ -465,6 +475,7 @@ mod tests {
                 [WORD, 3 << 32 | 2 << 16 | 1, 5 << 16 | 4, 0],
                 PolicyCall::SetAreas(MEANT, areas),
             ),
+            (0x11e, [WORD, 3 << 32, 63, 0], PolicyCall::AddDevice(MEANT, theirs, 63)),
             (0x120, [0; 4], PolicyCall::TakeRequest),
             (0x121, [WORD, 1, 9, 5], PolicyCall::Answer(MEANT, Some(9), 5)),
             (0x121, [WORD, 0, 0, u64::MAX], PolicyCall::Answer(MEANT, None, u64::MAX)),
@@ -497,6 +508,8 @@ mod tests {
             (0x11c, [128, 0, 0, 0, 0, 0], 1),
             (0x11d, [WORD, 1 << 48, 0, 0, 0, 0], 2),
             (0x11d, [WORD, 0, 1 << 32, 0, 0, 0], 3),
+            (0x11e, [WORD, 1 << 40, 0, 0, 0, 0], 2),
+            (0x11e, [WORD, WORD, 64, 0, 0, 0], 3),
             (0x121, [WORD, 2, 0, 0, 0, 0], 2),
             (0x121, [WORD, 0, 1, 0, 0, 0], 3),
         ] {

@@ -6,17 +6,19 @@ use shikiri_abi::{CoreSet, IntId, Ipa, Pa};
 use crate::bundle::Bundle;
 use crate::check::{self, DraftFault};
 use crate::partition::{Partition, Tables, name_text, partition};
-use crate::row::{ImageRow, MemoryRow, NONE, PartitionRow, VcpuRow};
+use crate::row::{DeviceRow, ImageRow, InterruptRow, MemoryRow, NONE, PartitionRow, VcpuRow};
 use crate::types::{CoreTime, GicVersion, MAX_NAME_BYTES, Vcpu, Windows};
 
 /// The most vCPUs of a partition that is made at run time.
 pub const DRAFT_VCPUS: usize = 8;
 /// Its most regions of memory.
 pub const DRAFT_MEMORY: usize = 4;
+/// Its most regions of devices' registers, and their interrupts.
+pub const DRAFT_DEVICES: usize = 4;
 /// Its most images.
 pub const DRAFT_IMAGES: usize = 4;
 
-/// A partition under description. It has the usual places of the virtual devices (QEMU `virt`'s), and no devices.
+/// A partition under description. It has the usual places of the virtual devices (QEMU `virt`'s).
 #[derive(Clone, Debug)]
 pub struct Draft {
     gic: GicVersion,
@@ -25,6 +27,10 @@ pub struct Draft {
     vcpus: [[u64; VcpuRow::WORDS]; DRAFT_VCPUS],
     memory: [[u64; MemoryRow::WORDS]; DRAFT_MEMORY],
     images: [[u64; ImageRow::WORDS]; DRAFT_IMAGES],
+    devices: [[u64; DeviceRow::WORDS]; DRAFT_DEVICES],
+    interrupts: [[u64; InterruptRow::WORDS]; DRAFT_DEVICES],
+    /// What the paths of its devices lie in.
+    strings: &'static str,
 }
 
 impl Draft {
@@ -75,6 +81,9 @@ impl Draft {
             vcpus: [[0; VcpuRow::WORDS]; DRAFT_VCPUS],
             memory: [[0; MemoryRow::WORDS]; DRAFT_MEMORY],
             images: [[0; ImageRow::WORDS]; DRAFT_IMAGES],
+            devices: [[0; DeviceRow::WORDS]; DRAFT_DEVICES],
+            interrupts: [[0; InterruptRow::WORDS]; DRAFT_DEVICES],
+            strings: "",
         }
     }
 
@@ -102,6 +111,9 @@ impl Draft {
             vcpus: self.vcpus.get(..usize::from(self.row.vcpus)).unwrap_or(&[]),
             memory: self.memory.get(..usize::from(self.row.memory)).unwrap_or(&[]),
             images: self.images.get(..usize::from(self.row.images)).unwrap_or(&[]),
+            devices: self.devices.get(..usize::from(self.row.devices)).unwrap_or(&[]),
+            interrupts: self.interrupts.get(..usize::from(self.row.interrupts)).unwrap_or(&[]),
+            strings: self.strings,
             ..Tables::NONE
         };
         partition(self.name(), &self.row, tables)
@@ -208,6 +220,43 @@ impl Draft {
         }
         (self.row.handles, self.row.requests) = (handles, requests);
         Ok(())
+    }
+
+    /// Adds the device with this path of a partition of the bundle, with all its registers and interrupts.
+    ///
+    /// # Errors
+    /// `Full`; `NoDevice`; `Masters`; `Clash` with what has its address, or its interrupt's number.
+    pub fn add_device(&mut self, owner: &Partition<'static>, path: &str) -> Result<(), DraftFault> {
+        let before = (self.row.devices, self.row.interrupts, self.strings);
+        self.put_device(owner, path)
+            .and_then(|()| check::draft_devices(self.gic, &self.view()))
+            .inspect_err(|_| (self.row.devices, self.row.interrupts, self.strings) = before)
+    }
+
+    fn put_device(&mut self, owner: &Partition<'static>, path: &str) -> Result<(), DraftFault> {
+        let Tables { devices, interrupts, strings, .. } = *owner.rows();
+        self.strings = strings;
+        let mut is_there = false;
+        for (row, device) in devices.iter().zip(owner.devices()) {
+            if device.path != path {
+                continue;
+            }
+            if device.dma_trusted {
+                return Err(DraftFault::Masters);
+            }
+            let place = self.devices.get_mut(usize::from(self.row.devices));
+            *place.ok_or(DraftFault::Full)? = *row;
+            self.row.devices = self.row.devices.saturating_add(1);
+            is_there = true;
+        }
+        for (row, interrupt) in interrupts.iter().zip(owner.interrupts()) {
+            if interrupt.path == path {
+                let place = self.interrupts.get_mut(usize::from(self.row.interrupts));
+                *place.ok_or(DraftFault::Full)? = *row;
+                self.row.interrupts = self.row.interrupts.saturating_add(1);
+            }
+        }
+        if is_there { Ok(()) } else { Err(DraftFault::NoDevice) }
     }
 
     /// Says how many message areas and channels it can have.

@@ -28,7 +28,7 @@ mod writer;
 pub use bundle::Bundle;
 pub use check::{DraftFault, MachineFacts};
 pub use crc::{crc32, crc32_step};
-pub use draft::{DRAFT_IMAGES, DRAFT_MEMORY, DRAFT_VCPUS, Draft, is_name};
+pub use draft::{DRAFT_DEVICES, DRAFT_IMAGES, DRAFT_MEMORY, DRAFT_VCPUS, Draft, is_name};
 pub use error::{BundleError, Claimant, Contested, Item};
 pub use partition::Partition;
 pub use types::{

@@ -130,6 +130,16 @@ impl<'a> Partition<'a> {
         self.tables.devices.iter().map(move |row| device(DeviceRow::get(row), strings))
     }
 
+    /// The paths of its devices, one for each: regions with the path of the region before belong to the same device.
+    pub fn device_paths(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        let mut last = "";
+        self.devices().filter_map(move |device| {
+            let is_new = device.path != last;
+            last = device.path;
+            is_new.then_some(last)
+        })
+    }
+
     /// The interrupts of its devices.
     pub fn interrupts(&self) -> impl ExactSizeIterator<Item = Interrupt<'a>> + Clone + use<'a> {
         let strings = self.tables.strings;

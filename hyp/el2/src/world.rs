@@ -74,15 +74,22 @@ pub(crate) struct Slot {
     pub(crate) is_quiet: AtomicBool,
     /// How many partitions were made here, one after another.
     pub(crate) made: AtomicU32,
+    /// Which of its devices are given to partitions that were made, a bit for each: until they are back it cannot be started. Bits
+    /// are set under its lifecycle's lock.
+    pub(crate) given: AtomicU64,
 }
 
-/// Who owns a physical interrupt; all zero is nobody.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Route {
-    /// The slot's number + 1.
-    owner: u16,
-    /// What the owner sees.
-    virtual_id: u16,
+/// Who owns a physical interrupt, one word: bits 0 to 15 the slot's number + 1, bits 16 to 31 what the owner sees; 0 is nobody. A
+/// device that is given away takes its routes with it.
+#[derive(Debug, Default)]
+pub(crate) struct Route(AtomicU32);
+
+impl Route {
+    /// From here on it is `owner`'s.
+    fn set(&self, owner: PartitionSlot, virtual_id: IntId) {
+        let word = u32::from(owner.0).saturating_add(1) | u32::from(virtual_id.0) << 16;
+        self.0.store(word, Ordering::Relaxed);
+    }
 }
 
 impl Slot {
@@ -121,6 +128,7 @@ impl Slot {
             peers,
             is_quiet: AtomicBool::new(false),
             made: AtomicU32::new(0),
+            given: AtomicU64::new(0),
         }
     }
 
@@ -283,8 +291,23 @@ impl World {
     #[inline]
     pub(crate) fn owner_of(&self, physical: IntId) -> Option<(&'static Slot, IntId)> {
         let route = self.routes.get(usize::from(physical.0))?;
-        let slot = self.slots.get(usize::from(route.owner.checked_sub(1)?))?;
-        Some((slot, IntId(route.virtual_id)))
+        let [low, high, a, b] = route.0.load(Ordering::Relaxed).to_le_bytes();
+        let owner = u16::from_le_bytes([low, high]).checked_sub(1)?;
+        Some((self.slots.get(usize::from(owner))?, IntId(u16::from_le_bytes([a, b]))))
+    }
+
+    /// The interrupts of the device with this path go to `owner`, as `description` has them.
+    pub(crate) fn route_device(
+        &self,
+        description: &Partition<'_>,
+        path: &str,
+        owner: PartitionSlot,
+    ) {
+        for interrupt in description.interrupts().filter(|interrupt| interrupt.path == path) {
+            if let Some(route) = self.routes.get(usize::from(interrupt.physical.0)) {
+                route.set(owner, interrupt.virtual_id);
+            }
+        }
     }
 
     /// What a partition gets mapped of the interrupt controller: GICv2's virtual CPU interface, whose second page
@@ -404,11 +427,11 @@ impl World {
 }
 
 /// The routing table of the description.
-pub(crate) fn routes(bundle: &Bundle<'_>, table: &mut [Route]) {
-    for (owner, partition) in (1_u16..).zip(bundle.partitions()) {
+pub(crate) fn routes(bundle: &Bundle<'_>, table: &[Route]) {
+    for (owner, partition) in (0..).map(PartitionSlot).zip(bundle.partitions()) {
         for interrupt in partition.interrupts() {
-            if let Some(route) = table.get_mut(usize::from(interrupt.physical.0)) {
-                *route = Route { owner, virtual_id: interrupt.virtual_id.0 };
+            if let Some(route) = table.get(usize::from(interrupt.physical.0)) {
+                route.set(owner, interrupt.virtual_id);
             }
         }
     }

@@ -52,6 +52,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(both_gics(4), "a_vcpu_of_several_cores_runs_where_there_is_time", moved);
     topic.on_each(both_gics(3), "core_time_and_vcpus_are_asked_for_and_granted", more);
     topic.on_each(both_gics(2), "partitions_that_are_made_have_and_get_areas", areas);
+    topic.on_each(
+        both_gics(2),
+        "a_device_of_one_that_has_ended_is_given_to_one_that_is_made",
+        devices,
+    );
     topic.on_each(both_gics(3), "two_greedy_guests_cannot_starve_a_third", fair);
     topic.on_each(both_gics(3), "what_was_made_outlives_its_makers_restart", outlive);
     topic.on_each(both_gics(2), "the_operator_is_told_whose_a_created_partition_is", undone);
@@ -119,6 +124,29 @@ fn areas(machine: Machine) -> Outcome {
         .with("areas = { pages = 8, blocks = 4, giants = 1, channels = 2 }")
         .with(&format!("[policy]\npartition = \"scos\"\n{lines}"));
     support::passes(&support::system([holder])?, &machine)?;
+    Ok(())
+}
+
+/// The clock's alarm comes to who has it: twice in each of two lives of the one that is made, and twice to its owner afterwards.
+fn devices(machine: Machine) -> Outcome {
+    let lines = "partitions = 2\nimages = [\"clock\"]\n\
+                 handout = { memory = \"64MiB\", core_time = \"100%\" }";
+    let holder = Partition::new("scos", "policy")
+        .sized("16MiB")
+        .with("cores = [0]\nhandles = 16\ncmdline = \"devices\"")
+        .with(&format!("[policy]\npartition = \"scos\"\n{lines}"));
+    let owner = Partition::new("owner", "clock")
+        .with("cores = [1]\nshare = { budget = \"2ms\", period = \"10ms\" }\nautostart = false")
+        .with("devices = [\"/pl031@9010000\"]");
+    let console = support::passes(&support::system([owner, holder])?, &machine)?;
+    for (name, wanted) in [("driver", 4), ("owner", 2)] {
+        let line = format!("{name}| ok the_alarm_comes_once");
+        let alarms = console.lines().filter(|it| it.contains(&line)).count();
+        if alarms != wanted {
+            let what = format!("{alarms} alarms of {name}, not {wanted}");
+            return Err(shikiri_qemu_tests::Failure::new(what, &console).into());
+        }
+    }
     Ok(())
 }
 

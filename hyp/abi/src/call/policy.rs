@@ -454,6 +454,33 @@ pub(super) const ROWS: &[CallRow] = &[
         requirement: "C3",
     },
     CallRow {
+        name: "DEVICE_ADD",
+        number: 0x11e,
+        summary: "Gives a created partition a device of a partition of the description that has ended, with its registers and interrupts where the description has them. It is back when the created one is destroyed; until then its owner cannot be started. WRONG_STATE: the owner has not ended, or will start again by itself, or the other one is not being created. NOT_FOUND: the owner has no such device. EXISTS: it is given already, or something else has its address or interrupt. NOT_SUPPORTED: it masters the bus, for which the partition's memory would have to be at its physical addresses. FULL: no room for its rows.",
+        arguments: &[
+            PARTITION,
+            arg("owner", "the partition of the description, as PARTITION_LIST has it"),
+            arg("device", "which of its `devices`, from 0, 63 at most"),
+        ],
+        results: &[
+            arg("address", "where its registers begin, as the guest sees them"),
+            arg("intid", "the INTID of its first interrupt; 0: it has none"),
+        ],
+        statuses: &[
+            Status::Ok,
+            Status::NotSupported,
+            Status::InvalidParameter,
+            Status::NotPermitted,
+            Status::WrongState,
+            Status::Range,
+            Status::Full,
+            Status::PeerGone,
+            Status::Exists,
+            Status::NotFound,
+        ],
+        requirement: "P7",
+    },
+    CallRow {
         name: "REQUEST_TAKE",
         number: 0x120,
         summary: "Takes the oldest request of a partition for more than its limits. EMPTY: there is none. It is to be answered within the time that the description gives; what a former life of the policy program has taken and not answered is taken again.",

@@ -18,6 +18,10 @@ pub enum DraftFault {
     Value,
     /// Something else is there.
     Clash,
+    /// There is no such device.
+    NoDevice,
+    /// The device masters the bus.
+    Masters,
 }
 
 fn fault(error: BundleError<'_>) -> DraftFault {
@@ -59,6 +63,12 @@ pub(crate) fn entry(partition: &Partition<'_>, entry: Ipa) -> Result<(), DraftFa
     } else {
         Err(DraftFault::Value)
     }
+}
+
+/// Its devices: their registers, and their interrupts.
+pub(crate) fn devices(gic: GicVersion, partition: &Partition<'_>) -> Result<(), DraftFault> {
+    space(gic, partition)?;
+    partition::check_interrupts(partition).map_err(fault)
 }
 
 /// Its message areas and channels.

@@ -16,8 +16,8 @@ mod windows;
 
 pub use draft::DraftFault;
 pub(crate) use draft::{
-    complete as draft_is_complete, entry as draft_entry, images as draft_images,
-    space as draft_space, vcpu as draft_vcpu, windows as draft_windows,
+    complete as draft_is_complete, devices as draft_devices, entry as draft_entry,
+    images as draft_images, space as draft_space, vcpu as draft_vcpu, windows as draft_windows,
 };
 pub use machine::MachineFacts;
 pub(crate) use machine::check as check_machine;

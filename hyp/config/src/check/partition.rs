@@ -183,7 +183,7 @@ pub(crate) fn is_spi_of(partition: &Partition<'_>, id: IntId) -> bool {
 }
 
 /// Interrupts are SPIs, and the guest's numbers are given once.
-fn check_interrupts<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
+pub(super) fn check_interrupts<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
     let mut seen = IntIdSet::default();
     let uart = Claimant { partition: partition.name, item: Item::Uart };
     for interrupt in partition.interrupts() {

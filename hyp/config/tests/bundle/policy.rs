@@ -1,7 +1,11 @@
 //! Who makes policy, and what may be handed out: what is written is read, and each rule has its message.
 
-use crate::sample::{refusal, system};
-use shikiri_config::{Bundle, Policy, PolicyImageSpec, SystemSpec, Unanswered, crc32, write};
+use crate::sample::{device, refusal, system};
+use shikiri_abi::Ipa;
+use shikiri_config::{
+    Bundle, Draft, DraftFault, GicVersion, Policy, PolicyImageSpec, SystemSpec, Unanswered, crc32,
+    write,
+};
 
 fn policy() -> Policy {
     let mut handout = [None; 8];
@@ -30,6 +34,34 @@ fn with_policy(change: impl Fn(&mut SystemSpec, &mut Policy)) -> SystemSpec {
 
 fn refused(change: impl Fn(&mut SystemSpec, &mut Policy), expected: &str) {
     assert_eq!(refusal(&with_policy(change)), expected);
+}
+
+#[test]
+fn a_draft_gets_a_device_with_all_that_belongs_to_it() {
+    let mut spec = system();
+    spec.partitions[0].devices.push(device("/two@9030000", 0x0903_0000, 0x1000));
+    spec.partitions[0].devices.push(device("/two@9030000", 0x0904_0000, 0x1000));
+    let bytes: &'static [u8] = write(&spec).leak();
+    let bundle = Bundle::parse(bytes, crc32).unwrap();
+    let [a, b] = [0, 1].map(|index| bundle.partition(index).unwrap());
+    assert_eq!(a.device_paths().collect::<Vec<_>>(), ["/pl031@9010000", "/two@9030000"]);
+    let mut draft = Draft::new(GicVersion::V3);
+    assert!(draft.begin([u64::from_le_bytes(*b"driver\0\0"), 0, 0, 0]));
+    let counts = |draft: &Draft| (draft.view().devices().len(), draft.view().interrupts().len());
+    assert_eq!(draft.add_device(&a, "/nothing"), Err(DraftFault::NoDevice));
+    assert_eq!(draft.add_device(&b, "/virtio_mmio@a003e00"), Err(DraftFault::Masters));
+    assert_eq!(counts(&draft), (0, 0));
+    draft.add_device(&a, "/two@9030000").unwrap();
+    assert_eq!(counts(&draft), (2, 0));
+    draft.add_device(&a, "/pl031@9010000").unwrap();
+    assert_eq!(counts(&draft), (3, 1));
+    assert_eq!(draft.view().device_paths().count(), 2);
+    let interrupt = draft.view().interrupts().next().map(|it| (it.physical.0, it.path));
+    assert_eq!(interrupt, Some((34, "/pl031@9010000")));
+    assert_eq!(draft.add_device(&a, "/pl031@9010000"), Err(DraftFault::Clash), "twice");
+    assert_eq!(draft.add_device(&a, "/two@9030000"), Err(DraftFault::Full));
+    assert_eq!(counts(&draft), (3, 1));
+    assert_eq!(draft.add_memory(Ipa(0x0901_0000), 4096), Err(DraftFault::Clash));
 }
 
 #[test]

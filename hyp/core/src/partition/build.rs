@@ -213,25 +213,13 @@ fn take_tables<M: DirectMap>(
 fn charge(holdings: &mut Holdings, description: &Partition<'_>) -> Result<Stage, BuildError> {
     let core_time = description.vcpus().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
     holdings.core_time = Some(holdings.account.charge(Resource::CoreTime, core_time)?);
-    holdings.devices = Some(holdings.account.charge(Resource::Devices, device_count(description))?);
+    let devices = u64::try_from(description.device_paths().count()).unwrap_or(u64::MAX);
+    holdings.devices = Some(holdings.account.charge(Resource::Devices, devices)?);
     // The interrupt controller's page is not charged: it comes with every partition, as the emulated ones do.
     let pages = own_devices(description).map(|device| device.pages.0).fold(0, u64::saturating_add);
     holdings.ipa_space = Some(holdings.account.charge(Resource::IpaSpace, pages)?);
     holdings.has_dma = description.devices().any(|device| device.dma_trusted);
     Ok(Stage::Take { region: 0, done: 0 })
-}
-
-/// How many devices it has: regions with the path of the region before belong to the same device.
-fn device_count(description: &Partition<'_>) -> u64 {
-    let mut last = "";
-    let mut count = 0_u64;
-    for device in description.devices() {
-        if device.path != last {
-            count = count.saturating_add(1);
-        }
-        last = device.path;
-    }
-    count
 }
 
 /// Takes the next piece of a region's memory.

@@ -45,6 +45,8 @@ pub enum Refusal {
     NoCore(u32),
     /// So many vCPUs are not kept back.
     NoVcpu,
+    /// The machine could not keep such a device apart.
+    NotSupported,
 }
 
 impl Refusal {
@@ -68,6 +70,7 @@ impl Refusal {
             Self::Alignment => (Status::Alignment, 0),
             Self::Denied => (Status::DeniedByPolicy, 0),
             Self::OverLimit(resource) => (Status::OverLimit, u64::from(resource.number())),
+            Self::NotSupported => (Status::NotSupported, 0),
             Self::NoVcpu => (Status::OverLimit, VCPUS),
             Self::NoCore(left) => {
                 more = u64::from(left);
@@ -93,6 +96,8 @@ impl From<DraftFault> for Refusal {
             DraftFault::Full => Self::Full,
             DraftFault::Value => Self::Range,
             DraftFault::Clash => Self::Exists,
+            DraftFault::NoDevice => Self::NotFound,
+            DraftFault::Masters => Self::NotSupported,
         }
     }
 }
@@ -140,6 +145,7 @@ mod tests {
             (Refusal::Denied, Status::DeniedByPolicy, 0),
             (Refusal::NoCore(0), Status::OverLimit, 0x200),
             (Refusal::NoVcpu, Status::OverLimit, 17),
+            (Refusal::NotSupported, Status::NotSupported, 0),
         ] {
             let code = status.code().cast_unsigned();
             assert_eq!(refusal.registers(), [code, which, 0, 0]);

@@ -8,7 +8,7 @@ use shikiri_abi::{
     PartitionSlot, Resource, VcpuIndex,
 };
 use shikiri_arch::hw::PhysMem;
-use shikiri_config::{CoreTime, Vcpu, Windows, is_name};
+use shikiri_config::{CoreTime, Partition, Vcpu, Windows, is_name};
 use shikiri_core::lifecycle::{Lifecycle, Phase};
 use shikiri_core::policy::Refusal;
 use shikiri_core::sched::{Admitted, VcpuKey};
@@ -103,6 +103,10 @@ pub(super) fn destroy(world: &World, policy: &Policy, who: PartitionRef) -> Answ
     }
     let is_new = lifecycle.phase() != Phase::Leaving;
     let slots = slot.read(&mut lifecycle, |partition| partition.windows.slots());
+    if matches!(lifecycle.phase(), Phase::Created | Phase::Ended) {
+        // Nothing is mapped any more, and its interrupts are disabled.
+        slot.read(&mut lifecycle, |partition| give_devices_back(world, partition));
+    }
     lifecycle.destroy()?;
     slot.set_phase(lifecycle.phase());
     if is_new {
@@ -194,6 +198,56 @@ pub(super) fn add_vcpu(world: &World, policy: &Policy, who: PartitionRef, new: N
     seats::announce(world, cores, core);
     drop(lifecycle);
     Ok([u64::from(core.0), u64::from(ppm), 0])
+}
+
+/// A device of an owner that has ended; both are locked, by their keys' order, as those of the description come first.
+pub(super) fn add_device(
+    world: &World,
+    who: PartitionRef,
+    from: PartitionRef,
+    number: u8,
+) -> Answer {
+    if from.place >= who.place {
+        return Err(Refusal::Argument(2));
+    }
+    let (owner, its_life) = find(world, from)?;
+    let (slot, mut lifecycle) = find(world, who)?;
+    if owner.is_spare() {
+        return Err(Refusal::Argument(2));
+    }
+    let draft = slot.draft(&mut lifecycle).ok_or(Refusal::WrongState)?;
+    if its_life.phase() != Phase::Ended || its_life.restart_at().is_some() {
+        return Err(Refusal::WrongState);
+    }
+    let description = owner.description();
+    let path = description.device_paths().nth(number.into()).ok_or(Refusal::NotFound)?;
+    let bit = 1_u64.checked_shl(number.into()).unwrap_or(0);
+    if owner.given.load(Ordering::Relaxed) & bit != 0 {
+        return Err(Refusal::Exists);
+    }
+    draft.add_device(description, path)?;
+    owner.given.fetch_or(bit, Ordering::Relaxed);
+    world.route_device(description, path, slot.number);
+    let device = description.devices().find(|device| device.path == path);
+    let interrupt = description.interrupts().find(|interrupt| interrupt.path == path);
+    drop((lifecycle, its_life));
+    let intid = interrupt.map_or(0, |interrupt| interrupt.virtual_id.0.into());
+    Ok([device.map_or(0, |device| device.ipa.0), intid, 0])
+}
+
+/// The devices of a partition that has ended, or was never started, are their owners' again.
+fn give_devices_back(world: &World, partition: &Partition<'_>) {
+    for path in partition.device_paths() {
+        for owner in world.slots.iter().filter(|owner| !owner.is_spare()) {
+            let description = owner.description();
+            let number = description.device_paths().position(|other| other == path);
+            if let Some(number) = number.and_then(|number| u32::try_from(number).ok()) {
+                world.route_device(description, path, owner.number);
+                let bit = 1_u64.checked_shl(number).unwrap_or(0);
+                owner.given.fetch_and(!bit, Ordering::Release);
+            }
+        }
+    }
 }
 
 pub(super) fn set_areas(

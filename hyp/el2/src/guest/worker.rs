@@ -66,7 +66,8 @@ pub(super) fn begin_life(
     hold: Hold,
 ) -> Result<PartitionId, WrongPhase> {
     // An id is taken by a life, and by nothing that is refused.
-    if lifecycle.phase() != Phase::Ended {
+    // Nor one that is without its devices; what was done with them comes before what this life does.
+    if lifecycle.phase() != Phase::Ended || slot.given.load(Ordering::Acquire) != 0 {
         return Err(WrongPhase(lifecycle.phase()));
     }
     let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));

@@ -21,11 +21,11 @@ use shikiri_tree::{Gic, Machine, Platform};
 
 use crate::tools::{ended, made, named, refused, wait, wait_for};
 
-const RAM: u64 = 0x4000_0000;
+pub(crate) const RAM: u64 = 0x4000_0000;
 /// What is loaded: several MiB.
 const IMAGE_BYTES: u64 = 6 << 20;
 /// The server's memory.
-const SERVER_BYTES: u64 = 4 << 20;
+pub(crate) const SERVER_BYTES: u64 = 4 << 20;
 const CORE: u8 = 1;
 /// The server's service: each area goes back.
 const ECHO: u32 = 1;
@@ -46,11 +46,11 @@ pub(crate) fn areas() -> ! {
 }
 
 /// A partition with so many pages of memory, which begins there.
-fn described(name: &str, bytes: u64) -> Result<Partition, Failure> {
+pub(crate) fn described(name: &str, bytes: u64) -> Result<Partition, Failure> {
     let new = made(Partition::create(name))?;
     made(new.set_limit(Resource::Memory, Some(4096)))?;
-    made(new.set_limit(Resource::CoreTime, Some(500_000)))?;
-    made(new.add_vcpu(&[CORE], Time::reserved(5_000, 10_000), 0))?;
+    made(new.set_limit(Resource::CoreTime, Some(300_000)))?;
+    made(new.add_vcpu(&[CORE], Time::reserved(3_000, 10_000), 0))?;
     made(new.add_memory(Ipa(RAM), bytes))?;
     made(new.set_entry(Ipa(RAM), 0))?;
     Ok(new)
@@ -146,24 +146,24 @@ fn how_many() -> Outcome {
     made(other.destroy())
 }
 
-/// The tree of the server, in its memory below its program.
-fn load_tree(life: Partition) -> Outcome {
+/// A tree for a held partition, in its memory below its program.
+pub(crate) fn load_tree(life: Partition, words: &str) -> Outcome {
     let gic = match gic::version() {
         gic::Version::V2 => Gic::V2,
         gic::Version::V3 => Gic::V3,
     };
     let blob = Machine {
-        name: "server",
+        name: "made",
         gic,
         vcpus: 1,
         memory: &[(RAM, SERVER_BYTES)],
         platform: Platform::usual(gic),
         has_console: true,
-        cmdline: Some("role=server"),
+        cmdline: Some(words),
         initrd: None,
     }
     .to_dtb();
-    let words: Vec<u64> = blob
+    let loaded: Vec<u64> = blob
         .chunks(8)
         .map(|bytes| {
             let mut word = [0; 8];
@@ -171,8 +171,8 @@ fn load_tree(life: Partition) -> Outcome {
             u64::from_ne_bytes(word)
         })
         .collect();
-    let start = words.as_ptr().expose_provenance() as u64;
-    made(life.load(Ipa(RAM), Ipa(start), words.len() as u64 * 8))
+    let start = loaded.as_ptr().expose_provenance() as u64;
+    made(life.load(Ipa(RAM), Ipa(start), loaded.len() as u64 * 8))
 }
 
 /// A server of areas from nothing.
@@ -188,7 +188,7 @@ fn server() -> Result<Partition, Failure> {
     let life = made(new.start_held())?;
     wait_for(life, State::Held)?;
     refused("not now", life.set_areas(SOME), Status::WrongState)?;
-    load_tree(life)?;
+    load_tree(life, "role=server")?;
     made(life.start())
 }
 
@@ -240,11 +240,15 @@ fn exchange() -> Outcome {
             made(taken::free(message.area.unwrap_or(Handle(0))))?;
             port.post(1)?;
         }
+        looked_into(life)?;
         port.close()?;
     }
-    looked_into(life)?;
-    // It ends with an area that it has been sent, and that nobody took back.
-    let port = connect(life, AreaClass::Block)?;
+    // It ends with an area that it has been sent: it stands still, and does not send it back. A message before it shows that it
+    // has posted credits.
+    let mut port = connect(life, AreaClass::Block)?;
+    port.send(None, [0; 3])?;
+    equal("an answer", port.wait_for_message()?.short[0], 1)?;
+    made(life.pause())?;
     let area = made(message::alloc(0x3000, AreaClass::Block))?;
     port.send(Some((area.handle, 0)), [0; 3])?;
     made(life.stop())?;

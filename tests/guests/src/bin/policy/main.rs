@@ -9,6 +9,7 @@ mod areas;
 mod asked;
 mod bench;
 mod described;
+mod devices;
 mod hostile;
 mod linux;
 mod made;
@@ -37,6 +38,7 @@ const ROLES: &[(&str, fn() -> !)] = &[
     ("mistaken", asked::mistaken),
     ("replacing", asked::replacing),
     ("areas", areas::areas),
+    ("devices", devices::devices),
     ("more-asker", more::asker),
     ("more-judge", more::judge),
     ("last-words", made::last_words),
