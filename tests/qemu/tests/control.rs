@@ -173,11 +173,12 @@ fn governed(machine: Machine) -> Outcome {
     converse(&mut running, &[("part list", "worker   5  ended")])
 }
 
-/// A prompt, whatever stands on the line.
+/// The shell's prompt, whatever stands on the line or still runs until a key ends it; no other one follows it.
 fn prompt(running: &mut Running) -> Outcome {
     running.send("\n")?;
     running.wait_for("shikiri:/# ", PATIENCE)?;
-    Ok(())
+    // That may be the one before the empty line's. What is typed here is echoed otherwise than it is said.
+    converse(running, &[("echo at''prompt", "atprompt")])
 }
 
 /// The same question gets another answer as the accounts change: 4 ports is each one's limit by the description, 16 the most that the
