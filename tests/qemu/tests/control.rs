@@ -22,6 +22,13 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         "under_traffic_the_system_that_makes_policy_ends_and_its_next_life_goes_on",
         restarted,
     );
+    topic.on_each(both_gics(4), "the_policy_makes_linux_and_starts_it_again", makes_linux);
+    topic.on_each(
+        one(),
+        "linux_is_made_from_the_shell_or_it_is_said_why_not",
+        linux_from_the_shell,
+    );
+    topic.on_each(one(), "the_device_takes_no_address_that_is_not_the_program_s", door);
     topic.on_each(one(), "the_demo_is_run_from_its_shell_beside_linux", demo);
     topic.on_each(one(), "a_policy_that_is_wrong_is_named_and_the_shell_is_there", wrong_policy);
 }
@@ -338,6 +345,106 @@ fn demo(machine: Machine) -> Outcome {
     running.send("\u{1}1")?;
     running.wait_for("[focus: scos]", PATIENCE)?;
     prompt(&mut running)
+}
+
+/// The system control OS with Linux among its images.
+fn with_linux(policy: Option<&str>) -> Result<System, Failed> {
+    let files = policy
+        .map_or(String::new(), |file| format!("files = {{ \"/etc/policy.toml\" = \"{file}\" }}"));
+    let scos = Partition::new("scos", "scos")
+        .with("initrd = \"scos/root.cpio\"\ncores = [0]\nhandles = 16")
+        .with(&files)
+        .sized("64MiB")
+        .with("[policy]\npartition = \"scos\"\npartitions = 4")
+        .with("images = [\"linux/Image\", \"linux/initrd.cpio\", \"timer\"]")
+        .with("handout = { memory = \"300MiB\", core_time = \"300%\" }\nanswer = \"60s\"")
+        .with("[console]\nfocus = \"scos\"");
+    support::system([scos])
+}
+
+/// Each life of Linux gets its device tree: also when the system that has made it was restarted meanwhile.
+fn makes_linux(machine: Machine) -> Outcome {
+    let mut running = with_linux(Some(&file("linux.policy")))?.boot(&machine)?;
+    running.wait_for("policyd: debian is made", PATIENCE)?;
+    running.wait_for("debian| shikiri-linux: ready", PATIENCE * 3)?;
+    prompt(&mut running)?;
+    running.send("part restart scos\n")?;
+    running.wait_for("scos| shikiri:/# ", PATIENCE)?;
+    prompt(&mut running)?;
+    running.send("part console debian\n")?;
+    running.wait_for("[focus: debian]", PATIENCE)?;
+    running.send("nproc; cat /proc/cmdline; poweroff -f\n")?;
+    for line in [
+        "debian| 2",
+        "debian| console=ttyAMA0 quiet",
+        "has ended (off): started again in 100ms",
+        "debian| shikiri-linux: ready",
+    ] {
+        running.wait_for(line, PATIENCE * 3)?;
+    }
+    Ok(())
+}
+
+fn linux_from_the_shell(machine: Machine) -> Outcome {
+    let mut running = with_linux(None)?.boot(&machine)?;
+    running.wait_for("shikiri:/# ", PATIENCE)?;
+    let files = "kernel=linux/Image initrd=linux/initrd.cpio";
+    let made = "console=yes cmdline='console=ttyAMA0 quiet' memory=128M cores=1";
+    let long = "x".repeat(64);
+    converse(
+        &mut running,
+        &[
+            (
+                "part create a kernel=linux/Imag memory=128M cores=1",
+                "part: there is no image `linux/Imag`; there are linux/Image, linux/initrd.cpi, timer",
+            ),
+            (
+                "part create a kernel=linux/Image memory=48M cores=1",
+                "part: not enough memory: 48M, and what it runs needs ",
+            ),
+            (&format!("set x {long}; set x $x$x$x$x; set x $x$x$x$x; echo set=$?"), "set=0"),
+            ("set x $x$x$x$x; set x $x$x$x$x; set x $x$x$x$x; echo set=$?", "set=0"),
+            (
+                "part create a kernel=linux/Image cmdline=$x memory=128M cores=1",
+                "part: the device tree is too large: ",
+            ),
+            (
+                &format!("part create a {files} memory=512M cores=1"),
+                "over what may be handed out of memory",
+            ),
+            ("part list; acct -h", "memory              300M    0K"),
+            (&format!("part create second {files} {made}"), "second has the id"),
+        ],
+    )?;
+    for verb in ["start", "restart"] {
+        running.send(&format!("part {verb} second && part list\n"))?;
+        running.wait_for_all(
+            &["active      1    128M", "second| shikiri-linux: ready"],
+            PATIENCE * 3,
+        )?;
+        prompt(&mut running)?;
+    }
+    converse(
+        &mut running,
+        &[
+            ("part end second && part wait second ended 60s && part destroy second", "\n"),
+            ("ls /run/shikiri; acct -h", "memory              300M    0K"),
+        ],
+    )
+}
+
+/// What the device copies from a program is the program's: EFAULT otherwise.
+fn door(machine: Machine) -> Outcome {
+    let scos = Partition::new("scos", "scos")
+        .with("initrd = \"scos/root.cpio\"\ncores = [0]\nhandles = 16")
+        .with("cmdline = \"run=check,door\"")
+        .sized("64MiB")
+        .with("[policy]\npartition = \"scos\"\npartitions = 1\nimages = [\"timer\"]")
+        .with("handout = { memory = \"16MiB\", core_time = \"100%\" }");
+    let mut running = support::system([scos])?.boot(&machine)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    support::approve(&console)?;
+    if console.contains("done door") { Ok(()) } else { Err(console.into()) }
 }
 
 fn wrong_policy(machine: Machine) -> Outcome {

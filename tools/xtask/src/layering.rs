@@ -28,7 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-scos-files", &[]),
     ("shikiri-scos-core", &["shikiri-scos-files"]),
     ("shikiri-scos", SCOS),
-    ("shikiri-machine", &["shikiri-abi"]),
+    ("shikiri-machine", &["shikiri-abi", "shikiri-tree"]),
     ("shikiri-policyd", &["shikiri-abi", "shikiri-machine"]),
     ("shikiri-sh", &["shikiri-abi", "shikiri-machine"]),
     ("shikiri-scos-programs", PROGRAMS),

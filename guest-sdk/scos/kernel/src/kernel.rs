@@ -87,6 +87,7 @@ impl Kernel {
         };
         kernel.files.set_now(kernel.clock.both());
         let nodes = kernel.files.unpack(machine.archive).map_err(|_| "the archive is damaged")?;
+        kernel.publish_tree(machine.tree);
         kernel.add_policy_device();
         let free = kernel.pool.free() * 4;
         let heap = arch::heap_free_bytes() / 1024;

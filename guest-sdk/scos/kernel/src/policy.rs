@@ -1,5 +1,7 @@
 //! `/dev/shikiri`: the calls of who makes policy, for programs (P7). It is there if this partition holds the policy capability.
 
+use alloc::vec::Vec;
+
 use shikiri_scos_files::abi::fcntl::O_CLOEXEC;
 use shikiri_scos_files::{DescriptionId, Errno};
 
@@ -7,18 +9,21 @@ use crate::arch;
 use crate::calls::descriptors::install;
 use crate::console::say;
 use crate::kernel::Kernel;
-use crate::user::{Answer, User, done, value};
+use crate::user::{Answer, MOST_BYTES, User, done, value};
 
 /// Its number: a miscellaneous device, major 10.
 pub(crate) const DEVICE: u32 = 10 << 8 | 120;
 
 /// `ioctl` that makes a call, `_IOWR('S', 0x40, 56 bytes)`: seven words, the number 0x100 to 0x1FF and `x1` to `x6`; then `x0` to `x3`
-/// in the first four. EINVAL: another number, PARTITION_LOAD or POLICY_NOTIFY.
+/// in the first four. PARTITION_LOAD's `x3` is an address of the program's, from which 64 KiB at most are copied at once. EINVAL: another
+/// number, or POLICY_NOTIFY; EFAULT: the words, or what is to be loaded, cannot be read or written.
 const CALL: u32 = 0xc038_5340;
 /// `ioctl` that gives a descriptor, `_IO('S', 0x41)`: an eventfd that counts what the hypervisor tells. Who asks last is told.
 /// ENODEV: the partition has no event ports.
 const EVENTS: u32 = 0x5341;
 
+/// PARTITION_LOAD.
+const LOAD: u64 = 0x119;
 /// The calls that change at once how partitions stand: PARTITION_START (of one that is held), PARTITION_PAUSE, PARTITION_RESUME, PARTITION_CREATE,
 /// PARTITION_DESTROY.
 const CHANGES: [u64; 5] = [0x104, 0x107, 0x108, 0x110, 0x111];
@@ -71,7 +76,10 @@ fn call(user: &mut User<'_>, address: u64) -> Answer {
         *word = u64::from_le_bytes(*bytes);
     }
     let [number, arguments @ ..] = words;
-    let answer = arch::policy_call(number, arguments).ok_or(Errno::EINVAL)?;
+    let answer = match number {
+        LOAD => load(user, arguments)?,
+        number => arch::policy_call(number, arguments).ok_or(Errno::EINVAL)?,
+    };
     if answer.first() == Some(&0) && CHANGES.contains(&number) {
         // Another program may be the one that makes the policy: what this one does the hypervisor tells nobody.
         user.kernel.tell_policy();
@@ -79,6 +87,20 @@ fn call(user: &mut User<'_>, address: u64) -> Answer {
     let [a, b, c, d] = answer.map(u64::to_le_bytes);
     user.write(address, &[a, b, c, d].concat())?;
     done()
+}
+
+/// PARTITION_LOAD from the program's memory, by a copy that nobody changes meanwhile.
+fn load(user: &mut User<'_>, arguments: [u64; 6]) -> Result<[u64; 4], Errno> {
+    let [_, _, from, bytes, ..] = arguments;
+    let copy = user.read_bytes(from, bytes.min(MOST_BYTES))?;
+    let word = |bytes: &[u8]| {
+        let mut word = [0; 8];
+        word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        u64::from_le_bytes(word)
+    };
+    // What is no multiple of 8 the hypervisor refuses; the zeros behind it are only there to be refused.
+    let words: Vec<u64> = copy.chunks(8).map(word).collect();
+    Ok(arch::policy_load(arguments, &words))
 }
 
 fn events(user: &mut User<'_>) -> Answer {

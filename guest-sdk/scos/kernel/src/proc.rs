@@ -1,4 +1,4 @@
-//! `/proc`: what runs, as `ps` looks for it. It is brought up to date when a path in it is looked up.
+//! `/proc`: what runs, as `ps` looks for it, brought up to date when a path in it is looked up; and the device tree in `/sys`.
 
 use alloc::format;
 use alloc::string::String;
@@ -10,14 +10,24 @@ use shikiri_scos_files::{Caller, Errno, Place};
 
 use crate::arch;
 use crate::clock::SECOND_NS;
+use crate::console::say;
 use crate::kernel::Kernel;
 use crate::process::{Process, State};
 use crate::thread;
 
 /// The folder.
 const FOLDER: &[u8] = b"/proc";
+/// This partition's device tree, where Linux has it.
+const TREE: &[u8] = b"/sys/firmware/fdt";
 
 impl Kernel {
+    /// Shows programs the device tree that the kernel was started with.
+    pub(crate) fn publish_tree(&mut self, tree: &[u8]) {
+        if self.files.publish(TREE, tree).is_err() {
+            say(format_args!("there is no room for /sys/firmware/fdt"));
+        }
+    }
+
     /// Brings up to date what a path may mean: one process, or all of it. Without room for it there is what there was.
     pub(crate) fn refresh(&mut self, path: &[u8]) {
         let Some(rest) = path.strip_prefix(FOLDER) else { return };

@@ -5,16 +5,24 @@
 #![expect(unsafe_code, reason = "an ioctl of the system control OS's own")]
 
 use core::time::Duration;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::door::Calls;
+use shikiri_tree::Gic;
+
+use crate::door::{Calls, PARTITION_LOAD, Trees};
+use crate::layout::gic_in;
 
 /// The device.
 pub const PATH: &str = "/dev/shikiri";
+
+/// This partition's own device tree.
+const TREE: &str = "/sys/firmware/fdt";
+/// Those of the partitions that were made: for this life of the system.
+const TREES: &str = "/run/shikiri";
 
 mod raw {
     nix::ioctl_readwrite!(call, b'S', 0x40, [u64; 7]);
@@ -85,4 +93,39 @@ impl Calls for Device {
         let [x0, x1, x2, x3, ..] = words;
         Some([x0, x1, x2, x3])
     }
+
+    fn load(&self, partition: u64, to: u64, bytes: &[u8]) -> Option<[u64; 4]> {
+        // The call only reads them: the device copies what the third argument names, and answers if that cannot be read.
+        let from = u64::try_from(bytes.as_ptr().expose_provenance()).ok()?;
+        let count = u64::try_from(bytes.len()).ok()?;
+        self.call(PARTITION_LOAD, [partition, to, from, count, 0, 0])
+    }
+}
+
+impl Trees for Device {
+    fn gic(&self) -> Option<Gic> {
+        gic_in(&fs::read(TREE).ok()?)
+    }
+
+    fn keep(&self, name: &str, tree: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(TREES)?;
+        // Whoever looks meanwhile finds the whole of it, or the former one.
+        let new = format!("{TREES}/{name}.new");
+        fs::write(&new, tree)?;
+        fs::rename(&new, kept(name))
+    }
+
+    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(kept(name)).ok()
+    }
+
+    fn forget(&self, name: &str) {
+        // There may be none.
+        let _there = fs::remove_file(kept(name));
+    }
+}
+
+/// The file of a partition's tree. A name has no `/` and no `.`.
+fn kept(name: &str) -> String {
+    format!("{TREES}/{name}.dtb")
 }

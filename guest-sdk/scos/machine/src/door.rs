@@ -2,20 +2,44 @@
 //!
 //! Who makes the calls is [`Calls`]'s business: a device file in the system control OS, a table of answers in the tests.
 
+use std::io;
 use std::thread;
 use std::time::Duration;
 
 use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
+use shikiri_tree::Gic;
 
 use crate::Machine;
+use crate::layout::{Layout, MEMORY_AT, image_number};
 use crate::look::{Exit, Thing};
-use crate::refusal::{Act, Over, Refusal};
+use crate::refusal::{Act, Over, Refusal, Rule};
 use crate::view::{Account, Asked, Cause, Line, NewPartition, Partition, Phase, Time, Wanted};
 
 /// Makes policy calls.
 pub trait Calls {
     /// Makes the call with this number, 0 to 0x1FF, with these arguments (`x1` to `x6`); `x0` to `x3`. `None`: no call can be made.
     fn call(&self, number: u16, x: [u64; 6]) -> Option<[u64; 4]>;
+
+    /// PARTITION_LOAD of bytes of this program's, a multiple of 8: into a held partition, at an address of its memory.
+    fn load(&self, partition: u64, to: u64, bytes: &[u8]) -> Option<[u64; 4]>;
+}
+
+/// Keeps the device trees of the partitions that are made: the hypervisor clears their memory at each start, and knows of none.
+pub trait Trees {
+    /// The interrupt controller of the board.
+    fn gic(&self) -> Option<Gic>;
+
+    /// Keeps a partition's, by its name.
+    ///
+    /// # Errors
+    /// There is no room.
+    fn keep(&self, name: &str, tree: &[u8]) -> io::Result<()>;
+
+    /// The one that is kept for a name.
+    fn kept(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// Forgets a name's.
+    fn forget(&self, name: &str);
 }
 
 /// A machine reached by calls.
@@ -40,6 +64,7 @@ const IMAGE_ADD: u16 = 0x114;
 const ENTRY_SET: u16 = 0x115;
 const CONSOLE_SET: u16 = 0x116;
 const PEERS_SET: u16 = 0x118;
+pub(crate) const PARTITION_LOAD: u16 = 0x119;
 const HANDOUT_READ: u16 = 0x11a;
 const IMAGE_INFO: u16 = 0x11b;
 const REQUEST_TAKE: u16 = 0x120;
@@ -48,11 +73,6 @@ const CONSOLE_READ: u16 = 0x128;
 const CONSOLE_FOCUS: u16 = 0x129;
 const PORT_READ: u16 = 0x12a;
 const EXIT_READ: u16 = 0x12b;
-
-/// Where a guest's memory begins, as on QEMU's `virt`.
-const MEMORY_AT: u64 = 0x4000_0000;
-/// Where its image goes, and starts (the arm64 Linux boot protocol's usual offset).
-const IMAGE_AT: u64 = 0x4008_0000;
 
 /// How much of what a partition has written is kept, and read at once.
 const CONSOLE_BYTES: usize = 1024;
@@ -66,6 +86,14 @@ const TRIES_AT_ONCE: u32 = 100;
 /// How often in all, with a pause between: what goes may have last words for a slow UART, and somebody else's before them.
 const TRIES: u32 = 30_000;
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// What a new partition is given besides what its maker says.
+struct Plan {
+    image: u64,
+    initrd: Option<u64>,
+    layout: Layout,
+    tree: Option<Vec<u8>>,
+}
 
 impl<C: Calls> Door<C> {
     /// Makes a call about a partition; `x1` to `x3`.
@@ -138,9 +166,29 @@ impl<C: Calls> Door<C> {
     }
 }
 
-impl<C: Calls> Door<C> {
+impl<C: Calls + Trees> Door<C> {
+    /// What can be found out before anything is made.
+    fn plan(&self, new: &NewPartition) -> Result<Plan, Refusal> {
+        let names = self.images()?;
+        let image = image_number(&names, &new.image)?;
+        let initrd = new.initrd.as_ref().map(|name| image_number(&names, name)).transpose()?;
+        let bytes = |image| {
+            let told = self.call(("image", None), IMAGE_INFO, [image, 0, 0, 0, 0, 0]);
+            told.map(|[bytes, ..]| bytes)
+        };
+        let layout = Layout::new(new, bytes(image)?, initrd.map(bytes).transpose()?)?;
+        let tree = if new.wants_tree() {
+            let unknown = "this system's does not name an interrupt controller".to_owned();
+            let gic = self.0.gic().ok_or_else(|| Refusal::by(Rule::NoTree(unknown)))?;
+            Some(layout.tree(new, gic)?)
+        } else {
+            None
+        };
+        Ok(Plan { image, initrd, layout, tree })
+    }
+
     /// Gives a partition that was just created all that `new` says.
-    fn furnish(&self, it: PartitionRef, new: &NewPartition) -> Result<(), Refusal> {
+    fn furnish(&self, it: PartitionRef, new: &NewPartition, plan: &Plan) -> Result<(), Refusal> {
         for (resource, limit) in limits(new) {
             self.limit(it, resource, Some(limit))?;
         }
@@ -157,15 +205,81 @@ impl<C: Calls> Door<C> {
         }
         let word = it.encode();
         self.call(("memory", Some(it)), MEMORY_ADD, [word, MEMORY_AT, new.memory_bytes, 0, 0, 0])?;
-        let image = self.image(&new.image)?;
-        self.call(("image", Some(it)), IMAGE_ADD, [word, image, IMAGE_AT, 0, 0, 0])?;
-        self.call(("entry", Some(it)), ENTRY_SET, [word, IMAGE_AT, 0, 0, 0, 0])?;
+        let Layout { image, initrd } = plan.layout;
+        self.call(("image", Some(it)), IMAGE_ADD, [word, plan.image, image, 0, 0, 0])?;
+        if let (Some(number), Some((start, _))) = (plan.initrd, initrd) {
+            self.call(("RAM disk", Some(it)), IMAGE_ADD, [word, number, start, 0, 0, 0])?;
+        }
+        let argument = if plan.tree.is_some() { MEMORY_AT } else { 0 };
+        self.call(("entry", Some(it)), ENTRY_SET, [word, image, argument, 0, 0, 0])?;
         if new.console {
             self.call(("console", Some(it)), CONSOLE_SET, [word, 1, 0, 0, 0, 0])?;
         }
-        Ok(())
+        self.remember(new, plan.tree.as_deref())
     }
 
+    /// Keeps a partition's tree, or that it has none.
+    fn remember(&self, new: &NewPartition, tree: Option<&[u8]>) -> Result<(), Refusal> {
+        let Some(tree) = tree else {
+            self.0.forget(&new.name);
+            return Ok(());
+        };
+        let kept = self.0.keep(&new.name, tree);
+        kept.map_err(|error| Refusal::by(Rule::NoTree(error.to_string())))
+    }
+
+    /// The partition's tree, and the phase that it is in.
+    fn tree(&self, it: PartitionRef) -> Result<Option<(Vec<u8>, Phase)>, Refusal> {
+        let partition = self.at(u64::from(it.place.0))?.filter(|there| there.id == it);
+        let made = partition.filter(|there| there.is_dynamic);
+        Ok(made.and_then(|there| Some((self.0.kept(&there.name)?, there.phase))))
+    }
+
+    /// Starts a partition; one with a tree in two steps, of which this does the next one.
+    fn start(&self, it: PartitionRef) -> Result<PartitionRef, Refusal> {
+        match self.tree(it)? {
+            None => self.run(it, false),
+            Some((tree, Phase::Held)) => {
+                match self.load(it, &tree).and_then(|()| self.run(it, false)) {
+                    // Somebody else has come first.
+                    Err(refusal) if refusal.status == Status::WrongState => Ok(it),
+                    started => started,
+                }
+            }
+            Some(_) => self.run(it, true),
+        }
+    }
+
+    fn run(&self, it: PartitionRef, hold: bool) -> Result<PartitionRef, Refusal> {
+        let x = [it.encode(), u64::from(hold), 0, 0, 0, 0];
+        let [word, ..] = self.call((Act::Start.word(), Some(it)), PARTITION_START, x)?;
+        Ok(PartitionRef::decode(word).unwrap_or(it))
+    }
+
+    fn load(&self, it: PartitionRef, tree: &[u8]) -> Result<(), Refusal> {
+        // The call copies words.
+        let mut words = tree.to_vec();
+        words.resize(tree.len().next_multiple_of(8), 0);
+        let (step, mut rest, mut to) = ("device tree", words.as_slice(), MEMORY_AT);
+        while !rest.is_empty() {
+            let answer = self.0.load(it.encode(), to, rest);
+            let none = Refusal::new(step, Some(it), Status::NotSupported);
+            let [status, values @ ..] = answer.ok_or(none)?;
+            let status = Status::from_code(status.cast_signed()).unwrap_or(Status::NotSupported);
+            let [copied, ..] = values;
+            rest = match usize::try_from(copied) {
+                Ok(copied) if status == Status::Ok && copied > 0 => {
+                    rest.get(copied..).unwrap_or(&[])
+                }
+                _ => return Err(refusal(step, Some(it), status, values)),
+            };
+            to = to.saturating_add(copied);
+        }
+        Ok(())
+    }
+}
+
+impl<C: Calls> Door<C> {
     fn limit(
         &self,
         id: PartitionRef,
@@ -175,14 +289,6 @@ impl<C: Calls> Door<C> {
         let number = u64::from(resource.number());
         let x = [id.encode(), number, limit.unwrap_or(UNSET), 0, 0, 0];
         self.call(("limit", Some(id)), LIMIT_SET, x).map(|_| ())
-    }
-
-    /// The number of an image, by its name: IMAGE_INFO tells sixteen bytes of it.
-    fn image(&self, name: &str) -> Result<u64, Refusal> {
-        let told = name.get(..name.len().min(16)).unwrap_or(name);
-        let position = self.images()?.iter().position(|known| known == told);
-        let number = position.and_then(|position| u64::try_from(position).ok());
-        number.ok_or(Refusal::new("image", None, Status::NotFound))
     }
 }
 
@@ -253,7 +359,7 @@ const fn cause(code: u64, value: u32) -> Option<Cause> {
     })
 }
 
-impl<C: Calls> Machine for Door<C> {
+impl<C: Calls + Trees> Machine for Door<C> {
     fn partitions(&self) -> Result<Vec<Partition>, Refusal> {
         let mut all = Vec::new();
         for place in 0..64 {
@@ -305,16 +411,29 @@ impl<C: Calls> Machine for Door<C> {
         let Some([a, b, c, d]) = name_words(&new.name) else {
             return Err(Refusal::new(step, None, Status::InvalidParameter));
         };
+        let plan = self.plan(new)?;
         let [word, ..] = self.call((step, None), PARTITION_CREATE, [a, b, c, d, 0, 0])?;
         let Some(id) = PartitionRef::decode(word) else {
             return Err(Refusal::new(step, None, Status::NotSupported));
         };
-        if let Err(refusal) = self.furnish(id, new) {
+        if let Err(refusal) = self.furnish(id, new, &plan) {
             // Nothing is left of it; what was refused is what there is to say.
             let _gone = self.act(id, Act::Destroy);
             return Err(refusal);
         }
         Ok(id)
+    }
+
+    fn describe(&mut self, new: &NewPartition) -> Result<(), Refusal> {
+        if !new.wants_tree() || self.0.kept(&new.name).is_some() {
+            return Ok(());
+        }
+        let plan = self.plan(new)?;
+        self.remember(new, plan.tree.as_deref())
+    }
+
+    fn is_held_first(&self, id: PartitionRef) -> Result<bool, Refusal> {
+        Ok(self.tree(id)?.is_some())
     }
 
     fn set_limit(
@@ -417,15 +536,18 @@ impl<C: Calls> Machine for Door<C> {
     fn act(&mut self, id: PartitionRef, act: Act) -> Result<PartitionRef, Refusal> {
         let step = act.word();
         match act {
-            Act::Start => {
-                let [word, ..] = self.simple(step, id, PARTITION_START)?;
-                Ok(PartitionRef::decode(word).unwrap_or(id))
-            }
+            Act::Start => self.start(id),
             Act::Pause => self.simple(step, id, PARTITION_PAUSE).map(|_| id),
             Act::Resume => self.simple(step, id, PARTITION_RESUME).map(|_| id),
             Act::End => self.simple(step, id, PARTITION_STOP).map(|_| id),
             Act::Restart => self.simple(step, id, PARTITION_RESTART).map(|_| id),
-            Act::Destroy => self.simple(step, id, PARTITION_DESTROY).map(|_| id),
+            Act::Destroy => {
+                let place = u64::from(id.place.0);
+                let name = self.at(place)?.filter(|it| it.id == id).map(|it| it.name);
+                self.simple(step, id, PARTITION_DESTROY)?;
+                name.iter().for_each(|name| self.0.forget(name));
+                Ok(id)
+            }
         }
     }
 }
@@ -433,3 +555,6 @@ impl<C: Calls> Machine for Door<C> {
 const fn read([limit, used, high]: [u64; 3]) -> Line {
     Line { limit: if limit == UNSET { None } else { Some(limit) }, used, high }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 mod amount;
 mod device;
 mod door;
+mod layout;
 mod look;
 mod refusal;
 mod table;
@@ -14,12 +15,13 @@ mod view;
 
 pub use amount::{Amount, BadAmount, Span, resource_named, resource_word};
 pub use device::{Device, Events, PATH as DEVICE};
-pub use door::{Calls, Door};
+pub use door::{Calls, Door, Trees};
+pub use layout::image_number;
 pub use look::{End, Exit, Stand, Thing, What};
-pub use refusal::{Act, Over, Refusal};
+pub use refusal::{Act, Over, Refusal, Rule};
 pub use table::{Align, Table};
 pub use view::{
-    Account, Asked, Cause, Cores, Line, NewPartition, NewVcpu, Partition, Phase, Time, Wanted,
+    Account, Asked, Boot, Cause, Cores, Line, NewPartition, NewVcpu, Partition, Phase, Time, Wanted,
 };
 
 use shikiri_abi::{PartitionRef, Resource};
@@ -61,6 +63,18 @@ pub trait Machine {
     /// # Errors
     /// The first step that was refused; nothing is left of the partition then.
     fn create(&mut self, new: &NewPartition) -> Result<PartitionRef, Refusal>;
+
+    /// Makes the device tree anew of one that was made as `new` says, if it is not known: its maker's system has been restarted, perhaps.
+    ///
+    /// # Errors
+    /// As of [`Machine::create`].
+    fn describe(&mut self, new: &NewPartition) -> Result<(), Refusal>;
+
+    /// Whether [`Act::Start`] only has it built and held, for its device tree, and has to come again once it is held.
+    ///
+    /// # Errors
+    /// The caller may not make policy.
+    fn is_held_first(&self, id: PartitionRef) -> Result<bool, Refusal>;
 
     /// Sets or unsets the limit of a resource.
     ///

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use shikiri_abi::{PartitionRef, Resource, Status};
+use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
 
 use crate::amount::Amount;
 
@@ -42,8 +42,8 @@ impl Act {
     }
 }
 
-/// The hypervisor refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The hypervisor refused, or what it would have been asked for cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What was being done.
     pub step: &'static str,
@@ -53,6 +53,57 @@ pub struct Refusal {
     pub status: Status,
     /// What is over, for [`Status::OverLimit`].
     pub over: Option<Over>,
+    /// The rule that it did not come to the hypervisor for.
+    pub rule: Option<Rule>,
+}
+
+/// What a new partition does not keep to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// There is no image of this name; there are those.
+    Image {
+        /// The name.
+        wanted: String,
+        /// The images that there are.
+        there: Vec<String>,
+    },
+    /// What it runs does not fit into its memory.
+    Memory {
+        /// Bytes that it needs.
+        needs: u64,
+        /// Bytes that it has.
+        has: u64,
+    },
+    /// Its device tree is too large.
+    Tree {
+        /// Its bytes.
+        bytes: u64,
+        /// The most that there is room for.
+        most: u64,
+    },
+    /// Its device tree cannot be made or kept, for this reason.
+    NoTree(String),
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Whole pages up, so that what is said to be needed is enough.
+        let size =
+            |bytes: u64| Amount { resource: Resource::Memory, value: bytes.div_ceil(PAGE_BYTES) };
+        match self {
+            Self::Image { wanted, there } => {
+                write!(f, "there is no image `{wanted}`; there are {}", there.join(", "))
+            }
+            Self::Memory { needs, has } => {
+                let (needs, has) = (size(*needs), size(*has));
+                write!(f, "not enough memory: {has}, and what it runs needs {needs}")
+            }
+            Self::Tree { bytes, most } => {
+                write!(f, "the device tree is too large: {bytes} bytes, and at most {most} fit")
+            }
+            Self::NoTree(why) => write!(f, "its device tree: {why}"),
+        }
+    }
 }
 
 /// Whose limit a request was over.
@@ -96,12 +147,26 @@ impl Refusal {
     /// A refusal of a step with a status.
     #[must_use]
     pub const fn new(step: &'static str, partition: Option<PartitionRef>, status: Status) -> Self {
-        Self { step, partition, status, over: None }
+        Self { step, partition, status, over: None, rule: None }
+    }
+
+    /// A refusal by a rule that does not need the hypervisor.
+    #[must_use]
+    pub(crate) fn by(rule: Rule) -> Self {
+        let status = match rule {
+            Rule::Image { .. } => Status::NotFound,
+            Rule::Memory { .. } | Rule::Tree { .. } => Status::Range,
+            Rule::NoTree(_) => Status::NoMemory,
+        };
+        Self { rule: Some(rule), ..Self::new("create", None, status) }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(rule) = &self.rule {
+            return rule.fmt(f);
+        }
         f.write_str(self.step)?;
         // One that was never started has no id yet; whoever asks knows its name.
         if let Some(id) = self.partition.filter(|it| it.id.0 != 0) {
@@ -121,7 +186,7 @@ impl std::error::Error for Refusal {}
 
 #[cfg(test)]
 mod tests {
-    use super::{Over, Refusal};
+    use super::{Over, Refusal, Rule};
     use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Status};
 
     #[test]
@@ -134,7 +199,7 @@ mod tests {
         assert_eq!(plain.to_string(), "start of partition 7: wrong state");
         let over = |which, most| {
             let over = Over::decode(which, most);
-            Refusal { status: Status::OverLimit, over, ..plain }.to_string()
+            Refusal { status: Status::OverLimit, over, ..plain.clone() }.to_string()
         };
         assert_eq!(over(2, 0), "start of partition 7: over the partition's own limit of memory");
         assert_eq!(over(256, 0), "start of partition 7: over what may be handed out of core time");
@@ -143,5 +208,26 @@ mod tests {
             "start of partition 7: over what these cores have left, 25% at most"
         );
         assert_eq!(over(u64::MAX, 0), "start of partition 7: over the account's limit");
+    }
+
+    #[test]
+    fn a_new_partition_s_mistake_is_said_with_its_rule() {
+        let there = vec!["a".to_owned(), "b".to_owned()];
+        for (rule, text) in [
+            (
+                Rule::Image { wanted: "c".to_owned(), there },
+                "there is no image `c`; there are a, b",
+            ),
+            (
+                Rule::Memory { needs: (40 << 20) + 1, has: 32 << 20 },
+                "not enough memory: 32M, and what it runs needs 40964K",
+            ),
+            (
+                Rule::Tree { bytes: 70_000, most: 65_536 },
+                "the device tree is too large: 70000 bytes, and at most 65536 fit",
+            ),
+        ] {
+            assert_eq!(Refusal::by(rule).to_string(), text);
+        }
     }
 }

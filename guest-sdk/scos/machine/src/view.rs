@@ -250,6 +250,16 @@ pub struct NewVcpu {
     pub priority: u8,
 }
 
+/// How an image is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Boot {
+    /// As a program without an operating system: 512 KiB behind the start of its memory, at its first byte.
+    #[default]
+    Flat,
+    /// By Linux's boot protocol for arm64: 2 MiB behind it, with a device tree.
+    Linux,
+}
+
 /// What a new partition is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewPartition {
@@ -263,8 +273,22 @@ pub struct NewPartition {
     pub memory_bytes: u64,
     /// The image of the bundle that it runs, by name.
     pub image: String,
+    /// How that is started.
+    pub boot: Boot,
+    /// The image that is its RAM disk.
+    pub initrd: Option<String>,
+    /// The command line in its device tree.
+    pub cmdline: Option<String>,
     /// Whether it has a console.
     pub console: bool,
+}
+
+impl NewPartition {
+    /// Whether it finds a device tree: Linux needs one, and it is where a RAM disk and a command line are said.
+    #[must_use]
+    pub const fn wants_tree(&self) -> bool {
+        matches!(self.boot, Boot::Linux) || self.initrd.is_some() || self.cmdline.is_some()
+    }
 }
 
 #[cfg(test)]

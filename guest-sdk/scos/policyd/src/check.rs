@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use shikiri_abi::{PAGE_BYTES, Resource};
-use shikiri_machine::{Amount, Cores, NewPartition, NewVcpu, Span, Time, resource_named};
+use shikiri_machine::{Amount, Boot, Cores, NewPartition, NewVcpu, Span, Time, resource_named};
 
 use crate::file::{CreateTable, File, GrantTable, Number, On, PartitionTable, RestartTable};
 use crate::policy::{Entry, Grant, Policy, Start};
@@ -156,6 +156,11 @@ fn create(
             (Time::Reservation { budget_us, period_us }, share.priority)
         }
     };
+    let (image, boot) = match (&table.image, &table.kernel) {
+        (Some(image), None) => (image, Boot::Flat),
+        (None, Some(kernel)) => (kernel, Boot::Linux),
+        _ => return bad(format!("{place}: create: either `image` or `kernel`")),
+    };
     if table.vcpus == 0 || table.vcpus > 64 {
         return bad(format!("{place}: create: {} vCPUs; 1 to 64 are possible", table.vcpus));
     }
@@ -166,7 +171,10 @@ fn create(
         limits: limits.to_vec(),
         vcpus: vec![NewVcpu { cores, time, priority }; usize::from(table.vcpus)],
         memory_bytes: pages.saturating_mul(PAGE_BYTES),
-        image: table.image.clone(),
+        image: image.clone(),
+        boot,
+        initrd: table.initrd.clone(),
+        cmdline: table.cmdline.clone(),
         console: table.console,
     })
 }
@@ -246,7 +254,7 @@ mod tests {
     use super::Policy;
     use crate::policy::{Grant, Start};
     use shikiri_abi::Resource;
-    use shikiri_machine::{Cores, NewVcpu, Time};
+    use shikiri_machine::{Boot, Cores, NewVcpu, Time};
 
     const FILE: &str = r#"
         [[partition]]
@@ -320,6 +328,17 @@ mod tests {
     }
 
     #[test]
+    fn linux_has_a_kernel_a_ram_disk_and_a_command_line() {
+        let text = "[[partition]]\nname = \"a\"\ncreate = { kernel = \"linux/Image\", \
+                    initrd = \"linux/initrd.cpio\", cmdline = \"quiet\", memory = \"64M\", cores = \"1\" }";
+        let policy = Policy::parse(text).unwrap();
+        let new = policy.partitions[0].create.as_ref().unwrap();
+        assert_eq!((new.image.as_str(), new.boot), ("linux/Image", Boot::Linux));
+        assert_eq!(new.initrd.as_deref(), Some("linux/initrd.cpio"));
+        assert_eq!(new.cmdline.as_deref(), Some("quiet"));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let with = |rest: &str| format!("[[partition]]\nname = \"a\"\n{rest}");
         for (text, message) in [
@@ -349,6 +368,14 @@ mod tests {
             (
                 with("create = { image = \"x\", memory = \"2M\", cores = \"x\" }"),
                 "partition `a`: create: `x` are no cores such as `0` or `1-3`",
+            ),
+            (
+                with("create = { memory = \"2M\", cores = \"0\" }"),
+                "partition `a`: create: either `image` or `kernel`",
+            ),
+            (
+                with("create = { image = \"x\", kernel = \"y\", memory = \"2M\", cores = \"0\" }"),
+                "partition `a`: create: either `image` or `kernel`",
             ),
             (
                 with("create = { image = \"x\", memory = \"2M\", cores = \"0\", vcpus = 0 }"),

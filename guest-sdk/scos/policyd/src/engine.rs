@@ -27,6 +27,8 @@ pub struct Seen<'a> {
 pub enum Action {
     /// Make this partition; it is for the entry at this position.
     Create(usize, NewPartition),
+    /// See that the device tree is known of the partition that was made for the entry at this position.
+    Describe(usize, NewPartition),
     /// Set a limit.
     Limit(usize, PartitionRef, Resource, u64),
     /// Let the first ask the second for connections.
@@ -107,6 +109,7 @@ impl Engine {
             return (refusal.status != Status::PeerGone).then(|| refusal.to_string());
         }
         let (Action::Create(position, _)
+        | Action::Describe(position, _)
         | Action::Limit(position, ..)
         | Action::Start(position, _)) = action
         else {
@@ -121,7 +124,7 @@ impl Engine {
         if matches!(action, Action::Start(_, id) if memory.dealt_with == Some(*id)) {
             memory.restart_at = memory.retry_at;
         }
-        memory.is_prepared &= !matches!(action, Action::Limit(..));
+        memory.is_prepared &= !matches!(action, Action::Limit(..) | Action::Describe(..));
         self.next = earlier(self.next, memory.retry_at);
         Some(format!("{name}: {refusal}; tried again in {}", Span(pause)))
     }
@@ -150,8 +153,18 @@ impl Engine {
             actions.extend(
                 limits.map(|(it, limit)| Action::Limit(position, partition.id, *it, *limit)),
             );
+            if let Some(new) = entry.create.as_ref().filter(|new| new.wants_tree()) {
+                // Whoever made it may have taken its device tree along: it is not started before that is known.
+                actions.push(Action::Describe(position, new.clone()));
+                self.next = earlier(self.next, Some(seen.now));
+                return;
+            }
         }
         let start = match partition.phase {
+            // It is built, and gets its device tree before it runs.
+            Phase::Held if entry.create.as_ref().is_some_and(NewPartition::wants_tree) => {
+                Some(seen.now)
+            }
             Phase::Active | Phase::Paused | Phase::Held => {
                 memory.refusals = 0;
                 None

@@ -38,7 +38,10 @@ pub(crate) struct PartitionTable {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateTable {
-    pub(crate) image: String,
+    pub(crate) image: Option<String>,
+    pub(crate) kernel: Option<String>,
+    pub(crate) initrd: Option<String>,
+    pub(crate) cmdline: Option<String>,
     pub(crate) memory: String,
     pub(crate) cores: String,
     #[serde(default = "one")]

@@ -3,8 +3,9 @@
 //!
 //! [`Policy`] is the file, read and checked; [`Engine`] looks at the machine and says what is to be done. It compares what it sees with
 //! what the file wants, each time anew, so that a policy program that was itself restarted goes on where the machine
-//! stands. It makes no call and knows no clock: time is an argument, actions are the answer.
+//! stands. It makes no call and knows no clock: time is an argument, actions are the answer. [`answer`] judges the requests that wait.
 
+mod answers;
 mod check;
 mod engine;
 mod file;
@@ -12,6 +13,7 @@ mod grant;
 mod policy;
 mod restart;
 
+pub use answers::answer;
 pub use check::BadPolicy;
 pub use engine::{Action, Engine, Seen};
 pub use grant::{Answer, Judgement, Request};

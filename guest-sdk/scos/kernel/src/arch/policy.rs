@@ -4,14 +4,14 @@
 use shikiri_hvc::talk::{self, Sharing};
 use shikiri_hvc::{policy as calls, raw};
 
-use super::gic;
+use super::{KERNEL_BASE, gic};
 
 /// The SPI at which the hypervisor tells of notices and requests; no device of the platform has it.
 pub(super) const INTID: u32 = 63;
 
 /// The numbers of the policy calls.
 const POLICY_CALLS: core::ops::Range<u64> = 0x100..0x200;
-/// PARTITION_LOAD: its address is one of the kernel's, which no program is to choose.
+/// PARTITION_LOAD: its address is one of this partition's, which no program is to choose; see [`policy_load`].
 const LOAD: u64 = 0x119;
 /// POLICY_NOTIFY: the kernel's own, which says where it is told.
 const NOTIFY: u64 = 0x109;
@@ -25,6 +25,17 @@ pub(crate) fn policy_call(number: u64, arguments: [u64; 6]) -> Option<[u64; 4]> 
     }
     // SAFETY: policy calls are about other partitions: none maps, unmaps or writes memory of the caller's.
     Some(unsafe { raw::call(raw::Conduit::Hvc, SERVICE | number, arguments) })
+}
+
+/// PARTITION_LOAD with these words in place of what its third argument names, `x0` to `x3`. No more is copied than there are words.
+pub(crate) fn policy_load(arguments: [u64; 6], words: &[u64]) -> [u64; 4] {
+    let [partition, to, _, bytes, rest @ ..] = arguments;
+    let from = (words.as_ptr().expose_provenance() as u64).saturating_sub(KERNEL_BASE);
+    let bytes = bytes.min(size_of_val(words) as u64);
+    let [x5, x6] = rest;
+    let arguments = [partition, to, from, bytes, x5, x6];
+    // SAFETY: this one writes no memory of the caller's, and what it reads are the words: the kernel's own, and in one piece.
+    unsafe { raw::call(raw::Conduit::Hvc, SERVICE | LOAD, arguments) }
 }
 
 /// Has the hypervisor tell of notices and requests by an interrupt; false if this partition has no port for it, or makes no

@@ -23,6 +23,8 @@ struct Model {
     said: Vec<String>,
     permitted: Vec<(u32, u32)>,
     limits: Vec<(u32, Resource, u64)>,
+    /// Whose device trees are known.
+    trees: Vec<String>,
     /// How many of the next actions are refused.
     refuses: usize,
 }
@@ -66,16 +68,25 @@ impl Model {
                     self.add(&new.name, Phase::Created, 0);
                     let it = self.partitions.last_mut().unwrap();
                     it.is_dynamic = true;
+                    if new.wants_tree() {
+                        self.trees.push(new.name.clone());
+                    }
                 }
+                Action::Describe(_, new) => self.trees.push(new.name.clone()),
                 Action::Limit(_, id, resource, limit) => {
                     self.limits.push((id.id.0, *resource, *limit))
                 }
                 Action::Permit(from, to) => self.permitted.push((from.id.0, to.id.0)),
                 Action::Start(_, id) => {
-                    self.ids += 1;
-                    let new = reference(self.ids);
                     let it = self.partitions.iter_mut().find(|it| it.id == *id).unwrap();
-                    (it.id, it.phase, it.cause) = (new, Phase::Active, None);
+                    if it.phase == Phase::Held {
+                        it.phase = Phase::Active;
+                        continue;
+                    }
+                    self.ids += 1;
+                    let phase =
+                        if self.trees.contains(&it.name) { Phase::Building } else { Phase::Active };
+                    (it.id, it.phase, it.cause) = (reference(self.ids), phase, None);
                     it.starts += 1;
                 }
                 Action::Say(text) => self.said.push(text.clone()),
@@ -318,4 +329,48 @@ fn one_that_was_destroyed_is_made_again() {
     model.partitions.retain(|it| it.name != "b");
     let actions = model.turn(&mut engine, ms(1));
     assert!(matches!(actions.as_slice(), [Action::Create(1, _), ..]), "{actions:?}");
+}
+
+const LINUX: &str = r#"
+    [[partition]]
+    name = "debian"
+    create = { kernel = "linux/Image", initrd = "linux/initrd.cpio", cmdline = "quiet", memory = "128M", cores = "1" }
+    start = true
+    restart = { on = "end" }
+"#;
+
+#[test]
+fn what_needs_a_device_tree_is_started_again_once_it_is_held() {
+    let mut engine = engine(LINUX);
+    let mut model = Model::default();
+    model.turn(&mut engine, ms(0));
+    for (life, now) in [(1, ms(1000)), (2, ms(2000))] {
+        model.turn(&mut engine, now);
+        let it = model.of("debian");
+        assert_eq!((it.phase, it.starts), (Phase::Building, life));
+        assert_eq!(model.turn(&mut engine, now), [], "it is built in its own time");
+        model.of("debian").phase = Phase::Held;
+        model.turn(&mut engine, now);
+        assert_eq!(model.of("debian").phase, Phase::Active);
+        model.end("debian", Cause::Off);
+        model.turn(&mut engine, now);
+    }
+}
+
+#[test]
+fn a_device_tree_that_went_with_its_maker_is_made_anew_before_a_start() {
+    for phase in [Phase::Created, Phase::Held] {
+        let mut engine = engine(LINUX);
+        let mut model = Model { refuses: 1, ..Model::default() };
+        model.add("debian", phase, 0);
+        model.turn(&mut engine, ms(0));
+        assert_eq!(model.of("debian").phase, phase, "not without its tree");
+        assert_eq!(model.turn(&mut engine, ms(0)), []);
+        let retry = engine.next_look().unwrap();
+        assert_eq!(model.turn(&mut engine, retry).len(), 1);
+        assert_eq!(model.trees, ["debian"]);
+        assert_eq!(engine.next_look(), Some(retry), "it goes on at once");
+        model.turn(&mut engine, retry);
+        assert_ne!(model.of("debian").phase, phase);
+    }
 }

@@ -5,10 +5,8 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use shikiri_machine::{
-    Act, Amount, Asked, Device, Door, Events, Machine, Partition, Refusal, Wanted,
-};
-use shikiri_policyd::{Action, Answer, Engine, Judgement, Policy, Request, Seen};
+use shikiri_machine::{Act, Device, Door, Events, Machine, Refusal};
+use shikiri_policyd::{Action, Engine, Policy, Seen};
 
 /// Where the policy is, if nothing else is said.
 const FILE: &str = "/etc/policy.toml";
@@ -61,10 +59,10 @@ fn wait(engine: &Engine, events: &mut Events, now: Duration) -> std::io::Result<
 }
 
 /// One look, and all that comes of it.
-fn turn(engine: &mut Engine, machine: &mut impl Machine, start: Instant) -> Result<(), Refusal> {
+fn turn(engine: &mut Engine, machine: &mut dyn Machine, start: Instant) -> Result<(), Refusal> {
     machine.take_notices()?;
+    shikiri_policyd::answer(engine.policy(), machine, &mut say)?;
     let partitions = machine.partitions()?;
-    answer(engine, machine, &partitions)?;
     for action in engine.look(Seen { partitions: &partitions, now: start.elapsed() }) {
         if let Err(refusal) = carry_out(&action, machine)
             && let Some(text) = engine.refused(&action, &refusal, start.elapsed())
@@ -75,75 +73,13 @@ fn turn(engine: &mut Engine, machine: &mut impl Machine, start: Instant) -> Resu
     Ok(())
 }
 
-/// Answers the requests that wait.
-fn answer(
-    engine: &Engine,
-    machine: &mut impl Machine,
-    partitions: &[Partition],
-) -> Result<(), Refusal> {
-    // At most as many as there can be; others tell of themselves again.
-    for _ in 0..64 {
-        let Some(asked) = machine.take_request()? else { return Ok(()) };
-        // Whoever asks may be newer than what was seen.
-        let seen_now;
-        let mut partitions = partitions;
-        if partitions.iter().all(|it| it.id != asked.from) {
-            seen_now = machine.partitions()?;
-            partitions = &seen_now;
-        }
-        let Some(from) = partitions.iter().find(|it| it.id == asked.from) else { continue };
-        let (what, judgement) = match judge(engine, machine, partitions, (from, asked)) {
-            Ok(judged) => judged,
-            // Whoever asked has gone.
-            Err(_) => continue,
-        };
-        let granted = match judgement.answer {
-            Answer::Grant(amount) => Some(amount),
-            Answer::Refuse => None,
-        };
-        let answered = machine.answer(&asked, granted).or_else(|refusal| match refusal.over {
-            // It is not there to be handed out: it is not left without an answer.
-            Some(_) => machine.answer(&asked, None).and(Err(refusal)),
-            None => Err(refusal),
-        });
-        let result = match (answered, granted) {
-            (Err(refusal), _) => refusal.to_string(),
-            (Ok(()), Some(_)) => format!("granted, {}", judgement.why),
-            (Ok(()), None) => format!("refused, {}", judgement.why),
-        };
-        say(&format!("{} asks for {what}: {result}", from.name));
-    }
-    Ok(())
-}
-
-/// What is asked for, in words, and the judgement.
-fn judge(
-    engine: &Engine,
-    machine: &impl Machine,
-    partitions: &[Partition],
-    (from, asked): (&Partition, Asked),
-) -> Result<(String, Judgement), Refusal> {
-    Ok(match asked.wanted {
-        Wanted::More(resource, amount) => {
-            let (own, handout) = (machine.account(from.id)?, machine.handout()?);
-            let request = Request { from: from.id, resource, amount };
-            let what = format!("{} {resource}", Amount { resource, value: amount });
-            (what, engine.policy().judge(&from.name, &request, &own, &handout))
-        }
-        Wanted::Peer(place) => {
-            let to = partitions.iter().find(|it| u64::from(it.id.place.0) == place);
-            let to = to.map_or("", |to| to.name.as_str());
-            (format!("a way to {to}"), engine.policy().judge_peer(&from.name, to))
-        }
-    })
-}
-
-fn carry_out(action: &Action, machine: &mut impl Machine) -> Result<(), Refusal> {
+fn carry_out(action: &Action, machine: &mut dyn Machine) -> Result<(), Refusal> {
     match action {
         Action::Create(_, new) => {
             let id = machine.create(new)?;
             say(&format!("{} is made (id {})", new.name, id.id.0));
         }
+        Action::Describe(_, new) => machine.describe(new)?,
         Action::Limit(_, id, resource, limit) => {
             machine.set_limit(*id, *resource, Some(*limit))?;
         }

@@ -2,14 +2,17 @@
 
 use core::time::Duration;
 
-use shikiri_abi::{PAGE_BYTES, Resource};
+use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource};
 use shikiri_machine::{
-    Act, Align, Amount, Cores, NewPartition, NewVcpu, Partition, Phase, Span, Table, Time,
+    Act, Align, Amount, Boot, Cores, NewPartition, NewVcpu, Partition, Phase, Span, Table, Time,
     resource_named,
 };
 
 use super::{Command, Failure, Said, account, look, misused, partition};
 use crate::system::System;
+
+/// The pause between two looks at a partition that is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) const COMMAND: Command = Command {
     name: "part",
@@ -17,7 +20,7 @@ pub(super) const COMMAND: Command = Command {
 part list
 part show PARTITION
 part images
-part create NAME image=FILE memory=SIZE cores=CORES [vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes] [memory_limit=SIZE] [RESOURCE=LIMIT …]
+part create NAME image=FILE|kernel=FILE [initrd=FILE] [cmdline=WORDS] memory=SIZE cores=CORES [vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes] [memory_limit=SIZE] [RESOURCE=LIMIT …]
 part start|pause|resume|end|restart|destroy PARTITION
 part limit PARTITION RESOURCE [AMOUNT|none]
 part log PARTITION
@@ -30,9 +33,10 @@ PARTITION is a name, or an id after `#`. An id is never used twice; each start g
 list     all partitions; a `*` marks the one that makes policy
 show     everything about one, with its account
 images   the files that `create` can take
-create   makes one of nothing and leaves it in state `created`. It runs FILE of the bundle. Without share it owns its cores; with
-         share=2ms/10ms each vCPU gets so much of every period, on one of CORES. RESOURCE=LIMIT sets a limit first, as `part limit` does
-         (memory_limit= for memory)
+create   makes one of nothing and leaves it in state `created`. It runs FILE of the bundle: image= is a program without an operating system,
+         kernel= is Linux. initrd= is its RAM disk, cmdline='console=ttyAMA0 quiet' its command line; with one of the three it is
+         given a device tree of what it gets. Without share it owns its cores; with share=2ms/10ms each vCPU gets so much of every period,
+         on one of CORES. RESOURCE=LIMIT sets a limit first, as `part limit` does (memory_limit= for memory)
 start    starts one that is created or ended
 pause    its vCPUs stop where they are; resume lets them go on
 end      ends it: all that it owns goes back, and its peers are told. `stop` is the same
@@ -125,11 +129,55 @@ fn act(
 ) -> Result<(), Failure> {
     let Some(act) = act_named(verb) else { return misused(verb) };
     let it = partition(word, system)?;
-    let id = system.machine().act(it.id, act)?;
+    let mut id = it.id;
+    if matches!(act, Act::Start | Act::Restart) && system.machine().is_held_first(id)? {
+        id = with_tree(&it, act, system)?;
+    } else {
+        id = system.machine().act(id, act)?;
+    }
     if id != it.id {
         said.say(format_args!("{} has the id {} now\n", it.name, id.id.0));
     }
     Ok(())
+}
+
+/// Starts one that gets a device tree, when it is built; to start it again it is ended first. What somebody else does meanwhile counts.
+fn with_tree(it: &Partition, act: Act, system: &mut dyn System) -> Result<PartitionRef, Failure> {
+    if act == Act::Restart && !matches!(it.phase, Phase::Created | Phase::Ended) {
+        system.machine().act(it.id, Act::End)?;
+        until(&it.name, system, |now| now.phase == Phase::Ended)?;
+    }
+    system.machine().act(it.id, Act::Start)?;
+    let built = until(&it.name, system, |now| now.phase != Phase::Building)?;
+    match (built.phase, built.cause) {
+        (Phase::Held, _) => {}
+        (Phase::Ended | Phase::Ending, Some(cause)) => {
+            return Err(Failure::Other(format!("{} has ended: {cause}", it.name)));
+        }
+        _ => return Ok(built.id),
+    }
+    Ok(system.machine().act(built.id, Act::Start)?)
+}
+
+/// Looks at a partition until it is as it is to be, for a minute at most.
+fn until(
+    name: &str,
+    system: &mut dyn System,
+    is_so: fn(&Partition) -> bool,
+) -> Result<Partition, Failure> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let end = system.now().saturating_add(PATIENCE);
+    loop {
+        let it = partition(name, system)?;
+        if is_so(&it) {
+            return Ok(it);
+        }
+        if system.now() >= end {
+            let text = format!("{name} is still {} after {}", it.phase, Span(PATIENCE));
+            return Err(Failure::Other(text));
+        }
+        system.sleep(LOOK_AGAIN);
+    }
 }
 
 fn limit(
@@ -168,7 +216,6 @@ fn wait(
     time: Option<&str>,
     system: &mut dyn System,
 ) -> Result<(), Failure> {
-    const LOOK_AGAIN: Duration = Duration::from_millis(10);
     const STATES: [Phase; 4] = [Phase::Created, Phase::Active, Phase::Paused, Phase::Ended];
     let Some(wanted) = STATES.into_iter().find(|phase| phase.to_string() == state) else {
         return misused(format!("`{state}` is no state to wait for"));
@@ -196,12 +243,6 @@ fn create(
     said: &mut Said<'_>,
 ) -> Result<(), Failure> {
     let new = new_partition(name, options)?;
-    let images = system.machine().images()?;
-    // The hypervisor tells sixteen bytes of a name.
-    if !images.iter().any(|known| *known == new.image.get(..16).unwrap_or(&new.image)) {
-        let text = format!("there is no image `{}`; there are {}", new.image, images.join(", "));
-        return Err(Failure::Other(text));
-    }
     let id = system.machine().create(&new)?;
     said.say(format_args!("{name} has the id {}; `part start {name}` starts it\n", id.id.0));
     Ok(())
@@ -214,6 +255,9 @@ fn new_partition(name: &str, options: &[&str]) -> Result<NewPartition, Failure> 
         vcpus: Vec::new(),
         memory_bytes: 0,
         image: String::new(),
+        boot: Boot::Flat,
+        initrd: None,
+        cmdline: None,
         console: false,
     };
     let mut vcpu = NewVcpu { cores: Cores::default(), time: Time::Owned, priority: 0 };
@@ -224,7 +268,13 @@ fn new_partition(name: &str, options: &[&str]) -> Result<NewPartition, Failure> 
         };
         let number = || value.parse::<u8>().ok();
         match key {
+            "image" | "kernel" if !new.image.is_empty() => {
+                return misused("one image or one kernel");
+            }
             "image" => new.image = value.to_owned(),
+            "kernel" => (new.image, new.boot) = (value.to_owned(), Boot::Linux),
+            "initrd" => new.initrd = Some(value.to_owned()),
+            "cmdline" => new.cmdline = Some(value.to_owned()),
             "memory" => {
                 let pages = Amount::parse(Resource::Memory, value)?.value;
                 new.memory_bytes = pages.saturating_mul(PAGE_BYTES);
@@ -254,7 +304,7 @@ fn new_partition(name: &str, options: &[&str]) -> Result<NewPartition, Failure> 
         }
     }
     for (is_missing, key) in [
-        (new.image.is_empty(), "image"),
+        (new.image.is_empty(), "image= or kernel"),
         (new.memory_bytes == 0, "memory"),
         (vcpu.cores == Cores::default(), "cores"),
     ] {

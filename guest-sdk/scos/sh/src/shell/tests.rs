@@ -9,8 +9,8 @@ use crate::line::{Pipeline, Redirect, Simple};
 use crate::system::{Started, System};
 use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Resource, Status};
 use shikiri_machine::{
-    Account, Act, Asked, Cause, End, Exit, Line, Machine, NewPartition, Over, Partition, Phase,
-    Refusal, Stand, Thing, What,
+    Account, Act, Asked, Boot, Cause, End, Exit, Line, Machine, NewPartition, Over, Partition,
+    Phase, Refusal, Stand, Thing, What, image_number,
 };
 
 const fn reference(id: u32) -> PartitionRef {
@@ -22,6 +22,7 @@ struct Fake {
     partitions: Vec<Partition>,
     accounts: BTreeMap<u32, Account>,
     ids: u32,
+    made: Vec<NewPartition>,
     focus: Option<PartitionRef>,
     is_stranger: bool,
     things: Vec<Thing>,
@@ -71,7 +72,7 @@ impl Fake {
     }
 
     fn check(&self) -> Result<(), Refusal> {
-        self.refuses.map_or(Ok(()), Err)
+        self.refuses.clone().map_or(Ok(()), Err)
     }
 }
 
@@ -96,11 +97,24 @@ impl Machine for Fake {
 
     fn create(&mut self, new: &NewPartition) -> Result<PartitionRef, Refusal> {
         self.check()?;
+        for image in [Some(&new.image), new.initrd.as_ref()].into_iter().flatten() {
+            image_number(&self.images()?, image)?;
+        }
+        self.made.push(new.clone());
         let id = self.add(&new.name, Phase::Created);
         for (resource, limit) in &new.limits {
             self.set_limit(id, *resource, Some(*limit))?;
         }
         Ok(id)
+    }
+
+    fn describe(&mut self, _: &NewPartition) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn is_held_first(&self, id: PartitionRef) -> Result<bool, Refusal> {
+        let name = self.partitions.iter().find(|it| it.id == id).map(|it| &it.name);
+        Ok(self.made.iter().any(|made| Some(&made.name) == name && made.wants_tree()))
     }
 
     fn set_limit(
@@ -118,12 +132,14 @@ impl Machine for Fake {
     fn act(&mut self, id: PartitionRef, act: Act) -> Result<PartitionRef, Refusal> {
         self.check()?;
         let at = self.partitions.iter().position(|it| it.id == id).unwrap();
+        let is_held_first = self.is_held_first(id)?;
         let it = &mut self.partitions[at];
         match act {
+            Act::Start if it.phase == Phase::Held => it.phase = Phase::Active,
             Act::Start | Act::Restart => {
                 self.ids += 1;
                 it.id = reference(self.ids);
-                it.phase = Phase::Active;
+                it.phase = if is_held_first { Phase::Building } else { Phase::Active };
                 let account = self.accounts.remove(&id.id.0).unwrap();
                 self.accounts.insert(it.id.id.0, account);
             }
@@ -304,6 +320,58 @@ fn a_partition_is_made_started_and_ended() {
     assert_eq!(fake.partitions.len(), 2);
 }
 
+/// A partition whose device tree is loaded when it is built.
+const LINUX: &str = "part create l kernel=w.bin initrd=a-very-long-name cmdline='console=ttyAMA0 quiet' memory=64M cores=1";
+
+#[test]
+fn linux_is_made_with_a_ram_disk_and_a_command_line_and_started_when_it_is_built() {
+    let mut fake = Fake::new();
+    assert_eq!(say(&mut fake, LINUX).0, 0);
+    let made = &fake.made[0];
+    assert_eq!((made.image.as_str(), made.boot), ("w.bin", Boot::Linux));
+    assert_eq!(made.initrd.as_deref(), Some("a-very-long-name"));
+    assert_eq!(made.cmdline.as_deref(), Some("console=ttyAMA0 quiet"));
+    fake.during = vec![|_| {}, |fake| fake.partitions[2].phase = Phase::Held];
+    assert_eq!(say(&mut fake, "part start l"), (0, "l has the id 4 now\n".into()));
+    assert_eq!((fake.partitions[2].phase, fake.pauses), (Phase::Active, 2));
+    // To be started again it is ended, and built and held again.
+    fake.during = vec![|fake| fake.partitions[2].phase = Phase::Held];
+    assert_eq!(say(&mut fake, "part restart l"), (0, "l has the id 5 now\n".into()));
+    assert_eq!(fake.partitions[2].phase, Phase::Active);
+}
+
+#[test]
+fn what_becomes_of_one_that_is_being_built_is_said() {
+    let mut fake = Fake::new();
+    assert_eq!(say(&mut fake, LINUX).0, 0);
+    // The policy program was faster.
+    fake.during = vec![|fake| fake.partitions[2].phase = Phase::Active];
+    assert_eq!(say(&mut fake, "part start l").0, 0);
+    assert_eq!(say(&mut fake, "part end l").0, 0);
+    fake.during = vec![|fake| {
+        fake.partitions[2].phase = Phase::Ended;
+        fake.partitions[2].cause = Some(Cause::NotBuilt);
+    }];
+    let ended = say(&mut fake, "part start l");
+    assert_eq!(ended, (1, "part: l has ended: not built\n".into()));
+    let slow = say(&mut fake, "part start l");
+    assert_eq!(slow, (1, "part: l is still building after 1m\n".into()));
+}
+
+#[test]
+fn a_kernel_or_an_image_is_one_of_those_that_there_are() {
+    let mut fake = Fake::new();
+    for (line, result, text) in [
+        ("kernel=v", 1, "part: there is no image `v`; there are w.bin, a-very-long-name\n"),
+        ("kernel=w.bin initrd=v", 1, "part: there is no image `v`; there are"),
+        ("kernel=w.bin image=w.bin", 2, "part: one image or one kernel\n"),
+        ("initrd=w.bin", 2, "part: image= or kernel= is missing\n"),
+    ] {
+        let (is, said) = say(&mut fake, &format!("part create l memory=64M cores=1 {line}"));
+        assert!(is == result && said.starts_with(text), "{line}: {is} {said}");
+    }
+}
+
 #[test]
 fn an_image_that_is_not_there_is_named_with_those_that_are() {
     let mut fake = Fake::new();
@@ -347,7 +415,8 @@ fn what_is_missing_or_wrong_is_named_with_the_usage() {
     for (line, start) in [
         ("part", "part: what about partitions?\nusage: part list"),
         ("part fly hello", "part: `fly` with these words is nothing that part does\nusage: "),
-        ("part create x", "part: image= is missing\n"),
+        ("part create x", "part: image= or kernel= is missing\n"),
+        ("part create x image=a kernel=b", "part: one image or one kernel\n"),
         ("part create x image=a memory=2M", "part: cores= is missing\n"),
         ("part create x image=a memory=2M cores=9-1", "part: `9-1` are no cores such as"),
         ("part create x image=a memory=2M cores=1 vcpus=0", "part: `0` vCPUs; 1 to 64"),

@@ -1,5 +1,6 @@
 //! Checks from inside that the system does what Linux does, by topics: `check TOPIC …`. Each line says `ok` or `FAIL`.
 
+mod door;
 mod epoll;
 mod faults;
 mod files;
@@ -14,7 +15,7 @@ mod turns;
 use std::process::ExitCode;
 
 /// The topics by name.
-const TOPICS: [(&str, fn()); 10] = [
+const TOPICS: [(&str, fn()); 11] = [
     ("processes", processes::check),
     ("turns", turns::check),
     ("files", files::check),
@@ -25,6 +26,7 @@ const TOPICS: [(&str, fn()); 10] = [
     ("faults", faults::check),
     ("memory", memory::check),
     ("pointers", pointers::check),
+    ("door", door::check),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,244 @@
+//! The door on calls that are answered here.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+
+use super::{Calls, Door, Trees};
+use crate::Machine as _;
+use crate::refusal::Act;
+use crate::view::{Boot, Cores, NewPartition, NewVcpu, Time};
+use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Status};
+use shikiri_tree::Gic;
+
+/// Phases, as PARTITION_LIST has them.
+const CREATED: u64 = 1;
+const BUILDING: u64 = 2;
+const HELD: u64 = 3;
+const ACTIVE: u64 = 4;
+const ENDED: u64 = 7;
+
+/// A hypervisor with one partition at place 0, and the bytes of 24 KiB that it copies at once.
+#[derive(Default)]
+struct Fake {
+    state: RefCell<State>,
+    trees: RefCell<BTreeMap<String, Vec<u8>>>,
+    has_no_room: bool,
+}
+
+#[derive(Default)]
+struct State {
+    phase: u64,
+    id: u32,
+    calls: Vec<u16>,
+    memory: Vec<u8>,
+    /// Where images were put, and the entry with `x0`.
+    images: Vec<(u64, u64)>,
+    entry: (u64, u64),
+    /// Somebody starts it just before it is loaded.
+    is_overtaken: bool,
+}
+
+impl State {
+    fn word(&self) -> u64 {
+        PartitionRef { place: PartitionSlot(0), id: PartitionId(self.id) }.encode()
+    }
+}
+
+const fn ok(x1: u64, x2: u64, x3: u64) -> [u64; 4] {
+    [0, x1, x2, x3]
+}
+
+const fn refused(status: Status) -> [u64; 4] {
+    [status.code().cast_unsigned(), 0, 0, 0]
+}
+
+impl Calls for Fake {
+    fn call(&self, number: u16, x: [u64; 6]) -> Option<[u64; 4]> {
+        let mut state = self.state.borrow_mut();
+        state.calls.push(number);
+        let is_free = state.phase == 0;
+        Some(match number {
+            super::PARTITION_LIST if x[0] > 0 => refused(Status::Range),
+            super::PARTITION_LIST if is_free => refused(Status::NotFound),
+            super::PARTITION_LIST => ok(state.word(), state.phase, 1 << 40),
+            super::PARTITION_NAME if x[1] == 0 => ok(u64::from(b'l'), 0, 0),
+            super::IMAGE_INFO => match x[0] {
+                0 => ok(8 << 20, u64::from(b'k'), 0),
+                1 => ok(5000, u64::from(b'i'), 0),
+                _ => refused(Status::Range),
+            },
+            super::PARTITION_CREATE => {
+                (state.phase, state.id) = (CREATED, 7);
+                ok(state.word(), 0, 0)
+            }
+            super::PARTITION_DESTROY => {
+                state.phase = 0;
+                ok(0, 0, 0)
+            }
+            super::IMAGE_ADD => {
+                state.images.push((x[1], x[2]));
+                ok(0, 0, 0)
+            }
+            super::ENTRY_SET => {
+                state.entry = (x[1], x[2]);
+                ok(0, 0, 0)
+            }
+            super::PARTITION_START => match (state.phase, x[1]) {
+                (HELD, 0) => {
+                    state.phase = ACTIVE;
+                    ok(state.word(), 0, 0)
+                }
+                (CREATED | ENDED, hold) => {
+                    state.phase = if hold == 1 { BUILDING } else { ACTIVE };
+                    state.id += 1;
+                    ok(state.word(), 0, 0)
+                }
+                _ => refused(Status::WrongState),
+            },
+            _ => ok(0, 0, 0),
+        })
+    }
+
+    fn load(&self, partition: u64, to: u64, bytes: &[u8]) -> Option<[u64; 4]> {
+        let mut state = self.state.borrow_mut();
+        if state.is_overtaken {
+            state.phase = ACTIVE;
+        }
+        if state.phase != HELD || partition != state.word() {
+            return Some(refused(Status::WrongState));
+        }
+        let length = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap();
+        assert_eq!((to, bytes.len() % 8), (0x4000_0000 + length(&state.memory), 0));
+        let bytes = &bytes[..bytes.len().min(24 << 10)];
+        state.memory.extend(bytes);
+        Some(ok(length(bytes), 0, 0))
+    }
+}
+
+impl Trees for Fake {
+    fn gic(&self) -> Option<Gic> {
+        Some(Gic::V3)
+    }
+
+    fn keep(&self, name: &str, tree: &[u8]) -> io::Result<()> {
+        if self.has_no_room {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.trees.borrow_mut().insert(name.to_owned(), tree.to_vec());
+        Ok(())
+    }
+
+    fn kept(&self, name: &str) -> Option<Vec<u8>> {
+        self.trees.borrow().get(name).cloned()
+    }
+
+    fn forget(&self, name: &str) {
+        self.trees.borrow_mut().remove(name);
+    }
+}
+
+fn linux() -> NewPartition {
+    NewPartition {
+        name: "l".to_owned(),
+        limits: vec![],
+        vcpus: vec![NewVcpu { cores: Cores(1), time: Time::Owned, priority: 0 }],
+        memory_bytes: 64 << 20,
+        image: "k".to_owned(),
+        boot: Boot::Linux,
+        initrd: Some("i".to_owned()),
+        cmdline: Some("x".repeat(50_000)),
+        console: true,
+    }
+}
+
+#[test]
+fn a_start_of_one_with_a_tree_has_it_built_and_the_next_one_loads_the_tree_and_runs_it() {
+    let mut door = Door(Fake::default());
+    let id = door.create(&linux()).unwrap();
+    {
+        let state = door.0.state.borrow();
+        assert_eq!(state.images, [(0, 0x4020_0000), (1, 0x43ff_e000)]);
+        assert_eq!(state.entry, (0x4020_0000, 0x4000_0000));
+    }
+    assert_eq!(door.is_held_first(id), Ok(true));
+    let life = door.act(id, Act::Start).unwrap();
+    assert_eq!((life.id.0, door.0.state.borrow().phase), (8, BUILDING));
+    door.0.state.borrow_mut().phase = HELD;
+    assert_eq!(door.act(life, Act::Start), Ok(life));
+    let state = door.0.state.borrow();
+    assert_eq!(state.phase, ACTIVE);
+    assert!(state.memory.starts_with(&door.0.trees.borrow()["l"]), "in several calls");
+}
+
+#[test]
+fn who_comes_second_with_the_tree_has_nothing_to_do() {
+    let mut door = Door(Fake::default());
+    let id = door.create(&linux()).unwrap();
+    let life = door.act(id, Act::Start).unwrap();
+    (door.0.state.borrow_mut().phase, door.0.state.borrow_mut().is_overtaken) = (HELD, true);
+    assert_eq!(door.act(life, Act::Start), Ok(life));
+}
+
+#[test]
+fn a_program_without_an_operating_system_is_started_at_once() {
+    let mut door = Door(Fake::default());
+    let flat = NewPartition { boot: Boot::Flat, initrd: None, cmdline: None, ..linux() };
+    let id = door.create(&flat).unwrap();
+    assert_eq!(door.0.state.borrow().entry, (0x4008_0000, 0));
+    assert_eq!(door.is_held_first(id), Ok(false));
+    door.act(id, Act::Start).unwrap();
+    assert_eq!(door.0.state.borrow().phase, ACTIVE);
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_made() {
+    for (new, text) in [
+        (
+            NewPartition { image: "v".to_owned(), ..linux() },
+            "there is no image `v`; there are k, i",
+        ),
+        (
+            NewPartition { initrd: Some("v".to_owned()), ..linux() },
+            "there is no image `v`; there are k, i",
+        ),
+        (
+            NewPartition { memory_bytes: 26 << 20, ..linux() },
+            "not enough memory: 26M, and what it runs needs 26632K",
+        ),
+        (
+            NewPartition { cmdline: Some("x".repeat(70_000)), ..linux() },
+            "the device tree is too large: ",
+        ),
+    ] {
+        let mut door = Door(Fake::default());
+        let refusal = door.create(&new).unwrap_err().to_string();
+        assert!(refusal.starts_with(text), "{refusal}");
+        assert!(!door.0.state.borrow().calls.contains(&super::PARTITION_CREATE));
+    }
+}
+
+#[test]
+fn without_room_for_its_tree_nothing_is_left_of_it() {
+    let mut door = Door(Fake { has_no_room: true, ..Fake::default() });
+    let refusal = door.create(&linux()).unwrap_err().to_string();
+    assert!(refusal.starts_with("its device tree: "), "{refusal}");
+    assert_eq!(door.0.state.borrow().phase, 0);
+}
+
+#[test]
+fn a_tree_goes_with_its_partition_and_is_made_anew_where_it_is_not_known() {
+    let mut door = Door(Fake::default());
+    let id = door.create(&linux()).unwrap();
+    let tree = door.0.kept("l");
+    door.0.forget("l");
+    door.describe(&linux()).unwrap();
+    assert_eq!(door.0.kept("l"), tree);
+    door.act(id, Act::Destroy).unwrap();
+    assert_eq!(door.0.kept("l"), None);
+    // Another one of the name has none.
+    door.0.keep("l", b"old").unwrap();
+    door.create(&NewPartition { boot: Boot::Flat, initrd: None, cmdline: None, ..linux() })
+        .unwrap();
+    assert_eq!(door.0.kept("l"), None);
+}

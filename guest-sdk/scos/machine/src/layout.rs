@@ -1,0 +1,199 @@
+//! Where things lie in the memory of a partition that is made, and the device tree that tells it so.
+//!
+//! ```text
+//! 0x4000_0000           device tree, if it has one: 64 KiB at most
+//! +512 KiB, or +2 MiB   what it runs: a flat program, or Linux
+//! …
+//! end of the memory     RAM disk, if it has one
+//! ```
+
+use dtoolkit::fdt::Fdt;
+use dtoolkit::{Node as _, Property as _};
+use shikiri_abi::{PAGE_BYTES, Status};
+use shikiri_tree::{Gic, Machine, Platform};
+
+use crate::refusal::{Refusal, Rule};
+use crate::view::{Boot, NewPartition};
+
+/// Where a guest's memory begins, as on QEMU's `virt`; its device tree as well.
+pub(crate) const MEMORY_AT: u64 = 0x4000_0000;
+/// Where a flat program goes, and starts.
+const FLAT_AT: u64 = MEMORY_AT + (512 << 10);
+/// Where Linux goes: a multiple of 2 MiB (Documentation/arch/arm64/booting.rst).
+const LINUX_AT: u64 = MEMORY_AT + (2 << 20);
+/// What Linux needs at least beside its files: it says how large it is behind its file only in that file.
+const LINUX_WORKS_IN: u64 = 16 << 20;
+/// The largest device tree.
+const MOST_TREE: u64 = 64 << 10;
+
+/// Where things lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// The image, whose first byte is where it starts.
+    pub(crate) image: u64,
+    /// The RAM disk, and its bytes.
+    pub(crate) initrd: Option<(u64, u64)>,
+}
+
+impl Layout {
+    /// Lays out a partition whose image and RAM disk have so many bytes.
+    ///
+    /// # Errors
+    /// Its memory is too small.
+    pub(crate) fn new(
+        new: &NewPartition,
+        image_bytes: u64,
+        initrd_bytes: Option<u64>,
+    ) -> Result<Self, Refusal> {
+        let (image, works_in) = match new.boot {
+            Boot::Flat => (FLAT_AT, 0),
+            Boot::Linux => (LINUX_AT, LINUX_WORKS_IN),
+        };
+        let has = new.memory_bytes;
+        // No sum overflows: files are smaller than memories, which have at most 48 bits; what says otherwise needs too much.
+        let disk =
+            initrd_bytes.unwrap_or(0).saturating_add(PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+        let needs = [image - MEMORY_AT, image_bytes, works_in, disk];
+        let needs = needs.into_iter().fold(0, u64::saturating_add);
+        if needs > has {
+            return Err(Refusal::by(Rule::Memory { needs, has }));
+        }
+        let end = MEMORY_AT.saturating_add(has);
+        Ok(Self { image, initrd: initrd_bytes.map(|bytes| (end.saturating_sub(disk), bytes)) })
+    }
+
+    /// The device tree of what the partition gets.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn tree(self, new: &NewPartition, gic: Gic) -> Result<Vec<u8>, Refusal> {
+        let vcpus = u8::try_from(new.vcpus.len());
+        let invalid = Refusal::new("vCPU", None, Status::InvalidParameter);
+        let blob = Machine {
+            name: &new.name,
+            gic,
+            vcpus: vcpus.map_err(|_| invalid)?,
+            memory: &[(MEMORY_AT, new.memory_bytes)],
+            platform: Platform::usual(gic),
+            has_console: new.console,
+            cmdline: new.cmdline.as_deref(),
+            initrd: self.initrd,
+        }
+        .to_dtb();
+        let bytes = u64::try_from(blob.len()).unwrap_or(u64::MAX);
+        if bytes > MOST_TREE {
+            return Err(Refusal::by(Rule::Tree { bytes, most: MOST_TREE }));
+        }
+        Ok(blob)
+    }
+}
+
+/// The number of an image: its place among the names that the hypervisor tells, which are the first sixteen bytes of them.
+///
+/// # Errors
+/// There is none.
+pub fn image_number(images: &[String], name: &str) -> Result<u64, Refusal> {
+    let told = name.get(..name.len().min(16)).unwrap_or(name);
+    let position = images.iter().position(|known| known == told);
+    position
+        .and_then(|position| u64::try_from(position).ok())
+        .ok_or_else(|| Refusal::by(Rule::Image { wanted: name.to_owned(), there: images.to_vec() }))
+}
+
+/// The interrupt controller that a device tree tells of: that of the board, which all its partitions see.
+pub(crate) fn gic_in(tree: &[u8]) -> Option<Gic> {
+    let tree = Fdt::new(tree).ok()?;
+    let compatible = |words: &[u8]| {
+        let mut words = words.split(|byte| *byte == 0);
+        words.find_map(|word| match word {
+            b"arm,gic-v3" => Some(Gic::V3),
+            b"arm,cortex-a15-gic" | b"arm,gic-400" => Some(Gic::V2),
+            _ => None,
+        })
+    };
+    tree.root().children().find_map(|node| compatible(node.property("compatible")?.value()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Layout, gic_in, image_number};
+    use crate::view::{Boot, Cores, NewPartition, NewVcpu, Time};
+    use dtoolkit::fdt::Fdt;
+    use dtoolkit::{Node as _, Property as _};
+    use shikiri_tree::Gic;
+
+    const MIB: u64 = 1 << 20;
+
+    fn linux(memory_bytes: u64) -> NewPartition {
+        let vcpu = NewVcpu { cores: Cores(1), time: Time::Owned, priority: 0 };
+        NewPartition {
+            name: "debian".to_owned(),
+            limits: vec![],
+            vcpus: vec![vcpu; 2],
+            memory_bytes,
+            image: "linux/Image".to_owned(),
+            boot: Boot::Linux,
+            initrd: Some("linux/initrd.cpio".to_owned()),
+            cmdline: Some("quiet".to_owned()),
+            console: true,
+        }
+    }
+
+    #[test]
+    fn linux_and_its_ram_disk_are_told_of_where_they_lie() {
+        let new = linux(128 * MIB);
+        let layout = Layout::new(&new, 30 * MIB, Some(5 * MIB + 1)).unwrap();
+        assert_eq!(layout.image, 0x4020_0000);
+        assert_eq!(layout.initrd, Some((0x4800_0000 - 5 * MIB - 4096, 5 * MIB + 1)));
+        let blob = layout.tree(&new, Gic::V3).unwrap();
+        let tree = Fdt::new(&blob).unwrap();
+        let chosen = tree.find_node("/chosen").unwrap();
+        assert_eq!(chosen.property("bootargs").unwrap().value(), b"quiet\0");
+        let start = chosen.property("linux,initrd-start").unwrap().value().to_vec();
+        assert_eq!(start, (0x4800_0000 - 5 * MIB - 4096).to_be_bytes());
+        assert_eq!(tree.find_node("/cpus").unwrap().children().count(), 2);
+        assert!(tree.find_node("/pl011@9000000").is_some());
+    }
+
+    #[test]
+    fn a_memory_that_is_too_small_is_refused_with_what_is_needed() {
+        // 2 MiB below it, the kernel, room to work, the RAM disk by pages.
+        let needs = (2 + 30 + 16) * MIB + 8192;
+        let layout = |memory| Layout::new(&linux(memory), 30 * MIB, Some(4097));
+        assert!(layout(needs).is_ok());
+        let refusal = layout(needs - 4096).unwrap_err();
+        assert_eq!(refusal.to_string(), "not enough memory: 49156K, and what it runs needs 49160K");
+        assert!(Layout::new(&linux(64 * MIB), u64::MAX, Some(u64::MAX)).is_err());
+        let flat = NewPartition { boot: Boot::Flat, ..linux(MIB) };
+        assert_eq!(Layout::new(&flat, MIB / 2, None).unwrap().image, 0x4008_0000);
+        assert!(Layout::new(&flat, MIB / 2 + 1, None).is_err());
+    }
+
+    #[test]
+    fn a_tree_that_is_too_large_is_refused_with_its_size() {
+        let with = |bytes| NewPartition { cmdline: Some("x".repeat(bytes)), ..linux(128 * MIB) };
+        let layout = Layout::new(&linux(128 * MIB), MIB, None).unwrap();
+        assert!(layout.tree(&with(60_000), Gic::V3).is_ok());
+        let refusal = layout.tree(&with(65_536), Gic::V3).unwrap_err().to_string();
+        assert!(refusal.starts_with("the device tree is too large: "), "{refusal}");
+        assert!(refusal.ends_with(", and at most 65536 fit"), "{refusal}");
+    }
+
+    #[test]
+    fn the_board_s_interrupt_controller_is_read_from_this_partition_s_tree() {
+        for gic in [Gic::V2, Gic::V3] {
+            let new = linux(128 * MIB);
+            let blob = Layout::new(&new, MIB, None).unwrap().tree(&new, gic).unwrap();
+            assert_eq!(gic_in(&blob), Some(gic));
+        }
+        assert_eq!(gic_in(b"nothing"), None);
+    }
+
+    #[test]
+    fn an_image_is_found_by_what_is_told_of_its_name() {
+        let images = ["hello".to_owned(), "linux/initrd.cpi".to_owned()];
+        assert_eq!(image_number(&images, "linux/initrd.cpio").ok(), Some(1));
+        let refusal = image_number(&images, "none").unwrap_err().to_string();
+        assert_eq!(refusal, "there is no image `none`; there are hello, linux/initrd.cpi");
+    }
+}
