@@ -29,6 +29,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         linux_from_the_shell,
     );
     topic.on_each(one(), "the_device_takes_no_address_that_is_not_the_program_s", door);
+    topic.on_each(
+        one(),
+        "what_a_program_has_taken_and_not_answered_the_next_one_is_given",
+        handed_back,
+    );
     topic.on_each(one(), "the_demo_is_run_from_its_shell_beside_linux", demo);
     topic.on_each(one(), "a_policy_that_is_wrong_is_named_and_the_shell_is_there", wrong_policy);
 }
@@ -431,6 +436,28 @@ fn linux_from_the_shell(machine: Machine) -> Outcome {
             ("ls /run/shikiri; acct -h", "memory              300M    0K"),
         ],
     )
+}
+
+/// A program takes a request and ends; another one takes the same request, and answers it.
+fn handed_back(machine: Machine) -> Outcome {
+    let asker = Partition::new("asker", "policy")
+        .with("handles = 300\nautostart = false\ncmdline = \"wants ports=8\"\ncores = [1]")
+        .with("limits = { event_ports = 4 }");
+    let scos = with_talk(None, "handles = 16", ", event_ports = 20");
+    let mut running = support::system([asker, scos])?.boot(&machine)?;
+    running.wait_for("shikiri:/# ", PATIENCE)?;
+    converse(&mut running, &[("part start asker; check takes", "ok took More(EventPorts, 8)")])?;
+    running.send("check takes; check answers\n")?;
+    running.wait_for_all(
+        &[
+            "ok took More(EventPorts, 8)",
+            "ok answers More(EventPorts, 8)",
+            "asker| ports 8: granted 4",
+        ],
+        PATIENCE,
+    )?;
+    prompt(&mut running)?;
+    converse(&mut running, &[("part limit asker event_ports", "| 8")])
 }
 
 /// What the device copies from a program is the program's: EFAULT otherwise.

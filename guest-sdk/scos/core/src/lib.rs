@@ -1,5 +1,5 @@
 //! What the system control OS's kernel decides, without the machine: address spaces and their tables, frames, programs'
-//! files, futexes, signals, whose turn it is, and the table of system calls.
+//! files, futexes, signals, whose turn it is, requests that were taken, and the table of system calls.
 //!
 //! State in, decision out: nothing here touches memory of a program by its address or reads a clock. Frames are reached
 //! through [`Memory`], which the kernel implements on the machine and the tests with a vector.
@@ -19,6 +19,7 @@ mod futex;
 mod guest;
 pub mod signal;
 mod space;
+mod taken;
 #[cfg(test)]
 mod testing;
 mod turn;
@@ -27,4 +28,5 @@ pub use frames::{FRAME_BYTES, Frame, Memory, PAGE, Pool};
 pub use futex::{Futexes, Word};
 pub use guest::Guest;
 pub use space::{Access, Area, Protection, Space, USER_END};
+pub use taken::Taken;
 pub use turn::Turns;

@@ -188,6 +188,7 @@ impl Kernel {
         process.alarm = Alarm::default();
         self.files.exit(&mut process.descriptors);
         let (asid, parent) = (process.space, process.parent);
+        self.leave_requests(id);
         self.release_space(asid);
         self.wake_waiting(|on| on == On::Space(id));
         if id == 1 {

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use shikiri_abi::Status;
+use shikiri_scos_core::Taken;
 use shikiri_scos_files::abi::fcntl::O_CLOEXEC;
 use shikiri_scos_files::{DescriptionId, Errno};
 
@@ -24,6 +26,15 @@ const EVENTS: u32 = 0x5341;
 
 /// PARTITION_LOAD.
 const LOAD: u64 = 0x119;
+/// REQUEST_TAKE.
+const TAKE: u64 = 0x120;
+/// REQUEST_ANSWER.
+const ANSWER: u64 = 0x121;
+
+/// Statuses of the hypervisor.
+const OK: u64 = 0;
+const PEER_GONE: u64 = Status::PeerGone.code().cast_unsigned();
+
 /// The calls that change at once how partitions stand: PARTITION_START (of one that is held), PARTITION_PAUSE, PARTITION_RESUME, PARTITION_CREATE,
 /// PARTITION_DESTROY.
 const CHANGES: [u64; 5] = [0x104, 0x107, 0x108, 0x110, 0x111];
@@ -35,6 +46,8 @@ pub(crate) struct PolicyDoor {
     is_told: bool,
     /// Counts what it tells, while a program listens.
     events: Option<DescriptionId>,
+    /// Requests that programs have taken and not answered.
+    taken: Taken,
 }
 
 impl Kernel {
@@ -47,6 +60,13 @@ impl Kernel {
         }
         if self.files.add_device(b"/dev/shikiri", DEVICE, 0o600).is_err() {
             say(format_args!("there is no room for /dev/shikiri"));
+        }
+    }
+
+    /// A process has ended: another one may answer what it has not.
+    pub(crate) fn leave_requests(&mut self, process: u32) {
+        if self.policy.taken.leave(process) {
+            self.tell_policy();
         }
     }
 
@@ -78,15 +98,35 @@ fn call(user: &mut User<'_>, address: u64) -> Answer {
     let [number, arguments @ ..] = words;
     let answer = match number {
         LOAD => load(user, arguments)?,
+        TAKE => take(user, arguments)?,
         number => arch::policy_call(number, arguments).ok_or(Errno::EINVAL)?,
     };
     if answer.first() == Some(&0) && CHANGES.contains(&number) {
         // Another program may be the one that makes the policy: what this one does the hypervisor tells nobody.
         user.kernel.tell_policy();
     }
+    if number == ANSWER && matches!(answer.first(), Some(&(OK | PEER_GONE))) {
+        let [_, _, _, request, ..] = arguments;
+        user.kernel.policy.taken.settle(request);
+    }
     let [a, b, c, d] = answer.map(u64::to_le_bytes);
     user.write(address, &[a, b, c, d].concat())?;
     done()
+}
+
+/// REQUEST_TAKE: at first what a program has taken that ended before it answered.
+fn take(user: &mut User<'_>, arguments: [u64; 6]) -> Result<[u64; 4], Errno> {
+    let taken = &mut user.kernel.policy.taken;
+    if arguments == [0; 6]
+        && let Some([who, what, amount]) = taken.give(user.process)
+    {
+        return Ok([OK, who, what, amount]);
+    }
+    let answer = arch::policy_call(TAKE, arguments).ok_or(Errno::EINVAL)?;
+    if let [OK, request @ ..] = answer {
+        taken.note(request, user.process);
+    }
+    Ok(answer)
 }
 
 /// PARTITION_LOAD from the program's memory, by a copy that nobody changes meanwhile.

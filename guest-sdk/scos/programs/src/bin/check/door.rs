@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::Duration;
 
-use shikiri_machine::{Act, Boot, Cores, NewPartition, NewVcpu, Phase, Time};
+use shikiri_machine::{Act, Asked, Boot, Cores, NewPartition, NewVcpu, Phase, Time, Wanted};
 use shikiri_scos_programs::os;
 use shikiri_scos_programs::report::{equal, holds, ok};
 
@@ -44,6 +44,32 @@ pub(crate) fn check() {
     let (answer, words) = call(device, [PARTITION_LIST, 0, 0, 0, 0, 0, 0]);
     equal("a_call_is_made", (answer, words[0]), (0, 0));
     loads(device);
+}
+
+/// The request that waits, once there is one.
+fn taken() -> Asked {
+    let mut machine = shikiri_machine::open();
+    loop {
+        if let Some(asked) = machine.take_request().unwrap() {
+            return asked;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Takes a request and ends without an answer.
+pub(crate) fn takes() {
+    let asked = taken();
+    println!("ok took {:?}", asked.wanted);
+}
+
+/// Takes a request and grants half of it.
+pub(crate) fn answers() {
+    let asked = taken();
+    println!("ok answers {:?}", asked.wanted);
+    let Wanted::More(_, amount) = asked.wanted else { return };
+    equal("it_is_granted", shikiri_machine::open().answer(&asked, Some(amount / 2)), Ok(()));
+    equal("and_over", shikiri_machine::open().take_request(), Ok(None));
 }
 
 /// The statuses are the hypervisor's: 0, WRONG_STATE, ALIGNMENT, RANGE, INVALID_PARAMETER.

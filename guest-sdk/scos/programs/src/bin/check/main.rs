@@ -15,7 +15,7 @@ mod turns;
 use std::process::ExitCode;
 
 /// The topics by name.
-const TOPICS: [(&str, fn()); 11] = [
+const TOPICS: [(&str, fn()); 13] = [
     ("processes", processes::check),
     ("turns", turns::check),
     ("files", files::check),
@@ -27,6 +27,8 @@ const TOPICS: [(&str, fn()); 11] = [
     ("memory", memory::check),
     ("pointers", pointers::check),
     ("door", door::check),
+    ("takes", door::takes),
+    ("answers", door::answers),
 ];
 
 fn main() -> ExitCode {
