@@ -34,6 +34,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         "what_a_program_has_taken_and_not_answered_the_next_one_is_given",
         handed_back,
     );
+    topic.on_each(one(), "what_cannot_be_started_is_tried_again", kept);
     topic.on_each(one(), "the_demo_is_run_from_its_shell_beside_linux", demo);
     topic.on_each(one(), "a_policy_that_is_wrong_is_named_and_the_shell_is_there", wrong_policy);
 }
@@ -458,6 +459,25 @@ fn handed_back(machine: Machine) -> Outcome {
     )?;
     prompt(&mut running)?;
     converse(&mut running, &[("part limit asker event_ports", "| 8")])
+}
+
+/// A service whose program is not there at first: init tries it later and later, and the shell is there meanwhile.
+fn kept(machine: Machine) -> Outcome {
+    let scos = Partition::new("scos", "scos")
+        .with("initrd = \"scos/root.cpio\"\ncores = [0]\ncmdline = \"service=later,a\"")
+        .sized("64MiB");
+    let mut running = support::system([scos])?.boot(&machine)?;
+    for line in
+        ["init: service later,a cannot be started: ", "tried again in 1s", "tried again in 2s"]
+    {
+        running.wait_for(line, PATIENCE)?;
+    }
+    prompt(&mut running)?;
+    running.send("ln hello /bin/later\n")?;
+    running.wait_for("hello from a std program [\"a\"]", PATIENCE)?;
+    running.wait_for("init: the service later,a has ended: Exit(0)", PATIENCE)?;
+    running.wait_for("hello from a std program [\"a\"]", PATIENCE)?;
+    Ok(())
 }
 
 /// What the device copies from a program is the program's: EFAULT otherwise.

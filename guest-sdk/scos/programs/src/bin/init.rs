@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shikiri_scos_programs::os::{self, Ended};
 
@@ -13,6 +13,10 @@ use shikiri_scos_programs::os::{self, Ended};
 const POLICY: &str = "/etc/policy.toml";
 /// The pause before the policy program, or a service, is started again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause before what could not be started is tried again.
+const LONGEST: Duration = Duration::from_secs(60);
+/// How often init looks whether something is due, in milliseconds.
+const TICK_MS: i64 = 100;
 /// What it ends with when the policy is wrong: another start would change nothing.
 const WRONG_POLICY: i32 = 2;
 
@@ -64,6 +68,12 @@ struct Kept {
     words: Vec<String>,
     /// Its process, while it runs.
     process: Option<u32>,
+    /// When it is to be started, if it does not run.
+    due: Option<Instant>,
+    /// The pause after an end.
+    pause: Duration,
+    /// The pause after the next start that fails.
+    patience: Duration,
     /// What it ends with when another start would change nothing.
     useless: Option<i32>,
 }
@@ -71,17 +81,37 @@ struct Kept {
 impl Kept {
     fn new(what: String, words: &[&str]) -> Self {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        Self { what, words, process: None, useless: None }
+        let due = Some(Instant::now());
+        Self { what, words, process: None, due, pause: PAUSE, patience: PAUSE, useless: None }
     }
 
-    /// Starts it; false if that cannot be.
-    fn start(&mut self) -> bool {
-        let Some((program, arguments)) = self.words.split_first() else { return false };
-        match Command::new(program).args(arguments).spawn() {
-            Ok(child) => self.process = Some(child.id()),
-            Err(error) => println!("init: there is no {}: {error}", self.what),
+    /// Starts it, if its time has come. What cannot be started, for want of memory perhaps, is tried again later and later.
+    fn tend(&mut self) {
+        let now = Instant::now();
+        if self.due.is_none_or(|due| due > now) {
+            return;
         }
-        self.process.is_some()
+        let Some((program, arguments)) = self.words.split_first() else { return };
+        match Command::new(program).args(arguments).spawn() {
+            Ok(child) => {
+                (self.process, self.due, self.patience) = (Some(child.id()), None, PAUSE);
+            }
+            Err(error) => {
+                let pause = self.patience;
+                let seconds = pause.as_secs();
+                let what = &self.what;
+                println!("init: {what} cannot be started: {error}; tried again in {seconds}s");
+                (self.due, self.patience) = (Some(now + pause), (pause * 2).min(LONGEST));
+            }
+        }
+    }
+
+    fn has_ended(&mut self, how: Ended) {
+        println!("init: the {} has ended: {how:?}", self.what);
+        self.process = None;
+        if self.useless.is_none_or(|status| how != Ended::Exit(status)) {
+            self.due = Some(Instant::now() + self.pause);
+        }
     }
 }
 
@@ -104,31 +134,30 @@ fn shells() -> ExitCode {
         }
         kept.push(service);
     }
-    for it in &mut kept {
-        it.start();
-    }
-    let mut shell = Kept::new("shell".to_owned(), &["/bin/sh"]);
-    if !shell.start() {
+    let shell = Kept::new("shell".to_owned(), &["/bin/sh"]);
+    kept.push(Kept { pause: Duration::ZERO, ..shell });
+    if os::handle(libc::SIGALRM, wake, 0).is_err() {
         return ExitCode::FAILURE;
     }
     loop {
+        kept.iter_mut().for_each(Kept::tend);
+        // It comes again and again: one that came just before the wait would be missed.
+        let ticks = if kept.iter().any(|it| it.due.is_some()) { TICK_MS } else { 0 };
+        os::set_alarm(ticks, ticks);
         let (id, how) = match os::wait(-1, 0) {
             Ok((id, how)) => (u32::try_from(id).ok(), how),
-            Err(_) => continue,
+            // A tick; or there is no child, and then nothing comes but ticks.
+            Err(_) => {
+                if kept.iter().all(|it| it.process.is_none()) {
+                    thread::sleep(Duration::from_millis(TICK_MS.unsigned_abs()));
+                }
+                continue;
+            }
         };
-        if id == shell.process {
-            println!("init: the shell has ended: {how:?}");
-            shell.process = None;
-            if !shell.start() {
-                return ExitCode::FAILURE;
-            }
-        } else if let Some(it) = kept.iter_mut().find(|it| it.process == id) {
-            println!("init: the {} has ended: {how:?}", it.what);
-            it.process = None;
-            if it.useless.is_none_or(|status| how != Ended::Exit(status)) {
-                thread::sleep(PAUSE);
-                it.start();
-            }
+        if let Some(it) = kept.iter_mut().find(|it| it.process.is_some() && it.process == id) {
+            it.has_ended(how);
         }
     }
 }
+
+extern "C" fn wake(_signal: libc::c_int) {}
