@@ -1102,7 +1102,7 @@ static inline struct shikiri_answer shikiri_request_answer(uint64_t partition, u
     return shikiri_call(SHIKIRI_REQUEST_ANSWER, partition, answer, amount, number, 0, 0);
 }
 
-/* Reads what a partition has written to its console, in this life and those before it: the last 1,024 bytes
+/* Reads what a partition has written to its console, in this life and those before it: the last 1,023 bytes
  *   are kept. What has been forgotten is left out. EMPTY: it has written nothing from that position on.
  *   AGAIN: it writes faster than this reads. NOT_FOUND: it has no console. (P7)
  * partition: which one, as PARTITION_LIST has it

@@ -144,7 +144,7 @@ pub fn resume(who: PartitionRef) -> Result<(), Refusal> {
     request::<RESUME>([who.encode(), 0, 0, 0, 0, 0]).map(|_| ())
 }
 
-/// Calls `POLICY_NOTIFY`.
+/// Calls `POLICY_NOTIFY`. An event can be of news that were seen already: look after each, and wait again.
 ///
 /// # Errors
 /// `NotPermitted`; `BadHandle` if it is no receive port.

@@ -655,7 +655,10 @@ impl Iterator for Listing {
     }
 }
 
-/// Chooses the receive port that is raised when there is something to take.
+/// Chooses the receive port that is raised when there is something to take, or when a partition has become active or is held.
+///
+/// The event says that there may be something, not what: it can be of news that were seen already. Whoever waits for a state looks after
+/// each wake-up, and waits again until it is there.
 ///
 /// # Errors
 /// `NotPermitted`; `BadHandle` if it is no receive port.

@@ -22,7 +22,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "CONSOLE_READ",
         number: 0x128,
-        summary: "Reads what a partition has written to its console, in this life and those before it: the last 1,024 bytes are kept. What has been forgotten is left out. EMPTY: it has written nothing from that position on. AGAIN: it writes faster than this reads. NOT_FOUND: it has no console.",
+        summary: "Reads what a partition has written to its console, in this life and those before it: the last 1,023 bytes are kept. What has been forgotten is left out. EMPTY: it has written nothing from that position on. AGAIN: it writes faster than this reads. NOT_FOUND: it has no console.",
         arguments: &[PARTITION, arg("from", "a position; 0 is that of the first byte ever")],
         results: &[
             arg(

@@ -68,7 +68,8 @@ impl<const N: usize> Ring<N> {
             return false;
         }
         if let Some(slot) = self.bytes.get(pushed & Self::MASK) {
-            slot.store(byte, Ordering::Relaxed);
+            // Whoever reads back and meets this byte sees `pushed` as it is here, at least.
+            slot.store(byte, Ordering::Release);
         }
         self.pushed.store(pushed.wrapping_add(1), Ordering::SeqCst);
         true
@@ -102,11 +103,12 @@ impl<const N: usize> Ring<N> {
         self.pushed.load(Ordering::SeqCst)
     }
 
-    /// Anybody: copies what was pushed from position `from` on, popped or not, as far as its place was not used again. The position of
-    /// the first byte that was copied, and how many; none if there is nothing, or the producer was faster.
+    /// Anybody: copies what was pushed from position `from` on, popped or not, of the last `N − 1` bytes. The position of the first byte
+    /// that was copied, and how many; none if there is nothing, or the producer was faster.
     pub fn read_back(&self, from: usize, into: &mut [u8]) -> (usize, usize) {
         let pushed = self.pushed();
-        let first = from.clamp(pushed.saturating_sub(N), pushed);
+        // Not the last `N`: the byte that is being pushed and not yet counted takes the place of the first of them.
+        let first = from.clamp(pushed.saturating_sub(Self::MASK), pushed);
         let mut count = 0_usize;
         for (to, at) in into.iter_mut().zip(first..pushed) {
             if let Some(byte) = self.bytes.get(at & Self::MASK) {
@@ -114,10 +116,10 @@ impl<const N: usize> Ring<N> {
             }
             count = count.saturating_add(1);
         }
-        // The bytes were read before it is looked how far the producer is: on Arm a load may pass an earlier one of another place.
+        // The bytes were read before it is looked how far the producer is: on Arm a load may pass an earlier one of another place. With the
+        // release of each byte: if one of them was of a later turn, `pushed` is at least `N` behind `first` now.
         fence(Ordering::Acquire);
-        // The byte that is being pushed meanwhile takes the place of the one `N` before it.
-        let is_whole = self.pushed().wrapping_sub(first) < N || self.pushed() == pushed;
+        let is_whole = self.pushed().wrapping_sub(first) < N;
         (first, if is_whole { count } else { 0 })
     }
 
@@ -135,7 +137,7 @@ impl<const N: usize> Default for Ring<N> {
 
 #[cfg(test)]
 mod tests {
-    use super::Ring;
+    use super::{Ordering, Ring};
     use std::thread;
     use std::vec;
     use std::vec::Vec;
@@ -176,8 +178,41 @@ mod tests {
         assert_eq!((read(2), read(usize::MAX)), ((2, vec![]), (2, vec![])));
         ring.clear();
         assert!((3..=6).all(|byte| ring.push(byte)));
-        assert_eq!((read(0), read(4)), ((2, vec![3, 4, 5]), (4, vec![5, 6])));
+        assert_eq!((read(0), read(4)), ((3, vec![4, 5, 6]), (4, vec![5, 6])));
         assert_eq!(ring.pushed(), 6);
+    }
+
+    #[test]
+    fn a_byte_whose_place_is_being_used_again_is_not_read_back() {
+        let ring = Ring::<4>::new();
+        for byte in 1..=6 {
+            assert!(ring.push(byte));
+            ring.clear();
+        }
+        // Half of the next push: the byte is there, and not counted yet.
+        ring.bytes[6 & 3].store(7, Ordering::Release);
+        let mut bytes = [0; 4];
+        assert_eq!((ring.read_back(0, &mut bytes), bytes), ((3, 3), [4, 5, 6, 0]));
+    }
+
+    #[test]
+    fn who_reads_back_beside_a_fast_producer_sees_each_byte_at_its_position_or_none() {
+        let ring = Ring::<8>::new();
+        let low = |position: usize| position.to_le_bytes()[0];
+        thread::scope(|scope| {
+            let producer = scope.spawn(|| {
+                for position in 0..200_000 {
+                    assert!(ring.push(low(position)));
+                    ring.clear();
+                }
+            });
+            while !producer.is_finished() {
+                let mut bytes = [0; 8];
+                let (first, count) = ring.read_back(0, &mut bytes);
+                let expected: Vec<u8> = (first..first + count).map(low).collect();
+                assert_eq!(bytes[..count], expected);
+            }
+        });
     }
 
     #[test]

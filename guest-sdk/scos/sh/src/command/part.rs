@@ -43,7 +43,7 @@ end      ends it: all that it owns goes back, and its peers are told. `stop` is 
 restart  ends it and starts it again
 destroy  forgets one that was made at run time and does not run
 limit    sets, unsets (none) or shows a limit of its account: core_time (150%), memory, management_memory, ipa_space (64M), event_ports, devices
-log      shows what it wrote to its console last: up to 1,024 bytes are kept, also of its former lives
+log      shows what it wrote to its console last: up to 1,023 bytes are kept, also of its former lives
 console  gives it the keyboard; what it says comes with its name before it. Ctrl-A and a number, or n, takes the keyboard elsewhere
 wait     waits until it is in that state (created, active, paused, ended), at most TIME (default 10s): for scripts",
     run: |arguments, system, said| match arguments {
