@@ -35,6 +35,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         handed_back,
     );
     topic.on_each(one(), "what_cannot_be_started_is_tried_again", kept);
+    topic.on_each(one(), "whatever_is_typed_arrives", typed);
     topic.on_each(one(), "the_demo_is_run_from_its_shell_beside_linux", demo);
     topic.on_each(one(), "a_policy_that_is_wrong_is_named_and_the_shell_is_there", wrong_policy);
 }
@@ -477,6 +478,19 @@ fn kept(machine: Machine) -> Outcome {
     running.wait_for("hello from a std program [\"a\"]", PATIENCE)?;
     running.wait_for("init: the service later,a has ended: Exit(0)", PATIENCE)?;
     running.wait_for("hello from a std program [\"a\"]", PATIENCE)?;
+    Ok(())
+}
+
+/// More than the receive FIFO holds, again and again: what comes while the guest empties it is told as well.
+fn typed(machine: Machine) -> Outcome {
+    let mut running = boot(&machine, None)?;
+    let long = "x".repeat(200);
+    for number in 0..60 {
+        converse(
+            &mut running,
+            &[(&format!("true; echo {long} n={number}"), &format!("| {long} n={number}"))],
+        )?;
+    }
     Ok(())
 }
 

@@ -23,6 +23,7 @@ mod taken;
 #[cfg(test)]
 mod testing;
 mod turn;
+mod typed;
 
 pub use frames::{FRAME_BYTES, Frame, Memory, PAGE, Pool};
 pub use futex::{Futexes, Word};
@@ -30,3 +31,4 @@ pub use guest::Guest;
 pub use space::{Access, Area, Protection, Space, USER_END};
 pub use taken::Taken;
 pub use turn::Turns;
+pub use typed::{Receiver, take_typed};

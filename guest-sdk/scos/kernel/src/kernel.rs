@@ -34,6 +34,8 @@ pub(crate) struct Kernel {
     pub(crate) trampoline: shikiri_scos_core::Frame,
     /// Other partitions have asked more than could be looked at.
     pub(crate) has_requests: bool,
+    /// More was typed than could be taken at once.
+    pub(crate) has_input: bool,
     /// Calls that there are not.
     pub(crate) unknown_calls: u64,
     /// Processes that are told of in `/proc`.
@@ -78,6 +80,7 @@ impl Kernel {
             next_id: 1,
             trampoline,
             has_requests: false,
+            has_input: false,
             unknown_calls: 0,
             published: BTreeSet::new(),
             policy: PolicyDoor::default(),
@@ -102,7 +105,7 @@ impl Kernel {
         match self.choose() {
             Some(thread) => self.run_thread(thread),
             // They are looked at before programs sleep.
-            None if self.has_requests => {}
+            None if self.has_requests || self.has_input => {}
             None => self.idle(),
         }
     }
@@ -221,14 +224,10 @@ impl Kernel {
         }
     }
 
-    fn take_input(&mut self) {
+    pub(crate) fn take_input(&mut self) {
         let mut typed = [0; 64];
-        let mut count = 0;
-        for place in &mut typed {
-            let Some(byte) = arch::read_byte() else { break };
-            *place = byte;
-            count += 1;
-        }
+        let (count, is_all) = arch::read_bytes(&mut typed);
+        self.has_input = !is_all;
         self.files.console_input(typed.get(..count).unwrap_or(&[]));
     }
 }

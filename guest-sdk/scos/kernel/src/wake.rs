@@ -13,6 +13,9 @@ impl Kernel {
     /// Sees to all that has happened since the last time.
     pub(crate) fn settle(&mut self) {
         self.listen_again();
+        if self.has_input {
+            self.take_input();
+        }
         self.settle_areas();
         self.files.set_now(self.clock.both());
         self.expire();

@@ -25,7 +25,7 @@ pub(crate) use gic::{
 pub(crate) use heap::{free_bytes as heap_free_bytes, is_low as heap_is_low};
 pub(crate) use policy::{listen_to_policy, policy_call, policy_load};
 pub(crate) use ram::Ram;
-pub(crate) use uart::{read_byte, write_bytes};
+pub(crate) use uart::{read_bytes, write_bytes};
 pub(crate) use window::{
     Page, close as close_port, free, read as read_window, send, write as write_window,
 };

@@ -1,6 +1,8 @@
 //! The console's device, a PL011 where QEMU's `virt` has it.
 #![expect(unsafe_code, reason = "names the address of the device")]
 
+use shikiri_scos_core::{Receiver, take_typed};
+
 use super::device::Registers;
 
 /// The block of 2 MiB that it is mapped with.
@@ -38,11 +40,24 @@ pub(crate) fn write_bytes(bytes: &[u8]) {
     }
 }
 
-/// Takes a byte that was typed.
-pub(crate) fn read_byte() -> Option<u8> {
-    if UART.read(FR) & RECEIVE_EMPTY != 0 {
-        UART.write(ICR, (1 << 4) | (1 << 6));
-        return None;
+/// Takes what was typed: see [`take_typed`].
+pub(crate) fn read_bytes(bytes: &mut [u8]) -> (usize, bool) {
+    take_typed(&mut Typed, bytes)
+}
+
+/// The receive FIFO.
+struct Typed;
+
+impl Receiver for Typed {
+    fn is_empty(&mut self) -> bool {
+        UART.read(FR) & RECEIVE_EMPTY != 0
     }
-    u8::try_from(UART.read(DR) & 0xff).ok()
+
+    fn clear(&mut self) {
+        UART.write(ICR, (1 << 4) | (1 << 6));
+    }
+
+    fn take(&mut self) -> u8 {
+        (UART.read(DR) & 0xff) as u8
+    }
 }
