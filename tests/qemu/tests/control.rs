@@ -113,8 +113,23 @@ fn described(machine: Machine) -> Outcome {
             ("chan", "partition  entry"),
             ("chan timer && echo none=$?", "| none=0"),
             ("help trace", "why a partition came back to the hypervisor last"),
+            // A script, and one that ends where a step fails.
+            (
+                "echo 'part limit timer memory; echo done' > /tmp/s; echo 'sh /tmp/s' > /tmp/t; sh /tmp/t",
+                "| done",
+            ),
+            (
+                "echo 'part start ghost' > /tmp/s; echo 'echo never' >> /tmp/s; sh /tmp/s || echo is=$?",
+                "/tmp/s: line 1: part: there is no partition `ghost`",
+            ),
         ],
-    )
+    )?;
+    // It goes on until a key ends it.
+    running.send("top -d 50ms\n")?;
+    for _ in 0..3 {
+        running.wait_for("partition  id  state", PATIENCE)?;
+    }
+    prompt(&mut running)
 }
 
 fn made(machine: Machine) -> Outcome {

@@ -168,6 +168,8 @@ macro_rules! for_each_call {
             208 setsockopt sockets (Fd, Number, Number, In, Number) "SHIKIRI_FORM, SHIKIRI_WINDOW.";
             209 getsockopt sockets (Fd, Number, Number, Out, Out) "";
             210 shutdown sockets (Fd, Number) "";
+            211 sendmsg sockets (Fd, In, Number) "As sendto. Ancillary data is EINVAL.";
+            212 recvmsg sockets (Fd, In, Number) "As recvfrom. There is no ancillary data.";
             214 brk memory (Address) "";
             215 munmap memory (Address, Number) "";
             220 clone process (Number, Address, Address, Number, Address) "As fork, vfork and pthread_create use it.";

@@ -1,5 +1,7 @@
 //! Sockets of the family AF_SHIKIRI: message channels to other partitions (C6–C8b).
 
+use alloc::vec::Vec;
+
 use shikiri_scos_core::PAGE;
 use shikiri_scos_files::abi::socket::{Address, Form, Record, SHIKIRI_NEW};
 use shikiri_scos_files::{AreaId, DescriptionId, Errno, Mapping, Step, socket::Arrived};
@@ -71,6 +73,69 @@ pub(super) fn recvfrom(user: &mut User<'_>) -> Answer {
     check_flags(user, flags)?;
     let answer = transfer::read_to(user, None, &[piece]);
     or_again(answer, flags)
+}
+
+/// A `struct msghdr` that was copied in.
+struct Header([u64; HEADER_BYTES / 8]);
+
+/// Its bytes.
+const HEADER_BYTES: usize = 56;
+
+impl Header {
+    /// The one that is a call's second argument.
+    fn read(user: &mut User<'_>) -> Result<Self, Errno> {
+        let bytes: [u8; HEADER_BYTES] = user.read_array(user.long(1))?;
+        let mut words = [0; HEADER_BYTES / 8];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        Ok(Self(words))
+    }
+
+    /// The pieces of the message.
+    fn pieces(&self, user: &mut User<'_>) -> Result<Vec<(u64, u64)>, Errno> {
+        let [_, _, pieces, count, ..] = self.0;
+        transfer::pieces_at(user, pieces, count)
+    }
+}
+
+pub(super) fn sendmsg(user: &mut User<'_>) -> Answer {
+    let flags = user.word(2);
+    check_flags(user, flags)?;
+    let header = Header::read(user)?;
+    let [name, name_bytes, _, _, _, control_bytes, _] = header.0;
+    if name != 0 && name_bytes & 0xffff_ffff != 0 {
+        return Err(Errno::EISCONN);
+    }
+    if control_bytes != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let pieces = header.pieces(user)?;
+    let answer = if flags & MSG_NOSIGNAL != 0 {
+        transfer::write_silently(user, None, &pieces)
+    } else {
+        transfer::write_from(user, None, &pieces)
+    };
+    or_again(answer, flags)
+}
+
+pub(super) fn recvmsg(user: &mut User<'_>) -> Answer {
+    let (address, flags) = (user.long(1), user.word(2));
+    check_flags(user, flags)?;
+    let mut header = Header::read(user)?;
+    user.check_writable(address, HEADER_BYTES as u64)?;
+    let pieces = header.pieces(user)?;
+    let answer = or_again(transfer::read_to(user, None, &pieces), flags)?;
+    if matches!(answer, Outcome::Value(_)) {
+        let [_, name_bytes, _, _, _, control_bytes, flags] = &mut header.0;
+        // No sender, nothing beside the message, nothing to say about it; what is no field's stays.
+        for field in [name_bytes, flags] {
+            *field &= !0xffff_ffff;
+        }
+        *control_bytes = 0;
+        user.write(address, &header.0.map(u64::to_le_bytes).concat())?;
+    }
+    Ok(answer)
 }
 
 fn check_flags(user: &mut User<'_>, flags: u32) -> Result<(), Errno> {

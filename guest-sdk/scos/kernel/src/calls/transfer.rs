@@ -61,7 +61,7 @@ fn position(at: u64) -> Result<u64, Errno> {
     if at.cast_signed() < 0 { Err(Errno::EINVAL) } else { Ok(at) }
 }
 
-/// The pieces of a vector, as far as one call moves them.
+/// The pieces of the vector that is a call's second and third argument.
 fn pieces(user: &mut User<'_>) -> Result<Vec<(u64, u64)>, Errno> {
     let (address, count) = (user.long(1), user.long(2));
     if count > MOST_PIECES {
@@ -69,6 +69,21 @@ fn pieces(user: &mut User<'_>) -> Result<Vec<(u64, u64)>, Errno> {
     }
     // A bad descriptor is told before a bad vector.
     user.description(user.int(0))?;
+    pieces_at(user, address, count)
+}
+
+/// The pieces of a vector, as far as one call moves them.
+///
+/// # Errors
+/// EMSGSIZE for too many.
+pub(super) fn pieces_at(
+    user: &mut User<'_>,
+    address: u64,
+    count: u64,
+) -> Result<Vec<(u64, u64)>, Errno> {
+    if count > MOST_PIECES {
+        return Err(Errno::EMSGSIZE);
+    }
     let bytes = user.read_bytes(address, count * PIECE_BYTES)?;
     let mut left = MOST_BYTES;
     let mut pieces = Vec::new();

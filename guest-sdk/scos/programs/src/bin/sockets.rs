@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use shikiri_scos_programs::os;
 use shikiri_scos_programs::report::{equal, holds, ok};
 use shikiri_scos_programs::socket::{
     Address, FILE, KERNEL, MAPPING, Message, NON_BLOCKING, Socket, apart, map, peek, poke, poll,
@@ -374,6 +375,28 @@ fn connecting(guests: &Guests) -> Outcome {
     Ok(())
 }
 
+/// Calls that wait are ended by a signal, or done anew if its handler says so. The signal comes again and again: one that comes before
+/// the wait does not count.
+fn interrupted(guests: &Guests) -> Outcome {
+    const EVERY_MS: i64 = 20;
+    let signal =
+        |flags| os::handle(libc::SIGALRM, nothing, flags).map_err(Error::from_raw_os_error);
+    signal(0)?;
+    os::set_alarm(EVERY_MS, EVERY_MS);
+    equal("read is interrupted", number(guests.two.receive()), Some(libc::EINTR));
+    equal("accept is interrupted", number(guests.listener.accept(0)), Some(libc::EINTR));
+    let asked = [(guests.two.number(), IN), (guests.listener.number(), IN)];
+    equal("poll is interrupted", number(poll(&asked, None)), Some(libc::EINTR));
+    signal(libc::SA_RESTART)?;
+    tell(&guests.two, SHORT)?;
+    let message = guests.two.receive()?;
+    equal("read is done anew", message.map(|it| it.short[0]), Some(33));
+    os::set_alarm(0, 0);
+    Ok(())
+}
+
+extern "C" fn nothing(_signal: libc::c_int) {}
+
 fn refusals(guests: &Guests) -> Outcome {
     let guest = &guests.one;
     // bind, connect, accept4, getsockname, getpeername, setsockopt, getsockopt, read, write.
@@ -385,6 +408,7 @@ fn refusals(guests: &Guests) -> Outcome {
     equal("taken", number(second.bind(Address::service(SERVICE))), Some(libc::EADDRINUSE));
     equal("not bound", number(second.listen(1)), Some(libc::EDESTADDRREQ));
     equal("not connected", number(second.receive()), Some(libc::ENOTCONN));
+    interrupted(guests)?;
     // With all descriptors in use a request stays where it is.
     let mut files = Vec::new();
     while let Ok(file) = File::open("/dev/null") {

@@ -1,8 +1,9 @@
-//! `epoll` and `socketpair`.
+//! `epoll`, `socketpair`, and messages of pieces.
+#![expect(unsafe_code, reason = "makes calls with headers of its own")]
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::EventFd;
+use shikiri_scos_programs::os;
 use shikiri_scos_programs::report::{equal, holds};
 
 use crate::processes::beside;
@@ -22,6 +24,7 @@ pub(crate) fn check() {
     list();
     waiting();
     pairs();
+    messages();
     through_a_child();
 }
 
@@ -164,6 +167,49 @@ fn pairs() {
     drop(one);
     let kind = other.write(b"x").map_err(|error| error.kind());
     equal("nobody_there_is_epipe", kind, Err(ErrorKind::BrokenPipe));
+}
+
+/// A message of several pieces, and what is not a message.
+fn messages() {
+    const SENDMSG: u64 = 211;
+    const RECVMSG: u64 = 212;
+    let (one, other) = UnixStream::pair().unwrap();
+    let (one, other) = (one.as_raw_fd() as u64, other.as_raw_fd() as u64);
+    let message = |call: u64, socket: u64, header: &mut [u64; 7], flags: u64| {
+        // SAFETY: the header names pieces of this program's that are written to by nobody else.
+        unsafe { os::call(call, [socket, header.as_mut_ptr() as u64, flags, 0, 0, 0]) }
+    };
+    // `struct msghdr`: a name and its length, pieces and how many, ancillary data and its length, flags.
+    let with =
+        |pieces: &mut [[u64; 2]]| [0, 0, pieces.as_mut_ptr() as u64, pieces.len() as u64, 0, 0, 0];
+    let text = b"of three pieces";
+    let piece = |from: usize, to: usize| [text[from..].as_ptr() as u64, (to - from) as u64];
+    let mut pieces = [piece(0, 3), piece(3, 3), piece(3, 15)];
+    let sent = message(SENDMSG, one, &mut with(&mut pieces), 0);
+    equal("pieces_are_sent_as_one", sent, 15);
+    let (mut first, mut rest) = ([0_u8; 4], [0_u8; 32]);
+    let mut room = [[first.as_mut_ptr() as u64, 4], [rest.as_mut_ptr() as u64, 32]];
+    let mut header = with(&mut room);
+    header[6] = 0xff;
+    equal("and_received_in_others", message(RECVMSG, other, &mut header, 0), 15);
+    equal("one_behind_the_other", [first.as_slice(), &rest[..11]].concat(), text.to_vec());
+    equal("with_nothing_to_say_about_it", (header[1], header[5], header[6]), (0, 0, 0));
+    let dont_wait = 0x40;
+    equal("nothing_there", message(RECVMSG, other, &mut with(&mut room), dont_wait), -11);
+    // A `struct cmsghdr` of a level and a type that nobody knows.
+    let mut control = [16_u64, 1 | 99 << 32];
+    let mut header = with(&mut pieces);
+    (header[4], header[5]) = (control.as_mut_ptr() as u64, 16);
+    equal("ancillary_data_is_einval", message(SENDMSG, one, &mut header, 0), -22);
+    let mut header = with(&mut pieces);
+    header[3] = 1025;
+    equal("too_many_pieces_are_emsgsize", message(SENDMSG, one, &mut header, 0), -90);
+    let mut bad = [piece(0, 3), [0x7000_0000, 5]];
+    equal("a_bad_piece_is_efault", message(SENDMSG, one, &mut with(&mut bad), 0), -14);
+    let mut header = with(&mut pieces);
+    header[2] = 0x7000_0000;
+    equal("and_so_are_bad_pieces", message(SENDMSG, one, &mut header, 0), -14);
+    equal("what_is_no_socket", message(SENDMSG, 0, &mut with(&mut pieces), 0), -88);
 }
 
 /// A program that this one starts talks to it through a pair.

@@ -146,6 +146,10 @@ impl Good {
                 arguments[0] = self.pair;
                 arguments[3..].copy_from_slice(&[0; 3]);
             }
+            "sendmsg" | "recvmsg" => {
+                arguments[0] = self.pair;
+                arguments[2] = 0;
+            }
             "ppoll" => arguments[1] = 1,
             "pselect6" => arguments[0] = 1,
             "accept" | "accept4" | "getsockname" | "getpeername" => arguments[2] = self.length,
