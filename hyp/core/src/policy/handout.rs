@@ -105,6 +105,19 @@ impl<'a> HandOut<'a> {
         self.set(place, resource, Some(limit), in_use)
     }
 
+    /// Whether a place that uses so much can be charged so much more by the limit that it has: then nobody has to be asked (P4). One
+    /// without a limit is not.
+    #[must_use]
+    pub fn is_within(
+        &self,
+        place: PartitionSlot,
+        resource: Resource,
+        (used, more): (u64, u64),
+    ) -> bool {
+        let need = used.saturating_add(more);
+        self.limit(place, resource).is_some_and(|limit| need <= limit)
+    }
+
     /// Makes sure that a place that uses so much can be charged so much more: if its limit does not allow it, or it has none, it has
     /// one now that just does. Answers the limit.
     ///
@@ -319,6 +332,24 @@ mod tests {
         book.set(B, memory, Some(0), 0).unwrap();
         assert_eq!(book.cover(C, memory, (0, 1)), Ok(1));
         assert_eq!(given(&book), 21);
+    }
+
+    #[test]
+    fn what_a_limit_allows_once_it_does_not_allow_twice_p4() {
+        let mut book = memory(100);
+        let memory = Resource::Memory;
+        let mut own = [None; 8];
+        own[2] = Some(1000);
+        book.describe(A, own);
+        // Two ask at once, and nobody else is asked for either: only the first is charged.
+        assert!(book.is_within(A, memory, (900, 100)));
+        assert!(!book.is_within(A, memory, (1000, 100)));
+        assert!(!book.is_within(A, memory, (900, 101)));
+        assert!(!book.is_within(A, memory, (900, u64::MAX)));
+        book.set(A, memory, Some(950), 900).unwrap();
+        assert!(!book.is_within(A, memory, (900, 51)), "it was lowered meanwhile");
+        assert!(!book.is_within(B, memory, (0, 1)), "no limit says nothing");
+        assert!(!book.is_within(PartitionSlot(64), memory, (0, 1)), "nobody");
     }
 
     #[test]

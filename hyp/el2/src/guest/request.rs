@@ -61,9 +61,13 @@ fn try_ask(core: &CoreLocal, live: &Live, wanted: Wanted) -> Result<Option<u64>,
     if let Wish::Time(_, ppm) = wish
         && is_within_limit(live.slot, ppm)
     {
-        let granted = Some(u64::from(ppm));
-        let (_, decision) = decide_on(world, policy, &request, (granted, Which::New))?;
-        return if let Decision::Granted(ppm) = decision { Ok(Some(ppm)) } else { Ok(None) };
+        match decide_on(world, policy, &request, (Some(u64::from(ppm)), Which::Allowed)) {
+            // Another of its vCPUs was first, or the limit has been lowered: now somebody is asked.
+            Err(Refusal::OverLimit(_)) => {}
+            Err(refusal) => return Err(refusal),
+            Ok((_, Decision::Granted(ppm))) => return Ok(Some(ppm)),
+            Ok((_, Decision::Refused)) => return Err(Refusal::Denied),
+        }
     }
     if policy.holder.is_none() {
         return by_default(world, policy, &request, Which::New).map(Some);
@@ -81,6 +85,8 @@ fn try_ask(core: &CoreLocal, live: &Live, wanted: Wanted) -> Result<Option<u64>,
 /// Which request is decided on.
 #[derive(Clone, Copy)]
 enum Which {
+    /// One that nobody holds, since the asker's limit allows it: nothing is handed out.
+    Allowed,
     /// One that nobody holds.
     New,
     /// The one that is held, if it is still open when the books are locked.
@@ -119,7 +125,7 @@ fn decide_on(
     let (slot, lifecycle) = find(world, who)?;
     let mut books = policy.books.lock();
     let request = match which {
-        Which::New => Some(*asked),
+        Which::Allowed | Which::New => Some(*asked),
         Which::Held => Some(*asked).filter(|asked| books.requests.is_open(asked)),
         Which::Taken(number) => books.requests.taken(who.place, who.id, number),
     };
@@ -131,7 +137,7 @@ fn decide_on(
         }
         (Some(more), Wish::Time(vcpu, _)) => {
             is_there_to_stay(&lifecycle)?;
-            granted = Some(give_time(world, &mut books, slot, (vcpu, more))?);
+            granted = Some(give_time(world, &mut books, slot, (vcpu, more, which))?);
         }
         (Some(more), Wish::Vcpus(_)) => {
             is_there_to_stay(&lifecycle)?;
@@ -145,7 +151,7 @@ fn decide_on(
         (None, _) => {}
     }
     let decision = granted.map_or(Decision::Refused, Decision::Granted);
-    if !matches!(which, Which::New) {
+    if matches!(which, Which::Held | Which::Taken(_)) {
         books.requests.answer(who.place, who.id, decision);
     }
     drop(books);
@@ -171,7 +177,7 @@ fn raise(
     Ok(Some(limit))
 }
 
-/// Whether the limit of core time allows so much more: then nobody has to be asked (P4).
+/// Whether the limit of core time allows so much more, as it looks without the books' lock.
 fn is_within_limit(slot: &Slot, ppm: u32) -> bool {
     let line = slot.account_line(Resource::CoreTime);
     line.limit.is_some_and(|limit| line.used.saturating_add(u64::from(ppm)) <= limit)
@@ -192,12 +198,13 @@ fn is_there_to_stay(lifecycle: &Lifecycle) -> Result<(), Refusal> {
     }
 }
 
-/// Gives a vCPU so many ppm more of its home core, for this life; what its limit lacks is handed out. How much it was.
+/// Gives a vCPU so many ppm more of its home core, for this life; what its limit lacks is handed out, unless only the limit was to
+/// allow it: `OverLimit` then. How much it was.
 fn give_time(
     world: &World,
     books: &mut PolicyBooks,
     slot: &Slot,
-    (vcpu, ppm): (VcpuIndex, u64),
+    (vcpu, ppm, which): (VcpuIndex, u64, Which),
 ) -> Result<u64, Refusal> {
     let index = usize::from(vcpu.0);
     let described = slot.description().vcpus().nth(index).ok_or(Refusal::Argument(2))?;
@@ -206,10 +213,15 @@ fn give_time(
     let growth = Growth::new(described.time, slot.homes.extra_us(index), ppm)?;
     let mut work = slot.work.lock();
     let holdings = &mut work.as_mut().ok_or(Refusal::PeerGone)?.holdings;
+    let need = (holdings.account().line(Resource::CoreTime).used, growth.ppm());
+    if matches!(which, Which::Allowed)
+        && !books.handout.is_within(slot.number, Resource::CoreTime, need)
+    {
+        return Err(Refusal::OverLimit(Resource::CoreTime));
+    }
     let promised = seats::more_ppm(growth.before, growth.after);
     books.cores.grow(home.core, promised)?;
-    let used = holdings.account().line(Resource::CoreTime).used;
-    let covered = books.handout.cover(slot.number, Resource::CoreTime, (used, growth.ppm()));
+    let covered = books.handout.cover(slot.number, Resource::CoreTime, need);
     let limit = covered.inspect_err(|_| books.cores.shrink(home.core, promised))?;
     // The limit is one that allows it.
     let is_charged = holdings.add_core_time(limit, growth.ppm()).is_ok();
