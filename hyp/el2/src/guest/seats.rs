@@ -44,10 +44,12 @@ fn take(core: &mut CoreLocal, seat: Seat, now: u64) {
     let Some(slot) = core.world.slots.get(usize::from(key.partition.0)) else { return };
     let index = usize::from(key.vcpu.0);
     let mut lifecycle = slot.lifecycle.lock();
-    let is_its = |home: Home| home.core == core.id && home.seat.number() == seat.number();
     // One that is being destroyed has left, or will: a wake-up that came late does not seat it again.
     let is_there = !matches!(lifecycle.phase(), Phase::Leaving | Phase::Free);
-    if !is_there || index >= slot.homes.len() || !slot.homes.get(index).is_some_and(is_its) {
+    if !is_there
+        || index >= slot.homes.len()
+        || !slot.homes.get(index).is_some_and(|home| is_seat(core, home, seat))
+    {
         return;
     }
     let vcpu = slot.read(&mut lifecycle, |partition| partition.vcpus().nth(index));
@@ -60,6 +62,11 @@ fn take(core: &mut CoreLocal, seat: Seat, now: u64) {
     core.queue.wake(seat, now);
 }
 
+/// Whether a home is this core's seat.
+fn is_seat(core: &CoreLocal, home: Home, seat: Seat) -> bool {
+    home.core == core.id && home.seat.number() == seat.number()
+}
+
 /// The partition of a seat is destroyed, and nothing of it is on this core any more; or its vCPU has another budget.
 fn look_again(core: &mut CoreLocal, seat: Seat, now: u64) {
     let given = core.shared().map(|shared| shared.inbox.key(seat));
@@ -70,7 +77,10 @@ fn look_again(core: &mut CoreLocal, seat: Seat, now: u64) {
     if slot.phase() == Phase::Leaving {
         let _terms = core.queue.remove(seat, now);
         core.wake_at.set(seat, None);
-        slot.homes.vacate(index);
+        // A look that comes late finds another partition at the place, whose vCPU may have a seat elsewhere, and still be there.
+        if slot.homes.get(index).is_some_and(|home| is_seat(core, home, seat)) {
+            slot.homes.vacate(index);
+        }
         return;
     }
     let lifecycle = slot.lifecycle.lock();
