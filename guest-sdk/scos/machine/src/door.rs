@@ -6,7 +6,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
+use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status, Wish};
 use shikiri_tree::Gic;
 
 use crate::Machine;
@@ -463,10 +463,13 @@ impl<C: Calls + Trees> Machine for Door<C> {
             Err(refusal) if refusal.status == Status::Empty => return Ok(None),
             Err(refusal) => return Err(refusal),
         };
-        // What no rule of a policy is about is nobody's.
-        let peer = if what & 0xff == 16 { amount } else { u64::MAX };
-        let wanted = Resource::try_from(what & 0xff)
-            .map_or(Wanted::Peer(peer), |resource| Wanted::More(resource, amount));
+        let wanted = match Wish::decode(what & 0xff, amount) {
+            Ok(Wish::More(resource, amount)) => Wanted::More(resource, amount),
+            Ok(Wish::Time(vcpu, ppm)) => Wanted::Time(vcpu.0, ppm.into()),
+            Ok(Wish::Vcpus(count)) => Wanted::Vcpus(count.into()),
+            Ok(Wish::Peer(place)) => Wanted::Peer(place.0.into()),
+            Err(_) => Wanted::Other(what & 0xff),
+        };
         Ok(PartitionRef::decode(word).map(|from| Asked { from, wanted, number: what >> 8 }))
     }
 

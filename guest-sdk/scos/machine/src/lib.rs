@@ -19,6 +19,7 @@ pub use door::{Calls, Door, Trees};
 pub use layout::image_number;
 pub use look::{End, Exit, Stand, Thing, What};
 pub use refusal::{Act, Over, Refusal, Rule};
+pub use shikiri_tree::Gic;
 pub use table::{Align, Table};
 pub use view::{
     Account, Asked, Boot, Cause, Cores, Line, NewPartition, NewVcpu, Partition, Phase, Time, Wanted,

@@ -115,11 +115,19 @@ pub enum Over {
     Handout(Resource),
     /// What a core has left: at most so much, in parts per million.
     Cores(u64),
+    /// The vCPUs that are kept back for the partition.
+    Vcpus,
 }
+
+/// In `x1`: [`Over::Vcpus`].
+const VCPUS: u64 = 17;
 
 impl Over {
     /// What `x1` and `x2` say.
     pub(crate) fn decode(which: u64, most: u64) -> Option<Self> {
+        if which == VCPUS {
+            return Some(Self::Vcpus);
+        }
         let resource = Resource::try_from(which & 0xff).ok()?;
         Some(match which >> 8 {
             0 => Self::Own(resource),
@@ -135,6 +143,7 @@ impl fmt::Display for Over {
         match self {
             Self::Own(resource) => write!(f, "the partition's own limit of {resource}"),
             Self::Handout(resource) => write!(f, "what may be handed out of {resource}"),
+            Self::Vcpus => f.write_str("the vCPUs that are kept back for it"),
             Self::Cores(ppm) => {
                 let most = Amount { resource: Resource::CoreTime, value: *ppm };
                 write!(f, "what these cores have left, {most} at most")
@@ -207,6 +216,7 @@ mod tests {
             over(512, 250_000),
             "start of partition 7: over what these cores have left, 25% at most"
         );
+        assert_eq!(over(17, 0), "start of partition 7: over the vCPUs that are kept back for it");
         assert_eq!(over(u64::MAX, 0), "start of partition 7: over the account's limit");
     }
 

@@ -206,10 +206,16 @@ pub struct Asked {
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// So much more of a resource.
+    /// So much more of a resource; of core time it is [`Wanted::Time`].
     More(Resource, u64),
+    /// More time for this vCPU of its own, in ppm of that one's core.
+    Time(u8, u64),
+    /// So many of its vCPUs that are kept back.
+    Vcpus(u64),
     /// That it may ask the partition at this place for connections.
     Peer(u64),
+    /// What this program knows nothing of, by its number.
+    Other(u64),
 }
 
 /// A vCPU's right to time.

@@ -7,7 +7,7 @@ use shikiri_abi::{PAGE_BYTES, Resource};
 use shikiri_machine::{Amount, Boot, Cores, NewPartition, NewVcpu, Span, Time, resource_named};
 
 use crate::file::{CreateTable, File, GrantTable, Number, On, PartitionTable, RestartTable};
-use crate::policy::{Entry, Grant, Policy, Start};
+use crate::policy::{Entry, Good, Grant, Policy, Start, VCPUS};
 use crate::restart::{RestartOn, RestartRule};
 
 /// What is wrong with a policy file.
@@ -204,6 +204,17 @@ fn restart(table: &RestartTable, place: &str) -> Result<RestartRule, BadPolicy> 
 
 fn grant(number: usize, table: &GrantTable, names: &[&str]) -> Result<Grant, BadPolicy> {
     let place = format!("grant {number}");
+    let to =
+        table.to.iter().map(|name| position(name, names, &place)).collect::<Result<Vec<_>, _>>()?;
+    let to = (!to.is_empty()).then_some(to);
+    if table.resource == VCPUS {
+        if table.up_to.is_some() || table.keep.is_some() || table.or_less {
+            return bad(format!(
+                "{place}: of vCPUs all that are asked for are granted; `kept_vcpus` of the description says how many there are"
+            ));
+        }
+        return Ok(Grant { to, of: Good::Vcpus, up_to: None, keep: 0, or_less: false });
+    }
     let Some(resource) = resource_named(&table.resource) else {
         return bad(format!("{place}: there is no resource `{}`", table.resource));
     };
@@ -211,11 +222,9 @@ fn grant(number: usize, table: &GrantTable, names: &[&str]) -> Result<Grant, Bad
         let place = format!("{place}: {key}");
         number.as_ref().map(|number| amount(resource, number, &place)).transpose()
     };
-    let to =
-        table.to.iter().map(|name| position(name, names, &place)).collect::<Result<Vec<_>, _>>()?;
     Ok(Grant {
-        to: (!to.is_empty()).then_some(to),
-        resource,
+        to,
+        of: Good::Resource(resource),
         up_to: read(&table.up_to, "up_to")?,
         keep: read(&table.keep, "keep")?.unwrap_or(0),
         or_less: table.or_less,
@@ -252,7 +261,7 @@ mod tests {
     use core::time::Duration;
 
     use super::Policy;
-    use crate::policy::{Grant, Start};
+    use crate::policy::{Good, Grant, Start};
     use shikiri_abi::Resource;
     use shikiri_machine::{Boot, Cores, NewVcpu, Time};
 
@@ -281,6 +290,14 @@ mod tests {
         keep = "32M"
         or_less = true
 
+        [[grant]]
+        resource = "core_time"
+        up_to = "80%"
+
+        [[grant]]
+        to = ["worker", "log"]
+        resource = "vcpus"
+
         [[talk]]
         from = "worker"
         to = "log"
@@ -308,14 +325,17 @@ mod tests {
         assert_eq!(new.limits, worker.limits);
         let rule = worker.restart.unwrap();
         assert_eq!((rule.factor, rule.give_up_after, rule.window), (3, 4, Duration::from_secs(60)));
-        let grant = Grant {
+        let memory = Grant {
             to: Some(vec![1]),
-            resource: Resource::Memory,
+            of: Good::Resource(Resource::Memory),
             up_to: Some(4096),
             keep: 8192,
             or_less: true,
         };
-        assert_eq!(policy.grants, [grant]);
+        let none = Grant { to: None, of: Good::Vcpus, up_to: None, keep: 0, or_less: false };
+        let time = Good::Resource(Resource::CoreTime);
+        let time = Grant { of: time, up_to: Some(800_000), ..none.clone() };
+        assert_eq!(policy.grants, [memory, time, Grant { to: Some(vec![1, 0]), ..none }]);
         assert_eq!(policy.talk, [(1, 0)]);
         assert_eq!(policy.partitions[2].start, Start::Never);
     }
@@ -396,6 +416,10 @@ mod tests {
                 "partition `a`: restart: `factor` is at least 1",
             ),
             (with("[[grant]]\nresource = \"time\""), "grant 1: there is no resource `time`"),
+            (
+                with("[[grant]]\nresource = \"vcpus\"\nup_to = 2"),
+                "grant 1: of vCPUs all that are asked for are granted; `kept_vcpus` of the description says how many there are",
+            ),
             (
                 with("[[grant]]\nresource = \"memory\"\nto = [\"b\"]"),
                 "grant 1: there is no [[partition]] `b` in the policy",

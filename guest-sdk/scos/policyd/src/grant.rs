@@ -3,7 +3,7 @@
 use shikiri_abi::{PartitionRef, Resource};
 use shikiri_machine::{Account, Amount, Line};
 
-use crate::policy::Policy;
+use crate::policy::{Good, Grant, Policy};
 
 /// A guest asks for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,20 +57,20 @@ impl Policy {
         handout: &Account,
     ) -> Judgement {
         let resource = request.resource;
-        let position = self.partitions.iter().position(|entry| entry.name == name);
-        let rule = self.grants.iter().enumerate().find(|(_, grant)| {
-            grant.resource == resource
-                && grant.to.as_ref().is_none_or(|to| position.is_some_and(|at| to.contains(&at)))
-        });
-        let Some((number, rule)) = rule else {
+        let Some((number, rule)) = self.rule(name, Good::Resource(resource)) else {
             return refused(format!("no grant names {resource} for {name}"));
         };
         let (own, handout) = (own.line(resource), handout.line(resource));
-        let Some(limit) = own.limit else {
-            return refused(format!("{name} has no limit of {resource}: it needs no more"));
+        // Of core time so much more is used, and only what the limit lacks is handed out; of all else the limit is raised.
+        let (from, room) = match (resource, own.limit) {
+            (Resource::CoreTime, limit) => (own.used, limit.unwrap_or(0).saturating_sub(own.used)),
+            (_, Some(limit)) => (limit, 0),
+            (_, None) => {
+                return refused(format!("{name} has no limit of {resource}: it needs no more"));
+            }
         };
-        let below_bound = rule.up_to.map_or(u64::MAX, |up_to| up_to.saturating_sub(limit));
-        let below_keep = spare(handout, rule.keep);
+        let below_bound = rule.up_to.map_or(u64::MAX, |up_to| up_to.saturating_sub(from));
+        let below_keep = spare(handout, rule.keep).saturating_add(room);
         let fits = below_bound.min(below_keep);
         let amount = |value| Amount { resource, value };
         if request.amount <= fits {
@@ -88,6 +88,26 @@ impl Policy {
         }
         refused(why)
     }
+
+    /// Judges a request by a partition of this name for so many of the vCPUs that are kept back for it.
+    #[must_use]
+    pub fn judge_vcpus(&self, name: &str, count: u64) -> Judgement {
+        match self.rule(name, Good::Vcpus) {
+            Some((number, rule)) => {
+                Judgement { answer: Answer::Grant(count), why: rule.name(number) }
+            }
+            None => refused(format!("no grant names vCPUs for {name}")),
+        }
+    }
+
+    /// The first rule of a good that is for a partition of this name, with its number.
+    fn rule(&self, name: &str, of: Good) -> Option<(usize, &Grant)> {
+        let position = self.partitions.iter().position(|entry| entry.name == name);
+        let is_for = |grant: &Grant| {
+            grant.to.as_ref().is_none_or(|to| position.is_some_and(|at| to.contains(&at)))
+        };
+        self.grants.iter().enumerate().find(|(_, grant)| grant.of == of && is_for(grant))
+    }
 }
 
 const fn refused(why: String) -> Judgement {
@@ -102,7 +122,7 @@ fn spare(handout: Line, keep: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{Answer, Request};
-    use crate::policy::{Entry, Grant, Policy, Start};
+    use crate::policy::{Entry, Good, Grant, Policy, Start};
     use proptest::prelude::*;
     use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Resource};
     use shikiri_machine::{Account, Line};
@@ -124,8 +144,13 @@ mod tests {
         account
     }
 
-    const MEMORY: Grant =
-        Grant { to: None, resource: Resource::Memory, up_to: Some(100), keep: 50, or_less: false };
+    const MEMORY: Grant = Grant {
+        to: None,
+        of: Good::Resource(Resource::Memory),
+        up_to: Some(100),
+        keep: 50,
+        or_less: false,
+    };
 
     fn ask(
         policy: &Policy,
@@ -170,6 +195,47 @@ mod tests {
         assert_eq!(ask(&policy, "a", Some(40), 10, 50).0, Answer::Refuse);
     }
 
+    /// Its account of core time is `(limit, used)`, and so much can be handed out.
+    fn ask_time(rule: Grant, (limit, used): (Option<u64>, u64), amount: u64, left: u64) -> Answer {
+        let from = PartitionRef { place: PartitionSlot(0), id: PartitionId(1) };
+        let request = Request { from, resource: Resource::CoreTime, amount };
+        let own = account(Resource::CoreTime, limit, used);
+        let handout = account(Resource::CoreTime, Some(1000), 1000 - left);
+        policy(vec![rule]).judge("a", &request, &own, &handout).answer
+    }
+
+    #[test]
+    fn core_time_is_judged_by_what_will_be_used_and_what_the_limit_lacks() {
+        let time = Grant { of: Good::Resource(Resource::CoreTime), ..MEMORY };
+        // 50 are kept, and 100 are the most that is used.
+        let ask = |own, amount, left| ask_time(time.clone(), own, amount, left);
+        assert_eq!(ask((Some(60), 40), 60, 90), Answer::Grant(60), "40 are handed out");
+        assert_eq!(ask((Some(60), 40), 60, 89), Answer::Refuse, "one too few");
+        assert_eq!(ask((Some(60), 40), 61, 900), Answer::Refuse, "101 would be used");
+        assert_eq!(ask((Some(60), 40), 20, 0), Answer::Grant(20), "the limit allows it");
+        assert_eq!(ask((Some(20), 40), 10, 60), Answer::Grant(10), "it was lowered");
+        assert_eq!(ask((Some(20), 40), 11, 60), Answer::Refuse);
+        assert_eq!(ask((None, 40), 30, 80), Answer::Grant(30), "what it has is its own");
+        assert_eq!(ask((None, 40), 31, 80), Answer::Refuse);
+        let less = Grant { or_less: true, ..time };
+        assert_eq!(ask_time(less.clone(), (None, 40), 31, 80), Answer::Grant(30));
+        assert_eq!(ask_time(less.clone(), (Some(60), 40), 90, 900), Answer::Grant(60));
+        assert_eq!(ask_time(less, (Some(60), 100), 1, 900), Answer::Refuse);
+    }
+
+    #[test]
+    fn vcpus_are_granted_to_whom_a_rule_names() {
+        let rule = Grant { to: Some(vec![1]), of: Good::Vcpus, up_to: None, ..MEMORY };
+        let policy = policy(vec![MEMORY, rule]);
+        let judged = |name| {
+            let judgement = policy.judge_vcpus(name, 3);
+            (judgement.answer, judgement.why)
+        };
+        assert_eq!(judged("b"), (Answer::Grant(3), "grant 2 (vcpus)".into()));
+        assert_eq!(judged("a"), (Answer::Refuse, "no grant names vCPUs for a".into()));
+        assert_eq!(judged("stranger").0, Answer::Refuse);
+    }
+
     #[test]
     fn who_may_talk_is_who_the_policy_says() {
         let policy = Policy { talk: vec![(0, 1)], ..policy(vec![]) };
@@ -182,7 +248,7 @@ mod tests {
     #[test]
     fn the_first_rule_that_fits_decides() {
         let closed = Grant { to: Some(vec![1]), up_to: Some(0), ..MEMORY };
-        let ports = Grant { resource: Resource::EventPorts, ..MEMORY };
+        let ports = Grant { of: Good::Resource(Resource::EventPorts), ..MEMORY };
         let policy = policy(vec![ports, closed, MEMORY]);
         assert_eq!(ask(&policy, "b", Some(40), 1, 200).0, Answer::Refuse);
         assert_eq!(

@@ -17,5 +17,5 @@ pub use answers::answer;
 pub use check::BadPolicy;
 pub use engine::{Action, Engine, Seen};
 pub use grant::{Answer, Judgement, Request};
-pub use policy::{Entry, Grant, Policy, Start};
+pub use policy::{Entry, Good, Grant, Policy, Start};
 pub use restart::{RestartOn, RestartRule};

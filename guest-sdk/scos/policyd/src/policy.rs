@@ -54,8 +54,8 @@ pub enum Start {
 pub struct Grant {
     /// Positions of those that it is for; `None`: for all.
     pub to: Option<Vec<usize>>,
-    /// The resource.
-    pub resource: Resource,
+    /// What it grants.
+    pub of: Good,
     /// The highest limit that a grant leads to; `None`: no bound of its own.
     pub up_to: Option<u64>,
     /// How much of what may be handed out stays.
@@ -64,10 +64,33 @@ pub struct Grant {
     pub or_less: bool,
 }
 
+/// What a rule grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Good {
+    /// More of a resource.
+    Resource(Resource),
+    /// The vCPUs that are kept back for a partition, as many as it asks for.
+    Vcpus,
+}
+
+impl Good {
+    /// The file's word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Resource(resource) => resource_word(resource),
+            Self::Vcpus => VCPUS,
+        }
+    }
+}
+
+/// The file's word for [`Good::Vcpus`].
+pub(crate) const VCPUS: &str = "vcpus";
+
 impl Grant {
     /// The rule in a few words, for messages.
     #[must_use]
     pub fn name(&self, number: usize) -> String {
-        format!("grant {} ({})", number.saturating_add(1), resource_word(self.resource))
+        format!("grant {} ({})", number.saturating_add(1), self.of.word())
     }
 }
