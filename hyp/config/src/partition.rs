@@ -130,13 +130,12 @@ impl<'a> Partition<'a> {
         self.tables.devices.iter().map(move |row| device(DeviceRow::get(row), strings))
     }
 
-    /// The paths of its devices, one for each: regions with the path of the region before belong to the same device.
+    /// The paths of its devices, one for each: regions with one path belong to the same device.
     pub fn device_paths(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-        let mut last = "";
-        self.devices().filter_map(move |device| {
-            let is_new = device.path != last;
-            last = device.path;
-            is_new.then_some(last)
+        let devices = self.devices();
+        devices.clone().enumerate().filter_map(move |(index, device)| {
+            let is_new = devices.clone().take(index).all(|earlier| earlier.path != device.path);
+            is_new.then_some(device.path)
         })
     }
 

@@ -283,6 +283,7 @@ fn check_limits<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
         .devices()
         .filter(|device| !device.moderated)
         .fold(0_u64, |sum, device| sum.saturating_add(device.bytes / PAGE_BYTES));
+    let count = u64::try_from(partition.device_paths().count()).unwrap_or(u64::MAX);
     let given = [
         (Resource::CoreTime, time),
         (Resource::IpaSpace, memory.saturating_add(devices)),
@@ -291,7 +292,7 @@ fn check_limits<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
             Resource::ManagementMemory,
             partition.talk.pages().saturating_add(partition.windows.tables_pages()),
         ),
-        (Resource::Devices, device_count(partition)),
+        (Resource::Devices, count),
     ];
     for (resource, given) in given {
         if let Some(limit) = partition.limit(resource)
@@ -301,17 +302,4 @@ fn check_limits<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
         }
     }
     Ok(())
-}
-
-/// How many devices a partition has: regions with the path of the region before belong to the same device.
-fn device_count(partition: &Partition<'_>) -> u64 {
-    let mut last = "";
-    let mut count = 0_u64;
-    for device in partition.devices() {
-        if device.path != last {
-            count = count.saturating_add(1);
-        }
-        last = device.path;
-    }
-    count
 }

@@ -37,6 +37,17 @@ fn refused(change: impl Fn(&mut SystemSpec, &mut Policy), expected: &str) {
 }
 
 #[test]
+fn a_device_has_one_number_wherever_its_regions_stand() {
+    let mut spec = system();
+    spec.partitions[0].devices.insert(0, device("/two@9030000", 0x0903_0000, 0x1000));
+    spec.partitions[0].devices.push(device("/two@9030000", 0x0904_0000, 0x1000));
+    let bundle = write(&spec);
+    let bundle = Bundle::parse(&bundle, crc32).unwrap();
+    let paths: Vec<_> = bundle.partition(0).unwrap().device_paths().collect();
+    assert_eq!(paths, ["/two@9030000", "/pl031@9010000"]);
+}
+
+#[test]
 fn a_draft_gets_a_device_with_all_that_belongs_to_it() {
     let mut spec = system();
     spec.partitions[0].devices.push(device("/two@9030000", 0x0903_0000, 0x1000));

@@ -222,7 +222,8 @@ pub(super) fn add_device(
     let description = owner.description();
     let path = description.device_paths().nth(number.into()).ok_or(Refusal::NotFound)?;
     let bit = 1_u64.checked_shl(number.into()).unwrap_or(0);
-    if owner.given.load(Ordering::Relaxed) & bit != 0 {
+    // Whoever gave it back has set its routes before.
+    if owner.given.load(Ordering::Acquire) & bit != 0 {
         return Err(Refusal::Exists);
     }
     draft.add_device(description, path)?;
@@ -237,12 +238,16 @@ pub(super) fn add_device(
 
 /// The devices of a partition that has ended, or was never started, are their owners' again.
 fn give_devices_back(world: &World, partition: &Partition<'_>) {
-    for path in partition.device_paths() {
+    for device in partition.devices() {
         for owner in world.slots.iter().filter(|owner| !owner.is_spare()) {
             let description = owner.description();
-            let number = description.device_paths().position(|other| other == path);
+            // A physical address is one partition's, by the bundle's rules.
+            if !description.devices().any(|it| it.pa == device.pa) {
+                continue;
+            }
+            let number = description.device_paths().position(|path| path == device.path);
             if let Some(number) = number.and_then(|number| u32::try_from(number).ok()) {
-                world.route_device(description, path, owner.number);
+                world.route_device(description, device.path, owner.number);
                 let bit = 1_u64.checked_shl(number).unwrap_or(0);
                 owner.given.fetch_and(!bit, Ordering::Release);
             }
