@@ -79,6 +79,7 @@ fn start(world: &World, slot: &Slot) {
     match worker::start(world, slot) {
         Ok(id) => tell(world, format_args!("{name} is being started (id {})", id.0)),
         Err(phase) if phase.is_policys() => refer_to_policy(world, slot, phase),
+        Err(Phase::Ended) => lacks_devices(world, slot),
         Err(phase) => {
             tell(world, format_args!("{name} is {}: 'stop' or 'restart' it", phase.name()))
         }
@@ -90,11 +91,22 @@ fn restart(world: &World, slot: &Slot) {
     if phase.is_policys() {
         return refer_to_policy(world, slot, phase);
     }
-    if phase == Phase::Ended {
-        // Who has started it since has done what is wanted.
-        let _is_alive = worker::start(world, slot);
+    // Who has started it since has done what is wanted.
+    if phase == Phase::Ended && worker::start(world, slot) == Err(Phase::Ended) {
+        return lacks_devices(world, slot);
     }
     tell(world, format_args!("{} is being restarted", slot.name()));
+}
+
+/// Says of a partition that has ended why it is not started.
+fn lacks_devices(world: &World, slot: &Slot) {
+    let name = slot.name();
+    tell(
+        world,
+        format_args!(
+            "{name} has ended, and others have devices of its: the policy program takes them back"
+        ),
+    );
 }
 
 /// Says of a place without a partition that could live that the policy program has to act.

@@ -57,6 +57,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         "a_device_of_one_that_has_ended_is_given_to_one_that_is_made",
         devices,
     );
+    topic.on_each(
+        both_gics(2),
+        "the_operator_is_told_why_one_without_its_devices_does_not_start",
+        without_devices,
+    );
     topic.on_each(both_gics(3), "two_greedy_guests_cannot_starve_a_third", fair);
     topic.on_each(both_gics(3), "what_was_made_outlives_its_makers_restart", outlive);
     topic.on_each(both_gics(2), "the_operator_is_told_whose_a_created_partition_is", undone);
@@ -127,18 +132,43 @@ fn areas(machine: Machine) -> Outcome {
     Ok(())
 }
 
-/// The clock's alarm comes to who has it: twice in each of two lives of the one that is made, and twice to its owner afterwards.
-fn devices(machine: Machine) -> Outcome {
+/// A partition with the board's clock that does not start by itself, and a policy program that gives the clock to others.
+fn clock(words: &str) -> Result<System, Failed> {
     let lines = "partitions = 2\nimages = [\"clock\"]\n\
                  handout = { memory = \"64MiB\", core_time = \"100%\" }";
     let holder = Partition::new("scos", "policy")
         .sized("16MiB")
-        .with("cores = [0]\nhandles = 16\ncmdline = \"devices\"")
+        .with(&format!("cores = [0]\nhandles = 16\ncmdline = \"{words}\""))
         .with(&format!("[policy]\npartition = \"scos\"\n{lines}"));
     let owner = Partition::new("owner", "clock")
         .with("cores = [1]\nshare = { budget = \"2ms\", period = \"10ms\" }\nautostart = false")
         .with("devices = [\"/pl031@9010000\"]");
-    let console = support::passes(&support::system([owner, holder])?, &machine)?;
+    support::system([owner, holder])
+}
+
+/// It is neither started nor restarted, and the operator is not told that it is.
+fn without_devices(machine: Machine) -> Outcome {
+    let mut running = clock("lent then=stay")?.boot(&machine)?;
+    let console = running.wait_for("scos| done", PATIENCE)?;
+    support::approve(&console)?;
+    support::open_operator(&mut running)?;
+    for command in ["start owner", "restart owner"] {
+        let answer = support::answer_lines(&mut running, command)?;
+        if answer
+            != [
+                "owner has ended, and others have devices of its: the policy program takes them back",
+            ]
+        {
+            return Err(running.failure(format!("{command} is answered {answer:?}")).into());
+        }
+    }
+    let row = row_of(&mut running, "owner")?;
+    if row.contains("ended") { Ok(()) } else { Err(running.failure(row).into()) }
+}
+
+/// The clock's alarm comes to who has it: twice in each of two lives of the one that is made, and twice to its owner afterwards.
+fn devices(machine: Machine) -> Outcome {
+    let console = support::passes(&clock("devices")?, &machine)?;
     for (name, wanted) in [("driver", 4), ("owner", 2)] {
         let line = format!("{name}| ok the_alarm_comes_once");
         let alarms = console.lines().filter(|it| it.contains(&line)).count();
@@ -344,6 +374,7 @@ fn wild(machine: Machine) -> Outcome {
     let others =
         ["one", "two"].map(|name| sleeper(name, "crash", "crash=loop").with("handles = 4"));
     let [one, two] = others;
+    let one = one.with("devices = [\"/pl031@9010000\"]");
     let witness = Partition::new("witness", "witness")
         .with("cores = [0]\nshare = { budget = \"4ms\", period = \"10ms\" }\nhandles = 4")
         .with("cmdline = \"reports=0 report_ms=200\"");

@@ -39,6 +39,7 @@ const ROLES: &[(&str, fn() -> !)] = &[
     ("replacing", asked::replacing),
     ("areas", areas::areas),
     ("devices", devices::devices),
+    ("lent", devices::lent),
     ("more-asker", more::asker),
     ("more-judge", more::judge),
     ("last-words", made::last_words),
