@@ -17,8 +17,11 @@ use crate::tools::{made, wait};
 const OWN: u64 = 0;
 const WITNESS: u64 = 1;
 const PLACES: u64 = 10;
+/// Whose device is given away.
+const OWNER: u8 = 2;
 const CORES: u8 = 3;
 
+const START: u32 = 0x104;
 const STOP: u32 = 0x105;
 const RESTART: u32 = 0x106;
 const PAUSE: u32 = 0x107;
@@ -59,7 +62,7 @@ pub(crate) fn hostile() -> ! {
             let done = attack.done[(row.number & 63) as usize];
             println!("hostile policy: {} {done}", row.name);
         }
-        for number in [0x103, 0x104, STOP, 0x110, 0x111, 0x112] {
+        for number in [0x103, 0x104, STOP, 0x110, 0x111, 0x112, 0x11d, 0x11e] {
             ensure("it was in the middle of things", attack.done[number as usize & 63] > 0)?;
         }
         clear()?;
@@ -144,7 +147,7 @@ impl Attack {
             0x109 => [if amount % 2 == 0 { self.port } else { amount }, 0, 0, 0],
             0x10a | 0x120 => [0; 4],
             0x110 => [u64::from(self.random.pick(b"abcd")), 0, 0, 0],
-            0x112 => [who, self.random.below(16), self.time(), self.random.below(260)],
+            0x112 => [who, self.random.below(16), self.time(), self.random.below(516)],
             0x113 => [who, address, self.random.below(80) << 12, 0],
             0x114 => [who, self.random.below(4), address, 0],
             0x115 => [who, address, amount, 0],
@@ -166,17 +169,19 @@ impl Attack {
         let name = u64::from(self.random.pick(b"abcdefgh"));
         let Some(who) = self.call(0x110, [name, 0, 0, 0, 0, 0]) else { return };
         let ram = 0x4000_0000;
+        let owner = Partition::at(OWNER).ok().flatten().map_or(0, |it| it.who().encode());
         let steps = [
             (0x103, [who, 2, 64 + self.random.below(64), 0]),
             (0x103, [who, 0, 100_000 + self.random.below(400_000), 0]),
             (0x112, [who, 0b110, self.time(), 1]),
-            (0x112, [who, 0b110, self.time(), 2]),
+            (0x112, [who, 0b110, self.time(), 2 | self.random.below(2) << 8]),
             (0x113, [who, ram, 64 << 12, 0]),
             (0x114, [who, self.random.below(3), ram, 0]),
             (0x115, [who, ram, 0, 0]),
             (0x116, [who, self.random.below(2), 0, 0]),
             (0x117, [who, self.random.below(9), self.random.below(2), 0]),
             (0x11d, [who, self.random.below(40) | self.random.below(3) << 16, 2 << 16 | 1, 0]),
+            (0x11e, [who, owner, 0, 0]),
             (0x104, [who, self.random.below(2), 0, 0]),
         ];
         for (number, [a, b, c, d]) in steps {
@@ -229,8 +234,11 @@ impl Attack {
     fn call(&mut self, number: u32, x: [u64; 6]) -> Option<u64> {
         let place = x[0] >> 32 & 0xff;
         let is_spared = match number {
+            RESTART if place == u64::from(OWNER) => self.random.below(8) != 0,
             STOP | RESTART => place == OWN || place == WITNESS,
             PAUSE => place == WITNESS,
+            // It has ended mostly, so that there is something to give away.
+            START => place == u64::from(OWNER) && self.random.below(8) != 0,
             _ => false,
         };
         if is_spared {
