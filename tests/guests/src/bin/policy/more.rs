@@ -26,6 +26,8 @@ const WITHIN: u32 = 100_000;
 /// Half of it is granted.
 const HALF: u32 = 200_000;
 const REFUSED: u32 = 70_000;
+/// More than the limit allows, and never answered.
+const HELD: u32 = 110_000;
 /// More than the core has.
 const TOO_MUCH: u32 = 600_000;
 /// More than can be handed out, and not more than the core has.
@@ -84,9 +86,14 @@ fn ask_for_time() -> Outcome {
     let port = made(talk::create_receive())?;
     line(400_000, 500_000)?;
     let before = got();
+    // What is granted at once is no answer to what is still asked.
+    ensure("held", made(partition::ask(time(HELD), None))? == Asked::Pending)?;
     let within = made(partition::ask(time(WITHIN), Some(port)))?;
     ensure("nobody is asked", within == Asked::Granted(u64::from(WITHIN)))?;
     line(500_000, 500_000)?;
+    ensure("no answer", made(partition::answer())? == Asked::Pending)?;
+    made(partition::cancel())?;
+    refused("it is gone", partition::answer(), Status::Empty)?;
     equal("half of it", made(answered(time(HALF), port)?)?, 100_000)?;
     line(600_000, 600_000)?;
     let after = got();
@@ -177,6 +184,7 @@ fn judge_one(request: Request) -> Outcome {
         Wish::Time(VcpuIndex(0), REFUSED) => request,
         Wish::Time(VcpuIndex(0), TOO_MUCH) => over(request.grant_all(), 0x200)?,
         Wish::Time(VcpuIndex(0), TOO_DEAR) => over(request.grant_all(), 0x100)?,
+        Wish::Time(VcpuIndex(0), HELD) => return Ok(()),
         // Cancelled, or about to be.
         Wish::Time(VcpuIndex(0), 1_000_000) => {
             let _gone = request.refuse();
