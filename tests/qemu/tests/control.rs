@@ -225,8 +225,13 @@ fn asked(machine: Machine) -> Outcome {
     let system = support::system([
         asker("asker", "ports=8 ports=8 ports=8 peer=2 peer=3")
             .with("cores = [1]\nrequests = 2\nlimits = { event_ports = 4 }"),
-        asker("late", "ports=8 ports=1 memory=512 memory=1024")
-            .with("cores = [2]\nlimits = { event_ports = 4, memory = \"4MiB\" }"),
+        asker(
+            "late",
+            "ports=8 ports=1 memory=512 memory=1024 time=100000 time=200000 vcpus=2 vcpus=1",
+        )
+        .with("cores = [2]\nvcpus = 2\nkept_vcpus = 1")
+        .with("share = { budget = \"2ms\", period = \"10ms\" }")
+        .with("limits = { event_ports = 4, memory = \"4MiB\", core_time = \"40%\" }"),
         idle("friend"),
         idle("stranger"),
         with_talk(Some(&file("requests.policy")), "handles = 16", ", event_ports = 20"),
@@ -260,6 +265,15 @@ fn asked(machine: Machine) -> Outcome {
             "late| memory 512: granted 512",
             "late asks for 4M memory: refused, grant 2 (memory): up_to = 8M leaves 2M",
             "late| memory 1024: denied by policy",
+            "late asks for 10% core time for vCPU 1: granted, grant 3 (core_time)",
+            "late| time 100000: granted 100000",
+            "late asks for 20% core time for vCPU 1: refused, grant 3 (core_time): up_to = 60% leaves 10%",
+            "late| time 200000: denied by policy",
+            "late asks for 2 vCPUs: answer of partition ",
+            ": over the vCPUs that are kept back for it",
+            "late| vcpus 2: denied by policy",
+            "late asks for 1 vCPU: granted, grant 4 (vcpus)",
+            "late| vcpus 1: granted 1",
             "late| wants no more",
         ],
         PATIENCE,
@@ -267,7 +281,11 @@ fn asked(machine: Machine) -> Outcome {
     prompt(&mut running)?;
     converse(
         &mut running,
-        &[("part limit asker event_ports", "| 16"), ("part limit late memory", "| 6M")],
+        &[
+            ("part limit asker event_ports", "| 16"),
+            ("part limit late memory", "| 6M"),
+            ("part limit late core_time", "| 50%"),
+        ],
     )
 }
 

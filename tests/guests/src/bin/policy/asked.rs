@@ -1,6 +1,6 @@
 //! Requests for more (P8): the partition that asks, and the policy program that judges. By the amount both know what is tried.
 
-use shikiri_abi::{PartitionSlot, Resource, Status};
+use shikiri_abi::{PartitionSlot, Resource, Status, VcpuIndex};
 use shikiri_policy::{
     Cause, Partition, Request, State, Wish, handout, notify, take_notice, take_request,
 };
@@ -444,6 +444,9 @@ pub(crate) fn wants() -> ! {
             "ports" => more(amount),
             "memory" => Wish::More(Resource::Memory, amount),
             "peer" => Wish::Peer(shikiri_abi::PartitionSlot(amount as u8)),
+            // Of its last vCPU, by so many ppm.
+            "time" => Wish::Time(VcpuIndex(1), amount as u32),
+            "vcpus" => Wish::Vcpus(amount as u8),
             _ => continue,
         };
         let Some(port) = port else { break };
