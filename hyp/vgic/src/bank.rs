@@ -1,10 +1,12 @@
 //! 32 interrupts, one bit each.
 
+use zerocopy::FromZeros;
+
 /// The state of 32 interrupts: a vCPU's SGIs and PPIs, or one word of SPIs.
 ///
 /// `latch` and `active` of a *resident* interrupt (in a list register of a loaded vCPU) are what was true
 /// at the last fold; commands that were left since then are in `left`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, FromZeros)]
 pub(crate) struct Bank {
     /// GICD_ISENABLER.
     pub(crate) enabled: u32,
@@ -43,7 +45,7 @@ pub(crate) struct Bank {
 }
 
 /// Changes to resident interrupts that other cores have left. Of set and clear, the last one stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromZeros)]
 pub(crate) struct Commands {
     pub(crate) set_pending: u32,
     pub(crate) clear_pending: u32,
@@ -167,7 +169,7 @@ impl Bank {
 }
 
 /// GICD_CTLR's group enables, each as a mask of all or no bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros)]
 pub(crate) struct Groups {
     pub(crate) group0: u32,
     pub(crate) group1: u32,

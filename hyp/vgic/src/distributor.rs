@@ -1,5 +1,7 @@
 //! The distributor's state: what the vCPUs of a partition share.
 
+use zerocopy::FromZeros;
+
 use crate::bank::{Bank, Groups};
 use crate::set::VcpuSet;
 
@@ -19,7 +21,7 @@ pub enum Model {
 }
 
 /// Where an SPI goes, and where it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromZeros)]
 pub(crate) struct Route {
     /// GICD_IROUTER's affinity (Aff3 to Aff0), or GICD_ITARGETSR's byte.
     pub(crate) affinity: u32,
@@ -40,12 +42,9 @@ pub(crate) const NO_VCPU: u8 = 0xff;
 /// A route to one of several vCPUs.
 pub(crate) const ANY_VCPU: u8 = 0xfe;
 
-impl Route {
-    const NEW: Self = Self { affinity: 0, physical: 0, target: 0, holder: 0, queue: 0, home: 0 };
-}
-
-/// The distributor: about 15 KiB, in the caller's storage.
-#[derive(Debug)]
+/// The distributor: about 16 KiB, in the caller's storage. All zero it is one that is not yet configured
+/// ([`crate::Vgic::configure`]).
+#[derive(Debug, FromZeros)]
 pub struct Distributor {
     pub(crate) is_v2: bool,
     /// Words of SPIs that exist, 0 to 31.
@@ -66,23 +65,6 @@ pub struct Distributor {
 }
 
 impl Distributor {
-    /// A distributor that is not yet configured ([`crate::Vgic::configure`]); its bytes are all zero.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            is_v2: false,
-            words: 0,
-            groups: Groups { group0: 0, group1: 0 },
-            online: VcpuSet::EMPTY,
-            unsettled: VcpuSet::EMPTY,
-            unsettled_private: VcpuSet::EMPTY,
-            clock: 0,
-            banks: [Bank::NEW; SPI_WORDS],
-            any_of: [0; SPI_WORDS],
-            routes: [Route::NEW; SPI_WORDS * 32],
-        }
-    }
-
     /// The architecture.
     #[inline]
     pub(crate) const fn model(&self) -> Model {
@@ -110,6 +92,6 @@ impl Distributor {
 
 impl Default for Distributor {
     fn default() -> Self {
-        Self::new()
+        Self::new_zeroed()
     }
 }

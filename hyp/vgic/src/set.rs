@@ -1,11 +1,12 @@
 //! Sets of vCPUs of one partition.
 
 use shikiri_abi::VcpuIndex;
+use zerocopy::FromZeros;
 
 use crate::bits::low_u8;
 
 /// A set of vCPUs: bit n is the vCPU with index n. Indices from 64 up are in no set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromZeros)]
 #[repr(transparent)]
 pub struct VcpuSet(pub u64);
 

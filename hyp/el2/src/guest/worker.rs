@@ -259,7 +259,7 @@ fn make_live(
             PageBox::<Live>::PAGES,
         ],
     )?;
-    let distributor = PageBox::init_with(for_distributor, |place| place.write(Distributor::new()));
+    let distributor = PageBox::<Distributor>::zeroed(for_distributor, &Ram);
     let interfaces = PageSlice::from_fn(for_interfaces, count, |_| CpuInterface::new());
     let quicks = PageSlice::from_fn(for_quicks, count, |_| Quick::new());
     let mut homes = slot.homes.iter();
