@@ -5,6 +5,8 @@
 //! filled with the largest descriptors that it allows, a run of neighbours at a time: the map is a part of the time
 //! from reset. A range that lies on an earlier one replaces it there.
 
+use core::fmt;
+
 use shikiri_abi::{PAGE_BYTES, Pa, PageCount};
 
 use crate::hw::PhysMem;
@@ -68,6 +70,15 @@ pub enum MapError {
     Address,
     /// No frame is left for a table.
     NoFrame,
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Address => "too high an address",
+            Self::NoFrame => "no frame is left for a table",
+        })
+    }
 }
 
 /// Tables under construction, in frames `next..end` of memory that `M` reaches.

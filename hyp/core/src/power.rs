@@ -12,6 +12,8 @@
 //! who sees `OnPending` sees the entry that belongs to it. [`LiveVcpus`] counts those that are not off, so that
 //! exactly one CPU_OFF learns that it was the last.
 
+use core::fmt;
+
 use shikiri_sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// What AFFINITY_INFO and the operator see.
@@ -25,6 +27,17 @@ pub enum PowerState {
     On,
     /// In a power-down CPU_SUSPEND: comes back at its entry. PSCI counts it as on.
     Suspended,
+}
+
+impl fmt::Display for PowerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::OnPending => "on pending",
+            Self::On => "on",
+            Self::Suspended => "suspended",
+        })
+    }
 }
 
 /// Where and with what a vCPU starts: MMU and caches off, EL1h, interrupts masked.

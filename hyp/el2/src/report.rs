@@ -74,7 +74,7 @@ pub(crate) fn fault(world: &World, core: CoreId, of: Loaded, exit: Unserved) {
 /// Shows a vCPU that this core has and has taken off, at the operator's wish.
 pub(crate) fn dump(world: &World, core: Option<CoreId>, live: &Live, vcpu: &Vcpu) {
     let state = vcpu.power.state();
-    let what = format_args!("dump: as at its last exit, power state {state:?}");
+    let what = format_args!("dump: as at its last exit, power state {state}");
     write(world, live, vcpu, &Header { core, what, esr: None, place: None });
 }
 

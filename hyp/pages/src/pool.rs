@@ -356,7 +356,7 @@ impl<M: DirectMap> FramePool<M> {
     /// Moves whole blocks from one kind to another.
     fn mark(&mut self, whole: FrameRange, from: Kind, to: Kind) {
         for block in self.records(whole) {
-            assert!(block.kind() == from, "frame pool: {whole} holds a block that is not {from:?}");
+            assert!(block.kind() == from, "frame pool: {whole} holds a block of another kind");
             block.set_whole(to);
         }
     }

@@ -209,7 +209,7 @@ impl Stage2 {
     /// If the partition has no such slot: our bug.
     #[inline(always)]
     fn place(&self, slot: WindowSlot) -> Pa {
-        assert!(slot.index < self.windows.of(slot.class), "stage 2: there is no {slot:?}");
+        assert!(slot.index < self.windows.of(slot.class), "stage 2: there is no such slot");
         let WindowTables { pages, blocks } = &self.window_tables;
         let index = u64::from(slot.index);
         match slot.class {

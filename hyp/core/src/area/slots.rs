@@ -174,7 +174,7 @@ impl Slots {
         let index = self.index(slot);
         match index.and_then(|index| self.rows.get_mut(index)) {
             Some(row) => row,
-            None => unreachable!("there is no {slot:?}"),
+            None => unreachable!("there is no slot {}", slot.index),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Where a frame's entry is: ranges of RAM, cut into 2 MiB blocks.
 
+use core::fmt;
 use core::ops::Range;
 
 use shikiri_abi::{PAGE_BYTES, Pa, PageCount};
@@ -32,6 +33,17 @@ pub enum BadLayout {
     Overlap(usize),
     /// The entries do not fit into the storage, or the machine's address width.
     StorageTooSmall,
+}
+
+impl fmt::Display for BadLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyRanges => f.write_str("too many ranges"),
+            Self::BadRange(place) => write!(f, "range {place} is none of whole frames"),
+            Self::Overlap(place) => write!(f, "range {place} overlaps with another"),
+            Self::StorageTooSmall => f.write_str("its entries do not fit"),
+        }
+    }
 }
 
 /// A part of a run: inside one block of one range, or outside all of them.

@@ -45,7 +45,7 @@ impl<'a> Estate<'a> {
             self.party.tie(entry, events.index, row);
         }
         let Body::Area(Area { number, linked }) = areas.slots.clear(slot) else {
-            unreachable!("the area at {slot:?} was checked");
+            unreachable!("the area was checked");
         };
         machine.2.areas().set_share(number, self.party.slot(), Some(row));
         areas.slots.set_home(slot, Home::Share(row));

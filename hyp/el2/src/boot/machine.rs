@@ -275,7 +275,7 @@ fn ledger(pool: &mut FramePool<Ram>, ram: &[FrameRange], slots: usize) -> Ledger
     let runs = runs.get(..ram.len()).unwrap_or(&[]);
     let storage = match Ledger::storage_for(runs) {
         Ok(storage) => storage,
-        Err(error) => refuse(format_args!("memory: no ledger of this RAM: {error:?}")),
+        Err(error) => refuse(format_args!("memory: no ledger of this RAM: {error}")),
     };
     let own = pool.own_range();
     let (blocks, blocks_at) = entries(pool, storage.blocks);
@@ -288,7 +288,7 @@ fn ledger(pool: &mut FramePool<Ram>, ram: &[FrameRange], slots: usize) -> Ledger
                 .for_each(|range| ledger.reserve(run_of(range)));
             ledger
         }
-        Err(error) => refuse(format_args!("memory: no ledger of this RAM: {error:?}")),
+        Err(error) => refuse(format_args!("memory: no ledger of this RAM: {error}")),
     }
 }
 

@@ -71,7 +71,7 @@ impl MapBuilder {
         let tables = image::tables();
         match Map::new(Uncached, pa(tables.start), pa(tables.end)) {
             Ok(map) => Self { map },
-            Err(error) => refuse(format_args!("EL2 map: {error:?}")),
+            Err(error) => refuse(format_args!("EL2 map: {error}")),
         }
     }
 
@@ -114,7 +114,7 @@ impl MapBuilder {
     fn map(&mut self, span: Span, content: Content) {
         if let Err(error) = self.map.add(pa(span.start), pa(span.end), content) {
             let Span { start, end } = span;
-            refuse(format_args!("EL2 map: {error:?} for {start:#x}..{end:#x}"));
+            refuse(format_args!("EL2 map: {error} for {start:#x}..{end:#x}"));
         }
     }
 

@@ -95,7 +95,7 @@ fn start_by_psci(number: usize, fact: &CoreFact) {
     let entry = address(core::ptr::addr_of!(secondary_entry));
     if let Err(error) = smccc::psci::cpu_on::<smccc::Smc>(fact.mpidr, entry, record) {
         refuse(format_args!(
-            "core {number} (MPIDR {:#x}): the firmware's PSCI CPU_ON answers {error:?}",
+            "core {number} (MPIDR {:#x}): the firmware's PSCI CPU_ON answers: {error}",
             fact.mpidr
         ));
     }
