@@ -69,17 +69,23 @@ fn find_overlap(ranges: impl Iterator<Item = Range> + Clone) -> Option<Overlap> 
     None
 }
 
-/// Names the two claimants of an overlap; `claims` has the same order as the ranges had.
+/// Names the two claimants of an overlap; `each` shows them in the order that the ranges had.
 fn clash<'a>(
     overlap: &Overlap,
-    mut claims: impl Iterator<Item = Claim<'a>> + Clone,
+    each: impl FnOnce(&mut dyn FnMut(Claimant<'a>)),
     contested: Contested,
 ) -> BundleError<'a> {
-    let second = claims.clone().nth(overlap.second);
-    match claims.nth(overlap.first).zip(second) {
-        Some((first, second)) => {
-            BundleError::Clash { contested, first: first.claimant, second: second.claimant }
+    let (mut at, mut first, mut second) = (0_usize, None, None);
+    each(&mut |claimant| {
+        if at == overlap.first {
+            first = Some(claimant);
+        } else if at == overlap.second {
+            second = Some(claimant);
         }
+        at = at.saturating_add(1);
+    });
+    match first.zip(second) {
+        Some((first, second)) => BundleError::Clash { contested, first, second },
         None => BundleError::Layout("addresses overlap"),
     }
 }
@@ -92,7 +98,8 @@ pub(crate) fn check_physical<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<
     match find_overlap(memory.chain(devices)) {
         None => Ok(()),
         Some(overlap) => {
-            Err(clash(&overlap, physical_claims(bundle), Contested::Pa(overlap.address)))
+            let each = |see: &mut dyn FnMut(Claimant<'a>)| physical_claimants(bundle, see);
+            Err(clash(&overlap, each, Contested::Pa(overlap.address)))
         }
     }
 }
@@ -138,26 +145,25 @@ fn device_range(row: &DeviceRow, start: impl Fn(&DeviceRow) -> u64) -> Range {
     Range { start: start(row), bytes: row.bytes, moderated: row.moderated != 0 }
 }
 
-/// The physical ranges with their claimants: all memory, then all devices.
-fn physical_claims<'a>(bundle: &Bundle<'a>) -> impl Iterator<Item = Claim<'a>> + Clone + use<'a> {
-    let memory = bundle.partitions().flat_map(|partition| {
+/// Who claims the physical ranges: all memory, then all devices.
+fn physical_claimants<'a>(bundle: &Bundle<'a>, see: &mut dyn FnMut(Claimant<'a>)) {
+    for partition in bundle.partitions() {
         let claimant = Claimant { partition: partition.name, item: Item::Memory };
-        partition
-            .memory()
-            .filter_map(move |region| placed(&region).map(|range| Claim { range, claimant }))
-    });
-    let devices = bundle.partitions().flat_map(|partition| device_claims(&partition));
-    memory.chain(devices)
+        for region in partition.memory() {
+            if placed(&region).is_some() {
+                see(claimant);
+            }
+        }
+    }
+    for partition in bundle.partitions() {
+        device_claimants(&partition, see);
+    }
 }
 
-fn device_claims<'a>(
-    partition: &Partition<'a>,
-) -> impl Iterator<Item = Claim<'a>> + Clone + use<'a> {
-    let name = partition.name;
-    partition.devices().map(move |device| Claim {
-        range: Range { start: device.pa.0, bytes: device.bytes, moderated: device.moderated },
-        claimant: Claimant { partition: name, item: Item::Device(device.path) },
-    })
+fn device_claimants<'a>(partition: &Partition<'a>, see: &mut dyn FnMut(Claimant<'a>)) {
+    for device in partition.devices() {
+        see(Claimant { partition: partition.name, item: Item::Device(device.path) });
+    }
 }
 
 /// A partition's IPA space: memory, devices, the virtual GIC and UART.
@@ -185,13 +191,13 @@ pub(super) fn check_guest<'a>(
     match find_overlap(memory.chain(window_ranges).chain(devices)) {
         None => Ok(()),
         Some(overlap) => {
-            let memory = partition.memory().map(|region| Claim {
-                range: whole(region),
-                claimant: Claimant { partition: name, item: Item::Memory },
-            });
-            let claims =
-                memory.chain(windows.into_iter().flatten()).chain(device_claims(partition));
-            Err(clash(&overlap, claims, Contested::Ipa(overlap.address)))
+            let each = |see: &mut dyn FnMut(Claimant<'a>)| {
+                let claimant = Claimant { partition: name, item: Item::Memory };
+                partition.memory().for_each(|_| see(claimant));
+                windows.iter().flatten().for_each(|window| see(window.claimant));
+                device_claimants(partition, see);
+            };
+            Err(clash(&overlap, each, Contested::Ipa(overlap.address)))
         }
     }
 }
