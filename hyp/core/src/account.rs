@@ -159,6 +159,15 @@ impl Account {
         &mut self,
         wanted: [(Resource, u64); N],
     ) -> Result<[Charge; N], OverLimit> {
+        self.check_all(&wanted)?;
+        Ok(wanted.map(|(resource, amount)| {
+            let sum = self.line(resource).used.saturating_add(amount);
+            self.commit(resource, amount, sum)
+        }))
+    }
+
+    #[inline(never)]
+    fn check_all(&self, wanted: &[(Resource, u64)]) -> Result<(), OverLimit> {
         for (position, (resource, amount)) in wanted.iter().enumerate() {
             let earlier = wanted.iter().take(position).filter(|(other, _)| other == resource);
             let total = earlier.copied().try_fold(*amount, |sum, (_, more)| sum.checked_add(more));
@@ -168,10 +177,7 @@ impl Account {
             };
             self.check(*resource, total)?;
         }
-        Ok(wanted.map(|(resource, amount)| {
-            let sum = self.line(resource).used.saturating_add(amount);
-            self.commit(resource, amount, sum)
-        }))
+        Ok(())
     }
 
     /// Takes a charge off the account again.

@@ -204,7 +204,7 @@ pub fn audit_partition<P: PhysMem>(
     let slot = holdings.slot();
     let Some(stage2) = holdings.stage2() else { return Ok(()) };
     let tables = [stage2.root(), stage2.root().wrapping_add(PAGE_BYTES)];
-    let is_own = |table: Pa| match ledger.state(table) {
+    let is_own: &Look<'_> = &|table: Pa| match ledger.state(table) {
         Some(FrameState::Management(owner)) if owner == slot => Ok(()),
         Some(FrameState::AreaTable(area)) if ledger.areas().owner(area) == Some(slot) => Ok(()),
         Some(FrameState::AreaTable(area))
@@ -215,11 +215,8 @@ pub fn audit_partition<P: PhysMem>(
         found => Err(Violation::Table { slot, table, found }),
     };
     tables.into_iter().try_for_each(is_own)?;
-    let walk = Walk {
-        mem,
-        is_own: &is_own,
-        see: &|ipa, run, raw| check_leaf(ledger, holdings, (ipa, run), raw),
-    };
+    let walk =
+        Walk { mem, is_own, see: &|ipa, run, raw| check_leaf(ledger, holdings, (ipa, run), raw) };
     walk.table(tables[0], 0, 30, 1024)?;
     if !holdings.is_complete() {
         return Ok(());
@@ -363,17 +360,19 @@ fn check_leaf(
     }
 }
 
+/// Whether a table is the partition's: by a call, so that it is in the code once.
+type Look<'a> = dyn Fn(Pa) -> Result<(), Violation> + 'a;
+
 /// A reader of stage-2 tables (Arm ARM D8.3: 4 KiB granule, start at level 1).
-struct Walk<'a, P, O, S> {
+struct Walk<'a, P, S> {
     mem: &'a P,
-    is_own: &'a O,
+    is_own: &'a Look<'a>,
     see: &'a S,
 }
 
-impl<P, O, S> Walk<'_, P, O, S>
+impl<P, S> Walk<'_, P, S>
 where
     P: PhysMem,
-    O: Fn(Pa) -> Result<(), Violation>,
     S: Fn(Ipa, FrameRun, u64) -> Result<(), Violation>,
 {
     /// Reads one table of `entries` descriptors of 2^`shift` bytes each; at most three deep.

@@ -8,7 +8,7 @@ use core::fmt::{self, Write};
 use core::sync::atomic::Ordering;
 
 use shikiri_arch::hw::Clock;
-use shikiri_core::console::{Again, Multiplexer, Ports, Typed};
+use shikiri_core::console::{Again, Multiplexer, Ports, Pumped, Typed};
 use shikiri_core::operator::{Line as TypedLine, LineEditor, PROMPT};
 use shikiri_core::sched::earlier;
 use shikiri_core::vuart::ConsolePort;
@@ -81,16 +81,7 @@ impl Console {
     /// Writes the hypervisor's text out, polling the UART: while no partition has started yet.
     pub(crate) fn write_out(&mut self) {
         let Some(uart) = self.uart.as_mut() else { return };
-        let no_ports: &[ConsolePort] = &[];
-        for _ in 0..LAST_ROUNDS {
-            let pumped = self.multiplexer.pump(0, no_ports, &mut |byte| {
-                uart.put(byte);
-                true
-            });
-            if pumped.again != Again::Now {
-                return;
-            }
-        }
+        pump_out(&mut self.multiplexer, uart, &Ends(&[]), 0);
     }
 
     /// Writes text of the hypervisor, apart from the prompt.
@@ -138,15 +129,34 @@ pub(crate) fn flush(world: &World) {
     let Some(uart) = console.uart.as_mut() else { return };
     // Late enough that no unfinished line is kept back.
     let later = Counter.now().saturating_add(world.ticks_per_ms.saturating_mul(1000));
+    pump_out(&mut console.multiplexer, uart, &ends, later);
+}
+
+/// Writes what waits, polling the UART.
+fn pump_out(multiplexer: &mut Multiplexer, uart: &mut Uart, ends: &Ends, now: u64) {
     for _ in 0..LAST_ROUNDS {
-        let pumped = console.multiplexer.pump(later, &ends, &mut |byte| {
-            uart.put(byte);
-            true
-        });
-        if pumped.again != Again::Now {
+        if pump(multiplexer, (uart, true), ends, now).again != Again::Now {
             return;
         }
     }
+}
+
+/// One step of the multiplexer's: one copy of it for those who wait until the UART takes a byte, and for those who do not.
+#[inline(never)]
+fn pump(
+    multiplexer: &mut Multiplexer,
+    (uart, waits): (&mut Uart, bool),
+    ends: &Ends,
+    now: u64,
+) -> Pumped {
+    multiplexer.pump(now, ends, &mut |byte| {
+        if waits {
+            uart.put(byte);
+            true
+        } else {
+            uart.try_put(byte)
+        }
+    })
 }
 
 /// A partition's console appears, or goes on after a restart: what the former life wrote comes first, and
@@ -241,7 +251,7 @@ fn one_round(world: &World, now: u64) -> Option<Round> {
     let receiver = console.multiplexer.deliver(&ends);
     let Console { multiplexer, uart, .. } = console;
     let uart = uart.as_mut()?;
-    let pumped = multiplexer.pump(now, &ends, &mut |byte| uart.try_put(byte));
+    let pumped = pump(multiplexer, (uart, false), &ends, now);
     uart.set_interrupts(LineInterrupts {
         // What is not accepted stays in the UART, which would ask again and again.
         receive: multiplexer.accepts_input(now),

@@ -165,10 +165,16 @@ impl Slot {
         lifecycle: &mut Lifecycle,
         read: impl FnOnce(&Partition<'_>) -> R,
     ) -> R {
-        match self.draft(lifecycle) {
-            Some(draft) => read(&draft.view()),
-            None => read(self.description()),
-        }
+        // One place that reads: what it does is in the code once.
+        let view;
+        let partition = match self.draft(lifecycle) {
+            Some(draft) => {
+                view = draft.view();
+                &view
+            }
+            None => self.description(),
+        };
+        read(partition)
     }
 
     /// Its name.

@@ -325,14 +325,17 @@ fn entries(pool: &mut FramePool<Ram>, count: usize) -> (&'static mut [u32], Fram
 /// Copies what fits, and refuses the boot if not all does.
 fn fill(list: &mut [FrameRange], ranges: impl Iterator<Item = FrameRange>) -> &[FrameRange] {
     let mut count = 0_usize;
-    for range in ranges {
-        match list.get_mut(count) {
-            Some(slot) => *slot = range,
-            None => refuse(format_args!("memory: more ranges than this image holds")),
-        }
-        count = count.saturating_add(1);
-    }
+    ranges.for_each(|range| put(list, &mut count, range));
     list.get(..count).unwrap_or(&[])
+}
+
+#[inline(never)]
+fn put(list: &mut [FrameRange], count: &mut usize, range: FrameRange) {
+    match list.get_mut(*count) {
+        Some(slot) => *slot = range,
+        None => refuse(format_args!("memory: more ranges than this image holds")),
+    }
+    *count = count.saturating_add(1);
 }
 
 /// The frames that a range touches.

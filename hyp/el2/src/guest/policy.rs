@@ -185,8 +185,18 @@ fn name(world: &World, who: PartitionRef, part: NamePart) -> Answer {
 
 /// Eight bytes of a name to a word, from byte `skipped` on.
 pub(super) fn words<const N: usize>(name: &str, skipped: usize) -> [u64; N] {
+    let mut at = skipped;
+    [(); N].map(|()| {
+        let word = eight_bytes(name, at);
+        at = at.saturating_add(8);
+        word
+    })
+}
+
+#[inline(never)]
+fn eight_bytes(name: &str, skipped: usize) -> u64 {
     let mut bytes = name.bytes().skip(skipped);
-    core::array::from_fn(|_| u64::from_le_bytes([(); 8].map(|()| bytes.next().unwrap_or(0))))
+    u64::from_le_bytes([(); 8].map(|()| bytes.next().unwrap_or(0)))
 }
 
 fn limit_read(world: &World, policy: &Policy, who: PartitionRef, resource: Resource) -> Answer {

@@ -114,6 +114,7 @@ fn by_default(
 
 /// Decides on a request, and gives what is granted: in one step under the books' lock, so that whoever cancels it comes before or
 /// after. With a refusal the request stays as it is. Of one that was taken only the asker is looked at in `asked`.
+#[inline(never)]
 fn decide_on(
     world: &World,
     policy: &Policy,

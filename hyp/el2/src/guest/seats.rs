@@ -17,6 +17,7 @@ use crate::place::Home;
 use crate::world::{SGI_SCHEDULE, Slot, World};
 
 /// A vCPU's right to time, in ticks; `None` if it is no reservation.
+#[inline(never)]
 pub(crate) fn share(time: CoreTime) -> Option<Share> {
     match time {
         CoreTime::Owned => Some(Share::Owned),
