@@ -32,6 +32,7 @@ fn main() {
     case("pages_are_handed_out_once", pages);
     case("the_heap_gives_and_takes_back", allocations);
     case("copies_are_whole_and_touch_nothing_else", copies);
+    case("fills_are_whole_and_touch_nothing_else", fills);
     if smp::count() > 1 {
         case("a_lock_admits_one_at_a_time", lock);
     }
@@ -120,6 +121,22 @@ fn copies() -> Outcome {
         let what = (from << 16 | to << 8 | length) as u64;
         let is_same = copied.iter().zip(&expected).all(|(a, b)| a == b);
         equal("from, to, length", if is_same { 0 } else { what }, 0)?;
+    }
+    Ok(())
+}
+
+/// Fills of each length up to 100 bytes, from each alignment.
+fn fills() -> Outcome {
+    const ROOM: usize = 128;
+    for (to, length) in (0..8).flat_map(|to| (0..100).map(move |length| (to, length))) {
+        let mut filled = [0x11_u8; ROOM];
+        let (length, byte) = core::hint::black_box((length, 0xa5_u8));
+        filled[to..to + length].fill(byte);
+        let is_right = |(at, value): (usize, &u8)| {
+            *value == if (to..to + length).contains(&at) { 0xa5 } else { 0x11 }
+        };
+        let what = (to << 8 | length) as u64;
+        equal("to, length", if filled.iter().enumerate().all(is_right) { 0 } else { what }, 0)?;
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Message channels and the areas that go through them (C2, C3, C4), from the sender's registers to the receiver's
 //! interrupt and the words that its guest reads.
 
+mod lockstep;
+mod model;
 mod random;
 
 use shikiri_abi::channel::{CONNECTED, CONSUMED, POSTED, STARVED, STATE, entry};
