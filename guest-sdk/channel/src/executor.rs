@@ -15,11 +15,24 @@ pub(crate) const SGI: u32 = 15;
 /// Which vCPUs' futures were woken.
 static WOKEN: [AtomicBool; MAX_VCPUS] = [const { AtomicBool::new(false) }; MAX_VCPUS];
 
+/// On which vCPUs [`SGI`] is enabled. It stays so while a vCPU is off.
+static ENABLED: [AtomicBool; MAX_VCPUS] = [const { AtomicBool::new(false) }; MAX_VCPUS];
+
+/// Lets other vCPUs wake this one by [`SGI`].
+pub(crate) fn enable() {
+    let Some(is_enabled) = ENABLED.get(smp::index()) else { return };
+    // Each register of the interrupt's is a trap.
+    if !is_enabled.load(Ordering::Relaxed) {
+        gic::enable(SGI);
+        is_enabled.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs a future to its end on this vCPU, asleep while it has nothing to do. Interrupts are unmasked meanwhile. One at a time on
 /// each vCPU: called from inside a future, it takes the outer one's wake-ups and gives it some of its own.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let index = smp::index();
-    gic::enable(SGI);
+    enable();
     let waker = waker(index);
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);

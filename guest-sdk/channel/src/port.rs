@@ -151,7 +151,7 @@ impl Port {
         home.post();
         gic::enable(intid);
         // By which `Channel::wake` reaches this vCPU from another one.
-        gic::enable(executor::SGI);
+        executor::enable();
         Ok(Self(Owned { windows, class: window.class, handle, home, seat: Seat::here(), events }))
     }
 

@@ -175,13 +175,14 @@ pub fn block(intid: u32) -> Registers {
 
 /// Enables an interrupt at [`PRIORITY`] in the group that is delivered as IRQ.
 pub fn enable(intid: u32) {
-    set_priority(intid, PRIORITY);
+    // Looked up once: to find this vCPU's own costs a trapped read for each vCPU before it.
+    let block = block(intid);
+    set_priority_in(block, intid, PRIORITY);
     if version() == Version::V3 {
         let offset = word(IGROUPR, intid);
-        let groups = block(intid).read32(offset);
-        block(intid).write32(offset, groups | bit(intid));
+        block.write32(offset, block.read32(offset) | bit(intid));
     }
-    block(intid).write32(word(ISENABLER, intid), bit(intid));
+    block.write32(word(ISENABLER, intid), bit(intid));
 }
 
 /// Disables an interrupt and waits until that has taken effect.
@@ -196,7 +197,11 @@ pub fn disable(intid: u32) {
 
 /// Sets an interrupt's priority, 0 the most urgent.
 pub fn set_priority(intid: u32, priority: u8) {
-    block(intid).write8(IPRIORITYR.wrapping_add(u64::from(intid)), priority);
+    set_priority_in(block(intid), intid, priority);
+}
+
+fn set_priority_in(block: Registers, intid: u32, priority: u8) {
+    block.write8(IPRIORITYR.wrapping_add(u64::from(intid)), priority);
 }
 
 /// Makes an interrupt edge-triggered.
