@@ -84,6 +84,8 @@ unsafe extern "C" {
     pub fn fault_store32(a: u64, b: u64) -> u64;
     /// Stores the 8 bytes `b` to `a`.
     pub fn fault_store64(a: u64, b: u64) -> u64;
+    /// Clears a cache line by DC ZVA.
+    pub fn fault_clear_line(a: u64, b: u64) -> u64;
     /// Loads two registers from `a`, which gives no syndrome.
     pub fn fault_load_pair(a: u64, b: u64) -> u64;
     /// Stores with writeback to `a`, which gives no syndrome.

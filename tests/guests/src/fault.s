@@ -48,6 +48,7 @@ fault_try:
     piece   fault_store16, strh w1, [x0]
     piece   fault_store32, str w1, [x0]
     piece   fault_store64, str x1, [x0]
+    piece   fault_clear_line, dc zva, x0
     piece   fault_load_pair, ldp w0, w1, [x0]
     piece   fault_store_writeback, str w1, [x0], #4
 

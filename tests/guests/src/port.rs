@@ -58,6 +58,15 @@ pub fn write(at: Ipa, value: u64) -> Result<u64, Fault> {
     unsafe { fault::attempt(fault::fault_store64, view(at), value) }
 }
 
+/// Clears the cache line there by DC ZVA: a store that the cache makes.
+///
+/// # Errors
+/// The fault.
+pub fn clear_line(at: Ipa) -> Result<u64, Fault> {
+    // SAFETY: as for `read`.
+    unsafe { fault::attempt(fault::fault_clear_line, view(at), 0) }
+}
+
 /// Fetches an instruction there, a `ret`.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! A transfer under fire: while one vCPU of the sender sends an area, its other vCPUs load from it, store to it and fetch
-//! instructions from it, and go on. `role=` on the command line says which side this one is.
+//! A transfer under fire: while one vCPU of the sender sends an area, its other vCPUs load from it, store to it, clear
+//! lines of it by DC ZVA and fetch instructions from it, and go on. `role=` on the command line says which side this one is.
 //!
 //! Both sides know the same *places* in an area. The sender's vCPUs hit them at random; the receiver writes its own words there as
 //! soon as the area has come, and looks at them again and again, until the sender has seen enough.
@@ -14,7 +14,7 @@ use shikiri_rt::hvc::talk;
 use shikiri_rt::mmu::Access;
 use shikiri_rt::{irq, platform, reg, smp};
 use shikiri_test_guests::port::{
-    Port, fetch, made, map_windows, read, refused, set, used, wait, word, write,
+    Port, clear_line, fetch, made, map_windows, read, refused, set, used, wait, word, write,
 };
 use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::{Outcome, fail};
@@ -43,10 +43,10 @@ const GONE: u64 = 2;
 static PHASE: AtomicU64 = AtomicU64::new(0);
 static ADDRESS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
-/// By vCPU and kind (load, store, fetch): what came to pass in this round: accesses that were served while the area was there, and
+/// By vCPU and kind (load, store, clear, fetch): what came to pass in this round: accesses that were served while the area was there, and
 /// that faulted when it was gone.
-static SERVED: [[AtomicU64; 3]; 8] = [const { [const { AtomicU64::new(0) }; 3] }; 8];
-static FAULTED: [[AtomicU64; 3]; 8] = [const { [const { AtomicU64::new(0) }; 3] }; 8];
+static SERVED: [[AtomicU64; 4]; 8] = [const { [const { AtomicU64::new(0) }; 4] }; 8];
+static FAULTED: [[AtomicU64; 4]; 8] = [const { [const { AtomicU64::new(0) }; 4] }; 8];
 /// Accesses that were served after `CHANNEL_SEND` had returned, words of the receiver's that were seen, fetches that were
 /// served.
 static LATE: AtomicU64 = AtomicU64::new(0);
@@ -126,16 +126,18 @@ fn one_round(port: &mut Port, class: AreaClass, bytes: u64, shape: Shape, round:
     BYTES.store(bytes, Ordering::Relaxed);
     PHASE.store(4 * round + THERE, Ordering::SeqCst);
     // Each has the area in its TLB, and uses it.
-    wait("nobody shoots", || Ok(all(&SERVED, 2)))?;
+    wait("nobody shoots", || Ok(all(&SERVED, 3)))?;
     port.send(Some((handle, bytes)), [round, 0, 0])?;
     PHASE.store(4 * round + GONE, Ordering::SeqCst);
     for number in [0, 1, PLACES - 1] {
         ensure("the sender's own load", read(place(address, bytes, number)).is_err())?;
         ensure("the sender's own store", write(place(address, bytes, number), SENDERS).is_err())?;
+        let cleared = clear_line(place(address, bytes, number));
+        ensure("the sender's own clearing", cleared.is_err())?;
         ensure("the sender's own fetch", fetch(place(address, bytes, number)).is_err())?;
     }
     refused("info", message::info(handle), Status::NotOwner)?;
-    wait("nobody shoots at what is gone", || none_hits().map(|()| all(&FAULTED, 3)))?;
+    wait("nobody shoots at what is gone", || none_hits().map(|()| all(&FAULTED, 4)))?;
     // The receiver has looked all the time, and says what it saw.
     port.send(None, [round, 1, 0])?;
     let answer = port.wait_for_message()?;
@@ -154,7 +156,7 @@ fn none_hits() -> Outcome {
 }
 
 /// Whether every other vCPU has made its shots of the first `kinds` kinds.
-fn all(counts: &[[AtomicU64; 3]], kinds: usize) -> bool {
+fn all(counts: &[[AtomicU64; 4]], kinds: usize) -> bool {
     counts.iter().take(smp::count()).skip(1).all(|by_kind| {
         by_kind.iter().take(kinds).all(|count| count.load(Ordering::Relaxed) >= SHOTS)
     })
@@ -173,16 +175,17 @@ fn hammer() {
         }
         let bytes = BYTES.load(Ordering::Relaxed);
         let at = place(Ipa(ADDRESS.load(Ordering::Relaxed)), bytes, random.below(PLACES));
-        let kind = random.below(3) as usize;
+        let kind = random.below(4) as usize;
         let shot = match kind {
             0 => read(at),
             1 => write(at, SENDERS | random.below(1 << 56)),
+            2 => clear_line(at),
             _ => fetch(at),
         };
         // An access that began in this phase and ended in it.
         let is_same = PHASE.load(Ordering::SeqCst) == before;
         match shot {
-            Ok(_) if kind == 2 => note(&FETCHED),
+            Ok(_) if kind == 3 => note(&FETCHED),
             Ok(value) if kind == 0 && value & WHOSE == RECEIVERS => note(&SEEN),
             Ok(_) if is_same && before % 4 == GONE => note(&LATE),
             Ok(_) if is_same => note(&SERVED[own][kind]),
