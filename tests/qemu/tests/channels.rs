@@ -61,10 +61,18 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         )
         .on_each(all_kinds(2), "a_partition_has_all_that_the_description_gives", all_described)
         .on_each(both_gics(3), "an_end_of_the_descriptions_that_cannot_be_paid_is_told", unpaid)
-        .on_each(both_gics(3), "remote_calls_go_over_two_hops", |machine| hops("", &machine))
+        .on_each(both_gics(3), "remote_calls_go_over_two_hops", |machine| hops("", "", &machine))
         .on_each(both_gics(1), "remote_calls_go_over_two_hops_on_a_shared_core", |machine| {
-            hops("share = { budget = \"2ms\", period = \"10ms\" }", &machine)
+            hops(HOP_SHARE, "", &machine)
         })
+        .on_each(both_gics(5), "remote_calls_of_many_vcpus_are_each_answered", |machine| {
+            hops("", "cores = 3", &machine)
+        })
+        .on_each(
+            both_gics(1),
+            "remote_calls_of_vcpus_of_a_shared_core_are_each_answered",
+            |machine| hops(HOP_SHARE, "vcpus = 3", &machine),
+        )
         .on_each(all_kinds(3), "a_side_ends_at_every_step_and_the_other_goes_on", |machine| {
             ends("", &machine)
         })
@@ -253,8 +261,11 @@ fn one_end_limited(limit: &str) -> Result<System, Failed> {
 const UNPAID: &str =
     "cannot be started: no room for a channel of the description (over the account's limit)";
 
-/// A caller, a relay and a server (B2). Each ends when the one before it has.
-fn hops(share: &str, machine: &Machine) -> Outcome {
+/// A share of a core that many vCPUs have beside each other.
+const HOP_SHARE: &str = "share = { budget = \"2ms\", period = \"10ms\" }";
+
+/// A caller, whose vCPUs all call, a relay and a server (B2). Each ends when the one before it has.
+fn hops(share: &str, vcpus: &str, machine: &Machine) -> Outcome {
     let part = |name: &str, words: &str, peers: &str| {
         Partition::new(name, "hops")
             .with("handles = 16\nrequests = 2\nareas = { pages = 8, channels = 2 }")
@@ -262,7 +273,7 @@ fn hops(share: &str, machine: &Machine) -> Outcome {
             .with(&format!("cmdline = \"role={name} {words}\""))
             .with(share)
     };
-    let caller = part("caller", "next=1", "connect_to = [\"relay\"]");
+    let caller = part("caller", "next=1", "connect_to = [\"relay\"]").with(vcpus);
     let relay = part("relay", "next=2", "accept_from = [\"caller\"]\nconnect_to = [\"server\"]");
     let server = part("server", "", "accept_from = [\"relay\"]");
     crate::support::passes(&system([caller, relay, server])?, machine)?;

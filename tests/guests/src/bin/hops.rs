@@ -1,12 +1,18 @@
 //! A remote call over two hops (B2), in three partitions: `role=caller` asks `role=relay` at number `next=`, which asks `role=server`.
+//! All vCPUs of the caller call at the same time.
 #![no_std]
 #![no_main]
+
+extern crate alloc;
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_channel::{Channel, Listener, NotConnected, Port, Window, Windows};
 use shikiri_rpc::{Blocking, Client, Context, Leg, Patience, Relay, Server, Step};
 use shikiri_rpc_channel::Wire;
 use shikiri_rt::sleep::{self, Ticks};
-use shikiri_rt::{irq, platform};
+use shikiri_rt::{Lock, heap, irq, platform, smp};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, answers::made, case, done, ensure, equal};
 
@@ -99,15 +105,41 @@ fn relay() -> Outcome {
     equal("in flight", down.in_flight() as u64, 0)
 }
 
+/// What the caller's vCPUs share: fewer slots than three vCPUs have calls, so that one waits for a slot.
+type Caller = Client<'static, Wire<'static>, 2>;
+static CALLER: Lock<Option<Arc<Caller>>> = Lock::new(None);
+/// Calls that were answered rightly, and vCPUs that have come to their end.
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
+static ENDED: AtomicU64 = AtomicU64::new(0);
+
 fn call() -> Outcome {
-    let client = Client::<_, 4>::new(Leg::new(Wire::new(connect(UP)?)));
-    let sums = SumsStub(Blocking::new(&client, Patience::Wait));
-    for round in 0..ROUNDS {
-        let (a, b) = (round as u16, (round * 7) as u16);
-        match sums.sum(a, b) {
-            Ok(sum) => equal("sum", u64::from(sum), u64::from(a) + u64::from(b))?,
-            Err(_why) => return Err(Failure { what: "the call", got: u64::from(round), want: 0 }),
+    heap::init(4);
+    *CALLER.lock() = Some(Arc::new(Client::new(Leg::new(Wire::new(connect(UP)?)))));
+    let running = smp::start_all(call_from_here) as u64;
+    equal("vCPUs", running, smp::count() as u64)?;
+    call_from_here();
+    while ENDED.load(Ordering::Acquire) < running {
+        rest();
+    }
+    equal("answers", ANSWERED.load(Ordering::Acquire), running * u64::from(ROUNDS))?;
+    let in_flight = CALLER.lock().take().map_or(0, |client| client.in_flight());
+    equal("in flight", in_flight as u64, 0)
+}
+
+/// What each vCPU does. Its arguments are its own: an answer to another's call is seen.
+fn call_from_here() {
+    irq::unmask();
+    let own = smp::index() as u16;
+    let client = CALLER.lock().clone();
+    if let Some(client) = &client {
+        let sums = SumsStub(Blocking::new(&**client, Patience::Wait));
+        for round in 0..ROUNDS {
+            let (a, b) = (round as u16, own << 12 | (round * 7) as u16);
+            if sums.sum(a, b) == Ok(u32::from(a) + u32::from(b)) {
+                ANSWERED.fetch_add(1, Ordering::AcqRel);
+            }
         }
     }
-    Ok(())
+    drop(client);
+    ENDED.fetch_add(1, Ordering::AcqRel);
 }
