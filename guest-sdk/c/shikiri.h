@@ -374,7 +374,9 @@ static inline struct shikiri_answer shikiri_handle_close(uint64_t handle)
 }
 
 /* Chooses the receive port that is raised when a control signal arrives and none waits, and when a request of
- *   the caller was answered. (P9)
+ *   the caller was answered; now, if one waits already. One event may stand for several of them, and one may
+ *   come when nothing is left: whoever waits looks after each wake-up, by SIGNAL_TAKE until it is EMPTY and
+ *   at the state of each port that has asked. (P9)
  * port: a receive port to which nothing is connected
  * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE.
  */

@@ -263,7 +263,10 @@ pub fn take_request() -> Result<Option<Request>, Refusal> {
     }
 }
 
-/// Chooses the port that is told of requests, when none waits, and of answers.
+/// Chooses the port that is told of requests, when none waits, and of answers; now, if a request waits already.
+///
+/// One event may stand for several of them, and one may come when nothing is left. Whoever waits looks after each wake-up: takes
+/// requests until there is none ([`take_request`]), and asks each [`Asking`] for its answer.
 ///
 /// # Errors
 /// `WrongState` if something is connected to it.

@@ -124,7 +124,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "SIGNAL_NOTIFY",
         number: 0x1a,
-        summary: "Chooses the receive port that is raised when a control signal arrives and none waits, and when a request of the caller was answered.",
+        summary: "Chooses the receive port that is raised when a control signal arrives and none waits, and when a request of the caller was answered; now, if one waits already. One event may stand for several of them, and one may come when nothing is left: whoever waits looks after each wake-up, by SIGNAL_TAKE until it is EMPTY and at the state of each port that has asked.",
         arguments: &[arg("port", "a receive port to which nothing is connected")],
         results: &[],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::WrongState],
