@@ -392,13 +392,8 @@ impl World {
     fn moment(&self) -> Option<(u64, u64)> {
         let begun = u64::from(self.next_id.load(Ordering::Relaxed));
         let living = self.slots.iter().try_fold(0_u64, |living, slot| {
-            let lifecycle = slot.lifecycle.lock();
-            let is_living = match lifecycle.phase() {
-                Phase::Ended | Phase::Free | Phase::Created | Phase::Leaving => 0,
-                Phase::Active | Phase::Held | Phase::Paused => 1,
-                Phase::Building | Phase::Ending | Phase::TearingDown => return None,
-            };
-            Some(living.saturating_add(is_living))
+            let is_living = lives(slot.lifecycle.lock().phase())?;
+            Some(living.saturating_add(u64::from(is_living)))
         })?;
         Some((begun, living))
     }
@@ -440,5 +435,14 @@ pub(crate) fn routes(bundle: &Bundle<'_>, table: &[Route]) {
                 route.set(owner, interrupt.virtual_id);
             }
         }
+    }
+}
+
+/// Whether a partition in this phase lives; `None` while it is being built or taken apart.
+pub(crate) const fn lives(phase: Phase) -> Option<bool> {
+    match phase {
+        Phase::Ended | Phase::Free | Phase::Created | Phase::Leaving => Some(false),
+        Phase::Active | Phase::Held | Phase::Paused => Some(true),
+        Phase::Building | Phase::Ending | Phase::TearingDown => None,
     }
 }

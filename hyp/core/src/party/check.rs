@@ -10,9 +10,12 @@ use crate::handle::Kind;
 ///
 /// # Errors
 /// A sentence about the first disagreement.
-pub fn check(parties: &[Party<'_>]) -> Result<(), &'static str> {
-    parties.iter().try_for_each(|party| {
-        let see = |slot: PartitionSlot| parties.iter().find(|other| other.state.slot == slot);
+pub fn check<'p, 'a: 'p>(
+    parties: impl IntoIterator<Item = &'p Party<'a>, IntoIter: Clone>,
+) -> Result<(), &'static str> {
+    let parties = parties.into_iter();
+    parties.clone().try_for_each(|party| {
+        let see = |slot: PartitionSlot| parties.clone().find(|other| other.state.slot == slot);
         check_entries(party, &see)?;
         check_lists(party, &see)?;
         check_counts(party)

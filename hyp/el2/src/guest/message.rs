@@ -29,7 +29,7 @@ use crate::percore::{CoreLocal, Loaded};
 use crate::world::{Slot, Work};
 
 /// CHANNEL_SEND's function id.
-const SEND: u32 = smccc::VENDOR_HYP_FAST64 | 0x2b;
+pub(super) const SEND: u32 = smccc::VENDOR_HYP_FAST64 | 0x2b;
 const _: () = assert!(has_row(0x2b, b"CHANNEL_SEND"));
 
 /// Answers CHANNEL_SEND over a connection, with its registers in the context; false if it is another call, or there is more to be

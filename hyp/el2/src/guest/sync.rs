@@ -13,7 +13,7 @@ use shikiri_vgic::{Frame, Here, Line, MmioOutcome, VcpuSet};
 
 use super::context::Context;
 use super::live::Live;
-use super::{inject, message, object, policy, request, run, share, sysreg, talk, worker};
+use super::{books, inject, message, object, policy, request, run, share, sysreg, talk, worker};
 use crate::hw::clock::Counter;
 use crate::hw::device;
 use crate::hw::gic::MappedRegisters;
@@ -88,12 +88,17 @@ const fn last_below(bound: u32) -> u32 {
 #[inline(never)]
 #[unsafe(link_section = ".text.hot")]
 pub(crate) fn on_hvc(context: &mut Context, core: &mut CoreLocal) -> Next {
-    if talk::send_quickly(context, core) { Next::Resume } else { any_call(context, core) }
+    if talk::send_quickly(context, core) {
+        books::compare(core, talk::SEND);
+        return Next::Resume;
+    }
+    any_call(context, core)
 }
 
 #[inline(never)]
 fn any_call(context: &mut Context, core: &mut CoreLocal) -> Next {
     if message::send_quickly(context, core) {
+        books::compare(core, message::SEND);
         return Next::Resume;
     }
     let Some(loaded) = core.loaded else { return Next::Leave };
@@ -385,10 +390,7 @@ pub(super) fn answer_call(
     number: u32,
     answer: [u64; 4],
 ) -> Next {
-    if cfg!(feature = "checks") {
-        let violation = core.world.audit().violation;
-        assert!(violation.is_none(), "after call {number:#x}: {violation:?}");
-    }
+    books::compare(core, number);
     for (register, value) in (0..).zip(answer) {
         context.write_x(register, value);
     }

@@ -25,7 +25,7 @@ use crate::world::{Slot, World};
 pub(super) const TRIES: u32 = 4;
 
 /// EVENT_SEND's function id.
-const SEND: u32 = smccc::VENDOR_HYP_FAST64 | 0x18;
+pub(super) const SEND: u32 = smccc::VENDOR_HYP_FAST64 | 0x18;
 const _: () = assert!(has_row(0x18, b"EVENT_SEND"));
 
 /// Whether the call with this number has this name.
