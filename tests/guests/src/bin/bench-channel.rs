@@ -297,6 +297,18 @@ fn copies<C: Clock>(row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
         })?;
         row(name, copy);
     }
+    drop(area);
+    for (name, class) in [("copy_2m", AreaClass::Block), ("copy_1g", AreaClass::Giant)] {
+        if class == AreaClass::Giant && platform::value_of("largest").is_some() {
+            break;
+        }
+        let whole = || Area::alloc(windows()?, class, 1 << class.shift()).map_err(Failed::from);
+        let (source, mut target) = (whole()?, whole()?);
+        // Once: the length hides what the call itself costs.
+        let start = C::now();
+        black_box(&mut target[..]).copy_from_slice(black_box(&source[..]));
+        row(name, C::now() - start);
+    }
     Ok(())
 }
 
