@@ -71,7 +71,7 @@ macro_rules! for_each_call {
             17 getcwd names (Out, Number) "";
             19 eventfd2 descriptors (Number, Number) "";
             20 epoll_create1 poll (Number) "";
-            21 epoll_ctl poll (Fd, Number, Fd, MayIn) "No list watches another. All lists together watch at most 4096 descriptors.";
+            21 epoll_ctl poll (Fd, Number, Fd, MayIn) "Five lists at most watch one another in a row. All together watch at most 4096 descriptors.";
             22 epoll_pwait poll (Fd, Out, Number, Number, MayIn, Number) "Level-triggered, EPOLLET, EPOLLONESHOT.";
             23 dup descriptors (Fd) "";
             24 dup3 descriptors (Fd, Fd, Number) "";

@@ -14,7 +14,7 @@ pub const EPOLLONESHOT: u32 = 1 << 30;
 /// Accepted: nobody sleeps here.
 const EPOLLWAKEUP: u32 = 1 << 29;
 /// Accepted: all that wait are woken, and the first takes what is there.
-const EPOLLEXCLUSIVE: u32 = 1 << 28;
+pub(crate) const EPOLLEXCLUSIVE: u32 = 1 << 28;
 /// The bits that `poll` has, too.
 const READY: u32 = 0xffff;
 
@@ -156,7 +156,7 @@ impl Epoll {
     }
 
     /// Whether something would be told now.
-    pub(crate) fn is_ready(&self, ready: impl Fn(u64) -> u16) -> bool {
+    pub(crate) fn is_ready(&self, mut ready: impl FnMut(u64) -> u16) -> bool {
         self.watched.iter().any(|(which, watch)| watch.told(ready(which.description)) != 0)
     }
 
@@ -164,7 +164,7 @@ impl Epoll {
     pub(crate) fn take(
         &mut self,
         most: usize,
-        ready: impl Fn(u64) -> u16,
+        mut ready: impl FnMut(u64) -> u16,
         mut tell: impl FnMut(EpollEvent),
     ) -> usize {
         let first = self.next.take();

@@ -1,16 +1,26 @@
 //! `epoll`: which descriptors a list watches, and what it tells.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::{DescriptionId, Files};
 use crate::abi::fcntl::{O_CLOEXEC, O_RDWR};
+use crate::abi::poll::{POLLIN, POLLNVAL, POLLRDNORM};
 use crate::description::{Description, What};
-use crate::epoll::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, Epoll, EpollEvent, Watched};
+use crate::epoll::{
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, Epoll, EpollEvent, Watched,
+};
 use crate::socket::Channels;
 use crate::{Descriptors, Errno, Key};
 
 /// The most descriptors that all lists watch together, as Linux's max_user_watches.
 const MOST_WATCHED: usize = 4096;
+
+/// The most lists that watch one another in a row (epoll_ctl(2), ELOOP).
+const MOST_NESTED: usize = 5;
+
+/// Which lists are ready, of those that were looked at: each is looked at once, however many watch it.
+type Seen = BTreeMap<DescriptionId, u16>;
 
 impl<C: Channels> Files<C> {
     /// A list that watches nothing yet (`epoll_create1`). Flags: O_CLOEXEC, which is [`Files::install`]'s.
@@ -30,8 +40,9 @@ impl<C: Channels> Files<C> {
     /// Changes what a list watches (`epoll_ctl`).
     ///
     /// # Errors
-    /// EBADF; EINVAL for what is no list, for a list as what is watched, other operations and unknown bits; EPERM for what is always
-    /// ready: files and directories; EEXIST, ENOENT; ENOSPC if all lists together watch too many.
+    /// EBADF; EINVAL for what is no list, for a list that is to watch itself, other operations and unknown bits; EPERM for what is always
+    /// ready: files and directories; ELOOP for lists that would watch one another in a circle, or more than five in a row; EEXIST,
+    /// ENOENT; ENOSPC if all lists together watch too many.
     pub fn epoll_control(
         &mut self,
         descriptors: &Descriptors,
@@ -43,7 +54,10 @@ impl<C: Channels> Files<C> {
         let which = Watched { number, description: watched.0 };
         match self.description(watched)?.what {
             What::File | What::Directory | What::Path => return Err(Errno::EPERM),
-            What::Epoll(_) => return Err(Errno::EINVAL),
+            What::Epoll(_) if watched == id || event.events & EPOLLEXCLUSIVE != 0 => {
+                return Err(Errno::EINVAL);
+            }
+            What::Epoll(_) if operation == EPOLL_CTL_ADD => self.check_nesting(id, watched)?,
             _ => {}
         }
         let is_full = self.watches >= MOST_WATCHED;
@@ -75,7 +89,9 @@ impl<C: Channels> Files<C> {
         let What::Epoll(place) = &mut description.what else { return Err(Errno::EINVAL) };
         let mut list = core::mem::replace(place.as_mut(), Epoll::new(&mut self.wakes));
         let mut told = Vec::new();
-        list.take(most, |watched| self.ready(DescriptionId(watched)), |event| told.push(event));
+        let mut seen = Seen::new();
+        let ready = |watched| self.ready_once(DescriptionId(watched), &mut seen);
+        list.take(most, ready, |event| told.push(event));
         if let Some(What::Epoll(place)) = self.descriptions.get_mut(&id).map(|it| &mut it.what) {
             **place = list;
         }
@@ -84,28 +100,126 @@ impl<C: Channels> Files<C> {
 
     /// Whether a list has something to tell.
     pub(super) fn is_list_ready(&self, list: &Epoll) -> bool {
-        list.is_ready(|watched| self.ready(DescriptionId(watched)))
+        let mut seen = Seen::new();
+        list.is_ready(|watched| self.ready_once(DescriptionId(watched), &mut seen))
+    }
+
+    /// What could be done with what is watched.
+    fn ready_once(&self, id: DescriptionId, seen: &mut Seen) -> u16 {
+        let Ok(description) = self.description(id) else { return POLLNVAL };
+        let What::Epoll(list) = &description.what else { return self.ready_of(&description.what) };
+        if let Some(ready) = seen.get(&id) {
+            return *ready;
+        }
+        let is_ready = list.is_ready(|watched| self.ready_once(DescriptionId(watched), seen));
+        let ready = if is_ready { POLLIN | POLLRDNORM } else { 0 };
+        seen.insert(id, ready);
+        ready
+    }
+
+    fn list(&self, id: DescriptionId) -> Option<&Epoll> {
+        match self.descriptions.get(&id).map(|it| &it.what) {
+            Some(What::Epoll(list)) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// The lists that one of these watches.
+    fn nested_in(&self, lists: &BTreeSet<DescriptionId>) -> BTreeSet<DescriptionId> {
+        let lists = lists.iter().filter_map(|id| self.list(*id));
+        let watched = lists.flat_map(|list| list.iter()).map(|it| DescriptionId(it.description));
+        watched.filter(|id| self.list(*id).is_some()).collect()
+    }
+
+    /// The lists that watch one of these.
+    fn nesting(&self, lists: &BTreeSet<DescriptionId>) -> BTreeSet<DescriptionId> {
+        let watches = |id: &DescriptionId| {
+            let mut watched = self.list(*id).into_iter().flat_map(|list| list.iter());
+            watched.any(|it| lists.contains(&DescriptionId(it.description)))
+        };
+        self.lists.iter().copied().filter(watches).collect()
+    }
+
+    /// # Errors
+    /// ELOOP.
+    fn check_nesting(&self, list: DescriptionId, watched: DescriptionId) -> Result<(), Errno> {
+        let mut rows = 2_usize;
+        let mut below = BTreeSet::from([watched]);
+        loop {
+            below = self.nested_in(&below);
+            if below.is_empty() {
+                break;
+            }
+            rows = rows.saturating_add(1);
+            if below.contains(&list) || rows > MOST_NESTED {
+                return Err(Errno::ELOOP);
+            }
+        }
+        let mut above = BTreeSet::from([list]);
+        loop {
+            above = self.nesting(&above);
+            if above.is_empty() {
+                return Ok(());
+            }
+            rows = rows.saturating_add(1);
+            if rows > MOST_NESTED {
+                return Err(Errno::ELOOP);
+            }
+        }
     }
 
     /// What is woken when a list may have more to tell.
     pub(super) fn list_keys(&self, list: &Epoll) -> Vec<Key> {
-        let watched = list.iter().flat_map(|which| self.own_keys(DescriptionId(which.description)));
-        watched.chain([list.key()]).collect()
+        let mut keys = Vec::new();
+        let mut seen = BTreeSet::new();
+        self.add_list_keys(list, &mut keys, &mut seen);
+        keys
+    }
+
+    fn add_list_keys(&self, list: &Epoll, keys: &mut Vec<Key>, seen: &mut BTreeSet<DescriptionId>) {
+        keys.push(list.key());
+        for which in list.iter() {
+            let id = DescriptionId(which.description);
+            match self.descriptions.get(&id).map(|it| &it.what) {
+                Some(What::Epoll(inner)) => {
+                    if seen.insert(id) {
+                        self.add_list_keys(inner, keys, seen);
+                    }
+                }
+                what => keys.extend(self.keys_of(what).into_iter().flatten()),
+            }
+        }
     }
 
     /// A key is woken: at what it is of something may have come.
     pub(super) fn note_woken(&mut self, key: Key) {
         let mut noted = Vec::new();
-        for id in &self.lists {
-            let Some(What::Epoll(list)) = self.descriptions.get(id).map(|it| &it.what) else {
-                continue;
-            };
+        let mut touched = BTreeSet::new();
+        for (id, list) in self.lists.iter().filter_map(|id| Some((*id, self.list(*id)?))) {
+            if list.key() == key {
+                touched.insert(id);
+            }
             for which in list.iter() {
                 let mut keys = self.own_keys(DescriptionId(which.description));
                 if keys.any(|own| own == key) {
-                    noted.push((*id, which.description));
+                    noted.push((id, which.description));
+                    touched.insert(id);
                 }
             }
+        }
+        // And at the lists of which it is one, up to those that none watches.
+        let most = MOST_NESTED.min(self.lists.len());
+        for _ in 1..most {
+            let above = self.nesting(&touched);
+            for id in &above {
+                let watched = self.list(*id).into_iter().flat_map(|list| list.iter());
+                let meant = watched.filter(|it| touched.contains(&DescriptionId(it.description)));
+                noted.extend(meant.map(|it| (*id, it.description)));
+            }
+            if above.is_empty() {
+                break;
+            }
+            touched = above;
         }
         for (id, description) in noted {
             if let Some(What::Epoll(list)) = self.descriptions.get_mut(&id).map(|it| &mut it.what) {

@@ -18,8 +18,12 @@ impl<C: Channels> Files<C> {
     /// that a program is told.
     #[must_use]
     pub fn ready(&self, id: DescriptionId) -> u16 {
-        let Ok(description) = self.description(id) else { return POLLNVAL };
-        match &description.what {
+        self.description(id).map_or(POLLNVAL, |description| self.ready_of(&description.what))
+    }
+
+    /// The same of what a description is of.
+    pub(super) fn ready_of(&self, what: &What) -> u16 {
+        match what {
             What::Terminal => self.terminal.ready(),
             What::Pipe(number, end) => {
                 self.pipes.get(number).map_or(POLLNVAL, |pipe| pipe.ready(*end))
@@ -56,7 +60,7 @@ impl<C: Channels> Files<C> {
         self.keys_of(what).into_iter().flatten()
     }
 
-    fn keys_of(&self, what: Option<&What>) -> [Option<Key>; 2] {
+    pub(super) fn keys_of(&self, what: Option<&What>) -> [Option<Key>; 2] {
         match what {
             Some(What::Terminal) => self.terminal.keys(),
             Some(What::Pipe(number, end)) => {

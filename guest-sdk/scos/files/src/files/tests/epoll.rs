@@ -9,6 +9,7 @@ use crate::files::{DescriptionId, Files};
 use crate::{Descriptors, Errno, Limits, Step};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::vec;
 use std::vec::Vec;
 
 struct Process {
@@ -118,7 +119,7 @@ fn what_cannot_be_watched_is_refused() {
     let file = it.add(file);
     for (list, operation, number, events, error) in [
         (counter, EPOLL_CTL_ADD, counter, IN, Errno::EINVAL),
-        (list, EPOLL_CTL_ADD, other, IN, Errno::EINVAL),
+        (list, EPOLL_CTL_ADD, other, IN | 1 << 28, Errno::EINVAL),
         (list, EPOLL_CTL_ADD, list, IN, Errno::EINVAL),
         (list, EPOLL_CTL_ADD, file, IN, Errno::EPERM),
         (list, EPOLL_CTL_ADD, 77, IN, Errno::EBADF),
@@ -257,4 +258,77 @@ fn only_streams_of_the_system_itself_come_in_pairs() {
     assert!(files.is_closed());
     let (one, _) = files.socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0).unwrap();
     assert_eq!(files.read(one, None, &mut [0; 8]), Err(Errno::EAGAIN));
+}
+
+#[test]
+fn a_list_can_be_watched_and_what_comes_goes_through() {
+    let mut it = Process::new();
+    let lists: Vec<i32> = (0..5).map(|_| it.list()).collect();
+    let counter = it.counter(0);
+    for pair in lists.windows(2) {
+        it.control(pair[0], EPOLL_CTL_ADD, pair[1], IN | EPOLLET).unwrap();
+    }
+    it.settle();
+    let outer = it.descriptors.get(lists[0]).unwrap();
+    assert_eq!(it.files.ready(outer), 0);
+    // What is added to the last one counts as something that has come, and so does each event behind it.
+    it.control(lists[4], EPOLL_CTL_ADD, counter, IN).unwrap();
+    it.settle();
+    let key = it.files.keys(it.descriptors.get(counter).unwrap()).next().unwrap();
+    assert!(it.files.keys(outer).any(|own| own == key), "who waits for the first is woken");
+    assert_eq!(it.told(lists[0], 9), [] as [i32; 0]);
+    for _ in 0..2 {
+        it.write(counter);
+        assert_eq!(it.files.ready(outer) & POLLIN, POLLIN);
+        assert_eq!(it.told(lists[0], 9), [lists[1]]);
+        assert_eq!(it.told(lists[0], 9), [] as [i32; 0], "an edge is told once");
+    }
+    assert_eq!(it.told(lists[4], 9), [counter]);
+    it.read(counter);
+    it.control(lists[0], EPOLL_CTL_MOD, lists[1], IN).unwrap();
+    assert_eq!(it.files.ready(outer), 0);
+    it.control(lists[0], EPOLL_CTL_DEL, lists[1], 0).unwrap();
+    it.files.close(&mut it.descriptors, lists[2]).unwrap();
+    it.write(counter);
+    assert_eq!(it.told(lists[1], 9), [] as [i32; 0], "the row is cut");
+    assert_eq!(it.files.watches, 2);
+}
+
+#[test]
+fn lists_in_a_circle_or_in_too_long_a_row_are_refused() {
+    let mut it = Process::new();
+    let lists: Vec<i32> = (0..6).map(|_| it.list()).collect();
+    let mut watch =
+        |list: usize, watched: usize| it.control(lists[list], EPOLL_CTL_ADD, lists[watched], IN);
+    assert_eq!(watch(0, 0), Err(Errno::EINVAL));
+    for (list, watched) in [(0, 1), (1, 2), (3, 4), (2, 3)] {
+        assert_eq!(watch(list, watched), Ok(()));
+        assert_eq!(watch(watched, list), Err(Errno::ELOOP));
+    }
+    assert_eq!(watch(4, 0), Err(Errno::ELOOP), "round all");
+    assert_eq!(watch(4, 5), Err(Errno::ELOOP), "the sixth below");
+    assert_eq!(watch(5, 0), Err(Errno::ELOOP), "the sixth above");
+    assert_eq!(watch(5, 1), Ok(()), "beside");
+    assert_eq!(watch(0, 2), Ok(()), "also past one");
+}
+
+#[test]
+fn many_ways_to_a_list_are_one_look() {
+    let mut it = Process::new();
+    // Each of a row watches the next under forty numbers: 40^4 ways to the last.
+    let lists: Vec<i32> = (0..5).map(|_| it.list()).collect();
+    for pair in lists.windows(2) {
+        for _ in 0..40 {
+            let copy = it.files.dup(&mut it.descriptors, pair[1]).unwrap();
+            it.control(pair[0], EPOLL_CTL_ADD, copy, IN).unwrap();
+        }
+    }
+    for _ in 0..600 {
+        let counter = it.counter(0);
+        it.control(lists[4], EPOLL_CTL_ADD, counter, IN).unwrap();
+    }
+    let outer = it.descriptors.get(lists[0]).unwrap();
+    assert_eq!((it.files.ready(outer), it.told(lists[0], 9)), (0, vec![]));
+    assert_eq!(it.files.keys(outer).count(), 5 + 2 * 600);
+    it.settle();
 }

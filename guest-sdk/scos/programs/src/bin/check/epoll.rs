@@ -22,6 +22,7 @@ pub(crate) fn check() {
     edge();
     turns();
     list();
+    nested();
     waiting();
     pairs();
     messages();
@@ -110,6 +111,31 @@ fn list() {
     equal("as_long_as_anybody_has_it", told(&epoll, 4), vec![0]);
     drop(copy);
     equal("and_no_longer", told(&epoll, 4), vec![]);
+}
+
+/// A list in a list, and lists that would watch one another.
+fn nested() {
+    let (outer, inner, counter) = (new(), new(), EventFd::new().unwrap());
+    let event = |data| EpollEvent::new(EpollFlags::EPOLLIN, data);
+    outer.add(&inner.0, event(1)).unwrap();
+    inner.add(&counter, event(2)).unwrap();
+    equal("an_empty_list_is_not_ready", told(&outer, 4), vec![]);
+    counter.write(1).unwrap();
+    equal("one_that_would_tell_is", told(&outer, 4), vec![1]);
+    equal("and_tells_it_itself", told(&inner, 4), vec![2]);
+    counter.read().unwrap();
+    equal("as_long_as_it_is_so", told(&outer, 4), vec![]);
+    equal("a_circle_is_eloop", inner.add(&outer.0, event(3)), Err(Errno::ELOOP));
+    equal("itself_is_einval", inner.add(&inner.0, event(3)), Err(Errno::EINVAL));
+    let mut events = [EpollEvent::empty()];
+    let count = thread::scope(|scope| {
+        let waits = scope.spawn(|| outer.wait(&mut events, EpollTimeout::NONE));
+        // The answer is the same if this comes before the wait; the pause is for it to come behind.
+        thread::sleep(Duration::from_millis(10));
+        counter.write(1).unwrap();
+        waits.join().unwrap()
+    });
+    equal("who_waits_for_the_outer_one_is_woken", count, Ok(1));
 }
 
 fn waiting() {
