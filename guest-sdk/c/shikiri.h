@@ -232,18 +232,22 @@ static inline struct shikiri_answer shikiri_partition_end(uint64_t code)
     return shikiri_call(SHIKIRI_PARTITION_END, code, 0, 0, 0, 0, 0);
 }
 
-/* Asks for more than the caller's limits allow, for the vCPUs that are kept back, or to be permitted to ask
- *   another partition for connections. Core time is added to a vCPU's budget at its home for this life. The
- *   policy program sees it before anything is changed, and answers with as much as it grants, or refuses:
- *   PENDING, and REQUEST_STATE tells the answer. A partition has one request at a time: WRONG_STATE. OK:
- *   there is no limit, or that of core time allows so much, or nobody makes policy and the description's
- *   default grants it; then OVER_LIMIT says by x1 what there is no more of, as in REQUEST_ANSWER. (P8)
+/* Asks for more than the caller's limits allow, for a vCPU or a device that is kept back, or to be permitted
+ *   to ask another partition for connections. Core time is added to a vCPU's budget at its home for this
+ *   life; a device's registers are there, and its interrupts can be enabled, until this life ends. The policy
+ *   program sees it before anything is changed, and answers with as much as it grants, or refuses: PENDING,
+ *   and REQUEST_STATE tells the answer. A partition has one request at a time: WRONG_STATE. OK: there is no
+ *   limit, or that of core time allows so much, or the device is there already, or nobody makes policy and
+ *   the description's default grants it; then OVER_LIMIT says by x1 what there is no more of, as in
+ *   REQUEST_ANSWER. (P8)
  * what: 1 IPA space (pages), 2 memory (pages), 3 management memory (pages), 4 event ports: the limit is
- *   raised; 0: core time; 16: a peer; 17: vCPUs
+ *   raised; 0: core time; 16: a peer; 17: vCPUs; 18: a device
  * amount: how much more; of core time bits 0 to 31 the ppm of a core, bits 32 to 39 which vCPU's; of a peer
- *   its place
+ *   its place; of a device which of those that are kept back, from 0
  * port: a receive port of the caller's that is raised when there is an answer; 0: none
- * value[0] = granted: how much, if the answer is OK; of core time the ppm
+ * value[0] = granted: how much, if the answer is OK; of core time the ppm; of a device where its registers
+ *   begin
+ * value[1] = intid: of a device the INTID of its first interrupt; else, or without one, 0
  * Answers: OK, PENDING, INVALID_PARAMETER, BAD_HANDLE, DENIED_BY_POLICY, WRONG_STATE, OVER_LIMIT.
  */
 static inline struct shikiri_answer shikiri_request(uint64_t what, uint64_t amount, uint64_t port)
@@ -253,7 +257,9 @@ static inline struct shikiri_answer shikiri_request(uint64_t what, uint64_t amou
 
 /* Tells how it stands with the caller's request: PENDING, there is no answer yet. An answer is told once;
  *   EMPTY: there is no request. (P8)
- * value[0] = granted: how much, perhaps another amount than was asked for
+ * value[0] = granted: how much, perhaps another amount than was asked for; of a device where its registers
+ *   begin
+ * value[1] = intid: as REQUEST has it
  * Answers: OK, PENDING, INVALID_PARAMETER, DENIED_BY_POLICY, EMPTY.
  */
 static inline struct shikiri_answer shikiri_request_state(void)
@@ -1095,7 +1101,7 @@ static inline struct shikiri_answer shikiri_request_take(void)
  *   another. (P8)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * answer: 1: granted; 0: refused
- * amount: how much is granted, of core time in ppm; of a peer, or a refusal, 0
+ * amount: how much is granted, of core time in ppm; of a peer, a device, or a refusal, 0
  * number: the request's, as REQUEST_TAKE gave it
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, OVER_LIMIT, PEER_GONE, NOT_FOUND.
  */

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use shikiri_abi::{CALLS, CallRow, PartitionId, Status};
+use shikiri_abi::{CALLS, CallRow, IntId, Ipa, PartitionId, Status};
 pub use shikiri_abi::{Resource, Wish};
 
 use crate::raw::{Results, hvc};
@@ -135,6 +135,39 @@ pub fn ask(wish: Wish, port: Option<Handle>) -> Result<Asked, Refusal> {
 /// `DeniedByPolicy`; `Empty` if there is no request.
 pub fn answer() -> Result<Asked, Refusal> {
     asked(request_in_full::<REQUEST_STATE>([0; 6])?)
+}
+
+/// A device that was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenDevice {
+    /// Where its registers begin.
+    pub registers: Ipa,
+    /// Its first interrupt, if it has any.
+    pub intid: Option<IntId>,
+}
+
+/// Calls `REQUEST` for one of the devices that are kept back, by its number among them: where it is, or nothing while there is no
+/// answer ([`device_answer`]); `port` is raised when there is one.
+///
+/// # Errors
+/// As [`ask`]; `InvalidParameter` with 2: there is no such device.
+pub fn ask_for_device(number: u8, port: Option<Handle>) -> Result<Option<GivenDevice>, Refusal> {
+    let [what, amount] = Wish::Device(number).encode();
+    let Handle(port) = port.unwrap_or(Handle(0));
+    request_in_full::<REQUEST>([what, amount, port, 0, 0, 0]).map(given)
+}
+
+/// Calls `REQUEST_STATE` after [`ask_for_device`]: nothing while there is no answer, which is told once.
+///
+/// # Errors
+/// As [`answer`].
+pub fn device_answer() -> Result<Option<GivenDevice>, Refusal> {
+    request_in_full::<REQUEST_STATE>([0; 6]).map(given)
+}
+
+fn given((is_pending, [registers, intid, _]): (bool, [u64; 3])) -> Option<GivenDevice> {
+    let intid = u16::try_from(intid).ok().filter(|intid| *intid != 0).map(IntId);
+    (!is_pending).then_some(GivenDevice { registers: Ipa(registers), intid })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what both calls end with")]

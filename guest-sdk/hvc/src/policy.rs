@@ -312,7 +312,7 @@ pub fn take_request() -> Result<(PartitionRef, Wish, u64), Refusal> {
 ///
 /// # Errors
 /// `NotPermitted`, `NotFound`; `PeerGone` if the request is not there any more; `OverLimit` with 256 + the resource: so much cannot be
-/// handed out, and the request stays open; `InvalidParameter` for an amount of a peer.
+/// handed out, and the request stays open; `InvalidParameter` for an amount of a peer or a device.
 pub fn answer_request(who: PartitionRef, number: u64, granted: Option<u64>) -> Result<(), Refusal> {
     let (answer, amount) = granted.map_or((0, 0), |amount| (1, amount));
     request::<ANSWER>([who.encode(), answer, amount, number, 0, 0]).map(|_| ())

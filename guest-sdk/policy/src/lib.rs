@@ -388,7 +388,10 @@ impl Request {
     /// # Errors
     /// The request again with the refusal: `OverLimit`, so much cannot be handed out; `PeerGone`: it was cancelled, or its time is over.
     pub fn grant(self, amount: u64) -> Result<(), (Self, Refusal)> {
-        let amount = if matches!(self.wish, Wish::Peer(_)) { 0 } else { amount };
+        let amount = match self.wish {
+            Wish::Peer(_) | Wish::Device(_) => 0,
+            Wish::More(..) | Wish::Time(..) | Wish::Vcpus(_) => amount,
+        };
         calls::answer_request(self.partition.0, self.number, Some(amount))
             .map_err(|refusal| (self, refusal))
     }

@@ -53,6 +53,8 @@ const TIME: u64 = 0;
 const PEER: u64 = 16;
 /// The number of a wish for vCPUs.
 const VCPUS: u64 = 17;
+/// The number of a wish for a device.
+const DEVICE: u64 = 18;
 /// All of a core.
 const WHOLE_PPM: u32 = 1_000_000;
 
@@ -67,17 +69,19 @@ pub enum Wish {
     Vcpus(u8),
     /// To be permitted to ask the partition at this place.
     Peer(PartitionSlot),
+    /// One of the devices that are kept back, by its number among them.
+    Device(u8),
 }
 
 impl Wish {
-    /// How much of it all of it is, as REQUEST_ANSWER has it: of a peer 0.
+    /// How much of it all of it is, as REQUEST_ANSWER has it: of a peer, or a device, 0.
     #[must_use]
     pub fn amount(self) -> u64 {
         match self {
             Self::More(_, amount) => amount,
             Self::Time(_, ppm) => u64::from(ppm),
             Self::Vcpus(count) => u64::from(count),
-            Self::Peer(_) => 0,
+            Self::Peer(_) | Self::Device(_) => 0,
         }
     }
 
@@ -89,6 +93,7 @@ impl Wish {
             Self::Time(vcpu, ppm) => [TIME, u64::from(ppm) | u64::from(vcpu.0) << 32],
             Self::Vcpus(count) => [VCPUS, u64::from(count)],
             Self::Peer(place) => [PEER, u64::from(place.0)],
+            Self::Device(number) => [DEVICE, u64::from(number)],
         }
     }
 
@@ -110,6 +115,10 @@ impl Wish {
         if what == VCPUS {
             let count = u8::try_from(amount).ok().filter(|count| *count != 0).ok_or(2)?;
             return Ok(Self::Vcpus(count));
+        }
+        if what == DEVICE {
+            let number = u8::try_from(amount).ok().filter(|_| amount < DEVICES).ok_or(2)?;
+            return Ok(Self::Device(number));
         }
         match Resource::try_from(what) {
             Ok(
@@ -426,7 +435,7 @@ mod tests {
     #[test]
     fn what_can_be_asked_for_is_what_a_limit_or_a_permission_gives() {
         for what in 0..20 {
-            let is_there = matches!(what, 0..=4 | 16 | 17);
+            let is_there = matches!(what, 0..=4 | 16..=18);
             assert_eq!(Wish::decode(what, 5).is_ok(), is_there, "{what}");
             if let Ok(wish) = Wish::decode(what, 5) {
                 assert_eq!(wish.encode(), [what, 5]);
@@ -440,6 +449,8 @@ mod tests {
         assert_eq!(Wish::Time(VcpuIndex(3), 9).encode(), [0, 3 << 32 | 9]);
         assert_eq!([Wish::decode(17, 0), Wish::decode(17, 256)], [Err(2); 2]);
         assert_eq!(Wish::decode(17, 255), Ok(Wish::Vcpus(255)));
+        assert_eq!([Wish::decode(18, 64), Wish::decode(18, u64::MAX)], [Err(2); 2]);
+        assert_eq!(Wish::decode(18, 63), Ok(Wish::Device(63)));
         assert_eq!(Wish::decode(2, 0), Err(2));
         assert_eq!(Wish::decode(16, 64), Err(2));
         assert_eq!(Wish::decode(16, 0), Ok(Wish::Peer(PartitionSlot(0))));

@@ -6,7 +6,9 @@ use shikiri_abi::{CoreSet, IntId, Ipa, Pa};
 use crate::bundle::Bundle;
 use crate::check::{self, DraftFault};
 use crate::partition::{Partition, Tables, name_text, partition};
-use crate::row::{DeviceRow, ImageRow, InterruptRow, MemoryRow, NONE, PartitionRow, VcpuRow};
+use crate::row::{
+    DeviceRow, ImageRow, InterruptRow, KEPT_BACK, MemoryRow, NONE, PartitionRow, VcpuRow,
+};
 use crate::types::{CoreTime, GicVersion, MAX_NAME_BYTES, Vcpu, Windows};
 
 /// The most vCPUs of a partition that is made at run time.
@@ -245,7 +247,10 @@ impl Draft {
                 return Err(DraftFault::Masters);
             }
             let place = self.devices.get_mut(usize::from(self.row.devices));
-            *place.ok_or(DraftFault::Full)? = *row;
+            // Whoever gives it away keeps it back from nobody.
+            let row = DeviceRow::get(row);
+            let row = DeviceRow { flags: row.flags & !KEPT_BACK, ..row };
+            *place.ok_or(DraftFault::Full)? = row.encode();
             self.row.devices = self.row.devices.saturating_add(1);
             is_there = true;
         }

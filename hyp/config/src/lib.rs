@@ -33,12 +33,12 @@ pub use error::{BundleError, Claimant, Contested, Item};
 pub use partition::Partition;
 pub use types::{
     Blob, Board, Channel, ChannelEnd, CoreTime, Device, Event, GIC_FRAME_BYTES, GicVersion,
-    IPA_BITS, Image, ImageKind, Interrupt, MAX_ANSWER_MS, MAX_CHANNELS, MAX_EVENTS, MAX_MODERATED,
-    MAX_NAME_BYTES, MAX_OBJECTS, MAX_PARTITIONS, MAX_PERIOD_US, MAX_PLACED, MAX_POLICY_IMAGES,
-    MAX_SHARED, MAX_SHARES, MAX_VCPUS, MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2, MIN_BUDGET_US,
-    MIN_PERIOD_US, Memory, NameEntry, PA_BITS, PartitionSet, Place, Places, Platform, Policy,
-    PolicyImage, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedArea, Talk, Unanswered, Vcpu,
-    Windows,
+    IPA_BITS, Image, ImageKind, Interrupt, MAX_ANSWER_MS, MAX_CHANNELS, MAX_EVENTS, MAX_KEPT_BYTES,
+    MAX_KEPT_DEVICES, MAX_MODERATED, MAX_NAME_BYTES, MAX_OBJECTS, MAX_PARTITIONS, MAX_PERIOD_US,
+    MAX_PLACED, MAX_POLICY_IMAGES, MAX_SHARED, MAX_SHARES, MAX_VCPUS, MAX_VCPUS_AT_HOME,
+    MAX_VCPUS_GICV2, MIN_BUDGET_US, MIN_PERIOD_US, Memory, NameEntry, PA_BITS, PartitionSet, Place,
+    Places, Platform, Policy, PolicyImage, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedArea,
+    Talk, Unanswered, Vcpu, Windows,
 };
 #[cfg(feature = "alloc")]
 pub use writer::{

@@ -6,8 +6,8 @@ use shikiri_abi::{AreaClass, CoreId, IntId, Ipa, Pa, PageCount, RESOURCE_COUNT, 
 use zerocopy::IntoBytes as _;
 
 use crate::row::{
-    BlobRow, ChannelRow, DeviceRow, EventRow, ImageRow, InterruptRow, MemoryRow, NONE, NameRow,
-    PartitionRow, SharedRow, VcpuRow,
+    BlobRow, ChannelRow, DeviceRow, EventRow, ImageRow, InterruptRow, KEPT_BACK, MemoryRow, NONE,
+    NameRow, PartitionRow, SharedRow, VcpuRow, WITH_DMA,
 };
 use crate::types::{
     CoreTime, Device, Image, ImageKind, Interrupt, Memory, NameEntry, PartitionSet, Place,
@@ -143,6 +143,22 @@ impl<'a> Partition<'a> {
     pub fn interrupts(&self) -> impl ExactSizeIterator<Item = Interrupt<'a>> + Clone + use<'a> {
         let strings = self.tables.strings;
         self.tables.interrupts.iter().map(move |row| interrupt(InterruptRow::get(row), strings))
+    }
+
+    /// The paths of the devices that are kept back, one for each: the first one's number is 0.
+    pub fn kept_devices(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        let mut last = "";
+        self.devices().filter(|device| device.is_kept).filter_map(move |device| {
+            let is_new = device.path != last;
+            last = device.path;
+            is_new.then_some(last)
+        })
+    }
+
+    /// Whether the device with this path is kept back.
+    #[must_use]
+    pub fn keeps_back(&self, path: &str) -> bool {
+        self.devices().any(|device| device.is_kept && device.path == path)
     }
 
     pub(crate) const fn rows(&self) -> &Tables<'a> {
@@ -281,7 +297,8 @@ pub(crate) fn device(row: DeviceRow, strings: &str) -> Device<'_> {
         pa: row.pa,
         bytes: row.bytes,
         moderated: row.moderated != 0,
-        dma_trusted: row.dma != 0,
+        dma_trusted: row.flags & WITH_DMA != 0,
+        is_kept: row.flags & KEPT_BACK != 0,
         path: text(strings, row.path_at, row.path_len).unwrap_or(""),
     }
 }

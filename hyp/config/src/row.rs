@@ -175,10 +175,15 @@ record!(
         path_len: u16,
         /// 0 or 1.
         moderated: u8,
-        /// 0 or 1.
-        dma: u8,
+        /// Bit 0: trusted with DMA; bit 1: kept back.
+        flags: u8,
     }
 );
+
+/// `DeviceRow::flags`: trusted with DMA.
+pub(crate) const WITH_DMA: u8 = 1;
+/// `DeviceRow::flags`: kept back.
+pub(crate) const KEPT_BACK: u8 = 2;
 
 record!(
     /// An interrupt of a device.

@@ -25,6 +25,10 @@ pub const PA_BITS: u32 = 48;
 /// The most moderated regions of devices, those of all partitions together: EL2 makes their accesses itself, and never
 /// gives back the place that it has for each of their pages.
 pub const MAX_MODERATED: usize = 512;
+/// The most devices of a partition that are kept back.
+pub const MAX_KEPT_DEVICES: usize = 64;
+/// The most bytes of one's registers: it is mapped in one step.
+pub const MAX_KEPT_BYTES: u64 = 4 << 20;
 /// The most regions of memory with a physical address, those of all partitions together.
 pub const MAX_PLACED: usize = 32;
 /// The most vCPUs that have their home on one core (a seat there is a bit of a word).
@@ -535,6 +539,8 @@ pub struct Device<'a> {
     /// It can write memory by itself without an SMMU, and the description trusts it. All of the partition's memory
     /// has IPA = PA; its frames are quarantined at the end, for this partition alone.
     pub dma_trusted: bool,
+    /// It is the partition's, but out of its reach in each life until the policy program grants it.
+    pub is_kept: bool,
     /// Its path in the board's device tree.
     pub path: &'a str,
 }

@@ -8,8 +8,8 @@ use shikiri_abi::{AreaClass, CoreSet, Ipa, Pa, RESOURCE_COUNT};
 use crate::crc::crc32;
 use crate::row::{
     BLOB_ALIGN, BlobRow, CRC_FROM, ChannelRow, DeviceRow, EventRow, Header, ImageRow, InterruptRow,
-    MAGIC, MAGIC_WORD, MemoryRow, NO_FOCUS, NO_HOLDER, NONE, NameRow, PartitionRow, PolicyImageRow,
-    PolicyRow, SharedRow, VERSION, VcpuRow,
+    KEPT_BACK, MAGIC, MAGIC_WORD, MemoryRow, NO_FOCUS, NO_HOLDER, NONE, NameRow, PartitionRow,
+    PolicyImageRow, PolicyRow, SharedRow, VERSION, VcpuRow, WITH_DMA,
 };
 use crate::types::{
     CoreTime, GicVersion, Image, Memory, PartitionSet, Place, Platform, Policy, Restart,
@@ -184,6 +184,8 @@ pub struct DeviceSpec {
     pub moderated: bool,
     /// Is trusted with DMA.
     pub dma_trusted: bool,
+    /// Is kept back.
+    pub is_kept: bool,
     /// Path in the board's device tree.
     pub path: String,
 }
@@ -432,7 +434,8 @@ impl Encoder {
             path_at,
             path_len,
             moderated: u8::from(device.moderated),
-            dma: u8::from(device.dma_trusted),
+            flags: if device.dma_trusted { WITH_DMA } else { 0 }
+                | if device.is_kept { KEPT_BACK } else { 0 },
         }
         .put(&mut self.devices);
     }

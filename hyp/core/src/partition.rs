@@ -13,6 +13,7 @@ mod arena;
 pub mod build;
 mod error;
 mod extents;
+mod kept;
 mod plan;
 mod store;
 mod tear_down;

@@ -28,6 +28,7 @@ use shikiri_stage2::Format;
 use shikiri_sync::{TicketLock, rank};
 
 use crate::console::{self, Console, say};
+use crate::guest::kept;
 use crate::guest::live::Live;
 use crate::hw::mem::Ram;
 use crate::percore::CoreShared;
@@ -341,15 +342,17 @@ impl World {
         })
     }
 
-    /// Where a moderated device's register lies, if the access is within what the partition owns.
-    pub(crate) fn moderated(&self, slot: &Slot, access: &MmioAccess) -> Option<Pa> {
-        slot.description().devices().filter(|device| device.moderated).find_map(|device| {
+    /// Where a moderated device's register lies, if the access is within what the partition owns, and has.
+    pub(crate) fn moderated(&self, live: &Live, access: &MmioAccess) -> Option<Pa> {
+        let description = live.slot.description();
+        description.devices().filter(|device| device.moderated).find_map(|device| {
             let offset = access.ipa.offset_from(device.ipa)?;
             let end = offset.checked_add(access.bytes())?;
             // Registers of such devices are words at most; a bus may answer a double word with an abort.
             let is_plain = access.bytes() <= 4 && access.ipa.is_aligned(access.bytes());
             let is_inside = end <= device.bytes && is_plain;
-            is_inside.then(|| device.pa.wrapping_add(offset))
+            let is_open = !device.is_kept || !kept::is_closed(live, device.path);
+            (is_inside && is_open).then(|| device.pa.wrapping_add(offset))
         })
     }
 

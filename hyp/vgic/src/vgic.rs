@@ -142,6 +142,33 @@ impl<'a> Vgic<'a> {
         true
     }
 
+    /// The same while vCPUs run, for a device that was kept back: the guest has treated `intid` as an SPI with nothing behind it, and
+    /// its enable and route follow to the physical interrupt now, which begins without a past. Answers who must be kicked.
+    #[must_use = "a vCPU that is not kicked may miss what was pending"]
+    #[inline(never)]
+    pub fn link_late<H: ListRegisters + PhysIrq>(
+        &mut self,
+        here: Here<'_, H>,
+        intid: IntId,
+        physical: IntId,
+    ) -> VcpuSet {
+        here.hw.set_enabled(physical, false);
+        here.hw.clear_state(physical);
+        if !self.link(intid, physical) {
+            return VcpuSet::EMPTY;
+        }
+        let (word, bit) = (word_of(intid), bit_of(intid));
+        let at = At::Shared(word);
+        self.change(here, at, bit, |_, _| {});
+        if let Some(vcpu) = self.target(word, bit.trailing_zeros()) {
+            here.hw.route(physical, vcpu);
+        }
+        if self.bank(at).is_some_and(|bank| bank.enabled & bit != 0) {
+            here.hw.set_enabled(physical, true);
+        }
+        self.take_kick()
+    }
+
     /// The CPU interface of a vCPU after its reset (PSCI CPU_ON): nothing enabled, nothing masked out by
     /// running priorities. Its redistributor keeps its state, as a real one does. The vCPU must not be
     /// loaded.

@@ -36,7 +36,15 @@ fn partition(name: &str, memory: &[(u64, u64, Place)]) -> PartitionSpec {
 
 fn device(ipa: u64, pa: u64, bytes: u64, path: &str) -> DeviceSpec {
     let path = path.to_string();
-    DeviceSpec { ipa: Ipa(ipa), pa: Pa(pa), bytes, moderated: false, dma_trusted: false, path }
+    DeviceSpec {
+        ipa: Ipa(ipa),
+        pa: Pa(pa),
+        bytes,
+        moderated: false,
+        dma_trusted: false,
+        is_kept: false,
+        path,
+    }
 }
 
 /// A checked bundle. `damage` may change its bytes behind the tables' checksum.
@@ -210,6 +218,58 @@ fn a_partition_gets_what_its_description_says_and_nothing_else() {
     machine.end(holdings);
     assert_eq!(frames_free(&machine), before);
     assert_eq!(machine.store.held(PartitionSlot(0)).0, 0);
+}
+
+/// Three devices that are kept back: one that needs tables of its own and fills a page beside others', one of two unlike regions
+/// across a table's end, one that is not mapped at all.
+fn keeper() -> PartitionSpec {
+    let mut spec = rich();
+    let kept = |it| DeviceSpec { is_kept: true, ..it };
+    spec.devices.extend([
+        kept(device(0x3000_0000, 0x3040_0000, 4 * MIB - 2 * PAGE_BYTES, "/large")),
+        kept(device(0x0a00_2000, 0x0a00_2000, PAGE_BYTES, "/large")),
+        kept(device(0x37ff_f000, 0x3800_1000, 3 * PAGE_BYTES, "/across")),
+        kept(DeviceSpec { moderated: true, ..device(0x0d00_0200, 0x0d00_0200, 0x200, "/part") }),
+    ]);
+    spec
+}
+
+#[test]
+fn what_is_kept_back_is_charged_from_the_start_and_mapped_when_it_is_given_p8() {
+    let bundle = bundle(vec![keeper()], rich_blobs(), |_| ());
+    let description = bundle.partition(0).unwrap();
+    let machine = Machine::new(32, &bundle, &[]);
+    let before = frames_free(&machine);
+    for order in [["/large", "/across", "/part"], ["/part", "/across", "/large"]] {
+        let mut holdings = build(&machine, &bundle, 0);
+        assert_eq!(used(&holdings, Resource::Devices), 5);
+        assert_eq!(used(&holdings, Resource::IpaSpace), 8 * 256 + 3 + 3 + 1022 + 1 + 3);
+        let lines = Resource::ALL.map(|resource| used(&holdings, resource));
+        let free = machine.store.free_pages();
+        let closed = mapped(&machine, &holdings);
+        for (given, path) in order.into_iter().enumerate() {
+            let all = mapped(&machine, &holdings);
+            let kept = description.devices().filter(|device| device.is_kept && !device.moderated);
+            for device in kept {
+                let is_given = order[..given].contains(&device.path);
+                for at in (0..device.bytes).step_by(4096) {
+                    let there = all.get(&(device.ipa.0 + at)).copied();
+                    assert_eq!(there, is_given.then_some((device.pa.0 + at, DEVICE_BITS)));
+                }
+            }
+            holdings.map_kept(&description, path, (&machine.ram, &machine.ram));
+            machine.audit([&holdings]).unwrap();
+        }
+        check_partition(&machine, &bundle, 0, &holdings);
+        assert!(closed.iter().all(|(ipa, it)| mapped(&machine, &holdings).get(ipa) == Some(it)));
+        assert_eq!(Resource::ALL.map(|resource| used(&holdings, resource)), lines);
+        assert_eq!(machine.store.free_pages(), free, "its tables were there");
+        machine.end(holdings);
+        assert_eq!(frames_free(&machine), before);
+    }
+    // Nothing is taken back by an end of which nothing was given.
+    machine.end(build(&machine, &bundle, 0));
+    assert_eq!(frames_free(&machine), before);
 }
 
 #[test]

@@ -228,6 +228,74 @@ fn enables_of_linked_interrupts_follow_to_the_physical_ones() {
 }
 
 #[test]
+fn what_is_linked_late_begins_without_a_past_and_as_the_guest_has_set_it() {
+    for model in [Model::V2, Model::V3] {
+        for is_enabled in [false, true] {
+            let mut m = machine(model, 32, 2);
+            m.physical.active.borrow_mut().insert(40);
+            m.physical.enabled.borrow_mut().insert(40);
+            m.write(0, GICD, 0x104, WORD, 0xffff_feff);
+            if is_enabled {
+                m.write(0, GICD, 0x104, WORD, 1 << 8);
+            }
+            m.physical.enabled.borrow_mut().clear();
+            m.write(0, GICD, 0x184, WORD, 1 << 9);
+            if model == Model::V2 {
+                m.write(0, GICD, 0x828, BYTE, 2);
+            } else {
+                m.write(0, GICD, 0x6140, DOUBLE, 1);
+            }
+            assert!(m.physical.enabled.borrow().is_empty(), "nothing stands behind it");
+            assert!(m.physical.routes.borrow().is_empty());
+            m.link_late(0, 40);
+            assert!(m.physical.active.borrow().is_empty());
+            assert_eq!(m.physical.enabled.borrow().contains(&40), is_enabled);
+            assert_eq!(m.physical.enabled.borrow().len(), usize::from(is_enabled), "no other");
+            assert_eq!(m.physical.routes.borrow().get(&40), Some(&1));
+            m.write(0, GICD, 0x184, WORD, 1 << 8);
+            assert!(m.physical.enabled.borrow().is_empty());
+            m.write(0, GICD, 0x104, WORD, 1 << 8);
+            assert!(m.physical.enabled.borrow().iter().eq(&[40]));
+        }
+    }
+}
+
+#[test]
+fn what_the_guest_has_made_of_an_spi_ends_as_it_began_when_it_is_linked_late() {
+    for model in [Model::V2, Model::V3] {
+        for core in [0, 1] {
+            // Pending, or taken and not ended yet, at the vCPU that is loaded on core 0.
+            for is_taken in [false, true] {
+                let mut m = Machine::running(model, 2, 4);
+                if model == Model::V2 {
+                    m.write(0, GICD, 0x828, BYTE, 1);
+                }
+                m.write(0, GICD, 0x104, WORD, 1 << 8);
+                m.write(0, GICD, 0x204, WORD, 1 << 8);
+                if is_taken {
+                    assert_eq!(m.acknowledge(0), 40);
+                }
+                m.link_late(core, 40);
+                m.drain();
+                if !is_taken {
+                    assert_eq!(m.acknowledge(0), 40);
+                }
+                assert!(m.fire(0, 40), "the device's own");
+                m.drain();
+                m.end(0, 40);
+                m.drain();
+                assert!(m.physical.active.borrow().contains(&40), "it is still to be taken");
+                assert_eq!(m.acknowledge(0), 40);
+                m.end(0, 40);
+                m.drain();
+                assert!(m.physical.active.borrow().is_empty());
+                assert_eq!(m.acknowledge(0), SPURIOUS);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_deactivation_in_end_of_interrupt_mode_0_is_ignored() {
     for model in [Model::V2, Model::V3] {
         let mut m = Machine::running(model, 1, 4);

@@ -51,6 +51,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     );
     topic.on_each(both_gics(4), "a_vcpu_of_several_cores_runs_where_there_is_time", moved);
     topic.on_each(both_gics(3), "core_time_and_vcpus_are_asked_for_and_granted", more);
+    topic.on_each(both_gics(2), "a_device_that_is_kept_back_is_asked_for_and_granted", kept);
     topic.on_each(both_gics(2), "partitions_that_are_made_have_and_get_areas", areas);
     topic.on_each(
         both_gics(2),
@@ -118,6 +119,28 @@ fn more(machine: Machine) -> Outcome {
     }
     Err(shikiri_qemu_tests::Failure::new("the second life says nothing".to_owned(), &console)
         .into())
+}
+
+/// What it has of its devices in each of two lives; at the end of the second one it has two of three.
+fn kept(machine: Machine) -> Outcome {
+    let slot = "{ path = \"/virtio_mmio@a000000\", dma = \"none\" }";
+    let devices = format!("[\"/pl031@9010000\", \"/pl061@9030000\", {slot}]");
+    let asker = Partition::new("asker", "policy")
+        .with("handles = 8\ncmdline = \"kept-asker\"\ncores = [1]")
+        .with(&format!("kept_devices = {devices}"));
+    let system = support::system([policy("kept-judge", "answer = \"60s\""), asker])?;
+    let mut running = system.boot(&machine)?;
+    for _ in 0..2 {
+        let console = running.wait_for("asker| done", PATIENCE)?;
+        support::approve(&console)?;
+    }
+    support::open_operator(&mut running)?;
+    support::audit(&mut running)?;
+    running.send("stop asker\r")?;
+    let console = running.wait_for("scos| done", PATIENCE)?;
+    support::approve(&console)?;
+    support::audit(&mut running)?;
+    Ok(())
 }
 
 fn areas(machine: Machine) -> Outcome {

@@ -13,7 +13,10 @@ use crate::problem::{Place, Problem};
 use crate::text::{Description, DeviceTable, DeviceText, Dma, PartitionText};
 use pieces::{Piece, cut};
 pub(crate) use rules::{check_dma, check_moderated, check_physical};
-use rules::{check_guest_spi, check_table, same_guest_interrupt, same_interrupt, unknown};
+use rules::{
+    check_guest_spi, check_kept, check_table, interrupt_kept_in_parts, same_guest_interrupt,
+    same_interrupt, unknown,
+};
 
 /// The virtual UART's SPI, as the device tree writes it.
 pub(crate) const UART_SPI: u16 = 1;
@@ -29,6 +32,8 @@ pub(crate) struct Owned<'a> {
     pub(crate) board: &'a BoardDevice,
     /// It writes memory by itself and is trusted.
     pub(crate) dma: bool,
+    /// It is kept back: its number among those that are.
+    pub(crate) kept: Option<usize>,
     /// Guest addresses of its regions, in the order of the board's.
     pub(crate) ipas: Vec<u64>,
     /// Guest SPI numbers, in the order of its interrupts.
@@ -52,9 +57,12 @@ impl<'a> DevicePlan<'a> {
     pub(crate) fn make(description: &Description, board: &'a Board) -> Result<Self, Problem> {
         let mut plan = Self { owned: vec![Vec::new(); description.partitions.len()] };
         for (index, spanned) in description.partitions.iter().enumerate() {
-            for device in &spanned.get_ref().devices {
-                let owned = owned(board, spanned.get_ref(), device)?;
-                plan.check_once(description, spanned.get_ref(), &owned)?;
+            let partition = spanned.get_ref();
+            let kept = (0..).map(Some).zip(&partition.kept_devices);
+            for (kept, device) in partition.devices.iter().map(|it| (None, it)).chain(kept) {
+                let owned = Owned { kept, ..owned(board, partition, device)? };
+                plan.check_once(description, partition, &owned)?;
+                check_kept(partition.name.get_ref(), &owned)?;
                 plan.owned[index].push(owned);
             }
         }
@@ -136,6 +144,9 @@ impl<'a> DevicePlan<'a> {
                 if line.spi == other_line.spi && !is_same_guest {
                     return Err(same_interrupt(line.spi, (other, earlier), (name, device)));
                 }
+                if line.spi == other_line.spi && (device.kept.or(earlier.kept)).is_some() {
+                    return Err(interrupt_kept_in_parts(line.spi, name, earlier, device));
+                }
                 if virt == other_virt && is_same_guest && line.spi != other_line.spi {
                     return Err(same_guest_interrupt(name, *virt, earlier, device));
                 }
@@ -209,6 +220,7 @@ impl Owned<'_> {
             bytes: piece.bytes,
             moderated: piece.moderated,
             dma_trusted: self.dma,
+            is_kept: self.kept.is_some(),
             path: self.path.clone(),
         });
         let interrupts = self.lines().map(|(line, spi)| InterruptSpec {
@@ -286,5 +298,5 @@ fn new_owned<'a>(
     };
     let dma = table.dma == Some(Dma::Trusted);
     let (path, clock_hz, omit) = (path.to_owned(), table.clock_hz, table.omit.clone());
-    Owned { path, board: device, dma, ipas, spis, omit, clock_hz, place }
+    Owned { path, board: device, dma, kept: None, ipas, spis, omit, clock_hz, place }
 }

@@ -192,7 +192,11 @@ fn write_devices(
         let dma = if device.dma { ", trusted with DMA" } else { "" };
         let moderated =
             if pieces.iter().any(|piece| piece.moderated) { ", shares its page" } else { "" };
-        writeln!(out, "  device     {}, {first:#x}{moderated}{dma}", device.path)?;
+        let kept = match device.kept {
+            Some(number) => format!(", kept back as number {number}"),
+            None => String::new(),
+        };
+        writeln!(out, "  device     {}, {first:#x}{moderated}{dma}{kept}", device.path)?;
         for (line, spi) in device.lines() {
             let kind = if line.is_edge() { "edge" } else { "level" };
             let renamed =

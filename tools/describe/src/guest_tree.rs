@@ -56,7 +56,8 @@ pub(crate) fn make(input: &Input<'_>, board: &Board) -> Result<Vec<u8>, Problem>
     }
     let mut copier =
         Copier { board, next_phandle: FIRST_FREE_PHANDLE, copied: Vec::new(), buses: Vec::new() };
-    for device in input.devices {
+    // What is kept back is not there when the guest looks for it.
+    for device in input.devices.iter().filter(|device| device.kept.is_none()) {
         copier.add(root, device)?;
     }
     for (_, bus) in copier.buses {

@@ -272,6 +272,10 @@ pub(crate) struct PartitionText {
     #[serde(default)]
     #[schemars(with = "Vec<DeviceText>")]
     pub(crate) devices: Vec<Spanned<DeviceText>>,
+    /// Devices of the board that it owns as well, but has in a life only after it was granted them. Default: none.
+    #[serde(default)]
+    #[schemars(with = "Vec<DeviceText>")]
+    pub(crate) kept_devices: Vec<Spanned<DeviceText>>,
     /// Whether it has a virtual PL011. Default: yes.
     #[serde(default = "yes")]
     pub(crate) console: bool,

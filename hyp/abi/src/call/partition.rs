@@ -64,22 +64,28 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "REQUEST",
         number: 0x05,
-        summary: "Asks for more than the caller's limits allow, for the vCPUs that are kept back, or to be permitted to ask another partition for connections. Core time is added to a vCPU's budget at its home for this life. The policy program sees it before anything is changed, and answers with as much as it grants, or refuses: PENDING, and REQUEST_STATE tells the answer. A partition has one request at a time: WRONG_STATE. OK: there is no limit, or that of core time allows so much, or nobody makes policy and the description's default grants it; then OVER_LIMIT says by x1 what there is no more of, as in REQUEST_ANSWER.",
+        summary: "Asks for more than the caller's limits allow, for a vCPU or a device that is kept back, or to be permitted to ask another partition for connections. Core time is added to a vCPU's budget at its home for this life; a device's registers are there, and its interrupts can be enabled, until this life ends. The policy program sees it before anything is changed, and answers with as much as it grants, or refuses: PENDING, and REQUEST_STATE tells the answer. A partition has one request at a time: WRONG_STATE. OK: there is no limit, or that of core time allows so much, or the device is there already, or nobody makes policy and the description's default grants it; then OVER_LIMIT says by x1 what there is no more of, as in REQUEST_ANSWER.",
         arguments: &[
             arg(
                 "what",
-                "1 IPA space (pages), 2 memory (pages), 3 management memory (pages), 4 event ports: the limit is raised; 0: core time; 16: a peer; 17: vCPUs",
+                "1 IPA space (pages), 2 memory (pages), 3 management memory (pages), 4 event ports: the limit is raised; 0: core time; 16: a peer; 17: vCPUs; 18: a device",
             ),
             arg(
                 "amount",
-                "how much more; of core time bits 0 to 31 the ppm of a core, bits 32 to 39 which vCPU's; of a peer its place",
+                "how much more; of core time bits 0 to 31 the ppm of a core, bits 32 to 39 which vCPU's; of a peer its place; of a device which of those that are kept back, from 0",
             ),
             arg(
                 "port",
                 "a receive port of the caller's that is raised when there is an answer; 0: none",
             ),
         ],
-        results: &[arg("granted", "how much, if the answer is OK; of core time the ppm")],
+        results: &[
+            arg(
+                "granted",
+                "how much, if the answer is OK; of core time the ppm; of a device where its registers begin",
+            ),
+            arg("intid", "of a device the INTID of its first interrupt; else, or without one, 0"),
+        ],
         statuses: &[
             Status::Ok,
             Status::Pending,
@@ -96,7 +102,13 @@ pub(super) const ROWS: &[CallRow] = &[
         number: 0x06,
         summary: "Tells how it stands with the caller's request: PENDING, there is no answer yet. An answer is told once; EMPTY: there is no request.",
         arguments: &[],
-        results: &[arg("granted", "how much, perhaps another amount than was asked for")],
+        results: &[
+            arg(
+                "granted",
+                "how much, perhaps another amount than was asked for; of a device where its registers begin",
+            ),
+            arg("intid", "as REQUEST has it"),
+        ],
         statuses: &[
             Status::Ok,
             Status::Pending,

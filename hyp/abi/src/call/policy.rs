@@ -500,7 +500,10 @@ pub(super) const ROWS: &[CallRow] = &[
         arguments: &[
             PARTITION,
             arg("answer", "1: granted; 0: refused"),
-            arg("amount", "how much is granted, of core time in ppm; of a peer, or a refusal, 0"),
+            arg(
+                "amount",
+                "how much is granted, of core time in ppm; of a peer, a device, or a refusal, 0",
+            ),
             arg("number", "the request's, as REQUEST_TAKE gave it"),
         ],
         results: &[],

@@ -7,8 +7,10 @@ use super::address;
 use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Contested, Item};
 use crate::partition::{Partition, text};
-use crate::row::{DeviceRow, ImageRow, InterruptRow, PartitionRow, VcpuRow};
-use crate::types::{CoreTime, ImageKind, Interrupt, Memory, Place, RestartPolicy};
+use crate::row::{DeviceRow, ImageRow, InterruptRow, KEPT_BACK, PartitionRow, VcpuRow, WITH_DMA};
+use crate::types::{
+    CoreTime, ImageKind, Interrupt, MAX_KEPT_BYTES, MAX_KEPT_DEVICES, Memory, Place, RestartPolicy,
+};
 
 /// One past the last INTID of a GIC without extended ranges.
 const INTIDS: usize = 1024;
@@ -59,6 +61,7 @@ pub(crate) fn check<'a>(
     check_interrupts(partition)?;
     check_pmu(partition)?;
     check_dma(partition)?;
+    check_kept(partition)?;
     check_limits(partition)
 }
 
@@ -115,11 +118,11 @@ fn check_encodings<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>>
     });
     let images =
         rows.images.iter().map(ImageRow::get).all(|row| ImageKind::from_code(row.kind).is_some());
-    let devices = rows
-        .devices
-        .iter()
-        .map(DeviceRow::get)
-        .all(|row| row.moderated <= 1 && row.dma <= 1 && is_path(row.path_at, row.path_len));
+    let devices = rows.devices.iter().map(DeviceRow::get).all(|row| {
+        row.moderated <= 1
+            && row.flags & !(WITH_DMA | KEPT_BACK) == 0
+            && is_path(row.path_at, row.path_len)
+    });
     let interrupts = rows
         .interrupts
         .iter()
@@ -271,6 +274,29 @@ fn check_dma<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
             Err(BundleError::Value { claimant, what, value: region.ipa.0 })
         }
     }
+}
+
+/// A device is kept back as a whole, and can be given in one step.
+fn check_kept<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
+    for (number, path) in partition.kept_devices().enumerate() {
+        let claimant = Claimant { partition: partition.name, item: Item::Device(path) };
+        let wrong = |what, value| Err(BundleError::Value { claimant, what, value });
+        let regions = || partition.devices().filter(|device| device.path == path);
+        if number >= MAX_KEPT_DEVICES {
+            return wrong("one too many is kept back", u64::try_from(number).unwrap_or(u64::MAX));
+        }
+        if let Some(other) = regions().find(|device| !device.is_kept) {
+            return wrong("is kept back in parts", other.ipa.0);
+        }
+        if partition.kept_devices().take(number).any(|other| other == path) {
+            return wrong("is kept back twice", u64::try_from(number).unwrap_or(u64::MAX));
+        }
+        let bytes = regions().fold(0_u64, |sum, device| sum.saturating_add(device.bytes));
+        if bytes > MAX_KEPT_BYTES {
+            return wrong("is kept back, and has too many registers for one step", bytes);
+        }
+    }
+    Ok(())
 }
 
 /// What the description gives must be within the limits that it sets.

@@ -52,10 +52,13 @@ fn a_draft_gets_a_device_with_all_that_belongs_to_it() {
     let mut spec = system();
     spec.partitions[0].devices.push(device("/two@9030000", 0x0903_0000, 0x1000));
     spec.partitions[0].devices.push(device("/two@9030000", 0x0904_0000, 0x1000));
+    spec.partitions[0].devices[1..].iter_mut().for_each(|device| device.is_kept = true);
     let bytes: &'static [u8] = write(&spec).leak();
     let bundle = Bundle::parse(bytes, crc32).unwrap();
     let [a, b] = [0, 1].map(|index| bundle.partition(index).unwrap());
     assert_eq!(a.device_paths().collect::<Vec<_>>(), ["/pl031@9010000", "/two@9030000"]);
+    assert_eq!(a.kept_devices().collect::<Vec<_>>(), ["/two@9030000"]);
+    assert_eq!(["/pl031@9010000", "/two@9030000"].map(|path| a.keeps_back(path)), [false, true]);
     let mut draft = Draft::new(GicVersion::V3);
     assert!(draft.begin([u64::from_le_bytes(*b"driver\0\0"), 0, 0, 0]));
     let counts = |draft: &Draft| (draft.view().devices().len(), draft.view().interrupts().len());
@@ -63,6 +66,7 @@ fn a_draft_gets_a_device_with_all_that_belongs_to_it() {
     assert_eq!(draft.add_device(&b, "/virtio_mmio@a003e00"), Err(DraftFault::Masters));
     assert_eq!(counts(&draft), (0, 0));
     draft.add_device(&a, "/two@9030000").unwrap();
+    assert_eq!(draft.view().kept_devices().count(), 0, "it was kept back from its owner only");
     assert_eq!(counts(&draft), (2, 0));
     draft.add_device(&a, "/pl031@9010000").unwrap();
     assert_eq!(counts(&draft), (3, 1));

@@ -13,6 +13,7 @@ fn a_system_comes_back_as_it_was_written() {
     let mut spec = system();
     spec.partitions[0].has_pmu = true;
     spec.partitions[0].kept_vcpus = 1;
+    spec.partitions[1].devices[0].is_kept = true;
     let bytes = write(&spec);
     let bundle = Bundle::parse(&bytes, crc32).unwrap();
     let board = bundle.board();
@@ -52,7 +53,7 @@ fn a_system_comes_back_as_it_was_written() {
         for (device, spec) in read.devices().zip(&written.devices) {
             assert_eq!((device.ipa, device.pa, device.bytes), (spec.ipa, spec.pa, spec.bytes));
             assert_eq!((device.moderated, device.dma_trusted), (spec.moderated, spec.dma_trusted));
-            assert_eq!(device.path, spec.path);
+            assert_eq!((device.is_kept, device.path), (spec.is_kept, &*spec.path));
         }
         for (interrupt, spec) in read.interrupts().zip(&written.interrupts) {
             assert_eq!(

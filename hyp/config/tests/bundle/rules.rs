@@ -3,7 +3,7 @@
 use crate::sample::{device, event, interrupt, name, owned, refusal, shared, system};
 use shikiri_abi::{AreaClass, CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
-    GicVersion, Image, ImageKind, Memory, NameSpec, PartitionSet, PartitionSpec, Place,
+    DeviceSpec, GicVersion, Image, ImageKind, Memory, NameSpec, PartitionSet, PartitionSpec, Place,
     RestartPolicy, SharedSpec, SystemSpec, Talk, Windows,
 };
 
@@ -271,6 +271,42 @@ fn the_hypervisor_has_places_for_so_many_regions() {
     };
     accepted(|s| placed(s, 32));
     refused(|s| placed(s, 33), "too many regions by address: 0x21");
+}
+
+#[test]
+fn a_device_is_kept_back_as_a_whole_and_given_in_one_step() {
+    let kept = |path: &str, at, bytes| DeviceSpec { is_kept: true, ..device(path, at, bytes) };
+    let (first, second) = (0x1_0000_0000, 0x1_0100_0000);
+    accepted(|s| {
+        s.partitions[0].devices = vec![kept("/d", first, 0x30_0000), kept("/d", second, 0x10_0000)];
+    });
+    refused(
+        |s| {
+            let more = kept("/d", second, 0x10_1000);
+            s.partitions[0].devices = vec![kept("/d", first, 0x30_0000), more];
+        },
+        "device `/d` of `a`: is kept back, and has too many registers for one step: 0x401000",
+    );
+    refused(
+        |s| {
+            let own = device("/d", second, 0x1000);
+            s.partitions[0].devices = vec![kept("/d", first, 0x1000), own];
+        },
+        "device `/d` of `a`: is kept back in parts: 0x101000000",
+    );
+    refused(
+        |s| {
+            let of = |n: u64, path: &str| kept(path, first + (n << 12), 0x1000);
+            s.partitions[0].devices = vec![of(0, "/d"), of(1, "/e"), of(2, "/d")];
+        },
+        "device `/d` of `a`: is kept back twice: 0x2",
+    );
+    let many = |s: &mut SystemSpec, count: u64| {
+        let one = |n: u64| kept(&format!("/d{n}"), first + (n << 12), 0x1000);
+        s.partitions[0].devices = (0..count).map(one).collect();
+    };
+    accepted(|s| many(s, 64));
+    refused(|s| many(s, 65), "device `/d64` of `a`: one too many is kept back: 0x40");
 }
 
 #[test]

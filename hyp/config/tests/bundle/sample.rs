@@ -20,7 +20,15 @@ pub(crate) fn shared(cores: u128, home: u8, budget_us: u32, period_us: u32) -> V
 pub(crate) fn device(path: &str, address: u64, bytes: u64) -> DeviceSpec {
     let moderated = !bytes.is_multiple_of(4096);
     let (ipa, pa) = (Ipa(address), Pa(address));
-    DeviceSpec { ipa, pa, bytes, moderated, dma_trusted: false, path: path.to_owned() }
+    DeviceSpec {
+        ipa,
+        pa,
+        bytes,
+        moderated,
+        dma_trusted: false,
+        is_kept: false,
+        path: path.to_owned(),
+    }
 }
 
 pub(crate) fn interrupt(path: &str, spi: u16) -> InterruptSpec {

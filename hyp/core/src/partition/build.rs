@@ -1,12 +1,12 @@
 //! Putting a partition together, in bounded steps.
 //!
 //! Charge what is no memory → take the memory, and claim it → take the tables → clear the memory → map it → map the
-//! devices → load the images. Each [`Builder::step`] does at most [`STEP_BYTES`] of clearing or copying, so that
+//! devices, but for those that are kept back (`kept`) → load the images. Each [`Builder::step`] does at most [`STEP_BYTES`] of clearing or copying, so that
 //! whoever shares the core waits no longer than that.
 
 use shikiri_abi::{Ipa, PAGE_BYTES, PageCount, Resource, Vmid};
-use shikiri_arch::hw::Tlb;
-use shikiri_config::{Bundle, Memory, Partition, Place};
+use shikiri_arch::hw::{PhysMem, Tlb};
+use shikiri_config::{Bundle, Device, Memory, Partition, Place};
 use shikiri_pages::{DirectMap, FrameRange, Frames};
 use shikiri_stage2::{Attributes, Format, Level, Mapping, ROOT_ALIGN, ROOT_PAGES, Stage2};
 
@@ -90,7 +90,7 @@ impl Builder {
             Stage::Tables => self.make_tables(holdings, description, loader, store)?,
             Stage::Clear { extent, done } => clear(holdings, loader, extent, done),
             Stage::MapMemory { extent, done } => map_memory(holdings, (loader, tlb), extent, done)?,
-            Stage::MapDevice { device, done } => match self.devices(description).nth(device) {
+            Stage::MapDevice { device, done } => match self.open_devices(description).nth(device) {
                 Some(mapping) => match map_some(holdings, (loader, tlb), mapping, done)? {
                     Some(done) => Stage::MapDevice { device, done },
                     None => Stage::MapDevice { device: device.saturating_add(1), done: 0 },
@@ -161,21 +161,42 @@ impl Builder {
         Ok(Stage::Clear { extent: 0, done: 0 })
     }
 
-    /// The register pages that the partition gets mapped: those of its own devices, and the interrupt
+    /// The register pages that the partition may come to have mapped, and has tables for: those of its own devices, and the interrupt
     /// controller's.
     fn devices<'a>(&self, description: &Partition<'a>) -> impl Iterator<Item = Mapping> + use<'a> {
         own_devices(description).chain(self.hardware.map(HardwarePage::mapping))
+    }
+
+    /// Those that it gets mapped now: what is kept back is not.
+    fn open_devices<'a>(
+        &self,
+        description: &Partition<'a>,
+    ) -> impl Iterator<Item = Mapping> + use<'a> {
+        let open = mapped_devices(description).filter(|device| !device.is_kept);
+        open.map(|device| registers(&device)).chain(self.hardware.map(HardwarePage::mapping))
     }
 }
 
 /// The register pages of its own devices.
 fn own_devices<'a>(description: &Partition<'a>) -> impl Iterator<Item = Mapping> + use<'a> {
-    description.devices().filter(|device| !device.moderated).map(|device| Mapping {
+    mapped_devices(description).map(|device| registers(&device))
+}
+
+/// The regions of its own devices that are mapped: not those that are moderated.
+pub(super) fn mapped_devices<'a>(
+    description: &Partition<'a>,
+) -> impl Iterator<Item = Device<'a>> + use<'a> {
+    description.devices().filter(|device| !device.moderated)
+}
+
+/// Where a region of a device is mapped.
+pub(super) const fn registers(device: &Device<'_>) -> Mapping {
+    Mapping {
         ipa: device.ipa,
         pa: device.pa,
         pages: PageCount::for_bytes(device.bytes),
         attributes: Attributes::DEVICE,
-    })
+    }
 }
 
 const fn range_of(mapping: &Mapping) -> FrameRange {
@@ -328,9 +349,9 @@ fn map_memory<L: Loader, T: Tlb>(
 }
 
 /// Maps a mapping from byte `done` on, to where a bounded step ends; answers where that is, `None` for its end.
-fn map_some<L: Loader, T: Tlb>(
+pub(super) fn map_some<P: PhysMem, T: Tlb>(
     holdings: &mut Holdings,
-    (loader, tlb): (&L, &T),
+    (mem, tlb): (&P, &T),
     mapping: Mapping,
     done: u64,
 ) -> Result<Option<u64>, BuildError> {
@@ -345,7 +366,7 @@ fn map_some<L: Loader, T: Tlb>(
     let (Some(stage2), Some(arena)) = (holdings.stage2.as_mut(), holdings.arena.as_mut()) else {
         unreachable!("the address space was made before");
     };
-    stage2.map(loader, tlb, arena, part).map_err(|error| BuildError::Map(ipa, error))?;
+    stage2.map(mem, tlb, arena, part).map_err(|error| BuildError::Map(ipa, error))?;
     Ok((bytes < left).then(|| done.saturating_add(bytes)))
 }
 

@@ -10,7 +10,7 @@
 //!
 //! What was taken by a life of the policy program that has ended is taken again by the next.
 
-use shikiri_abi::{PartitionId, PartitionSlot, Wish};
+use shikiri_abi::{IntId, Ipa, PartitionId, PartitionSlot, Wish};
 
 use crate::handle::Handle;
 
@@ -19,8 +19,36 @@ use crate::handle::Handle;
 pub enum Decision {
     /// So much was granted, perhaps not what was asked for.
     Granted(u64),
+    /// The device was granted, which is there.
+    Placed(DevicePlace),
     /// It was refused.
     Refused,
+}
+
+/// Where a device is: bits 0 to 15 its first interrupt, or 0; bits 16 to 63 where its registers begin. One word, as each request has
+/// room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DevicePlace(u64);
+
+impl DevicePlace {
+    /// Of registers that begin there, within the guest's 40 bits, and its first interrupt, if it has any.
+    #[must_use]
+    pub fn new(Ipa(at): Ipa, intid: Option<IntId>) -> Self {
+        let intid = intid.map_or(0, |IntId(intid)| u64::from(intid));
+        Self(at << 16 | intid)
+    }
+}
+
+impl Decision {
+    /// The results of a call that tells it; `None`: it was refused.
+    #[must_use]
+    pub fn results(self) -> Option<[u64; 3]> {
+        match self {
+            Self::Granted(amount) => Some([amount, 0, 0]),
+            Self::Placed(DevicePlace(place)) => Some([place >> 16, place & 0xffff, 0]),
+            Self::Refused => None,
+        }
+    }
 }
 
 /// A request, and whose it is.
@@ -201,8 +229,8 @@ impl<'a> Requests<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Decision, Held, Request, Requests, Standing};
-    use shikiri_abi::{PartitionId, PartitionSlot, Resource, Wish};
+    use super::{Decision, DevicePlace, Held, Request, Requests, Standing};
+    use shikiri_abi::{IntId, Ipa, PartitionId, PartitionSlot, Resource, Wish};
 
     const POLICY: PartitionId = PartitionId(1);
     const NEXT_POLICY: PartitionId = PartitionId(50);
@@ -256,7 +284,7 @@ mod tests {
             Standing::Nothing => At::Nothing,
             Standing::Open if is_taken => At::Taken,
             Standing::Open => At::Waiting,
-            Standing::Answered(Decision::Granted(_)) => At::Granted,
+            Standing::Answered(Decision::Granted(_) | Decision::Placed(..)) => At::Granted,
             Standing::Answered(Decision::Refused) => At::Refused,
         }
     }
@@ -344,6 +372,19 @@ mod tests {
                 assert_eq!(operation(&mut requests), does, "{name} at {before:?}");
                 assert_eq!(stage(&mut requests), after, "{name} at {before:?}");
             }
+        }
+    }
+
+    #[test]
+    fn an_answer_tells_how_much_or_where_p8() {
+        let placed = |at, intid| Decision::Placed(DevicePlace::new(Ipa(at), intid));
+        for (decision, results) in [
+            (Decision::Granted(7), Some([7, 0, 0])),
+            (placed(0xff_ffff_f000, Some(IntId(1019))), Some([0xff_ffff_f000, 1019, 0])),
+            (placed(0x901_0000, None), Some([0x901_0000, 0, 0])),
+            (Decision::Refused, None),
+        ] {
+            assert_eq!(decision.results(), results);
         }
     }
 

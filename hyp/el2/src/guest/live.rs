@@ -6,7 +6,7 @@
 #![expect(unsafe_code, reason = "a vCPU's own state is reached by the core that has it")]
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use shikiri_abi::{CoreId, Ipa, PartitionId, Resource, VcpuIndex};
 use shikiri_arch::idreg::PmuView;
@@ -80,6 +80,8 @@ pub(crate) struct Live {
     pub(crate) vcpu_count: u64,
     /// How many of them, the first ones, may be turned on: the others are kept back until they are granted.
     pub(crate) usable: AtomicU8,
+    /// Which of the devices that are kept back it was given, a bit for each.
+    pub(crate) given: AtomicU64,
     /// The device models.
     pub(crate) devices: TicketLock<Devices, rank::Partition>,
     /// What their timers, SGIs and events need, beside that lock.

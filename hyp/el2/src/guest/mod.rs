@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod ids;
 mod inject;
 mod irq;
+pub(crate) mod kept;
 mod lending;
 pub(crate) mod live;
 mod look;

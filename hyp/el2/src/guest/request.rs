@@ -12,6 +12,7 @@ use shikiri_core::policy::request::{Decision, Request, Standing};
 use shikiri_core::policy::{Growth, Refusal};
 use shikiri_core::sched::earlier;
 
+use super::kept::Kept;
 use super::live::Live;
 use super::policy::{Answer, find, serve, tell, tell_at};
 use super::{run, seats, worker};
@@ -26,13 +27,18 @@ const PENDING: [u64; 4] = [Status::Pending.code().cast_unsigned(), 0, 0, 0];
 pub(super) fn ask(core: &CoreLocal, loaded: Loaded, wanted: Wanted) -> [u64; 4] {
     match try_ask(core, loaded.live, wanted) {
         Ok(None) => PENDING,
-        Ok(Some(granted)) => serve(Ok([granted, 0, 0])),
+        Ok(Some(decision)) => told_by(decision),
         Err(refusal) => refusal.registers(),
     }
 }
 
-/// How much was granted at once; `None` if the policy program is asked.
-fn try_ask(core: &CoreLocal, live: &Live, wanted: Wanted) -> Result<Option<u64>, Refusal> {
+/// `x0` to `x3` of a call that tells a decision.
+fn told_by(decision: Decision) -> [u64; 4] {
+    serve(decision.results().ok_or(Refusal::Denied))
+}
+
+/// What was decided at once; `None` if the policy program is asked.
+fn try_ask(core: &CoreLocal, live: &Live, wanted: Wanted) -> Result<Option<Decision>, Refusal> {
     let world = core.world;
     let Wanted { wish, port } = wanted;
     let port = (port != 0).then_some(Handle(port));
@@ -43,34 +49,40 @@ fn try_ask(core: &CoreLocal, live: &Live, wanted: Wanted) -> Result<Option<u64>,
     if let Wish::More(resource, amount) = wish
         && live.slot.account_line(resource).limit.is_none()
     {
-        return Ok(Some(amount));
+        return Ok(Some(Decision::Granted(amount)));
     }
     if let Wish::Time(vcpu, _) = wish
         && live.vcpu(vcpu).is_none()
     {
         return Err(Refusal::Argument(2));
     }
+    if let Wish::Device(number) = wish {
+        let kept = Kept::find(live.slot, number).ok_or(Refusal::Argument(2))?;
+        if kept.is_given(live) {
+            return Ok(Some(kept.place(live.slot)));
+        }
+    }
     let policy = world.policy.ok_or(Refusal::Denied)?;
     let now = Counter.now();
     let until = now.saturating_add(policy.answer_ticks);
     let peer = match wish {
         Wish::Peer(place) => made_at(world, usize::from(place.0)),
-        Wish::More(..) | Wish::Time(..) | Wish::Vcpus(_) => 0,
+        Wish::More(..) | Wish::Time(..) | Wish::Vcpus(_) | Wish::Device(_) => 0,
     };
     let request = Request { place: live.slot.number, id: live.id, wish, peer, port, until };
     if let Wish::Time(_, ppm) = wish
         && is_within_limit(live.slot, ppm)
     {
-        match decide_on(world, policy, &request, (Some(u64::from(ppm)), Which::Allowed)) {
+        match decide_on(core, policy, &request, (Some(u64::from(ppm)), Which::Allowed)) {
             // Another of its vCPUs was first, or the limit has been lowered: now somebody is asked.
             Err(Refusal::OverLimit(_)) => {}
             Err(refusal) => return Err(refusal),
-            Ok((_, Decision::Granted(ppm))) => return Ok(Some(ppm)),
             Ok((_, Decision::Refused)) => return Err(Refusal::Denied),
+            Ok((_, decision)) => return Ok(Some(decision)),
         }
     }
     if policy.holder.is_none() {
-        return by_default(world, policy, &request, Which::New).map(Some);
+        return by_default(core, policy, &request, Which::New).map(Some);
     }
     if !policy.books.lock().requests.ask(request) {
         return Err(Refusal::WrongState);
@@ -97,18 +109,18 @@ enum Which {
 
 /// Grants or refuses a request that nobody answers.
 fn by_default(
-    world: &World,
+    core: &CoreLocal,
     policy: &Policy,
     request: &Request,
     which: Which,
-) -> Result<u64, Refusal> {
+) -> Result<Decision, Refusal> {
     let granted = match policy.default {
         Unanswered::Granted => Some(request.wish.amount()),
         Unanswered::Refused => None,
     };
-    match decide_on(world, policy, request, (granted, which))? {
-        (_, Decision::Granted(granted)) => Ok(granted),
+    match decide_on(core, policy, request, (granted, which))? {
         (_, Decision::Refused) => Err(Refusal::Denied),
+        (_, decision) => Ok(decision),
     }
 }
 
@@ -116,11 +128,12 @@ fn by_default(
 /// after. With a refusal the request stays as it is. Of one that was taken only the asker is looked at in `asked`.
 #[inline(never)]
 fn decide_on(
-    world: &World,
+    core: &CoreLocal,
     policy: &Policy,
     asked: &Request,
     (mut granted, which): (Option<u64>, Which),
 ) -> Result<(Request, Decision), Refusal> {
+    let world = core.world;
     let who = PartitionRef { place: asked.place, id: asked.id };
     // The asker stays what it is as long as this is locked.
     let (slot, lifecycle) = find(world, who)?;
@@ -131,7 +144,7 @@ fn decide_on(
         Which::Taken(number) => books.requests.taken(who.place, who.id, number),
     };
     let request = request.ok_or(Refusal::PeerGone)?;
-    let mut limit = None;
+    let (mut limit, mut placed) = (None, None);
     match (granted, request.wish) {
         (Some(more), Wish::More(resource, _)) => {
             limit = raise(&mut books, slot, (resource, more))?.map(|limit| (resource, limit));
@@ -148,10 +161,14 @@ fn decide_on(
             permit(world, slot, (usize::from(place.0), request.peer))?;
             granted = Some(1);
         }
-        (Some(_), Wish::Peer(_)) => return Err(Refusal::Argument(3)),
+        (Some(0), Wish::Device(number)) => {
+            is_there_to_stay(&lifecycle)?;
+            placed = Some(give_device(core, slot, number)?);
+        }
+        (Some(_), Wish::Peer(_) | Wish::Device(_)) => return Err(Refusal::Argument(3)),
         (None, _) => {}
     }
-    let decision = granted.map_or(Decision::Refused, Decision::Granted);
+    let decision = placed.or(granted.map(Decision::Granted)).unwrap_or(Decision::Refused);
     if matches!(which, Which::Held | Which::Taken(_)) {
         books.requests.answer(who.place, who.id, decision);
     }
@@ -243,6 +260,12 @@ fn give_vcpus(slot: &Slot, more: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Gives a device that is kept back.
+fn give_device(core: &CoreLocal, slot: &Slot, number: u8) -> Result<Decision, Refusal> {
+    let live = worker::live(slot).ok_or(Refusal::PeerGone)?;
+    Kept::find(slot, number).ok_or(Refusal::PeerGone)?.give(core, live)
+}
+
 /// How many partitions were made at a place.
 fn made_at(world: &World, place: usize) -> u32 {
     world.slots.get(place).map_or(0, |slot| slot.made.load(Ordering::Relaxed))
@@ -270,8 +293,7 @@ pub(super) fn state(core: &CoreLocal, loaded: Loaded) -> [u64; 4] {
     match standing {
         Standing::Nothing => Refusal::Empty.registers(),
         Standing::Open => PENDING,
-        Standing::Answered(Decision::Granted(granted)) => serve(Ok([granted, 0, 0])),
-        Standing::Answered(Decision::Refused) => Refusal::Denied.registers(),
+        Standing::Answered(decision) => told_by(decision),
     }
 }
 
@@ -310,7 +332,7 @@ pub(super) fn answer(
 ) -> Answer {
     let (place, id) = (who.place, who.id);
     let asked = Request { place, id, wish: Wish::Vcpus(0), peer: 0, port: None, until: 0 };
-    let decided = decide_on(core.world, policy, &asked, (granted, Which::Taken(number)));
+    let decided = decide_on(core, policy, &asked, (granted, Which::Taken(number)));
     // Too little to give.
     let is_argument = |refusal: &Refusal| matches!(refusal, Refusal::Argument(_));
     let (request, _) = decided
@@ -335,7 +357,7 @@ pub(crate) fn expire(core: &CoreLocal, now: u64) {
     for _ in core.world.slots {
         let overdue = policy.books.lock().requests.overdue(now);
         let Some(overdue) = overdue else { break };
-        if by_default(core.world, policy, &overdue, Which::Held).is_err() {
+        if by_default(core, policy, &overdue, Which::Held).is_err() {
             // Refused by the default, or there is not enough to hand out.
             let mut books = policy.books.lock();
             if books.requests.is_open(&overdue) {

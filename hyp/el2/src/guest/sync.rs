@@ -476,7 +476,7 @@ fn other_device(
     {
         return uart(core, loaded, context, access, offset);
     }
-    if let Some(pa) = core.world.moderated(live.slot, access)
+    if let Some(pa) = core.world.moderated(live, access)
         && let Ok(value) = device::access(pa, access, context.read_x(access.rt))
     {
         return finish_access(context, access, value);

@@ -1,7 +1,7 @@
 //! A partition's worker: builds it, and takes it apart, in the time of its vCPU 0.
 #![expect(unsafe_code, reason = "publishes an incarnation to the cores")]
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use shikiri_abi::{Hold, IntId, PAGE_BYTES, PageCount, PartitionId, VcpuIndex};
 use shikiri_arch::hw::{Clock, PhysMem};
@@ -281,6 +281,7 @@ fn make_live(
             starts,
             vcpu_count: u64::try_from(count).unwrap_or(0),
             usable: AtomicU8::new(description.usable_vcpus()),
+            given: AtomicU64::new(0),
             devices: TicketLock::with_key(devices, u32::from(slot.number.0)),
             quicks: Quicks { vcpus: quicks, spis: QuickSpis::new() },
             talk: None,
@@ -389,7 +390,9 @@ fn configure(core: &CoreLocal, live: &mut Live) {
     devices.uart.reset(&slot.port);
     let mut vgic = devices.vgic(&live.quicks);
     vgic.configure(model, live.platform.spis);
-    for interrupt in slot.description().interrupts() {
+    // Behind the SPI of a device that is kept back there is nothing yet; the physical one was disabled with the life before.
+    let description = slot.description();
+    for interrupt in description.interrupts().filter(|it| !description.keeps_back(it.path)) {
         let _is_there = vgic.link(interrupt.virtual_id, interrupt.physical);
     }
     vgic.reset(&SharedInterrupts(&core.world.gic));

@@ -197,6 +197,13 @@ impl Machine {
         raised.was_pending
     }
 
+    /// The device behind an SPI of the same number is given, from this core.
+    pub(crate) fn link_late(&mut self, core: usize, intid: u16) {
+        let (spi, physical) = (IntId(intid), IntId(intid));
+        let kick = with!(self, core, |vgic, here| vgic.link_late(here, spi, physical));
+        self.after(kick);
+    }
+
     /// A linked physical interrupt is taken on a core, if it can be.
     pub(crate) fn fire(&mut self, core: usize, intid: u16) -> bool {
         if intid < 32 {

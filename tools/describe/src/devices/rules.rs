@@ -2,7 +2,7 @@
 
 use serde_spanned::Spanned;
 use shikiri_abi::{PAGE_BYTES, Pa};
-use shikiri_config::{MAX_MODERATED, Place as Where};
+use shikiri_config::{MAX_KEPT_BYTES, MAX_KEPT_DEVICES, MAX_MODERATED, Place as Where};
 
 use super::{DevicePlan, Owned, UART_SPI};
 use crate::board::{Board, BoardDevice, Range, Window};
@@ -10,6 +10,7 @@ use crate::claims::{self, Claim};
 use crate::memory::{MemoryPlan, span_text};
 use crate::problem::{Place, Problem};
 use crate::text::{Description, DeviceTable, DeviceText, PartitionText};
+use crate::units::Size;
 
 pub(super) fn check_table(
     device: &BoardDevice,
@@ -104,6 +105,42 @@ pub(super) fn same_guest_interrupt(
     Problem::new(message)
         .at(&first.place, format!("`{}` has it", first.path))
         .at(&second.place, format!("`{}` wants it, too", second.path))
+}
+
+/// A line is given with the device that is kept back, so nothing else can hang on it.
+pub(super) fn interrupt_kept_in_parts(
+    spi: u16,
+    name: &str,
+    first: &Owned<'_>,
+    second: &Owned<'_>,
+) -> Problem {
+    let message = format!(
+        "SPI {spi} belongs to device `{}` and to device `{}` of `{name}`, of which one is kept back",
+        first.path, second.path
+    );
+    let what =
+        |device: &Owned<'_>| if device.kept.is_some() { "kept back" } else { "not kept back" };
+    Problem::new(message).at(&first.place, what(first)).at(&second.place, what(second))
+}
+
+/// What is kept back is given in one step, by a number.
+pub(super) fn check_kept(name: &str, device: &Owned<'_>) -> Result<(), Problem> {
+    let Some(number) = device.kept else { return Ok(()) };
+    if number >= MAX_KEPT_DEVICES {
+        let problem = Problem::new(format!("too many devices of `{name}` are kept back"));
+        return Err(problem.at(&device.place, format!("at most {MAX_KEPT_DEVICES}")));
+    }
+    let bytes: u64 = device.pieces().iter().map(|piece| piece.bytes).sum();
+    if bytes > MAX_KEPT_BYTES {
+        let path = &device.path;
+        let problem =
+            Problem::new(format!("device `{path}` of `{name}` is too large to be kept back"));
+        return Err(problem.at(
+            &device.place,
+            format!("{} of registers, at most {}", Size(bytes), Size(MAX_KEPT_BYTES)),
+        ));
+    }
+    Ok(())
 }
 
 pub(super) fn check_guest_spi(

@@ -360,6 +360,7 @@ fn the_explanation_shows_who_has_what_and_what_is_left() {
         memory = { size = "2MiB", at = 0x5000_0000 }
         image = "hello"
         devices = [{ path = "/pl031@9010000", spis = [40] }]
+        kept_devices = ["/pl061@9030000"]
         restart = { policy = "always", max = 3, delay = "10ms" }
 
         [[partition]]

@@ -109,6 +109,15 @@ fn devices_are_copied_with_their_clocks_and_new_numbers() {
 }
 
 #[test]
+fn what_is_kept_back_is_not_in_the_guests_tree() {
+    let text = hello("devices = [\"/pl061@9030000\"]\nkept_devices = [\"/pl031@9010000\"]\n");
+    let tree = tree_of("kept", &text, Board::VirtGic3);
+    let fdt = Fdt::new(&tree).unwrap();
+    assert!(fdt.find_node("/pl061@9030000").is_some());
+    assert!(fdt.find_node("/pl031@9010000").is_none());
+}
+
+#[test]
 fn omitted_properties_are_omitted() {
     let text = hello("devices = [{ path = \"/soc/clocked@7000\", omit = [\"clocks\"] }]\n");
     let tree = tree_of("omit", &text, Board::Odd);

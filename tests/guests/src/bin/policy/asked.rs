@@ -162,7 +162,9 @@ fn judge_one(request: Request) -> Outcome {
         Wish::Peer(place) if place.0 == 2 => {
             return made(request.grant_all().map_err(|(_, it)| it));
         }
-        Wish::Peer(_) | Wish::Time(..) | Wish::Vcpus(_) => return made(request.refuse()),
+        Wish::Peer(_) | Wish::Time(..) | Wish::Vcpus(_) | Wish::Device(_) => {
+            return made(request.refuse());
+        }
     };
     match amount {
         ALL => made(request.grant_all().map_err(|(_, refusal)| refusal)),

@@ -11,6 +11,7 @@ mod bench;
 mod described;
 mod devices;
 mod hostile;
+mod kept;
 mod linux;
 mod made;
 mod more;
@@ -40,6 +41,8 @@ const ROLES: &[(&str, fn() -> !)] = &[
     ("areas", areas::areas),
     ("devices", devices::devices),
     ("lent", devices::lent),
+    ("kept-asker", kept::asker),
+    ("kept-judge", kept::judge),
     ("more-asker", more::asker),
     ("more-judge", more::judge),
     ("last-words", made::last_words),
