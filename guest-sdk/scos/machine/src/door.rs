@@ -468,7 +468,8 @@ impl<C: Calls + Trees> Machine for Door<C> {
             Ok(Wish::Time(vcpu, ppm)) => Wanted::Time(vcpu.0, ppm.into()),
             Ok(Wish::Vcpus(count)) => Wanted::Vcpus(count.into()),
             Ok(Wish::Peer(place)) => Wanted::Peer(place.0.into()),
-            Ok(Wish::Device(_)) | Err(_) => Wanted::Other(what & 0xff),
+            Ok(Wish::Device(number)) => Wanted::Device(number),
+            Err(_) => Wanted::Other(what & 0xff),
         };
         Ok(PartitionRef::decode(word).map(|from| Asked { from, wanted, number: what >> 8 }))
     }

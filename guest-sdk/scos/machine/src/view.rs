@@ -212,6 +212,8 @@ pub enum Wanted {
     Time(u8, u64),
     /// So many of its vCPUs that are kept back.
     Vcpus(u64),
+    /// The device that is kept back under this number.
+    Device(u8),
     /// That it may ask the partition at this place for connections.
     Peer(u64),
     /// What this program knows nothing of, by its number.

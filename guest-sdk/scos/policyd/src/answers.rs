@@ -75,6 +75,9 @@ fn judge(
             let what = format!("{count} vCPU{}", if count == 1 { "" } else { "s" });
             (what, policy.judge_vcpus(&from.name, count))
         }
+        Wanted::Device(number) => {
+            (format!("device {number}"), policy.judge_device(&from.name, number))
+        }
         Wanted::Peer(place) => {
             let to = partitions.iter().find(|it| u64::from(it.id.place.0) == place);
             let to = to.map_or("", |to| to.name.as_str());

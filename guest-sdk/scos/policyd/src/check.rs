@@ -7,7 +7,7 @@ use shikiri_abi::{PAGE_BYTES, Resource};
 use shikiri_machine::{Amount, Boot, Cores, NewPartition, NewVcpu, Span, Time, resource_named};
 
 use crate::file::{CreateTable, File, GrantTable, Number, On, PartitionTable, RestartTable};
-use crate::policy::{Entry, Good, Grant, Policy, Start, VCPUS};
+use crate::policy::{DEVICE, Entry, Good, Grant, Policy, Start, VCPUS};
 use crate::restart::{RestartOn, RestartRule};
 
 /// What is wrong with a policy file.
@@ -207,6 +207,9 @@ fn grant(number: usize, table: &GrantTable, names: &[&str]) -> Result<Grant, Bad
     let to =
         table.to.iter().map(|name| position(name, names, &place)).collect::<Result<Vec<_>, _>>()?;
     let to = (!to.is_empty()).then_some(to);
+    if table.device.is_some() && table.resource != DEVICE {
+        return bad(format!("{place}: `device` is for `resource = \"{DEVICE}\"`"));
+    }
     if table.resource == VCPUS {
         if table.up_to.is_some() || table.keep.is_some() || table.or_less {
             return bad(format!(
@@ -214,6 +217,13 @@ fn grant(number: usize, table: &GrantTable, names: &[&str]) -> Result<Grant, Bad
             ));
         }
         return Ok(Grant { to, of: Good::Vcpus, up_to: None, keep: 0, or_less: false });
+    }
+    if table.resource == DEVICE {
+        if table.up_to.is_some() || table.keep.is_some() || table.or_less {
+            return bad(format!("{place}: a device is granted as it is"));
+        }
+        let of = Good::Device(table.device);
+        return Ok(Grant { to, of, up_to: None, keep: 0, or_less: false });
     }
     let Some(resource) = resource_named(&table.resource) else {
         return bad(format!("{place}: there is no resource `{}`", table.resource));
@@ -298,6 +308,10 @@ mod tests {
         to = ["worker", "log"]
         resource = "vcpus"
 
+        [[grant]]
+        resource = "device"
+        device = 1
+
         [[talk]]
         from = "worker"
         to = "log"
@@ -335,7 +349,9 @@ mod tests {
         let none = Grant { to: None, of: Good::Vcpus, up_to: None, keep: 0, or_less: false };
         let time = Good::Resource(Resource::CoreTime);
         let time = Grant { of: time, up_to: Some(800_000), ..none.clone() };
-        assert_eq!(policy.grants, [memory, time, Grant { to: Some(vec![1, 0]), ..none }]);
+        let device = Grant { of: Good::Device(Some(1)), ..none.clone() };
+        let vcpus = Grant { to: Some(vec![1, 0]), ..none };
+        assert_eq!(policy.grants, [memory, time, vcpus, device]);
         assert_eq!(policy.talk, [(1, 0)]);
         assert_eq!(policy.partitions[2].start, Start::Never);
     }
@@ -419,6 +435,14 @@ mod tests {
             (
                 with("[[grant]]\nresource = \"vcpus\"\nup_to = 2"),
                 "grant 1: of vCPUs all that are asked for are granted; `kept_vcpus` of the description says how many there are",
+            ),
+            (
+                with("[[grant]]\nresource = \"device\"\nkeep = 2"),
+                "grant 1: a device is granted as it is",
+            ),
+            (
+                with("[[grant]]\nresource = \"vcpus\"\ndevice = 2"),
+                "grant 1: `device` is for `resource = \"device\"`",
             ),
             (
                 with("[[grant]]\nresource = \"memory\"\nto = [\"b\"]"),

@@ -94,6 +94,7 @@ pub(crate) struct GrantTable {
     pub(crate) keep: Option<Number>,
     #[serde(default)]
     pub(crate) or_less: bool,
+    pub(crate) device: Option<u8>,
 }
 
 /// `[[talk]]`

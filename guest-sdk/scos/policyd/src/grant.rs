@@ -57,7 +57,7 @@ impl Policy {
         handout: &Account,
     ) -> Judgement {
         let resource = request.resource;
-        let Some((number, rule)) = self.rule(name, Good::Resource(resource)) else {
+        let Some((number, rule)) = self.rule(name, |of| of == Good::Resource(resource)) else {
             return refused(format!("no grant names {resource} for {name}"));
         };
         let (own, handout) = (own.line(resource), handout.line(resource));
@@ -92,7 +92,7 @@ impl Policy {
     /// Judges a request by a partition of this name for so many of the vCPUs that are kept back for it.
     #[must_use]
     pub fn judge_vcpus(&self, name: &str, count: u64) -> Judgement {
-        match self.rule(name, Good::Vcpus) {
+        match self.rule(name, |of| of == Good::Vcpus) {
             Some((number, rule)) => {
                 Judgement { answer: Answer::Grant(count), why: rule.name(number) }
             }
@@ -100,13 +100,25 @@ impl Policy {
         }
     }
 
-    /// The first rule of a good that is for a partition of this name, with its number.
-    fn rule(&self, name: &str, of: Good) -> Option<(usize, &Grant)> {
+    /// Judges a request by a partition of this name for the device that is kept back for it under this number.
+    #[must_use]
+    pub fn judge_device(&self, name: &str, number: u8) -> Judgement {
+        let is_it = |of| matches!(of, Good::Device(which) if which.is_none_or(|it| it == number));
+        match self.rule(name, is_it) {
+            Some((rule_number, rule)) => {
+                Judgement { answer: Answer::Grant(0), why: rule.name(rule_number) }
+            }
+            None => refused(format!("no grant names device {number} for {name}")),
+        }
+    }
+
+    /// The first rule of such a good that is for a partition of this name, with its number.
+    fn rule(&self, name: &str, is_meant: impl Fn(Good) -> bool) -> Option<(usize, &Grant)> {
         let position = self.partitions.iter().position(|entry| entry.name == name);
         let is_for = |grant: &Grant| {
             grant.to.as_ref().is_none_or(|to| position.is_some_and(|at| to.contains(&at)))
         };
-        self.grants.iter().enumerate().find(|(_, grant)| grant.of == of && is_for(grant))
+        self.grants.iter().enumerate().find(|(_, grant)| is_meant(grant.of) && is_for(grant))
     }
 }
 
@@ -234,6 +246,21 @@ mod tests {
         assert_eq!(judged("b"), (Answer::Grant(3), "grant 2 (vcpus)".into()));
         assert_eq!(judged("a"), (Answer::Refuse, "no grant names vCPUs for a".into()));
         assert_eq!(judged("stranger").0, Answer::Refuse);
+    }
+
+    #[test]
+    fn a_device_is_granted_to_whom_a_rule_names_it() {
+        let one = Grant { to: Some(vec![1]), of: Good::Device(Some(3)), up_to: None, ..MEMORY };
+        let any = Grant { to: Some(vec![0]), of: Good::Device(None), up_to: None, ..MEMORY };
+        let policy = policy(vec![one, any]);
+        let judged = |name, number| {
+            let judgement = policy.judge_device(name, number);
+            (judgement.answer, judgement.why)
+        };
+        assert_eq!(judged("b", 3), (Answer::Grant(0), "grant 1 (device)".into()));
+        assert_eq!(judged("b", 2), (Answer::Refuse, "no grant names device 2 for b".into()));
+        assert_eq!(judged("a", 2), (Answer::Grant(0), "grant 2 (device)".into()));
+        assert_eq!(judged("stranger", 3).0, Answer::Refuse);
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub enum Good {
     Resource(Resource),
     /// The vCPUs that are kept back for a partition, as many as it asks for.
     Vcpus,
+    /// A device that is kept back for a partition: this one, or any.
+    Device(Option<u8>),
 }
 
 impl Good {
@@ -80,12 +82,15 @@ impl Good {
         match self {
             Self::Resource(resource) => resource_word(resource),
             Self::Vcpus => VCPUS,
+            Self::Device(_) => DEVICE,
         }
     }
 }
 
 /// The file's word for [`Good::Vcpus`].
 pub(crate) const VCPUS: &str = "vcpus";
+/// The file's word for [`Good::Device`].
+pub(crate) const DEVICE: &str = "device";
 
 impl Grant {
     /// The rule in a few words, for messages.

@@ -183,6 +183,12 @@ fn vcpus_are_granted_to_whom_the_rule_names() {
 }
 
 #[test]
+fn a_device_is_granted_only_by_a_rule() {
+    let line = "asker asks for device 1: refused, no grant names device 1 for asker";
+    assert_eq!(wish(Wish::Device(1)), (vec![None], line.into()));
+}
+
+#[test]
 fn whatever_cannot_be_granted_is_refused_and_not_left_open() {
     for (wish, granted, words) in [
         (
