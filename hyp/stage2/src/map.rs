@@ -3,7 +3,7 @@
 use crate::descriptor::{INVALID, Kind, address, kind, leaf, table};
 use crate::invalidate;
 use crate::reserve::Reserve;
-use crate::{Attributes, IpaRange, Level, MapError, Stage2, TablePages};
+use crate::{Attributes, Format, IpaRange, Level, MapError, Stage2, TablePages};
 use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount};
 use shikiri_arch::hw::{PhysMem, Tlb};
 
@@ -18,6 +18,25 @@ pub struct Mapping {
     pub pages: PageCount,
     /// What the guest may do.
     pub attributes: Attributes,
+}
+
+impl Mapping {
+    /// Whether the sizes of the addresses allow it: which range it is.
+    ///
+    /// # Errors
+    /// [`MapError::Alignment`] if an address is no page's, [`MapError::Range`] if it is empty or passes the end of either.
+    #[inline]
+    pub fn fits(&self, format: Format) -> Result<IpaRange, MapError> {
+        let range = IpaRange::new(format, self.ipa, self.pages)?;
+        if !self.pa.is_aligned(PAGE_BYTES) {
+            return Err(MapError::Alignment);
+        }
+        let length = range.end().0.wrapping_sub(range.start().0);
+        match self.pa.0.checked_add(length) {
+            Some(end) if end <= format.pa_end() => Ok(range),
+            Some(_) | None => Err(MapError::Range),
+        }
+    }
 }
 
 /// A part of a mapping: IPAs from `ipa` up to `end`, backed from `pa` on.
@@ -75,17 +94,9 @@ impl Stage2 {
         pages: &mut P,
         mapping: Mapping,
     ) -> Result<PreparedMap<'_>, MapError> {
-        let range = IpaRange::new(self.format, mapping.ipa, mapping.pages)?;
+        let range = mapping.fits(self.format)?;
         if self.is_in_windows(range) {
             return Err(MapError::Range);
-        }
-        if !mapping.pa.is_aligned(PAGE_BYTES) {
-            return Err(MapError::Alignment);
-        }
-        let length = range.end().0.wrapping_sub(range.start().0);
-        match mapping.pa.0.checked_add(length) {
-            Some(end) if end <= self.format.pa_end() => {}
-            Some(_) | None => return Err(MapError::Range),
         }
         let needed = check(mem, Some(self.root), Level::One, part_of(range, mapping))?;
         let reserve = Reserve::take(mem, pages, needed)?;

@@ -17,6 +17,7 @@ use shikiri_core::partition::{BuildError, Holdings};
 use shikiri_model::description;
 use shikiri_model::machine::{DIRT, Machine, RAM_BASE};
 use shikiri_pages::{FrameRange, Frames};
+use shikiri_stage2::MapError;
 use std::collections::BTreeMap;
 
 const MIB: u64 = 1 << 20;
@@ -460,6 +461,21 @@ fn a_device_in_ram_is_refused() {
         let bundle = bundle(vec![spec], vec![], |_| ());
         let machine = Machine::new(32, &bundle, &[]);
         assert_eq!(refused(&machine, &bundle), BuildError::DeviceIsRam(Pa(pa)));
+    }
+}
+
+/// The bundle's rules know nothing of the core's address size. What is kept back is not mapped until it is granted: it is refused all
+/// the same when the partition is built, since a grant cannot fail (P8).
+#[test]
+fn a_device_that_no_core_reaches_is_refused_before_it_is_asked_for() {
+    for is_kept in [false, true] {
+        let mut spec = partition("far", &[(0x8000_0000, MIB, Place::Any)]);
+        let far = device(0x0a00_0000, (1 << 44) - PAGE_BYTES, 2 * PAGE_BYTES, "/far");
+        spec.devices = vec![DeviceSpec { is_kept, ..far }];
+        let bundle = bundle(vec![spec], vec![], |_| ());
+        let machine = Machine::new(32, &bundle, &[]);
+        let error = BuildError::Map(Ipa(0x0a00_0000), MapError::Range);
+        assert_eq!(refused(&machine, &bundle), error);
     }
 }
 

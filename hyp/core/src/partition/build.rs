@@ -128,10 +128,12 @@ impl Builder {
         loader: &L,
         store: &FrameStore<'_, M>,
     ) -> Result<Stage, BuildError> {
-        if let Some(device) =
-            self.devices(description).find(|device| store.touches_ram(range_of(device)))
-        {
-            return Err(BuildError::DeviceIsRam(device.pa));
+        for device in self.devices(description) {
+            if store.touches_ram(range_of(&device)) {
+                return Err(BuildError::DeviceIsRam(device.pa));
+            }
+            // Of what is kept back nobody would ask before it is granted.
+            device.fits(self.format).map_err(|error| BuildError::Map(device.ipa, error))?;
         }
         let memory = holdings.extents().map(Extent::mapping);
         let below = plan::tables(memory.chain(self.devices(description)));
