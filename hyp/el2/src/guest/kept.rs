@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use shikiri_core::partition::Holdings;
 use shikiri_core::policy::Refusal;
 use shikiri_core::policy::request::{Decision, DevicePlace};
-use shikiri_vgic::Here;
+use shikiri_vgic::{Here, VcpuSet};
 
 use super::live::Live;
 use super::run;
@@ -58,18 +58,21 @@ impl Kept {
         let holdings: &mut Holdings = &mut work.as_mut().ok_or(Refusal::PeerGone)?.holdings;
         holdings.map_kept(description, self.path, (&Ram, &MachineTlb));
         drop(work);
-        // What is moderated is let through from here on.
-        live.given.fetch_or(self.bit, Ordering::Release);
         let interface = core.interface(live);
         let is_here = core.loaded.filter(|loaded| core::ptr::eq(loaded.live, live));
+        let mut kicks = VcpuSet::EMPTY;
+        let mut devices = live.devices.lock();
         for interrupt in description.interrupts().filter(|it| it.path == self.path) {
             let here = Here { hw: &interface, vcpu: is_here.map(|loaded| loaded.vcpu.index) };
-            let mut devices = live.devices.lock();
             let mut vgic = devices.vgic(&live.quicks);
             let kick = vgic.link_late(here, interrupt.virtual_id, interrupt.physical);
-            drop(devices);
-            run::kick_vcpus(core.world, live, kick);
+            kicks = kicks.union(kick);
         }
+        drop(devices);
+        // What is moderated is let through from here on, and its other vCPUs are told at once that it is there: they use the device, and
+        // its interrupts are cleared no more.
+        live.given.fetch_or(self.bit, Ordering::Release);
+        run::kick_vcpus(core.world, live, kicks);
         Ok(self.place(slot))
     }
 }
