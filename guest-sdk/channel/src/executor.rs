@@ -9,6 +9,8 @@ use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 use shikiri_rt::platform::MAX_VCPUS;
 use shikiri_rt::{gic, irq, smp};
 
+use crate::windows;
+
 /// The SGI that ends the sleep of another vCPU whose future is woken; a guest that uses [`block_on`] leaves it free.
 pub(crate) const SGI: u32 = 15;
 
@@ -23,8 +25,10 @@ pub(crate) fn enable() {
     let Some(is_enabled) = ENABLED.get(smp::index()) else { return };
     // Each register of the interrupt's is a trap.
     if !is_enabled.load(Ordering::Relaxed) {
+        // What no hook takes the run-time disables when it comes.
+        let stays = windows::take_interrupts();
         gic::enable(SGI);
-        is_enabled.store(true, Ordering::Relaxed);
+        is_enabled.store(stays, Ordering::Relaxed);
     }
 }
 
