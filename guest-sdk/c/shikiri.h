@@ -1062,11 +1062,12 @@ static inline struct shikiri_answer shikiri_areas_set(uint64_t partition, uint64
 }
 
 /* Gives a created partition a device of a partition of the description that has ended, with its registers and
- *   interrupts where the description has them. It is back when the created one is destroyed; until then its
- *   owner cannot be started. WRONG_STATE: the owner has not ended, or will start again by itself, or the
- *   other one is not being created. NOT_FOUND: the owner has no such device. EXISTS: it is given already, or
- *   something else has its address or interrupt. NOT_SUPPORTED: it masters the bus, for which the partition's
- *   memory would have to be at its physical addresses. FULL: no room for its rows. (P7)
+ *   interrupts where the description has them. Devices that share an interrupt are given together: it goes
+ *   with that one of them which the description names first. It is back when the created one is destroyed;
+ *   until then its owner cannot be started. WRONG_STATE: the owner has not ended, or will start again by
+ *   itself, or the other one is not being created. NOT_FOUND: the owner has no such device. EXISTS: it is
+ *   given already, or something else has its address or interrupt. NOT_SUPPORTED: it masters the bus, for
+ *   which the partition's memory would have to be at its physical addresses. FULL: no room for its rows. (P7)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * owner: the partition of the description, as PARTITION_LIST has it
  * device: which of its `devices`, from 0, 63 at most

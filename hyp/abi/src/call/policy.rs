@@ -456,7 +456,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "DEVICE_ADD",
         number: 0x11e,
-        summary: "Gives a created partition a device of a partition of the description that has ended, with its registers and interrupts where the description has them. It is back when the created one is destroyed; until then its owner cannot be started. WRONG_STATE: the owner has not ended, or will start again by itself, or the other one is not being created. NOT_FOUND: the owner has no such device. EXISTS: it is given already, or something else has its address or interrupt. NOT_SUPPORTED: it masters the bus, for which the partition's memory would have to be at its physical addresses. FULL: no room for its rows.",
+        summary: "Gives a created partition a device of a partition of the description that has ended, with its registers and interrupts where the description has them. Devices that share an interrupt are given together: it goes with that one of them which the description names first. It is back when the created one is destroyed; until then its owner cannot be started. WRONG_STATE: the owner has not ended, or will start again by itself, or the other one is not being created. NOT_FOUND: the owner has no such device. EXISTS: it is given already, or something else has its address or interrupt. NOT_SUPPORTED: it masters the bus, for which the partition's memory would have to be at its physical addresses. FULL: no room for its rows.",
         arguments: &[
             PARTITION,
             arg("owner", "the partition of the description, as PARTITION_LIST has it"),
