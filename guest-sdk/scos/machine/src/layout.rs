@@ -88,16 +88,23 @@ impl Layout {
     }
 }
 
+/// How many bytes of an image's name the hypervisor tells.
+pub(crate) const TOLD_BYTES: usize = 16;
+
 /// The number of an image: its place among the names that the hypervisor tells, which are the first sixteen bytes of them.
 ///
 /// # Errors
-/// There is none.
+/// There is none; or there are several, and which is meant cannot be told.
 pub fn image_number(images: &[String], name: &str) -> Result<u64, Refusal> {
-    let told = name.get(..name.len().min(16)).unwrap_or(name);
-    let position = images.iter().position(|known| known == told);
-    position
-        .and_then(|position| u64::try_from(position).ok())
-        .ok_or_else(|| Refusal::by(Rule::Image { wanted: name.to_owned(), there: images.to_vec() }))
+    let told = name.get(..name.len().min(TOLD_BYTES)).unwrap_or(name);
+    let mut fitting = (0..).zip(images).filter(|(_, known)| *known == told);
+    match (fitting.next(), fitting.next()) {
+        (Some((number, _)), None) => Ok(number),
+        (Some(_), Some(_)) => Err(Refusal::by(Rule::SeveralImages { wanted: name.to_owned() })),
+        (None, _) => {
+            Err(Refusal::by(Rule::Image { wanted: name.to_owned(), there: images.to_vec() }))
+        }
+    }
 }
 
 /// The interrupt controller that a device tree tells of: that of the board, which all its partitions see.
@@ -195,5 +202,16 @@ mod tests {
         assert_eq!(image_number(&images, "linux/initrd.cpio").ok(), Some(1));
         let refusal = image_number(&images, "none").unwrap_err().to_string();
         assert_eq!(refusal, "there is no image `none`; there are hello, linux/initrd.cpi");
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_told_from_another_is_not_chosen() {
+        let images = ["linux/Image-6.12", "hello", "linux/Image-6.12"].map(str::to_owned);
+        for wanted in ["linux/Image-6.12.2", "linux/Image-6.12"] {
+            let refusal = image_number(&images, wanted).unwrap_err().to_string();
+            let why = "is one of several: only the first 16 bytes of a name are told";
+            assert_eq!(refusal, format!("which image is `{wanted}`? It {why}"));
+        }
+        assert_eq!(image_number(&images, "hello").ok(), Some(1));
     }
 }
