@@ -237,17 +237,34 @@ impl<C: Calls + Trees> Door<C> {
 
     /// Starts a partition; one with a tree in two steps, of which this does the next one.
     fn start(&self, it: PartitionRef) -> Result<PartitionRef, Refusal> {
-        match self.tree(it)? {
-            None => self.run(it, false),
-            Some((tree, Phase::Held)) => {
-                match self.load(it, &tree).and_then(|()| self.run(it, false)) {
-                    // Somebody else has come first.
-                    Err(refusal) if refusal.status == Status::WrongState => Ok(it),
-                    started => started,
-                }
-            }
+        let started = match self.tree(it)? {
+            None => return self.run(it, false),
+            Some((tree, Phase::Held)) => self.load(it, &tree).and_then(|()| self.release(it)),
             Some(_) => self.run(it, true),
+        };
+        match started {
+            // Somebody else has come first.
+            Err(refusal) if refusal.status == Status::WrongState && self.has_begun(it)? => Ok(it),
+            started => started,
         }
+    }
+
+    /// Lets a held life run, and no other one.
+    fn release(&self, it: PartitionRef) -> Result<PartitionRef, Refusal> {
+        let life = self.run(it, false)?;
+        if life == it {
+            return Ok(it);
+        }
+        // It was ended, and the call has begun another life, without the tree. If that one is over by itself, so much the better.
+        let step = Act::Start.word();
+        let _over = self.simple(step, life, PARTITION_STOP);
+        Err(Refusal::new(step, Some(it), Status::WrongState))
+    }
+
+    /// Whether this life has begun to run, and is not over.
+    fn has_begun(&self, it: PartitionRef) -> Result<bool, Refusal> {
+        let now = self.at(u64::from(it.place.0))?.filter(|there| there.id == it);
+        Ok(now.is_some_and(|it| matches!(it.phase, Phase::Active | Phase::Paused)))
     }
 
     fn run(&self, it: PartitionRef, hold: bool) -> Result<PartitionRef, Refusal> {

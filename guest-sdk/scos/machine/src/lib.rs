@@ -89,6 +89,7 @@ pub trait Machine {
     ) -> Result<(), Refusal>;
 
     /// Does what needs no more than a word: see [`Act`]. Answers the partition's id, which is new after a start.
+    /// A start of what is held first, and already runs because somebody else has come first, is done.
     ///
     /// # Errors
     /// The partition has gone, or is in a state where that cannot be done.

@@ -6,7 +6,7 @@ use std::io;
 
 use super::{Calls, Door, Trees};
 use crate::Machine as _;
-use crate::refusal::Act;
+use crate::refusal::{Act, Refusal};
 use crate::view::{Boot, Cores, NewPartition, NewVcpu, Time};
 use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Status};
 use shikiri_tree::Gic;
@@ -16,6 +16,8 @@ const CREATED: u64 = 1;
 const BUILDING: u64 = 2;
 const HELD: u64 = 3;
 const ACTIVE: u64 = 4;
+const PAUSED: u64 = 5;
+const ENDING: u64 = 6;
 const ENDED: u64 = 7;
 
 /// A hypervisor with one partition at place 0, and the bytes of 24 KiB that it copies at once.
@@ -35,11 +37,18 @@ struct State {
     /// Where images were put, and the entry with `x0`.
     images: Vec<(u64, u64)>,
     entry: (u64, u64),
-    /// Somebody starts it just before it is loaded.
-    is_overtaken: bool,
+    /// Before the next call of this number somebody else brings the partition into this phase.
+    overtaken: Option<(u16, u64)>,
 }
 
 impl State {
+    fn called(&mut self, number: u16) {
+        self.calls.push(number);
+        if let Some((_, phase)) = self.overtaken.take_if(|(before, _)| *before == number) {
+            self.phase = phase;
+        }
+    }
+
     fn word(&self) -> u64 {
         PartitionRef { place: PartitionSlot(0), id: PartitionId(self.id) }.encode()
     }
@@ -56,7 +65,7 @@ const fn refused(status: Status) -> [u64; 4] {
 impl Calls for Fake {
     fn call(&self, number: u16, x: [u64; 6]) -> Option<[u64; 4]> {
         let mut state = self.state.borrow_mut();
-        state.calls.push(number);
+        state.called(number);
         let is_free = state.phase == 0;
         Some(match number {
             super::PARTITION_LIST if x[0] > 0 => refused(Status::Range),
@@ -74,6 +83,10 @@ impl Calls for Fake {
             }
             super::PARTITION_DESTROY => {
                 state.phase = 0;
+                ok(0, 0, 0)
+            }
+            super::PARTITION_STOP => {
+                state.phase = ENDED;
                 ok(0, 0, 0)
             }
             super::IMAGE_ADD => {
@@ -102,9 +115,7 @@ impl Calls for Fake {
 
     fn load(&self, partition: u64, to: u64, bytes: &[u8]) -> Option<[u64; 4]> {
         let mut state = self.state.borrow_mut();
-        if state.is_overtaken {
-            state.phase = ACTIVE;
-        }
+        state.called(super::PARTITION_LOAD);
         if state.phase != HELD || partition != state.word() {
             return Some(refused(Status::WrongState));
         }
@@ -171,13 +182,43 @@ fn a_start_of_one_with_a_tree_has_it_built_and_the_next_one_loads_the_tree_and_r
     assert!(state.memory.starts_with(&door.0.trees.borrow()["l"]), "in several calls");
 }
 
-#[test]
-fn who_comes_second_with_the_tree_has_nothing_to_do() {
+/// What a start of a held life answers which somebody else has brought into a phase, before the next call of a number.
+fn start_overtaken(before: u16, phase: u64) -> (bool, Result<PartitionRef, Refusal>, Fake) {
     let mut door = Door(Fake::default());
     let id = door.create(&linux()).unwrap();
     let life = door.act(id, Act::Start).unwrap();
-    (door.0.state.borrow_mut().phase, door.0.state.borrow_mut().is_overtaken) = (HELD, true);
-    assert_eq!(door.act(life, Act::Start), Ok(life));
+    door.0.state.borrow_mut().phase = HELD;
+    door.0.state.borrow_mut().overtaken = Some((before, phase));
+    let started = door.act(life, Act::Start);
+    assert_eq!(door.0.state.borrow().overtaken, None, "it happened");
+    (started == Ok(life), started, door.0)
+}
+
+#[test]
+fn who_comes_second_with_the_tree_has_nothing_to_do() {
+    for before in [super::PARTITION_LIST, super::PARTITION_LOAD, super::PARTITION_START] {
+        for phase in [ACTIVE, PAUSED] {
+            let (is_life, started, _) = start_overtaken(before, phase);
+            assert!(is_life, "{before:#x} {phase}: {started:?}");
+        }
+    }
+}
+
+#[test]
+fn a_start_of_one_that_was_ended_meanwhile_is_refused_and_leaves_it_so() {
+    for (before, phase) in [
+        (super::PARTITION_LIST, ENDING),
+        (super::PARTITION_LOAD, ENDING),
+        (super::PARTITION_LOAD, ENDED),
+        (super::PARTITION_START, ENDING),
+        // The call begins another life, without the tree: that one is no use.
+        (super::PARTITION_START, ENDED),
+    ] {
+        let (_, started, fake) = start_overtaken(before, phase);
+        let status = started.map_err(|refusal| refusal.status);
+        assert_eq!(status, Err(Status::WrongState), "{before:#x} {phase}");
+        assert_eq!(fake.state.borrow().phase, phase, "{before:#x}");
+    }
 }
 
 #[test]
