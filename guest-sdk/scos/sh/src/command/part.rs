@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource};
+use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
 use shikiri_machine::{
-    Act, Align, Amount, Boot, Cores, NewPartition, NewVcpu, Partition, Phase, Span, Table, Time,
-    resource_named,
+    Act, Align, Amount, Boot, Cores, NewPartition, NewVcpu, Partition, Phase, Refusal, Span, Table,
+    Time, resource_named,
 };
 
 use super::{Command, Failure, Said, account, look, misused, partition};
@@ -143,20 +143,27 @@ fn act(
 
 /// Starts one that gets a device tree, when it is built; to start it again it is ended first. What somebody else does meanwhile counts.
 fn with_tree(it: &Partition, act: Act, system: &mut dyn System) -> Result<PartitionRef, Failure> {
-    if act == Act::Restart && !matches!(it.phase, Phase::Created | Phase::Ended) {
+    let is_over = matches!(it.phase, Phase::Created | Phase::Ended);
+    if act == Act::Restart && !is_over {
         system.machine().act(it.id, Act::End)?;
         until(&it.name, system, |now| now.phase == Phase::Ended)?;
+    } else if matches!(it.phase, Phase::Active | Phase::Paused) {
+        return Err(Refusal::new(act.word(), Some(it.id), Status::WrongState).into());
     }
-    system.machine().act(it.id, Act::Start)?;
+    let begun = system.machine().act(it.id, Act::Start);
     let built = until(&it.name, system, |now| now.phase != Phase::Building)?;
     match (built.phase, built.cause) {
-        (Phase::Held, _) => {}
-        (Phase::Ended | Phase::Ending, Some(cause)) => {
-            return Err(Failure::Other(format!("{} has ended: {cause}", it.name)));
+        // Whoever has begun it.
+        (Phase::Held, _) => Ok(system.machine().act(built.id, Act::Start)?),
+        (Phase::Active | Phase::Paused, _) => Ok(built.id),
+        (Phase::Ended | Phase::Ending, Some(cause)) if begun.is_ok() => {
+            Err(Failure::Other(format!("{} has ended: {cause}", it.name)))
         }
-        _ => return Ok(built.id),
+        _ => {
+            begun?;
+            Ok(built.id)
+        }
     }
-    Ok(system.machine().act(built.id, Act::Start)?)
 }
 
 /// Looks at a partition until it is as it is to be, for a minute at most.

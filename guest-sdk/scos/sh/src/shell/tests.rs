@@ -35,6 +35,8 @@ struct Fake {
     pauses: u32,
     /// What happens during the next pauses.
     during: Vec<fn(&mut Fake)>,
+    /// What happens before each of the next things that are done to a partition.
+    before: Vec<fn(&mut Fake)>,
     variables: BTreeMap<String, String>,
     directory: String,
 }
@@ -131,11 +133,19 @@ impl Machine for Fake {
 
     fn act(&mut self, id: PartitionRef, act: Act) -> Result<PartitionRef, Refusal> {
         self.check()?;
+        if !self.before.is_empty() {
+            let before = self.before.remove(0);
+            before(self);
+        }
         let at = self.partitions.iter().position(|it| it.id == id).unwrap();
         let is_held_first = self.is_held_first(id)?;
         let it = &mut self.partitions[at];
         match act {
             Act::Start if it.phase == Phase::Held => it.phase = Phase::Active,
+            Act::Start if is_held_first && matches!(it.phase, Phase::Building | Phase::Ending) => {
+                return Err(Refusal::new("start", Some(id), Status::WrongState));
+            }
+            Act::Start if is_held_first && matches!(it.phase, Phase::Active | Phase::Paused) => {}
             Act::Start | Act::Restart => {
                 self.ids += 1;
                 it.id = reference(self.ids);
@@ -356,6 +366,32 @@ fn what_becomes_of_one_that_is_being_built_is_said() {
     assert_eq!(ended, (1, "part: l has ended: not built\n".into()));
     let slow = say(&mut fake, "part start l");
     assert_eq!(slow, (1, "part: l is still building after 1m\n".into()));
+}
+
+#[test]
+fn what_the_policy_program_does_to_one_that_is_started_counts() {
+    let mut fake = Fake::new();
+    assert_eq!(say(&mut fake, LINUX).0, 0);
+    // It begins to build it, just before the shell would.
+    fake.before = vec![|fake| fake.partitions[2].phase = Phase::Building];
+    fake.during = vec![|fake| fake.partitions[2].phase = Phase::Held];
+    assert_eq!(say(&mut fake, "part start l"), (0, String::new()));
+    assert_eq!(fake.partitions[2].phase, Phase::Active);
+    let runs = "part: start of partition 3: wrong state\n";
+    assert_eq!(say(&mut fake, "part start l"), (1, runs.into()), "it runs before all that");
+    // It lets it run, just before the shell would.
+    fake.before = vec![|_| {}, |_| {}, |fake| fake.partitions[2].phase = Phase::Active];
+    fake.during = vec![|fake| fake.partitions[2].phase = Phase::Held];
+    assert_eq!(say(&mut fake, "part restart l"), (0, "l has the id 4 now\n".into()));
+    assert_eq!((fake.partitions[2].phase, fake.before.len()), (Phase::Active, 0));
+    // One that is being built already is waited for.
+    fake.partitions[2].phase = Phase::Building;
+    fake.during = vec![|fake| fake.partitions[2].phase = Phase::Held];
+    assert_eq!(say(&mut fake, "part start l"), (0, String::new()));
+    // One that is just going cannot be started.
+    fake.partitions[2].phase = Phase::Ending;
+    let goes = "part: start of partition 4: wrong state\n";
+    assert_eq!(say(&mut fake, "part start l"), (1, goes.into()));
 }
 
 #[test]
