@@ -46,6 +46,8 @@ struct Memory {
     is_prepared: bool,
     /// Since when the conditions of its start hold.
     holds_since: Option<Duration>,
+    /// The life that the policy began last.
+    began: Option<PartitionRef>,
     /// The life whose end was dealt with.
     dealt_with: Option<PartitionRef>,
     /// When it is started again.
@@ -89,7 +91,8 @@ impl Engine {
         self.next
     }
 
-    /// Looks at the machine; what is to be done, in this order. Doing it or not, the next look sees what came of it.
+    /// Looks at the machine; what is to be done, in this order. Doing it or not, the next look sees what came of it; of a start
+    /// [`Engine::started`] is told.
     pub fn look(&mut self, seen: Seen<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
         self.next = None;
@@ -98,6 +101,14 @@ impl Engine {
         }
         self.permit(seen, &mut actions);
         actions
+    }
+
+    /// The partition of the entry at this position was started, and lives this life now: perhaps only to be held for its device tree, which
+    /// whoever made it knows of; then it is started again.
+    pub fn started(&mut self, position: usize, life: PartitionRef) {
+        if let Some(memory) = self.memories.get_mut(position) {
+            memory.began = Some(life);
+        }
     }
 
     /// An action was refused: it is tried again later and later.
@@ -162,7 +173,10 @@ impl Engine {
         }
         let start = match partition.phase {
             // It is built, and gets its device tree before it runs.
-            Phase::Held if entry.create.as_ref().is_some_and(NewPartition::wants_tree) => {
+            Phase::Held
+                if memory.began == Some(partition.id)
+                    || entry.create.as_ref().is_some_and(NewPartition::wants_tree) =>
+            {
                 Some(seen.now)
             }
             Phase::Active | Phase::Paused | Phase::Held => {

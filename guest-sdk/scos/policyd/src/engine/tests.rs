@@ -77,7 +77,7 @@ impl Model {
                     self.limits.push((id.id.0, *resource, *limit))
                 }
                 Action::Permit(from, to) => self.permitted.push((from.id.0, to.id.0)),
-                Action::Start(_, id) => {
+                Action::Start(position, id) => {
                     let it = self.partitions.iter_mut().find(|it| it.id == *id).unwrap();
                     if it.phase == Phase::Held {
                         it.phase = Phase::Active;
@@ -88,6 +88,7 @@ impl Model {
                         if self.trees.contains(&it.name) { Phase::Building } else { Phase::Active };
                     (it.id, it.phase, it.cause) = (reference(self.ids), phase, None);
                     it.starts += 1;
+                    engine.started(*position, it.id);
                 }
                 Action::Say(text) => self.said.push(text.clone()),
             }
@@ -355,6 +356,28 @@ fn what_needs_a_device_tree_is_started_again_once_it_is_held() {
         model.end("debian", Cause::Off);
         model.turn(&mut engine, now);
     }
+}
+
+#[test]
+fn a_life_that_the_policy_began_is_started_again_once_it_is_held_whoever_made_it() {
+    let mut engine = engine("[[partition]]\nname = \"l\"\nrestart = { on = \"end\" }");
+    let mut model = Model::default();
+    // Made and started from the shell, with a tree.
+    model.add("l", Phase::Held, 1);
+    model.trees.push("l".to_owned());
+    assert_eq!(model.turn(&mut engine, ms(0)), [], "whoever began it goes on with it");
+    model.end("l", Cause::Off);
+    model.turn(&mut engine, ms(1));
+    let again = engine.next_look().unwrap();
+    model.turn(&mut engine, again);
+    assert_eq!((model.of("l").phase, model.of("l").starts), (Phase::Building, 2));
+    model.of("l").phase = Phase::Held;
+    model.turn(&mut engine, again);
+    assert_eq!(model.of("l").phase, Phase::Active);
+    // Another life, that somebody else began.
+    model.of("l").id = reference(9);
+    model.of("l").phase = Phase::Held;
+    assert_eq!(model.turn(&mut engine, again), []);
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn turn(engine: &mut Engine, machine: &mut dyn Machine, start: Instant) -> Resul
     shikiri_policyd::answer(engine.policy(), machine, &mut say)?;
     let partitions = machine.partitions()?;
     for action in engine.look(Seen { partitions: &partitions, now: start.elapsed() }) {
-        if let Err(refusal) = carry_out(&action, machine)
+        if let Err(refusal) = carry_out(&action, engine, machine)
             && let Some(text) = engine.refused(&action, &refusal, start.elapsed())
         {
             say(&text);
@@ -73,7 +73,11 @@ fn turn(engine: &mut Engine, machine: &mut dyn Machine, start: Instant) -> Resul
     Ok(())
 }
 
-fn carry_out(action: &Action, machine: &mut dyn Machine) -> Result<(), Refusal> {
+fn carry_out(
+    action: &Action,
+    engine: &mut Engine,
+    machine: &mut dyn Machine,
+) -> Result<(), Refusal> {
     match action {
         Action::Create(_, new) => {
             let id = machine.create(new)?;
@@ -84,9 +88,7 @@ fn carry_out(action: &Action, machine: &mut dyn Machine) -> Result<(), Refusal> 
             machine.set_limit(*id, *resource, Some(*limit))?;
         }
         Action::Permit(from, to) => machine.permit(*from, *to, true)?,
-        Action::Start(_, id) => {
-            machine.act(*id, Act::Start)?;
-        }
+        Action::Start(position, id) => engine.started(*position, machine.act(*id, Act::Start)?),
         Action::Say(text) => say(text),
     }
     Ok(())
