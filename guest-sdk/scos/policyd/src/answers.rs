@@ -6,10 +6,11 @@ use shikiri_machine::{Amount, Asked, Machine, Partition, Refusal, Wanted};
 use crate::grant::{Answer, Judgement, Request};
 use crate::policy::Policy;
 
-/// The most that are answered in one go: as many as there can be. Others tell of themselves again.
+/// The most that are answered in one go, so that whoever asks without end does not keep the policy from the rest.
 const AT_ONCE: usize = 64;
 
-/// Answers all requests that wait; `say` is told each answer with its rule.
+/// Answers the requests that wait, [`AT_ONCE`] at most; `say` is told each answer with its rule. True: more of them may wait, and
+/// nothing need tell of those again.
 ///
 /// # Errors
 /// The caller may not make policy.
@@ -17,9 +18,9 @@ pub fn answer(
     policy: &Policy,
     machine: &mut dyn Machine,
     say: &mut dyn FnMut(&str),
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     for _ in 0..AT_ONCE {
-        let Some(asked) = machine.take_request()? else { return Ok(()) };
+        let Some(asked) = machine.take_request()? else { return Ok(false) };
         // Seen after it was taken: whoever asks, and whoever is meant, was there when it was made.
         let partitions = machine.partitions()?;
         let Some(from) = partitions.iter().find(|it| it.id == asked.from) else { continue };
@@ -38,7 +39,7 @@ pub fn answer(
         };
         say(&format!("{} asks for {what}: {result}", from.name));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Gives an answer. A grant that cannot be (it is not there to be handed out, the peer has gone) is a refusal: whoever asks is not left

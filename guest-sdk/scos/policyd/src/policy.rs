@@ -56,7 +56,8 @@ pub struct Grant {
     pub to: Option<Vec<usize>>,
     /// What it grants.
     pub of: Good,
-    /// The highest limit that a grant leads to; `None`: no bound of its own.
+    /// The most that a grant leads to: of a resource its limit, of core time what is used (all that the vCPUs are promised). `None`: no
+    /// bound of its own.
     pub up_to: Option<u64>,
     /// How much of what may be handed out stays.
     pub keep: u64,

@@ -234,3 +234,19 @@ fn who_has_gone_is_answered_once() {
     assert_eq!(answers, [Some(1)]);
     assert_eq!(said, "asker asks for 1 vCPU: answer of partition 7: peer gone");
 }
+
+#[test]
+fn more_than_are_answered_in_one_go_are_told_of() {
+    for (waiting, is_more) in [(63, false), (64, true), (65, true)] {
+        let waiting = vec![(who(0), Wish::Vcpus(1).encode()); waiting];
+        let count = waiting.len();
+        let table = Table { waiting: waiting.into(), ..Table::default() };
+        let mut machine = Door(Fake(RefCell::new(table)));
+        let policy = Policy::parse(FILE).unwrap();
+        assert_eq!(answer(&policy, &mut machine, &mut |_| {}), Ok(is_more), "{count}");
+        if is_more {
+            assert_eq!(answer(&policy, &mut machine, &mut |_| {}), Ok(false), "{count}");
+        }
+        assert_eq!(machine.0.0.into_inner().answers.len(), count);
+    }
+}

@@ -44,8 +44,10 @@ fn govern(mut engine: Engine) -> String {
     let mut machine = Door(device);
     let start = Instant::now();
     loop {
-        if let Err(refusal) = turn(&mut engine, &mut machine, start) {
-            return refusal.to_string();
+        match turn(&mut engine, &mut machine, start) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(refusal) => return refusal.to_string(),
         }
         if let Err(error) = wait(&engine, &mut events, start.elapsed()) {
             return format!("{}: {error}", shikiri_machine::DEVICE);
@@ -58,10 +60,10 @@ fn wait(engine: &Engine, events: &mut Events, now: Duration) -> std::io::Result<
     events.wait(engine.next_look().map(|at| at.saturating_sub(now)))
 }
 
-/// One look, and all that comes of it.
-fn turn(engine: &mut Engine, machine: &mut dyn Machine, start: Instant) -> Result<(), Refusal> {
+/// One look, and all that comes of it; whether the next one comes at once.
+fn turn(engine: &mut Engine, machine: &mut dyn Machine, start: Instant) -> Result<bool, Refusal> {
     machine.take_notices()?;
-    shikiri_policyd::answer(engine.policy(), machine, &mut say)?;
+    let is_more = shikiri_policyd::answer(engine.policy(), machine, &mut say)?;
     let partitions = machine.partitions()?;
     for action in engine.look(Seen { partitions: &partitions, now: start.elapsed() }) {
         if let Err(refusal) = carry_out(&action, engine, machine)
@@ -70,7 +72,7 @@ fn turn(engine: &mut Engine, machine: &mut dyn Machine, start: Instant) -> Resul
             say(&text);
         }
     }
-    Ok(())
+    Ok(is_more)
 }
 
 fn carry_out(
