@@ -18,27 +18,37 @@ clear_lines:
 2:  dsb     sy
     ret
 
-// w0 = state (inverted), x1 = start (8-byte aligned), x2 = end of whole 8-byte words. CRC-32 (IEEE).
-.global crc32_words
-crc32_words:
-    sub     x4, x2, x1
-    and     x4, x4, #31
-    sub     x4, x2, x4                  // whole rounds of 32 bytes
-1:  cmp     x1, x4
+// w0 = state (inverted), x1 = start (8-byte aligned), x2 = end. CRC-32 (IEEE); 64 bytes a round.
+.global crc32_bytes
+crc32_bytes:
+    sub     x5, x2, x1
+    and     x5, x5, #63
+    sub     x4, x2, x5                  // whole rounds
+    cmp     x1, x4
     b.hs    2f
-    ldp     x3, x5, [x1], #16
+1:
+    .rept 4
+    ldp     x3, x6, [x1], #16
     .inst   0x9ac34c00                  // crc32x w0, w0, x3
-    ldp     x6, x7, [x1], #16
-    .inst   0x9ac54c00                  // crc32x w0, w0, x5
     .inst   0x9ac64c00                  // crc32x w0, w0, x6
-    .inst   0x9ac74c00                  // crc32x w0, w0, x7
-    b       1b
-2:  cmp     x1, x2
-    b.hs    3f
+    .endr
+    cmp     x1, x4
+    b.lo    1b
+2:  subs    x5, x5, #8
+    b.lo    3f
     ldr     x3, [x1], #8
     .inst   0x9ac34c00                  // crc32x w0, w0, x3
     b       2b
-3:  ret
+3:  tbz     x5, #2, 4f                  // its lower three bits are the rest's
+    ldr     w3, [x1], #4
+    .inst   0x1ac34800                  // crc32w w0, w0, w3
+4:  tbz     x5, #1, 5f
+    ldrh    w3, [x1], #2
+    .inst   0x1ac34400                  // crc32h w0, w0, w3
+5:  tbz     x5, #0, 6f
+    ldrb    w3, [x1]
+    .inst   0x1ac34000                  // crc32b w0, w0, w3
+6:  ret
 
 // x0 = target, x1 = source, x2 = end of the source; aligned to words, the size a multiple of 64.
 .global copy_lines

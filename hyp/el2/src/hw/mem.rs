@@ -82,7 +82,7 @@ unsafe extern "C" {
     /// `clear.s`.
     fn copy_lines(to: *mut u8, start: *const u8, end: *const u8);
     /// `clear.s`.
-    fn crc32_words(state: u32, start: *const u8, end: *const u8) -> u32;
+    fn crc32_bytes(state: u32, start: *const u8, end: *const u8) -> u32;
 }
 
 core::arch::global_asm!(include_str!("clear.s"));
@@ -142,21 +142,15 @@ unsafe impl DirectMap for Ram {
 
 /// Continues a CRC-32 (IEEE 802.3); starts with 0.
 pub(crate) fn crc32(state: u32, bytes: &[u8]) -> u32 {
-    let mut crc = !state;
-    let mut rest = bytes;
-    let is_aligned = bytes.as_ptr().addr() & 7 == 0;
-    if is_aligned && has_crc32() {
-        let words = bytes.len() & !7;
-        let (whole, tail) = bytes.split_at_checked(words).unwrap_or((&[], bytes));
-        let range = whole.as_ptr_range();
-        // SAFETY: the range is a slice of whole, aligned words; the core has the instruction.
-        crc = unsafe { crc32_words(crc, range.start, range.end) };
-        rest = tail;
+    let lead = if has_crc32() { bytes.as_ptr().addr().wrapping_neg() & 7 } else { bytes.len() };
+    let (lead, rest) = bytes.split_at_checked(lead).unwrap_or((bytes, &[]));
+    let crc = lead.iter().fold(!state, |crc, byte| shikiri_config::crc32_step(crc, *byte));
+    if rest.is_empty() {
+        return !crc;
     }
-    for byte in rest {
-        crc = shikiri_config::crc32_step(crc, *byte);
-    }
-    !crc
+    let range = rest.as_ptr_range();
+    // SAFETY: the range is a slice, aligned to words at its start; the core has the instructions.
+    !unsafe { crc32_bytes(crc, range.start, range.end) }
 }
 
 /// ID_AA64ISAR0_EL1.CRC32.
