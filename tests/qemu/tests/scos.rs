@@ -61,6 +61,8 @@ fn scos(line: &str) -> Partition {
         .with("initrd = \"scos/root.cpio\"")
         .with(&format!("cmdline = \"run={line}\""))
         .with("cores = 1")
+        // It has sockets, though nobody to talk to.
+        .with("handles = 16\nrequests = 4\nareas = { pages = 8, channels = 1 }")
         // As many processes as there can be are to fit beside the archive of all programs.
         .sized("80MiB")
 }

@@ -297,6 +297,13 @@ pub fn poke(address: usize, value: u8) {
     };
 }
 
+/// As [`poke`], for eight bytes.
+pub fn poke_word(address: usize, value: u64) {
+    for (index, byte) in value.to_le_bytes().into_iter().enumerate() {
+        poke(address.wrapping_add(index), byte);
+    }
+}
+
 /// Calls what is there.
 pub fn execute(address: usize) {
     // SAFETY: what is called there either faults or returns at once, by the rules of C.
@@ -360,6 +367,16 @@ pub unsafe fn call(number: u64, arguments: [u64; 6]) -> i64 {
         );
     }
     answer
+}
+
+/// Whether the system is Linux, and not ours.
+#[must_use]
+pub fn is_linux() -> bool {
+    // SAFETY: all zeros are a valid `utsname`.
+    let mut names: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure is a local variable.
+    unsafe { libc::uname(&raw mut names) };
+    names.sysname.starts_with(&b"Linux\0".map(|letter| letter as libc::c_char))
 }
 
 /// KiB of memory that nobody has.

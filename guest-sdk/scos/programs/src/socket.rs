@@ -192,6 +192,13 @@ impl Socket {
         self.0.as_raw_fd()
     }
 
+    /// Its descriptor, which is left open.
+    #[must_use]
+    pub fn into_number(self) -> u64 {
+        use std::os::fd::IntoRawFd as _;
+        u64::try_from(self.0.into_raw_fd()).unwrap_or(u64::MAX)
+    }
+
     fn fd(&self) -> u64 {
         u64::try_from(self.number()).unwrap_or(u64::MAX)
     }

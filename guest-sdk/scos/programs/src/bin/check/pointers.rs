@@ -1,11 +1,16 @@
 //! A bad pointer in each system call gives EFAULT.
 //!
 //! From the table of calls: every argument that is an address, with everything else as it has to be for the kernel to come that far.
+//! Then the addresses in what those lead to, and those of calls that mean something else for a socket.
 #![expect(unsafe_code, reason = "makes calls with bad addresses")]
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 
 use shikiri_scos_core::calls::{CALLS, Call, Kind};
 use shikiri_scos_programs::os::{self, Ended};
 use shikiri_scos_programs::report::{equal, fail, ok};
+use shikiri_scos_programs::socket::{Address, Socket};
 
 /// Addresses that nobody may use: null, not mapped, the kernel's, not an address, the last bytes, the end of a program's part.
 const BAD: [u64; 6] =
@@ -15,8 +20,10 @@ const EFAULT: i64 = -14;
 /// AT_FDCWD.
 const HERE: u64 = -100_i64 as u64;
 
-/// AF_SHIKIRI, which Linux does not have.
-const FAMILY: u64 = 77;
+/// A service that nobody asks for.
+const SERVICE: u32 = 7;
+/// SHIKIRI_NEW and SHIKIRI_DISCARD.
+const CONTROLS: [u64; 2] = [0xc060_5301, 0x4060_5302];
 
 /// Memory that all is well with.
 struct Good {
@@ -38,16 +45,23 @@ struct Good {
     list: u64,
     /// An end of a pair of sockets.
     pair: u64,
+    /// A socket that listens; on Linux, which has none of the family, the end of the pair.
+    listener: u64,
+    /// A socket that is new; on Linux as above.
+    socket: u64,
 }
 
 pub(crate) fn check() {
     std::fs::write("/tmp/p", "contents").unwrap();
+    std::fs::set_permissions("/tmp/p", Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink("p", "/tmp/l").unwrap();
     let good = Good::new();
     let mut tried = 0;
-    // SAFETY: this call writes no memory.
-    let has_sockets = unsafe { os::call(198, [FAMILY, 5, 0, 0, 0, 0]) } >= 0;
-    for call in CALLS.iter().filter(|call| has_sockets || call.topic != "sockets") {
+    for call in CALLS {
+        // Who waits for requests on Linux is of a family that is not here.
+        if os::is_linux() && matches!(call.name, "accept" | "accept4") {
+            continue;
+        }
         for index in (0..call.arguments.len()).filter(|index| call.arguments[*index].is_pointer()) {
             tried += BAD.len();
             for bad in BAD {
@@ -56,6 +70,16 @@ pub(crate) fn check() {
         }
     }
     println!("ok {tried} bad pointers");
+    let nested = nested(&good);
+    for (what, number, arguments, place) in &nested {
+        for bad in BAD {
+            inside(what, *number, *arguments, *place, bad);
+        }
+    }
+    println!("ok {} bad pointers behind others", nested.len() * BAD.len());
+    if !os::is_linux() {
+        of_sockets(&good);
+    }
     returned();
 }
 
@@ -84,6 +108,16 @@ impl Good {
         let added = unsafe { os::call(21, [list as u64, 1, u64::from(one), memory + 192, 0, 0]) };
         assert_eq!(added, 0, "a list that watches it");
         os::write(i32::from(other), &[0; 64]).unwrap();
+        let (listener, socket) = if os::is_linux() {
+            (u64::from(one), u64::from(one))
+        } else {
+            let sockets = [(); 2].map(|()| Socket::new(0).unwrap());
+            sockets[0].bind(Address::service(SERVICE)).unwrap();
+            sockets[0].listen(4).unwrap();
+            // They stay until the program ends.
+            let numbers = sockets.map(|socket| socket.into_number());
+            (numbers[0], numbers[1])
+        };
         Self {
             path: memory,
             link: memory + 7,
@@ -94,6 +128,8 @@ impl Good {
             timer: timer as u64,
             list: list as u64,
             pair: u64::from(one),
+            listener,
+            socket,
         }
     }
 
@@ -152,8 +188,21 @@ impl Good {
             }
             "ppoll" => arguments[1] = 1,
             "pselect6" => arguments[0] = 1,
-            "accept" | "accept4" | "getsockname" | "getpeername" => arguments[2] = self.length,
-            "getsockopt" => arguments[4] = self.length,
+            "bind" | "connect" => arguments[0] = self.socket,
+            "accept" | "accept4" => {
+                arguments[0] = self.listener;
+                arguments[2] = self.length;
+            }
+            "getsockname" | "getpeername" => {
+                arguments[0] = self.socket;
+                arguments[2] = self.length;
+            }
+            // On Linux: SOL_SOCKET, SO_RCVBUF.
+            "setsockopt" => arguments[..3].copy_from_slice(&[self.socket, 1, 8]),
+            "getsockopt" => {
+                arguments[..3].copy_from_slice(&[self.socket, 1, 8]);
+                arguments[4] = self.length;
+            }
             "sigaltstack" => arguments[0] = 0,
             "readlinkat" => arguments[1] = self.link,
             _ => {}
@@ -174,13 +223,11 @@ fn one(good: &Good, call: &Call, index: usize, bad: u64) {
     }
     let ended = os::end_of(|| {
         prepare(good, call, index, &mut arguments);
-        if matches!(call.name, "ppoll" | "pselect6" | "rt_sigsuspend" | "futex" | "recvfrom") {
-            // What does not find its bad address at once would wait.
-            os::set_alarm(2000, 0);
+        if !matches!(call.name, "nanosleep" | "clock_nanosleep") {
+            // What does not find its bad address at once might wait.
+            os::set_alarm(20_000, 0);
         }
-        // SAFETY: the child ends with this; all that is written is the mapping or nothing.
-        let answer = unsafe { os::call(u64::from(call.number), arguments) };
-        i32::from(answer != EFAULT)
+        is_refused(u64::from(call.number), arguments)
     });
     if call.name == "getdents64" {
         os::close(i32::try_from(arguments[0]).unwrap()).unwrap();
@@ -188,6 +235,85 @@ fn one(good: &Good, call: &Call, index: usize, bad: u64) {
     if ended != Ok(Ended::Exit(0)) {
         fail(&format!("{} argument {index} {bad:#x}", call.name), &format!("{ended:?}"));
     }
+}
+
+/// The status of a child: 0 if the call answers EFAULT.
+fn is_refused(number: u64, arguments: [u64; 6]) -> i32 {
+    // SAFETY: the child ends with this; all that is written is the mapping or nothing.
+    i32::from(unsafe { os::call(number, arguments) } != EFAULT)
+}
+
+/// What it is, the call's number and arguments, and where the address is that is to be bad.
+type Nested = (&'static str, u64, [u64; 6], u64);
+
+/// The calls whose arguments lead to addresses, each in memory of its own and right but for the one that is to be bad.
+fn nested(good: &Good) -> Vec<Nested> {
+    let mut next = good.zeros + 512;
+    let mut put = |words: &[u64]| {
+        let start = next;
+        next += 256;
+        for (index, word) in words.iter().enumerate() {
+            os::poke_word(start as usize + index * 8, *word);
+        }
+        start
+    };
+    let mut all = Vec::new();
+    for (what, number) in [("readv piece", 65), ("writev piece", 66)] {
+        let pieces = put(&[0, 8]);
+        all.push((what, number, [good.file, pieces, 1, 0, 0, 0], pieces));
+    }
+    for (vector, piece, number) in
+        [("sendmsg vector", "sendmsg piece", 211), ("recvmsg vector", "recvmsg piece", 212)]
+    {
+        let header = put(&[0, 0, 0, 1, 0, 0, 0]);
+        all.push((vector, number, [good.pair, header, 0, 0, 0, 0], header + 16));
+        let pieces = put(&[0, 8]);
+        let header = put(&[0, 0, pieces, 1, 0, 0, 0]);
+        all.push((piece, number, [good.pair, header, 0, 0, 0, 0], pieces));
+    }
+    let (texts, none) = (put(&[good.path, 0, 0]), put(&[0]));
+    all.push(("execve argument", 221, [good.path, texts, none, 0, 0, 0], texts + 8));
+    let (some, texts) = (put(&[good.path, 0]), put(&[good.path, 0, 0]));
+    all.push(("execve environment", 221, [good.path, some, texts, 0, 0, 0], texts + 8));
+    let mask = put(&[0, 8]);
+    all.push(("pselect6 mask", 72, [0, 0, 0, 0, 0, mask], mask));
+    all
+}
+
+/// Makes a call with a bad address where one of its arguments leads, in a child.
+fn inside(what: &str, number: u64, arguments: [u64; 6], place: u64, bad: u64) {
+    let ended = os::end_of(|| {
+        os::poke_word(place as usize, bad);
+        os::set_alarm(20_000, 0);
+        is_refused(number, arguments)
+    });
+    if ended != Ok(Ended::Exit(0)) {
+        fail(&format!("{what} {bad:#x}"), &format!("{ended:?}"));
+    }
+}
+
+/// What `ioctl`, `read` and `write` take of sockets of the family.
+fn of_sockets(good: &Good) {
+    let calls = [
+        ("SHIKIRI_NEW", 29, [good.socket, CONTROLS[0]], 2),
+        ("SHIKIRI_DISCARD", 29, [good.socket, CONTROLS[1]], 2),
+        ("read of a socket", 63, [good.socket, 0], 1),
+        ("write to a socket", 64, [good.socket, 0], 1),
+    ];
+    for (what, number, [first, second], index) in calls {
+        for bad in BAD {
+            let mut arguments = [first, second, 96, 0, 0, 0];
+            arguments[index] = bad;
+            let ended = os::end_of(|| {
+                os::set_alarm(20_000, 0);
+                is_refused(number, arguments)
+            });
+            if ended != Ok(Ended::Exit(0)) {
+                fail(&format!("{what} {bad:#x}"), &format!("{ended:?}"));
+            }
+        }
+    }
+    println!("ok {} bad pointers for sockets", calls.len() * BAD.len());
 }
 
 /// What has to be so that a call comes to its address: a child to wait for, a sleep that is interrupted.
