@@ -248,6 +248,35 @@ pub fn poll(asked: &[(RawFd, i16)], timeout_ms: c_int) -> Result<Vec<i16>, i32> 
     Ok(fds.iter().map(|fd| fd.revents).collect())
 }
 
+/// Three sets of 128 descriptors: for reading, for writing, and for what is exceptional. The lowest bit is descriptor 0.
+pub type Sets = [u128; 3];
+
+/// `pselect6` for the descriptors below `end`, which is at most 128: how many were found, and the sets afterwards.
+///
+/// # Errors
+/// EBADF, EINTR, EINVAL.
+pub fn select(end: u64, asked: Sets, timeout_ms: Option<i64>) -> Result<(i64, Sets), i32> {
+    let mut sets = asked;
+    let [reading, writing, exceptional] = &mut sets;
+    let mut time =
+        timeout_ms.map(|ms| libc::timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 });
+    let time = time.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
+    let none = std::ptr::null_mut::<u8>();
+    // SAFETY: at most 16 bytes of each set are read and written, and the time; all are local variables.
+    let found = unsafe {
+        libc::syscall(
+            libc::SYS_pselect6,
+            end.min(128),
+            &raw mut *reading,
+            &raw mut *writing,
+            &raw mut *exceptional,
+            time,
+            none,
+        )
+    };
+    if found == -1 { Err(errno()) } else { Ok((found, sets)) }
+}
+
 /// Maps memory that is zero.
 ///
 /// # Errors

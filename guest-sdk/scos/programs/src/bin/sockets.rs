@@ -305,6 +305,22 @@ fn two_guests(guests: &Guests) -> Outcome {
     equal("two", come(&guests.two)?.short[0], 33);
     reader.read_exact(&mut [0])?;
     equal("writing", poll(&[(guests.one.number(), OUT)], None)?, vec![OUT]);
+    selected(guests)
+}
+
+/// The same sockets by `select`.
+fn selected(guests: &Guests) -> Outcome {
+    let (one, two) = (1_u128 << guests.one.number(), 1_u128 << guests.two.number());
+    let end = u64::try_from(guests.one.number().max(guests.two.number()) + 1).unwrap_or(0);
+    let select = |sets, timeout| os::select(end, sets, timeout).map_err(Error::from_raw_os_error);
+    equal("nothing to read", select([one | two, 0, 0], Some(0))?, (0, [0; 3]));
+    tell(&guests.two, SHORT)?;
+    equal("the second guest", select([one | two, 0, 0], None)?, (1, [two, 0, 0]));
+    tell(&guests.one, SHORT)?;
+    while select([one | two, 0, 0], None)?.1 != [one | two, 0, 0] {}
+    equal("reading and writing", select([two, one, two], None)?, (2, [two, one, 0]));
+    equal("one", come(&guests.one)?.short[0], 33);
+    equal("two", come(&guests.two)?.short[0], 33);
     Ok(())
 }
 
