@@ -10,7 +10,13 @@ use std::time::{Duration, Instant};
 use shikiri_scos_core::calls::{CALLS, Kind};
 use shikiri_scos_programs::os::{self, Ended};
 use shikiri_scos_programs::report::holds;
+use shikiri_scos_programs::socket::Socket;
 
+/// AF_SHIKIRI, and SOCK_SEQPACKET with SOCK_NONBLOCK.
+const SOCKET: [u64; 2] = [77, 5 | 0o4000];
+/// Bytes of an address of that family, and where in the memory there are two: a service of anybody and one of a partition.
+const ADDRESS_BYTES: u64 = 48;
+const ADDRESSES: [(u64, u16); 2] = [(1024, 0xffff), (1088, 1)];
 /// Calls of one child at most.
 const SHARE: u64 = 200;
 /// A child that waits longer than this is ended.
@@ -31,6 +37,7 @@ fn main() {
     one(shared, seed, 0);
     clean();
     holds("a_program_runs", runs());
+    holds("there_are_sockets", Socket::new(0).is_ok());
     let before = os::free_kib();
     let (mut made, mut children, mut signals) = (0, 0_u64, 0_u64);
     while made < calls {
@@ -150,12 +157,32 @@ fn wild(shared: usize, seed: u64, calls: u64) {
         os::close(fd).unwrap();
     }
     std::env::set_current_dir("/tmp").unwrap();
+    for (place, partition) in ADDRESSES {
+        let service = u32::try_from(random.below(4)).unwrap_or(0);
+        let words = [77_u16.to_le_bytes(), partition.to_le_bytes()].concat();
+        for (index, byte) in words.into_iter().chain(service.to_le_bytes()).enumerate() {
+            os::poke((memory + place) as usize + index, byte);
+        }
+    }
+    // One that listens and one that is new, among the lowest descriptors.
+    let (listener, address) = (new_socket(), memory + ADDRESSES[0].0);
+    new_socket();
+    // SAFETY: writes no memory.
+    let _bound = unsafe { os::call(200, [listener, address, ADDRESS_BYTES, 0, 0, 0]) };
+    // SAFETY: as above.
+    let _listens = unsafe { os::call(201, [listener, 4, 0, 0, 0, 0]) };
     for made in 0..calls {
         let (number, arguments) = choose(&mut random, memory);
         os::poke(shared, u8::try_from(made + 1).unwrap_or(u8::MAX));
         // SAFETY: there is none; what happens to this child is what is looked at.
         let _answer = unsafe { os::call(number, arguments) };
     }
+}
+
+/// A new socket.
+fn new_socket() -> u64 {
+    // SAFETY: writes no memory.
+    unsafe { os::call(198, [SOCKET[0], SOCKET[1], 0, 0, 0, 0]) }.cast_unsigned()
 }
 
 /// A call and its arguments.
@@ -182,6 +209,16 @@ fn choose(random: &mut Random, memory: u64) -> (u64, [u64; 6]) {
         if call.name == "tgkill" {
             arguments[1] = own;
         }
+    }
+    match call.name {
+        "socket" if random.below(4) != 0 => {
+            arguments[..3].copy_from_slice(&[SOCKET[0], SOCKET[1], 0]);
+        }
+        "bind" | "connect" if random.below(4) != 0 => {
+            let places = ADDRESSES.map(|(place, _)| memory + place);
+            arguments[1..3].copy_from_slice(&[random.one_of(&places), ADDRESS_BYTES]);
+        }
+        _ => {}
     }
     if call.name == "clone" {
         // Who goes on with a stack of noise calls whom it likes.
