@@ -13,17 +13,18 @@ use crate::party::{Party, Source};
 ///
 /// # Errors
 /// A sentence about the first disagreement.
-pub fn check(
+pub fn check<'p, 'a: 'p>(
     objects: &Objects<'_>,
-    parties: &[(Party<'_>, &Holdings)],
+    parties: impl IntoIterator<Item = &'p (Party<'a>, &'p Holdings), IntoIter: Clone>,
 ) -> Result<(), &'static str> {
+    let parties = parties.into_iter();
     let mut valid = 0_u16;
     for object in objects.rows {
         let row = object.row.lock();
         row.audit()?;
         valid = valid.saturating_add(u16::from(row.name().is_some()));
         for slot in (0..=u8::MAX).map(PartitionSlot) {
-            let lives = parties.iter().any(|(party, _)| party.slot() == slot);
+            let lives = parties.clone().any(|(party, _)| party.slot() == slot);
             let is_open = row.handle(slot).is_some();
             says(lives || !is_open, "an ended partition has an object open")?;
             let is_cut = object.wire(slot).is_none_or(|wire| wire.load(Ordering::Relaxed) == 0);
@@ -31,7 +32,7 @@ pub fn check(
         }
     }
     says(valid == objects.used(), "valid rows are not counted")?;
-    parties.iter().try_for_each(|(party, holdings)| check_party(objects, party, holdings))
+    parties.clone().try_for_each(|(party, holdings)| check_party(objects, party, holdings))
 }
 
 fn says(holds: bool, otherwise: &'static str) -> Result<(), &'static str> {

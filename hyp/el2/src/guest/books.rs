@@ -1,7 +1,7 @@
 //! What a hypervisor with the feature `checks` compares after each call (`cargo xtask checked`); in what is shipped it is nothing.
 
 use shikiri_config::MAX_PARTITIONS;
-use shikiri_core::party;
+use shikiri_core::{object, party};
 
 use super::talk::opened;
 use super::worker;
@@ -27,8 +27,8 @@ fn compare_all(world: &World, number: u32) {
     assert!(talk.is_ok(), "after call {number:#x}: {talk:?}");
 }
 
-/// Compares what all partitions say of each other: ports, connections, requests, and what is charged for them. Unless one of them
-/// is being built or taken apart, which goes on in steps.
+/// Compares what all partitions say of each other, and of the named objects: ports, connections, requests, who has opened what, and
+/// what is charged for them. Unless one of them is being built or taken apart, which goes on in steps.
 fn compare_parties(world: &World) -> Result<(), &'static str> {
     // Nobody begins or ends meanwhile, so that who is there stays there.
     let mut lifecycles: [_; MAX_PARTITIONS] = core::array::from_fn(|_| None);
@@ -38,13 +38,22 @@ fn compare_parties(world: &World) -> Result<(), &'static str> {
     if lifecycles.iter().flatten().any(|lifecycle| lives(lifecycle.phase()).is_none()) {
         return Ok(());
     }
+    // Several partitions' locks are waited for, each with others in hand.
+    let _meeting = world.meeting.lock();
     let mut locked: [_; MAX_PARTITIONS] = core::array::from_fn(|_| None);
     for (place, slot) in locked.iter_mut().zip(world.slots) {
         *place = worker::live(slot).map(|live| (live, live.devices.lock()));
     }
-    let mut parties: [_; MAX_PARTITIONS] = core::array::from_fn(|_| None);
-    for (place, (live, devices)) in parties.iter_mut().zip(locked.iter_mut().flatten()) {
-        *place = opened(live, devices);
+    let mut works: [_; MAX_PARTITIONS] = core::array::from_fn(|_| None);
+    for (place, (live, _)) in works.iter_mut().zip(locked.iter().flatten()) {
+        *place = Some(live.slot.work.lock());
     }
-    party::check(parties.iter().flatten())
+    let mut parties: [_; MAX_PARTITIONS] = core::array::from_fn(|_| None);
+    let opens = locked.iter_mut().flatten().zip(works.iter_mut().flatten());
+    for (place, ((live, devices), work)) in parties.iter_mut().zip(opens) {
+        let holdings = work.as_ref().map(|work| &work.holdings);
+        *place = opened(live, devices).zip(holdings);
+    }
+    party::check(parties.iter().flatten().map(|(party, _)| party))?;
+    object::check(&world.objects, parties.iter().flatten())
 }
