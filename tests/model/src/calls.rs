@@ -61,6 +61,7 @@ pub fn refused(status: Status) -> u64 {
 pub fn call(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> ([u64; 4], Told) {
     let mut x = [0; 6];
     x[..arguments.len()].copy_from_slice(arguments);
+    estates.calls += 1;
     let slot_of = |slot: Option<PartitionSlot>| slot.map(|slot| usize::from(slot.0));
     match Call::decode(number, x).unwrap() {
         Call::Message(call) => {

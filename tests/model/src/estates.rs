@@ -57,6 +57,8 @@ impl Side {
 pub struct Estates {
     /// The machine.
     pub machine: Machine,
+    /// How many calls guests have made.
+    pub calls: u64,
     bundle: Bundle<'static>,
     sizes: AreaSizes,
     sides: Vec<Option<Side>>,
@@ -92,7 +94,7 @@ impl Estates {
     pub fn new(count: usize, mib: usize, sizes: AreaSizes) -> Self {
         let bundle = bundle(count);
         let machine = Machine::new(mib, &bundle, &[]);
-        let mut estates = Self { machine, bundle, sizes, sides: Vec::new() };
+        let mut estates = Self { machine, calls: 0, bundle, sizes, sides: Vec::new() };
         for number in 0..count {
             estates.sides.push(None);
             estates.start(number);

@@ -12,11 +12,28 @@ pub mod memory;
 pub mod tlb;
 pub mod vgic_hw;
 
-use proptest::prelude::ProptestConfig;
+use std::cell::Cell;
 
-/// How many runs of random calls there are: 192, or `PROPTEST_CASES`, which soak runs raise.
-#[must_use]
-pub fn random_calls() -> ProptestConfig {
+use proptest::prelude::{ProptestConfig, Strategy};
+use proptest::test_runner::TestRunner;
+
+/// Runs of random calls: 192 cases, or `PROPTEST_CASES`, which `cargo xtask soak model` raises; `PROPTEST_RNG_SEED` repeats
+/// them. A case answers how many calls it has made. Prints how many cases and calls there were.
+///
+/// # Panics
+/// A case does: with what it was, made as small as possible.
+pub fn random_calls<S: Strategy>(steps: &S, case: impl Fn(S::Value) -> u64) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig { cases: cases.unwrap_or(192), ..ProptestConfig::default() }
+    let cases = cases.unwrap_or(192);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let calls = Cell::new(0_u64);
+    let mut runner = TestRunner::new(config);
+    let done = runner.run(steps, |steps| {
+        calls.set(calls.get() + case(steps));
+        Ok(())
+    });
+    if let Err(failure) = done {
+        panic!("{failure}\n{runner}");
+    }
+    println!("{cases} cases, {} calls", calls.get());
 }

@@ -20,6 +20,7 @@ pub(crate) struct World {
     pub(crate) ids: u32,
     /// What is pending in the real one's interrupt controllers.
     pub(crate) interrupts: [BTreeSet<u16>; PARTITIONS],
+    pub(crate) calls: u64,
     /// The answers that were seen.
     pub(crate) seen: Vec<(&'static str, Option<Refusal>)>,
 }
@@ -48,6 +49,7 @@ impl World {
             given,
             ids,
             interrupts: Default::default(),
+            calls: 0,
             seen: Vec::new(),
         }
     }
@@ -97,6 +99,7 @@ impl World {
         real: Result<T, Refusal>,
         expected: Result<T, Refusal>,
     ) -> Option<T> {
+        self.calls += 1;
         assert_eq!(real, expected);
         let answer = (call, real.as_ref().err().copied());
         if !self.seen.contains(&answer) {

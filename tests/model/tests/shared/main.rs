@@ -32,6 +32,7 @@ const fn refused(status: Status) -> u64 {
 fn call(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> ([u64; 4], Told) {
     let mut x = [0; 6];
     x[..arguments.len()].copy_from_slice(arguments);
+    estates.calls += 1;
     let tell = |raises: [Option<Raise>; 2]| {
         raises.iter().flatten().map(|raise| (raise.partition.0, raise.intid.0)).collect()
     };

@@ -36,10 +36,12 @@ impl Fuzz {
                 ("SHIKIRI_SEED", seed.to_string()),
                 ("SHIKIRI_STEPS", self.steps.to_string()),
             ];
+            let commit = self.write.then(soak::commit).transpose()?;
             let passed = test::run_machines(Some(&self.filter), &settings)?;
-            if self.write {
+            if let Some(commit) = &commit {
                 let run = format!("fuzz {}", self.filter);
-                soak::record(&run, passed, seed, &format!("{} hostile steps", self.steps))?;
+                let counts = format!("{} hostile steps", self.steps);
+                soak::record(&run, passed, seed, (&counts, commit))?;
             }
         }
         Ok(())
