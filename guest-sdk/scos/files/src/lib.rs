@@ -50,6 +50,7 @@ pub use area::{AreaId, Mapping, Revoked};
 pub use descriptors::Descriptors;
 pub use errno::Errno;
 pub use files::{
-    Caller, DescriptionId, Files, Limits, Mappable, Message, NodeId, Now, Place, Signal, Transfer,
+    Caller, DescriptionId, Files, Limits, Looks, Mappable, Message, NodeId, Now, Place, Signal,
+    Transfer,
 };
 pub use step::{Answer, Key, Step};

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::{DescriptionId, Files};
 use crate::abi::fcntl::{O_CLOEXEC, O_RDWR};
-use crate::abi::poll::{POLLIN, POLLNVAL, POLLRDNORM};
+use crate::abi::poll::{POLLIN, POLLRDNORM};
 use crate::description::{Description, What};
 use crate::epoll::{
     EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, Epoll, EpollEvent, Watched,
@@ -19,8 +19,14 @@ const MOST_WATCHED: usize = 4096;
 /// The most lists that watch one another in a row (epoll_ctl(2), ELOOP).
 const MOST_NESTED: usize = 5;
 
-/// Which lists are ready, of those that were looked at: each is looked at once, however many watch it.
-type Seen = BTreeMap<DescriptionId, u16>;
+/// What one call has found out about lists: each is looked into once, however many descriptors and lists lead to it.
+#[derive(Debug, Default)]
+pub struct Looks {
+    lists: BTreeMap<DescriptionId, u16>,
+    /// How many looks that were.
+    #[cfg(test)]
+    pub(super) count: usize,
+}
 
 impl<C: Channels> Files<C> {
     /// A list that watches nothing yet (`epoll_create1`). Flags: O_CLOEXEC, which is [`Files::install`]'s.
@@ -89,8 +95,8 @@ impl<C: Channels> Files<C> {
         let What::Epoll(place) = &mut description.what else { return Err(Errno::EINVAL) };
         let mut list = core::mem::replace(place.as_mut(), Epoll::new(&mut self.wakes));
         let mut told = Vec::new();
-        let mut seen = Seen::new();
-        let ready = |watched| self.ready_once(DescriptionId(watched), &mut seen);
+        let mut looks = Looks::default();
+        let ready = |watched| self.ready_with(DescriptionId(watched), &mut looks);
         list.take(most, ready, |event| told.push(event));
         if let Some(What::Epoll(place)) = self.descriptions.get_mut(&id).map(|it| &mut it.what) {
             **place = list;
@@ -98,22 +104,14 @@ impl<C: Channels> Files<C> {
         Ok(told)
     }
 
-    /// Whether a list has something to tell.
-    pub(super) fn is_list_ready(&self, list: &Epoll) -> bool {
-        let mut seen = Seen::new();
-        list.is_ready(|watched| self.ready_once(DescriptionId(watched), &mut seen))
-    }
-
-    /// What could be done with what is watched.
-    fn ready_once(&self, id: DescriptionId, seen: &mut Seen) -> u16 {
-        let Ok(description) = self.description(id) else { return POLLNVAL };
-        let What::Epoll(list) = &description.what else { return self.ready_of(&description.what) };
-        if let Some(ready) = seen.get(&id) {
+    /// What could be done with a list: it can be read if it has something to tell.
+    pub(super) fn list_ready(&self, id: DescriptionId, list: &Epoll, looks: &mut Looks) -> u16 {
+        if let Some(ready) = looks.lists.get(&id) {
             return *ready;
         }
-        let is_ready = list.is_ready(|watched| self.ready_once(DescriptionId(watched), seen));
+        let is_ready = list.is_ready(|watched| self.ready_with(DescriptionId(watched), looks));
         let ready = if is_ready { POLLIN | POLLRDNORM } else { 0 };
-        seen.insert(id, ready);
+        looks.lists.insert(id, ready);
         ready
     }
 
@@ -122,6 +120,12 @@ impl<C: Channels> Files<C> {
             Some(What::Epoll(list)) => Some(list),
             _ => None,
         }
+    }
+
+    /// What a list watches; nothing if it is none.
+    pub(super) fn watched_by(&self, id: DescriptionId) -> impl Iterator<Item = DescriptionId> {
+        let watched = self.list(id).into_iter().flat_map(Epoll::iter);
+        watched.map(|it| DescriptionId(it.description))
     }
 
     /// The lists that one of these watches.
@@ -168,29 +172,6 @@ impl<C: Channels> Files<C> {
         }
     }
 
-    /// What is woken when a list may have more to tell.
-    pub(super) fn list_keys(&self, list: &Epoll) -> Vec<Key> {
-        let mut keys = Vec::new();
-        let mut seen = BTreeSet::new();
-        self.add_list_keys(list, &mut keys, &mut seen);
-        keys
-    }
-
-    fn add_list_keys(&self, list: &Epoll, keys: &mut Vec<Key>, seen: &mut BTreeSet<DescriptionId>) {
-        keys.push(list.key());
-        for which in list.iter() {
-            let id = DescriptionId(which.description);
-            match self.descriptions.get(&id).map(|it| &it.what) {
-                Some(What::Epoll(inner)) => {
-                    if seen.insert(id) {
-                        self.add_list_keys(inner, keys, seen);
-                    }
-                }
-                what => keys.extend(self.keys_of(what).into_iter().flatten()),
-            }
-        }
-    }
-
     /// A key is woken: at what it is of something may have come.
     pub(super) fn note_woken(&mut self, key: Key) {
         let mut noted = Vec::new();
@@ -200,8 +181,7 @@ impl<C: Channels> Files<C> {
                 touched.insert(id);
             }
             for which in list.iter() {
-                let mut keys = self.own_keys(DescriptionId(which.description));
-                if keys.any(|own| own == key) {
+                if self.own_keys(DescriptionId(which.description)).contains(&Some(key)) {
                     noted.push((id, which.description));
                     touched.insert(id);
                 }

@@ -31,6 +31,7 @@ use crate::wakes::Wakes;
 use crate::{Errno, Key};
 
 pub use areas::Message;
+pub use epoll::Looks;
 pub(crate) use pair::Pair;
 
 pub use crate::abi::ioctl::Transfer;

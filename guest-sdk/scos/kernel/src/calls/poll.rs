@@ -1,5 +1,6 @@
 //! Waiting for several descriptors.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use shikiri_scos_core::signal::Set;
@@ -8,7 +9,7 @@ use shikiri_scos_files::abi::poll::{
 };
 use shikiri_scos_files::abi::time::{timespec_from, timespec_of};
 use shikiri_scos_files::epoll::{EPOLL_CTL_DEL, EpollEvent};
-use shikiri_scos_files::{DescriptionId, Errno};
+use shikiri_scos_files::{DescriptionId, Errno, Looks};
 
 use super::descriptors::install;
 use crate::thread::{On, Wait};
@@ -29,7 +30,7 @@ pub(super) fn ppoll(user: &mut User<'_>) -> Answer {
     let mask = user.long(3);
     let deadline = begin(user, timeout, mask)?;
     let mut found = 0;
-    let mut on = Vec::new();
+    let (mut waited_for, mut looks) = (BTreeSet::new(), Looks::default());
     for one in &mut asked {
         one.found = 0;
         if one.descriptor < 0 {
@@ -37,15 +38,15 @@ pub(super) fn ppoll(user: &mut User<'_>) -> Answer {
         }
         match user.description(one.descriptor) {
             Ok(id) => {
-                one.found = one.of_interest(user.kernel.files.ready(id));
-                add_keys(user, id, &mut on);
+                one.found = one.of_interest(user.kernel.files.ready_with(id, &mut looks));
+                waited_for.insert(id);
             }
             Err(_) => one.found = POLLNVAL,
         }
         found += u32::from(one.found != 0);
     }
     if found == 0 && !is_over(user, deadline) {
-        return Ok(Outcome::Wait(Wait { on, deadline }));
+        return Ok(wait_for(waited_for, user, deadline));
     }
     let bytes: Vec<u8> = asked.iter().flat_map(|one| one.to_bytes()).collect();
     user.write(address, &bytes)?;
@@ -84,7 +85,7 @@ pub(super) fn pselect6(user: &mut User<'_>) -> Answer {
     }
     let deadline = begin(user, timeout, mask)?;
     let mut found = 0;
-    let mut on = Vec::new();
+    let (mut waited_for, mut looks) = (BTreeSet::new(), Looks::default());
     let mut told: [Vec<u8>; 3] = sets.clone().map(|set| alloc::vec![0; set.len()]);
     for number in 0..count as usize {
         let (place, bit) = (number / 8, 1_u8 << (number % 8));
@@ -93,8 +94,8 @@ pub(super) fn pselect6(user: &mut User<'_>) -> Answer {
             continue;
         }
         let id = user.description(i32::try_from(number).unwrap_or(-1))?;
-        let ready = user.kernel.files.ready(id);
-        add_keys(user, id, &mut on);
+        let ready = user.kernel.files.ready_with(id, &mut looks);
+        waited_for.insert(id);
         for ((set, told), bits) in sets.iter().zip(&mut told).zip(SETS) {
             if is_in(set)
                 && ready & bits != 0
@@ -106,7 +107,7 @@ pub(super) fn pselect6(user: &mut User<'_>) -> Answer {
         }
     }
     if found == 0 && !is_over(user, deadline) {
-        return Ok(Outcome::Wait(Wait { on, deadline }));
+        return Ok(wait_for(waited_for, user, deadline));
     }
     for (index, told) in told.iter().enumerate() {
         let address = user.long(index + 1);
@@ -153,9 +154,7 @@ pub(super) fn epoll_pwait(user: &mut User<'_>) -> Answer {
     let deadline = user.deadline(first)?;
     let told = user.kernel.files.epoll_take(id, usize::try_from(most).unwrap_or(0))?;
     if told.is_empty() && !is_over(user, deadline) {
-        let mut on = Vec::new();
-        add_keys(user, id, &mut on);
-        return Ok(Outcome::Wait(Wait { on, deadline }));
+        return Ok(wait_for([id], user, deadline));
     }
     let bytes: Vec<u8> = told.iter().flat_map(|event| event.to_bytes()).collect();
     user.write(address, &bytes)?;
@@ -203,6 +202,12 @@ fn store_rest(user: &mut User<'_>, timeout: u64, deadline: Option<u64>) -> Resul
     }
 }
 
-fn add_keys(user: &User<'_>, id: DescriptionId, on: &mut Vec<On>) {
-    on.extend(user.kernel.files.keys(id).map(On::Key));
+/// Until any of these may be ready.
+fn wait_for(
+    ids: impl IntoIterator<Item = DescriptionId>,
+    user: &User<'_>,
+    deadline: Option<u64>,
+) -> Outcome {
+    let on = user.kernel.files.keys_of(ids).into_iter().map(On::Key).collect();
+    Outcome::Wait(Wait { on, deadline })
 }

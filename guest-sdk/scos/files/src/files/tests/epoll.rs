@@ -5,7 +5,7 @@ use crate::abi::fcntl::O_RDWR;
 use crate::abi::poll::{POLLHUP, POLLIN, POLLOUT, POLLRDHUP};
 use crate::abi::socket::{AF_UNIX, SHUT_RD, SHUT_WR, SOCK_NONBLOCK, SOCK_STREAM};
 use crate::epoll::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EpollEvent};
-use crate::files::{DescriptionId, Files};
+use crate::files::{DescriptionId, Files, Looks};
 use crate::{Descriptors, Errno, Limits, Step};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -331,4 +331,33 @@ fn many_ways_to_a_list_are_one_look() {
     assert_eq!((it.files.ready(outer), it.told(lists[0], 9)), (0, vec![]));
     assert_eq!(it.files.keys(outer).count(), 5 + 2 * 600);
     it.settle();
+}
+
+#[test]
+fn a_call_waits_for_each_key_once_and_looks_at_each_list_once() {
+    let mut it = Process::new();
+    let (inner, counter) = (it.list(), it.counter(0));
+    for _ in 0..600 {
+        let copy = it.files.dup(&mut it.descriptors, counter).unwrap();
+        it.control(inner, EPOLL_CTL_ADD, copy, IN).unwrap();
+    }
+    let outer: Vec<i32> = (0..400).map(|_| it.list()).collect();
+    for list in &outer {
+        it.control(*list, EPOLL_CTL_ADD, inner, IN).unwrap();
+    }
+    // Each list thrice, as `ppoll` may have it.
+    let asked: Vec<DescriptionId> = [outer.clone(), outer.clone(), outer, vec![inner]]
+        .concat()
+        .iter()
+        .map(|number| it.descriptors.get(*number).unwrap())
+        .collect();
+    let mut looks = Looks::default();
+    assert!(asked.iter().all(|id| it.files.ready_with(*id, &mut looks) == 0));
+    assert_eq!(looks.count, asked.len() + 400 + 600, "those, and what each list watches");
+    let keys = it.files.keys_of(asked);
+    assert_eq!(keys.len(), 400 + 1 + 2, "of the lists and the counter");
+    it.settle();
+    let id = it.descriptors.get(counter).unwrap();
+    done(it.files.write(id, None, &1_u64.to_le_bytes())).unwrap();
+    assert!(it.files.woken().is_some_and(|key| keys.contains(&key)));
 }
