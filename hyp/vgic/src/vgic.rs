@@ -100,8 +100,9 @@ impl<'a> Vgic<'a> {
         Self { dist, cpus, quicks, quick_spis, kick: VcpuSet::EMPTY }
     }
 
-    /// Brings everything to its state after power-on, with at least `spis` SPIs (rounded up to whole
-    /// words of 32, at most [`MAX_SPIS`]), none of them linked. No vCPU may be loaded.
+    /// Makes it a controller of `model` with at least `spis` SPIs (rounded up to whole words of 32, at most
+    /// [`MAX_SPIS`]), none of them linked. No vCPU may be loaded; [`link`](Self::link) and then
+    /// [`reset`](Self::reset) follow before one is.
     pub fn configure(&mut self, model: Model, spis: u16) {
         let words = spis.min(MAX_SPIS).div_ceil(32);
         self.dist.is_v2 = model == Model::V2;
@@ -109,7 +110,6 @@ impl<'a> Vgic<'a> {
         for bank in &mut self.dist.banks {
             bank.linked = 0;
         }
-        self.clear();
     }
 
     /// Brings everything to its state after power-on; links remain. Physical SPIs that are linked are held

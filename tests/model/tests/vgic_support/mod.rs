@@ -86,8 +86,10 @@ impl Machine {
             is_delayed: false,
             takes_short_ways: true,
         };
-        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis)
-            .configure(model, spis);
+        let mut vgic =
+            Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis);
+        vgic.configure(model, spis);
+        vgic.reset(&machine.cores[0]);
         machine
     }
 
