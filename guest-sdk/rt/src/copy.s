@@ -24,7 +24,10 @@ memcpy:
 3:  tbz     x2, #3, 4f
     ldr     x4, [x1], #8
     str     x4, [x3], #8
-4:  ands    x2, x2, #7
+4:  tbz     x2, #2, 11f
+    ldr     w4, [x1], #4
+    str     w4, [x3], #4
+11: ands    x2, x2, #3
     b.ne    5f
     ret
 
