@@ -1,5 +1,6 @@
 //! What the system control OS's kernel decides, without the machine: address spaces and their tables, frames, programs'
-//! files, futexes, signals, whose turn it is, requests that were taken, and the table of system calls.
+//! files, futexes, signals, whose turn it is, the scale of the clock, requests that were taken, and the table of system
+//! calls.
 //!
 //! State in, decision out: nothing here touches memory of a program by its address or reads a clock. Frames are reached
 //! through [`Memory`], which the kernel implements on the machine and the tests with a vector.
@@ -17,6 +18,7 @@ pub mod elf;
 mod frames;
 mod futex;
 mod guest;
+mod scale;
 pub mod signal;
 mod space;
 mod taken;
@@ -28,6 +30,7 @@ mod typed;
 pub use frames::{FRAME_BYTES, Frame, Memory, PAGE, Pool};
 pub use futex::{Futexes, Word};
 pub use guest::Guest;
+pub use scale::Scale;
 pub use space::{Access, Area, Protection, Space, USER_END};
 pub use taken::Taken;
 pub use turn::Turns;

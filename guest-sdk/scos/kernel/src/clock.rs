@@ -1,5 +1,8 @@
 //! Time: the virtual counter in nanoseconds.
 
+use core::num::NonZeroU64;
+
+use shikiri_scos_core::Scale;
 use shikiri_scos_files::Now;
 
 use crate::arch;
@@ -8,28 +11,36 @@ use crate::arch;
 const EPOCH_SECONDS: u64 = 1_767_225_600;
 /// Nanoseconds of a second.
 pub(crate) const SECOND_NS: u64 = 1_000_000_000;
+/// The frequency of nanoseconds, in hertz.
+const NS_HZ: NonZeroU64 = NonZeroU64::MIN.saturating_add(SECOND_NS - 1);
 
 /// The clock.
 #[derive(Debug)]
 pub(crate) struct Clock {
-    frequency: u64,
+    to_ns: Scale,
+    to_ticks: Scale,
     start: u64,
 }
 
 impl Clock {
     /// A clock that starts now.
     pub(crate) fn start() -> Self {
-        Self { frequency: arch::frequency(), start: arch::clock() }
+        let frequency = NonZeroU64::new(arch::frequency()).unwrap_or(NonZeroU64::MIN);
+        Self {
+            to_ns: Scale::new(frequency, NS_HZ),
+            to_ticks: Scale::new(NS_HZ, frequency),
+            start: arch::clock(),
+        }
     }
 
     /// Nanoseconds since the start.
     pub(crate) fn now(&self) -> u64 {
-        Self::scaled(arch::clock().wrapping_sub(self.start), SECOND_NS, self.frequency)
+        self.to_ns.apply(arch::clock().wrapping_sub(self.start))
     }
 
     /// What the counter says at a time.
     pub(crate) fn counter_at(&self, ns: u64) -> u64 {
-        self.start.saturating_add(Self::scaled(ns, self.frequency, SECOND_NS)).saturating_add(1)
+        self.start.saturating_add(self.to_ticks.apply(ns)).saturating_add(1)
     }
 
     /// Both clocks.
@@ -41,10 +52,5 @@ impl Clock {
     /// The time of day at the start.
     pub(crate) const fn epoch_ns() -> u64 {
         EPOCH_SECONDS * SECOND_NS
-    }
-
-    fn scaled(value: u64, by: u64, of: u64) -> u64 {
-        let product = u128::from(value) * u128::from(by) / u128::from(of.max(1));
-        u64::try_from(product).unwrap_or(u64::MAX)
     }
 }
