@@ -6,6 +6,7 @@
 
 #![expect(unsafe_code, reason = "a function whose cost is a promise has a section of its own")]
 
+use core::mem;
 use core::sync::atomic::Ordering;
 
 use shikiri_abi::{AreaClass, MessageCall, PartitionSlot, Sharing, Status, smccc};
@@ -74,9 +75,14 @@ fn send_connected(
     let (mut low_devices, mut high_devices) = try_pair(&low.devices, &high.devices)?;
     let (mut low_work, mut high_work) =
         (low.slot.work.lock_in_place(), high.slot.work.lock_in_place());
-    let low = estate(low, &mut low_devices, &mut low_work)?;
-    let high = estate(high, &mut high_devices, &mut high_work)?;
-    let (mut from, mut to) = if is_first { (low, high) } else { (high, low) };
+    // References are exchanged, not estates, which would go through the stack.
+    let (mut own, mut other) =
+        ((&mut low_devices, &mut low_work), (&mut high_devices, &mut high_work));
+    if !is_first {
+        mem::swap(&mut own, &mut other);
+    }
+    let mut from = estate(live, own.0, own.1)?;
+    let mut to = estate(peer, other.0, other.1)?;
     let registry = core.world.frames.areas();
     Some(channel::send(&mut from, Some(&mut to), (&Ram, &MachineTlb), registry, message))
 }
