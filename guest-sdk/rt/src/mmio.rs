@@ -1,6 +1,6 @@
 //! Device registers: each access is one plain load or store.
 //!
-//! A hypervisor that emulates a device needs the access's syndrome, which the architecture gives only for
+//! A hypervisor that emulates a device quickly needs the access's syndrome, which the architecture gives only for
 //! loads and stores of one register without writeback (Arm ARM, ESR_EL2, ISS of a data abort, ISV). What a
 //! compiler makes of a volatile access is not bound to that; these are.
 #![expect(unsafe_code, reason = "device registers are raw addresses")]

@@ -91,9 +91,23 @@ pub struct MmioAccess {
     pub is_signed: bool,
     /// Whether the register is 64 bits wide (SF).
     pub is_64_bit: bool,
+    /// The register that moves on by `step` once the access is made, 0 to 30 and not `rt`; 31 if none does.
+    pub base: u8,
+    /// By how many bytes.
+    pub step: i16,
 }
 
+/// [`MmioAccess::base`] of an access that moves no register on.
+const NO_BASE: u8 = 31;
+
 impl MmioAccess {
+    /// Whether a register moves on after the access.
+    #[must_use]
+    #[inline(always)]
+    pub const fn moves_base(&self) -> bool {
+        self.base != NO_BASE
+    }
+
     /// The size in bytes: 1, 2, 4 or 8.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
@@ -228,6 +242,8 @@ pub const fn known_mmio(esr: u64, far: u64, hpfar: u64) -> MmioAccess {
         is_write: esr & ISS_WNR != 0,
         is_signed: esr & ISS_SSE != 0,
         is_64_bit: esr & ISS_SF != 0,
+        base: NO_BASE,
+        step: 0,
     }
 }
 
@@ -239,6 +255,14 @@ pub const fn is_mmio(esr: u64) -> bool {
     const MASK: u64 = (0x3f << 26) | ISS_ISV | ISS_S1PTW | ISS_CM | 0x3c;
     const WANTED: u64 = (EC_DATA_ABORT << 26) | ISS_ISV | 0x04;
     esr & MASK == WANTED
+}
+
+/// Whether the syndrome is that of a load or store which is [`is_mmio`] but for its missing syndrome, so that its instruction
+/// would have to be decoded ([`Indexed`](crate::indexed::Indexed)).
+#[must_use]
+#[inline]
+pub const fn is_mmio_without_syndrome(esr: u64) -> bool {
+    is_mmio(esr | ISS_ISV) && !is_mmio(esr)
 }
 
 /// Whether the trapped instruction has 4 bytes (ESR.IL), as all have but some of T32.
@@ -391,6 +415,8 @@ mod tests {
             is_write: false,
             is_signed,
             is_64_bit,
+            base: 31,
+            step: 0,
         };
         assert_eq!(load(0, false, true).extend(0x1ff), 0xff);
         assert_eq!(load(0, true, true).extend(0x80), 0xffff_ffff_ffff_ff80);

@@ -1,6 +1,6 @@
 //! Facts of the Arm architecture, as pure functions and types.
 //!
-//! `exit` turns a syndrome into an [`Exit`]; `idreg` gives the guest's view of the ID registers;
+//! `exit` turns a syndrome into an [`Exit`], and `indexed` what has none; `idreg` gives the guest's view of the ID registers;
 //! `trap_config` the trap bits that go with it; `inject` what a guest finds at its own vector;
 //! `el2_map` EL2's own tables; `errata` the cores' bugs by MIDR; `hw` holds the five hardware traits that the core is
 //! generic over. Nothing here touches hardware.
@@ -17,6 +17,7 @@ pub mod errata;
 pub mod exit;
 pub mod hw;
 pub mod idreg;
+pub mod indexed;
 pub mod inject;
 pub mod trap_config;
 

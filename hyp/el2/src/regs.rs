@@ -55,6 +55,8 @@ readers! {
     hpfar_el2 => "hpfar_el2";
     /// Where the exception was taken from.
     elr_el2 => "elr_el2";
+    /// What an address translation instruction has found.
+    par_el1 => "par_el1";
     /// The state that it was taken from.
     spsr_el2 => "spsr_el2";
     /// The system counter, ordered after earlier instructions by the caller's ISB where that matters.
@@ -174,6 +176,8 @@ writers! {
     set_hdfgrtr2_el2 => "S3_4_C3_C1_0";
     /// Fine-grained debug write traps, second group.
     set_hdfgwtr2_el2 => "S3_4_C3_C1_1";
+    /// The guest's result of its last address translation.
+    set_par_el1 => "par_el1";
     /// Coprocessor-style traps of EL1.
     set_hstr_el2 => "hstr_el2";
     /// Where the guest goes on.
@@ -286,6 +290,22 @@ pub(crate) unsafe fn set_vbar_el2(value: u64) {
 pub(crate) unsafe fn set_tpidr_el2(value: u64) {
     // SAFETY: the caller's promise.
     unsafe { asm!("msr tpidr_el2, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Translates an address for a load at EL1, or at EL0, through the guest's stage 1: PAR_EL1 has the result behind an
+/// ISB. A walk that stage 2 does not let through is a failed translation there (Arm ARM D8.15, from EL2), and with
+/// HCR_EL2.PTW stage 2 lets it reach RAM only.
+#[inline]
+pub(crate) fn at_s1e1r(va: u64) {
+    // SAFETY: changes PAR_EL1 only.
+    unsafe { asm!("at s1e1r, {}", in(reg) va, options(nostack, preserves_flags)) };
+}
+
+/// [`at_s1e1r`], at EL0.
+#[inline]
+pub(crate) fn at_s1e0r(va: u64) {
+    // SAFETY: as above.
+    unsafe { asm!("at s1e0r, {}", in(reg) va, options(nostack, preserves_flags)) };
 }
 
 /// Cleans and invalidates one data cache line to the point of coherency.

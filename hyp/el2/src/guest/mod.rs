@@ -4,6 +4,7 @@
 mod books;
 pub(crate) mod context;
 pub(crate) mod ids;
+mod indexed;
 mod inject;
 mod irq;
 pub(crate) mod kept;

@@ -13,7 +13,9 @@ use shikiri_vgic::{Frame, Here, Line, MmioOutcome, VcpuSet};
 
 use super::context::Context;
 use super::live::Live;
-use super::{books, inject, message, object, policy, request, run, share, sysreg, talk, worker};
+use super::{
+    books, indexed, inject, message, object, policy, request, run, share, sysreg, talk, worker,
+};
 use crate::hw::clock::Counter;
 use crate::hw::device;
 use crate::hw::gic::MappedRegisters;
@@ -212,6 +214,22 @@ fn any_access(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     serve(context, core, esr)
 }
 
+/// An abort of a load or store without a syndrome, which a device model may serve all the same.
+fn without_syndrome(
+    context: &mut Context,
+    core: &mut CoreLocal,
+    (loaded, esr): (Loaded, u64),
+    abort: &Abort,
+) -> Next {
+    let Some(access) = indexed::access(context, loaded.live, esr, abort) else {
+        return aborted(core, abort);
+    };
+    match gic_frame(loaded.live, access.ipa) {
+        Some(place) => virtual_gic(core, loaded, context, &access, place),
+        None => other_device(core, loaded, context, &access),
+    }
+}
+
 #[inline(never)]
 fn serve(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     let Some(loaded) = core.loaded else { return Next::Leave };
@@ -234,7 +252,7 @@ fn serve(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
         }
         Exit::FpTrap => undefined(core),
         Exit::Wait(kind) => wait(core, kind),
-        Exit::Abort(abort) => aborted(core, &abort),
+        Exit::Abort(abort) => without_syndrome(context, core, (loaded, esr), &abort),
         Exit::Unexpected { class } if is_hidden_feature(class) => undefined(core),
         // An exception class that this configuration should not give.
         Exit::Unexpected { .. } => fault(core, "unexpected exit"),
@@ -455,6 +473,15 @@ fn virtual_gic(
 #[inline]
 fn finish_access(context: &mut Context, access: &MmioAccess, value: u64) -> Next {
     advance_any();
+    if access.moves_base() {
+        let base = context.read_x(access.base).wrapping_add_signed(access.step.into());
+        context.write_x(access.base, base);
+        if access.is_write {
+            return Next::after_writing(access.base);
+        }
+        context.write_x(access.rt, access.extend(value));
+        return Next::after_writing(access.base.max(access.rt));
+    }
     if access.is_write {
         return Next::Resume;
     }
