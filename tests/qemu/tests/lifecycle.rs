@@ -1,5 +1,6 @@
 //! Partitions end, are reported, start again, and leave nothing behind. P1, P3, P5.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use libtest_mimic::{Failed, Trial};
@@ -123,26 +124,53 @@ pub(crate) fn management_kib(running: &mut Running, name: &str) -> Result<u64, F
 
 /// How many frames nobody has, by an audit.
 fn free_frames(running: &mut Running) -> Result<u64, Failed> {
-    let answer = audit(running)?;
+    free_of(&audit(running)?)
+}
+
+/// How many frames nobody has, by an audit's answer.
+fn free_of(answer: &str) -> Result<u64, Failed> {
     let words = answer.split_once(" held, ").and_then(|(_, rest)| rest.split_once(" free"));
     let free = words.and_then(|(number, _)| number.parse().ok());
     free.ok_or_else(|| format!("no number of free frames: {answer}").into())
 }
 
-/// The machine's cores are threads of the host: the partitions' ends and starts really race with the rest.
+/// How many partitions live and how many frames nobody has then, by an audit.
+fn alive_and_free(running: &mut Running) -> Result<(String, u64), Failed> {
+    let answer = audit(running)?;
+    let compared = answer.split_once("partitions: ").and_then(|(_, rest)| rest.split_once(','));
+    let (compared, _) = compared.ok_or_else(|| format!("no number of partitions: {answer}"))?;
+    Ok((compared.to_owned(), free_of(&answer)?))
+}
+
+/// The machine's cores are threads of the host: the partitions' ends and starts really race with the rest. All books are
+/// compared behind each start, at whatever moment of the life that is.
 fn leave_nothing(machine: Machine) -> Outcome {
-    restarts(&machine, counts::RESTARTS.now(), "")
+    let mut free = BTreeMap::new();
+    restarts(&machine, counts::RESTARTS.now(), "", |running| {
+        let (alive, now) = alive_and_free(running)?;
+        let before = *free.entry(alive.clone()).or_insert(now);
+        if before == now {
+            return Ok(());
+        }
+        let what = format!("{alive}: {before} frames were free, now {now}");
+        Err(running.failure(what).into())
+    })
 }
 
 /// By counted instructions: no tick of a witness with a core of its own is later than 500 us. Most of it is what the
 /// operator's lists and audits cost the core that happens to look after the console.
 fn disturb_nobody(machine: Machine) -> Outcome {
-    restarts(&machine.icount(), counts::RESTARTS.short, "limit_us=500")
+    restarts(&machine.icount(), counts::RESTARTS.short, "limit_us=500", |_| Ok(()))
 }
 
-/// Restarts a partition so often beside a witness; then the books have to agree, and as many frames have to be free
-/// as after its first end.
-fn restarts(machine: &Machine, wanted: u64, words: &str) -> Outcome {
+/// Restarts a partition so often beside a witness, and looks behind each; then the books have to agree, and as many
+/// frames have to be free as after its first end.
+fn restarts(
+    machine: &Machine,
+    wanted: u64,
+    words: &str,
+    mut look: impl FnMut(&mut Running) -> Outcome,
+) -> Outcome {
     let crash = Partition::new("crash", "crash")
         .with("cmdline = \"crash=end\"")
         .with("restart = \"always\"");
@@ -155,6 +183,7 @@ fn restarts(machine: &Machine, wanted: u64, words: &str) -> Outcome {
     let mut console = String::new();
     for _ in 0..wanted {
         console += &running.wait_for("crash: end", PATIENCE)?;
+        look(&mut running)?;
     }
     let after = free_when_stopped(&mut running)?;
     nothing_is_used(&mut running, "crash")?;
@@ -209,12 +238,18 @@ fn stops_hold(machine: Machine) -> Outcome {
     // The consoles are there.
     running.wait_for("it will restart", PATIENCE)?;
     open_operator(&mut running)?;
+    let mut free = None;
     for _ in 0..counts::RESTARTS.now() {
         running.wait_for("it will restart", PATIENCE)?;
         operator(&mut running, "stop crash")?;
         wait_until_stopped(&mut running, "crash")?;
         let stopped = row_of(&mut running, "crash")?;
         nothing_is_used(&mut running, "crash")?;
+        let now = free_frames(&mut running)?;
+        let before = *free.get_or_insert(now);
+        if before != now {
+            return Err(running.failure(format!("{before} frames were free, now {now}")).into());
+        }
         let later = row_of(&mut running, "crash")?;
         if later != stopped || !stopped.contains("stopped") {
             return Err(running.failure(format!("{stopped:?}, and later {later:?}")).into());
