@@ -97,6 +97,15 @@ pub enum UartKind {
 }
 
 impl UartKind {
+    /// How many bytes its registers take: the Pi's auxiliary block has other devices behind the mini UART, which begins 64 bytes
+    /// into it.
+    const fn bytes(self) -> u64 {
+        match self {
+            Self::Pl011 => PAGE_BYTES,
+            Self::Mini => 0x40,
+        }
+    }
+
     /// Whether all registers that are used of one at this address are in the address's page: the first 512 bytes of a PL011, and of a
     /// mini UART, which is the second of at least 64 bytes in a block, the first too.
     const fn fits(self, base: u64) -> bool {
@@ -156,6 +165,35 @@ impl Board {
         let found = cores.into_iter().find(|(_, core)| core.mpidr == mpidr);
         self.boot_core = found.map_or(CoreId(0), |(id, _)| id);
         found.is_some()
+    }
+}
+
+/// Registers that are the hypervisor's alone: start and size of each range; a distributor, four regions of redistributors, a
+/// console and a power manager at most. Ranges that are not there are empty.
+pub type OwnRegisters = [(Pa, u64); 7];
+
+impl Board {
+    /// The registers that are the hypervisor's alone, so that no guest's table may lead there: the interrupt controller's, but
+    /// for GICV's first page, the console's, and the power manager's. GICC_DIR, on the second page of GICV, is not for guests
+    /// either: they could deactivate interrupts of others there (GICv2 architecture, 5.5.9). Sizes of GICv2: GIC-400 TRM, 3.2.
+    #[must_use]
+    pub fn own_registers(&self) -> OwnRegisters {
+        let uart = (self.uart.base, self.uart.kind.bytes());
+        let none = (Pa(0), 0);
+        let power = self.bcm_power.map_or(none, |base| (base, PAGE_BYTES));
+        match &self.gic {
+            GicFact::V2 { gicd, gicc, gich, gicv } => {
+                let deactivation = (gicv.wrapping_add(PAGE_BYTES), PAGE_BYTES);
+                let (gicc, gich) = ((*gicc, 2 * PAGE_BYTES), (*gich, 2 * PAGE_BYTES));
+                [(*gicd, PAGE_BYTES), gicc, gich, deactivation, uart, power, none]
+            }
+            GicFact::V3 { gicd, gicr } => {
+                let [a, b, c, d] = gicr
+                    .list
+                    .map(|region| (Pa(region.start), region.end.saturating_sub(region.start)));
+                [(*gicd, 0x1_0000), a, b, c, d, uart, power]
+            }
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Item<'a> {
     Partition,
     /// The machine's RAM; of no partition.
     Ram,
+    /// Registers that are the hypervisor's alone; of no partition.
+    Own,
 }
 
 impl fmt::Display for Claimant<'_> {
@@ -54,6 +56,7 @@ impl fmt::Display for Claimant<'_> {
             Item::Vcpu(index) => write!(f, "vCPU {index} of `{}`", self.partition),
             Item::Partition => write!(f, "partition `{}`", self.partition),
             Item::Ram => f.write_str("RAM"),
+            Item::Own => f.write_str("the hypervisor"),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Five books say who has which frame: the pool, the ledger, the accounts, the lists of extents and the stage-2 tables.
 //! [`audit_partition`] compares those of one partition, [`audit_ended`] says that nothing is left of one,
 //! [`audit_frames`] compares the machine's. The tables are read by a walker of its own, which shares no code with
-//! `shikiri_stage2`.
+//! `shikiri_stage2`, and which no leaf passes that leads to the interrupt controller or the console: guests have virtual ones.
 //!
 //! A full audit takes time in proportion to the machine's RAM (a few tens of instructions for each frame that a
 //! partition has, and a few for each 2 MiB that it has not): it is for the operator, tests and soak runs.
@@ -12,6 +12,7 @@
 use core::fmt;
 
 use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource, WindowSlot};
+use shikiri_arch::board::OwnRegisters;
 use shikiri_arch::hw::PhysMem;
 use shikiri_pages::{DirectMap, FramePool};
 use shikiri_stage2::{Access, Leaf};
@@ -36,6 +37,15 @@ pub enum Violation {
     },
     /// Guest memory does not lead to the frame that its extent says.
     Translation {
+        /// Whose.
+        slot: PartitionSlot,
+        /// The guest's address.
+        ipa: Ipa,
+        /// Where its table leads.
+        pa: Pa,
+    },
+    /// Guest memory leads to registers that are the hypervisor's alone.
+    Registers {
         /// Whose.
         slot: PartitionSlot,
         /// The guest's address.
@@ -90,6 +100,7 @@ impl Violation {
             | Self::Users(slot)
             | Self::Table { slot, .. }
             | Self::Translation { slot, .. }
+            | Self::Registers { slot, .. }
             | Self::Area { slot, .. }
             | Self::LeftOver { slot, .. }
             | Self::Count { slot, .. } => Some(*slot),
@@ -109,8 +120,10 @@ impl fmt::Display for Violation {
             Self::Table { table, found: None, .. } => {
                 write!(f, "its table at {table} is not RAM")
             }
-            Self::Translation { ipa, pa, .. } => {
-                write!(f, "{ipa} leads to {pa}, which is not its extent's frame")
+            Self::Translation { ipa, pa, .. } | Self::Registers { ipa, pa, .. } => {
+                let is_frame = matches!(self, Self::Translation { .. });
+                let not = if is_frame { "not its extent's frame" } else { "not a guest's" };
+                write!(f, "{ipa} leads to {pa}, which is {not}")
             }
             Self::Area { area, counted, there, .. } => {
                 let (area, counted, there) = (area.0, counted.0, there.0);
@@ -151,21 +164,21 @@ pub struct Audit {
 
 impl Audit {
     /// Compares one partition's books and counts it; false if something is wrong. `holdings` is `None` while it has
-    /// none.
+    /// none. `own` are the hypervisor's registers.
     #[inline(never)]
     pub fn partition<P: PhysMem>(
         &mut self,
         ledger: &Ledger<'_>,
-        mem: &P,
+        (mem, own): (&P, &OwnRegisters),
         slot: PartitionSlot,
         holdings: Option<&Holdings>,
     ) -> bool {
         let (count, result) = match holdings {
             None => (&mut self.ended, audit_ended(ledger, slot)),
             Some(holdings) if holdings.is_complete() => {
-                (&mut self.complete, audit_partition(ledger, mem, holdings))
+                (&mut self.complete, audit_partition(ledger, (mem, own), holdings))
             }
-            Some(holdings) => (&mut self.changing, audit_partition(ledger, mem, holdings)),
+            Some(holdings) => (&mut self.changing, audit_partition(ledger, (mem, own), holdings)),
         };
         *count = count.saturating_add(1);
         self.held = PageCount(self.held.0.saturating_add(ledger.held(slot).0));
@@ -192,13 +205,13 @@ impl Audit {
 }
 
 /// Compares one partition's books. While it is being built or taken apart only what holds at every moment is
-/// compared: that its tables are its own, and lead to its own frames.
+/// compared: that its tables are its own, and lead to its own frames, and to none of the hypervisor's registers (`own`).
 ///
 /// # Errors
 /// The first [`Violation`].
 pub fn audit_partition<P: PhysMem>(
     ledger: &Ledger<'_>,
-    mem: &P,
+    (mem, own): (&P, &OwnRegisters),
     holdings: &Holdings,
 ) -> Result<(), Violation> {
     let slot = holdings.slot();
@@ -215,8 +228,8 @@ pub fn audit_partition<P: PhysMem>(
         found => Err(Violation::Table { slot, table, found }),
     };
     tables.into_iter().try_for_each(is_own)?;
-    let walk =
-        Walk { mem, is_own, see: &|ipa, run, raw| check_leaf(ledger, holdings, (ipa, run), raw) };
+    let see = &|ipa, run, raw| check_leaf((ledger, own), holdings, (ipa, run), raw);
+    let walk = Walk { mem, is_own, see };
     walk.table(tables[0], 0, 30, 1024)?;
     if !holdings.is_complete() {
         return Ok(());
@@ -328,9 +341,9 @@ const WRITABLE: u64 = 1 << 7;
 const NEVER_EXECUTED: u64 = 1 << 54;
 
 /// A leaf of guest memory leads where the extents say; one that is not RAM is a device, which the bundle's check
-/// has given to one partition only.
+/// has given to one partition only, and never one of the hypervisor's own.
 fn check_leaf(
-    ledger: &Ledger<'_>,
+    (ledger, own): (&Ledger<'_>, &OwnRegisters),
     holdings: &Holdings,
     (ipa, run): (Ipa, FrameRun),
     raw: u64,
@@ -356,8 +369,16 @@ fn check_leaf(
         Some((pa, room)) if pa == run.base && bytes <= room => Ok(()),
         Some(_) => Err(wrong),
         None if ledger.touches_ram(run) => Err(wrong),
+        None if own.iter().any(|registers| touches(*registers, run.base, bytes)) => {
+            Err(Violation::Registers { slot: holdings.slot(), ipa, pa: run.base })
+        }
         None => Ok(()),
     }
+}
+
+/// Whether some of the registers are among so many bytes from `at` on.
+const fn touches((start, size): (Pa, u64), at: Pa, bytes: u64) -> bool {
+    at.0 < start.0.saturating_add(size) && start.0 < at.0.saturating_add(bytes)
 }
 
 /// Whether a table is the partition's: by a call, so that it is in the code once.

@@ -167,6 +167,7 @@ fn audit(view: &(impl MachineView + ?Sized), out: &mut impl fmt::Write) -> fmt::
     }
     let Audit { complete, ended, changing, held, free, .. } = audit;
     writeln!(out, "ledger, stage-2 tables and accounts agree")?;
+    writeln!(out, "  registers: the hypervisor's own are in no table")?;
     writeln!(out, "  partitions: {complete} compared, {ended} ended and without frames")?;
     if changing > 0 {
         writeln!(out, "  partitions: {changing} being built or taken apart, compared in part")?;

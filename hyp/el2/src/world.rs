@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use shikiri_abi::{CoreId, IntId, Pa, PageCount, PartitionId, PartitionSlot, Resource};
+use shikiri_arch::board::OwnRegisters;
 use shikiri_arch::exit::MmioAccess;
 use shikiri_arch::idreg::IdTable;
 use shikiri_config::{
@@ -259,6 +260,8 @@ pub(crate) struct World {
     pub(crate) gich: Option<Gich>,
     /// GICv2's virtual CPU interface, a page for the guests.
     pub(crate) gicv: Option<Pa>,
+    /// The registers that no guest's table may lead to.
+    pub(crate) own_registers: OwnRegisters,
     /// The console UART's interrupt.
     pub(crate) uart_intid: IntId,
     /// Interrupts that were nobody's.
@@ -361,12 +364,13 @@ impl World {
     pub(crate) fn audit(&self) -> Audit {
         let before = self.moment();
         let mut audit = Audit::default();
+        let mem = (&Ram, &self.own_registers);
         for slot in self.slots {
             let work = slot.work.lock();
             let holdings = work.as_ref().map(|work| &work.holdings);
             let is_right = self
                 .frames
-                .with_books(|ledger, _pool| audit.partition(ledger, &Ram, slot.number, holdings));
+                .with_books(|ledger, _pool| audit.partition(ledger, mem, slot.number, holdings));
             if !is_right {
                 return audit;
             }

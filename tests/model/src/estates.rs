@@ -18,7 +18,7 @@ use shikiri_core::party::{Cold, EndStep, PartyState, Record, check};
 use shikiri_stage2::Access;
 
 use crate::description;
-use crate::machine::{Machine, Ram};
+use crate::machine::{Machine, OWN_REGISTERS, Ram};
 
 /// Handles of each partition.
 pub const HANDLES: usize = 48;
@@ -239,7 +239,11 @@ impl Estates {
         let mut parties: Vec<_> = self.sides.iter_mut().flatten().map(Side::open).collect();
         self.machine.store.with_books(|ledger, pool| {
             for estate in &parties {
-                let audit = invariants::audit_partition(ledger, &self.machine.ram, estate.holdings);
+                let audit = invariants::audit_partition(
+                    ledger,
+                    (&self.machine.ram, &OWN_REGISTERS),
+                    estate.holdings,
+                );
                 if let Err(violation) = audit {
                     panic!("partition {:?}: {violation}", violation.slot());
                 }

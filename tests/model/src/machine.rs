@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
 use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionId, PartitionSlot, Vmid};
+use shikiri_arch::board::OwnRegisters;
 use shikiri_arch::hw::{PhysMem, Tlb, Vttbr};
 use shikiri_config::{Bundle, Place};
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger};
@@ -29,6 +30,18 @@ const MMFR0: u64 = 4;
 
 /// Message areas that the machine has numbers for.
 const AREAS: usize = 64;
+
+/// Where registers of the hypervisor's own are: before and behind a page for the guests, as GICH and the rest of GICV are around a
+/// GICv2's.
+pub const OWN_REGISTERS: OwnRegisters = [
+    (Pa(0x0803_0000), 0x1_0000),
+    (Pa(0x0804_1000), 0x1000),
+    (Pa(0), 0),
+    (Pa(0), 0),
+    (Pa(0), 0),
+    (Pa(0), 0),
+    (Pa(0), 0),
+];
 
 /// Builds from this one on are not audited after each step: the first ones were.
 const UNAUDITED: u32 = 17;
@@ -307,7 +320,7 @@ impl Machine {
     ) -> Result<(), Violation> {
         self.store.with_books(|ledger, pool| {
             for holdings in living {
-                invariants::audit_partition(ledger, &self.ram, holdings)?;
+                invariants::audit_partition(ledger, (&self.ram, &OWN_REGISTERS), holdings)?;
             }
             invariants::audit_frames(ledger, pool).map(drop)
         })

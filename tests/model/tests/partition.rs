@@ -15,7 +15,7 @@ use shikiri_core::invariants::Violation;
 use shikiri_core::partition::build::HardwarePage;
 use shikiri_core::partition::{BuildError, Holdings};
 use shikiri_model::description;
-use shikiri_model::machine::{DIRT, Machine, RAM_BASE};
+use shikiri_model::machine::{DIRT, Machine, OWN_REGISTERS, RAM_BASE};
 use shikiri_pages::{FrameRange, Frames};
 use shikiri_stage2::MapError;
 use std::collections::BTreeMap;
@@ -593,6 +593,20 @@ fn the_audit_finds_what_is_wrong() {
     let leaf = machine.ram.read_u64(level2);
     let moved = with(level2, leaf ^ (2 * MIB));
     assert!(matches!(moved, Violation::Translation { .. }), "{moved}");
+    // Any page of the hypervisor's own registers, in place of the guests' page of the interrupt controller, and a block
+    // that has one at its end.
+    let level2 = machine.ram.read_u64(root) & 0xffff_ffff_f000;
+    let level3 = machine.ram.read_u64(Pa(level2 + 8 * (GICV.ipa.0 >> 21))) & 0xffff_ffff_f000;
+    let page = Pa(level3 + 8 * ((GICV.ipa.0 >> 12) & 511));
+    let leaf = machine.ram.read_u64(page);
+    let ipa = GICV.ipa;
+    let pages = |(start, bytes): (Pa, u64)| (start.0..start.0 + bytes).step_by(4096);
+    for own in OWN_REGISTERS.into_iter().flat_map(pages) {
+        let found = with(page, (leaf & !0xffff_ffff_f000) | own);
+        assert_eq!(found, Violation::Registers { slot, ipa, pa: Pa(own) });
+    }
+    let block = with(Pa(root.0 + 8 * 99), 0x7fd);
+    assert_eq!(block, Violation::Registers { slot, ipa: Ipa(99 << 30), pa: Pa(0) });
     // A frame that nobody has, and that is not in the pool.
     let lost = machine
         .store

@@ -15,6 +15,9 @@ const MINI: UartFact = UartFact { kind: UartKind::Mini, base: Pa(0xfe21_5040), i
 const PL011: UartFact =
     UartFact { kind: UartKind::Pl011, base: Pa(0xfe20_1000), intid: IntId(153) };
 
+/// No range.
+const NONE: (Pa, u64) = (Pa(0), 0);
+
 /// A tree of a board, to be changed.
 struct Tree(DeviceTree);
 
@@ -98,6 +101,22 @@ fn qemus_virt_has_psci_and_no_power_manager() {
     assert_eq!(board.uart.kind, UartKind::Pl011);
     assert!(board.cores.iter().take(board.core_count).all(|core| core.start == StartMethod::Psci));
     assert_eq!((board.core_count, board.ram.as_slice().len()), (4, 1));
+}
+
+#[test]
+fn what_is_the_hypervisors_is_the_interrupt_controller_but_for_gicv_the_console_and_the_power_manager()
+ {
+    let board = Tree::of(RPI4).board();
+    let [gicd, gicc, gich, gicv] = frames(&board);
+    let own = [(gicd, 0x1000), (gicc, 0x2000), (gich, 0x2000), (gicv + 0x1000, 0x1000)];
+    let [a, b, c, d] = own.map(|(start, bytes)| (Pa(start), bytes));
+    let (console, power) = ((MINI.base, 0x40), (Pa(0xfe10_0000), 0x1000));
+    assert_eq!((board.uart, board.own_registers()), (MINI, [a, b, c, d, console, power, NONE]));
+    let distributor = (Pa(0x0800_0000), 0x1_0000);
+    let redistributors = (Pa(0x080a_0000), 0x00f6_0000);
+    let console = (Pa(0x0900_0000), 0x1000);
+    let own = [distributor, redistributors, NONE, NONE, NONE, console, NONE];
+    assert_eq!(Tree::of(VIRT).board().own_registers(), own);
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub struct MachineFacts<'a> {
     pub gic: GicVersion,
     /// RAM: start and size of each range.
     pub ram: &'a [(Pa, u64)],
+    /// Registers that are the hypervisor's alone: start and size of each range.
+    pub own: &'a [(Pa, u64)],
     /// The interrupt of the hypervisor's console.
     pub console: IntId,
 }
@@ -59,8 +61,12 @@ pub(crate) fn check<'a>(
         }
         for device in partition.devices() {
             let second = Claimant { partition: partition.name, item: Item::Device(device.path) };
-            if machine.ram.iter().any(|ram| touches(*ram, device.pa, device.bytes)) {
-                let first = Claimant { partition: "", item: Item::Ram };
+            let is_in = |ranges: &[(Pa, u64)]| {
+                ranges.iter().any(|range| touches(*range, device.pa, device.bytes))
+            };
+            let others = [(machine.ram, Item::Ram), (machine.own, Item::Own)];
+            if let Some((_, item)) = others.into_iter().find(|(ranges, _)| is_in(ranges)) {
+                let first = Claimant { partition: "", item };
                 return Err(BundleError::Clash {
                     contested: Contested::Pa(device.pa.0),
                     first,
@@ -78,7 +84,7 @@ fn holds((start, bytes): (Pa, u64), pa: Pa, size: u64) -> bool {
     end.is_some_and(|end| end <= bytes)
 }
 
-/// Whether a part of the range lies in the RAM range.
+/// Whether a part of the range lies in the other.
 fn touches((start, bytes): (Pa, u64), pa: Pa, size: u64) -> bool {
     pa.0 < start.0.saturating_add(bytes) && start.0 < pa.0.saturating_add(size)
 }

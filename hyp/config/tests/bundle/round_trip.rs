@@ -175,7 +175,7 @@ fn the_machine_must_have_what_the_bundle_counts_on() {
     let bundle = Bundle::parse(&bytes, crc32).unwrap();
     let ram = [(Pa(0x4000_0000), 1 << 30)];
     let console = IntId(33);
-    let good = MachineFacts { cores: 4, gic: GicVersion::V3, ram: &ram, console };
+    let good = MachineFacts { cores: 4, gic: GicVersion::V3, ram: &ram, own: &[], console };
     assert_eq!(bundle.check_machine(&good), Ok(()));
     assert_eq!(bundle.check_machine(&MachineFacts { cores: 8, ..good }), Ok(()));
     let refusal = |facts: MachineFacts<'_>| bundle.check_machine(&facts).unwrap_err().to_string();
@@ -201,6 +201,12 @@ fn the_machine_must_have_what_the_bundle_counts_on() {
         refusal(MachineFacts { ram: &overlapping, ..good }),
         "physical address 0x9010000 is claimed by RAM and by device `/pl031@9010000` of `a`"
     );
+    let refused = "physical address 0x9010000 is claimed by the hypervisor and by device `/pl031@9010000` of `a`";
+    for own in [(Pa(0x0900_0000), 0x1_0001), (Pa(0x0901_0fff), 1), (Pa(0x0901_0400), 0x40)] {
+        assert_eq!(refusal(MachineFacts { own: &[(Pa(0), 4096), own], ..good }), refused);
+    }
+    let neighbours = [(Pa(0x0900_0000), 0x1_0000), (Pa(0x0901_1000), 0x1_0000)];
+    assert_eq!(bundle.check_machine(&MachineFacts { own: &neighbours, ..good }), Ok(()));
 }
 
 /// Bundles that pass the checksum although they are damaged: the writer of the damage has fixed it.

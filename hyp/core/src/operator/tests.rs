@@ -187,6 +187,7 @@ fn a_clean_audit_is_shown_with_its_counts() {
     assert_eq!(
         audited(CLEAN),
         "ledger, stage-2 tables and accounts agree
+  registers: the hypervisor's own are in no table
   partitions: 1 compared, 1 ended and without frames
   frames: 65600 held, 1000 free in pool and ledger
 "
@@ -198,6 +199,7 @@ fn an_audit_says_what_it_could_not_compare() {
     assert_eq!(
         audited(Audit { ended: 0, changing: 1, free: None, ..CLEAN }),
         "ledger, stage-2 tables and accounts agree
+  registers: the hypervisor's own are in no table
   partitions: 1 compared, 0 ended and without frames
   partitions: 1 being built or taken apart, compared in part
   frames: 65600 held; the free ones could not be compared now: ask again

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use shikiri_abi::{CoreId, CoreSet, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource};
-use shikiri_arch::board::{Board, GicFact, Range};
+use shikiri_arch::board::{Board, GicFact, OwnRegisters, Range};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
 use shikiri_config::{
@@ -73,7 +73,8 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         Ok(bundle) => bundle,
         Err(error) => refuse(format_args!("the bundle: {error}")),
     };
-    fits(&bundle, board);
+    let own_registers = board.own_registers();
+    fits(&bundle, board, &own_registers);
     log::checkpoint(
         Checkpoint::BundleChecked,
         format_args!("{} partitions", bundle.partition_count()),
@@ -115,6 +116,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         gic,
         gich,
         gicv,
+        own_registers,
         uart_intid: board.uart.intid,
         stray_interrupts: AtomicU64::new(0),
         frames,
@@ -138,7 +140,7 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
 }
 
 /// Refuses a bundle that was made for another machine.
-fn fits(bundle: &Bundle<'_>, board: &Board) {
+fn fits(bundle: &Bundle<'_>, board: &Board, own: &OwnRegisters) {
     let wants = bundle.board();
     let has = match board.gic {
         GicFact::V2 { .. } => GicVersion::V2,
@@ -156,7 +158,8 @@ fn fits(bundle: &Bundle<'_>, board: &Board) {
         *place = (Pa(range.start), range.end.saturating_sub(range.start));
     }
     let ram = ram.get(..found.len()).unwrap_or(&[]);
-    let facts = MachineFacts { cores: board.core_count, gic: has, ram, console: board.uart.intid };
+    let (cores, console) = (board.core_count, board.uart.intid);
+    let facts = MachineFacts { cores, gic: has, ram, own, console };
     if let Err(error) = bundle.check_machine(&facts) {
         refuse(format_args!("the bundle does not fit this machine: {error}"));
     }
