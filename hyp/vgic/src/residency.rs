@@ -197,13 +197,19 @@ impl Vgic<'_> {
         let link = self.link_ending(intid);
         let source = self.source(vcpu, intid);
         let groups = self.dist.groups;
-        let is_split = self.has_more_sources(vcpu, intid) || self.is_split(vcpu, at, bit, intid);
+        let active = self.bank(at).map_or(0, |bank| bank.active) & bit;
+        let (priority, is_split) = if active == 0 {
+            (self.bank(at).map_or(0, |bank| bank.priority_at(position)), false)
+        } else {
+            self.active_priority(vcpu, at, position)
+        };
+        let is_split = is_split || self.has_more_sources(vcpu, intid);
         let Some(bank) = self.bank_mut(at) else { return Armed::No };
         let (state, ending) =
             choose_state(bank, bit, bank.ready(groups) & bit != 0, is_split, link);
         let image = Image {
             intid: intid.0,
-            priority: bank.priority_at(position),
+            priority,
             is_group1: bank.group1 & bit != 0,
             state,
             ending,
@@ -265,16 +271,19 @@ impl Vgic<'_> {
         }
     }
 
-    /// Whether an SPI is active here and, when it is pending, will be another vCPU's.
-    #[inline]
-    fn is_split(&self, vcpu: VcpuIndex, at: At, bit: u32, intid: IntId) -> bool {
-        match at {
-            At::Private(_) => false,
-            At::Shared(word) => {
-                self.bank(at).is_some_and(|bank| bank.active & bit != 0)
-                    && self.target(word, u32::from(intid.0)) != Some(vcpu)
-            }
-        }
+    /// The priority of an active interrupt's image, and whether it is another's when it is pending: with another priority, or of
+    /// an SPI for another vCPU.
+    ///
+    /// What was acknowledged keeps the priority with which it was taken: GICv3 ends only what has the priority that the end
+    /// drops (IHI 0069, the pseudocode of ICV_EOIR1_EL1).
+    #[inline(never)]
+    fn active_priority(&self, vcpu: VcpuIndex, at: At, position: u32) -> (u8, bool) {
+        let Some(bank) = self.bank(at) else { return (0, false) };
+        let priority = bank.priority_at(position);
+        let is_taken = bank.acknowledged & bit(position) != 0;
+        let shown = if is_taken { bank.taken_at(position) } else { priority };
+        let is_away = matches!(at, At::Shared(word) if self.target(word, position) != Some(vcpu));
+        (shown, shown != priority || is_away)
     }
 }
 
@@ -325,7 +334,8 @@ fn fold_bits(bank: &mut Bank, bit: u32, slot: Slot, found: Found) {
 /// A hardware link cannot be pending and active at once (IHI 0069, ICH_LR.HW), and a level must be looked at
 /// again when its handler is done: such interrupts go in as active only, and report their end. So do those
 /// whose active and pending parts do not belong together (`is_split`): an SGI of GICv2 that another vCPU has
-/// sent too, since a list register holds one sender, and an SPI that was routed away while it is active.
+/// sent too, since a list register holds one sender, an SPI that was routed away while it is active, and what was given
+/// another priority.
 #[inline]
 fn choose_state(
     bank: &Bank,

@@ -208,21 +208,31 @@ impl VirtualInterface {
         if intid >= 1020 {
             return;
         }
-        {
+        let dropped = {
             let mut priorities = self.priorities.borrow_mut();
             let (group0, group1) = (priorities.group0[0], priorities.group1[0]);
             if group0 | group1 == 0 {
                 return;
             }
-            let lowest = 1 << (group0 | group1).trailing_zeros();
-            if group0 & lowest != 0 {
-                priorities.group0[0] &= !lowest;
+            let highest = (group0 | group1).trailing_zeros();
+            if group0 & (1 << highest) != 0 {
+                priorities.group0[0] &= !(1 << highest);
             } else {
-                priorities.group1[0] &= !lowest;
+                priorities.group1[0] &= !(1 << highest);
             }
-        }
+            highest * 8
+        };
         if self.vmcr.get() & (1 << 9) == 0 {
-            self.deactivate_virtual(acknowledged);
+            // GICv3 ends only what has the priority that was dropped (IHI 0069, the pseudocode of ICV_EOIR1_EL1).
+            let is_another = !self.is_v2
+                && self.all().any(|(_, lr)| {
+                    lr.state & 2 != 0
+                        && lr.intid == intid
+                        && self.group_priority(lr.priority, lr.is_group1) != dropped
+                });
+            if !is_another {
+                self.deactivate_virtual(acknowledged);
+            }
         } else if self.counts_split_ends.get()
             && !self.all().any(|(_, lr)| lr.state & 2 != 0 && lr.intid == intid)
         {

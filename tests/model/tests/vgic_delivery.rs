@@ -232,6 +232,30 @@ fn nested_interrupts_beyond_the_list_registers_end_in_order() {
 }
 
 #[test]
+fn a_new_priority_does_not_keep_an_active_interrupt_active() {
+    for model in BOTH {
+        // The priority is written by the vCPU that has it, or by another.
+        for writer in [0, 1] {
+            let mut machine = Machine::running(model, 2, 4);
+            edge_spi(&mut machine, 40);
+            priority(&mut machine, 40, 0x80);
+            machine.raise(0, 40, 0);
+            assert_eq!(machine.acknowledge(0), 40);
+            machine.write(writer, GICD, 0x400 + 40, 0, 0x40);
+            // It comes again meanwhile, and is more urgent than itself: that waits for its end.
+            machine.raise(0, 40, 0);
+            assert_eq!(machine.acknowledge(0), SPURIOUS);
+            machine.end(0, 40);
+            assert_eq!(machine.read(0, GICD, 0x304, 2), 0, "{model:?} {writer}");
+            machine.cores[0].set_priority_mask(0x80);
+            assert_eq!(machine.acknowledge(0), 40, "with its new priority");
+            machine.end(0, 40);
+            assert_eq!(machine.read(0, GICD, 0x304, 2), 0);
+        }
+    }
+}
+
+#[test]
 fn split_ends_deactivate_in_any_order_beyond_the_list_registers() {
     for model in BOTH {
         let mut machine = Machine::running(model, 1, 2);

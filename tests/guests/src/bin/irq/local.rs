@@ -36,6 +36,7 @@ pub(crate) fn run() {
     case("setting_active_holds_a_pending_one_back", set_active);
     case("clearing_active_lets_the_next_one_in", clear_active);
     case("an_edge_while_active_comes_afterwards_once", edge_while_active);
+    case("a_new_priority_does_not_keep_an_active_one_active", new_priority);
     case("the_uart_line_is_level_sensitive", level);
     case("the_distributor_switch_stops_delivery", switch);
 }
@@ -373,6 +374,27 @@ fn edge_while_active() -> Outcome {
     gic::end(first);
     gic::end(expect(intid)?);
     expect_nothing()
+}
+
+/// The priority of an active one is changed: what it was taken with ends, and it comes again with what it has.
+fn new_priority() -> Outcome {
+    for intid in [PPIS[0], SPIS.start] {
+        arm(intid, 0x80);
+        gic::set_edge(intid);
+        pend(intid);
+        let first = expect(intid)?;
+        gic::set_priority(intid, 0x40);
+        pend(intid);
+        expect_nothing()?;
+        gic::end(first);
+        ensure("active no more", !gic::is_active(intid))?;
+        gic::set_priority_mask(0x80);
+        gic::end(expect(intid)?);
+        gic::set_priority_mask(0xff);
+        ensure("active no more, again", !gic::is_active(intid))?;
+        expect_nothing()?;
+    }
+    Ok(())
 }
 
 /// The UART's transmit interrupt: masked in the UART, a level on the line without output going on.

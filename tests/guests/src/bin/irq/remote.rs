@@ -22,6 +22,9 @@ pub(crate) fn run() {
     case("an_spi_is_rerouted_while_pending", || with_other(stay, rerouted));
     case("pending_at_another_vcpu_is_seen_and_taken_back", || with_other(stay, pending_elsewhere));
     case("active_at_another_vcpu_is_seen_and_cleared", || with_other(hold_one, active_elsewhere));
+    case("a_new_priority_from_another_vcpu_keeps_none_active", || {
+        with_other(hold_one_and_end, reprioritised_elsewhere)
+    });
     case("disabling_reaches_another_vcpu", || with_other(stay, disabled_elsewhere));
     case("deactivation_by_another_vcpu", || with_other(hold_split, deactivated_elsewhere));
     if gic::version() == Version::V2 {
@@ -125,6 +128,20 @@ fn hold_one() {
     gic::end(held);
 }
 
+/// The other vCPU: acknowledges one interrupt and ends it after step 3.
+fn hold_one_and_end() {
+    irq::mask();
+    advance(1);
+    let held = take_soon_or_wait();
+    advance(2);
+    wait_for(3);
+    gic::end(held);
+    if STEP.load(Ordering::Acquire) < 100 {
+        advance(4);
+    }
+    wait_for(100);
+}
+
 /// The other vCPU: acknowledges one, drops its priority, and leaves the deactivation to whoever.
 fn hold_split() {
     irq::mask();
@@ -191,6 +208,17 @@ fn active_elsewhere() -> Outcome {
     ensure("and pending", gic::is_pending(SPIS.start))?;
     gic::clear_pending(SPIS.start);
     gic::clear_active(SPIS.start);
+    ensure("active no more", !gic::is_active(SPIS.start))
+}
+
+fn reprioritised_elsewhere() -> Outcome {
+    arm_there(SPIS.start);
+    gic::set_pending(SPIS.start);
+    reach(2)?;
+    gic::set_priority(SPIS.start, 0x40);
+    ensure("active", gic::is_active(SPIS.start))?;
+    advance(3);
+    reach(4)?;
     ensure("active no more", !gic::is_active(SPIS.start))
 }
 
