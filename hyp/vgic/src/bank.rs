@@ -96,6 +96,12 @@ impl Bank {
         (self.active & !self.left.clear_active) | self.left.set_active
     }
 
+    /// Level-triggered, pending because the physical interrupt has fired, and not taken yet.
+    #[inline]
+    pub(crate) const fn fired_levels(&self) -> u32 {
+        self.owed & self.latch & !self.edge & !self.active
+    }
+
     /// Pending, enabled, and in an enabled group, active or not.
     #[inline]
     pub(crate) const fn ready(&self, groups: Groups) -> u32 {

@@ -4,7 +4,7 @@ use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_arch::hw::{ListRegisters, PhysIrq};
 
 use crate::bank::Bank;
-use crate::bits::{Positions, bit_of, intid_at};
+use crate::bits::{Positions, bit, bit_of, intid_at};
 use crate::interface::Request;
 use crate::lr::VMCR_EOI_MODE;
 use crate::set::VcpuSet;
@@ -55,6 +55,7 @@ impl Vgic<'_> {
             }
             BitRegister::SetPending | BitRegister::ClearPending => {
                 self.be_exact(here, at)?;
+                self.sample(here, at, u32::MAX);
                 Some(self.bank(at).map_or(0, Bank::pending) | self.posted(at))
             }
             BitRegister::SetActive | BitRegister::ClearActive => {
@@ -117,8 +118,32 @@ impl Vgic<'_> {
         let Some(bank) = self.bank(at) else { return };
         let changed = mask & !bank.enabled;
         let linked = changed & bank.linked;
+        self.sample(here, at, changed);
         self.change(here, at, changed, |bank, _| bank.enabled |= changed);
         self.set_physical_enables(here, at, linked, true);
+    }
+
+    /// Looks again at the lines of interrupts that have fired and wait to be taken: a level is pending for no longer than its
+    /// line is asserted (IHI 0069, GICD_ISPENDR\<n\>; IHI 0048, 4.3.7).
+    #[inline]
+    fn sample<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, at: At, mask: u32) {
+        let fired = self.bank(at).map_or(0, Bank::fired_levels) & mask;
+        if fired != 0 {
+            self.sample_fired(here, at, fired);
+        }
+    }
+
+    /// Takes back those of them whose lines have fallen. What else is pending about one of them, by a write to GICD_ISPENDR,
+    /// is not told apart and goes with it. A PPI's line is seen on its vCPU's core only.
+    #[cold]
+    fn sample_fired<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, at: At, fired: u32) {
+        if matches!(at, At::Private(vcpu) if !here.is(vcpu)) {
+            return;
+        }
+        let fallen = Positions(fired)
+            .filter(|position| !here.hw.is_pending(self.physical(intid_at(at.word(), *position))))
+            .fold(0, |set, position| set | bit(position));
+        self.clear_pending(here, at, fallen);
     }
 
     fn disable<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, at: At, mask: u32) {

@@ -170,12 +170,18 @@ impl<'a> Vgic<'a> {
     }
 
     /// The CPU interface of a vCPU after its reset (PSCI CPU_ON): nothing enabled, nothing masked out by
-    /// running priorities. Its redistributor keeps its state, as a real one does. The vCPU must not be
-    /// loaded.
+    /// running priorities. Its redistributor keeps its state, as a real one does; only what its timer had fired is
+    /// gone, since the timer is reset too. The vCPU must not be loaded.
     pub fn reset_interface(&mut self, vcpu: VcpuIndex) {
+        let groups = self.dist.groups;
         if let Some(cpu) = self.cpu_mut(vcpu) {
             cpu.vmcr = 0;
             cpu.priorities = shikiri_arch::hw::ActivePriorities::NONE;
+            let fired = cpu.private.fired_levels();
+            cpu.private.latch &= !fired;
+            cpu.private.owed &= !fired;
+            let waiting = cpu.private.waiting(groups);
+            cpu.set_waiting(0, waiting);
         }
     }
 

@@ -20,6 +20,8 @@ pub const SPURIOUS: u32 = 1023;
 pub struct PhysicalGic {
     /// Active SPIs.
     pub active: RefCell<BTreeSet<u16>>,
+    /// SPIs whose lines are asserted.
+    pub asserted: RefCell<BTreeSet<u16>>,
     /// Enabled SPIs.
     pub enabled: RefCell<BTreeSet<u16>>,
     /// Where SPIs go, as the virtual GIC last said.
@@ -38,6 +40,8 @@ pub struct VirtualInterface {
     priorities: RefCell<ActivePriorities>,
     /// Active PPIs of this core.
     pub active_ppis: RefCell<BTreeSet<u16>>,
+    /// PPIs of this core whose lines are asserted.
+    pub asserted_ppis: RefCell<BTreeSet<u16>>,
     /// How often a list register was written.
     pub writes: Cell<u32>,
     /// Whether an end of interrupt that finds no list register is counted (HCR.EOIcount) with EOImode 1 too, where it
@@ -84,6 +88,7 @@ impl VirtualInterface {
             vmcr: Cell::new(0),
             priorities: RefCell::new(ActivePriorities::NONE),
             active_ppis: RefCell::default(),
+            asserted_ppis: RefCell::default(),
             writes: Cell::new(0),
             counts_split_ends: Cell::new(false),
             physical,
@@ -378,6 +383,14 @@ impl PhysIrq for VirtualInterface {
             self.active_ppis.borrow_mut().remove(&intid.0);
         } else {
             self.physical.active.borrow_mut().remove(&intid.0);
+        }
+    }
+
+    fn is_pending(&self, intid: IntId) -> bool {
+        if intid.is_private() {
+            self.asserted_ppis.borrow().contains(&intid.0)
+        } else {
+            self.physical.asserted.borrow().contains(&intid.0)
         }
     }
 

@@ -154,6 +154,100 @@ fn the_timer_takes_one_list_register_write_a_tick_on_gicv3_and_two_on_gicv2() {
     }
 }
 
+/// Where a vCPU's own interrupts have this register.
+fn private(machine: &Machine, vcpu: u8, register: u32) -> (Frame, u32) {
+    if machine.is_v2 {
+        (GICD, register)
+    } else {
+        (Frame::Redistributor(VcpuIndex(vcpu)), 0x1_0000 + register)
+    }
+}
+
+#[test]
+fn a_level_that_fell_before_it_was_enabled_is_not_delivered() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        let (frame, enable) = private(&machine, 0, 0x100);
+        let (_, pending) = private(&machine, 0, 0x200);
+        assert!(machine.fire(0, 27));
+        assert_eq!(machine.read(0, frame, pending, 2), 1 << 27, "pending, though disabled");
+        machine.fall(0, 27);
+        machine.write(0, frame, enable, 2, 1 << 27);
+        assert_eq!(machine.acknowledge(0), SPURIOUS);
+        assert_eq!(machine.read(0, frame, pending, 2), 0);
+        assert!(machine.fire(0, 27), "and can fire again");
+        assert_eq!(machine.acknowledge(0), 27);
+    }
+}
+
+#[test]
+fn a_level_reads_pending_for_as_long_as_its_line_is_asserted() {
+    for model in BOTH {
+        for intid in [27, 45] {
+            let mut machine = Machine::running(model, 1, 4);
+            Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis)
+                .link(shikiri_abi::IntId(45), shikiri_abi::IntId(45));
+            level_spi(&mut machine, 45);
+            let (frame, enable) = private(&machine, 0, 0x100);
+            machine.write(0, frame, enable, 2, 1 << 27);
+            let (frame, pending) =
+                if intid == 27 { private(&machine, 0, 0x200) } else { (GICD, 0x204) };
+            let bit = 1 << (intid % 32);
+            for _ in 0..2 {
+                assert!(machine.fire(0, intid));
+                assert_eq!(machine.read(0, frame, pending, 2), bit);
+                // In a list register, and not taken.
+                machine.fall(0, intid);
+                assert_eq!(machine.read(0, frame, pending, 2), 0, "{model:?} {intid}");
+                assert_eq!(machine.acknowledge(0), SPURIOUS);
+                assert!(machine.physical.active.borrow().is_empty());
+                assert!(machine.cores[0].active_ppis.borrow().is_empty());
+            }
+            // What was taken is its guest's to end, whatever its line does.
+            assert!(machine.fire(0, intid));
+            assert_eq!(machine.acknowledge(0), u32::from(intid));
+            machine.fall(0, intid);
+            assert_eq!(machine.read(0, frame, pending, 2), 0);
+            machine.end(0, u32::from(intid));
+            assert!(machine.fire(0, intid));
+        }
+    }
+}
+
+#[test]
+fn an_edge_that_fired_stays_pending() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 1, 4);
+        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis)
+            .link(shikiri_abi::IntId(45), shikiri_abi::IntId(45));
+        edge_spi(&mut machine, 45);
+        assert!(machine.fire(0, 45));
+        machine.fall(0, 45);
+        assert_eq!(machine.read(0, GICD, 0x204, 2), 1 << 13);
+        machine.write(0, GICD, 0x184, 2, 1 << 13);
+        machine.write(0, GICD, 0x104, 2, 1 << 13);
+        assert_eq!(machine.acknowledge(0), 45);
+    }
+}
+
+#[test]
+fn a_start_begins_without_what_the_timer_had_fired() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 2, 4);
+        let (frame, enable) = private(&machine, 0, 0x100);
+        machine.write(0, frame, enable, 2, 1 << 27);
+        assert!(machine.fire(0, 27));
+        machine.unload(0);
+        Vgic::open(&mut machine.dist, &mut machine.cpus, &machine.quicks, &machine.spis)
+            .reset_interface(VcpuIndex(0));
+        machine.load(0, 0);
+        machine.cores[0].set_groups(3);
+        machine.cores[0].set_priority_mask(0xf8);
+        assert!(machine.cores[0].active_ppis.borrow().is_empty());
+        assert_eq!(machine.acknowledge(0), SPURIOUS, "{model:?}");
+    }
+}
+
 #[test]
 fn the_timer_stays_owed_while_its_vcpu_is_not_loaded() {
     for model in BOTH {

@@ -124,7 +124,8 @@ impl World {
             4 => self.change_active(vcpu, intid, c),
             5 => self.change_setting(vcpu, intid, c),
             6 => self.raise(core, vcpu, intid),
-            7 => self.fire(core, b),
+            7 if c & 8 == 0 => self.fire(core, b),
+            7 => self.fall(core, b),
             8 => {
                 let intid = pick(&LINES, b);
                 let is_high = c & 1 == 0;
@@ -230,6 +231,26 @@ impl World {
             let vcpu = self.machine.loaded[core].unwrap_or(0);
             self.ideal.irq_mut(vcpu, intid).is_latched = true;
         }
+    }
+
+    /// The line of a level that has fired falls, and its pending bit is read.
+    fn fall(&mut self, core: usize, b: u16) {
+        let Some(vcpu) = self.machine.loaded[core] else { return };
+        let intid = pick(&[27, 64, 65], b);
+        let held = if intid < 32 {
+            &self.machine.cores[core].active_ppis
+        } else {
+            &self.machine.physical.active
+        };
+        let irq = self.ideal.irq_mut(vcpu, intid);
+        if !held.borrow().contains(&intid) || irq.is_edge || irq.is_active {
+            return;
+        }
+        irq.is_latched = false;
+        self.machine.fall(core, intid);
+        let (frame, offset) = self.place(vcpu, intid, 0x200);
+        let read = self.machine.read(core, frame, offset, 2);
+        assert_eq!(read & 1 << (intid % 32), 0);
     }
 
     fn sgi(&mut self, core: usize, b: u16, c: u16) {

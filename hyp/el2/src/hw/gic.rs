@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_arch::hw::{ActivePriorities, ListRegisters, PhysIrq};
-use shikiri_drivers::{Gic, Gich};
+use shikiri_drivers::{Gic, Gich, InterruptBank};
 
 use crate::guest::live::Live;
 use crate::percore::CoreLocal;
@@ -287,11 +287,21 @@ impl PhysIrq for VirtualInterface<'_> {
         self.core.gic.deactivate_intid(intid);
     }
 
+    fn is_pending(&self, intid: IntId) -> bool {
+        self.bank(intid).is_pending(intid)
+    }
+
     fn clear_state(&self, intid: IntId) {
-        let bank =
-            if intid.is_spi() { self.core.world.gic.spis() } else { self.core.gic.private() };
+        let bank = self.bank(intid);
         bank.clear_pending(intid);
         bank.clear_active(intid);
+    }
+}
+
+impl VirtualInterface<'_> {
+    /// The physical registers that have an interrupt.
+    fn bank(&self, intid: IntId) -> &InterruptBank {
+        if intid.is_spi() { self.core.world.gic.spis() } else { self.core.gic.private() }
     }
 }
 
@@ -311,6 +321,10 @@ impl PhysIrq for SharedInterrupts<'_> {
     /// As [`PhysIrq::clear_state`]: no CPU interface has it.
     fn deactivate(&self, intid: IntId) {
         self.clear_state(intid);
+    }
+
+    fn is_pending(&self, intid: IntId) -> bool {
+        intid.is_spi() && self.0.spis().is_pending(intid)
     }
 
     fn clear_state(&self, intid: IntId) {

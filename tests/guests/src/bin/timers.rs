@@ -35,6 +35,8 @@ fn main() {
         case("the_level_fires_again_until_it_is_taken_away", || level(timer));
         case("moving_the_deadline_leaves_at_most_one_interrupt", || retract(timer));
         case("wfi_wakes_on_the_timer_though_masked", || wake(timer));
+        case("what_stops_firing_is_pending_no_more", || stopped(timer));
+        case("what_stopped_before_it_was_enabled_does_not_come", || stopped_disabled(timer));
         timer.stop();
         gic::disable(timer.intid());
     }
@@ -125,6 +127,38 @@ fn masked(timer: Timer) -> Outcome {
     equal("interrupts", count() - before, 0)?;
     // Taking the mask away lets it through.
     timer.set_control(control::ENABLE);
+    comes(timer, before, 1)
+}
+
+/// Fires while the vCPU takes no interrupts, is pending for as long as it fires, and comes when it fires again.
+fn stopped(timer: Timer) -> Outcome {
+    let before = count();
+    for _ in 0..3 {
+        irq::masked(|| {
+            timer.set_deadline(timer.now());
+            answers::wait("pending", || Ok(gic::is_pending(timer.intid())))?;
+            timer.stop();
+            answers::wait("pending no more", || Ok(!gic::is_pending(timer.intid())))?;
+            ensure("not active", !gic::is_active(timer.intid()))
+        })?;
+        equal("interrupts", count() - before, 0)?;
+    }
+    timer.set_deadline(timer.now());
+    comes(timer, before, 1)
+}
+
+/// The same while its interrupt is disabled.
+fn stopped_disabled(timer: Timer) -> Outcome {
+    let before = count();
+    gic::disable(timer.intid());
+    timer.set_deadline(timer.now());
+    answers::wait("pending", || Ok(gic::is_pending(timer.intid())))?;
+    timer.stop();
+    gic::enable(timer.intid());
+    wait(timer, timer::ticks(1000));
+    equal("interrupts", count() - before, 0)?;
+    ensure("pending no more", !gic::is_pending(timer.intid()))?;
+    timer.set_deadline(timer.now());
     comes(timer, before, 1)
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod ideal;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -24,6 +25,8 @@ pub(crate) struct Machine {
     /// Which vCPU is loaded on each core.
     pub(crate) loaded: Vec<Option<u8>>,
     pub(crate) physical: Rc<PhysicalGic>,
+    /// vCPUs that are on no core and whose timers' lines are asserted.
+    pub(crate) timers: BTreeSet<u8>,
     /// vCPUs that were kicked and have not been looked at.
     pub(crate) kicked: BTreeSet<u8>,
     /// Whether kicks and maintenance interrupts wait for [`Machine::drain`].
@@ -82,6 +85,7 @@ impl Machine {
                 .collect(),
             loaded: vec![None; cores],
             physical,
+            timers: BTreeSet::new(),
             kicked: BTreeSet::new(),
             is_delayed: false,
             takes_short_ways: true,
@@ -116,6 +120,9 @@ impl Machine {
             if vgic.holds_physical(VcpuIndex(vcpu), IntId(27)) {
                 here.hw.active_ppis.borrow_mut().insert(27);
             }
+            if self.timers.remove(&vcpu) {
+                here.hw.asserted_ppis.borrow_mut().insert(27);
+            }
             vgic.load(here.hw, VcpuIndex(vcpu))
         });
         self.loaded[core] = Some(vcpu);
@@ -130,6 +137,9 @@ impl Machine {
             let holds = vgic.holds_physical(VcpuIndex(vcpu), IntId(27));
             let was_active = here.hw.active_ppis.borrow_mut().remove(&27);
             assert_eq!(holds, was_active, "the timer's physical state and its bookkeeping");
+            if here.hw.asserted_ppis.borrow_mut().remove(&27) {
+                self.timers.insert(vcpu);
+            }
             kick
         });
         self.loaded[core] = None;
@@ -206,8 +216,18 @@ impl Machine {
         self.after(kick);
     }
 
-    /// A linked physical interrupt is taken on a core, if it can be.
+    /// The line of a linked physical interrupt falls: a PPI's of this core.
+    pub(crate) fn fall(&mut self, core: usize, intid: u16) {
+        self.lines(core, intid).borrow_mut().remove(&intid);
+    }
+
+    fn lines(&self, core: usize, intid: u16) -> &RefCell<BTreeSet<u16>> {
+        if intid < 32 { &self.cores[core].asserted_ppis } else { &self.physical.asserted }
+    }
+
+    /// The line of a linked physical interrupt rises, and it is taken on a core, if it can be.
     pub(crate) fn fire(&mut self, core: usize, intid: u16) -> bool {
+        self.lines(core, intid).borrow_mut().insert(intid);
         if intid < 32 {
             let Some(vcpu) = self.loaded[core] else { return false };
             if !self.cores[core].active_ppis.borrow_mut().insert(intid) {
