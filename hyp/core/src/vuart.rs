@@ -4,7 +4,8 @@
 //! their way to and from the [console multiplexer](crate::console). The virtual line has no speed of its
 //! own: a byte written is transmitted at once while the port has room, and only when the board's UART is
 //! far behind does the guest see its FIFO fill (FR.TXFF), so that it waits and nothing is lost. Like QEMU's
-//! model it transmits and receives whether or not the guest has enabled it.
+//! model it transmits and receives whether or not the guest has enabled it, and a single byte raises the
+//! receive interrupt, whatever IFLS says (decision 0098).
 //!
 //! Not modelled, and visible as absent: loopback (CR.LBE reads as zero), modem inputs, DMA, receive errors.
 //!
@@ -65,6 +66,8 @@ const INT_RX: u16 = 1 << 4;
 const INT_TX: u16 = 1 << 5;
 /// Receive-timeout interrupt bit.
 const INT_RT: u16 = 1 << 6;
+/// What is raised while input waits.
+const INT_INPUT: u16 = INT_RX | INT_RT;
 /// All interrupt bits: the modem's, RX, TX, RT and the four errors.
 const INT_ALL: u16 = 0x7ff;
 
@@ -187,13 +190,7 @@ impl VirtualUart {
     /// once: the virtual line is idle as soon as a batch has been delivered.
     #[must_use]
     pub fn received(&mut self, port: &ConsolePort) -> Option<bool> {
-        let waiting = port.input.len();
-        if waiting > 0 {
-            self.raw |= INT_RT;
-        }
-        if waiting >= self.receive_trigger() {
-            self.raw |= INT_RX;
-        }
+        self.tell_what_waits(port);
         self.update_line()
     }
 
@@ -268,8 +265,14 @@ impl VirtualUart {
             IMSC => self.mask = value & INT_ALL,
             ICR => self.raw &= !value,
             CR => self.control = value & CR_WRITABLE,
-            LCRH => self.line_control = value & 0xff,
-            IFLS => self.fifo_levels = value & 0x3f,
+            LCRH => {
+                self.line_control = value & 0xff;
+                self.tell_what_waits(port);
+            }
+            IFLS => {
+                self.fifo_levels = value & 0x3f;
+                self.tell_what_waits(port);
+            }
             IBRD => self.divisor = value,
             FBRD => self.divisor_fraction = value & 0x3f,
             ILPR => self.low_power = value & 0xff,
@@ -283,15 +286,9 @@ impl VirtualUart {
 
     fn receive(&mut self, port: &ConsolePort) -> Outcome {
         let value = port.input.pop().map_or(0, u64::from);
-        let waiting = port.input.len();
-        if waiting < self.receive_trigger() {
-            self.raw &= !INT_RX;
-        }
-        if waiting == 0 {
-            self.raw &= !INT_RT;
-        } else {
-            self.raw |= INT_RT;
-        }
+        // Raised again for each byte that is left: the guest may have cleared it before it read this one.
+        self.raw &= !INT_INPUT;
+        self.tell_what_waits(port);
         Outcome {
             value,
             line: self.update_line(),
@@ -314,6 +311,13 @@ impl VirtualUart {
             _ => 0,
         };
         transmit | receive
+    }
+
+    /// Raises the receive interrupts if input waits.
+    fn tell_what_waits(&mut self, port: &ConsolePort) {
+        if !port.input.is_empty() {
+            self.raw |= INT_INPUT;
+        }
     }
 
     /// Raises the transmit interrupt if the FIFO has fallen to its trigger level since the last look.
@@ -342,11 +346,6 @@ impl VirtualUart {
     #[inline]
     fn transmit_trigger(&self) -> usize {
         if self.line_control & LCRH_FEN == 0 { 0 } else { trigger(self.fifo_levels & 7) }
-    }
-
-    /// The fill from which the receive interrupt rises (IFLS.RXIFLSEL; 1 without FIFOs).
-    fn receive_trigger(&self) -> usize {
-        if self.line_control & LCRH_FEN == 0 { 1 } else { trigger((self.fifo_levels >> 3) & 7) }
     }
 
     #[inline]
