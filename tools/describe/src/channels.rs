@@ -32,6 +32,11 @@ pub(crate) fn plan(
                 .at(ends[0].partition.span(), "one end")
                 .at(ends[1].partition.span(), "the other end"));
         }
+        let earlier = description.channels.iter().take(index).map(|other| {
+            let other = other.get_ref();
+            (&other.name, owners(other))
+        });
+        talk::check_one_name("channels", (&channel.name, owners(channel)), earlier)?;
         let class = class(channel)?;
         let mut made = Vec::new();
         for (place, end) in ends.into_iter().enumerate() {
@@ -49,6 +54,11 @@ pub(crate) fn plan(
         check_room(name, places)?;
     }
     Ok(specs)
+}
+
+/// The partitions of its ends.
+fn owners(channel: &ChannelText) -> [&String; 2] {
+    [0, 1].map(|end: usize| channel.ends[end].get_ref().partition.get_ref())
 }
 
 /// The class of its slots.

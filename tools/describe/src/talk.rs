@@ -149,6 +149,12 @@ pub(crate) fn events(
                 .at(event.to.span(), "the sender")
                 .help("events within a partition are its guest's own affair"));
         }
+        let own = [&event.from, &event.to].map(Spanned::get_ref);
+        let earlier = description.events.iter().take(index).map(|other| {
+            let other = other.get_ref();
+            (&other.name, [&other.from, &other.to].map(Spanned::get_ref))
+        });
+        check_one_name("events", (&event.name, own), earlier)?;
         check_spi(description, devices, (index, event), to)?;
         let vcpu = event.vcpu.as_ref().map_or(0, |vcpu| *vcpu.get_ref());
         if let Some(stated) = event.vcpu.as_ref().filter(|_| usize::from(vcpu) >= vcpus(to)) {
@@ -184,6 +190,25 @@ pub(crate) fn check_name(name: &Spanned<String>, what: &str) -> Result<(), Probl
         return Err(problem.at(span, "a name has 1 to 31 of a-z, 0-9, _ and -"));
     }
     Ok(())
+}
+
+/// A partition's device tree has one node for a name. `own` and each of `earlier`: the name, and whose trees it stands in.
+pub(crate) fn check_one_name<'a>(
+    kind: &str,
+    own: (&Spanned<String>, [&String; 2]),
+    mut earlier: impl Iterator<Item = (&'a Spanned<String>, [&'a String; 2])>,
+) -> Result<(), Problem> {
+    let (name, partitions) = own;
+    let found = earlier.find_map(|(other, others)| {
+        let both = partitions.into_iter().find(|partition| others.contains(partition))?;
+        (other.get_ref() == name.get_ref()).then_some((other, both))
+    });
+    let Some((first, both)) = found else { return Ok(()) };
+    let problem = Problem::new(format!("two {kind} of `{both}` are called `{}`", name.get_ref()));
+    Err(problem
+        .at(first.span(), "the first")
+        .at(name.span(), "the second")
+        .help("its guest finds them by their names, in its device tree"))
 }
 
 /// The interrupt is one, and nothing else's at the receiver.
