@@ -36,10 +36,20 @@ pub enum Item<'a> {
     Vcpu(usize),
     /// The whole partition.
     Partition,
-    /// The machine's RAM; of no partition.
+    /// The machine's RAM; of no partition, as those that follow.
     Ram,
     /// Registers that are the hypervisor's alone; of no partition.
     Own,
+    /// The hypervisor's image with its stacks, where the loader has put it.
+    Hypervisor,
+    /// The bundle, where the loader has put it.
+    Bundle,
+    /// The machine's device tree.
+    DeviceTree,
+    /// Memory that the tree reserves.
+    Reserved,
+    /// The first byte of memory, to which no pointer leads.
+    Nought,
 }
 
 impl fmt::Display for Claimant<'_> {
@@ -57,6 +67,11 @@ impl fmt::Display for Claimant<'_> {
             Item::Partition => write!(f, "partition `{}`", self.partition),
             Item::Ram => f.write_str("RAM"),
             Item::Own => f.write_str("the hypervisor"),
+            Item::Hypervisor => f.write_str("the hypervisor's image"),
+            Item::Bundle => f.write_str("the bundle"),
+            Item::DeviceTree => f.write_str("the machine's device tree"),
+            Item::Reserved => f.write_str("memory that the firmware keeps"),
+            Item::Nought => f.write_str("the hypervisor, which cannot give address 0 away"),
         }
     }
 }

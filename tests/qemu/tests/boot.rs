@@ -68,6 +68,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .only_on_virt("it has one GIC", "a_bundle_for_another_gic_is_refused", another_gic)
         .only_on_virt("it has four cores, always", "a_bundle_for_more_cores_is_refused", more_cores)
         .only_on_virt(OF_ITS_OWN, "a_bundle_for_more_memory_is_refused", less_memory)
+        .only_on_virt(
+            "QEMU puts the image elsewhere there",
+            "memory_that_is_in_use_is_refused_with_both_names",
+            memory_in_use,
+        )
         .on_each(smallest(), "a_damaged_image_is_found_before_it_runs", damaged_image);
     for part in 0..8 {
         topic.on_each(
@@ -212,7 +217,10 @@ fn reserved_memory() -> Outcome {
             return Err(format!("not refused for the reservation: {refusal}").into());
         }
         let bundle = system.compile(&whole)?.bundle;
-        refused(boot_with(&machine, &bundle)?, "boot refused: memory: ")?;
+        let reason = format!(
+            "{at:#x} is claimed by memory that the firmware keeps and by memory of `hello`"
+        );
+        refused(boot_with(&machine, &bundle)?, &reason)?;
     }
     Ok(())
 }
@@ -313,6 +321,25 @@ fn less_memory() -> Outcome {
     let bundle = system.compile(&Machine::new().memory(1 << 30))?.bundle;
     let running = boot_with(&Machine::new().memory(512 << 20), &bundle)?;
     refused(running, "memory of `hello`: is not in RAM: 0x70000000")
+}
+
+/// The loader puts the image 2 MiB into RAM, the bundle at 128 MiB, and the tree behind it: no description can know.
+fn memory_in_use() -> Outcome {
+    let machine = Machine::new();
+    let uses = [
+        (0x4020_0000_u64, "the hypervisor's image"),
+        (0x4800_0000, "the bundle"),
+        (0x4820_0000, "the machine's device tree"),
+    ];
+    for (at, what) in uses {
+        let placed = format!(
+            "[[partition]]\nname = \"hello\"\nimage = \"hello\"\nmemory = {{ size = \"2MiB\", at = {at} }}\n"
+        );
+        let bundle = System::from_text(&placed)?.compile(&machine)?.bundle;
+        let reason = format!("{at:#x} is claimed by {what} and by memory of `hello`");
+        refused(boot_with(&machine, &bundle)?, &reason)?;
+    }
+    Ok(())
 }
 
 /// A bit of the description itself is wrong, in the part-th eighth of it.

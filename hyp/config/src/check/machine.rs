@@ -17,6 +17,8 @@ pub struct MachineFacts<'a> {
     pub ram: &'a [(Pa, u64)],
     /// Registers that are the hypervisor's alone: start and size of each range.
     pub own: &'a [(Pa, u64)],
+    /// RAM that is nobody's to give: what it is, start and size.
+    pub taken: &'a [(Item<'static>, Pa, u64)],
     /// The interrupt of the hypervisor's console.
     pub console: IntId,
 }
@@ -39,13 +41,22 @@ pub(crate) fn check<'a>(
     for partition in bundle.partitions() {
         let memory = Claimant { partition: partition.name, item: Item::Memory };
         for region in partition.memory() {
-            if let Place::At(pa) = region.place
-                && !machine.ram.iter().any(|ram| holds(*ram, pa, region.bytes))
-            {
+            let Place::At(pa) = region.place else { continue };
+            if !machine.ram.iter().any(|ram| holds(*ram, pa, region.bytes)) {
                 return Err(BundleError::Value {
                     claimant: memory,
                     what: "is not in RAM",
                     value: pa.0,
+                });
+            }
+            let mut taken = machine.taken.iter();
+            if let Some((item, start, _)) =
+                taken.find(|(_, start, bytes)| touches((*start, *bytes), pa, region.bytes))
+            {
+                return Err(BundleError::Clash {
+                    contested: Contested::Pa(pa.0.max(start.0)),
+                    first: Claimant { partition: "", item: *item },
+                    second: memory,
                 });
             }
         }

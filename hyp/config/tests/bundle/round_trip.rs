@@ -4,7 +4,7 @@ use crate::sample::system;
 use proptest::prelude::*;
 use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa, Resource, VcpuIndex};
 use shikiri_config::{
-    Bundle, BundleError, CoreTime, GicVersion, ImageKind, MachineFacts, Place, RestartPolicy,
+    Bundle, BundleError, CoreTime, GicVersion, ImageKind, Item, MachineFacts, Place, RestartPolicy,
     crc32, write,
 };
 
@@ -175,7 +175,8 @@ fn the_machine_must_have_what_the_bundle_counts_on() {
     let bundle = Bundle::parse(&bytes, crc32).unwrap();
     let ram = [(Pa(0x4000_0000), 1 << 30)];
     let console = IntId(33);
-    let good = MachineFacts { cores: 4, gic: GicVersion::V3, ram: &ram, own: &[], console };
+    let (own, taken) = (&[][..], &[][..]);
+    let good = MachineFacts { cores: 4, gic: GicVersion::V3, ram: &ram, own, taken, console };
     assert_eq!(bundle.check_machine(&good), Ok(()));
     assert_eq!(bundle.check_machine(&MachineFacts { cores: 8, ..good }), Ok(()));
     let refusal = |facts: MachineFacts<'_>| bundle.check_machine(&facts).unwrap_err().to_string();
@@ -196,6 +197,23 @@ fn the_machine_must_have_what_the_bundle_counts_on() {
         refusal(MachineFacts { ram: &small, ..good }),
         "memory of `b-2_x`: is not in RAM: 0x60000000"
     );
+    let at = Pa(0x6000_0000);
+    let taken =
+        |item, bytes| [(Item::Reserved, Pa(0x4800_0000), 4096), (item, Pa(at.0 - 8), bytes)];
+    for (item, who) in [
+        (Item::Hypervisor, "the hypervisor's image"),
+        (Item::Bundle, "the bundle"),
+        (Item::DeviceTree, "the machine's device tree"),
+        (Item::Reserved, "memory that the firmware keeps"),
+        (Item::Nought, "the hypervisor, which cannot give address 0 away"),
+    ] {
+        let beside = MachineFacts { taken: &taken(item, 8), ..good };
+        assert_eq!(bundle.check_machine(&beside), Ok(()));
+        assert_eq!(
+            refusal(MachineFacts { taken: &taken(item, 9), ..good }),
+            format!("physical address 0x60000000 is claimed by {who} and by memory of `b-2_x`")
+        );
+    }
     let overlapping = [(Pa(0), 0x8000_0000)];
     assert_eq!(
         refusal(MachineFacts { ram: &overlapping, ..good }),

@@ -9,7 +9,7 @@ use shikiri_arch::board::{Board, GicFact, OwnRegisters, Range};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
 use shikiri_config::{
-    Bundle, CoreTime, DRAFT_VCPUS, GicVersion, MAX_PLACED, MachineFacts, Partition, Place,
+    Bundle, CoreTime, DRAFT_VCPUS, GicVersion, Item, MAX_PLACED, MachineFacts, Partition, Place,
 };
 use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger, MAX_RANGES};
@@ -74,13 +74,14 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         Err(error) => refuse(format_args!("the bundle: {error}")),
     };
     let own_registers = board.own_registers();
-    fits(&bundle, board, &own_registers);
+    let taken = Taken::of(board, initrd, tree_at);
+    fits(&bundle, board, &own_registers, &taken);
     log::checkpoint(
         Checkpoint::BundleChecked,
         format_args!("{} partitions", bundle.partition_count()),
     );
     show_trust(&bundle);
-    let frames = frames(board, &bundle, initrd, tree_at);
+    let frames = frames(board, &bundle, &taken);
     let total = frames.free_pages().0 / 256;
     let cores = leak(&frames, board.core_count, |core| {
         CoreShared::new(board.cores.get(core).map_or(0, |fact| fact.mpidr))
@@ -139,8 +140,48 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
     })
 }
 
+/// RAM that is in use for ever, and by what.
+struct Taken {
+    rows: [(Item<'static>, Pa, u64); 40],
+    count: usize,
+}
+
+impl Taken {
+    fn of(board: &Board, initrd: Range, tree_at: u64) -> Self {
+        let mut taken = Self { rows: [(Item::Nought, Pa(0), 0); 40], count: 0 };
+        let used = image::used(board.core_count);
+        let [start, end] = [used.start, used.end].map(|at| u64::try_from(at).unwrap_or(0));
+        taken.push(Item::Hypervisor, Range { start, end });
+        taken.push(Item::Bundle, initrd);
+        let tree = Range { start: tree_at, end: tree_at.saturating_add(1 << 20) };
+        taken.push(Item::DeviceTree, tree);
+        // Where there is RAM at address 0, no pointer leads to its first byte.
+        if board.ram.as_slice().iter().any(|range| range.start == 0) {
+            taken.push(Item::Nought, Range { start: 0, end: 1 });
+        }
+        for range in board.reserved.as_slice() {
+            taken.push(Item::Reserved, *range);
+        }
+        taken
+    }
+
+    fn push(&mut self, item: Item<'static>, range: Range) {
+        match self.rows.get_mut(self.count) {
+            Some(row) => {
+                *row = (item, Pa(range.start), range.end.saturating_sub(range.start));
+            }
+            None => refuse(format_args!("memory: more ranges than this image holds")),
+        }
+        self.count = self.count.saturating_add(1);
+    }
+
+    fn rows(&self) -> &[(Item<'static>, Pa, u64)] {
+        self.rows.get(..self.count).unwrap_or(&[])
+    }
+}
+
 /// Refuses a bundle that was made for another machine.
-fn fits(bundle: &Bundle<'_>, board: &Board, own: &OwnRegisters) {
+fn fits(bundle: &Bundle<'_>, board: &Board, own: &OwnRegisters, taken: &Taken) {
     let wants = bundle.board();
     let has = match board.gic {
         GicFact::V2 { .. } => GicVersion::V2,
@@ -159,7 +200,7 @@ fn fits(bundle: &Bundle<'_>, board: &Board, own: &OwnRegisters) {
     }
     let ram = ram.get(..found.len()).unwrap_or(&[]);
     let (cores, console) = (board.core_count, board.uart.intid);
-    let facts = MachineFacts { cores, gic: has, ram, own, console };
+    let facts = MachineFacts { cores, gic: has, ram, own, taken: taken.rows(), console };
     if let Err(error) = bundle.check_machine(&facts) {
         refuse(format_args!("the bundle does not fit this machine: {error}"));
     }
@@ -212,25 +253,13 @@ fn pointer(at: u64) -> NonNull<u8> {
 
 /// The machine's frames: in the pool all RAM but what is in use for ever and what the description places by address; in
 /// the ledger all of it.
-fn frames(
-    board: &Board,
-    bundle: &Bundle<'_>,
-    initrd: Range,
-    tree_at: u64,
-) -> FrameStore<'static, Ram> {
-    let used = image::used(board.core_count);
-    let own = [(used.start, used.end)].map(|(start, end)| Range {
-        start: u64::try_from(start).unwrap_or(0),
-        end: u64::try_from(end).unwrap_or(0),
-    });
-    let tree = Range { start: tree_at, end: tree_at.saturating_add(1 << 20) };
+fn frames(board: &Board, bundle: &Bundle<'_>, taken: &Taken) -> FrameStore<'static, Ram> {
     let mut reserved = [FrameRange::default(); 40];
-    // Where there is RAM at address 0, no pointer leads to its first byte.
-    let nought = Range { start: 0, end: 1 };
-    let has_nought = board.ram.as_slice().iter().any(|range| range.start == 0);
-    let kept = own.iter().chain([&initrd, &tree]).chain(has_nought.then_some(&nought));
-    let kept = kept.chain(board.reserved.as_slice());
-    let reserved = fill(&mut reserved, kept.map(|range| whole_frames(*range)));
+    let kept = taken
+        .rows()
+        .iter()
+        .map(|(_, start, bytes)| Range { start: start.0, end: start.0.saturating_add(*bytes) });
+    let reserved = fill(&mut reserved, kept.map(whole_frames));
     let mut fixed = [FrameRange::default(); MAX_PLACED];
     let placed =
         bundle.partitions().flat_map(|partition| partition.memory()).filter_map(|memory| {
