@@ -64,6 +64,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         without_devices,
     );
     topic.on_each(both_gics(3), "two_greedy_guests_cannot_starve_a_third", fair);
+    topic.on_each(
+        both_gics(1),
+        "two_greedy_guests_delay_a_third_by_what_they_were_given_at_most",
+        in_time,
+    );
     topic.on_each(both_gics(3), "what_was_made_outlives_its_makers_restart", outlive);
     topic.on_each(both_gics(2), "the_operator_is_told_whose_a_created_partition_is", undone);
     topic.on_each(both_gics(3), "an_audit_behind_each_life_finds_nothing", audited);
@@ -301,6 +306,36 @@ fn fair(machine: Machine) -> Outcome {
         asker("modest", "modest").with("cores = [2]\nautostart = false"),
     ])?;
     both_pass(&system, &machine, "a_modest_guest_is_served_beside_two_greedy_ones")
+}
+
+/// By counted instructions: all share core 0. Each of the greedy ones has 2 ms of every 10 ms, and is granted half a millisecond more, a
+/// third of what can be handed out; the policy program has 1 ms. So a tick of the third one waits for 6 ms at most, and the switches.
+fn in_time(machine: Machine) -> Outcome {
+    let shared = |it: Partition, ms| {
+        it.with(&format!("cores = [0]\nshare = {{ budget = \"{ms}ms\", period = \"10ms\" }}"))
+    };
+    let greedy = |name, spi| {
+        let words = format!("handles = 300\ncmdline = \"greed poke=event-poke-{spi}\"");
+        shared(Partition::new(name, "policy").with(&words), 2)
+            .with("areas = { pages = 200, channels = 0 }")
+            .with("limits = { event_ports = 8, memory = \"4MiB\", management_memory = \"1MiB\", core_time = \"20%\" }")
+            .with(&format!("[[event]]\nname = \"poke-{spi}\"\nfrom = \"{name}\"\nto = \"steady\"\nspi = {spi}"))
+    };
+    let steady = Partition::new("steady", "policy")
+        .with("handles = 64\nautostart = false\ncmdline = \"steady late_us=6100\"")
+        .with("limits = { event_ports = 8 }");
+    let judge = Partition::new("scos", "policy").with("handles = 16\ncmdline = \"greed-judge\"");
+    let lines = "[policy]\npartition = \"scos\"\nanswer = \"60s\"\nhandout = { event_ports = 150, \
+                 memory = \"480KiB\", management_memory = \"240KiB\", core_time = \"15%\" }";
+    let judge = shared(judge, 1).with(lines);
+    let guests = [shared(steady, 3), greedy("greedy-a", 40), greedy("greedy-b", 41), judge];
+    let mut running = support::system(guests)?.boot(&machine.icount())?;
+    let console = running.wait_for("scos| done", PATIENCE)?;
+    support::approve(&console)?;
+    if has(&console, "ok a_third_one_keeps_time_beside_two_greedy_ones") {
+        return Ok(());
+    }
+    Err(running.failure("the third one says nothing".to_owned()).into())
 }
 
 /// What partitions are made with: four places, and a core that they share with `busy`.

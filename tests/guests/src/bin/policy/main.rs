@@ -10,6 +10,7 @@ mod asked;
 mod bench;
 mod described;
 mod devices;
+mod greed;
 mod hostile;
 mod kept;
 mod linux;
@@ -34,6 +35,9 @@ const ROLES: &[(&str, fn() -> !)] = &[
     ("outliving", asked::outliving),
     ("modest", asked::modest),
     ("fair", asked::fair),
+    ("greed", greed::greedy),
+    ("greed-judge", greed::judge),
+    ("steady", greed::steady),
     ("flooding", asked::flooding),
     ("flooded", asked::flooded),
     ("mistaken", asked::mistaken),
