@@ -17,6 +17,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         "the_policy_program_answers_requests_by_its_file_and_by_the_accounts",
         asked,
     );
+    topic.on_each(one(), "a_device_is_granted_by_the_policys_file_and_comes_back", keeps);
     topic.on_each(
         both_gics(4),
         "under_traffic_the_system_that_makes_policy_ends_and_its_next_life_goes_on",
@@ -287,6 +288,43 @@ fn asked(machine: Machine) -> Outcome {
             ("part limit late core_time", "| 50%"),
         ],
     )
+}
+
+/// The file grants `asker` two of the three devices that are kept back from it, and starts it again when it ends; nothing is granted to
+/// `stranger`. In its second life the devices are not there until they are granted anew.
+fn keeps(machine: Machine) -> Outcome {
+    let slot = |at| format!("{{ path = \"/virtio_mmio@{at}\", dma = \"none\" }}");
+    let asker = |name: &str, core: u8, words: &str, devices: &str| {
+        Partition::new(name, "policy")
+            .with(&format!("handles = 8\nautostart = false\ncores = [{core}]"))
+            .with(&format!("cmdline = \"{words}\"\nkept_devices = [{devices}]"))
+    };
+    let three = format!("\"/pl031@9010000\", \"/pl061@9030000\", {}", slot("a000000"));
+    let system = support::system([
+        asker("asker", 1, "kept-asker", &three),
+        asker("stranger", 2, "kept-stranger", &slot("a000200")),
+        scos(Some(&file("kept.policy"))),
+    ])?;
+    let mut running = system.boot(&machine)?;
+    let console = running.wait_for_all(
+        &[
+            "asker asks for device 0: granted, grant 1 (device)",
+            "asker asks for device 1: refused, no grant names device 1 for asker",
+            "asker asks for device 2: granted, grant 2 (device)",
+            "asker| ok a_device_is_granted_with_its_interrupt",
+            "asker (id 2) has ended (off): started again in 100ms",
+            "asker| ok the_next_life_begins_without_it",
+            "stranger asks for device 0: refused, no grant names device 0 for stranger",
+            "stranger| ok a_device_that_is_granted_to_nobody_stays_away",
+        ],
+        PATIENCE,
+    )?;
+    support::approve(&console)?;
+    prompt(&mut running)?;
+    converse(&mut running, &[("part end asker; part wait asker ended 60s; echo is=$?", "| is=0")])?;
+    support::open_operator(&mut running)?;
+    support::audit(&mut running)?;
+    Ok(())
 }
 
 /// Two guests keep channels to the system that makes policy busy while it is restarted, by the operator and by its own shell: they run

@@ -11,6 +11,7 @@ use shikiri_rt::{platform, power, println, reg, timer};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
+use crate::kept;
 use crate::tools::{event, made, named, refused, refused_for, wait};
 
 /// As asked.
@@ -217,6 +218,7 @@ pub(crate) fn alone() -> ! {
             refused("denied", partition::ask(more(1), None), Status::DeniedByPolicy)?;
             equal("the limit", limit()?, before)?;
         }
+        kept::by_default(platform::has_word("grants"), false)?;
         refused("nothing waits", partition::answer(), Status::Empty)?;
         refused("nothing to cancel", partition::cancel(), Status::Empty)
     });
@@ -232,7 +234,8 @@ pub(crate) fn patient() -> ! {
         let took = reg::now() - start;
         ensure("not before its time", took >= timer::ticks(100_000))?;
         // More than can be handed out is refused by the same default.
-        denied(more(TOO_MUCH), port)
+        denied(more(TOO_MUCH), port)?;
+        kept::by_default(true, true)
     });
     done()
 }

@@ -60,9 +60,13 @@ fn take(number: u32) {
 /// Its registers cannot be loaded, or stored to: an external abort, as where nothing is.
 fn is_not_there(number: u8) -> Outcome {
     let (at, offset, ..) = PLACES[usize::from(number)];
+    nothing_is_at(at + offset)
+}
+
+fn nothing_is_at(address: u64) -> Outcome {
     for piece in [fault_load32, fault_store32] {
         // SAFETY: nothing is there, or a register that is read only.
-        match unsafe { attempt(piece, at + offset, 0) } {
+        match unsafe { attempt(piece, address, 0) } {
             Err(fault) => equal("an external abort", fault.status(), 0x10)?,
             Ok(value) => return Err(Failure { what: "it is there", got: value, want: 0 }),
         }
@@ -103,8 +107,8 @@ fn granted(number: u8, port: talk::Handle) -> Outcome {
 }
 
 /// What the account says has nothing to do with what was granted.
-fn charged() -> Outcome {
-    equal("charged", made(partition::account(Resource::Devices))?.used, KEPT.into())
+fn charged(devices: u8) -> Outcome {
+    equal("charged", made(partition::account(Resource::Devices))?.used, devices.into())
 }
 
 /// The partition that asks.
@@ -113,7 +117,7 @@ pub(crate) fn asker() -> ! {
     irq::set_handler(take);
     let starts = partition::info().map_or(0, |info| info.starts);
     case("what_is_kept_back_is_not_there_and_what_is_refused_stays_so", || {
-        charged()?;
+        charged(KEPT)?;
         (0..KEPT).try_for_each(is_not_there)?;
         refused_for(
             "no such one",
@@ -176,7 +180,7 @@ fn first_clock() -> Outcome {
         ring()?;
         alarm(count)?;
     }
-    charged()?;
+    charged(KEPT)?;
     // Left as it is: nobody takes it.
     gic::disable(intid);
     ring()
@@ -202,6 +206,54 @@ fn second_clock() -> Outcome {
     alarm(0)?;
     ring()?;
     alarm(1)
+}
+
+/// Another partition, for which nobody grants anything: its slot of virtio, the second one, is not there before and after it asks.
+pub(crate) fn stranger() -> ! {
+    const SLOT: u64 = 0x0a00_0200;
+    catch_faults();
+    case("a_device_that_is_granted_to_nobody_stays_away", || {
+        charged(1)?;
+        let port = made(talk::create_receive())?;
+        for _ in 0..2 {
+            nothing_is_at(SLOT)?;
+            refused("denied", answered(0, port)?, Status::DeniedByPolicy)?;
+        }
+        nothing_is_at(SLOT)?;
+        charged(1)
+    });
+    println!("stranger done");
+    power::off()
+}
+
+/// The board's clock, which is kept back from whoever asks for what the description decides: at once where nobody makes policy
+/// (`when_due` is no), or when the time for an answer is over.
+pub(crate) fn by_default(is_granted: bool, when_due: bool) -> Outcome {
+    catch_faults();
+    charged(1)?;
+    is_not_there(CLOCK)?;
+    let given = if when_due {
+        answered(CLOCK, made(talk::create_receive())?)?
+    } else {
+        let at_once = partition::ask_for_device(CLOCK, None);
+        at_once.map(|given| given.unwrap_or(GivenDevice { registers: Ipa(0), intid: None }))
+    };
+    if !is_granted {
+        refused("denied", given, Status::DeniedByPolicy)?;
+        return is_not_there(CLOCK);
+    }
+    let (at, _, _, intid) = PLACES[usize::from(CLOCK)];
+    let wanted = GivenDevice { registers: Ipa(at), intid: Some(IntId(intid)) };
+    ensure("where it is", made(given)? == wanted)?;
+    is_there(CLOCK)?;
+    irq::set_handler(take);
+    let intid = u32::from(intid);
+    gic::set_level(intid);
+    gic::enable(intid);
+    ring()?;
+    alarm(0)?;
+    gic::disable(intid);
+    charged(1)
 }
 
 /// The policy program: two lives of the asker.

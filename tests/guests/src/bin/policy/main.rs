@@ -47,6 +47,7 @@ const ROLES: &[(&str, fn() -> !)] = &[
     ("lent", devices::lent),
     ("kept-asker", kept::asker),
     ("kept-judge", kept::judge),
+    ("kept-stranger", kept::stranger),
     ("more-asker", more::asker),
     ("more-judge", more::judge),
     ("last-words", made::last_words),
