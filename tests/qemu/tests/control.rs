@@ -60,7 +60,7 @@ fn with_talk(policy: Option<&str>, talk: &str, handout: &str) -> Partition {
         .with(talk)
         .sized("64MiB")
         .with(&files)
-        .with("[policy]\npartition = \"scos\"\npartitions = 4\nimages = [\"timer\", \"crash\"]")
+        .with("[policy]\npartition = \"scos\"\npartitions = 4\nimages = [\"timer\", \"crash\", \"policy\"]")
         .with(&format!("handout = {{ memory = \"16MiB\", core_time = \"200%\"{handout} }}"))
         .with("answer = \"60s\"\n[console]\nfocus = \"scos\"")
 }
@@ -174,6 +174,14 @@ fn refused(machine: Machine) -> Outcome {
             ("part create timer image=timer memory=2M cores=3", "create: exists"),
             ("part start ghost", "there is no partition `ghost`; there are"),
             ("part resume timer", "resume: wrong state"),
+            (
+                "part create a image=timer memory=2M cores=3 devices=timer:0",
+                "devices: `timer:0`: `timer` has no such device",
+            ),
+            (
+                "part create a image=timer memory=2M cores=3 handles=8 areas=blocks:600",
+                "areas: more than 4,096 pages, 512 blocks, 510 giants or 64 shares",
+            ),
             ("part destroy timer", "destroy: bad argument"),
             ("part wait timer active 50ms", "timer is ended and not active after 50ms"),
             ("acct -h", "memory               16M    0K"),
@@ -188,19 +196,41 @@ fn file(name: &str) -> String {
 }
 
 fn governed(machine: Machine) -> Outcome {
-    let mut running = system(Some(&file("control.policy")))?.boot(&machine)?;
+    let clock = Partition::new("clock", "crash")
+        .with("devices = [\"/pl031@9010000\"]\nautostart = false\ncores = [3]")
+        .with("share = { budget = \"2ms\", period = \"10ms\" }");
+    let system = support::system([timer(), clock, scos(Some(&file("control.policy")))])?;
+    let mut running = system.boot(&machine)?;
     // In the order of its conditions; what fails is started again, further and further apart, and then no more.
     for line in [
         "policyd: worker is made (id 2)",
         "timer| timer: ",
         "policyd: worker (id 2) has ended (code 102): started again in 100ms",
-        "policyd: worker (id 4) has ended (code 102): started again in 200ms",
-        "policyd: worker (id 5) has ended (code 102) too often: it stays so",
+        "policyd: worker (id 5) has ended (code 102): started again in 200ms",
+        "policyd: worker (id 6) has ended (code 102) too often: it stays so",
     ] {
         running.wait_for(line, PATIENCE)?;
     }
     prompt(&mut running)?;
-    converse(&mut running, &[("part list", "worker   5  ended")])
+    converse(&mut running, &[("part list", "worker   6  ended")])?;
+    // Made with all that can be given; from inside it says whether that is there.
+    running.send("part start driver\n")?;
+    running.wait_for_all(
+        &[
+            "driver asks for 1 vCPU: granted, grant 1 (vcpus)",
+            "driver| ok what_one_that_is_made_is_given_is_there",
+            "driver| done",
+        ],
+        PATIENCE,
+    )?;
+    prompt(&mut running)?;
+    converse(
+        &mut running,
+        &[
+            ("part wait driver ended 60s; acct -h", "devices                -     1"),
+            ("part start clock", "start: wrong state"),
+        ],
+    )
 }
 
 /// The shell's prompt, whatever stands on the line or still runs until a key ends it; no other one follows it.
@@ -581,7 +611,9 @@ fn door(machine: Machine) -> Outcome {
 
 fn wrong_policy(machine: Machine) -> Outcome {
     let mut running = system(Some(&file("wrong.policy")))?.boot(&machine)?;
-    running.wait_for("there is no [[partition]] `nobody` in the policy", PATIENCE)?;
+    let why =
+        "/etc/policy.toml: line 4: partition `timer`: after: there is no [[partition]] `nobody`";
+    running.wait_for(why, PATIENCE)?;
     running.wait_for("init: the policy program has ended: Exit(2)", PATIENCE)?;
     prompt(&mut running)?;
     converse(&mut running, &[("part list", "timer   -  ended")])

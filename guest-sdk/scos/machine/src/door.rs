@@ -6,10 +6,11 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status, Wish};
+use shikiri_abi::{NewAreas, PAGE_BYTES, PartitionRef, Resource, Status, Wish};
 use shikiri_tree::Gic;
 
 use crate::Machine;
+use crate::given::OwnedDevice;
 use crate::layout::{Layout, MEMORY_AT, image_number};
 use crate::look::{Exit, Thing};
 use crate::refusal::{Act, Over, Refusal, Rule};
@@ -63,10 +64,13 @@ const MEMORY_ADD: u16 = 0x113;
 const IMAGE_ADD: u16 = 0x114;
 const ENTRY_SET: u16 = 0x115;
 const CONSOLE_SET: u16 = 0x116;
+const TALK_SET: u16 = 0x117;
 const PEERS_SET: u16 = 0x118;
 pub(crate) const PARTITION_LOAD: u16 = 0x119;
 const HANDOUT_READ: u16 = 0x11a;
 const IMAGE_INFO: u16 = 0x11b;
+const AREAS_SET: u16 = 0x11d;
+const DEVICE_ADD: u16 = 0x11e;
 const REQUEST_TAKE: u16 = 0x120;
 const REQUEST_ANSWER: u16 = 0x121;
 const CONSOLE_READ: u16 = 0x128;
@@ -93,6 +97,8 @@ struct Plan {
     initrd: Option<u64>,
     layout: Layout,
     tree: Option<Vec<u8>>,
+    /// Its devices, with their owners.
+    devices: Vec<(OwnedDevice, PartitionRef)>,
 }
 
 impl<C: Calls> Door<C> {
@@ -169,6 +175,9 @@ impl<C: Calls> Door<C> {
 impl<C: Calls + Trees> Door<C> {
     /// What can be found out before anything is made.
     fn plan(&self, new: &NewPartition) -> Result<Plan, Refusal> {
+        if let Some((key, why)) = new.contradiction() {
+            return Err(Refusal::by(Rule::Key(key, why)));
+        }
         let names = self.images()?;
         let image = image_number(&names, &new.image)?;
         let initrd = new.initrd.as_ref().map(|name| image_number(&names, name)).transpose()?;
@@ -184,7 +193,23 @@ impl<C: Calls + Trees> Door<C> {
         } else {
             None
         };
-        Ok(Plan { image, initrd, layout, tree })
+        let devices = self.owners(&new.devices)?;
+        Ok(Plan { image, initrd, layout, tree, devices })
+    }
+
+    /// Devices with the partitions whose they are.
+    fn owners(&self, devices: &[OwnedDevice]) -> Result<Vec<(OwnedDevice, PartitionRef)>, Refusal> {
+        if devices.is_empty() {
+            return Ok(Vec::new());
+        }
+        let partitions = self.partitions()?;
+        let with_owner = |device: &OwnedDevice| {
+            let owner = partitions.iter().find(|it| it.name == device.owner);
+            let why = || format!("`{device}`: there is no partition `{}`", device.owner);
+            let owner = owner.ok_or_else(|| Refusal::by(Rule::Key("devices", why())))?;
+            Ok((device.clone(), owner.id))
+        };
+        devices.iter().map(with_owner).collect()
     }
 
     /// Gives a partition that was just created all that `new` says.
@@ -192,7 +217,8 @@ impl<C: Calls + Trees> Door<C> {
         for (resource, limit) in limits(new) {
             self.limit(it, resource, Some(limit))?;
         }
-        for vcpu in &new.vcpus {
+        let running = new.vcpus.len().saturating_sub(new.kept_vcpus.into());
+        for (number, vcpu) in new.vcpus.iter().enumerate() {
             let cores = u64::try_from(vcpu.cores.0).unwrap_or(0);
             let time = match vcpu.time {
                 Time::Owned => 0,
@@ -200,7 +226,8 @@ impl<C: Calls + Trees> Door<C> {
                     u64::from(budget_us) | u64::from(period_us) << 32
                 }
             };
-            let x = [it.encode(), cores, time, u64::from(vcpu.priority), 0, 0];
+            let kept = u64::from(number >= running) << 8;
+            let x = [it.encode(), cores, time, u64::from(vcpu.priority) | kept, 0, 0];
             self.call(("vCPU", Some(it)), VCPU_ADD, x)?;
         }
         let word = it.encode();
@@ -215,7 +242,60 @@ impl<C: Calls + Trees> Door<C> {
         if new.console {
             self.call(("console", Some(it)), CONSOLE_SET, [word, 1, 0, 0, 0, 0])?;
         }
+        self.let_talk(it, new)?;
+        plan.devices.iter().try_for_each(|device| self.give(it, device))?;
         self.remember(new, plan.tree.as_deref())
+    }
+
+    /// Gives it handles, and areas.
+    fn let_talk(&self, it: PartitionRef, new: &NewPartition) -> Result<(), Refusal> {
+        if new.handles > 0 {
+            let x = [it.encode(), new.handles.into(), new.requests.into(), 0, 0, 0];
+            self.call(("handles", Some(it)), TALK_SET, x)?;
+        }
+        if new.areas != NewAreas::default() {
+            let [slots, ends] = new.areas.encode();
+            let set =
+                self.call(("areas", Some(it)), AREAS_SET, [it.encode(), slots, ends, 0, 0, 0]);
+            set.map_err(|refusal| {
+                let why = match refusal.status {
+                    Status::Range => "more than 4,096 pages, 512 blocks, 510 giants or 64 shares",
+                    Status::Full => "so many places are not left for partitions that are made",
+                    _ => return refusal,
+                };
+                Refusal { rule: Some(Rule::Key("areas", why.to_owned())), ..refusal }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Gives it a device of another one's.
+    fn give(
+        &self,
+        it: PartitionRef,
+        (device, owner): &(OwnedDevice, PartitionRef),
+    ) -> Result<(), Refusal> {
+        let x = [it.encode(), owner.encode(), device.number.into(), 0, 0, 0];
+        let given = self.call(("device", Some(it)), DEVICE_ADD, x).map(|_| ());
+        given.map_err(|refusal| {
+            let owner = &device.owner;
+            let why = match refusal.status {
+                // A made one has none to give.
+                Status::InvalidParameter => format!("`{owner}` is not of the description"),
+                Status::NotFound => format!("`{owner}` has no such device"),
+                Status::WrongState | Status::PeerGone => {
+                    format!("`{owner}` has not ended, or will start again by itself")
+                }
+                Status::Exists => {
+                    "it is given already, or something else has its address or interrupt".to_owned()
+                }
+                Status::NotSupported => "it masters the bus".to_owned(),
+                Status::Full => "there is no room for its rows".to_owned(),
+                _ => return refusal,
+            };
+            let rule = Rule::Key("devices", format!("`{device}`: {why}"));
+            Refusal { rule: Some(rule), ..refusal }
+        })
     }
 
     /// Keeps a partition's tree, or that it has none.
@@ -309,14 +389,20 @@ impl<C: Calls> Door<C> {
     }
 }
 
-/// The limits of a new partition: those that are said, and of core time and memory what it is given, so that what it has is taken from
-/// what may be handed out, and no more.
+/// The limits of a new partition: those that are said, and of core time, memory and devices what it is given, so that what it has is
+/// taken from what may be handed out, and no more.
 fn limits(new: &NewPartition) -> Vec<(Resource, u64)> {
     let mut limits = new.limits.clone();
     let share = new.vcpus.iter().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
-    for (resource, need) in
-        [(Resource::CoreTime, share), (Resource::Memory, new.memory_bytes / PAGE_BYTES)]
-    {
+    let devices = u64::try_from(new.devices.len()).unwrap_or(u64::MAX);
+    for (resource, need) in [
+        (Resource::CoreTime, share),
+        (Resource::Memory, new.memory_bytes / PAGE_BYTES),
+        (Resource::Devices, devices),
+    ] {
+        if resource == Resource::Devices && devices == 0 {
+            continue;
+        }
         if limits.iter().all(|(said, _)| *said != resource) {
             limits.push((resource, need));
         }

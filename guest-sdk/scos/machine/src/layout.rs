@@ -135,7 +135,6 @@ mod tests {
         let vcpu = NewVcpu { cores: Cores(1), time: Time::Owned, priority: 0 };
         NewPartition {
             name: "debian".to_owned(),
-            limits: vec![],
             vcpus: vec![vcpu; 2],
             memory_bytes,
             image: "linux/Image".to_owned(),
@@ -143,6 +142,7 @@ mod tests {
             initrd: Some("linux/initrd.cpio".to_owned()),
             cmdline: Some("quiet".to_owned()),
             console: true,
+            ..NewPartition::default()
         }
     }
 

@@ -7,6 +7,7 @@
 mod amount;
 mod device;
 mod door;
+mod given;
 mod layout;
 mod look;
 mod refusal;
@@ -16,9 +17,11 @@ mod view;
 pub use amount::{Amount, BadAmount, Span, resource_named, resource_word};
 pub use device::{Device, Events, PATH as DEVICE};
 pub use door::{Calls, Door, Trees};
+pub use given::{OwnedDevice, areas_in};
 pub use layout::image_number;
 pub use look::{End, Exit, Stand, Thing, What};
 pub use refusal::{Act, Over, Refusal, Rule};
+pub use shikiri_abi::NewAreas;
 pub use shikiri_tree::Gic;
 pub use table::{Align, Table};
 pub use view::{

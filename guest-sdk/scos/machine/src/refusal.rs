@@ -54,7 +54,7 @@ pub struct Refusal {
     pub status: Status,
     /// What is over, for [`Status::OverLimit`].
     pub over: Option<Over>,
-    /// The rule that it did not come to the hypervisor for.
+    /// The rule in words: of what did not come to the hypervisor, or of what its status means there.
     pub rule: Option<Rule>,
 }
 
@@ -89,6 +89,8 @@ pub enum Rule {
     },
     /// Its device tree cannot be made or kept, for this reason.
     NoTree(String),
+    /// What a key says cannot be given, for this reason.
+    Key(&'static str, String),
 }
 
 impl fmt::Display for Rule {
@@ -114,6 +116,7 @@ impl fmt::Display for Rule {
                 write!(f, "the device tree is too large: {bytes} bytes, and at most {most} fit")
             }
             Self::NoTree(why) => write!(f, "its device tree: {why}"),
+            Self::Key(key, why) => write!(f, "{key}: {why}"),
         }
     }
 }
@@ -179,6 +182,7 @@ impl Refusal {
             Rule::SeveralImages { .. } => Status::InvalidParameter,
             Rule::Memory { .. } | Rule::Tree { .. } => Status::Range,
             Rule::NoTree(_) => Status::NoMemory,
+            Rule::Key(..) => Status::InvalidParameter,
         };
         Self { rule: Some(rule), ..Self::new("create", None, status) }
     }

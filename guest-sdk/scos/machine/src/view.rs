@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use shikiri_abi::{PartitionRef, RESOURCE_COUNT, Resource};
+use shikiri_abi::{NewAreas, PartitionRef, RESOURCE_COUNT, Resource};
+
+use crate::given::OwnedDevice;
 
 /// Where a partition stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,7 +271,7 @@ pub enum Boot {
 }
 
 /// What a new partition is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewPartition {
     /// Its name: 1 to 31 of `a`–`z`, `0`–`9`, `_`, `-`.
     pub name: String,
@@ -277,6 +279,8 @@ pub struct NewPartition {
     pub limits: Vec<(Resource, u64)>,
     /// Its vCPUs.
     pub vcpus: Vec<NewVcpu>,
+    /// So many of them, the last ones, are kept back until it asks for them and is granted them.
+    pub kept_vcpus: u8,
     /// Its memory, in bytes, from its first address on.
     pub memory_bytes: u64,
     /// The image of the bundle that it runs, by name.
@@ -289,6 +293,14 @@ pub struct NewPartition {
     pub cmdline: Option<String>,
     /// Whether it has a console.
     pub console: bool,
+    /// How many handles it has: event ports, message ports, areas, and requests of others that it has taken.
+    pub handles: u16,
+    /// How many requests of its own can wait at others.
+    pub requests: u16,
+    /// Its places for message areas, its message ports, and its shares in shared areas.
+    pub areas: NewAreas,
+    /// Devices of partitions of the description that do not run; they are back when it is destroyed.
+    pub devices: Vec<OwnedDevice>,
 }
 
 impl NewPartition {

@@ -4,9 +4,14 @@ use core::fmt;
 use core::time::Duration;
 
 use shikiri_abi::{PAGE_BYTES, Resource};
-use shikiri_machine::{Amount, Boot, Cores, NewPartition, NewVcpu, Span, Time, resource_named};
+use shikiri_machine::{
+    Amount, Boot, Cores, NewAreas, NewPartition, NewVcpu, OwnedDevice, Span, Time, resource_named,
+};
 
-use crate::file::{CreateTable, File, GrantTable, Number, On, PartitionTable, RestartTable};
+use crate::file::{
+    AreasTable, CreateTable, File, GrantTable, Number, On, PartitionTable, RestartTable, ShareTable,
+};
+use crate::place::{Place, Wrong};
 use crate::policy::{DEVICE, Entry, Good, Grant, Policy, Start, VCPUS};
 use crate::restart::{RestartOn, RestartRule};
 
@@ -22,43 +27,53 @@ impl fmt::Display for BadPolicy {
 
 impl std::error::Error for BadPolicy {}
 
-fn bad<T>(text: String) -> Result<T, BadPolicy> {
-    Err(BadPolicy(text))
-}
-
 impl Policy {
     /// Reads and checks a policy file.
     ///
     /// # Errors
-    /// The first thing that is wrong, with where it stands.
+    /// The first thing that is wrong: its line, where that is, its key, and why.
     pub fn parse(text: &str) -> Result<Self, BadPolicy> {
         let file: File = toml::from_str(text)
             .map_err(|error| BadPolicy(error.to_string().trim_end().to_owned()))?;
-        let names: Vec<&str> = file.partition.iter().map(|table| table.name.as_str()).collect();
-        for (at, name) in names.iter().enumerate() {
-            if !is_name(name) {
-                return bad(format!("partition `{name}`: a name is 1 to 31 of a-z, 0-9, _ and -"));
-            }
-            if names.iter().position(|other| other == name) != Some(at) {
-                return bad(format!("partition `{name}` stands twice"));
-            }
-        }
-        let partitions: Vec<Entry> =
-            file.partition.iter().map(|table| entry(table, &names)).collect::<Result<_, _>>()?;
-        if let Some(circle) = circle(&partitions) {
-            return bad(format!("these would wait for ever: {circle}"));
-        }
-        let grants = (1_usize..).zip(&file.grant).map(|(at, table)| grant(at, table, &names));
-        let talk = file.talk.iter().map(|table| {
-            let find = |name| position(name, &names, "talk");
-            Ok((find(&table.from)?, find(&table.to)?))
-        });
-        Ok(Self {
-            grants: grants.collect::<Result<_, _>>()?,
-            talk: talk.collect::<Result<_, _>>()?,
-            partitions,
-        })
+        policy(&file).map_err(|wrong| BadPolicy(wrong.in_file(text)))
     }
+}
+
+fn policy(file: &File) -> Result<Policy, Wrong> {
+    let names: Vec<&str> = file.partition.iter().map(|table| table.name.as_str()).collect();
+    let place =
+        |at: usize, name: &str| Place::table("partition", at, format!("partition `{name}`"));
+    for (at, name) in names.iter().enumerate() {
+        let name_at = place(at, name).key("name");
+        if !is_name(name) {
+            return Err(name_at.wrong("a name is 1 to 31 of a-z, 0-9, _ and -"));
+        }
+        if names.iter().position(|other| other == name) != Some(at) {
+            return Err(name_at.wrong("it stands twice"));
+        }
+    }
+    let entries = file.partition.iter().enumerate();
+    let entries = entries.map(|(at, table)| entry(table, &names, &place(at, &table.name)));
+    let partitions: Vec<Entry> = entries.collect::<Result<_, _>>()?;
+    if let Some((at, circle)) = circle(&partitions) {
+        let name = names.get(at).copied().unwrap_or_default();
+        let why = format!("these would wait for ever: {circle}");
+        return Err(place(at, name).key("after").wrong(why));
+    }
+    let grants = file.grant.iter().enumerate().map(|(at, table)| {
+        let words = format!("grant {}", at.saturating_add(1));
+        grant(table, &names, &Place::table("grant", at, words))
+    });
+    let talk = file.talk.iter().enumerate().map(|(at, table)| {
+        let place = Place::table("talk", at, format!("talk {}", at.saturating_add(1)));
+        let find = |name, key| position(name, &names, &place.key(key));
+        Ok((find(&table.from, "from")?, find(&table.to, "to")?))
+    });
+    Ok(Policy {
+        grants: grants.collect::<Result<_, _>>()?,
+        talk: talk.collect::<Result<_, _>>()?,
+        partitions,
+    })
 }
 
 fn is_name(name: &str) -> bool {
@@ -66,128 +81,142 @@ fn is_name(name: &str) -> bool {
     (1..=31).contains(&name.len()) && name.chars().all(is_right)
 }
 
-fn position(name: &str, names: &[&str], place: &str) -> Result<usize, BadPolicy> {
-    match names.iter().position(|other| *other == name) {
-        Some(at) => Ok(at),
-        None => bad(format!("{place}: there is no [[partition]] `{name}` in the policy")),
-    }
+fn position(name: &str, names: &[&str], place: &Place) -> Result<usize, Wrong> {
+    let found = names.iter().position(|other| *other == name);
+    found.ok_or_else(|| place.wrong(format!("there is no [[partition]] `{name}` in the policy")))
 }
 
-fn entry(table: &PartitionTable, names: &[&str]) -> Result<Entry, BadPolicy> {
-    let place = format!("partition `{}`", table.name);
-    let limits = limits(table, &place)?;
+fn entry(table: &PartitionTable, names: &[&str], place: &Place) -> Result<Entry, Wrong> {
+    let limits = limits(table, &place.key("limits"))?;
     let positions = |list: &[String], key: &str| {
-        let place = format!("{place}: {key}");
-        list.iter().map(|name| position(name, names, &place)).collect::<Result<Vec<_>, _>>()
+        list.iter()
+            .map(|name| position(name, names, &place.key(key)))
+            .collect::<Result<Vec<_>, _>>()
     };
-    let waits = !(table.after.is_empty() && table.after_end_of.is_empty()) || table.delay.is_some();
-    if waits && !table.start {
-        return bad(format!("{place}: `after`, `after_end_of` and `delay` need `start = true`"));
+    let waits = [
+        ("after", !table.after.is_empty()),
+        ("after_end_of", !table.after_end_of.is_empty()),
+        ("delay", table.delay.is_some()),
+    ];
+    if let Some((key, _)) = waits.into_iter().find(|(_, is_said)| *is_said && !table.start) {
+        return Err(place.key(key).wrong("it needs `start = true`"));
     }
     let start = if table.start {
         Start::When {
             active: positions(&table.after, "after")?,
             ended: positions(&table.after_end_of, "after_end_of")?,
-            delay: span(table.delay.as_deref(), Duration::ZERO, &place)?,
+            delay: span(table.delay.as_deref(), Duration::ZERO, &place.key("delay"))?,
         }
     } else {
         Start::Never
     };
+    let made = table.create.as_ref();
+    let made = made.map(|it| create(&table.name, it, &limits, &place.key("create")));
+    let restart = table.restart.as_ref();
+    let restart = restart.map(|table| restart_rule(table, &place.key("restart")));
     Ok(Entry {
         name: table.name.clone(),
-        create: table
-            .create
-            .as_ref()
-            .map(|it| create(&table.name, it, &limits, &place))
-            .transpose()?,
+        create: made.transpose()?,
         limits,
         start,
-        restart: table.restart.as_ref().map(|table| restart(table, &place)).transpose()?,
+        restart: restart.transpose()?,
     })
 }
 
-fn limits(table: &PartitionTable, place: &str) -> Result<Vec<(Resource, u64)>, BadPolicy> {
+fn limits(table: &PartitionTable, place: &Place) -> Result<Vec<(Resource, u64)>, Wrong> {
     let read = |(word, number): (&String, &Number)| {
-        let Some(resource) = resource_named(word) else {
-            return bad(format!("{place}: limits: there is no resource `{word}`"));
-        };
-        Ok((resource, amount(resource, number, &format!("{place}: limits: {word}"))?))
+        let place = place.key(word);
+        let resource = resource_named(word);
+        let resource = resource.ok_or_else(|| place.wrong("there is no such resource"))?;
+        Ok((resource, amount(resource, number, &place)?))
     };
     table.limits.iter().map(read).collect()
 }
 
-fn amount(resource: Resource, number: &Number, place: &str) -> Result<u64, BadPolicy> {
+fn amount(resource: Resource, number: &Number, place: &Place) -> Result<u64, Wrong> {
     let read = Amount::parse(resource, &number.text());
-    read.map(|amount| amount.value).map_err(|error| BadPolicy(format!("{place}: {error}")))
+    read.map(|amount| amount.value).map_err(|error| place.wrong(error.to_string()))
 }
 
-fn span(text: Option<&str>, default: Duration, place: &str) -> Result<Duration, BadPolicy> {
+fn span(text: Option<&str>, default: Duration, place: &Place) -> Result<Duration, Wrong> {
     let Some(text) = text else { return Ok(default) };
-    Span::parse(text).map(|span| span.0).map_err(|error| BadPolicy(format!("{place}: {error}")))
+    Span::parse(text).map(|span| span.0).map_err(|error| place.wrong(error.to_string()))
 }
 
 fn create(
     name: &str,
     table: &CreateTable,
     limits: &[(Resource, u64)],
-    place: &str,
-) -> Result<NewPartition, BadPolicy> {
-    let Some(cores) = Cores::parse(&table.cores) else {
-        return bad(format!(
-            "{place}: create: `{}` are no cores such as `0` or `1-3`",
-            table.cores
-        ));
-    };
+    place: &Place,
+) -> Result<NewPartition, Wrong> {
+    let cores = Cores::parse(&table.cores).ok_or_else(|| {
+        let why = format!("`{}` are no cores such as `0` or `1-3`", table.cores);
+        place.key("cores").wrong(why)
+    })?;
     let (time, priority) = match &table.share {
         None => (Time::Owned, 0),
-        Some(share) => {
-            let us = |text: &str| {
-                let span = span(Some(text), Duration::ZERO, place)?;
-                u32::try_from(span.as_micros())
-                    .map_err(|_| BadPolicy(format!("{place}: create: `{text}` is too long")))
-            };
-            let (budget_us, period_us) = (us(&share.budget)?, us(&share.period)?);
-            if budget_us > period_us {
-                return bad(format!(
-                    "{place}: create: a budget of {} in {}",
-                    share.budget, share.period
-                ));
-            }
-            (Time::Reservation { budget_us, period_us }, share.priority)
-        }
+        Some(share) => (reservation(share, &place.key("share"))?, share.priority),
     };
     let (image, boot) = match (&table.image, &table.kernel) {
         (Some(image), None) => (image, Boot::Flat),
         (None, Some(kernel)) => (kernel, Boot::Linux),
-        _ => return bad(format!("{place}: create: either `image` or `kernel`")),
+        (Some(_), Some(_)) => return Err(place.key("kernel").wrong("either `image` or `kernel`")),
+        (None, None) => return Err(place.wrong("either `image` or `kernel`")),
     };
-    if table.vcpus == 0 || table.vcpus > 64 {
-        return bad(format!("{place}: create: {} vCPUs; 1 to 64 are possible", table.vcpus));
-    }
     let memory = Number::Text(table.memory.clone());
-    let pages = amount(Resource::Memory, &memory, &format!("{place}: create: memory"))?;
-    Ok(NewPartition {
+    let pages = amount(Resource::Memory, &memory, &place.key("memory"))?;
+    let devices = table
+        .devices
+        .iter()
+        .map(|text| OwnedDevice::parse(text).map_err(|why| place.key("devices").wrong(why)));
+    let AreasTable { pages: page_slots, blocks, giants, channels, shared } = table.areas;
+    let new = NewPartition {
         name: name.to_owned(),
         limits: limits.to_vec(),
         vcpus: vec![NewVcpu { cores, time, priority }; usize::from(table.vcpus)],
+        kept_vcpus: table.kept_vcpus,
         memory_bytes: pages.saturating_mul(PAGE_BYTES),
         image: image.clone(),
         boot,
         initrd: table.initrd.clone(),
         cmdline: table.cmdline.clone(),
         console: table.console,
-    })
+        handles: table.handles,
+        requests: table.requests,
+        areas: NewAreas { pages: page_slots, blocks, giants, channels, shares: shared },
+        devices: devices.collect::<Result<_, _>>()?,
+    };
+    match new.contradiction() {
+        Some((key, why)) => Err(place.key(key).wrong(why)),
+        None => Ok(new),
+    }
 }
 
-fn restart(table: &RestartTable, place: &str) -> Result<RestartRule, BadPolicy> {
-    let place = format!("{place}: restart");
-    let delay = span(table.delay.as_deref(), Duration::from_millis(100), &place)?;
-    let longest = span(table.longest.as_deref(), Duration::from_secs(10).max(delay), &place)?;
+fn reservation(table: &ShareTable, place: &Place) -> Result<Time, Wrong> {
+    let us = |text: &str, key: &str| {
+        let place = place.key(key);
+        let span = span(Some(text), Duration::ZERO, &place)?;
+        let too_long = |_| place.wrong(format!("`{text}` is too long"));
+        u32::try_from(span.as_micros()).map_err(too_long)
+    };
+    let (budget_us, period_us) = (us(&table.budget, "budget")?, us(&table.period, "period")?);
+    if budget_us > period_us {
+        let why = format!("{} in {}", table.budget, table.period);
+        return Err(place.key("budget").wrong(why));
+    }
+    Ok(Time::Reservation { budget_us, period_us })
+}
+
+fn restart_rule(table: &RestartTable, place: &Place) -> Result<RestartRule, Wrong> {
+    let time =
+        |text: &Option<String>, key: &str, default| span(text.as_deref(), default, &place.key(key));
+    let delay = time(&table.delay, "delay", Duration::from_millis(100))?;
+    let longest = time(&table.longest, "longest", Duration::from_secs(10).max(delay))?;
     if longest < delay {
-        return bad(format!("{place}: `longest` is shorter than `delay`"));
+        return Err(place.key("longest").wrong("it is shorter than `delay`"));
     }
     if table.factor == 0 {
-        return bad(format!("{place}: `factor` is at least 1"));
+        return Err(place.key("factor").wrong("it is at least 1"));
     }
     Ok(RestartRule {
         on: match table.on {
@@ -198,39 +227,42 @@ fn restart(table: &RestartTable, place: &str) -> Result<RestartRule, BadPolicy> 
         factor: table.factor,
         longest,
         give_up_after: table.give_up_after,
-        window: span(table.window.as_deref(), Duration::from_secs(60), &place)?,
+        window: time(&table.window, "window", Duration::from_secs(60))?,
     })
 }
 
-fn grant(number: usize, table: &GrantTable, names: &[&str]) -> Result<Grant, BadPolicy> {
-    let place = format!("grant {number}");
-    let to =
-        table.to.iter().map(|name| position(name, names, &place)).collect::<Result<Vec<_>, _>>()?;
+fn grant(table: &GrantTable, names: &[&str], place: &Place) -> Result<Grant, Wrong> {
+    let to = table.to.iter().map(|name| position(name, names, &place.key("to")));
+    let to = to.collect::<Result<Vec<_>, _>>()?;
     let to = (!to.is_empty()).then_some(to);
     if table.device.is_some() && table.resource != DEVICE {
-        return bad(format!("{place}: `device` is for `resource = \"{DEVICE}\"`"));
+        let why = format!("it is for `resource = \"{DEVICE}\"`");
+        return Err(place.key("device").wrong(why));
     }
+    let amounts = [
+        ("up_to", table.up_to.is_some()),
+        ("keep", table.keep.is_some()),
+        ("or_less", table.or_less),
+    ];
+    let amount_key = amounts.into_iter().find(|(_, is_said)| *is_said).map(|(key, _)| key);
+    let whole = |of, why: &str| match amount_key {
+        Some(key) => Err(place.key(key).wrong(why)),
+        None => Ok(Grant { to: to.clone(), of, up_to: None, keep: 0, or_less: false }),
+    };
     if table.resource == VCPUS {
-        if table.up_to.is_some() || table.keep.is_some() || table.or_less {
-            return bad(format!(
-                "{place}: of vCPUs all that are asked for are granted; `kept_vcpus` of the description says how many there are"
-            ));
-        }
-        return Ok(Grant { to, of: Good::Vcpus, up_to: None, keep: 0, or_less: false });
+        return whole(
+            Good::Vcpus,
+            "of vCPUs all that are asked for are granted; `kept_vcpus` says how many there are",
+        );
     }
     if table.resource == DEVICE {
-        if table.up_to.is_some() || table.keep.is_some() || table.or_less {
-            return bad(format!("{place}: a device is granted as it is"));
-        }
-        let of = Good::Device(table.device);
-        return Ok(Grant { to, of, up_to: None, keep: 0, or_less: false });
+        return whole(Good::Device(table.device), "a device is granted as it is");
     }
-    let Some(resource) = resource_named(&table.resource) else {
-        return bad(format!("{place}: there is no resource `{}`", table.resource));
-    };
+    let resource = resource_named(&table.resource).ok_or_else(|| {
+        place.key("resource").wrong(format!("there is no resource `{}`", table.resource))
+    })?;
     let read = |number: &Option<Number>, key: &str| {
-        let place = format!("{place}: {key}");
-        number.as_ref().map(|number| amount(resource, number, &place)).transpose()
+        number.as_ref().map(|number| amount(resource, number, &place.key(key))).transpose()
     };
     Ok(Grant {
         to,
@@ -241,8 +273,8 @@ fn grant(number: usize, table: &GrantTable, names: &[&str]) -> Result<Grant, Bad
     })
 }
 
-/// Those that would wait for each other for ever, or for one that does.
-fn circle(partitions: &[Entry]) -> Option<String> {
+/// Those that would wait for each other for ever, or for one that does; and the position of the first of them.
+fn circle(partitions: &[Entry]) -> Option<(usize, String)> {
     let waits = |at: usize| match partitions.get(at).map(|entry| &entry.start) {
         Some(Start::When { active, ended, .. }) => [active.as_slice(), ended.as_slice()].concat(),
         Some(Start::Never) | None => Vec::new(),
@@ -255,12 +287,11 @@ fn circle(partitions: &[Entry]) -> Option<String> {
             .copied()
             .filter(|at| waits(*at).iter().any(|it| left.contains(it)))
             .collect();
-        if stuck.is_empty() {
-            return None;
-        }
+        let first = *stuck.first()?;
         if stuck.len() == left.len() {
             let names = stuck.iter().filter_map(|at| partitions.get(*at));
-            return Some(names.map(|entry| entry.name.as_str()).collect::<Vec<_>>().join(", "));
+            let names: Vec<&str> = names.map(|entry| entry.name.as_str()).collect();
+            return Some((first, names.join(", ")));
         }
         left = stuck;
     }
@@ -273,7 +304,7 @@ mod tests {
     use super::Policy;
     use crate::policy::{Good, Grant, Start};
     use shikiri_abi::Resource;
-    use shikiri_machine::{Boot, Cores, NewVcpu, Time};
+    use shikiri_machine::{Boot, Cores, NewAreas, NewVcpu, Time};
 
     const FILE: &str = r#"
         [[partition]]
@@ -375,82 +406,106 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn mistakes_are_named_with_line_key_and_cause() {
         let with = |rest: &str| format!("[[partition]]\nname = \"a\"\n{rest}");
+        let create = |rest: &str| {
+            with(&format!("create = {{ image = \"x\", memory = \"2M\", cores = \"0\", {rest} }}"))
+        };
+        let grant = |rest: &str| with(&format!("[[grant]]\n{rest}"));
         for (text, message) in [
             (
                 "[[partition]]\nname = \"A\"".into(),
-                "partition `A`: a name is 1 to 31 of a-z, 0-9, _ and -",
+                "line 2: partition `A`: name: a name is 1 to 31 of a-z, 0-9, _ and -",
             ),
-            (with("[[partition]]\nname = \"a\""), "partition `a` stands twice"),
+            (with("[[partition]]\nname = \"a\""), "line 4: partition `a`: name: it stands twice"),
             (
                 with("start = true\nafter = [\"b\"]"),
-                "partition `a`: after: there is no [[partition]] `b` in the policy",
+                "line 4: partition `a`: after: there is no [[partition]] `b` in the policy",
+            ),
+            (with("delay = \"1s\""), "line 3: partition `a`: delay: it needs `start = true`"),
+            (
+                with("start = true\nafter = [\"a\"]"),
+                "line 4: partition `a`: after: these would wait for ever: a",
             ),
             (
-                with("after = [\"a\"]"),
-                "partition `a`: `after`, `after_end_of` and `delay` need `start = true`",
+                with("limits = { cpu = 1 }"),
+                "line 3: partition `a`: limits: cpu: there is no such resource",
             ),
-            (with("start = true\nafter = [\"a\"]"), "these would wait for ever: a"),
-            (with("limits = { cpu = 1 }"), "partition `a`: limits: there is no resource `cpu`"),
             (
-                with("limits = { memory = 1 }"),
-                "partition `a`: limits: memory: `1` is not a size of whole pages such as `64M` or `4KiB`",
+                with("[partition.limits]\n# So much.\nmemory = 1"),
+                "line 5: partition `a`: limits: memory: `1` is not a size of whole pages such as `64M` or `4KiB`",
             ),
             (
                 with("start = true\ndelay = \"soon\""),
-                "partition `a`: `soon` is not a time such as `500us`, `10ms`, `2s` or `1m`",
+                "line 4: partition `a`: delay: `soon` is not a time such as `500us`, `10ms`, `2s` or `1m`",
             ),
             (
                 with("create = { image = \"x\", memory = \"2M\", cores = \"x\" }"),
-                "partition `a`: create: `x` are no cores such as `0` or `1-3`",
+                "line 3: partition `a`: create: cores: `x` are no cores such as `0` or `1-3`",
             ),
             (
                 with("create = { memory = \"2M\", cores = \"0\" }"),
-                "partition `a`: create: either `image` or `kernel`",
+                "line 3: partition `a`: create: either `image` or `kernel`",
             ),
             (
-                with("create = { image = \"x\", kernel = \"y\", memory = \"2M\", cores = \"0\" }"),
-                "partition `a`: create: either `image` or `kernel`",
+                create("kernel = \"y\""),
+                "line 3: partition `a`: create: kernel: either `image` or `kernel`",
             ),
             (
-                with("create = { image = \"x\", memory = \"2M\", cores = \"0\", vcpus = 0 }"),
-                "partition `a`: create: 0 vCPUs; 1 to 64 are possible",
+                create("vcpus = 0"),
+                "line 3: partition `a`: create: vcpus: 0 vCPUs; 1 to 64 are possible",
             ),
             (
-                with(
-                    "create = { image = \"x\", memory = \"2M\", cores = \"0\", share = { budget = \"2ms\", period = \"1ms\" } }",
-                ),
-                "partition `a`: create: a budget of 2ms in 1ms",
+                create("share = { budget = \"2ms\", period = \"1ms\" }"),
+                "line 3: partition `a`: create: share: budget: 2ms in 1ms",
+            ),
+            (
+                create("vcpus = 2, kept_vcpus = 2"),
+                "line 3: partition `a`: create: kept_vcpus: 2 of 2 vCPUs; the first one is never kept back",
+            ),
+            (
+                create("requests = 2"),
+                "line 3: partition `a`: create: requests: without `handles` nothing can be asked for",
+            ),
+            (
+                create("handles = 8, areas = { channels = 2 }"),
+                "line 3: partition `a`: create: areas: 2 channels take 4 pages of their own, and there are 0",
+            ),
+            (
+                create("devices = [\"clock\"]"),
+                "line 3: partition `a`: create: devices: `clock` is no device such as `clock:0`: whose, and which of its devices, 0 to 63",
             ),
             (
                 with("restart = { on = \"end\", delay = \"2s\", longest = \"1s\" }"),
-                "partition `a`: restart: `longest` is shorter than `delay`",
+                "line 3: partition `a`: restart: longest: it is shorter than `delay`",
             ),
             (
                 with("restart = { on = \"end\", factor = 0 }"),
-                "partition `a`: restart: `factor` is at least 1",
-            ),
-            (with("[[grant]]\nresource = \"time\""), "grant 1: there is no resource `time`"),
-            (
-                with("[[grant]]\nresource = \"vcpus\"\nup_to = 2"),
-                "grant 1: of vCPUs all that are asked for are granted; `kept_vcpus` of the description says how many there are",
+                "line 3: partition `a`: restart: factor: it is at least 1",
             ),
             (
-                with("[[grant]]\nresource = \"device\"\nkeep = 2"),
-                "grant 1: a device is granted as it is",
+                grant("resource = \"time\""),
+                "line 4: grant 1: resource: there is no resource `time`",
             ),
             (
-                with("[[grant]]\nresource = \"vcpus\"\ndevice = 2"),
-                "grant 1: `device` is for `resource = \"device\"`",
+                grant("resource = \"vcpus\"\nup_to = 2"),
+                "line 5: grant 1: up_to: of vCPUs all that are asked for are granted; `kept_vcpus` says how many there are",
             ),
             (
-                with("[[grant]]\nresource = \"memory\"\nto = [\"b\"]"),
-                "grant 1: there is no [[partition]] `b` in the policy",
+                grant("resource = \"device\"\nkeep = 2"),
+                "line 5: grant 1: keep: a device is granted as it is",
+            ),
+            (
+                grant("resource = \"vcpus\"\ndevice = 2"),
+                "line 5: grant 1: device: it is for `resource = \"device\"`",
+            ),
+            (
+                grant("resource = \"memory\"\nto = [\"b\"]"),
+                "line 5: grant 1: to: there is no [[partition]] `b` in the policy",
             ),
             (
                 with("[[talk]]\nfrom = \"a\"\nto = \"b\""),
-                "talk: there is no [[partition]] `b` in the policy",
+                "line 5: talk 1: to: there is no [[partition]] `b` in the policy",
             ),
         ] {
             assert_eq!(Policy::parse(&text).unwrap_err().to_string(), message);
@@ -458,10 +513,30 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_made_is_given_all_that_can_be_given() {
+        let text = "[[partition]]\nname = \"a\"\n[partition.create]\nimage = \"x\"\nmemory = \"2M\"\n\
+                    cores = \"3\"\nvcpus = 3\nkept_vcpus = 1\nhandles = 64\nrequests = 4\n\
+                    areas = { pages = 16, blocks = 8, giants = 1, channels = 2, shared = 4 }\n\
+                    devices = [\"clock:0\", \"clock:2\"]";
+        let policy = Policy::parse(text).unwrap();
+        let new = policy.partitions[0].create.as_ref().unwrap();
+        assert_eq!((new.vcpus.len(), new.kept_vcpus, new.handles, new.requests), (3, 1, 64, 4));
+        let areas = NewAreas { pages: 16, blocks: 8, giants: 1, channels: 2, shares: 4 };
+        assert_eq!(new.areas, areas);
+        let devices: Vec<String> = new.devices.iter().map(ToString::to_string).collect();
+        assert_eq!(devices, ["clock:0", "clock:2"]);
+    }
+
+    #[test]
     fn what_is_no_policy_is_pointed_at() {
         let error =
             Policy::parse("[[partition]]\nname = \"a\"\ncolour = 1").unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains("unknown field `colour`"), "{error}");
+        let text = "[[partition]]\nname = \"a\"\n[partition.create]\nimage = \"x\"\nmemory = \"2M\"\n\
+                    cores = \"0\"\nconsole = \"maybe\"";
+        let error = Policy::parse(text).unwrap_err().to_string();
+        let is_named = error.contains("line 7") && error.contains("console = \"maybe\"");
+        assert!(is_named && error.contains("expected a boolean"), "{error}");
     }
 
     #[test]
@@ -475,6 +550,7 @@ mod tests {
         assert!(Policy::parse(&text(&[("a", "b"), ("b", "c"), ("c", "")])).is_ok());
         let error =
             Policy::parse(&text(&[("a", "b"), ("b", "c"), ("c", "b"), ("d", "")])).unwrap_err();
-        assert_eq!(error.to_string(), "these would wait for ever: a, b, c");
+        let message = "line 4: partition `a`: after: these would wait for ever: a, b, c";
+        assert_eq!(error.to_string(), message);
     }
 }

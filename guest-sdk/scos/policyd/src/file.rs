@@ -46,9 +46,30 @@ pub(crate) struct CreateTable {
     pub(crate) cores: String,
     #[serde(default = "one")]
     pub(crate) vcpus: u8,
+    #[serde(default)]
+    pub(crate) kept_vcpus: u8,
     pub(crate) share: Option<ShareTable>,
     #[serde(default)]
     pub(crate) console: bool,
+    #[serde(default)]
+    pub(crate) handles: u16,
+    #[serde(default)]
+    pub(crate) requests: u16,
+    #[serde(default)]
+    pub(crate) areas: AreasTable,
+    #[serde(default)]
+    pub(crate) devices: Vec<String>,
+}
+
+/// `areas = { … }`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AreasTable {
+    pub(crate) pages: u16,
+    pub(crate) blocks: u16,
+    pub(crate) giants: u16,
+    pub(crate) channels: u16,
+    pub(crate) shared: u16,
 }
 
 /// `share = { … }`

@@ -10,6 +10,7 @@ mod check;
 mod engine;
 mod file;
 mod grant;
+mod place;
 mod policy;
 mod restart;
 

@@ -6,9 +6,10 @@ use std::io;
 
 use super::{Calls, Door, Trees};
 use crate::Machine as _;
+use crate::given::OwnedDevice;
 use crate::refusal::{Act, Refusal};
 use crate::view::{Boot, Cores, NewPartition, NewVcpu, Time};
-use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Status};
+use shikiri_abi::{NewAreas, PartitionId, PartitionRef, PartitionSlot, Resource, Status};
 use shikiri_tree::Gic;
 
 /// Phases, as PARTITION_LIST has them.
@@ -20,7 +21,10 @@ const PAUSED: u64 = 5;
 const ENDING: u64 = 6;
 const ENDED: u64 = 7;
 
-/// A hypervisor with one partition at place 0, and the bytes of 24 KiB that it copies at once.
+/// The partition `o` of the description, which has ended.
+const OWNER: PartitionRef = PartitionRef { place: PartitionSlot(1), id: PartitionId(3) };
+
+/// A hypervisor with one partition at place 0 and [`OWNER`] at place 1, and the bytes of 24 KiB that it copies at once.
 #[derive(Default)]
 struct Fake {
     state: RefCell<State>,
@@ -37,6 +41,10 @@ struct State {
     /// Where images were put, and the entry with `x0`.
     images: Vec<(u64, u64)>,
     entry: (u64, u64),
+    /// What was said of vCPUs, handles, areas and devices: the call's number, and `x2` to `x4`.
+    given: Vec<(u16, [u64; 3])>,
+    /// What adding a device is answered.
+    device_status: Option<Status>,
     /// Before the next call of this number somebody else brings the partition into this phase.
     overtaken: Option<(u16, u64)>,
 }
@@ -68,9 +76,13 @@ impl Calls for Fake {
         state.called(number);
         let is_free = state.phase == 0;
         Some(match number {
-            super::PARTITION_LIST if x[0] > 0 => refused(Status::Range),
+            super::PARTITION_LIST if x[0] == 1 => ok(OWNER.encode(), ENDED, 0),
+            super::PARTITION_LIST if x[0] > 1 => refused(Status::Range),
             super::PARTITION_LIST if is_free => refused(Status::NotFound),
             super::PARTITION_LIST => ok(state.word(), state.phase, 1 << 40),
+            super::PARTITION_NAME if x[0] == OWNER.encode() && x[1] == 0 => {
+                ok(u64::from(b'o'), 0, 0)
+            }
             super::PARTITION_NAME if x[1] == 0 => ok(u64::from(b'l'), 0, 0),
             super::IMAGE_INFO => match x[0] {
                 0 => ok(8 << 20, u64::from(b'k'), 0),
@@ -91,6 +103,18 @@ impl Calls for Fake {
             }
             super::IMAGE_ADD => {
                 state.images.push((x[1], x[2]));
+                ok(0, 0, 0)
+            }
+            super::VCPU_ADD | super::TALK_SET | super::AREAS_SET => {
+                state.given.push((number, [x[1], x[2], x[3]]));
+                ok(0, 0, 0)
+            }
+            super::DEVICE_ADD => {
+                state.given.push((number, [x[1], x[2], x[3]]));
+                state.device_status.map_or(ok(0x0901_0000, 34, 0), refused)
+            }
+            super::LIMIT_SET => {
+                state.given.push((number, [x[1], x[2], x[3]]));
                 ok(0, 0, 0)
             }
             super::ENTRY_SET => {
@@ -152,7 +176,6 @@ impl Trees for Fake {
 fn linux() -> NewPartition {
     NewPartition {
         name: "l".to_owned(),
-        limits: vec![],
         vcpus: vec![NewVcpu { cores: Cores(1), time: Time::Owned, priority: 0 }],
         memory_bytes: 64 << 20,
         image: "k".to_owned(),
@@ -160,6 +183,7 @@ fn linux() -> NewPartition {
         initrd: Some("i".to_owned()),
         cmdline: Some("x".repeat(50_000)),
         console: true,
+        ..NewPartition::default()
     }
 }
 
@@ -282,4 +306,77 @@ fn a_tree_goes_with_its_partition_and_is_made_anew_where_it_is_not_known() {
     door.create(&NewPartition { boot: Boot::Flat, initrd: None, cmdline: None, ..linux() })
         .unwrap();
     assert_eq!(door.0.kept("l"), None);
+}
+
+/// Everything that can be given.
+fn with_all() -> NewPartition {
+    let areas = NewAreas { pages: 16, blocks: 8, giants: 1, channels: 2, shares: 4 };
+    let vcpu = NewVcpu { cores: Cores(6), time: Time::Owned, priority: 3 };
+    let devices = [0, 5].map(|number| OwnedDevice { owner: "o".to_owned(), number });
+    NewPartition {
+        name: "w".to_owned(),
+        limits: vec![(Resource::EventPorts, 9)],
+        vcpus: vec![vcpu; 3],
+        kept_vcpus: 2,
+        memory_bytes: 16 << 20,
+        image: "k".to_owned(),
+        handles: 64,
+        requests: 4,
+        areas,
+        devices: devices.into(),
+        ..NewPartition::default()
+    }
+}
+
+#[test]
+fn everything_that_can_be_given_is_given_by_its_call() {
+    let mut door = Door(Fake::default());
+    door.create(&with_all()).unwrap();
+    let owner = OWNER.encode();
+    assert_eq!(
+        door.0.state.borrow().given,
+        [
+            (super::LIMIT_SET, [4, 9, 0]),
+            (super::LIMIT_SET, [0, 3_000_000, 0]),
+            (super::LIMIT_SET, [2, 4096, 0]),
+            (super::LIMIT_SET, [5, 2, 0]),
+            (super::VCPU_ADD, [6, 0, 3]),
+            (super::VCPU_ADD, [6, 0, 3 | 1 << 8]),
+            (super::VCPU_ADD, [6, 0, 3 | 1 << 8]),
+            (super::TALK_SET, [64, 4, 0]),
+            (super::AREAS_SET, [16 | 8 << 16 | 1 << 32, 2 | 4 << 16, 0]),
+            (super::DEVICE_ADD, [owner, 0, 0]),
+            (super::DEVICE_ADD, [owner, 5, 0]),
+        ]
+    );
+}
+
+#[test]
+fn a_device_that_is_not_given_is_named_with_the_reason_and_nothing_is_left() {
+    for (status, why) in [
+        (Status::NotFound, "`o` has no such device"),
+        (Status::WrongState, "`o` has not ended, or will start again by itself"),
+        (Status::Exists, "it is given already, or something else has its address or interrupt"),
+        (Status::NotSupported, "it masters the bus"),
+        (Status::InvalidParameter, "`o` is not of the description"),
+    ] {
+        let mut door = Door(Fake::default());
+        door.0.state.borrow_mut().device_status = Some(status);
+        let refusal = door.create(&with_all()).unwrap_err();
+        assert_eq!(refusal.to_string(), format!("devices: `o:0`: {why}"));
+        assert_eq!((refusal.status, door.0.state.borrow().phase), (status, 0));
+    }
+    let ghost = OwnedDevice { owner: "ghost".to_owned(), number: 1 };
+    let mut door = Door(Fake::default());
+    let refusal = door.create(&NewPartition { devices: vec![ghost], ..with_all() }).unwrap_err();
+    assert_eq!(refusal.to_string(), "devices: `ghost:1`: there is no partition `ghost`");
+    assert!(!door.0.state.borrow().calls.contains(&super::PARTITION_CREATE));
+}
+
+#[test]
+fn a_contradiction_does_not_come_to_the_hypervisor() {
+    let mut door = Door(Fake::default());
+    let refusal = door.create(&NewPartition { handles: 0, ..with_all() }).unwrap_err();
+    assert_eq!(refusal.to_string(), "requests: without `handles` nothing can be asked for");
+    assert_eq!(door.0.state.borrow().calls, []);
 }

@@ -1,11 +1,12 @@
 //! `part`: partitions.
 
+use core::str::FromStr;
 use core::time::Duration;
 
 use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
 use shikiri_machine::{
-    Act, Align, Amount, Boot, Cores, NewPartition, NewVcpu, Partition, Phase, Refusal, Span, Table,
-    Time, resource_named,
+    Act, Align, Amount, Boot, Cores, NewPartition, NewVcpu, OwnedDevice, Partition, Phase, Refusal,
+    Span, Table, Time, areas_in, resource_named,
 };
 
 use super::{Command, Failure, Said, account, look, misused, partition};
@@ -20,7 +21,7 @@ pub(super) const COMMAND: Command = Command {
 part list
 part show PARTITION
 part images
-part create NAME image=FILE|kernel=FILE [initrd=FILE] [cmdline=WORDS] memory=SIZE cores=CORES [vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes] [memory_limit=SIZE] [RESOURCE=LIMIT …]
+part create NAME image=FILE|kernel=FILE [initrd=FILE] [cmdline=WORDS] memory=SIZE cores=CORES [vcpus=N] [kept_vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes|no] [handles=N] [requests=N] [areas=pages:N,…] [devices=OWNER:N,…] [RESOURCE_limit=LIMIT …]
 part start|pause|resume|end|restart|destroy PARTITION
 part limit PARTITION RESOURCE [AMOUNT|none]
 part log PARTITION
@@ -36,7 +37,10 @@ images   the files that `create` can take
 create   makes one of nothing and leaves it in state `created`. It runs FILE of the bundle: image= is a program without an operating system,
          kernel= is Linux. initrd= is its RAM disk, cmdline='console=ttyAMA0 quiet' its command line; with one of the three it is
          given a device tree of what it gets. Without share it owns its cores; with share=2ms/10ms each vCPU gets so much of every period,
-         on one of CORES. RESOURCE=LIMIT sets a limit first, as `part limit` does (memory_limit= for memory)
+         on one of CORES; the last kept_vcpus are kept back until it asks for them. handles= and requests= let it talk to others, areas= gives
+         it places for areas: pages, blocks, giants, channels and shared, as in a description (areas=pages:16,channels:2).
+         devices=clock:0 gives it the first device of `clock`, a partition of the description that has ended, until it is destroyed.
+         RESOURCE_limit=LIMIT sets a limit first, as `part limit` does; without it core time, memory and devices are what it is given
 start    starts one that is created or ended
 pause    its vCPUs stop where they are; resume lets them go on
 end      ends it: all that it owns goes back, and its peers are told. `stop` is the same
@@ -255,25 +259,43 @@ fn create(
     Ok(())
 }
 
+/// What the options say, key by key.
+struct Options {
+    new: NewPartition,
+    vcpu: NewVcpu,
+    vcpus: u8,
+}
+
 fn new_partition(name: &str, options: &[&str]) -> Result<NewPartition, Failure> {
-    let mut new = NewPartition {
-        name: name.to_owned(),
-        limits: Vec::new(),
-        vcpus: Vec::new(),
-        memory_bytes: 0,
-        image: String::new(),
-        boot: Boot::Flat,
-        initrd: None,
-        cmdline: None,
-        console: false,
-    };
-    let mut vcpu = NewVcpu { cores: Cores::default(), time: Time::Owned, priority: 0 };
-    let mut count = 1;
+    let vcpu = NewVcpu { cores: Cores::default(), time: Time::Owned, priority: 0 };
+    let new = NewPartition { name: name.to_owned(), ..NewPartition::default() };
+    let mut said = Options { new, vcpu, vcpus: 1 };
     for option in options {
         let Some((key, value)) = option.split_once('=') else {
             return misused(format!("`{option}` is no KEY=VALUE"));
         };
-        let number = || value.parse::<u8>().ok();
+        said.take(key, value)?;
+    }
+    let Options { mut new, vcpu, vcpus } = said;
+    for (is_missing, key) in [
+        (new.image.is_empty(), "image= or kernel"),
+        (new.memory_bytes == 0, "memory"),
+        (vcpu.cores == Cores::default(), "cores"),
+    ] {
+        if is_missing {
+            return misused(format!("{key}= is missing"));
+        }
+    }
+    new.vcpus = vec![vcpu; usize::from(vcpus)];
+    match new.contradiction() {
+        Some((key, why)) => misused(format!("{key}=: {why}")),
+        None => Ok(new),
+    }
+}
+
+impl Options {
+    fn take(&mut self, key: &str, value: &str) -> Result<(), Failure> {
+        let Self { new, vcpu, vcpus } = self;
         match key {
             "image" | "kernel" if !new.image.is_empty() => {
                 return misused("one image or one kernel");
@@ -290,37 +312,44 @@ fn new_partition(name: &str, options: &[&str]) -> Result<NewPartition, Failure> 
                 Some(cores) => vcpu.cores = cores,
                 None => return misused(format!("`{value}` are no cores such as `0` or `1-3`")),
             },
-            "vcpus" => match number() {
-                Some(vcpus @ 1..=64) => count = vcpus,
+            "vcpus" => match value.parse() {
+                Ok(count @ 1..=64) => *vcpus = count,
                 _ => return misused(format!("`{value}` vCPUs; 1 to 64 are possible")),
             },
+            "kept_vcpus" => new.kept_vcpus = number((key, value), 255)?,
             "share" => vcpu.time = share(value)?,
-            "priority" => match number() {
-                Some(priority) => vcpu.priority = priority,
-                None => return misused(format!("`{value}` is no priority from 0 to 255")),
-            },
-            "console" => new.console = value == "yes",
-            "memory_limit" => {
-                let resource = Resource::Memory;
-                new.limits.push((resource, Amount::parse(resource, value)?.value));
+            "priority" => vcpu.priority = number((key, value), 255)?,
+            "console" => {
+                new.console = match value {
+                    "yes" => true,
+                    "no" => false,
+                    _ => return misused(format!("console=`{value}`: yes or no")),
+                }
+            }
+            "handles" => new.handles = number((key, value), 65_535)?,
+            "requests" => new.requests = number((key, value), 65_535)?,
+            "areas" => {
+                let areas = areas_in(value);
+                new.areas = areas.map_err(|why| Failure::Misused(format!("{key}=: {why}")))?;
+            }
+            "devices" => {
+                let devices = value.split(',').map(OwnedDevice::parse).collect::<Result<_, _>>();
+                new.devices = devices.map_err(|why| Failure::Misused(format!("{key}=: {why}")))?;
             }
             key => {
-                let resource = named(key)?;
+                // The limit of what a key of its own gives has a word of its own.
+                let resource = named(key.strip_suffix("_limit").unwrap_or(key))?;
                 new.limits.push((resource, Amount::parse(resource, value)?.value));
             }
         }
+        Ok(())
     }
-    for (is_missing, key) in [
-        (new.image.is_empty(), "image= or kernel"),
-        (new.memory_bytes == 0, "memory"),
-        (vcpu.cores == Cores::default(), "cores"),
-    ] {
-        if is_missing {
-            return misused(format!("{key}= is missing"));
-        }
-    }
-    new.vcpus = vec![vcpu; usize::from(count)];
-    Ok(new)
+}
+
+/// A key's number.
+fn number<T: FromStr>((key, value): (&str, &str), most: u32) -> Result<T, Failure> {
+    let read = value.parse();
+    read.map_err(|_| Failure::Misused(format!("{key}=`{value}`: 0 to {most} are possible")))
 }
 
 fn share(text: &str) -> Result<Time, Failure> {

@@ -9,8 +9,8 @@ use crate::line::{Pipeline, Redirect, Simple};
 use crate::system::{Started, System};
 use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Resource, Status};
 use shikiri_machine::{
-    Account, Act, Asked, Boot, Cause, End, Exit, Line, Machine, NewPartition, Over, Partition,
-    Phase, Refusal, Stand, Thing, What, image_number,
+    Account, Act, Asked, Boot, Cause, End, Exit, Line, Machine, NewAreas, NewPartition, Over,
+    Partition, Phase, Refusal, Stand, Thing, What, image_number,
 };
 
 const fn reference(id: u32) -> PartitionRef {
@@ -331,6 +331,22 @@ fn a_partition_is_made_started_and_ended() {
 }
 
 /// A partition whose device tree is loaded when it is built.
+#[test]
+fn one_that_is_made_is_given_what_its_keys_say() {
+    let mut fake = Fake::new();
+    let (is, _) = say(
+        &mut fake,
+        "part create w image=w.bin memory=4M cores=1 vcpus=3 kept_vcpus=1 handles=64 requests=4 console=no areas=pages:16,blocks:8,giants:1,channels:2,shared:4 devices=clock:0,clock:2 devices_limit=5 core_time=50%",
+    );
+    let made = &fake.made[0];
+    assert_eq!((is, made.kept_vcpus, made.handles, made.requests), (0, 1, 64, 4));
+    let areas = NewAreas { pages: 16, blocks: 8, giants: 1, channels: 2, shares: 4 };
+    assert_eq!((made.areas, made.console), (areas, false));
+    let devices: Vec<String> = made.devices.iter().map(ToString::to_string).collect();
+    assert_eq!(devices, ["clock:0", "clock:2"]);
+    assert_eq!(made.limits, [(Resource::Devices, 5), (Resource::CoreTime, 500_000)]);
+}
+
 const LINUX: &str = "part create l kernel=w.bin initrd=a-very-long-name cmdline='console=ttyAMA0 quiet' memory=64M cores=1";
 
 #[test]
@@ -460,6 +476,25 @@ fn what_is_missing_or_wrong_is_named_with_the_usage() {
         (
             "part create x image=a memory=2M cores=1 colour=red",
             "part: there is no resource `colour`",
+        ),
+        (
+            "part create x image=a memory=2M cores=1 console=maybe",
+            "part: console=`maybe`: yes or no",
+        ),
+        ("part create x image=a memory=2M cores=1 priority=256", "part: priority=`256`: 0 to 255"),
+        ("part create x image=a memory=2M cores=1 handles=x", "part: handles=`x`: 0 to 65535 are"),
+        ("part create x image=a memory=2M cores=1 kept_vcpus=1", "part: kept_vcpus=: 1 of 1 vCPUs"),
+        (
+            "part create x image=a memory=2M cores=1 requests=1",
+            "part: requests=: without `handles`",
+        ),
+        (
+            "part create x image=a memory=2M cores=1 areas=sheets:1",
+            "part: areas=: there is no `sheets`",
+        ),
+        (
+            "part create x image=a memory=2M cores=1 devices=3",
+            "part: devices=: `3` is no device such",
         ),
         ("part create x image", "part: `image` is no KEY=VALUE"),
         ("part wait hello flying", "part: `flying` is no state to wait for"),

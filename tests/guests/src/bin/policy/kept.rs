@@ -7,12 +7,12 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use shikiri_abi::{IntId, Ipa, Resource, Status};
+use shikiri_abi::{AreaClass, IntId, Ipa, Resource, Status};
 use shikiri_policy::{Cause, Request, Wish, notify, take_notice, take_request};
 use shikiri_rt::hvc::partition::{self, GivenDevice, Refusal};
-use shikiri_rt::hvc::talk;
+use shikiri_rt::hvc::{message, talk};
 use shikiri_rt::mmio::Registers;
-use shikiri_rt::{gic, irq, power, println, reg};
+use shikiri_rt::{gic, irq, power, println, reg, smp};
 use shikiri_test_guests::fault::{attempt, catch_faults, fault_load32, fault_store32};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
@@ -254,6 +254,32 @@ pub(crate) fn by_default(is_granted: bool, when_due: bool) -> Outcome {
     alarm(0)?;
     gic::disable(intid);
     charged(1)
+}
+
+static STARTED: AtomicU64 = AtomicU64::new(0);
+
+/// One that was made with handles, areas, the board's clock and a vCPU that is kept back: all of it is there, and the vCPU when it was
+/// asked for.
+pub(crate) fn given() -> ! {
+    catch_faults();
+    case("what_one_that_is_made_is_given_is_there", || {
+        let port = made(talk::create_receive())?;
+        made(message::alloc(4096, AreaClass::Page))?;
+        charged(1)?;
+        is_there(CLOCK)?;
+        irq::set_handler(take);
+        let intid = u32::from(PLACES[usize::from(CLOCK)].3);
+        gic::set_level(intid);
+        gic::enable(intid);
+        ring()?;
+        alarm(0)?;
+        let second = || STARTED.store(1, Ordering::Release);
+        ensure("it cannot be turned on", smp::start(1, second).is_err())?;
+        equal("granted", made(crate::asked::answered(Wish::Vcpus(1), port)?)?, 1)?;
+        ensure("it can", smp::start(1, second).is_ok())?;
+        wait("it runs", || Ok(STARTED.load(Ordering::Acquire) == 1))
+    });
+    done()
 }
 
 /// The policy program: two lives of the asker.

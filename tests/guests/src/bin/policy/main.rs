@@ -48,6 +48,7 @@ const ROLES: &[(&str, fn() -> !)] = &[
     ("kept-asker", kept::asker),
     ("kept-judge", kept::judge),
     ("kept-stranger", kept::stranger),
+    ("given", kept::given),
     ("more-asker", more::asker),
     ("more-judge", more::judge),
     ("last-words", made::last_words),

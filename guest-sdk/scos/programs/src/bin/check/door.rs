@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::Duration;
 
-use shikiri_machine::{Act, Asked, Boot, Cores, NewPartition, NewVcpu, Phase, Time, Wanted};
+use shikiri_machine::{Act, Asked, Cores, NewPartition, NewVcpu, Phase, Time, Wanted};
 use shikiri_scos_programs::os;
 use shikiri_scos_programs::report::{equal, holds, ok};
 
@@ -79,14 +79,11 @@ fn loads(device: u64) {
     let time = Time::Reservation { budget_us: 1000, period_us: 10_000 };
     let new = NewPartition {
         name: "w".to_owned(),
-        limits: vec![],
         vcpus: vec![NewVcpu { cores: Cores(2), time, priority: 0 }],
         memory_bytes: 2 << 20,
         image: "timer".to_owned(),
-        boot: Boot::Flat,
-        initrd: None,
         cmdline: Some("ticks=1".to_owned()),
-        console: false,
+        ..NewPartition::default()
     };
     let id = machine.create(&new).unwrap();
     let data = vec![0x5a_u8; 80_000];

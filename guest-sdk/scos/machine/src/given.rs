@@ -1,0 +1,162 @@
+//! What a new partition is given besides time, memory and images, as people write it: areas, and devices of others.
+
+use core::fmt;
+
+use shikiri_abi::NewAreas;
+
+use crate::view::NewPartition;
+
+/// The most vCPUs of a partition.
+const MOST_VCPUS: usize = 64;
+/// The most devices of a partition that can be named.
+const MOST_DEVICES: u8 = 64;
+
+/// A device that belongs to a partition of the description: `clock:0` is the first one that the description gives to `clock`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedDevice {
+    /// The partition's name.
+    pub owner: String,
+    /// Which of its devices, in the description's order.
+    pub number: u8,
+}
+
+impl OwnedDevice {
+    /// Reads `OWNER:NUMBER`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let read = text.split_once(':').and_then(|(owner, number)| {
+            let number = number.parse().ok().filter(|number| *number < MOST_DEVICES)?;
+            (!owner.is_empty()).then(|| Self { owner: owner.to_owned(), number })
+        });
+        read.ok_or_else(|| {
+            format!(
+                "`{text}` is no device such as `clock:0`: whose, and which of its devices, 0 to 63"
+            )
+        })
+    }
+}
+
+impl fmt::Display for OwnedDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.owner, self.number)
+    }
+}
+
+/// Reads areas written in one word, with the description's keys: `pages:16,channels:2`.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn areas_in(text: &str) -> Result<NewAreas, String> {
+    let mut areas = NewAreas::default();
+    for part in text.split(',') {
+        let Some((key, number)) = part.split_once(':') else {
+            return Err(format!("`{part}` is not such as `pages:16`"));
+        };
+        let place = match key {
+            "pages" => &mut areas.pages,
+            "blocks" => &mut areas.blocks,
+            "giants" => &mut areas.giants,
+            "channels" => &mut areas.channels,
+            "shared" => &mut areas.shares,
+            _ => {
+                return Err(format!(
+                    "there is no `{key}`: pages, blocks, giants, channels and shared"
+                ));
+            }
+        };
+        *place = number.parse().map_err(|_| format!("`{part}`: 0 to 65535 are possible"))?;
+    }
+    Ok(areas)
+}
+
+impl NewPartition {
+    /// What cannot be right whatever machine it is for: the key, and why.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<(&'static str, String)> {
+        let (vcpus, kept) = (self.vcpus.len(), usize::from(self.kept_vcpus));
+        if vcpus == 0 || vcpus > MOST_VCPUS {
+            return Some(("vcpus", format!("{vcpus} vCPUs; 1 to {MOST_VCPUS} are possible")));
+        }
+        if kept >= vcpus {
+            return Some((
+                "kept_vcpus",
+                format!("{kept} of {vcpus} vCPUs; the first one is never kept back"),
+            ));
+        }
+        if self.requests > 0 && self.handles == 0 {
+            return Some(("requests", "without `handles` nothing can be asked for".to_owned()));
+        }
+        let NewAreas { pages, channels, .. } = self.areas;
+        if self.areas != NewAreas::default() && self.handles == 0 {
+            return Some(("areas", "without `handles` nothing can be done with them".to_owned()));
+        }
+        let needs = u32::from(channels).saturating_mul(2);
+        if u32::from(pages) < needs {
+            return Some((
+                "areas",
+                format!(
+                    "{channels} channels take {needs} pages of their own, and there are {pages}"
+                ),
+            ));
+        }
+        let mut devices = self.devices.iter().enumerate();
+        let twice =
+            devices.find(|(at, it)| self.devices.iter().take(*at).any(|other| other == *it));
+        twice.map(|(_, device)| ("devices", format!("`{device}` stands twice")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OwnedDevice, areas_in};
+    use crate::view::{Cores, NewPartition, NewVcpu, Time};
+    use shikiri_abi::NewAreas;
+
+    #[test]
+    fn devices_are_written_as_they_are_read() {
+        for text in ["clock:0", "a-b_c:63"] {
+            assert_eq!(OwnedDevice::parse(text).map(|it| it.to_string()).as_deref(), Ok(text));
+        }
+        for bad in ["3", "clock", ":0", "clock:", "clock:64", "clock:-1", ""] {
+            let error = OwnedDevice::parse(bad).unwrap_err();
+            assert!(error.starts_with(&format!("`{bad}` is no device")), "{error}");
+        }
+    }
+
+    #[test]
+    fn areas_are_read_by_the_descriptions_keys() {
+        let areas = NewAreas { pages: 16, blocks: 8, giants: 1, channels: 2, shares: 4 };
+        assert_eq!(areas_in("pages:16,blocks:8,giants:1,channels:2,shared:4"), Ok(areas));
+        for (text, why) in [
+            ("pages", "`pages` is not such as `pages:16`"),
+            ("sheets:3", "there is no `sheets`: pages, blocks, giants, channels and shared"),
+            ("pages:70000", "`pages:70000`: 0 to 65535 are possible"),
+        ] {
+            assert_eq!(areas_in(text).unwrap_err(), why);
+        }
+    }
+
+    #[test]
+    fn contradictions_are_named_by_their_key() {
+        let vcpu = NewVcpu { cores: Cores(1), time: Time::Owned, priority: 0 };
+        let right = NewPartition { vcpus: vec![vcpu; 2], ..NewPartition::default() };
+        assert_eq!(right.contradiction(), None);
+        let device = OwnedDevice { owner: "clock".to_owned(), number: 0 };
+        let areas = |pages, channels| NewAreas { pages, channels, ..NewAreas::default() };
+        for (wrong, key) in [
+            (NewPartition { vcpus: vec![], ..right.clone() }, "vcpus"),
+            (NewPartition { vcpus: vec![vcpu; 65], ..right.clone() }, "vcpus"),
+            (NewPartition { kept_vcpus: 2, ..right.clone() }, "kept_vcpus"),
+            (NewPartition { requests: 1, ..right.clone() }, "requests"),
+            (NewPartition { areas: areas(1, 0), ..right.clone() }, "areas"),
+            (NewPartition { areas: areas(3, 2), handles: 8, ..right.clone() }, "areas"),
+            (NewPartition { devices: vec![device.clone(), device], ..right.clone() }, "devices"),
+        ] {
+            assert_eq!(wrong.contradiction().map(|(key, _)| key), Some(key));
+        }
+        let some = NewPartition { handles: 8, requests: 1, areas: areas(4, 2), ..right };
+        assert_eq!(NewPartition { kept_vcpus: 1, ..some }.contradiction(), None);
+    }
+}
