@@ -1,6 +1,6 @@
 //! What the system control OS's kernel decides, without the machine: address spaces and their tables, frames, programs'
-//! files, futexes, signals, whose turn it is, the scale of the clock, requests that were taken, and the table of system
-//! calls.
+//! files, futexes, signals, whose turn it is, when the timer comes, the scale of the clock, requests that were taken, and the
+//! table of system calls.
 //!
 //! State in, decision out: nothing here touches memory of a program by its address or reads a clock. Frames are reached
 //! through [`Memory`], which the kernel implements on the machine and the tests with a vector.
@@ -13,6 +13,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod alarm;
 pub mod calls;
 pub mod elf;
 mod frames;
@@ -27,6 +28,7 @@ mod testing;
 mod turn;
 mod typed;
 
+pub use alarm::{Alarm, interrupt_at};
 pub use frames::{FRAME_BYTES, Frame, Memory, PAGE, Pool};
 pub use futex::{Futexes, Word};
 pub use guest::Guest;

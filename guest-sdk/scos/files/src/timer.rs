@@ -73,17 +73,21 @@ impl Timer {
     pub(crate) fn pass(&mut self, now: Now, wakes: &mut Wakes) {
         let Some(next) = self.next_ns else { return };
         let Some(late) = now.monotonic_ns.checked_sub(next) else { return };
+        let is_first = self.expired == 0;
         let more = late.checked_div(self.interval_ns);
         self.expired = self.expired.saturating_add(more.unwrap_or(0)).saturating_add(1);
         self.next_ns = more.map(|more| {
             next.saturating_add(more.saturating_add(1).saturating_mul(self.interval_ns))
         });
-        wakes.wake(self.readers);
+        if is_first {
+            wakes.wake(self.readers);
+        }
     }
 
-    /// When it expires next, on the monotonic clock.
+    /// When somebody has to look at it next, on the monotonic clock: as on Linux, an expiry that nobody has read yet is not followed by
+    /// another wake-up. All of them are counted.
     pub(crate) const fn alarm(&self) -> Option<u64> {
-        self.next_ns
+        if self.expired > 0 { None } else { self.next_ns }
     }
 
     /// Takes how often it has expired.
@@ -111,6 +115,7 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use super::Timer;
+    use crate::abi::poll::POLLIN;
     use crate::abi::time::{CLOCK_MONOTONIC, CLOCK_REALTIME, Itimerspec, TFD_TIMER_ABSTIME};
     use crate::wakes::Wakes;
     use crate::{Errno, Now, Step};
@@ -139,8 +144,24 @@ mod tests {
         timer.pass(at(109), &mut wakes);
         assert_eq!((read(&mut timer), wakes.take(), timer.get(at(109))), (None, None, every(1, 5)));
         timer.pass(at(124), &mut wakes);
-        assert_eq!((wakes.take(), timer.alarm()), (Some(timer.key()), Some(125)));
+        assert_eq!((wakes.take(), timer.alarm()), (Some(timer.key()), None));
         assert_eq!((read(&mut timer), read(&mut timer)), (Some(3), None));
+    }
+
+    #[test]
+    fn an_expiry_that_nobody_has_read_wakes_nobody_again() {
+        let mut wakes = Wakes::default();
+        let mut timer = Timer::new(CLOCK_MONOTONIC, &mut wakes).unwrap();
+        timer.set(0, every(1, 1), at(0), &mut wakes).unwrap();
+        assert_eq!(timer.alarm(), Some(1));
+        timer.pass(at(1), &mut wakes);
+        assert_eq!((wakes.take(), timer.alarm()), (Some(timer.key()), None));
+        timer.pass(at(1000), &mut wakes);
+        assert_eq!((wakes.take(), timer.alarm(), timer.ready() & POLLIN), (None, None, POLLIN));
+        assert_eq!(read(&mut timer), Some(1000), "but each is counted");
+        assert_eq!(timer.alarm(), Some(1001));
+        timer.pass(at(1001), &mut wakes);
+        assert_eq!((wakes.take(), read(&mut timer)), (Some(timer.key()), Some(1)));
     }
 
     #[test]

@@ -25,7 +25,11 @@ impl Kernel {
         let pc = thread.frame.pc;
         let far = thread.frame.far;
         match thread.frame.class() {
-            0x15 => self.do_call(id),
+            0x15 => {
+                // As the program's own look at the clock would say.
+                self.files.set_now(self.clock.both());
+                self.do_call(id);
+            }
             // WFI: whoever waits gives up its time.
             0x01 => {
                 thread.frame.pc = pc.wrapping_add(4);

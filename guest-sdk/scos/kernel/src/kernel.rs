@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
-use shikiri_scos_core::{Futexes, Memory as _, Pool, Space, Turns};
+use shikiri_scos_core::{Futexes, Memory as _, Pool, Space, Turns, interrupt_at};
 use shikiri_scos_files::Limits;
 
 use crate::arch::{self, Interrupt, Machine, Ram, Reason};
@@ -174,7 +174,8 @@ impl Kernel {
             true => u64::MAX,
             false => self.slice_end,
         };
-        self.arm(deadline);
+        // However short somebody's timers are, each program gets on.
+        self.arm(interrupt_at(self.next_interrupt(deadline), self.clock.now()));
         let Some(thread) = self.threads.get_mut(&id) else { return };
         match arch::enter(&mut thread.frame) {
             Reason::Synchronous => self.exception(id),
@@ -191,10 +192,14 @@ impl Kernel {
         }
     }
 
-    /// Has the timer come at the next time that anybody waits for, or at `latest`.
-    fn arm(&self, latest: u64) {
-        let next = self.next_deadline().map_or(latest, |next| next.min(latest));
-        match next {
+    /// The next time that anybody waits for, or `latest`.
+    fn next_interrupt(&self, latest: u64) -> u64 {
+        self.next_deadline().map_or(latest, |next| next.min(latest))
+    }
+
+    /// Has the timer come then.
+    fn arm(&self, at: u64) {
+        match at {
             u64::MAX => arch::disarm_timer(),
             at => arch::arm_timer(self.clock.counter_at(at)),
         }
@@ -202,7 +207,7 @@ impl Kernel {
 
     fn idle(&mut self) {
         self.slice_end = 0;
-        self.arm(u64::MAX);
+        self.arm(self.next_interrupt(u64::MAX));
         arch::wait_for_interrupt();
         self.interrupts();
     }

@@ -3,15 +3,15 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use shikiri_scos_core::Space;
 use shikiri_scos_core::signal::{Action, Info, SA_NOCLDWAIT, SIG_IGN, SIGCHLD, Set};
+use shikiri_scos_core::{Alarm, Space};
 use shikiri_scos_files::abi::fcntl::O_RDWR;
 use shikiri_scos_files::{Descriptors, Errno, Place};
 
 use crate::arch;
 use crate::console::say;
 use crate::kernel::Kernel;
-use crate::process::{Actions, Alarm, Pending, Process, State};
+use crate::process::{Actions, Pending, Process, State};
 use crate::thread::{On, Thread};
 
 /// The most processes, those included that nobody has waited for yet. Each may have an ASID of 8 bits.

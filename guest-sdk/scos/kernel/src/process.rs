@@ -5,7 +5,8 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use shikiri_scos_core::signal::{Action, Info, LAST, Set};
+use shikiri_scos_core::Alarm;
+use shikiri_scos_core::signal::{Action, Info, LAST, SIGALRM, Set};
 use shikiri_scos_files::{Caller, Descriptors, NodeId};
 
 /// A process.
@@ -106,19 +107,15 @@ impl Pending {
     }
 }
 
-/// The timer of `setitimer(ITIMER_REAL)`, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Alarm {
-    /// When it rings.
-    pub(crate) at: Option<u64>,
-    /// And how long after that again; 0: not again.
-    pub(crate) interval: u64,
-}
-
 impl Process {
     /// As the files see who calls.
     pub(crate) fn caller(&self) -> Caller {
         Caller { directory: self.directory, umask: self.umask, user: 0, group: 0 }
+    }
+
+    /// Whether SIGALRM has come and was not delivered.
+    pub(crate) fn has_rung(&self) -> bool {
+        self.pending.set.has(SIGALRM)
     }
 
     pub(crate) fn has_ended(&self) -> bool {

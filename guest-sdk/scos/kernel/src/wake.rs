@@ -17,8 +17,9 @@ impl Kernel {
             self.take_input();
         }
         self.settle_areas();
-        self.files.set_now(self.clock.both());
-        self.expire();
+        let now = self.clock.both();
+        self.files.set_now(now);
+        self.expire(now.monotonic_ns);
         while let Some(key) = self.files.woken() {
             self.wake_key(key);
         }
@@ -43,12 +44,11 @@ impl Kernel {
     /// When the timer has to come at the latest.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         let threads = self.threads.values().filter_map(|thread| thread.deadline());
-        let alarms = self.processes.values().filter_map(|process| process.alarm.at);
+        let alarms = self.processes.values().filter_map(|it| it.alarm.due(it.has_rung()));
         threads.chain(alarms).chain(self.files.next_alarm()).chain(self.quiet.next()).min()
     }
 
-    fn expire(&mut self) {
-        let now = self.clock.now();
+    fn expire(&mut self, now: u64) {
         let is_due = |at: Option<u64>| at.is_some_and(|at| at <= now);
         let threads: Vec<u32> = (self.threads.iter())
             .filter(|(_, thread)| is_due(thread.deadline()))
@@ -57,15 +57,14 @@ impl Kernel {
         for id in threads {
             self.wake(id);
         }
-        let due: Vec<u32> = (self.processes.iter())
-            .filter(|(_, process)| is_due(process.alarm.at))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
-            if let Some(process) = self.processes.get_mut(&id) {
-                let interval = process.alarm.interval;
-                process.alarm.at = (interval > 0).then(|| now.saturating_add(interval));
+        let mut rung = Vec::new();
+        for (id, process) in &mut self.processes {
+            let is_pending = process.has_rung();
+            if process.alarm.expire(now, is_pending) {
+                rung.push(*id);
             }
+        }
+        for id in rung {
             self.signal_process(id, SIGALRM, Info { code: 0x80, ..Info::default() });
         }
     }

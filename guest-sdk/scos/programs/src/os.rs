@@ -175,8 +175,13 @@ pub fn suspend() -> i32 {
 
 /// Has SIGALRM come after so many milliseconds, and then as often; 0: not.
 pub fn set_alarm(first_ms: i64, interval_ms: i64) {
-    let time = |ms: i64| libc::timeval { tv_sec: ms / 1000, tv_usec: ms % 1000 * 1000 };
-    let timer = libc::itimerval { it_interval: time(interval_ms), it_value: time(first_ms) };
+    set_alarm_us(first_ms * 1000, interval_ms * 1000);
+}
+
+/// The same in microseconds.
+pub fn set_alarm_us(first_us: i64, interval_us: i64) {
+    let time = |us: i64| libc::timeval { tv_sec: us / 1_000_000, tv_usec: us % 1_000_000 };
+    let timer = libc::itimerval { it_interval: time(interval_us), it_value: time(first_us) };
     // SAFETY: the timer is a local variable.
     unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
 }

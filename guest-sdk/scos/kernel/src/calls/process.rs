@@ -1,8 +1,9 @@
 //! Processes: made, ended, waited for, in groups and sessions.
 
+use shikiri_scos_core::Alarm;
 use shikiri_scos_files::Errno;
 
-use crate::process::{Alarm, Pending, Process, State};
+use crate::process::{Pending, Process, State};
 use crate::thread::{On, Thread, Wait};
 use crate::user::{Answer, Outcome, User, done, value};
 

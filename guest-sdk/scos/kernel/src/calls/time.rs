@@ -1,11 +1,11 @@
 //! Time.
 
+use shikiri_scos_core::Alarm;
 use shikiri_scos_files::Errno;
 use shikiri_scos_files::abi::time::{timespec_from, timespec_of};
 
 use crate::clock::Clock;
 use crate::kernel::Kernel;
-use crate::process::Alarm;
 use crate::thread::Wait;
 use crate::user::{Answer, Outcome, User, done};
 
