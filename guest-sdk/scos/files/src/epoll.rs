@@ -1,6 +1,6 @@
 //! What `epoll` is asked to watch (epoll(7)).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::abi::poll::{POLLERR, POLLHUP, POLLNVAL};
@@ -149,10 +149,12 @@ impl Epoll {
         before.saturating_sub(self.watched.len())
     }
 
-    /// Something may have come at a description.
-    pub(crate) fn note(&mut self, description: u64) {
-        let meant = self.watched.iter_mut().filter(|(which, _)| which.description == description);
-        meant.for_each(|(_, watch)| watch.is_new = true);
+    /// Something may have come at these descriptions; how many watches were looked at.
+    pub(crate) fn note(&mut self, descriptions: &BTreeSet<u64>) -> usize {
+        for (which, watch) in &mut self.watched {
+            watch.is_new |= descriptions.contains(&which.description);
+        }
+        self.watched.len()
     }
 
     /// Whether something would be told now.

@@ -11,7 +11,7 @@ use crate::epoll::{
     EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, Epoll, EpollEvent, Watched,
 };
 use crate::socket::Channels;
-use crate::{Descriptors, Errno, Key};
+use crate::{Descriptors, Errno};
 
 /// The most descriptors that all lists watch together, as Linux's max_user_watches.
 const MOST_WATCHED: usize = 4096;
@@ -90,6 +90,7 @@ impl<C: Channels> Files<C> {
     /// # Errors
     /// EINVAL for what is no list; EBADF.
     pub fn epoll_take(&mut self, id: DescriptionId, most: usize) -> Result<Vec<EpollEvent>, Errno> {
+        self.note_woken();
         // Out of its place meanwhile, so that the others can be looked at.
         let description = self.descriptions.get_mut(&id).ok_or(Errno::EBADF)?;
         let What::Epoll(place) = &mut description.what else { return Err(Errno::EINVAL) };
@@ -120,6 +121,10 @@ impl<C: Channels> Files<C> {
             Some(What::Epoll(list)) => Some(list),
             _ => None,
         }
+    }
+
+    fn all_lists(&self) -> impl Iterator<Item = (DescriptionId, &Epoll)> {
+        self.lists.iter().filter_map(|id| Some((*id, self.list(*id)?)))
     }
 
     /// What a list watches; nothing if it is none.
@@ -172,40 +177,48 @@ impl<C: Channels> Files<C> {
         }
     }
 
-    /// A key is woken: at what it is of something may have come.
-    pub(super) fn note_woken(&mut self, key: Key) {
-        let mut noted = Vec::new();
+    /// Keys were woken: at what they are of something may have come, and lists are told of all of it at once. How many watches were looked at
+    /// for it: a few times as many at most as there are.
+    pub(super) fn note_woken(&mut self) -> usize {
+        let Some(keys) = self.wakes.unnoted() else { return 0 };
+        let mut steps = 0_usize;
+        let mut noted: BTreeMap<DescriptionId, BTreeSet<u64>> = BTreeMap::new();
         let mut touched = BTreeSet::new();
-        for (id, list) in self.lists.iter().filter_map(|id| Some((*id, self.list(*id)?))) {
-            if list.key() == key {
+        for (id, list) in self.all_lists() {
+            if keys.contains(&list.key()) {
                 touched.insert(id);
             }
             for which in list.iter() {
-                if self.own_keys(DescriptionId(which.description)).contains(&Some(key)) {
-                    noted.push((id, which.description));
+                steps = steps.saturating_add(1);
+                let own = self.own_keys(DescriptionId(which.description));
+                if own.iter().flatten().any(|key| keys.contains(key)) {
+                    noted.entry(id).or_default().insert(which.description);
                     touched.insert(id);
                 }
             }
         }
-        // And at the lists of which it is one, up to those that none watches.
-        let most = MOST_NESTED.min(self.lists.len());
-        for _ in 1..most {
-            let above = self.nesting(&touched);
-            for id in &above {
-                let watched = self.list(*id).into_iter().flat_map(|list| list.iter());
-                let meant = watched.filter(|it| touched.contains(&DescriptionId(it.description)));
-                noted.extend(meant.map(|it| (*id, it.description)));
-            }
-            if above.is_empty() {
-                break;
+        // And at the lists of which it is one, up to those that none watches: five rows at most.
+        while !touched.is_empty() {
+            let mut above = BTreeSet::new();
+            for (id, list) in self.all_lists() {
+                for which in list.iter() {
+                    steps = steps.saturating_add(1);
+                    if touched.contains(&DescriptionId(which.description))
+                        && noted.entry(id).or_default().insert(which.description)
+                    {
+                        above.insert(id);
+                    }
+                }
             }
             touched = above;
         }
-        for (id, description) in noted {
+        self.wakes.set_noted();
+        for (id, descriptions) in noted {
             if let Some(What::Epoll(list)) = self.descriptions.get_mut(&id).map(|it| &mut it.what) {
-                list.note(description);
+                steps = steps.saturating_add(list.note(&descriptions));
             }
         }
+        steps
     }
 
     /// A description has gone: no list watches it any more.

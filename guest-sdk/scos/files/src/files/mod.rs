@@ -193,11 +193,10 @@ impl<C: Channels> Files<C> {
 
     /// The next key whose waiters are to try again, until there is none.
     pub fn woken(&mut self) -> Option<Key> {
-        let key = self.wakes.take()?;
         if self.watches > 0 {
-            self.note_woken(key);
+            self.note_woken();
         }
-        Some(key)
+        self.wakes.take()
     }
 
     /// Takes up a description.

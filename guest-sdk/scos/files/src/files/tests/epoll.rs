@@ -361,3 +361,57 @@ fn a_call_waits_for_each_key_once_and_looks_at_each_list_once() {
     done(it.files.write(id, None, &1_u64.to_le_bytes())).unwrap();
     assert!(it.files.woken().is_some_and(|key| keys.contains(&key)));
 }
+
+#[test]
+fn what_has_come_is_noted_in_a_few_looks_at_each_watch() {
+    let mut it = Process::new();
+    // A row of lists, each of which watches the next, and the last the same counter, under two hundred numbers.
+    let (lists, counter): (Vec<i32>, _) = ((0..5).map(|_| it.list()).collect(), it.counter(0));
+    for (list, watched) in lists.iter().zip(lists[1..].iter().chain([&counter])) {
+        for _ in 0..190 {
+            let copy = it.files.dup(&mut it.descriptors, *watched).unwrap();
+            it.control(*list, EPOLL_CTL_ADD, copy, IN | EPOLLET).unwrap();
+        }
+    }
+    it.settle();
+    assert_eq!(it.told(lists[0], 1000).len(), 0);
+    let id = it.descriptors.get(counter).unwrap();
+    done(it.files.write(id, None, &1_u64.to_le_bytes())).unwrap();
+    // Once for the key, five times for the rows, and once for each list that is told.
+    assert_eq!(it.files.note_woken(), 7 * it.files.watches);
+    assert_eq!(it.files.note_woken(), 0, "all was noted");
+    for list in [lists[0], lists[4]] {
+        assert_eq!(it.told(list, 1000).len(), 190, "each number is told");
+    }
+}
+
+#[test]
+fn all_that_has_come_is_noted_at_once() {
+    let mut it = Process::new();
+    let list = it.list();
+    let counters: Vec<i32> = (0..500).map(|_| it.counter(0)).collect();
+    for counter in &counters {
+        it.control(list, EPOLL_CTL_ADD, *counter, IN | EPOLLET).unwrap();
+    }
+    it.settle();
+    assert_eq!(it.told(list, 1000).len(), 0);
+    for counter in &counters {
+        let id = it.descriptors.get(*counter).unwrap();
+        done(it.files.write(id, None, &1_u64.to_le_bytes())).unwrap();
+    }
+    assert!(it.files.note_woken() <= 4 * it.files.watches);
+    it.settle();
+    assert_eq!(it.told(list, 1000), counters);
+}
+
+#[test]
+fn what_came_before_a_look_is_no_second_edge() {
+    let mut it = Process::new();
+    let (list, counter) = (it.list(), it.counter(0));
+    it.control(list, EPOLL_CTL_ADD, counter, IN | EPOLLET).unwrap();
+    let id = it.descriptors.get(counter).unwrap();
+    done(it.files.write(id, None, &1_u64.to_le_bytes())).unwrap();
+    assert_eq!(it.told(list, 9), [counter], "whether it was settled meanwhile or not");
+    it.settle();
+    assert_eq!(it.told(list, 9), [] as [i32; 0]);
+}
