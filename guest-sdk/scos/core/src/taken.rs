@@ -48,9 +48,9 @@ impl Taken {
         }
     }
 
-    /// The request with this number is over: answered, or nobody waits for it.
-    pub fn settle(&mut self, number: u64) {
-        self.0.retain(|entry| entry.number() != number);
+    /// The request with this number, of the partition that this word names, is over: answered, or nobody waits for it.
+    pub fn settle(&mut self, who: u64, number: u64) {
+        self.0.retain(|entry| entry.place() != who >> 32 || entry.number() != number);
     }
 
     /// A process has ended; whether it leaves something.
@@ -92,13 +92,25 @@ mod tests {
         let mut taken = Taken::default();
         taken.note(request(1, 10), 7);
         taken.note(request(2, 11), 7);
-        taken.settle(10);
+        taken.settle(1 << 32 | 5, 10);
         // The second partition's was cancelled, and it has asked anew.
         taken.note(request(2, 13), 7);
         assert!(taken.leave(7));
         assert_eq!(taken.give(8), Some(request(2, 13)));
         assert_eq!(taken.give(8), None);
         assert!(!taken.leave(7));
+    }
+
+    #[test]
+    fn a_number_is_one_partition_s() {
+        let mut taken = Taken::default();
+        taken.note(request(1, 10), 7);
+        taken.note(request(2, 10), 7);
+        taken.settle(3 << 32 | 5, 10);
+        // Whichever of its lives had asked.
+        taken.settle(1 << 32 | 6, 10);
+        assert!(taken.leave(7));
+        assert_eq!((taken.give(8), taken.give(8)), (Some(request(2, 10)), None));
     }
 
     #[test]

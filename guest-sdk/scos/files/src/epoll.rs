@@ -99,6 +99,11 @@ impl Epoll {
         self.watched.len()
     }
 
+    /// Whether this is watched.
+    pub(crate) fn watches(&self, which: Watched) -> bool {
+        self.watched.contains_key(&which)
+    }
+
     /// What is watched.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Watched> + '_ {
         self.watched.keys().copied()

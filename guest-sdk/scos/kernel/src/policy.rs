@@ -106,8 +106,8 @@ fn call(user: &mut User<'_>, address: u64) -> Answer {
         user.kernel.tell_policy();
     }
     if number == ANSWER && matches!(answer.first(), Some(&(OK | PEER_GONE))) {
-        let [_, _, _, request, ..] = arguments;
-        user.kernel.policy.taken.settle(request);
+        let [who, _, _, request, ..] = arguments;
+        user.kernel.policy.taken.settle(who, request);
     }
     let [a, b, c, d] = answer.map(u64::to_le_bytes);
     user.write(address, &[a, b, c, d].concat())?;

@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _};
+use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -109,10 +110,7 @@ impl Trees for Device {
 
     fn keep(&self, name: &str, tree: &[u8]) -> io::Result<()> {
         fs::create_dir_all(TREES)?;
-        // Whoever looks meanwhile finds the whole of it, or the former one.
-        let new = format!("{TREES}/{name}.new");
-        fs::write(&new, tree)?;
-        fs::rename(&new, kept(name))
+        replace(Path::new(&kept(name)), tree)
     }
 
     fn kept(&self, name: &str) -> Option<Vec<u8>> {
@@ -125,7 +123,40 @@ impl Trees for Device {
     }
 }
 
+/// Writes a file. Whoever looks meanwhile finds the whole of it, or the former one; if there is no room, nothing is left of the new one.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path));
+    if written.is_err() {
+        // What could not even be begun is not there.
+        let _begun = fs::remove_file(&new);
+    }
+    written
+}
+
 /// The file of a partition's tree. A name has no `/` and no `.`.
 fn kept(name: &str) -> String {
     format!("{TREES}/{name}.dtb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replace;
+    use std::fs;
+    use std::io::ErrorKind;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn nothing_is_left_of_what_there_is_no_room_for() {
+        let folder = std::env::temp_dir().join(format!("shikiri-keep-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (kept, new) = (folder.join("timer.dtb"), folder.join("timer.new"));
+        replace(&kept, b"former").unwrap();
+        symlink("/dev/full", &new).unwrap();
+        let refused = replace(&kept, b"later").map_err(|error| error.kind());
+        let is_left = fs::symlink_metadata(&new).is_ok();
+        let is_former = fs::read(&kept).unwrap() == b"former";
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((refused, is_left, is_former), (Err(ErrorKind::StorageFull), false, true));
+    }
 }

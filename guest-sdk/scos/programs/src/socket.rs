@@ -133,7 +133,9 @@ impl Message {
         Self { short, ..Self::default() }
     }
 
-    fn to_bytes(&self) -> [u8; 96] {
+    /// As it is written.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 96] {
         let [first, second, third] = self.short;
         let mut bytes = [0; 96];
         let words = [self.address, self.bytes, first, second, third, self.area];

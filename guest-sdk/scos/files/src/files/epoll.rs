@@ -46,9 +46,9 @@ impl<C: Channels> Files<C> {
     /// Changes what a list watches (`epoll_ctl`).
     ///
     /// # Errors
-    /// EBADF; EINVAL for what is no list, for a list that is to watch itself, other operations and unknown bits; EPERM for what is always
-    /// ready: files and directories; ELOOP for lists that would watch one another in a circle, or more than five in a row; EEXIST,
-    /// ENOENT; ENOSPC if all lists together watch too many.
+    /// In this order: EBADF; EPERM for what is always ready: files and directories; EINVAL for what is no list, for a list that is to watch
+    /// itself and for what cannot be EPOLLEXCLUSIVE; ELOOP for lists that would watch one another in a circle, or more than five in a row;
+    /// EEXIST, ENOENT; EINVAL for unknown bits and operations; ENOSPC if all lists together watch too many.
     pub fn epoll_control(
         &mut self,
         descriptors: &Descriptors,
@@ -58,9 +58,16 @@ impl<C: Channels> Files<C> {
     ) -> Result<(), Errno> {
         let (id, watched) = (descriptors.get(list)?, descriptors.get(number)?);
         let which = Watched { number, description: watched.0 };
-        match self.description(watched)?.what {
-            What::File | What::Directory | What::Path => return Err(Errno::EPERM),
-            What::Epoll(_) if watched == id || event.events & EPOLLEXCLUSIVE != 0 => {
+        let what = &self.description(watched)?.what;
+        let is_path =
+            matches!(what, What::Path) || matches!(self.description(id)?.what, What::Path);
+        let is_list = matches!(what, What::Epoll(_));
+        let is_exclusive = event.events & EPOLLEXCLUSIVE != 0
+            && (operation == EPOLL_CTL_MOD || operation == EPOLL_CTL_ADD && is_list);
+        match what {
+            _ if is_path => return Err(Errno::EBADF),
+            What::File | What::Directory => return Err(Errno::EPERM),
+            _ if watched == id || self.list(id).is_none() || is_exclusive => {
                 return Err(Errno::EINVAL);
             }
             What::Epoll(_) if operation == EPOLL_CTL_ADD => self.check_nesting(id, watched)?,
@@ -70,7 +77,7 @@ impl<C: Channels> Files<C> {
         let description = self.descriptions.get_mut(&id).ok_or(Errno::EBADF)?;
         let What::Epoll(list) = &mut description.what else { return Err(Errno::EINVAL) };
         match operation {
-            EPOLL_CTL_ADD if is_full => return Err(Errno::ENOSPC),
+            EPOLL_CTL_ADD if is_full && !list.watches(which) => return Err(Errno::ENOSPC),
             EPOLL_CTL_ADD => {
                 list.add(which, event, &mut self.wakes)?;
                 self.watches = self.watches.saturating_add(1);

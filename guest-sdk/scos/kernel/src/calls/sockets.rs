@@ -53,6 +53,8 @@ pub(super) fn socketpair(user: &mut User<'_>) -> Answer {
 const MSG_DONTWAIT: u32 = 0x40;
 /// No SIGPIPE.
 const MSG_NOSIGNAL: u32 = 0x4000;
+/// Descriptors that come beside a message are to be closed on exec: none come. As on Linux it is told back.
+const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
 
 pub(super) fn sendto(user: &mut User<'_>) -> Answer {
     let (piece, flags) = ((user.long(1), user.long(2)), user.word(3));
@@ -70,7 +72,7 @@ pub(super) fn sendto(user: &mut User<'_>) -> Answer {
 
 pub(super) fn recvfrom(user: &mut User<'_>) -> Answer {
     let (piece, flags) = ((user.long(1), user.long(2)), user.word(3));
-    check_flags(user, flags)?;
+    check_flags(user, flags & !MSG_CMSG_CLOEXEC)?;
     let answer = transfer::read_to(user, None, &[piece]);
     or_again(answer, flags)
 }
@@ -89,7 +91,23 @@ impl Header {
         for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
             *word = u64::from_le_bytes(*bytes);
         }
-        Ok(Self(words))
+        let header = Self(words);
+        // Without a name its length means nothing.
+        if header.has_name() && header.name_bytes().cast_signed() < 0 {
+            return Err(Errno::EINVAL);
+        }
+        Ok(header)
+    }
+
+    const fn has_name(&self) -> bool {
+        let [name, ..] = self.0;
+        name != 0
+    }
+
+    /// An `int`, beside bytes that mean nothing.
+    const fn name_bytes(&self) -> u32 {
+        let [_, bytes, ..] = self.0;
+        (bytes & 0xffff_ffff) as u32
     }
 
     /// The pieces of the message.
@@ -103,8 +121,8 @@ pub(super) fn sendmsg(user: &mut User<'_>) -> Answer {
     let flags = user.word(2);
     check_flags(user, flags)?;
     let header = Header::read(user)?;
-    let [name, name_bytes, _, _, _, control_bytes, _] = header.0;
-    if name != 0 && name_bytes & 0xffff_ffff != 0 {
+    let [_, _, _, _, _, control_bytes, _] = header.0;
+    if header.has_name() && header.name_bytes() != 0 {
         return Err(Errno::EISCONN);
     }
     if control_bytes != 0 {
@@ -121,18 +139,20 @@ pub(super) fn sendmsg(user: &mut User<'_>) -> Answer {
 
 pub(super) fn recvmsg(user: &mut User<'_>) -> Answer {
     let (address, flags) = (user.long(1), user.word(2));
-    check_flags(user, flags)?;
+    check_flags(user, flags & !MSG_CMSG_CLOEXEC)?;
     let mut header = Header::read(user)?;
     user.check_writable(address, HEADER_BYTES as u64)?;
     let pieces = header.pieces(user)?;
     let answer = or_again(transfer::read_to(user, None, &pieces), flags)?;
     if matches!(answer, Outcome::Value(_)) {
-        let [_, name_bytes, _, _, _, control_bytes, flags] = &mut header.0;
-        // No sender, nothing beside the message, nothing to say about it; what is no field's stays.
-        for field in [name_bytes, flags] {
-            *field &= !0xffff_ffff;
+        let has_name = header.has_name();
+        let [_, name_bytes, _, _, _, control_bytes, told] = &mut header.0;
+        // No sender, if somebody asks, and nothing beside the message; what is no field's stays.
+        if has_name {
+            *name_bytes &= !0xffff_ffff;
         }
         *control_bytes = 0;
+        *told = *told & !0xffff_ffff | u64::from(flags & MSG_CMSG_CLOEXEC);
         user.write(address, &header.0.map(u64::to_le_bytes).concat())?;
     }
     Ok(answer)

@@ -310,6 +310,8 @@ fn lists_in_a_circle_or_in_too_long_a_row_are_refused() {
     assert_eq!(watch(5, 0), Err(Errno::ELOOP), "the sixth above");
     assert_eq!(watch(5, 1), Ok(()), "beside");
     assert_eq!(watch(0, 2), Ok(()), "also past one");
+    let counter = it.counter(0);
+    assert_eq!(it.control(counter, EPOLL_CTL_ADD, lists[0], IN), Err(Errno::EINVAL), "no list");
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub(crate) fn check() {
     turns();
     list();
     nested();
+    refusals();
     waiting();
     pairs();
     messages();
@@ -138,6 +139,34 @@ fn nested() {
     equal("who_waits_for_the_outer_one_is_woken", count, Ok(1));
 }
 
+/// What is refused first.
+fn refusals() {
+    const EXCLUSIVE: u32 = 1 << 28;
+    let (add, change) = (1, 3);
+    let control = |list: i32, operation: u64, number: i32, events: u32| {
+        let mut event = [u64::from(events), 0];
+        let numbers = [list, number].map(|number| u64::from(number.unsigned_abs()));
+        let event = event.as_mut_ptr() as u64;
+        // SAFETY: the event is only read.
+        unsafe { os::call(21, [numbers[0], operation, numbers[1], event, 0, 0]) }
+    };
+    let (outer, inner, counter) = (new(), new(), EventFd::new().unwrap());
+    inner.add(&outer.0, EpollEvent::new(EpollFlags::EPOLLIN, 1)).unwrap();
+    let [outer, inner] = [&outer, &inner].map(|list| list.0.as_fd().as_raw_fd());
+    let counter = counter.as_fd().as_raw_fd();
+    let file = std::fs::File::open("/").unwrap();
+    equal("what_is_no_list_watches_none", control(counter, add, inner, 1), -22);
+    equal("but_what_it_watches_comes_first", control(counter, add, file.as_raw_fd(), 1), -1);
+    equal("and_a_list_is_no_circle", control(outer, add, inner, 1), -40);
+    equal(
+        "there_already",
+        (control(outer, add, counter, 1), control(outer, add, counter, 1)),
+        (0, -17),
+    );
+    equal("no_exclusive_list", control(outer, add, inner, 1 | EXCLUSIVE), -22);
+    equal("nor_a_change_to_it", control(outer, change, counter, 1 | EXCLUSIVE), -22);
+}
+
 fn waiting() {
     let epoll = new();
     let (one, mut other) = UnixStream::pair().unwrap();
@@ -216,10 +245,11 @@ fn messages() {
     let (mut first, mut rest) = ([0_u8; 4], [0_u8; 32]);
     let mut room = [[first.as_mut_ptr() as u64, 4], [rest.as_mut_ptr() as u64, 32]];
     let mut header = with(&mut room);
-    header[6] = 0xff;
+    (header[1], header[6]) = (77, 0xff);
     equal("and_received_in_others", message(RECVMSG, other, &mut header, 0), 15);
     equal("one_behind_the_other", [first.as_slice(), &rest[..11]].concat(), text.to_vec());
-    equal("with_nothing_to_say_about_it", (header[1], header[5], header[6]), (0, 0, 0));
+    equal("with_nothing_to_say_about_it", (header[1], header[5], header[6]), (77, 0, 0));
+    names(one, other);
     let dont_wait = 0x40;
     equal("nothing_there", message(RECVMSG, other, &mut with(&mut room), dont_wait), -11);
     // A `struct cmsghdr` of a level and a type that nobody knows.
@@ -236,6 +266,31 @@ fn messages() {
     header[2] = 0x7000_0000;
     equal("and_so_are_bad_pieces", message(SENDMSG, one, &mut header, 0), -14);
     equal("what_is_no_socket", message(SENDMSG, 0, &mut with(&mut pieces), 0), -88);
+}
+
+/// Names of messages between the ends of a pair, which have none.
+fn names(one: u64, other: u64) {
+    const MSG_CMSG_CLOEXEC: u64 = 0x4000_0000;
+    const MINUS_ONE: u64 = 0xffff_ffff;
+    let mut name = [0_u8; 16];
+    let mut byte = [0_u8];
+    let mut pieces = [[byte.as_mut_ptr() as u64, 1]];
+    let mut call = |call: u64, socket: u64, (at, bytes): (u64, u64), flags: u64| {
+        let mut header = [at, bytes, pieces.as_mut_ptr() as u64, 1, 0, 0, 0];
+        // SAFETY: the header names a byte and a name of this program's that are written to by nobody else.
+        let answer =
+            unsafe { os::call(call, [socket, header.as_mut_ptr() as u64, flags, 0, 0, 0]) };
+        (answer, header[1], header[6])
+    };
+    let name = name.as_mut_ptr() as u64;
+    let (send, receive) = (211, 212);
+    equal("no_name_has_no_length", call(send, one, (0, MINUS_ONE), 0).0, 1);
+    equal("a_length_is_not_negative", call(receive, other, (name, MINUS_ONE), 0).0, -22);
+    equal("nor_is_a_sender_s", call(send, one, (name, MINUS_ONE), 0).0, -22);
+    equal("its_name_is_empty", call(receive, other, (name, 16), 0), (1, 0, 0));
+    equal("again", call(send, one, (0, 0), 0).0, 1);
+    let told = call(receive, other, (0, MINUS_ONE), MSG_CMSG_CLOEXEC);
+    equal("who_asks_for_no_name_is_told_none", told, (1, MINUS_ONE, MSG_CMSG_CLOEXEC));
 }
 
 /// A program that this one starts talks to it through a pair.
