@@ -220,7 +220,7 @@ impl Estate<'_> {
         let slot = self.slot_of(handle)?;
         let Parts { areas, .. } = self.holdings.area_parts()?;
         let pages = match areas.slots.share_at(slot) {
-            Some(row) => PageCount(areas.shared_pages(row)),
+            Some(row) => PageCount(areas.shared_pages(row).ok_or(Refusal::WrongState)?),
             None => areas.slots.complete(slot)?.linked.pages(),
         };
         Ok(AreaInfo { slot, pages })

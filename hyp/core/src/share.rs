@@ -194,10 +194,10 @@ impl Areas {
         self.shares().next().map(|(row, _)| row)
     }
 
-    /// The pages of an area that is shared.
-    pub(crate) fn shared_pages(&self, row: u16) -> u64 {
+    /// The pages of an area that is shared; `None` if it is left to nobody, and being freed.
+    pub(crate) fn shared_pages(&self, row: u16) -> Option<u64> {
         let used = self.shares.get(usize::from(row)).and_then(|share| share.used.as_ref());
-        used.map_or(0, Used::pages)
+        used.map(Used::pages).filter(|pages| *pages > 0)
     }
 
     /// What an audit finds in a share's slot.

@@ -129,7 +129,7 @@ impl<'a> Estate<'a> {
     /// sent and freed.
     ///
     /// # Errors
-    /// `NotSupported`; `NotOwner`; `WrongState` if the area is not offered; `Moved`.
+    /// `NotSupported`; `NotOwner`; `WrongState` if the area is not offered, or its owner has left it to nobody; `Moved`.
     pub fn withdraw<M: DirectMap, P: PhysMem, T: Tlb>(
         &mut self,
         peer: Option<&mut Estate<'a>>,
@@ -139,6 +139,10 @@ impl<'a> Estate<'a> {
         let slot = self.slot_of(area)?;
         let Parts { areas, .. } = self.holdings.area_parts()?;
         let row = areas.slots.share_at(slot).ok_or(Refusal::WrongState)?;
+        if matches!(areas.share(row), Some(Used { state: State::Leaving { .. }, .. })) {
+            // It is unmapped, and only freed from here on.
+            return Err(Refusal::WrongState);
+        }
         let keep = areas.share(row).and_then(Used::keep);
         if keep.as_ref().is_some_and(|keep| !keep.is_owner) {
             return Err(Refusal::WrongState);

@@ -414,6 +414,23 @@ fn each_refusal_says_what_is_wrong_and_changes_nothing() {
     finish(estates);
 }
 
+/// Its owner leaves it, and nobody uses it: from the first step on it is unmapped, and is only freed.
+#[test]
+fn an_area_that_was_left_to_nobody_is_not_to_be_had_again() {
+    let mut estates = Estates::new(1, 16, SIZES);
+    let (area, at) = offered(&mut estates, 70, AreaClass::Block);
+    assert_eq!(call(&mut estates, OWNER, DETACH, &[area]).0[0], AGAIN);
+    assert_eq!(estates.read(OWNER, at), None);
+    for number in [WITHDRAW, INFO] {
+        refused_as(&mut estates, OWNER, number, &[area], Status::WrongState);
+    }
+    through(&mut estates, OWNER, DETACH, &[area]);
+    for number in [WITHDRAW, INFO] {
+        refused_as(&mut estates, OWNER, number, &[area], Status::NotOwner);
+    }
+    finish(estates);
+}
+
 /// A call locks nobody but whom it has to do with: a guest that revokes at random stands in nobody's way.
 #[test]
 fn a_revoke_meets_a_user_and_nobody_else() {
