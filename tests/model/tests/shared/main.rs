@@ -1,7 +1,8 @@
 //! Shared memory areas (C5): offered, attached, revoked, left, by calls of any partitions, down to the words that their guests
 //! read and write.
 
-mod random;
+mod lockstep;
+mod model;
 
 use shikiri_abi::{
     AreaClass, Call, Ipa, PAGE_BYTES, PageCount, PartitionId, PartitionSlot, Resource, Status,
