@@ -1,7 +1,7 @@
 // Pieces of the attacking guest (bin/hostile).
 
     .text
-// x0 = where instructions are, x1 = an array of 18 values: jumps there with x0–x15 from the array.
+// x0 = where instructions are, x1 = an array of 18 values: jumps there with x0–x15 from the array, which x17 points at.
     .global hostile_call
 hostile_call:
     mov     x16, x0

@@ -1,5 +1,6 @@
 //! The attacks, one function per kind.
 
+use shikiri_abi::smccc::VENDOR_HYP_FAST64;
 use shikiri_rt::hvc::psci;
 use shikiri_rt::mmu::{self, Access};
 use shikiri_rt::platform::{has_word, platform};
@@ -8,16 +9,22 @@ use shikiri_test_guests::code::{Page, mrs, msr};
 use shikiri_test_guests::fault::{self, Fault, Piece, attempt};
 use shikiri_test_guests::random::Random;
 
+use crate::talk::Talker;
 use crate::values::{
     device_address, fit, foreign_address, function, is_binary_point, is_final, is_own, is_suicidal,
     register,
 };
 
-/// Where each vCPU maps what it attacks: 1 GiB apart.
-const WINDOW: u64 = 0x60_0000_0000;
+/// Where each vCPU maps what it attacks: 1 GiB apart, behind the view of the window region.
+const WINDOW: u64 = 0x68_0000_0000;
 /// Four GiB whose tables lie in foreign memory.
 const BROKEN: u64 = 0x58_0000_0000;
 const PAGE: u64 = 4096;
+
+/// `HVC #0`; then what keeps results, x17 being where the values are: `STP x1, x2, [x17, #8]`, `STR x3, [x17, #24]`.
+const HVC: u32 = 0xd400_0002;
+const KEEP_X1_X2: u32 = 0xa900_8a21;
+const KEEP_X3: u32 = 0xf900_0e23;
 
 unsafe extern "C" {
     fn hostile_call(code: u64, values: u64) -> u64;
@@ -45,6 +52,7 @@ const WAYS: [Piece; 12] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Call,
+    Talk,
     Mmio,
     Sysreg,
     Exception,
@@ -54,8 +62,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Call,
+        Self::Talk,
         Self::Mmio,
         Self::Sysreg,
         Self::Exception,
@@ -67,6 +76,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Call => "calls",
+            Self::Talk => "calls about what is there",
             Self::Mmio => "device accesses",
             Self::Sysreg => "system registers",
             Self::Exception => "instructions that raise exceptions",
@@ -79,6 +89,7 @@ impl Kind {
     pub(crate) const fn letter(self) -> char {
         match self {
             Self::Call => 'c',
+            Self::Talk => 't',
             Self::Mmio => 'm',
             Self::Sysreg => 's',
             Self::Exception => 'e',
@@ -109,15 +120,22 @@ pub(crate) fn break_tables() {
 /// One vCPU's means.
 pub(crate) struct Worker {
     random: Random,
+    talker: Talker,
     page: Page,
+    /// Holds a call of the hypervisor's.
+    caller: Page,
     window: u64,
     is_verbose: bool,
 }
 
 impl Worker {
     pub(crate) fn new(random: Random) -> Self {
+        let mut caller = Page::take();
+        caller.write(&[HVC, KEEP_X1_X2, KEEP_X3]);
         Self {
             random,
+            caller,
+            talker: Talker::new(smp::index() == 0),
             page: Page::take(),
             window: WINDOW + ((smp::index() as u64) << 30),
             is_verbose: has_word("verbose"),
@@ -128,8 +146,9 @@ impl Worker {
     pub(crate) fn choose(&mut self) -> Kind {
         match self.random.below(1000) {
             0 => Kind::SetWay,
-            1..=300 => Kind::Call,
-            301..=650 => Kind::Mmio,
+            1..=200 => Kind::Call,
+            201..=450 => Kind::Talk,
+            451..=650 => Kind::Mmio,
             651..=850 => Kind::Sysreg,
             851..=900 => Kind::Exception,
             901..=980 => Kind::Foreign,
@@ -142,6 +161,7 @@ impl Worker {
         irq::mask();
         match kind {
             Kind::Call => self.call(),
+            Kind::Talk => self.talk(),
             Kind::Mmio => {
                 let address = device_address(&mut self.random);
                 self.touch(address)
@@ -187,11 +207,32 @@ impl Worker {
         let immediate =
             if self.random.below(16) == 0 { self.random.below(0x1_0000) as u32 } else { 0 };
         let opcode = self.random.pick(&[0xd400_0002_u32, 0xd400_0003]);
-        self.page.write(&[opcode | (immediate << 5)]);
-        // SAFETY: the values name no memory of this program but CPU_ON's stub.
-        unsafe {
-            attempt(hostile_call, self.page.address(), values.as_ptr().expose_provenance() as u64)
+        self.page.write(&[opcode | (immediate << 5), KEEP_X1_X2, KEEP_X3]);
+        self.issue(self.page.address(), values)
+    }
+
+    /// A call of ports, areas, channels or objects.
+    fn talk(&mut self) -> Result<u64, Fault> {
+        let (number, arguments) = self.talker.choose(&mut self.random);
+        let mut values = [0; 18];
+        values[0] = u64::from(VENDOR_HYP_FAST64 | u32::from(number));
+        values[1..7].copy_from_slice(&arguments);
+        self.issue(self.caller.address(), values)
+    }
+
+    /// Makes the call that is written there, with x0–x15 from the values.
+    fn issue(&mut self, at: u64, values: [u64; 18]) -> Result<u64, Fault> {
+        let mut answer = values;
+        let place = answer.as_mut_ptr().expose_provenance() as u64;
+        // SAFETY: the values name no memory of this program but CPU_ON's stub and the names of objects; the results go into
+        // their place.
+        let x0 = unsafe { attempt(hostile_call, at, place) }?;
+        let number = values[0] & 0xffff;
+        if values[0] & 0xffff_0000 == u64::from(VENDOR_HYP_FAST64) {
+            let arguments = core::array::from_fn(|index| values[index + 1]);
+            self.talker.learn(number as u16, arguments, [x0, answer[1], answer[2], answer[3]]);
         }
+        Ok(x0)
     }
 
     /// CPU_ON: any target, but an entry in own memory only if it is the stub.

@@ -1,6 +1,6 @@
 //! Where the attacks aim: addresses, function ids, registers.
 
-use shikiri_abi::CALLS;
+use shikiri_abi::{AreaClass, CALLS, WindowSlot};
 use shikiri_rt::hvc::psci;
 use shikiri_rt::platform::{GICC, GICD, GICR, GICR_STRIDE, UART, platform};
 use shikiri_test_guests::code::Encoding;
@@ -34,15 +34,21 @@ pub(crate) fn device_address(random: &mut Random) -> u64 {
     }
 }
 
-/// An address of nobody's, or not this partition's.
+/// An address of nobody's, or of what can be taken from this partition.
 pub(crate) fn foreign_address(random: &mut Random) -> u64 {
     let end = platform().ram_base + platform().ram_bytes;
-    match random.below(6) {
+    match random.below(8) {
         0 => random.below(GICD),
         1 => end + random.below(1 << 33),
         2 => 0x0902_0000 + random.below(0x36fe_0000),
         3 => random.bits() & 0xffff_ffff_ffff,
         4 => 1 << (39 + random.below(9)),
+        // Areas that are here, or elsewhere by now, and the pages of ports.
+        5 | 6 => {
+            let class = random.pick(&AreaClass::ALL);
+            let index = random.below(if class == AreaClass::Giant { 1 } else { 24 }) as u16;
+            WindowSlot { class, index }.ipa().0 + random.below(1 << 13)
+        }
         _ => end + random.below(0x10_0000),
     }
 }
