@@ -18,6 +18,9 @@ const IMAGE: u64 = 2 << 20;
 const SIZE: usize = 16;
 const MAGIC: usize = 56;
 
+/// Bytes of a stack.
+pub const STACK: u64 = (STRIDE - GUARD) as u64;
+
 /// Cores that there are stacks for, the guard page of one, and both together.
 const CORES: u64 = 128;
 const GUARD: usize = 4096;
@@ -56,16 +59,26 @@ impl Stacks {
     /// # Errors
     /// The machine has not started, or another image has.
     pub fn depths(&self) -> Result<Vec<u64>> {
+        (0..self.cores).map(|core| Ok(used(&self.read(core)?[GUARD..]) as u64)).collect()
+    }
+
+    /// Whether somebody has written to the guard page below a core's stack.
+    ///
+    /// # Errors
+    /// As [`Stacks::depths`].
+    pub fn is_guard_touched(&self, core: u32) -> Result<bool> {
+        Ok(self.read(core)?[..GUARD].iter().any(|byte| *byte != 0))
+    }
+
+    /// A core's guard page and its stack.
+    fn read(&self, core: u32) -> Result<[u8; STRIDE]> {
         let memory = File::open(&self.file).context("the machine has no memory yet")?;
         let mut header = [0; 64];
         memory.read_exact_at(&mut header, IMAGE)?;
         let stacks = stacks_of(&header).context("there is no image where QEMU puts it")?;
-        let depth = |core| -> Result<u64> {
-            let mut stack = [0; STRIDE];
-            memory.read_exact_at(&mut stack, IMAGE + stacks + core * STRIDE as u64)?;
-            Ok(used(&stack[GUARD..]) as u64)
-        };
-        (0..u64::from(self.cores)).map(depth).collect()
+        let mut stack = [0; STRIDE];
+        memory.read_exact_at(&mut stack, IMAGE + stacks + u64::from(core) * STRIDE as u64)?;
+        Ok(stack)
     }
 }
 

@@ -8,6 +8,7 @@ mod channels;
 mod console;
 mod control;
 mod events;
+mod faults;
 mod guests;
 mod hostile;
 mod lifecycle;
@@ -29,7 +30,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 19] = [
+const TOPICS: [Topic; 20] = [
     systems::trials,
     native::trials,
     boot::trials,
@@ -45,6 +46,7 @@ const TOPICS: [Topic; 19] = [
     sharing::trials,
     moving::trials,
     hostile::trials,
+    faults::trials,
     linux::trials,
     scos::trials,
     sockets::trials,
