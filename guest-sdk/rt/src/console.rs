@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "names the address of the UART's registers")]
 
 use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::lock::Lock;
 use crate::mmio::Registers;
@@ -24,6 +25,9 @@ const RECEIVE_EMPTY: u32 = 1 << 4;
 const TRANSMIT_FULL: u32 = 1 << 5;
 
 static CONSOLE: Lock<Console> = Lock::new(Console);
+
+/// Bytes that had to wait.
+static WAITS: AtomicU64 = AtomicU64::new(0);
 
 /// How often a panicking vCPU looks for the lock before it prints without.
 const PATIENCE: u32 = 100_000;
@@ -61,7 +65,17 @@ pub fn read_byte() -> Option<u8> {
     Some(byte)
 }
 
+/// How many bytes have waited until now because the transmit FIFO was full: what was written outran the line.
+#[must_use]
+pub fn waits() -> u64 {
+    WAITS.load(Ordering::Relaxed)
+}
+
 fn write_byte(byte: u8) {
+    if REGISTERS.read32(FLAGS) & TRANSMIT_FULL == 0 {
+        return REGISTERS.write32(DATA, u32::from(byte));
+    }
+    WAITS.fetch_add(1, Ordering::Relaxed);
     while REGISTERS.read32(FLAGS) & TRANSMIT_FULL != 0 {
         reg::yield_now();
     }

@@ -280,6 +280,13 @@ pub fn times(console: &str, text: &str) -> usize {
     of_each.sum::<usize>() + nameless.sum::<usize>()
 }
 
+/// All that a partition has written, its lines one behind the other without their ends: also of lines that others have broken.
+#[must_use]
+pub fn written_by(console: &str, name: &str) -> String {
+    let pieces = pieces(console.as_bytes(), name.as_bytes());
+    pieces.into_iter().map(|(_, piece)| String::from_utf8_lossy(piece)).collect()
+}
+
 /// Where the first `text` ends that stands there in one piece, or in pieces of one partition's line. The hypervisor breaks a line that
 /// stands still for 20 ms if others have something to say, and a host may let a vCPU stand still in the middle of one.
 fn end_of(console: &[u8], text: &[u8]) -> Option<usize> {
@@ -403,6 +410,7 @@ mod tests {
         }
         assert_eq!((times(text, "done"), times(text, "smp"), times(text, "nobody")), (2, 1, 0));
         assert_eq!(times("done\r\none| done done\r\n", "done"), 3);
+        assert_eq!(written_by(text, "one"), "hello: 1 vCPU, 4 KiBdone");
         let console = console_of(b"one| hel\r\nother| x\r\none| lo\r\none| bye");
         let found = "one| hel\r\nother| x\r\none| lo";
         assert_eq!(console.wait("one| hello", SOON), Found::Text(found.into()));

@@ -1,13 +1,13 @@
 //! The consoles of several partitions on one UART. V1, and the bullet on the console.
 
 use libtest_mimic::Trial;
-use shikiri_qemu_tests::console::has;
-use shikiri_qemu_tests::{Machine, Running};
+use shikiri_qemu_tests::console::{behind, has, written_by};
+use shikiri_qemu_tests::{Failure, Machine, Running};
 
 use crate::lifecycle::row_of;
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, both_gics, one_guest, open_operator, operate,
-    operate_until, operator, system,
+    operate_until, operator, passes, system,
 };
 
 /// Adds this topic's tests.
@@ -31,7 +31,41 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             "a_prompt_that_was_broken_is_shown_again_with_what_was_typed",
             prompt,
         )
-        .on_each(both_gics(2), "the_last_words_are_the_last_on_the_line", last_words);
+        .on_each(both_gics(2), "the_last_words_are_the_last_on_the_line", last_words)
+        .on_each(both_gics(2), "who_outruns_the_line_is_held_back_and_nothing_is_lost", flooded);
+}
+
+/// One writes more than the line takes, another slowly, each on a core of its own: the first sees its FIFO full, the second never;
+/// of both each line comes, once and in order. By counted instructions, because the second measures how long its lines take it:
+/// the emulator's cores take turns of 1 ms.
+fn flooded(machine: Machine) -> Outcome {
+    const SLOW: u64 = 20;
+    const FAST: u64 = 400;
+    let role = |name, words: &str, lines: u64| {
+        Partition::new(name, "lines").with(&format!("cmdline = \"role={words} lines={lines}\""))
+    };
+    let guests = [role("quiet", "quiet limit_us=2500", SLOW), role("flooder", "flood", FAST)];
+    let console = passes(&system(guests)?, &machine.icount())?;
+    let flood =
+        |number| format!("flood {number:04} of as many lines as the console takes, and then some");
+    let quiet = |number| format!("quiet {number:04} begins, and ends.");
+    let expected = [
+        ("flooder", (0..FAST).map(flood).collect::<String>(), "ok the_line_holds_it_back"),
+        ("quiet", (0..SLOW).map(quiet).collect(), "ok no_byte_has_to_wait_for_others"),
+    ];
+    for (name, lines, verdict) in expected {
+        let written = written_by(&console, name);
+        if !written.starts_with(&lines) || !written.contains(verdict) {
+            return Err(Failure::new(format!("{name} has written {written:?}"), &console).into());
+        }
+    }
+    // They did write at the same time.
+    let between =
+        behind(&console, "quiet 0000 begins").and_then(|rest| rest.split_once("quiet 0010"));
+    match between {
+        Some((between, _)) if between.contains("flood 0") => Ok(()),
+        _ => Err(Failure::new("one after the other", &console).into()),
+    }
 }
 
 /// Two guests that go on: ticking and spinning.
