@@ -105,6 +105,12 @@ impl VcpuPower {
         decode(self.state.load(Ordering::Acquire))
     }
 
+    /// Whether it sleeps with its power down; on its own core.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == SUSPENDED
+    }
+
     /// Claims the vCPU and leaves `start` for the core that it starts on, which must then be woken. It counts
     /// as live before anybody can see it pending.
     ///

@@ -58,3 +58,4 @@ pub use residency::clear_hardware;
 pub use set::VcpuSet;
 pub use sgi::SgiRegister;
 pub use vgic::{Here, MAX_VCPUS, Raised, Vgic};
+pub use wake::Sleep;

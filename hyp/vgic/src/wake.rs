@@ -8,26 +8,37 @@ use crate::lr::{self, PENDING, VMCR_GROUP0, VMCR_GROUP1};
 use crate::quick::Quick;
 use crate::vgic::{At, Here, Vgic};
 
+/// How a vCPU waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleep {
+    /// WFI, or a standby state: with its CPU interface.
+    Standby,
+    /// With its power down. A GICv3 redistributor asks for the power of a core for which anything is pending, whatever its
+    /// CPU interface's enables and mask, which firmware has turned off before (IHI 0069, GICR_WAKER and ICC_IGRPEN1_EL1).
+    PowerDown,
+}
+
 impl Vgic<'_> {
     /// Whether an interrupt would be signalled to the vCPU now, whatever its PSTATE masks: pending, enabled,
-    /// in enabled groups, more urgent than its priority mask and than what it is handling (by preemption
-    /// level). For a vCPU that is loaded here or nowhere; `false` for one that is loaded on another core.
+    /// in a group that the distributor enables and, unless the vCPU's power is down, in one that its interface
+    /// enables, more urgent than its priority mask and than what it is handling (by preemption level). For a vCPU that is loaded here or nowhere; `false` for one that is loaded on another core.
     pub fn has_deliverable<H: ListRegisters + PhysIrq>(
         &mut self,
         here: Here<'_, H>,
         vcpu: VcpuIndex,
+        sleep: Sleep,
     ) -> bool {
         if here.is(vcpu) {
             // Mail has a kick behind it, which is worth staying awake for.
             return self.quick(vcpu).is_some_and(Quick::has_mail)
-                || self.has_deliverable_here(here, vcpu);
+                || self.has_deliverable_here(here, vcpu, sleep);
         }
         if self.is_loaded(vcpu) {
             return false;
         }
         self.take_mail(vcpu);
         let Some(cpu) = self.cpu(vcpu) else { return false };
-        let gate = Gate::new(cpu.vmcr, &cpu.priorities, self.dist.is_v2);
+        let gate = self.gate(cpu.vmcr, &cpu.priorities, sleep);
         Positions(cpu.waiting_words).any(|word| self.word_passes(vcpu, low_u8(word), &gate))
     }
 
@@ -46,15 +57,23 @@ impl Vgic<'_> {
         &self,
         here: Here<'_, H>,
         vcpu: VcpuIndex,
+        sleep: Sleep,
     ) -> bool {
         let Some(cpu) = self.cpu(vcpu) else { return false };
         let model = self.dist.model();
-        let gate = Gate::new(here.hw.vmcr(), &here.hw.active_priorities(), self.dist.is_v2);
+        let gate = self.gate(here.hw.vmcr(), &here.hw.active_priorities(), sleep);
         Positions(cpu.used).any(|index| {
             let value = here.hw.read(low_u8(index));
             let (priority, is_group1) = lr::priority_and_group(model, value);
             lr::state(model, value) == PENDING && gate.passes(priority, is_group1)
         })
+    }
+
+    fn gate(&self, vmcr: u32, active: &ActivePriorities, sleep: Sleep) -> Gate {
+        match sleep {
+            Sleep::PowerDown if !self.dist.is_v2 => Gate::OPEN,
+            Sleep::PowerDown | Sleep::Standby => Gate::new(vmcr, active, self.dist.is_v2),
+        }
     }
 }
 
@@ -66,6 +85,9 @@ struct Gate {
 }
 
 impl Gate {
+    /// Lets everything through.
+    const OPEN: Self = Self { vmcr: 0xff00_0000 | VMCR_GROUP0 | VMCR_GROUP1, running: 0x100 };
+
     fn new(vmcr: u32, active: &ActivePriorities, is_v2: bool) -> Self {
         // Bit n of the first register stands for the group priority 8 × n: five preemption bits, of which
         // the guest's binary point may use fewer.

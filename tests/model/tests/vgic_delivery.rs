@@ -5,7 +5,7 @@ mod vgic_support;
 use shikiri_abi::VcpuIndex;
 use shikiri_model::vgic_hw::SPURIOUS;
 use shikiri_vgic::{
-    Frame, Here, Model, SgiRegister, VcpuSet, Vgic, send_sgi1r, write_without_lock,
+    Frame, Here, Model, SgiRegister, Sleep, VcpuSet, Vgic, send_sgi1r, write_without_lock,
 };
 use vgic_support::Machine;
 
@@ -245,6 +245,36 @@ fn a_start_begins_without_what_the_timer_had_fired() {
         machine.cores[0].set_priority_mask(0xf8);
         assert!(machine.cores[0].active_ppis.borrow().is_empty());
         assert_eq!(machine.acknowledge(0), SPURIOUS, "{model:?}");
+    }
+}
+
+#[test]
+fn a_vcpu_with_its_power_down_wakes_though_its_interface_is_off() {
+    for model in BOTH {
+        let mut machine = Machine::running(model, 2, 4);
+        let (frame, enable) = private(&machine, 0, 0x100);
+        machine.write(0, frame, enable, 2, 1 << 27 | 1);
+        machine.cores[0].set_groups(0);
+        machine.cores[0].set_priority_mask(0);
+        assert!(!machine.has_reason(0, 0, Sleep::PowerDown));
+        // What has come while it was still on its core, and what comes when it has left it.
+        let is_woken = model == Model::V3;
+        machine.fire(0, 27);
+        assert_eq!(machine.has_reason(0, 0, Sleep::PowerDown), is_woken);
+        assert!(!machine.has_reason(0, 0, Sleep::Standby));
+        machine.unload(0);
+        assert_eq!(machine.has_reason(0, 0, Sleep::PowerDown), is_woken);
+        let mut machine = Machine::running(model, 2, 4);
+        machine.write(0, frame, enable, 2, 1);
+        machine.cores[0].set_groups(0);
+        machine.unload(0);
+        assert!(!machine.has_reason(0, 0, Sleep::PowerDown));
+        match model {
+            Model::V2 => machine.write(1, GICD, 0xf00, 2, 1 << 16),
+            Model::V3 => machine.send_sgi(1, SgiRegister::Group1, 1),
+        }
+        assert_eq!(machine.has_reason(0, 0, Sleep::PowerDown), is_woken);
+        assert!(!machine.has_reason(0, 0, Sleep::Standby));
     }
 }
 

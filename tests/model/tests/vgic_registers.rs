@@ -5,7 +5,7 @@ mod vgic_support;
 use proptest::prelude::*;
 use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_model::vgic_hw::SPURIOUS;
-use shikiri_vgic::{Access, Frame, Here, Line, Model, SgiRegister, Vgic};
+use shikiri_vgic::{Access, Frame, Here, Line, Model, SgiRegister, Sleep, Vgic};
 use vgic_support::Machine;
 
 const GICD: Frame = Frame::Distributor;
@@ -393,7 +393,7 @@ fn hostile(model: Model, steps: &[(u8, u32, u64)]) {
                 let line = if kind & 2 == 0 { Line::High } else { Line::Low };
                 let _ = vgic.set_line(here, IntId(intid), vcpu, line);
                 let _ = vgic.holds_physical(vcpu, IntId(intid));
-                let _ = vgic.has_deliverable(here, vcpu);
+                let _ = vgic.has_deliverable(here, vcpu, Sleep::PowerDown);
             }
             13 => {
                 m.unload(core);

@@ -9,7 +9,7 @@ use shikiri_arch::trap_config::HCR_WAIT_TRAPS;
 use shikiri_core::lifecycle::{EndCause, Phase};
 use shikiri_core::power::{PowerState, Remaining};
 use shikiri_core::sched::{Returned, Seat, VcpuKey, earlier};
-use shikiri_vgic::{Here, VcpuSet};
+use shikiri_vgic::{Here, Sleep, VcpuSet};
 
 use super::context::Context;
 use super::live::{Live, Vcpu};
@@ -202,7 +202,12 @@ fn has_reason_to_run(core: &CoreLocal, live: &'static Live, vcpu: &'static Vcpu)
     }
     let interface = core.interface(live);
     let here = Here { hw: &interface, vcpu: None };
-    live.devices.lock().vgic(&live.quicks).has_deliverable(here, vcpu.index)
+    live.devices.lock().vgic(&live.quicks).has_deliverable(here, vcpu.index, sleep(vcpu))
+}
+
+/// How a vCPU waits: only a suspended one has its power down.
+fn sleep(vcpu: &Vcpu) -> Sleep {
+    if vcpu.power.is_suspended() { Sleep::PowerDown } else { Sleep::Standby }
 }
 
 /// When a vCPU that is off its core has to be back: the earlier of its two timers, unless masked.
@@ -293,7 +298,7 @@ fn wait(core: &mut CoreLocal) {
     let is_deliverable = {
         let interface = core.interface(live);
         let here = Here { hw: &interface, vcpu: Some(vcpu.index) };
-        live.devices.lock().vgic(&live.quicks).has_deliverable(here, vcpu.index)
+        live.devices.lock().vgic(&live.quicks).has_deliverable(here, vcpu.index, sleep(vcpu))
     };
     if is_deliverable {
         own(vcpu).is_waiting = false;

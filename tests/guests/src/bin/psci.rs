@@ -9,8 +9,10 @@
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use shikiri_abi::smccc as ids;
+use shikiri_rt::gic::Version;
 use shikiri_rt::hvc::psci::{self, Power, code};
 use shikiri_rt::hvc::{Conduit, raw, smccc};
+use shikiri_rt::mmio::Registers;
 use shikiri_rt::platform::platform;
 use shikiri_rt::smp::{self, StartError};
 use shikiri_rt::timer::{self, Timer};
@@ -34,7 +36,16 @@ fn main() {
     case("psci_standby_wakes_on_a_timer", suspend);
     if smp::count() > 1 {
         case("psci_cpu_off_and_on_again_many_times", cycles);
-        case("psci_power_down_ends_at_the_entry_or_returns", power_down);
+        case("psci_power_down_ends_at_the_entry_or_returns", || power_down(suspend_deeply, poke));
+    }
+    // QEMU's own PSCI executes a WFI, which does not end with the CPU interface off.
+    if hypervisor && smp::count() > 1 && gic::version() == Version::V3 {
+        case("psci_power_down_ends_though_the_interface_is_off", || {
+            power_down(suspend_asleep, poke)
+        });
+        case("psci_power_down_ends_for_what_fired_just_before", || {
+            power_down(suspend_fired, || {})
+        });
     }
     // QEMU's own PSCI lets two through now and then.
     if hypervisor && smp::count() > 2 {
@@ -195,10 +206,59 @@ unsafe extern "C" {
 fn suspend_deeply() {
     gic::enable(1);
     irq::mask();
+    ARRIVALS.fetch_add(1, Ordering::Release);
+    power_off();
+}
+
+/// The same after what a GICv3's manual wants of who takes the power away: the interface off, the redistributor asleep.
+fn suspend_asleep() {
+    gic::enable(1);
+    irq::mask();
+    let redistributor = interface_off();
+    sleep(redistributor);
+    ARRIVALS.fetch_add(1, Ordering::Release);
+    power_off();
+}
+
+/// The same, and its timer wakes it, which has fired when the interface was off.
+fn suspend_fired() {
+    gic::enable(Timer::Virtual.intid());
+    irq::mask();
+    let redistributor = interface_off();
+    Timer::Virtual.set_deadline(Timer::Virtual.now());
+    while !gic::is_pending(Timer::Virtual.intid()) {
+        reg::yield_now();
+    }
+    sleep(redistributor);
+    ARRIVALS.fetch_add(1, Ordering::Release);
+    power_off();
+}
+
+/// Turns this vCPU's CPU interface off; its redistributor.
+fn interface_off() -> Registers {
+    reg::set_icc_igrpen1(0);
+    reg::isb();
+    // SAFETY: the frame of SGIs and PPIs is the second one of the redistributor.
+    unsafe { Registers::new(gic::block(0).base() - 0x1_0000) }
+}
+
+/// GICR_WAKER.ProcessorSleep, until ChildrenAsleep.
+fn sleep(redistributor: Registers) {
+    const WAKER: u64 = 0x14;
+    redistributor.write32(WAKER, redistributor.read32(WAKER) | 2);
+    while redistributor.read32(WAKER) & 4 == 0 {
+        reg::yield_now();
+    }
+}
+
+fn poke() {
+    gic::send_sgi(1, 1);
+}
+
+/// CPU_SUSPEND with power-down; notes whether it returns.
+fn power_off() {
     let resume: fault::Piece = psci_resume;
     let context = (&raw const RESUMED).expose_provenance() as u64;
-    clean(context);
-    ARRIVALS.fetch_add(1, Ordering::Release);
     // SAFETY: the entry runs with the MMU off and uses nothing of this stack.
     let answer =
         unsafe { psci::cpu_suspend(Conduit::Hvc, 1 << 16, resume as usize as u64, context) };
@@ -211,14 +271,16 @@ fn clean(address: u64) {
     unsafe { core::arch::asm!("dc civac, {0}", "dsb sy", in(reg) address, options(nostack)) };
 }
 
-fn power_down() -> Outcome {
+fn power_down(suspend: fn(), wake: fn()) -> Outcome {
     soon("vCPU 1 is off", || is_off(1))?;
+    let word = (&raw const RESUMED).expose_provenance() as u64;
+    RESUMED.0.store(0, Ordering::Release);
+    clean(word);
     let before = ARRIVALS.load(Ordering::Acquire);
-    ensure("CPU_ON", smp::start(1, suspend_deeply).is_ok())?;
+    ensure("CPU_ON", smp::start(1, suspend).is_ok())?;
     soon("it runs", || ARRIVALS.load(Ordering::Acquire) == before + 1)?;
     timer::spin(2000);
-    gic::send_sgi(1, 1);
-    let word = (&raw const RESUMED).expose_provenance() as u64;
+    wake();
     soon("it resumes", || {
         clean(word);
         RESUMED.0.load(Ordering::Acquire) != 0

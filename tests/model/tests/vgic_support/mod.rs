@@ -11,7 +11,7 @@ use shikiri_abi::{IntId, VcpuIndex};
 use shikiri_model::vgic_hw::{PhysicalGic, VirtualInterface};
 use shikiri_vgic::{
     Access, CpuInterface, Distributor, Frame, Here, Line, MmioOutcome, Model, Quick, QuickSpis,
-    SgiRegister, VcpuSet, Vgic, raise_without_lock, send_sgi1r, write_without_lock,
+    SgiRegister, Sleep, VcpuSet, Vgic, raise_without_lock, send_sgi1r, write_without_lock,
 };
 
 /// One partition's virtual GIC on some cores.
@@ -305,7 +305,11 @@ impl Machine {
     }
 
     pub(crate) fn has_deliverable(&mut self, core: usize, vcpu: u8) -> bool {
-        with!(self, core, |vgic, here| vgic.has_deliverable(here, VcpuIndex(vcpu)))
+        self.has_reason(core, vcpu, Sleep::Standby)
+    }
+
+    pub(crate) fn has_reason(&mut self, core: usize, vcpu: u8, sleep: Sleep) -> bool {
+        with!(self, core, |vgic, here| vgic.has_deliverable(here, VcpuIndex(vcpu), sleep))
     }
 
     fn note(&mut self, kick: VcpuSet) {
