@@ -66,8 +66,8 @@ impl Vgic<'_> {
     }
 
     /// Whether the physical interrupt behind `intid` is held active for this vCPU. EL2 asks for the timers'
-    /// PPIs when a vCPU leaves a shared core (it then clears the physical active state) and when it comes
-    /// back (it then sets it again, before the vCPU runs).
+    /// PPIs when a vCPU leaves its core (it then clears the physical active state), before it sleeps, and when it comes
+    /// back (it then sets it again, before the vCPU runs): another vCPU may have ended it meanwhile, and has kicked it.
     #[must_use]
     pub fn holds_physical(&self, vcpu: VcpuIndex, intid: IntId) -> bool {
         self.bank(At::of(intid, vcpu)).is_some_and(|bank| bank.owed & bit_of(intid) != 0)

@@ -333,14 +333,14 @@ impl<'a> Vgic<'a> {
         if let At::Private(vcpu) = at
             && !here.is(vcpu)
         {
-            // A PPI is active on its vCPU's core, and on none while the vCPU is not loaded.
-            let is_loaded = self.is_loaded(vcpu);
+            // A PPI is active on its vCPU's core, and on none while the vCPU is not loaded: then the timer's deadline counts
+            // again, and whoever let the vCPU sleep has to look.
             if let Some(cpu) = self.cpu_mut(vcpu)
-                && is_loaded
+                && cpu.is_loaded
             {
                 cpu.release |= released;
-                self.add_kick(vcpu);
             }
+            self.add_kick(vcpu);
             return;
         }
         for position in Positions(released) {

@@ -5,7 +5,7 @@ mod vgic_support;
 use shikiri_abi::VcpuIndex;
 use shikiri_model::vgic_hw::SPURIOUS;
 use shikiri_vgic::{
-    Frame, Here, Model, SgiRegister, Sleep, VcpuSet, Vgic, send_sgi1r, write_without_lock,
+    Access, Frame, Here, Model, SgiRegister, Sleep, VcpuSet, Vgic, send_sgi1r, write_without_lock,
 };
 use vgic_support::Machine;
 
@@ -275,6 +275,24 @@ fn a_vcpu_with_its_power_down_wakes_though_its_interface_is_off() {
         }
         assert_eq!(machine.has_reason(0, 0, Sleep::PowerDown), is_woken);
         assert!(!machine.has_reason(0, 0, Sleep::Standby));
+    }
+}
+
+#[test]
+fn who_ends_the_timer_of_a_vcpu_that_is_off_its_core_wakes_it() {
+    for (register, is_taken) in [(0x380, true), (0x280, false)] {
+        let mut machine = Machine::running(Model::V3, 2, 4);
+        let (frame, enable) = private(&machine, 0, 0x100);
+        let (_, register) = private(&machine, 0, register);
+        machine.write(0, frame, enable, 2, 1 << 27);
+        machine.fire(0, 27);
+        assert_eq!(if is_taken { machine.acknowledge(0) } else { 27 }, 27);
+        machine.unload(0);
+        let ended = machine.mmio(1, frame, register, 2, Access::Write(1 << 27));
+        assert!(ended.kick.contains(VcpuIndex(0)), "its deadline counts again");
+        machine.load(0, 0);
+        assert!(machine.cores[0].active_ppis.borrow().is_empty());
+        assert!(machine.fire(0, 27));
     }
 }
 

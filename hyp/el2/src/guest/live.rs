@@ -161,7 +161,8 @@ pub(crate) struct Own {
     pub(crate) timer: PhysicalTimer,
     /// Whether it waits in WFI.
     pub(crate) is_waiting: bool,
-    /// Whether the virtual timer's physical interrupt is active for it while it is off its core.
+    /// Whether the virtual timer's physical interrupt was held for it when it left its core. Another vCPU may have ended it
+    /// since: `Vgic::holds_physical` knows.
     pub(crate) timer_active: bool,
     /// How much of its partition's memory is cleaned, while maintenance by set and way is under way.
     pub(crate) clean: Option<u64>,

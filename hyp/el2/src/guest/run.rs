@@ -197,12 +197,26 @@ fn is_loaded(core: &CoreLocal, vcpu: &Vcpu) -> bool {
 
 /// Whether a waiting vCPU has an interrupt or a timer that is due.
 fn has_reason_to_run(core: &CoreLocal, live: &'static Live, vcpu: &'static Vcpu) -> bool {
-    if deadline(vcpu).is_some_and(|due| due <= Counter.now()) {
+    if is_due(vcpu) {
         return true;
     }
     let interface = core.interface(live);
     let here = Here { hw: &interface, vcpu: None };
-    live.devices.lock().vgic(&live.quicks).has_deliverable(here, vcpu.index, sleep(vcpu))
+    let mut devices = live.devices.lock();
+    let mut vgic = devices.vgic(&live.quicks);
+    if vgic.has_deliverable(here, vcpu.index, sleep(vcpu)) {
+        return true;
+    }
+    // Another vCPU may have ended it since this one left its core.
+    if !own(vcpu).timer_active || vgic.holds_physical(vcpu.index, VIRTUAL_TIMER) {
+        return false;
+    }
+    own(vcpu).timer_active = false;
+    is_due(vcpu)
+}
+
+fn is_due(vcpu: &Vcpu) -> bool {
+    deadline(vcpu).is_some_and(|due| due <= Counter.now())
 }
 
 /// How a vCPU waits: only a suspended one has its power down.
@@ -387,15 +401,16 @@ fn load(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
     });
     super::setup::set_hcr(core.hcr | if vcpu.is_shared { HCR_WAIT_TRAPS } else { 0 });
     let interface = core.interface(live);
-    if own(vcpu).timer_active {
-        core.gic.private().set_active(VIRTUAL_TIMER);
-    }
     let kick = {
         let mut devices = live.devices.lock();
         vcpu.set_loaded_on(Some(core.id));
         // Before the mail is looked at, without which nobody would serve what comes just now (`ring`).
         fence(Ordering::SeqCst);
-        devices.vgic(&live.quicks).load(&interface, vcpu.index)
+        let mut vgic = devices.vgic(&live.quicks);
+        if own(vcpu).timer_active && vgic.holds_physical(vcpu.index, VIRTUAL_TIMER) {
+            core.gic.private().set_active(VIRTUAL_TIMER);
+        }
+        vgic.load(&interface, vcpu.index)
     };
     if !kick.is_empty() {
         kick_vcpus(core.world, live, kick);
