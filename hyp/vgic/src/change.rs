@@ -229,12 +229,17 @@ impl Vgic<'_> {
     fn clear_active<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, at: At, mask: u32) {
         // An end of interrupt that found no list register must not be counted for another interrupt.
         self.fold_if_evicted(here, at, mask);
+        let mut handled = 0;
         self.change(here, at, mask, |bank, elsewhere| {
             bank.left.clear_active |= mask & elsewhere;
             bank.left.set_active &= !(mask & elsewhere);
+            handled = bank.active & bank.acknowledged & mask & !elsewhere;
             bank.active &= !(mask & !elsewhere);
             bank.acknowledged &= !(mask & !elsewhere);
         });
+        if handled != 0 {
+            self.note_early_ends(here, at, handled);
+        }
         // What waited as active may wait as pending now.
         self.kick_waiting(here, at, mask);
     }

@@ -58,6 +58,9 @@ pub struct CpuInterface {
     pub(crate) is_awake: bool,
     /// PPIs whose physical interrupt its core must deactivate at the next fold.
     pub(crate) release: u32,
+    /// The priorities (a bit for each of 32) of what was made inactive by a register while it was handled: its end of
+    /// interrupt is still to come, and ends nothing.
+    pub(crate) ended_early: u32,
     /// VMCR while it is not loaded.
     pub(crate) vmcr: u32,
     /// Active priorities while it is not loaded.
@@ -86,6 +89,7 @@ impl CpuInterface {
             is_loaded: false,
             is_awake: false,
             release: 0,
+            ended_early: 0,
             vmcr: 0,
             priorities: ActivePriorities::NONE,
             synced_at: 0,

@@ -140,12 +140,50 @@ impl Vgic<'_> {
         // With EOImode 1 an end drops the priority and no more, and GICC_DIR and ICC_DIR_EL1 trap: what is counted then
         // (the field's text can be read so, and QEMU does it) deactivates nothing.
         if here.hw.vmcr() & VMCR_EOI_MODE != 0 {
+            if let Some(cpu) = self.cpu_mut(vcpu) {
+                cpu.ended_early = 0;
+            }
             return;
         }
         for _ in 0..control >> HCR_EOI_COUNT_SHIFT {
-            let Some(intid) = self.most_urgent_evicted(vcpu) else { break };
+            let evicted = self.most_urgent_evicted(vcpu);
+            if self.take_early_end(vcpu, evicted.map_or(u8::MAX, |(taken, _)| taken)) {
+                continue;
+            }
+            let Some((_, intid)) = evicted else { break };
             self.end(here, At::of(intid, vcpu), bit_of(intid));
         }
+    }
+
+    /// Notes that a register has made interrupts inactive that their vCPU handles: their ends find no list register, and
+    /// must not be taken for another's. With EOImode 1 such ends are not counted.
+    #[cold]
+    pub(crate) fn note_early_ends<H: ListRegisters>(
+        &mut self,
+        here: Here<'_, H>,
+        at: At,
+        handled: u32,
+    ) {
+        for position in Positions(handled) {
+            let taken = self.bank(at).map_or(0, |bank| bank.taken_at(position));
+            let holder = self.holder(at, position);
+            let Some(cpu) = self.cpu_mut(holder) else { continue };
+            let vmcr = if here.is(holder) { here.hw.vmcr() } else { cpu.vmcr };
+            if vmcr & VMCR_EOI_MODE == 0 {
+                cpu.ended_early |= bit(u32::from(taken >> 3));
+            }
+        }
+    }
+
+    /// Takes an end for that of the most urgent one that was made inactive before, unless what was taken with the priority
+    /// `taken` is more urgent: the guest ends its innermost first. Returns whether it was so.
+    fn take_early_end(&mut self, vcpu: VcpuIndex, taken: u8) -> bool {
+        let Some(cpu) = self.cpu_mut(vcpu) else { return false };
+        let is_early = cpu.ended_early.trailing_zeros() <= u32::from(taken >> 3);
+        if is_early {
+            cpu.ended_early &= cpu.ended_early.wrapping_sub(1);
+        }
+        is_early
     }
 
     /// Makes interrupts that are not resident inactive.
@@ -158,7 +196,9 @@ impl Vgic<'_> {
         self.refresh(here, at, mask);
     }
 
-    fn most_urgent_evicted(&self, vcpu: VcpuIndex) -> Option<IntId> {
+    /// The active interrupt without a list register that was taken with the most urgent priority, and that priority. What
+    /// software made active comes last, at 255.
+    fn most_urgent_evicted(&self, vcpu: VcpuIndex) -> Option<(u8, IntId)> {
         let cpu = self.cpu(vcpu)?;
         let mut best = Best::new(1);
         for word in Positions(cpu.waiting_words) {
@@ -166,15 +206,13 @@ impl Vgic<'_> {
             let at = if word == 0 { At::Private(vcpu) } else { At::Shared(word) };
             let bank = self.bank(at)?;
             for position in Positions(cpu.waiting_in(word) & bank.active) {
-                let is_written = bank.acknowledged & bit(position) == 0;
-                best.offer(
-                    (u32::from(is_written) << 24)
-                        | (u32::from(bank.taken_at(position)) << 16)
-                        | u32::from(intid_at(word, position).0),
-                );
+                let is_taken = bank.acknowledged & bit(position) != 0;
+                let taken = if is_taken { bank.taken_at(position) } else { u8::MAX };
+                best.offer((u32::from(taken) << 16) | u32::from(intid_at(word, position).0));
             }
         }
-        best.intids().next()
+        let [key, ..] = best.keys;
+        (best.kept != 0).then_some((low_u8(key >> 16), IntId(low_u16(key))))
     }
 }
 

@@ -74,6 +74,8 @@ impl Vgic<'_> {
             let Some(cpu) = self.cpus.get(usize::from(vcpu.0)) else { return };
             let Some((word, position)) = cpu.next_waiting() else {
                 if cpu.control != base {
+                    // Writing HCR forgets what it has counted.
+                    self.take_ends(here, vcpu);
                     self.set_control(here, vcpu, base);
                 }
                 return;
@@ -173,7 +175,11 @@ impl Vgic<'_> {
         let Some(bank) = self.bank_mut(at) else { return };
         fold_bits(bank, bit, slot, found);
         if bank.left.any & bit != 0 {
+            let handled = bank.left.clear_active & bank.active & bank.acknowledged & bit;
             bank.apply_commands(bit);
+            if handled != 0 {
+                self.note_early_ends(here, at, handled);
+            }
         }
         if self.dist.is_v2 && slot.intid < 16 {
             self.latch_senders(vcpu, slot.intid);

@@ -177,6 +177,7 @@ impl<'a> Vgic<'a> {
         if let Some(cpu) = self.cpu_mut(vcpu) {
             cpu.vmcr = 0;
             cpu.priorities = shikiri_arch::hw::ActivePriorities::NONE;
+            cpu.ended_early = 0;
             let fired = cpu.private.fired_levels();
             cpu.private.latch &= !fired;
             cpu.private.owed &= !fired;
@@ -385,6 +386,7 @@ fn clear_interface(cpu: &mut CpuInterface) {
     cpu.is_loaded = false;
     cpu.is_awake = false;
     cpu.release = 0;
+    cpu.ended_early = 0;
     cpu.vmcr = 0;
     cpu.priorities = shikiri_arch::hw::ActivePriorities::NONE;
     cpu.request = None;

@@ -398,6 +398,29 @@ fn a_new_priority_does_not_keep_an_active_interrupt_active() {
 }
 
 #[test]
+fn an_end_of_what_a_register_made_inactive_ends_nothing_else() {
+    for model in BOTH {
+        for (registers, writer) in [(1, 0), (2, 0), (2, 1), (4, 1)] {
+            let mut machine = Machine::running(model, 2, registers);
+            for (n, urgency) in [(0, 0x80), (1, 0x60), (2, 0x40)] {
+                edge_spi(&mut machine, 40 + n);
+                priority(&mut machine, 40 + n, urgency);
+                machine.raise(0, 40 + n, 0);
+                assert_eq!(machine.acknowledge(0), u32::from(40 + n));
+            }
+            machine.write(writer, GICD, 0x384, 2, 1 << 10);
+            assert_eq!(machine.read(0, GICD, 0x304, 2), 3 << 8);
+            machine.end(0, 42);
+            assert_eq!(machine.read(0, GICD, 0x304, 2), 3 << 8, "{model:?} {registers} {writer}");
+            machine.end(0, 41);
+            assert_eq!(machine.read(0, GICD, 0x304, 2), 1 << 8);
+            machine.end(0, 40);
+            assert_eq!(machine.read(0, GICD, 0x304, 2), 0);
+        }
+    }
+}
+
+#[test]
 fn split_ends_deactivate_in_any_order_beyond_the_list_registers() {
     for model in BOTH {
         let mut machine = Machine::running(model, 1, 2);

@@ -97,6 +97,9 @@ impl World {
         let (frame, offset) = self.place(vcpu, intid, register);
         self.machine.write(core, frame, offset, 2, 1 << (intid % 32));
         let is_sgi_v2 = self.ideal.is_v2 && intid < 16;
+        if register == 0x380 {
+            self.ideal.end_early(vcpu, intid);
+        }
         let irq = self.ideal.irq_mut(vcpu, intid);
         match register {
             _ if !is_effective => {}
@@ -105,7 +108,6 @@ impl World {
             0x200 if !is_sgi_v2 => irq.is_latched = true,
             0x280 if !is_sgi_v2 => irq.is_latched = false,
             0x300 => irq.is_active = true,
-            0x380 => irq.is_active = false,
             _ => {}
         }
     }
@@ -149,13 +151,13 @@ impl World {
         irq.is_line_high = is_high;
     }
 
-    /// GICD_ISACTIVER and GICD_ICACTIVER. Clearing what the guest will end afterwards leaves the end of
-    /// interrupt without an object, which the architecture leaves open.
+    /// GICD_ISACTIVER and GICD_ICACTIVER. What is made inactive while it is handled leaves its end without an object,
+    /// which must end nothing else; to make it active again before would give that end another one.
     fn change_active(&mut self, vcpu: u8, intid: u16, c: u16) {
-        if c & 1 == 0 {
-            self.write_bit(vcpu, intid, 0x300, true);
-        } else if !self.ideal.is_in_service(vcpu, intid) {
+        if c & 1 != 0 {
             self.write_bit(vcpu, intid, 0x380, true);
+        } else if !self.ideal.is_in_service(vcpu, intid) {
+            self.write_bit(vcpu, intid, 0x300, true);
         }
     }
 

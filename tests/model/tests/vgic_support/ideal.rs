@@ -37,8 +37,9 @@ pub(crate) struct Interface {
     pub(crate) mask: u32,
     pub(crate) groups: u32,
     pub(crate) is_split: bool,
-    /// What was acknowledged and not ended, innermost last, with its group priority.
-    pub(crate) stack: Vec<(u32, u32)>,
+    /// What was acknowledged and not ended, innermost last, with its group priority, and whether a register made it
+    /// inactive since: its end drops the priority and no more.
+    pub(crate) stack: Vec<(u32, u32, bool)>,
     /// What was ended with EOImode 1 and not deactivated.
     pub(crate) dropped: Vec<u32>,
 }
@@ -88,14 +89,28 @@ impl Ideal {
                 && cpu
                     .stack
                     .iter()
-                    .map(|(taken, _)| taken)
+                    .map(|(taken, ..)| taken)
                     .chain(&cpu.dropped)
                     .any(|taken| taken & 0x3ff == u32::from(intid))
         })
     }
 
+    /// A register made the interrupt inactive: who has acknowledged it has still to drop its priority.
+    pub(crate) fn end_early(&mut self, vcpu: u8, intid: u16) {
+        self.irq_mut(vcpu, intid).is_active = false;
+        for (index, cpu) in self.cpus.iter_mut().enumerate() {
+            if intid >= 32 || index == usize::from(vcpu) {
+                let is_it = |taken: u32| taken & 0x3ff == u32::from(intid);
+                cpu.dropped.retain(|taken| !is_it(*taken));
+                for entry in cpu.stack.iter_mut().filter(|entry| is_it(entry.0)) {
+                    entry.2 = true;
+                }
+            }
+        }
+    }
+
     fn running(&self, vcpu: u8) -> u32 {
-        self.cpus[usize::from(vcpu)].stack.last().map_or(256, |(_, priority)| *priority)
+        self.cpus[usize::from(vcpu)].stack.last().map_or(256, |(_, priority, _)| *priority)
     }
 
     /// The interrupts that the vCPU might acknowledge now: the most urgent ones, if they are urgent enough.
@@ -133,13 +148,16 @@ impl Ideal {
         irq.is_latched = false;
         irq.is_active = true;
         let priority = irq.priority;
-        self.cpus[usize::from(vcpu)].stack.push((taken, priority));
+        self.cpus[usize::from(vcpu)].stack.push((taken, priority, false));
     }
 
     /// The vCPU ends what it acknowledged last, which is returned.
     pub(crate) fn end(&mut self, vcpu: u8) -> Option<u32> {
         let cpu = &mut self.cpus[usize::from(vcpu)];
-        let (taken, _) = cpu.stack.pop()?;
+        let (taken, _, is_early) = cpu.stack.pop()?;
+        if is_early {
+            return Some(taken);
+        }
         if cpu.is_split {
             cpu.dropped.push(taken);
         } else {
