@@ -51,10 +51,11 @@ impl Pending {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Makes `bits` not pending any more. A kick for them may still come.
+    /// Makes `bits` not pending any more, and returns what was pending until then. A kick for them may still come. Who has
+    /// peeked and withdraws what was served has to look at the rest of that: it may have come in between, without a kick.
     #[inline]
-    pub fn withdraw(&self, bits: u64) {
-        self.0.fetch_and(!bits, Ordering::AcqRel);
+    pub fn withdraw(&self, bits: u64) -> u64 {
+        self.0.fetch_and(!bits, Ordering::AcqRel)
     }
 
     /// Whether anything is pending: a hint, to be followed by [`Pending::take`].

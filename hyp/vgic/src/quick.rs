@@ -27,6 +27,8 @@ use crate::vgic::{Here, SGIS};
 /// Mail: another core needs more of this vCPU than to make SGIs pending. From bit 32 on there is one for each list
 /// register whose SPI was raised ([`QuickSpis`]).
 const FOLD: u64 = 1 << 16;
+/// Mail: the SPIs that were raised.
+const EVENTS: u64 = 0xffff_ffff << 32;
 
 /// A vCPU's armed SGIs and PPIs, and the mail that other cores leave for it: in the caller's storage, beside the
 /// partition's lock.
@@ -128,26 +130,30 @@ impl Quick {
 
     /// Serves the SGIs in the mail of the vCPU that is loaded here: after a kick, on GICv3. `false`: there is more, and
     /// [`Quick::sync_spis`] must follow.
+    ///
+    /// No call on this way: it costs those that come here as often, a timer's tick among them, the registers to save.
+    /// An SGI stays in the mail until it is in its list register: another vCPU that reads GICR_ISPENDR0 meanwhile finds it
+    /// in one of the two, and one that writes GICR_ICPENDR0 takes it out of both.
     #[inline(always)]
     #[must_use = "what is left must be served in general"]
     pub fn sync_v3(&self, hw: &impl ListRegisters) -> bool {
-        self.sync(|sgi| self.raise(hw, sgi))
+        let mut placed = 0;
+        for position in Positions(low_u32(self.mail.peek()) & SGIS) {
+            if self.raise(hw, IntId(u16::from(low_u8(position)))) {
+                placed |= bit(position);
+            }
+        }
+        self.mail.withdraw(placed.into()) & !u64::from(placed) == 0
     }
 
-    /// The same on GICv2.
+    /// The same on GICv2, where a vCPU's SGIs are its own to see, and have senders, which are taken after the mail.
     #[inline(always)]
     #[must_use = "what is left must be served in general"]
     pub fn sync_v2(&self, hw: &impl ListRegisters) -> bool {
-        self.sync(|sgi| self.raise_posted_v2(hw, sgi))
-    }
-
-    /// No call on this way: it costs those that come here as often, a timer's tick among them, the registers to save.
-    #[inline(always)]
-    fn sync(&self, raise: impl Fn(IntId) -> bool) -> bool {
         let mail = self.mail.take();
         let mut left = mail & !u64::from(SGIS);
         for position in Positions(low_u32(mail) & SGIS) {
-            if !raise(IntId(u16::from(low_u8(position)))) {
+            if !self.raise_posted_v2(hw, IntId(u16::from(low_u8(position)))) {
                 left |= u64::from(bit(position));
             }
         }
@@ -159,9 +165,11 @@ impl Quick {
     #[inline]
     #[must_use = "what is left must be served in general"]
     pub fn sync_spis(&self, hw: &impl ListRegisters, vcpu: VcpuIndex, spis: &QuickSpis) -> bool {
-        let mail = self.mail.take();
-        let left = self.raise_spis(hw, (vcpu, spis), mail);
-        self.put_back(left | u64::from(low_u32(mail)))
+        // The rest stays where others look for it. These bits go before the marks: who marks an SPI again posts again.
+        let events = self.mail.peek() & EVENTS;
+        let others = self.mail.withdraw(events) & !events;
+        let left = self.raise_spis(hw, (vcpu, spis), events);
+        self.put_back(left) && others == 0
     }
 
     /// Puts back what could not be served; whether there was nothing.
@@ -225,7 +233,7 @@ impl Quick {
 
     /// Forgets posted SGIs: the guest has cleared their pending state. Under the lock.
     pub(crate) fn forget(&self, sgis: u32) {
-        self.mail.withdraw(u64::from(sgis & SGIS));
+        let _before = self.mail.withdraw(u64::from(sgis & SGIS));
     }
 
     /// Takes the posted SGIs.
@@ -396,6 +404,89 @@ pub fn write_without_lock<H: ListRegisters>(
         }
     }
     Some(kick)
+}
+
+#[cfg(all(test, loom))]
+mod interleavings {
+    use loom::sync::Arc;
+    use loom::thread;
+    use shikiri_abi::IntId;
+    use shikiri_arch::hw::{ActivePriorities, ListRegisters};
+
+    use super::{Armed, Quick};
+
+    /// List registers that are all empty, and keep nothing.
+    struct Empty;
+
+    impl ListRegisters for Empty {
+        fn count(&self) -> u8 {
+            4
+        }
+        fn empty(&self) -> u32 {
+            15
+        }
+        fn read(&self, _index: u8) -> u64 {
+            0
+        }
+        fn write(&self, _index: u8, _value: u64) {}
+        fn control(&self) -> u32 {
+            0
+        }
+        fn set_control(&self, _value: u32) {}
+        fn is_maintenance_due(&self) -> bool {
+            false
+        }
+        fn vmcr(&self) -> u32 {
+            0
+        }
+        fn set_vmcr(&self, _value: u32) {}
+        fn active_priorities(&self) -> ActivePriorities {
+            ActivePriorities::NONE
+        }
+        fn set_active_priorities(&self, _value: &ActivePriorities) {}
+    }
+
+    const SGI: IntId = IntId(1);
+    const OTHER: IntId = IntId(2);
+
+    fn with_mail() -> Arc<Quick> {
+        let quick = Arc::new(Quick::new());
+        assert!(quick.post(SGI));
+        quick
+    }
+
+    /// What the owner cannot place in a short way is in the mail all the while, and gone if it was taken back.
+    #[test]
+    fn an_sgi_that_stays_in_the_mail_is_seen_there_and_can_be_taken_back() {
+        loom::model(|| {
+            let quick = with_mail();
+            let owner = Arc::clone(&quick);
+            let owner = thread::spawn(move || owner.sync_v3(&Empty));
+            assert_eq!(quick.posted(), 2, "it is pending, and nowhere");
+            quick.forget(2);
+            owner.join().unwrap();
+            assert_eq!(quick.posted(), 0, "it came back");
+        });
+    }
+
+    /// What is posted while the owner serves its mail is served, or left to be served, or kicked for.
+    #[test]
+    fn an_sgi_that_comes_meanwhile_is_not_slept_on() {
+        for is_armed in [false, true] {
+            loom::model(move || {
+                let quick = with_mail();
+                quick.arm(2, Armed::Edge);
+                if is_armed {
+                    quick.arm(4, Armed::Edge);
+                }
+                let sender = Arc::clone(&quick);
+                let sender = thread::spawn(move || sender.post(OTHER));
+                let is_all = quick.sync_v3(&Empty);
+                let is_kicked = sender.join().unwrap();
+                assert!(quick.posted() == 0 || !is_all || is_kicked, "nobody looks");
+            });
+        }
+    }
 }
 
 /// What fits into a cache line or three: it is one for each vCPU, charged to its partition.
