@@ -100,6 +100,7 @@ enum Outcome {
     PoweredOff,
     TimedOut,
     Quit,
+    Refused,
     Signal(i32),
     QemuFailed(ExitStatus),
 }
@@ -132,7 +133,8 @@ impl Run {
         }
         step(&format!("booting {}", system.file().display()));
         let stop = Arc::new(AtomicI32::new(RUNNING));
-        let tee = Tee { stop: Arc::clone(&stop) };
+        let boot = BootWatch { ends: !self.gdb, ..BootWatch::default() };
+        let tee = Tee { stop: Arc::clone(&stop), boot };
         let running = system.boot_with(&machine, Some(Box::new(tee)))?;
         self.attend(running, &stop)
     }
@@ -224,6 +226,7 @@ impl Run {
             Event::TimedOut => Outcome::TimedOut,
             Event::Stopped => match stop.load(Ordering::SeqCst) {
                 QUIT => Outcome::Quit,
+                REFUSED => Outcome::Refused,
                 signal => Outcome::Signal(signal),
             },
             Event::Closed => match running.wait_for_end(Duration::ZERO)? {
@@ -250,6 +253,10 @@ impl Run {
                 eprintln!("error: waited {seconds} s for {awaited}");
                 ExitCode::FAILURE
             }
+            (Outcome::Refused, _) => {
+                eprintln!("error: the hypervisor refused to boot; its last line above says why");
+                ExitCode::FAILURE
+            }
             (Outcome::QemuFailed(status), _) => {
                 eprintln!("error: QEMU failed: {status}");
                 ExitCode::FAILURE
@@ -266,10 +273,47 @@ const RUNNING: i32 = 0;
 /// The stop word: the user's quit key, or the reader of our output went away. Positive values are
 /// signals.
 const QUIT: i32 = -1;
+/// The stop word: the hypervisor has refused to boot, and nothing more will come.
+const REFUSED: i32 = -2;
 
-/// Standard output; when its reader goes away, the run ends.
+/// Standard output; when its reader goes away, or the boot is refused, the run ends.
 struct Tee {
     stop: Arc<AtomicI32>,
+    boot: BootWatch,
+}
+
+/// Reads the console's lines until the first partition starts: what a guest says is no refusal.
+#[derive(Debug, Default)]
+struct BootWatch {
+    /// How the line begins.
+    line: Vec<u8>,
+    is_over: bool,
+    /// Whether a refusal ends the run: a debugger may want to look.
+    ends: bool,
+}
+
+impl BootWatch {
+    /// Takes note of what was printed; whether it completes the line with which the hypervisor gives up.
+    fn refuses(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            if self.is_over || !self.ends {
+                return false;
+            }
+            if *byte != b'\n' {
+                if self.line.len() < 64 {
+                    self.line.push(*byte);
+                }
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            self.is_over = line.starts_with(b"shikiri: [11]");
+            if line.starts_with(b"shikiri: boot refused: ") {
+                self.is_over = true;
+                return true;
+            }
+        }
+        false
+    }
 }
 
 impl Write for Tee {
@@ -277,6 +321,11 @@ impl Write for Tee {
         let result = io::stdout().write(bytes);
         if result.is_err() {
             self.stop.store(QUIT, Ordering::SeqCst);
+        }
+        if let Ok(length) = &result
+            && self.boot.refuses(bytes.get(..*length).unwrap_or(bytes))
+        {
+            self.stop.store(REFUSED, Ordering::SeqCst);
         }
         result
     }
@@ -346,5 +395,21 @@ mod tests {
         );
         assert!(refusal(folder.path()).ends_with(": this is a folder"));
         assert!(check_file("--kernel", None).is_ok());
+    }
+
+    #[test]
+    fn the_hypervisors_own_refusal_is_noticed_when_its_line_is_complete() {
+        let watch = || BootWatch { ends: true, ..BootWatch::default() };
+        let mut boot = watch();
+        assert!(!boot.refuses(b"shikiri: [02] tree read\r\nshikiri: boot ref"));
+        assert!(!boot.refuses(b"used: the bundle: \r"));
+        assert!(boot.refuses(b"\n"));
+        assert!(!boot.refuses(b"shikiri: boot refused: again\n"), "it stops at the first");
+        let mut guests = watch();
+        let started =
+            b"shikiri: [11] first partition started (a)\r\nshikiri: boot refused: said a guest\r\n";
+        assert!(!guests.refuses(started));
+        assert!(!watch().refuses(b"a| shikiri: boot refused: \n"));
+        assert!(!BootWatch::default().refuses(b"shikiri: boot refused: \n"), "with a debugger");
     }
 }
