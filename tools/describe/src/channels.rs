@@ -23,7 +23,7 @@ pub(crate) fn plan(
     for (index, channel) in description.channels.iter().enumerate() {
         let channel = channel.get_ref();
         talk::check_name(&channel.name, "a channel")?;
-        let [first, second] = &channel.ends;
+        let [first, second] = channel.ends.as_slice() else { return Err(not_two(channel)) };
         let ends = [first.get_ref(), second.get_ref()];
         if ends[0].partition.get_ref() == ends[1].partition.get_ref() {
             let name = ends[1].partition.get_ref();
@@ -56,7 +56,19 @@ pub(crate) fn plan(
     Ok(specs)
 }
 
-/// The partitions of its ends.
+/// A channel with another number of ends than two.
+fn not_two(channel: &ChannelText) -> Problem {
+    let (name, count) = (channel.name.get_ref(), channel.ends.len());
+    let problem = Problem::new(format!("channel `{name}` has not two ends, but {count}"));
+    match channel.ends.get(2) {
+        Some(third) => problem
+            .at(third.span(), "one too many")
+            .help("a channel joins two partitions; write one for each pair"),
+        None => problem.at(channel.name.span(), "needs two `ends`"),
+    }
+}
+
+/// The partitions of the ends of a channel that was found to have two.
 fn owners(channel: &ChannelText) -> [&String; 2] {
     [0, 1].map(|end: usize| channel.ends[end].get_ref().partition.get_ref())
 }

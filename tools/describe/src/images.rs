@@ -230,6 +230,7 @@ pub(crate) fn place(
         .load
         .as_ref()
         .map_or_else(|| default_load(ram.start, loaded.linux), |l| *l.get_ref());
+    check_load(partition, loaded, load)?;
     let used = sizes.program.max(loaded.linux.map_or(0, |header| header.image_size));
     let program = Range { start: load, bytes: used };
     let name = partition.name.get_ref();
@@ -252,6 +253,31 @@ pub(crate) fn place(
     };
     let entry = entry(partition, load, ram)?;
     Ok(Layout { load, entry, initrd, tree })
+}
+
+/// The first instruction is a word, and a Linux image is where its kernel can run (Linux, Documentation/arch/arm64/booting).
+fn check_load(partition: &PartitionText, loaded: &Loaded, load: u64) -> Result<(), Problem> {
+    let name = partition.name.get_ref();
+    if partition.entry.is_none() && !load.is_multiple_of(4) {
+        let problem = Problem::new(format!("the program of `{name}` does not begin at a word"));
+        return Err(match &partition.load {
+            Some(stated) => problem.at(stated.span(), format!("{load:#x} is not a multiple of 4")),
+            None => {
+                problem.at(&loaded.place, format!("its header's text offset puts it at {load:#x}"))
+            }
+        });
+    }
+    let (Some(stated), Some(header)) = (&partition.load, loaded.linux) else { return Ok(()) };
+    let offset = if header.image_size == 0 { RAW_OFFSET } else { header.text_offset };
+    if load.wrapping_sub(offset).is_multiple_of(LINUX_ALIGN) {
+        return Ok(());
+    }
+    let problem = Problem::new(format!("the Linux of `{name}` cannot run where it is loaded"));
+    let wanted = format!("a multiple of 2 MiB, plus the image's text offset {offset:#x}");
+    Err(problem
+        .at(stated.span(), wanted)
+        .at(&loaded.place, "an arm64 Linux image")
+        .help("leave `load` out to have it where QEMU puts it"))
 }
 
 /// QEMU `virt`'s rules: a Linux image goes to a 2 MiB-aligned base (which leaves the first 2 MiB free if the text

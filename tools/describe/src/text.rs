@@ -142,7 +142,7 @@ pub(crate) struct ChannelText {
     pub(crate) slot: Option<Spanned<Size>>,
     /// Its two ends.
     #[schemars(with = "[EndText; 2]")]
-    pub(crate) ends: [Spanned<EndText>; 2],
+    pub(crate) ends: Vec<Spanned<EndText>>,
 }
 
 /// An end of a message channel.

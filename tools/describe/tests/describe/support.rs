@@ -32,6 +32,9 @@ static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
     }
     put(&folder.join("elf.bin"), b"\x7fELF\x02\x01\x01");
     put(&folder.join("linux/Image"), &linux_image());
+    let mut odd = linux_image();
+    odd[8] = 1;
+    put(&folder.join("linux/Odd"), &odd);
     put(&folder.join("linux/initrd.cpio"), &[b'0'; 5000]);
     std::fs::create_dir_all(folder.join("scos")).unwrap();
     put(&folder.join("scos/root.cpio"), b"070701 and so on");
