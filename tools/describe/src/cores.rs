@@ -205,7 +205,7 @@ impl CorePlan {
             ));
             let problem = problem.at(place, format!("`{name}` wants {wanted}"));
             return Err(match self.cores.iter().find_map(|core| core.owner.as_ref()) {
-                Some(other) if other.place.0.is_some() => {
+                Some(other) if matches!(other.place, Place::Text(_)) => {
                     problem.at(&other.place, format!("`{}` owns this one", other.partition))
                 }
                 _ => problem,

@@ -7,42 +7,66 @@ use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
 /// An error in a description: a sentence, places in the file with what stands there, and advice.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem(Box<MietteDiagnostic>);
+pub(crate) struct Problem {
+    said: Box<MietteDiagnostic>,
+    /// Whether something without a place was added to the sentence.
+    is_extended: bool,
+}
 
 impl Problem {
     /// Says what is wrong.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self(Box::new(MietteDiagnostic::new(message)))
+        Self { said: Box::new(MietteDiagnostic::new(message)), is_extended: false }
     }
 
-    /// Points at a place. A claimant without a place of its own is named in the message only.
-    pub(crate) fn at(self, span: impl Into<Place>, what: impl Into<String>) -> Self {
-        match span.into().0 {
-            Some(span) => Self(Box::new(self.0.and_label(LabeledSpan::at(span, what)))),
-            None => self,
+    /// Points at a place. What the command line says has none, and is added to the sentence; a claimant that the tool has
+    /// added is named there already.
+    pub(crate) fn at(mut self, span: impl Into<Place>, what: impl Into<String>) -> Self {
+        match span.into() {
+            Place::Text(span) => {
+                Self { said: Box::new(self.said.and_label(LabeledSpan::at(span, what))), ..self }
+            }
+            Place::CommandLine => {
+                let what = what.into();
+                if !self.said.message.contains(&what) {
+                    self.said.message.push_str(if self.is_extended { ", " } else { ": " });
+                    self.said.message.push_str(&what);
+                    self.is_extended = true;
+                }
+                self
+            }
+            Place::Nowhere => self,
         }
     }
 
     /// Says what to do.
     pub(crate) fn help(self, advice: impl Into<String>) -> Self {
-        Self(Box::new(self.0.with_help(advice)))
+        Self { said: Box::new(self.said.with_help(advice)), ..self }
     }
 
     /// The report to show.
     pub(crate) fn report(self, file: &Path, text: &str) -> Report {
         let name = file.display().to_string();
-        Report::new(*self.0).with_source_code(NamedSource::new(name, text.to_owned()))
+        Report::new(*self.said).with_source_code(NamedSource::new(name, text.to_owned()))
     }
 }
 
-/// Where something stands; nothing for what the tool or the command line added.
+/// Where something stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place(pub(crate) Option<Range<usize>>);
+pub(crate) enum Place {
+    /// In the file.
+    Text(Range<usize>),
+    /// On the command line.
+    CommandLine,
+    /// Nowhere: the tool has added it.
+    #[default]
+    Nowhere,
+}
 
 impl From<Range<usize>> for Place {
-    /// TOML gives an empty range where it knows none.
+    /// The values of the command line have an empty range (`overrides.rs`).
     fn from(span: Range<usize>) -> Self {
-        Self(Some(span).filter(|span| !span.is_empty()))
+        if span.is_empty() { Self::CommandLine } else { Self::Text(span) }
     }
 }
 

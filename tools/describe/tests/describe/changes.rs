@@ -6,7 +6,7 @@ use shikiri_abi::Ipa;
 use shikiri_config::{Bundle, CoreTime, ImageKind, crc32};
 use shikiri_describe::{Compiled, Overrides, compile};
 
-use crate::support::{Board, guest_tree, images, request};
+use crate::support::{Board, guest_tree, images, request, text_file};
 
 const LINUX: &str = "../../boards/qemu-virt/systems/linux.toml";
 
@@ -90,4 +90,30 @@ fn a_change_that_does_not_fit_is_explained_without_a_place() {
         changed(LINUX, Overrides { memory: Some(5 << 30), ..Overrides::default() }).unwrap_err();
     let text = report.to_string();
     assert!(text.contains("`linux` wants 5 GiB of memory, but only 1002 MiB are left"), "{text}");
+}
+
+#[test]
+fn a_refused_change_says_the_limit_and_the_sizes() {
+    let refusal = |overrides| changed(LINUX, overrides).unwrap_err().to_string();
+    assert_eq!(
+        refusal(Overrides { vcpus: Some(5), ..Overrides::default() }),
+        "`linux` wants 5 cores of its own, but 4 of the machine's 4 are left"
+    );
+    let kernel = Some(images().join("spin.bin"));
+    assert_eq!(
+        refusal(Overrides { kernel, memory: Some(512 << 10), ..Overrides::default() }),
+        "the program of `linux` does not fit into its memory: 12 bytes at 0x40080000, 512 KiB at 0x40000000"
+    );
+    assert_eq!(
+        refusal(Overrides { memory: Some(0), ..Overrides::default() }),
+        "`linux` has no memory: 0 bytes"
+    );
+    let shared = text_file(
+        "many",
+        "[[partition]]\nname = \"a\"\nimage = \"hello\"\nmemory = \"4MiB\"\n\
+         share = { budget = \"1ms\", period = \"100ms\" }\n",
+    );
+    let many = Overrides { vcpus: Some(65), ..Overrides::default() };
+    let report = changed(&shared.to_string_lossy(), many).unwrap_err();
+    assert_eq!(report.to_string(), "`a` has 65 vCPUs: a partition has at most 64 with GICv3");
 }
