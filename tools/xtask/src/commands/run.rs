@@ -216,7 +216,7 @@ impl Run {
     }
 
     fn wait(&self, running: &mut Running, stop: &AtomicI32) -> Result<Outcome> {
-        let deadline = self.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let deadline = self.timeout.and_then(|seconds| deadline(Instant::now(), seconds));
         // A user may want to look at a hypervisor that has failed: its alarm is no end.
         let event = running.console().wait_for_any(self.until.as_deref(), deadline, || {
             stop.load(Ordering::SeqCst) != RUNNING
@@ -365,11 +365,19 @@ fn copy_input(mut input: ChildStdin, interactive: bool, stop: &AtomicI32) {
     std::mem::forget(input);
 }
 
+/// When a run has taken so many seconds; never, if the clock does not reach that far.
+fn deadline(start: Instant, seconds: u64) -> Option<Instant> {
+    start.checked_add(Duration::from_secs(seconds))
+}
+
 /// Finds a mistyped path before anything is built.
 fn check_file(flag: &str, file: Option<&Path>) -> Result<()> {
     match file {
         Some(file) if file.is_dir() => bail!("{flag} {}: this is a folder", file.display()),
         Some(file) if !file.exists() => bail!("{flag} {}: there is no such file", file.display()),
+        Some(file) if !file.is_file() => {
+            bail!("{flag} {}: a device or a pipe; it has to be a file", file.display())
+        }
         _ => Ok(()),
     }
 }
@@ -394,7 +402,18 @@ mod tests {
             format!("--kernel {}: there is no such file", missing.display())
         );
         assert!(refusal(folder.path()).ends_with(": this is a folder"));
+        assert_eq!(
+            refusal(Path::new("/dev/null")),
+            "--kernel /dev/null: a device or a pipe; it has to be a file"
+        );
         assert!(check_file("--kernel", None).is_ok());
+    }
+
+    #[test]
+    fn a_time_beyond_the_clock_is_no_deadline() {
+        let now = Instant::now();
+        assert_eq!(deadline(now, 5), Some(now + Duration::from_secs(5)));
+        assert_eq!(deadline(now, u64::MAX), None);
     }
 
     #[test]
