@@ -8,6 +8,7 @@ use serde_spanned::Spanned;
 use crate::Request;
 use crate::board::Range;
 use crate::cpio::Archive;
+use crate::gzip;
 use crate::memory::Region;
 use crate::problem::{Place, Problem};
 use crate::text::PartitionText;
@@ -45,6 +46,13 @@ impl Files {
     pub(crate) fn add(&mut self, content: Vec<u8>) -> usize {
         self.contents.push(content);
         self.contents.len() - 1
+    }
+
+    /// Changes a content, for all who name its file.
+    fn replace(&mut self, index: usize, content: Vec<u8>) {
+        if let Some(place) = self.contents.get_mut(index) {
+            *place = content;
+        }
     }
 
     /// A content.
@@ -115,6 +123,9 @@ pub(crate) fn load(
     };
     let extension = if is_kernel { "" } else { ".bin" };
     let program = find(request, files, text, extension)?;
+    if is_kernel {
+        unpack(files, program, text)?;
+    }
     if files.get(program).starts_with(b"\x7fELF") {
         let problem = Problem::new(format!("`{}` is an ELF file", text.get_ref()));
         return Err(problem
@@ -126,6 +137,28 @@ pub(crate) fn load(
         partition.initrd.as_ref().map(|text| find(request, files, text, "")).transpose()?;
     let initrd = add_files(request, files, partition, initrd)?;
     Ok(Loaded { program, linux, initrd, place: text.span().into() })
+}
+
+/// Makes a kernel what runs: distributions compress theirs.
+fn unpack(files: &mut Files, kernel: usize, text: &Spanned<String>) -> Result<(), Problem> {
+    let (file, name) = (files.get(kernel), text.get_ref());
+    if file.starts_with(b"MZ") && file.get(4..8) == Some(b"zimg") {
+        let problem = Problem::new(format!(
+            "`{name}` is a kernel for EFI firmware, which unpacks it (zboot)"
+        ));
+        return Err(problem
+            .at(text.span(), "there is no firmware in a partition")
+            .help("take `arch/arm64/boot/Image` of the kernel's build, plain or as `Image.gz`"));
+    }
+    if !gzip::is_packed(file) {
+        return Ok(());
+    }
+    let content = gzip::unpack(file).ok_or_else(|| {
+        let problem = Problem::new(format!("`{name}` cannot be unpacked"));
+        problem.at(text.span(), "a damaged gzip file, or more than 1 GiB")
+    })?;
+    files.replace(kernel, content);
+    Ok(())
 }
 
 /// The RAM disk with the partition's own files in front of what it holds.

@@ -13,6 +13,7 @@ pub mod cpio;
 mod devices;
 mod explain;
 mod guest_tree;
+mod gzip;
 mod images;
 mod memory;
 mod names;

@@ -41,6 +41,19 @@ fn another_kernel_comes_without_the_descriptions_ram_disk_and_words() {
 }
 
 #[test]
+fn a_packed_kernel_is_unpacked() {
+    let plain = std::fs::read(images().join("linux/Image")).unwrap();
+    let mut packed = b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec();
+    packed.extend(miniz_oxide::deflate::compress_to_vec(&plain, 6));
+    packed.extend(crc32(&plain).to_le_bytes());
+    packed.extend(u32::try_from(plain.len()).unwrap().to_le_bytes());
+    let kernel = text_file("packed", "").with_extension("gz");
+    std::fs::write(&kernel, packed).unwrap();
+    let with = |kernel| linux(Overrides { kernel: Some(kernel), ..Overrides::default() });
+    assert_eq!(with(kernel).bundle, with(images().join("linux/Image")).bundle);
+}
+
+#[test]
 fn words_are_put_behind_the_command_line() {
     let append = Some("shikiri.script=boot".to_owned());
     let compiled = linux(Overrides { append: append.clone(), ..Overrides::default() });

@@ -35,6 +35,8 @@ static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
     let mut odd = linux_image();
     odd[8] = 1;
     put(&folder.join("linux/Odd"), &odd);
+    put(&folder.join("linux/Zboot"), b"MZ\0\0zimg\x40\0\0\0");
+    put(&folder.join("linux/Image.gz"), b"\x1f\x8b\x08\0\0\0\0\0\0\x03 not packed at all");
     put(&folder.join("linux/initrd.cpio"), &[b'0'; 5000]);
     std::fs::create_dir_all(folder.join("scos")).unwrap();
     put(&folder.join("scos/root.cpio"), b"070701 and so on");
