@@ -2,7 +2,7 @@
 
 use serde_spanned::Spanned;
 use shikiri_abi::MAX_CORES;
-use shikiri_config::{MAX_PARTITIONS, MAX_VCPUS_GICV2};
+use shikiri_config::{IPA_BITS, MAX_PARTITIONS, MAX_VCPUS_GICV2};
 
 use shikiri_boards::BOARDS;
 
@@ -10,6 +10,12 @@ use crate::board::Board;
 use crate::cores::find;
 use crate::problem::Problem;
 use crate::text::{Description, MachineText};
+use crate::units::Size;
+
+/// The least memory of a machine: what is set aside for the hypervisor (`memory.rs`), and as much again.
+const LEAST_MEMORY: u64 = 32 << 20;
+/// The most: as many physical addresses as a guest can have.
+const MOST_MEMORY: u64 = 1 << IPA_BITS;
 
 /// A machine that the hypervisor could serve; there need not be one yet.
 pub(crate) fn check_possible(machine: &MachineText) -> Result<(), Problem> {
@@ -17,6 +23,13 @@ pub(crate) fn check_possible(machine: &MachineText) -> Result<(), Problem> {
     if let Some(gic) = gic {
         let problem = Problem::new(format!("there is no GICv{}", gic.get_ref()));
         return Err(problem.at(gic.span(), "2 or 3"));
+    }
+    if let Some(memory) = &machine.memory
+        && !(LEAST_MEMORY..=MOST_MEMORY).contains(&memory.get_ref().0)
+    {
+        let problem = Problem::new(format!("a machine of {} is not possible", memory.get_ref()));
+        let (least, most) = (Size(LEAST_MEMORY), Size(MOST_MEMORY));
+        return Err(problem.at(memory.span(), format!("{least} to {most}")));
     }
     let Some(cores) = &machine.cores else { return Ok(()) };
     let gic2 = machine.gic.as_ref().filter(|gic| *gic.get_ref() == 2);
@@ -55,7 +68,7 @@ pub(super) fn check_machine(description: &Description, board: &Board) -> Result<
     if let Some(memory) = &machine.memory
         && memory.get_ref().0 > board.memory_bytes()
     {
-        let has = crate::units::Size(board.memory_bytes());
+        let has = Size(board.memory_bytes());
         let problem = Problem::new("the machine has less memory than this description needs");
         return Err(problem.at(memory.span(), format!("it has {has}")));
     }
