@@ -855,10 +855,10 @@ static inline struct shikiri_answer shikiri_partition_resume(uint64_t partition)
     return shikiri_call(SHIKIRI_PARTITION_RESUME, partition, 0, 0, 0, 0, 0);
 }
 
-/* Chooses the receive port at which the policy program is told that there is a notice, or a request, or that
- *   a partition has become active or is held. If there is a notice or a request already, it is told now; then
- *   once until it takes something, or finds nothing to take. The choice ends with the caller's life; notices
- *   do not. (P7)
+/* Chooses the receive port at which the policy program is told that there is a notice, or a request, that one
+ *   which was taken has been cancelled or its time is over, or that a partition has become active or is held.
+ *   If there is a notice or a request already, it is told now; then once until it takes something, or finds
+ *   nothing to take. The choice ends with the caller's life; notices do not. (P7)
  * port: a receive port of the caller's
  * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED.
  */

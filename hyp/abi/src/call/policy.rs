@@ -180,7 +180,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "POLICY_NOTIFY",
         number: 0x109,
-        summary: "Chooses the receive port at which the policy program is told that there is a notice, or a request, or that a partition has become active or is held. If there is a notice or a request already, it is told now; then once until it takes something, or finds nothing to take. The choice ends with the caller's life; notices do not.",
+        summary: "Chooses the receive port at which the policy program is told that there is a notice, or a request, that one which was taken has been cancelled or its time is over, or that a partition has become active or is held. If there is a notice or a request already, it is told now; then once until it takes something, or finds nothing to take. The choice ends with the caller's life; notices do not.",
         arguments: &[arg("port", "a receive port of the caller's")],
         results: &[],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::NotPermitted],

@@ -182,6 +182,13 @@ impl<'a> Requests<'a> {
         (is_taken && held.number == number).then_some(held.request)
     }
 
+    /// Whether a partition has a request that the policy program has taken and not answered.
+    #[must_use]
+    pub fn is_taken(&self, place: PartitionSlot, id: PartitionId) -> bool {
+        let held = self.rows.get(usize::from(place.0)).and_then(Option::as_ref);
+        held.is_some_and(|held| held.request.id == id && matches!(held.stage, Stage::Taken(_)))
+    }
+
     /// Whether this very request is still without an answer.
     #[must_use]
     pub fn is_open(&self, request: &Request) -> bool {
@@ -298,7 +305,7 @@ mod tests {
         use At::{Granted, Nothing, Refused, Taken, Waiting};
         let still = |changed| [Nothing, Waiting, Taken, Granted, Refused].map(|at| (changed, at));
         let none = still(false);
-        let matrix: [Row; 8] = [
+        let matrix: [Row; 9] = [
             ("ask", |it| it.ask(wish(3)), {
                 let mut row = none;
                 row[0] = (true, Waiting);
@@ -315,6 +322,11 @@ mod tests {
                 row
             }),
             ("taken", |it| it.taken(PLACE, ID, 0).is_some(), {
+                let mut row = none;
+                row[2] = (true, Taken);
+                row
+            }),
+            ("is taken", |it| it.is_taken(PLACE, ID), {
                 let mut row = none;
                 row[2] = (true, Taken);
                 row

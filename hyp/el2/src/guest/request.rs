@@ -301,8 +301,15 @@ pub(super) fn state(core: &CoreLocal, loaded: Loaded) -> [u64; 4] {
 #[inline(never)]
 pub(super) fn cancel(core: &CoreLocal, loaded: Loaded) -> [u64; 4] {
     let Some(policy) = core.world.policy else { return Refusal::Empty.registers() };
-    let live = loaded.live;
-    let standing = policy.books.lock().requests.cancel(live.slot.number, live.id);
+    let (place, id) = (loaded.live.slot.number, loaded.live.id);
+    let mut books = policy.books.lock();
+    let was_taken = books.requests.is_taken(place, id);
+    let standing = books.requests.cancel(place, id);
+    drop(books);
+    if was_taken {
+        // Whoever has it open need not think about it any more.
+        tell(core, policy);
+    }
     serve(match standing {
         Standing::Open => Ok([0; 3]),
         Standing::Nothing => Err(Refusal::Empty),
@@ -348,7 +355,8 @@ fn told(core: &CoreLocal, request: &Request) {
     }
 }
 
-/// The time of a request that was made on this core is over: of all that are overdue, one after the other, the default decides.
+/// The time of a request that was made on this core is over: of all that are overdue, one after the other, the default decides. The
+/// asker is told, and the policy program, which may have taken it and not answered.
 #[cold]
 #[inline(never)]
 pub(crate) fn expire(core: &CoreLocal, now: u64) {
@@ -365,6 +373,7 @@ pub(crate) fn expire(core: &CoreLocal, now: u64) {
             }
         }
         told(core, &overdue);
+        tell(core, policy);
     }
     // What was asked on another core is looked at there, or here, whoever comes first.
     let next = policy.books.lock().requests.next_due();

@@ -116,6 +116,8 @@ fn cancelled() -> Outcome {
     refused("it is gone", partition::answer(), Status::Empty)?;
     refused("nothing to cancel", partition::cancel(), Status::Empty)?;
     made(talk::send(event("event-over")?))?;
+    // Nothing else of this partition tells the policy program before it says that it was told.
+    wait("it is known there", || made(talk::poll(taken)))?;
     equal("the limit", limit()?, before)
 }
 
@@ -126,9 +128,10 @@ pub(crate) fn overdue() -> ! {
         // Its time may be over before it is taken.
         wait("one is taken", || {
             denied(more(IGNORED), port)?;
-            made(talk::send(event("event-over")?))?;
             made(talk::poll(taken))
-        })
+        })?;
+        made(talk::send(event("event-over")?))?;
+        wait("it is known there", || made(talk::poll(taken)))
     });
     println!("asker done");
     power::off()
@@ -142,7 +145,7 @@ pub(crate) fn judge() -> ! {
         loop {
             wait("something to do", || made(talk::poll(port)))?;
             while let Some(request) = made(take_request())? {
-                judge_one(request)?;
+                judge_one(request, port)?;
             }
             if let Some(end) = made(take_notice())? {
                 return ensure("it is through", end.cause == Cause::Off);
@@ -152,7 +155,7 @@ pub(crate) fn judge() -> ! {
     done()
 }
 
-fn judge_one(request: Request) -> Outcome {
+fn judge_one(request: Request, news: Handle) -> Outcome {
     let asker = named("asker")?;
     ensure("who asks", request.partition == asker)?;
     let amount = match request.wish {
@@ -172,11 +175,11 @@ fn judge_one(request: Request) -> Outcome {
         HALF => made(request.grant(HALF / 2).map_err(|(_, refusal)| refusal)),
         REFUSED => made(request.refuse()),
         IGNORED | CANCELLED => {
-            let over = event("event-over")?;
-            // Of one before this, whose time was over before it was taken.
-            made(talk::poll(over))?;
             made(talk::send(event("event-taken")?))?;
+            wait("it is told that there is nothing to answer", || made(talk::poll(news)))?;
+            let over = event("event-over")?;
             wait("it is over", || made(talk::poll(over)))?;
+            made(talk::send(event("event-taken")?))?;
             late(request)
         }
         TOO_MUCH => {
