@@ -32,6 +32,8 @@ pub struct Judgement {
     pub answer: Answer,
     /// The rule, in words: for the log.
     pub why: String,
+    /// The rule grants less where what it says cannot be.
+    pub or_less: bool,
 }
 
 impl Policy {
@@ -44,7 +46,8 @@ impl Policy {
             "{} talk from {from} to {to}",
             if is_said { "there is a" } else { "there is no" }
         );
-        Judgement { answer: if is_said { Answer::Grant(0) } else { Answer::Refuse }, why }
+        let answer = if is_said { Answer::Grant(0) } else { Answer::Refuse };
+        Judgement { answer, why, or_less: false }
     }
 
     /// Judges a request by a partition of this name, whose account is `own`, while so much of what may be handed out is.
@@ -74,8 +77,7 @@ impl Policy {
         let fits = below_bound.min(below_keep);
         let amount = |value| Amount { resource, value };
         if request.amount <= fits {
-            let why = rule.name(number);
-            return Judgement { answer: Answer::Grant(request.amount), why };
+            return granted(request.amount, rule.name(number), rule.or_less);
         }
         let bound = if below_bound <= below_keep {
             format!("up_to = {}", amount(rule.up_to.unwrap_or(u64::MAX)))
@@ -84,7 +86,7 @@ impl Policy {
         };
         let why = format!("{}: {bound} leaves {}", rule.name(number), amount(fits));
         if rule.or_less && fits > 0 {
-            return Judgement { answer: Answer::Grant(fits), why };
+            return granted(fits, why, true);
         }
         refused(why)
     }
@@ -93,9 +95,7 @@ impl Policy {
     #[must_use]
     pub fn judge_vcpus(&self, name: &str, count: u64) -> Judgement {
         match self.rule(name, |of| of == Good::Vcpus) {
-            Some((number, rule)) => {
-                Judgement { answer: Answer::Grant(count), why: rule.name(number) }
-            }
+            Some((number, rule)) => granted(count, rule.name(number), false),
             None => refused(format!("no grant names vCPUs for {name}")),
         }
     }
@@ -105,9 +105,7 @@ impl Policy {
     pub fn judge_device(&self, name: &str, number: u8) -> Judgement {
         let is_it = |of| matches!(of, Good::Device(which) if which.is_none_or(|it| it == number));
         match self.rule(name, is_it) {
-            Some((rule_number, rule)) => {
-                Judgement { answer: Answer::Grant(0), why: rule.name(rule_number) }
-            }
+            Some((rule_number, rule)) => granted(0, rule.name(rule_number), false),
             None => refused(format!("no grant names device {number} for {name}")),
         }
     }
@@ -123,7 +121,11 @@ impl Policy {
 }
 
 const fn refused(why: String) -> Judgement {
-    Judgement { answer: Answer::Refuse, why }
+    Judgement { answer: Answer::Refuse, why, or_less: false }
+}
+
+const fn granted(amount: u64, why: String, or_less: bool) -> Judgement {
+    Judgement { answer: Answer::Grant(amount), why, or_less }
 }
 
 /// How much can be handed out so that `keep` stays.

@@ -28,6 +28,10 @@ struct Table {
     is_gone: bool,
     /// `other` is there only when a request has been taken.
     is_other_late: bool,
+    /// Between the look at what can be handed out of core time and the answer others get of it: so much is left then, each time.
+    left_later: VecDeque<u64>,
+    /// So much of it was taken.
+    gone: u64,
 }
 
 const fn who(place: u8) -> PartitionRef {
@@ -58,7 +62,9 @@ impl Table {
             }
             LIMIT_READ if x[1] == 0 => [0, 500_000, 400_000, 400_000],
             LIMIT_READ => [0, 100, 100, 100],
-            HANDOUT_READ => [0, if x[0] == 0 { 300_000 } else { 2 }, 0, 0],
+            HANDOUT_READ => {
+                [0, if x[0] == 0 { 300_000 } else { 2 }, if x[0] == 0 { self.gone } else { 0 }, 0]
+            }
             TAKE => match self.waiting.pop_front() {
                 Some((who, [what, amount])) => [0, who.encode(), what | 5 << 8, amount],
                 None => status(Status::Empty, 0),
@@ -74,10 +80,18 @@ impl Table {
         let place = PartitionRef::decode(word).unwrap().place.0;
         let granted = (is_granted == 1).then_some(amount);
         self.answers.push((place, granted));
+        if let Some(left) = self.left_later.pop_front() {
+            self.gone = 300_000 - left;
+        }
+        // What the limit lacks: it allows 10 % more than is used.
+        let handed_out = granted.filter(|_| !self.is_gone).unwrap_or(0).saturating_sub(100_000);
+        if self.gone > 0 && handed_out > 300_000 - self.gone {
+            return status(Status::OverLimit, 256);
+        }
         match granted {
             _ if self.is_gone => status(Status::PeerGone, 0),
             Some(2) => status(Status::OverLimit, 17),
-            Some(200_001..=300_000) => status(Status::OverLimit, 512),
+            Some(200_001..=300_000) => [status(Status::OverLimit, 512)[0], 512, 200_000, 0],
             Some(99) => status(Status::InvalidParameter, 3),
             Some(0) => status(Status::NotFound, 0),
             _ => [0; 4],
@@ -249,4 +263,53 @@ fn more_than_are_answered_in_one_go_are_told_of() {
         }
         assert_eq!(machine.0.0.into_inner().answers.len(), count);
     }
+}
+
+/// What one that asks for so much core time is answered where the rule grants less, while others get of it.
+fn less(ppm: u32, left_later: &[u64]) -> (Vec<Option<u64>>, String) {
+    let file = FILE.replacen("up_to = \"80%\"", "up_to = \"80%\"\nor_less = true", 1);
+    let waiting = [(who(0), time(ppm).encode())].into();
+    let left_later = left_later.iter().copied().collect();
+    let table = Table { waiting, left_later, ..Table::default() };
+    let mut machine = Door(Fake(RefCell::new(table)));
+    let mut said = Vec::new();
+    let policy = Policy::parse(&file).unwrap();
+    answer(&policy, &mut machine, &mut |line: &str| said.push(line.to_owned())).unwrap();
+    let answers = machine.0.0.into_inner().answers;
+    (answers.into_iter().map(|(_, granted)| granted).collect(), said.join("\n"))
+}
+
+#[test]
+fn less_is_granted_where_the_core_has_less() {
+    let line = "asker asks for 30% core time for vCPU 3: granted, grant 1 (core_time): 20% core time for vCPU 3, \
+                more is over what these cores have left, 20% at most";
+    assert_eq!(less(300_000, &[]), (vec![Some(300_000), Some(200_000)], line.into()));
+}
+
+#[test]
+fn less_is_granted_where_others_were_first() {
+    // 10 % are its own, and 5 % are left when it is answered.
+    let (answers, said) = less(180_000, &[50_000]);
+    assert_eq!(answers, [Some(180_000), Some(150_000)]);
+    assert!(
+        said.contains(": granted, grant 1 (core_time)") && said.contains("handed out"),
+        "{said}"
+    );
+    // Each time again, and at last nothing is left but its own.
+    let (answers, _) = less(180_000, &[70_000, 50_000, 0]);
+    assert_eq!(answers, [Some(180_000), Some(170_000), Some(150_000), Some(100_000)]);
+}
+
+#[test]
+fn who_is_overtaken_without_end_is_refused_at_last() {
+    let ever_less: Vec<u64> = (0..40).map(|turn| 79_000 - turn * 1_000).collect();
+    let (answers, said) = less(180_000, &ever_less);
+    assert_eq!((answers.len(), answers.last()), (10, Some(&None)));
+    assert!(said.contains("over what may be handed out of core time"), "{said}");
+}
+
+#[test]
+fn without_or_less_what_cannot_be_given_is_refused() {
+    let (answers, _) = wish(time(300_000));
+    assert_eq!(answers, [Some(300_000), None]);
 }
