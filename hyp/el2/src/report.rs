@@ -5,6 +5,7 @@
 //! `reschedule` writes the report and ends the partition.
 
 use core::fmt;
+use core::sync::atomic::Ordering;
 
 use shikiri_abi::{CoreId, Ipa, Pa};
 use shikiri_arch::exit::{class, faulting_ipa};
@@ -15,6 +16,7 @@ use shikiri_stage2::{Walk, WalkEnd};
 
 use crate::boot;
 use crate::console::write_text;
+use crate::guest::kept::is_closed;
 use crate::guest::live::{Live, Vcpu};
 use crate::guest::run;
 use crate::hw::clock::Counter;
@@ -89,7 +91,7 @@ struct Header<'a> {
 /// Writes a report in one piece. The caller's core has the vCPU, whose registers are in its context.
 fn write(world: &World, live: &Live, vcpu: &Vcpu, header: &Header<'_>) {
     let registers = run::own(vcpu).context.registers();
-    let owner = header.place.map(|(walk, _)| owner(world, live.slot, &walk));
+    let owner = header.place.map(|(walk, _)| owner(world, live, &walk));
     let place = header.place.zip(owner.as_ref()).map(|((walk, far), owner)| {
         let owner: &dyn fmt::Display = owner;
         Place { far, ipa: walk.ipa, walk, owner }
@@ -121,12 +123,16 @@ fn walk(slot: &Slot, ipa: Ipa) -> Option<Walk> {
 enum Owner {
     /// The guest's own memory or device: the access was of a kind that is not allowed there.
     Own(&'static str),
+    /// A device of the guest's that is kept back, and was not granted in this life.
+    Kept(&'static str),
     /// A device model of the hypervisor.
     Virtual(&'static str),
     /// Nothing is there for this partition. On the board, the address is RAM of this one.
     RamOf(&'static str),
     /// The same, a device: its path and its owner.
     DeviceOf(&'static str, &'static str),
+    /// The same, while its owner has it not: a partition that was made at run time has.
+    GivenAway(&'static str, &'static str),
     /// The same, the hypervisor's image and stacks.
     Hypervisor,
     /// Nothing that the description knows.
@@ -138,20 +144,25 @@ impl fmt::Display for Owner {
         match self {
             Self::Own("") => f.write_str("its own RAM"),
             Self::Own(path) => write!(f, "its own device {path}"),
+            Self::Kept(path) => write!(f, "its device {path}, kept back and not granted"),
             Self::Virtual(name) => write!(f, "its virtual {name}"),
             Self::RamOf(name) => write!(f, "nothing there (on the board: RAM of {name})"),
             Self::DeviceOf(path, name) => {
                 write!(f, "nothing there (on the board: device {path} of {name})")
             }
+            Self::GivenAway(path, name) => write!(
+                f,
+                "nothing there (on the board: device {path} of {name}, given to another partition)"
+            ),
             Self::Hypervisor => f.write_str("nothing there (on the board: RAM of the hypervisor)"),
             Self::Nothing => f.write_str("nothing there"),
         }
     }
 }
 
-fn owner(world: &World, slot: &'static Slot, walk: &Walk) -> Owner {
+fn owner(world: &World, live: &Live, walk: &Walk) -> Owner {
     let ipa = walk.ipa;
-    own(slot, ipa).or_else(|| device_model(slot, ipa)).unwrap_or_else(|| match walk.end {
+    own(live, ipa).or_else(|| device_model(live.slot, ipa)).unwrap_or_else(|| match walk.end {
         WalkEnd::Leaf(_) => Owner::Own(""),
         // A guest that takes a physical address for its own: that is what the developer wants to see.
         WalkEnd::Hole(_) | WalkEnd::OutOfRange => on_the_board(world, Pa(ipa.0)),
@@ -160,15 +171,20 @@ fn owner(world: &World, slot: &'static Slot, walk: &Walk) -> Owner {
 
 /// What the description gives the partition there.
 #[inline(never)]
-fn own(slot: &'static Slot, ipa: Ipa) -> Option<Owner> {
-    let description = slot.description();
+fn own(live: &Live, ipa: Ipa) -> Option<Owner> {
+    let description = live.slot.description();
     if description.memory().any(|memory| holds(memory.ipa, memory.bytes, ipa)) {
         return Some(Owner::Own(""));
     }
-    let mut devices = description.devices();
-    devices
-        .find(|device| holds(device.ipa, device.bytes, ipa))
-        .map(|device| Owner::Own(device.path))
+    let path = description.devices().find(|device| holds(device.ipa, device.bytes, ipa))?.path;
+    Some(if is_closed(live, path) { Owner::Kept(path) } else { Owner::Own(path) })
+}
+
+/// Whether a partition of the description has given this device of its to one that was made.
+fn is_given_away(slot: &Slot, path: &str) -> bool {
+    let number = slot.description().device_paths().position(|its| its == path);
+    let bit = number.and_then(|number| 1_u64.checked_shl(u32::try_from(number).ok()?));
+    bit.is_some_and(|bit| slot.given.load(Ordering::Acquire) & bit != 0)
 }
 
 fn device_model(slot: &Slot, ipa: Ipa) -> Option<Owner> {
@@ -200,7 +216,13 @@ fn on_the_board(world: &World, pa: Pa) -> Owner {
         let description = slot.description();
         let mut devices = description.devices();
         if let Some(device) = devices.find(|device| holds_pa(device.pa, device.bytes, pa)) {
-            return Owner::DeviceOf(device.path, description.name);
+            let (path, name) = (device.path, description.name);
+            let is_away = is_given_away(slot, path);
+            return if is_away {
+                Owner::GivenAway(path, name)
+            } else {
+                Owner::DeviceOf(path, name)
+            };
         }
         if has_frame(slot, pa) {
             return Owner::RamOf(description.name);

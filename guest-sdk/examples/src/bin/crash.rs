@@ -50,7 +50,7 @@ fn crash() {
         "wfi" => wait_masked(),
         "loop" => spin_masked(),
         "vectors" => lose_vectors(),
-        "tables" => lose_tables(),
+        "tables" => lose_tables(address),
         kind => println!("crash: no such kind: {kind}"),
     }
     println!("crash: still here");
@@ -115,10 +115,10 @@ fn lose_vectors() {
     unsafe { asm!("msr vbar_el1, {0}", "isb", "brk #0", in(reg) NOWHERE) };
 }
 
-/// Points the translation tables at nothing: the next fetch needs a walk that stage 2 refuses.
-fn lose_tables() {
+/// Points the translation tables there, where nothing is: the next fetch needs a walk that stage 2 refuses.
+fn lose_tables(address: u64) {
     // SAFETY: nothing runs afterwards but faults.
     unsafe {
-        asm!("msr ttbr0_el1, {0}", "isb", "tlbi vmalle1", "dsb sy", "isb", in(reg) NOWHERE & 0xffff_ffff_f000);
+        asm!("msr ttbr0_el1, {0}", "isb", "tlbi vmalle1", "dsb sy", "isb", in(reg) address & 0xffff_ffff_f000);
     }
 }
