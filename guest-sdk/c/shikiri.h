@@ -1028,14 +1028,15 @@ static inline struct shikiri_answer shikiri_handout_read(uint64_t resource)
 
 /* Tells of a file that IMAGE_ADD takes. RANGE: there is none with this number, nor with a higher one. (P7)
  * image: which one of the description's `images`, from 0
- * value[0] = bytes: its size
- * value[1] = first: eight bytes of its name, the first one lowest
+ * part: 0: its size, and sixteen bytes of its name; n, up to 255: the 24 bytes behind 16 + 24 (n - 1)
+ * value[0] = bytes: its size; of a part from 1 on eight bytes of its name
+ * value[1] = first: eight bytes of its name, the first one lowest, zeros behind it
  * value[2] = second: the next eight
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, RANGE.
  */
-static inline struct shikiri_answer shikiri_image_info(uint64_t image)
+static inline struct shikiri_answer shikiri_image_info(uint64_t image, uint64_t part)
 {
-    return shikiri_call(SHIKIRI_IMAGE_INFO, image, 0, 0, 0, 0, 0);
+    return shikiri_call(SHIKIRI_IMAGE_INFO, image, part, 0, 0, 0, 0);
 }
 
 /* Tells what a core has left to promise. RANGE: there is no such core, nor any with a higher number. (P3)

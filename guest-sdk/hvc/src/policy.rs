@@ -290,6 +290,14 @@ pub fn image_info(image: u64) -> Result<(u64, [u64; 2]), Refusal> {
     request::<IMAGE>([image, 0, 0, 0, 0, 0]).map(|[bytes, first, second]| (bytes, [first, second]))
 }
 
+/// Calls `IMAGE_INFO` for what is behind those sixteen bytes: part 1 has the next 24, and so on; zeros behind the end.
+///
+/// # Errors
+/// As [`image_info`].
+pub fn image_name(image: u64, part: u8) -> Result<[u64; 3], Refusal> {
+    request::<IMAGE>([image, part.into(), 0, 0, 0, 0])
+}
+
 /// Calls `CORE_READ`: what the core has left, in ppm.
 ///
 /// # Errors
@@ -337,7 +345,7 @@ const SET_AREAS: u32 = function("AREAS_SET", 3);
 const SET_PEERS: u32 = function("PEERS_SET", 3);
 const LOAD: u32 = function("PARTITION_LOAD", 4);
 const HANDOUT: u32 = function("HANDOUT_READ", 1);
-const IMAGE: u32 = function("IMAGE_INFO", 1);
+const IMAGE: u32 = function("IMAGE_INFO", 2);
 const CORE: u32 = function("CORE_READ", 1);
 
 const LIST: u32 = function("PARTITION_LIST", 1);

@@ -606,21 +606,43 @@ pub fn forbid(asker: Partition, asked: Partition) -> Result<(), Refusal> {
     calls::set_peers(asker.0, asked.0, false)
 }
 
-/// The number of the image that the description calls so; of longer names the first sixteen bytes count.
+/// The number of the image that the description calls so.
 ///
 /// # Errors
 /// `NotPermitted`; `Range`: there is none.
 pub fn image(name: &str) -> Result<u64, Refusal> {
     let mut number = 0;
-    loop {
-        let (_, words) = calls::image_info(number)?;
-        let mut its = words.into_iter().flat_map(u64::to_le_bytes);
-        let mut bytes = name.bytes().take(16).chain(core::iter::repeat(0));
-        if its.all(|byte| bytes.next() == Some(byte)) {
-            return Ok(number);
-        }
+    while !is_image(number, name)? {
         number = number.saturating_add(1);
     }
+    Ok(number)
+}
+
+/// Whether the image with this number is called so.
+fn is_image(number: u64, name: &str) -> Result<bool, Refusal> {
+    let mut wanted = name.bytes();
+    let (_, first) = calls::image_info(number)?;
+    let mut is_it = agrees(&first, &mut wanted);
+    for part in 1..=u8::MAX {
+        if is_it.is_some() {
+            break;
+        }
+        is_it = agrees(&calls::image_name(number, part)?, &mut wanted);
+    }
+    Ok(is_it.unwrap_or(false))
+}
+
+/// Whether a name is the wanted one, whose next bytes are in these words; `None` if it goes on.
+fn agrees(words: &[u64], wanted: &mut impl Iterator<Item = u8>) -> Option<bool> {
+    for byte in words.iter().flat_map(|word| word.to_le_bytes()) {
+        if byte != wanted.next().unwrap_or(0) {
+            return Some(false);
+        }
+        if byte == 0 {
+            return Some(true);
+        }
+    }
+    None
 }
 
 /// What may be handed out of a resource, and what is.

@@ -206,8 +206,8 @@ pub enum PolicyCall {
     Load(PartitionRef, Copying),
     /// `HANDOUT_READ`
     HandOut(Resource),
-    /// `IMAGE_INFO`: the image's number.
-    Image(u64),
+    /// `IMAGE_INFO`: the image's number, and which part of what there is to tell.
+    Image(u64, u8),
     /// `CORE_READ`
     Core(CoreId),
     /// `REQUEST_TAKE`
@@ -309,8 +309,8 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
     let [a, b, c, d, ..] = *x;
     let used = match number {
         0x10a | 0x120 => 0,
-        0x100 | 0x105..=0x109 | 0x111 | 0x11a..=0x11c => 1,
-        0x101 | 0x102 | 0x104 | 0x116 => 2,
+        0x100 | 0x105..=0x109 | 0x111 | 0x11a | 0x11c => 1,
+        0x101 | 0x102 | 0x104 | 0x116 | 0x11b => 2,
         0x103 | 0x113..=0x115 | 0x117 | 0x118 | 0x11d | 0x11e => 3,
         0x110 | 0x112 | 0x119 | 0x121 => 4,
         _ => return Err(DecodeError::NotSupported),
@@ -354,7 +354,7 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x118 => C::SetPeers(partition()?, PartitionRef::decode(b).ok_or(bad(2))?, flag(c, 3)?),
         0x119 => C::Load(partition()?, Copying { to: Ipa(b), from: Ipa(c), bytes: d }),
         0x11a => C::HandOut(Resource::try_from(a).map_err(|()| bad(1))?),
-        0x11b => C::Image(a),
+        0x11b => C::Image(a, u8::try_from(b).map_err(|_| bad(2))?),
         0x11d => C::SetAreas(partition()?, NewAreas::decode(b, c)?),
         0x11e => C::AddDevice(
             partition()?,
@@ -479,7 +479,8 @@ mod tests {
             (0x118, [WORD, WORD, 0, 0], PolicyCall::SetPeers(MEANT, MEANT, false)),
             (0x119, [WORD, 1, 2, 3], PolicyCall::Load(MEANT, copying)),
             (0x11a, [7, 0, 0, 0], PolicyCall::HandOut(Resource::BusShare)),
-            (0x11b, [u64::MAX, 0, 0, 0], PolicyCall::Image(u64::MAX)),
+            (0x11b, [u64::MAX, 0, 0, 0], PolicyCall::Image(u64::MAX, 0)),
+            (0x11b, [3, 255, 0, 0], PolicyCall::Image(3, 255)),
             (0x11c, [127, 0, 0, 0], PolicyCall::Core(CoreId(127))),
             (
                 0x11d,

@@ -504,7 +504,7 @@ fn linux_from_the_shell(machine: Machine) -> Outcome {
         &[
             (
                 "part create a kernel=linux/Imag memory=128M cores=1",
-                "part: there is no image `linux/Imag`; there are linux/Image, linux/initrd.cpi, timer",
+                "part: there is no image `linux/Imag`; there are linux/Image, linux/initrd.cpio, timer",
             ),
             (
                 "part create a kernel=linux/Image memory=48M cores=1",

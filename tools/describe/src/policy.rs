@@ -13,8 +13,6 @@ use crate::text::{DefaultText, Description, PolicyText};
 
 /// How long an answer may take unless the description says so.
 const USUAL_ANSWER_MS: u32 = 1000;
-/// How many bytes of an image's name IMAGE_INFO tells whoever makes partitions of it.
-const TOLD_BYTES: usize = 16;
 
 /// What the description says; and the files that it names.
 pub(crate) fn plan(
@@ -73,14 +71,13 @@ fn images(
     text: &PolicyText,
     files: &mut Files,
 ) -> Result<Vec<PolicyImageSpec>, Problem> {
-    for (position, name) in text.images.iter().enumerate() {
-        let mut earlier = text.images.iter().take(position);
-        if let Some(earlier) = earlier.find(|earlier| told(earlier) == told(name)) {
-            return Err(told_alike(earlier, name));
-        }
-    }
     let mut images: Vec<PolicyImageSpec> = Vec::new();
     for name in &text.images {
+        if let Some(earlier) = images.iter().position(|image| image.name == *name.get_ref()) {
+            let problem = Problem::new(format!("`{}` is named twice", name.get_ref()));
+            let first = text.images[earlier].span();
+            return Err(problem.at(first, "the first").at(name.span(), "the second"));
+        }
         if images.len() == MAX_POLICY_IMAGES {
             let problem = Problem::new(format!("at most {MAX_POLICY_IMAGES} images"));
             return Err(problem.at(name.span(), "one more"));
@@ -89,27 +86,4 @@ fn images(
         images.push(PolicyImageSpec { name: name.get_ref().clone(), blob });
     }
     Ok(images)
-}
-
-/// What is told of an image's name at run time.
-fn told(name: &Spanned<String>) -> &[u8] {
-    let bytes = name.get_ref().as_bytes();
-    bytes.get(..TOLD_BYTES).unwrap_or(bytes)
-}
-
-fn told_alike(first: &Spanned<String>, second: &Spanned<String>) -> Problem {
-    let is_same = first.get_ref() == second.get_ref();
-    let (first_name, second_name) = (first.get_ref(), second.get_ref());
-    let problem = if is_same {
-        Problem::new(format!("`{first_name}` is named twice"))
-    } else {
-        let names = format!("`{first_name}` and `{second_name}`");
-        Problem::new(format!("{names} have the same first {TOLD_BYTES} bytes"))
-    };
-    let problem = problem.at(first.span(), "the first").at(second.span(), "the second");
-    if is_same {
-        return problem;
-    }
-    problem
-        .help("no more of an image's name is told at run time: one of the two needs another name")
 }

@@ -504,7 +504,15 @@ impl<C: Calls + Trees> Machine for Door<C> {
                 Err(refusal) if refusal.status == Status::Range => break,
                 Err(refusal) => return Err(refusal),
             };
-            images.push(text(&[first, second]));
+            let mut name = vec![first, second];
+            for part in 1..=u64::from(u8::MAX) {
+                if name.last().is_some_and(|last| last.to_le_bytes().contains(&0)) {
+                    break;
+                }
+                let x = [number, part, 0, 0, 0, 0];
+                name.extend(self.call(("image", None), IMAGE_INFO, x)?);
+            }
+            images.push(text(&name));
         }
         Ok(images)
     }

@@ -88,23 +88,14 @@ impl Layout {
     }
 }
 
-/// How many bytes of an image's name the hypervisor tells.
-pub(crate) const TOLD_BYTES: usize = 16;
-
-/// The number of an image: its place among the names that the hypervisor tells, which are the first sixteen bytes of them.
+/// The number of an image: its place among the names.
 ///
 /// # Errors
-/// There is none; or there are several, and which is meant cannot be told.
+/// There is none.
 pub fn image_number(images: &[String], name: &str) -> Result<u64, Refusal> {
-    let told = name.get(..name.len().min(TOLD_BYTES)).unwrap_or(name);
-    let mut fitting = (0..).zip(images).filter(|(_, known)| *known == told);
-    match (fitting.next(), fitting.next()) {
-        (Some((number, _)), None) => Ok(number),
-        (Some(_), Some(_)) => Err(Refusal::by(Rule::SeveralImages { wanted: name.to_owned() })),
-        (None, _) => {
-            Err(Refusal::by(Rule::Image { wanted: name.to_owned(), there: images.to_vec() }))
-        }
-    }
+    let number = (0..).zip(images).find(|(_, known)| *known == name).map(|(number, _)| number);
+    let there = || Rule::Image { wanted: name.to_owned(), there: images.to_vec() };
+    number.ok_or_else(|| Refusal::by(there()))
 }
 
 /// The interrupt controller that a device tree tells of: that of the board, which all its partitions see.
@@ -197,21 +188,11 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_found_by_what_is_told_of_its_name() {
-        let images = ["hello".to_owned(), "linux/initrd.cpi".to_owned()];
-        assert_eq!(image_number(&images, "linux/initrd.cpio").ok(), Some(1));
-        let refusal = image_number(&images, "none").unwrap_err().to_string();
-        assert_eq!(refusal, "there is no image `none`; there are hello, linux/initrd.cpi");
-    }
-
-    #[test]
-    fn an_image_that_cannot_be_told_from_another_is_not_chosen() {
-        let images = ["linux/Image-6.12", "hello", "linux/Image-6.12"].map(str::to_owned);
-        for wanted in ["linux/Image-6.12.2", "linux/Image-6.12"] {
-            let refusal = image_number(&images, wanted).unwrap_err().to_string();
-            let why = "is one of several: only the first 16 bytes of a name are told";
-            assert_eq!(refusal, format!("which image is `{wanted}`? It {why}"));
-        }
-        assert_eq!(image_number(&images, "hello").ok(), Some(1));
+    fn an_image_is_found_by_its_whole_name() {
+        let images = ["hello", "linux/Image-6.12.1", "linux/Image-6.12.2"].map(str::to_owned);
+        assert_eq!(image_number(&images, "linux/Image-6.12.2").ok(), Some(2));
+        let refusal = image_number(&images, "linux/Image-6.12").unwrap_err().to_string();
+        let there = "hello, linux/Image-6.12.1, linux/Image-6.12.2";
+        assert_eq!(refusal, format!("there is no image `linux/Image-6.12`; there are {there}"));
     }
 }

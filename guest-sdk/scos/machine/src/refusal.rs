@@ -5,7 +5,6 @@ use core::fmt;
 use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
 
 use crate::amount::Amount;
-use crate::layout::TOLD_BYTES;
 
 /// What can be done to a partition with a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +67,6 @@ pub enum Rule {
         /// The images that there are.
         there: Vec<String>,
     },
-    /// Several images are told alike, so that this name may be any of them.
-    SeveralImages {
-        /// The name.
-        wanted: String,
-    },
     /// What it runs does not fit into its memory.
     Memory {
         /// Bytes that it needs.
@@ -101,12 +95,6 @@ impl fmt::Display for Rule {
         match self {
             Self::Image { wanted, there } => {
                 write!(f, "there is no image `{wanted}`; there are {}", there.join(", "))
-            }
-            Self::SeveralImages { wanted } => {
-                write!(
-                    f,
-                    "which image is `{wanted}`? It is one of several: only the first {TOLD_BYTES} bytes of a name are told"
-                )
             }
             Self::Memory { needs, has } => {
                 let (needs, has) = (size(*needs), size(*has));
@@ -179,7 +167,6 @@ impl Refusal {
     pub(crate) fn by(rule: Rule) -> Self {
         let status = match rule {
             Rule::Image { .. } => Status::NotFound,
-            Rule::SeveralImages { .. } => Status::InvalidParameter,
             Rule::Memory { .. } | Rule::Tree { .. } => Status::Range,
             Rule::NoTree(_) => Status::NoMemory,
             Rule::Key(..) => Status::InvalidParameter,

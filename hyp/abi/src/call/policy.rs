@@ -410,10 +410,16 @@ pub(super) const ROWS: &[CallRow] = &[
         name: "IMAGE_INFO",
         number: 0x11b,
         summary: "Tells of a file that IMAGE_ADD takes. RANGE: there is none with this number, nor with a higher one.",
-        arguments: &[arg("image", "which one of the description's `images`, from 0")],
+        arguments: &[
+            arg("image", "which one of the description's `images`, from 0"),
+            arg(
+                "part",
+                "0: its size, and sixteen bytes of its name; n, up to 255: the 24 bytes behind 16 + 24 (n - 1)",
+            ),
+        ],
         results: &[
-            arg("bytes", "its size"),
-            arg("first", "eight bytes of its name, the first one lowest"),
+            arg("bytes", "its size; of a part from 1 on eight bytes of its name"),
+            arg("first", "eight bytes of its name, the first one lowest, zeros behind it"),
             arg("second", "the next eight"),
         ],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::NotPermitted, Status::Range],

@@ -287,9 +287,12 @@ fn image_bytes(world: &World, blob: usize) -> u64 {
     world.bundle.blob(blob).map_or(0, |blob| u64::try_from(blob.bytes.len()).unwrap_or(u64::MAX))
 }
 
-pub(super) fn image_info(world: &World, number: u64) -> Answer {
+pub(super) fn image_info(world: &World, number: u64, part: u8) -> Answer {
     let number = usize::try_from(number).unwrap_or(usize::MAX);
     let image = world.bundle.policy_images().nth(number).ok_or(Refusal::Range)?;
+    if let Some(part) = part.checked_sub(1) {
+        return Ok(words(image.name, usize::from(part).saturating_mul(24).saturating_add(16)));
+    }
     let [first, second] = words(image.name, 0);
     Ok([image_bytes(world, image.blob), first, second])
 }

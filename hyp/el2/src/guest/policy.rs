@@ -108,7 +108,7 @@ fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
             let Given { limit, used } = policy.books.lock().handout.line(resource);
             Ok([limit.unwrap_or(u64::MAX), used, 0])
         }
-        PolicyCall::Image(number) => maker::image_info(world, number),
+        PolicyCall::Image(number, part) => maker::image_info(world, number, part),
         PolicyCall::Core(core) if usize::from(core.0) < world.cores.len() => {
             Ok([u64::from(policy.books.lock().cores.left_ppm(core)), 0, 0])
         }

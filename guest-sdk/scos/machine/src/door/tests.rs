@@ -21,6 +21,9 @@ const PAUSED: u64 = 5;
 const ENDING: u64 = 6;
 const ENDED: u64 = 7;
 
+/// Eight letters of a name.
+const LETTERS: u64 = u64::from_le_bytes(*b"abcdefgh");
+
 /// The partition `o` of the description, which has ended.
 const OWNER: PartitionRef = PartitionRef { place: PartitionSlot(1), id: PartitionId(3) };
 
@@ -84,9 +87,14 @@ impl Calls for Fake {
                 ok(u64::from(b'o'), 0, 0)
             }
             super::PARTITION_NAME if x[1] == 0 => ok(u64::from(b'l'), 0, 0),
-            super::IMAGE_INFO => match x[0] {
-                0 => ok(8 << 20, u64::from(b'k'), 0),
-                1 => ok(5000, u64::from(b'i'), 0),
+            super::IMAGE_INFO => match (x[0], x[1]) {
+                (0, 0) => ok(8 << 20, u64::from(b'k'), 0),
+                (1, 0) => ok(5000, u64::from(b'i'), 0),
+                (2, 0) => ok(1, LETTERS, LETTERS),
+                (2, 1) => ok(LETTERS, LETTERS, LETTERS),
+                // It ends with a part.
+                (2, 2) => ok(0, 0, 0),
+                (0..=2, part) => panic!("part {part} of a name that has ended"),
                 _ => refused(Status::Range),
             },
             super::PARTITION_CREATE => {
@@ -261,7 +269,7 @@ fn what_cannot_be_is_refused_before_anything_is_made() {
     for (new, text) in [
         (
             NewPartition { image: "v".to_owned(), ..linux() },
-            "there is no image `v`; there are k, i",
+            "there is no image `v`; there are k, i, abcdefghabcdefghabcdefghabcdefghabcdefgh",
         ),
         (
             NewPartition { initrd: Some("v".to_owned()), ..linux() },

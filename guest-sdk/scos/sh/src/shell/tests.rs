@@ -431,7 +431,7 @@ fn an_image_that_is_not_there_is_named_with_those_that_are() {
     let text = "part: there is no image `v`; there are w.bin, a-very-long-name\n";
     assert_eq!(say(&mut fake, "part create w image=v memory=4M cores=1"), (1, text.into()));
     let long = say(&mut fake, "part create w image=a-very-long-name-and-more memory=4M cores=1");
-    assert_eq!(long.0, 0, "{}", long.1);
+    assert_eq!(long.0, 1, "{}", long.1);
 }
 
 #[test]
