@@ -71,7 +71,7 @@ macro_rules! for_each_call {
             17 getcwd names (Out, Number) "";
             19 eventfd2 descriptors (Number, Number) "";
             20 epoll_create1 poll (Number) "";
-            21 epoll_ctl poll (Fd, Number, Fd, MayIn) "Five lists at most watch one another in a row. All together watch at most 4096 descriptors.";
+            21 epoll_ctl poll (Fd, Number, Fd, MayIn) "Five lists at most watch one another in a row. All together watch at most 4096 descriptors, those of one process 2048.";
             22 epoll_pwait poll (Fd, Out, Number, Number, MayIn, Number) "Level-triggered, EPOLLET, EPOLLONESHOT.";
             23 dup descriptors (Fd) "";
             24 dup3 descriptors (Fd, Fd, Number) "";
@@ -95,7 +95,7 @@ macro_rules! for_each_call {
             55 fchown descriptors (Fd, Number, Number) "";
             56 openat names (At, Path, Number, Number) "";
             57 close descriptors (Fd) "";
-            59 pipe2 descriptors (Out, Number) "";
+            59 pipe2 descriptors (Out, Number) "Of 4 KiB when the process has pipes of 1 MiB.";
             61 getdents64 transfer (Fd, Out, Number) "";
             62 lseek descriptors (Fd, Number, Number) "";
             63 read transfer (Fd, Out, Number) "At most 64 KiB at once.";
@@ -172,7 +172,7 @@ macro_rules! for_each_call {
             212 recvmsg sockets (Fd, In, Number) "As recvfrom. There is no ancillary data.";
             214 brk memory (Address) "";
             215 munmap memory (Address, Number) "";
-            220 clone process (Number, Address, Address, Number, Address) "As fork, vfork and pthread_create use it.";
+            220 clone process (Number, Address, Address, Number, Address) "As fork, vfork and pthread_create use it. At most 64 threads of one process.";
             221 execve program (Path, In, MayIn) "Static programs; scripts with #!. Arguments and environment: 128 KiB.";
             222 mmap memory (Address, Number, Number, Number, Fd, Number) "Anonymous, a private copy of a file, or the area that a file stands for; nothing that can be written and executed.";
             226 mprotect memory (Address, Number, Number) "Nothing that can be written and executed.";

@@ -20,6 +20,39 @@ The kinds of argument: *path*, *in* (read by the kernel) and *out* (written) are
 descriptors, *address* is an address that is not copied from or to, *number* is anything else. A note says where a call does less than
 Linux's. The file of the kernel that does a call is `guest-sdk/scos/kernel/src/calls/TOPIC.rs`.
 
+";
+
+const LIMITS: &str = "
+## What one process can have the kernel hold
+
+No process can use up the kernel's heap, a quarter of the partition's memory: all that is there for one is limited, and the rest is enough for
+others ([0084](decisions/0084-a-process-has-a-part-of-the-kernels-memory.md)). The limits of the whole system are larger than those of one
+process; only several together reach them.
+
+| what | of one process | of all | beyond it |
+|---|--:|--:|---|
+| descriptors | 256, up to 1024 by RLIMIT_NOFILE | | EMFILE |
+| descriptions: what is open, pipes, timers, counters, lists, sockets | 1024, as many as descriptors | 2048 | ENFILE |
+| bytes of its pipes and pairs of sockets of more than 4 KiB each (as Linux's pipe-user-pages-soft) | 1 MiB | | its new ones hold 4 KiB; F_SETPIPE_SZ is EPERM |
+| descriptors that its lists of `epoll` watch | 2048 | 4096 | ENOSPC |
+| threads | 64 | 400 | EAGAIN |
+| what its waiting threads wait for: an end of a pipe, a counter, a socket's direction; up to 64 of a thread are free | 8192 | | ENOMEM |
+| areas of its memory | 1024 | | ENOMEM |
+| mappings of message areas | 512 | | ENOMEM |
+| what `ps` is told of its arguments | 1 KiB | | the rest is not told |
+| processes | | 200 | EAGAIN |
+| contents of files and targets of symbolic links | | half of the heap | ENOSPC |
+| names of files | | one for each 8 KiB of the heap, 608 of them kept for `/proc` | ENOSPC |
+| requests that wait at a listening socket | 64 each | the partition's `requests` | the asker is refused |
+| connections and message areas | | the partition's `handles` and `areas` | ENOBUFS |
+
+Who makes a pipe, a pair or a list pays for it as long as it is there, whoever has it then. Files are nobody's: as on Linux's tmpfs, whoever fills `/tmp` has
+others find it full; `/proc` has its own place. Whatever the limits, a call that the heap has no room for is ENOMEM before it starts.
+";
+
+const TABLE: &str = "
+## The calls
+
 | number | call | arguments | topic | note |
 |---|---|---|---|---|
 ";
@@ -38,7 +71,8 @@ fn row(call: &Call) -> String {
 
 #[test]
 fn the_reference_page_is_what_the_table_says() {
-    let expected = HEAD.to_owned() + &CALLS.iter().map(row).collect::<String>();
+    let rows: String = CALLS.iter().map(row).collect();
+    let expected = [HEAD.trim_end(), "\n", LIMITS, TABLE, &rows].concat();
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../..").join(FILE);
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &expected).unwrap();

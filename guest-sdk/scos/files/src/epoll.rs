@@ -84,11 +84,18 @@ pub(crate) struct Epoll {
     next: Option<Watched>,
     /// Woken when the list changes.
     changes: Key,
+    /// Who has made it.
+    payer: u32,
 }
 
 impl Epoll {
-    pub(crate) const fn new(wakes: &mut Wakes) -> Self {
-        Self { watched: BTreeMap::new(), next: None, changes: wakes.key() }
+    pub(crate) const fn new(payer: u32, wakes: &mut Wakes) -> Self {
+        Self { watched: BTreeMap::new(), next: None, changes: wakes.key(), payer }
+    }
+
+    /// Who has made it.
+    pub(crate) const fn payer(&self) -> u32 {
+        self.payer
     }
 
     pub(crate) const fn key(&self) -> Key {

@@ -39,6 +39,7 @@ mod errno;
 mod files;
 mod number;
 mod pipe;
+mod ring;
 pub mod socket;
 mod step;
 mod timer;

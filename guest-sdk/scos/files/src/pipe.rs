@@ -1,8 +1,7 @@
 //! Pipes (pipe(7)).
 
-use alloc::collections::VecDeque;
-
 use crate::abi::poll::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
+use crate::ring::Ring;
 use crate::wakes::Wakes;
 use crate::{Answer, Errno, Key, Step};
 
@@ -15,8 +14,9 @@ pub(crate) const CAPACITY: usize = 16 * PIPE_BUF;
 /// A pipe. Each end is one description, which goes with its last descriptor.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    bytes: VecDeque<u8>,
-    capacity: usize,
+    bytes: Ring,
+    /// Who has made it.
+    payer: u32,
     has_reader: bool,
     has_writer: bool,
     /// Woken when there is something to read, or never will be.
@@ -33,11 +33,11 @@ pub(crate) enum End {
 }
 
 impl Pipe {
-    /// An empty one with both ends.
-    pub(crate) const fn new(wakes: &mut Wakes) -> Self {
+    /// An empty one with both ends, that holds so much.
+    pub(crate) fn new(payer: u32, capacity: usize, wakes: &mut Wakes) -> Self {
         Self {
-            bytes: VecDeque::new(),
-            capacity: CAPACITY,
+            bytes: Ring::new(capacity),
+            payer,
             has_reader: true,
             has_writer: true,
             readers: wakes.key(),
@@ -53,10 +53,7 @@ impl Pipe {
         if self.bytes.is_empty() && self.has_writer {
             return Ok(Step::Wait(self.readers));
         }
-        let count = out.len().min(self.bytes.len());
-        for (to, from) in out.iter_mut().zip(self.bytes.drain(..count)) {
-            *to = from;
-        }
+        let count = self.bytes.take(out);
         if count > 0 {
             wakes.wake(self.writers);
         }
@@ -80,8 +77,7 @@ impl Pipe {
         if room < least {
             return Ok(Step::Wait(self.writers));
         }
-        let count = room.min(data.len());
-        self.bytes.extend(data.iter().take(count));
+        let count = self.bytes.push(data);
         wakes.wake(self.readers);
         Ok(Step::Done(count))
     }
@@ -120,35 +116,47 @@ impl Pipe {
     }
 
     /// Bytes that can be read.
-    pub(crate) fn waiting(&self) -> usize {
+    pub(crate) const fn waiting(&self) -> usize {
         self.bytes.len()
     }
 
     /// How much it holds.
     pub(crate) const fn capacity(&self) -> usize {
-        self.capacity
+        self.bytes.capacity()
     }
 
-    /// Makes it hold so much, rounded up to a power of two of pages.
+    /// Who has made it.
+    pub(crate) const fn payer(&self) -> u32 {
+        self.payer
+    }
+
+    /// Makes it hold so much, rounded up to a power of two of pages; `most`: what its payer has left beside what it holds now.
     ///
     /// # Errors
     /// EPERM for more than there may be, EBUSY for less than is in it.
-    pub(crate) fn set_capacity(&mut self, bytes: u64, wakes: &mut Wakes) -> Result<usize, Errno> {
+    pub(crate) fn set_capacity(
+        &mut self,
+        bytes: u64,
+        most: usize,
+        wakes: &mut Wakes,
+    ) -> Result<usize, Errno> {
         let bytes = usize::try_from(bytes).map_err(|_| Errno::EPERM)?.max(PIPE_BUF);
         let capacity = bytes.checked_next_power_of_two().ok_or(Errno::EPERM)?;
-        if capacity > CAPACITY {
+        let is_too_much =
+            capacity > self.capacity() && capacity > self.capacity().saturating_add(most);
+        if capacity > CAPACITY || is_too_much {
             return Err(Errno::EPERM);
         }
         if capacity < self.bytes.len() {
             return Err(Errno::EBUSY);
         }
-        self.capacity = capacity;
+        self.bytes.resize(capacity);
         wakes.wake(self.writers);
         Ok(capacity)
     }
 
-    fn room(&self) -> usize {
-        self.capacity.saturating_sub(self.bytes.len())
+    const fn room(&self) -> usize {
+        self.capacity().saturating_sub(self.bytes.len())
     }
 }
 
@@ -164,7 +172,7 @@ mod tests {
 
     fn pipe() -> (Pipe, Wakes) {
         let mut wakes = Wakes::default();
-        (Pipe::new(&mut wakes), wakes)
+        (Pipe::new(0, CAPACITY, &mut wakes), wakes)
     }
 
     proptest! {
@@ -247,7 +255,7 @@ mod tests {
             (65_537, Err(Errno::EPERM)),
             (u64::MAX, Err(Errno::EPERM)),
         ] {
-            assert_eq!(pipe.set_capacity(asked, &mut wakes), answer, "{asked}");
+            assert_eq!(pipe.set_capacity(asked, CAPACITY, &mut wakes), answer, "{asked}");
         }
     }
 }

@@ -60,13 +60,27 @@ pub(crate) fn run(machine: Machine) -> ! {
     }
 }
 
+/// Names that are kept for `/proc`: three for each process, and a few.
+const KEPT_NAMES: u32 = 3 * 200 + 8;
+
+/// What files may take of the kernel's heap: half of it for what is in them, and an eighth for names, of which each takes up to 1 KiB with
+/// its node. One process has half of the descriptions at most.
+fn limits_of(heap_bytes: usize) -> Limits {
+    let names = u32::try_from(heap_bytes / 8 / 1024).unwrap_or(u32::MAX);
+    Limits {
+        bytes: (heap_bytes / 2) as u64,
+        nodes: names.min(8192),
+        kept_names: KEPT_NAMES,
+        descriptions: 2048,
+    }
+}
+
 impl Kernel {
     fn new(machine: Machine) -> Result<Self, &'static str> {
         let frames = machine.ram.frames();
         let mut pool = Pool::new(machine.ram, frames);
         let trampoline = crate::signal::make_trampoline(&mut pool).map_err(|_| "no memory")?;
-        let limits =
-            Limits { bytes: (arch::heap_free_bytes() / 2) as u64, nodes: 8192, descriptions: 1024 };
+        let limits = limits_of(arch::heap_free_bytes());
         let files = Files::with_channels(limits, Hypervisor::find(machine.tree));
         let mut kernel = Self {
             pool,

@@ -18,6 +18,8 @@ use crate::thread::{On, Thread};
 const MOST_PROCESSES: usize = 200;
 /// The most threads.
 const MOST_THREADS: usize = 400;
+/// And those of one process.
+const MOST_THREADS_OF_ONE: usize = 64;
 /// Numbers of processes and threads are below this.
 const IDS_END: u32 = 1 << 22;
 /// RLIMIT_NOFILE at first.
@@ -41,6 +43,15 @@ impl Kernel {
                 return Ok(id);
             }
         }
+    }
+
+    /// A number for another thread of a process.
+    pub(crate) fn new_thread_id(&mut self, process: u32) -> Result<u32, Errno> {
+        let own = self.threads.values().filter(|thread| thread.process == process);
+        if own.count() >= MOST_THREADS_OF_ONE {
+            return Err(Errno::EAGAIN);
+        }
+        self.new_id()
     }
 
     /// An address space's number: an ASID that nobody has.

@@ -5,8 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use shikiri_scos_core::PAGE;
-use shikiri_scos_files::abi::fcntl::{O_NOFOLLOW, O_TRUNC, O_WRONLY};
-use shikiri_scos_files::{Caller, Errno, Place};
+use shikiri_scos_files::Errno;
 
 use crate::arch;
 use crate::clock::SECOND_NS;
@@ -57,20 +56,20 @@ impl Kernel {
             self.publish_process(id)?;
         }
         let seconds = self.clock.now() / SECOND_NS;
-        self.put_file(b"/proc/uptime", format!("{seconds}.00 0.00\n").as_bytes())?;
+        self.files.publish(b"/proc/uptime", format!("{seconds}.00 0.00\n").as_bytes())?;
         let kib = PAGE as usize / 1024;
         let memory = format!(
             "MemTotal: {:8} kB\nMemFree:  {:8} kB\n",
             self.pool.count() * kib,
             self.pool.free() * kib
         );
-        self.put_file(b"/proc/meminfo", memory.as_bytes())?;
+        self.files.publish(b"/proc/meminfo", memory.as_bytes())?;
         let kernel = format!(
             "heap_free_kib {}\nunknown_calls {}\n",
             arch::heap_free_bytes() / 1024,
             self.unknown_calls
         );
-        self.put_file(b"/proc/scos", kernel.as_bytes())
+        self.files.publish(b"/proc/scos", kernel.as_bytes())
     }
 
     fn publish_process(&mut self, id: u32) -> Result<(), Errno> {
@@ -78,24 +77,8 @@ impl Kernel {
         let stat = self.stat_of(id, process);
         let arguments = process.arguments.clone();
         self.published.insert(id);
-        self.put_file(format!("/proc/{id}/stat").as_bytes(), stat.as_bytes())?;
-        self.put_file(format!("/proc/{id}/cmdline").as_bytes(), &arguments)
-    }
-
-    /// Writes a file: into the one that is there, since who reads the folder would meet a new one again and again.
-    fn put_file(&mut self, path: &[u8], contents: &[u8]) -> Result<(), Errno> {
-        let root = self.files.root();
-        let system = Caller { directory: root, umask: 0, user: 0, group: 0 };
-        let place = Place { from: root, path };
-        match self.files.open(&system, place, O_WRONLY | O_TRUNC | O_NOFOLLOW, 0) {
-            Ok(file) => {
-                let written = self.files.write(file, None, contents);
-                self.files.release(file);
-                written.map(|_| ())
-            }
-            Err(Errno::ENOENT) => self.files.publish(path, contents),
-            Err(error) => Err(error),
-        }
+        self.files.publish(format!("/proc/{id}/stat").as_bytes(), stat.as_bytes())?;
+        self.files.publish(format!("/proc/{id}/cmdline").as_bytes(), &arguments)
     }
 
     /// `/proc/PID/stat` (proc(5)); what is not known is 0.

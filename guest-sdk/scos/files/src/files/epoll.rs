@@ -16,6 +16,9 @@ use crate::{Descriptors, Errno};
 /// The most descriptors that all lists watch together, as Linux's max_user_watches.
 const MOST_WATCHED: usize = 4096;
 
+/// And those of the lists that one process has made.
+const MOST_WATCHED_OF_ONE: usize = MOST_WATCHED / 2;
+
 /// The most lists that watch one another in a row (epoll_ctl(2), ELOOP).
 const MOST_NESTED: usize = 5;
 
@@ -37,7 +40,7 @@ impl<C: Channels> Files<C> {
         if flags & !O_CLOEXEC != 0 {
             return Err(Errno::EINVAL);
         }
-        let list = Epoll::new(&mut self.wakes);
+        let list = Epoll::new(self.payer, &mut self.wakes);
         let id = self.add(Description::new(What::Epoll(list.into()), None, O_RDWR))?;
         self.lists.insert(id);
         Ok(id)
@@ -48,7 +51,7 @@ impl<C: Channels> Files<C> {
     /// # Errors
     /// In this order: EBADF; EPERM for what is always ready: files and directories; EINVAL for what is no list, for a list that is to watch
     /// itself and for what cannot be EPOLLEXCLUSIVE; ELOOP for lists that would watch one another in a circle, or more than five in a row;
-    /// EEXIST, ENOENT; EINVAL for unknown bits and operations; ENOSPC if all lists together watch too many.
+    /// EEXIST, ENOENT; EINVAL for unknown bits and operations; ENOSPC if all lists together watch too many, or those of who has made the list.
     pub fn epoll_control(
         &mut self,
         descriptors: &Descriptors,
@@ -73,7 +76,9 @@ impl<C: Channels> Files<C> {
             What::Epoll(_) if operation == EPOLL_CTL_ADD => self.check_nesting(id, watched)?,
             _ => {}
         }
-        let is_full = self.watches >= MOST_WATCHED;
+        let payer = self.list(id).map_or(0, Epoll::payer);
+        let is_full = self.watches >= MOST_WATCHED
+            || operation == EPOLL_CTL_ADD && self.watched_of(payer) >= MOST_WATCHED_OF_ONE;
         let description = self.descriptions.get_mut(&id).ok_or(Errno::EBADF)?;
         let What::Epoll(list) = &mut description.what else { return Err(Errno::EINVAL) };
         match operation {
@@ -101,7 +106,7 @@ impl<C: Channels> Files<C> {
         // Out of its place meanwhile, so that the others can be looked at.
         let description = self.descriptions.get_mut(&id).ok_or(Errno::EBADF)?;
         let What::Epoll(place) = &mut description.what else { return Err(Errno::EINVAL) };
-        let mut list = core::mem::replace(place.as_mut(), Epoll::new(&mut self.wakes));
+        let mut list = core::mem::replace(place.as_mut(), Epoll::new(0, &mut self.wakes));
         let mut told = Vec::new();
         let mut looks = Looks::default();
         let ready = |watched| self.ready_with(DescriptionId(watched), &mut looks);
@@ -130,7 +135,7 @@ impl<C: Channels> Files<C> {
         }
     }
 
-    fn all_lists(&self) -> impl Iterator<Item = (DescriptionId, &Epoll)> {
+    pub(super) fn all_lists(&self) -> impl Iterator<Item = (DescriptionId, &Epoll)> {
         self.lists.iter().filter_map(|id| Some((*id, self.list(*id)?)))
     }
 

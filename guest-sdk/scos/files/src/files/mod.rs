@@ -10,6 +10,7 @@ mod epoll;
 mod names;
 mod open;
 mod pair;
+mod pay;
 mod process;
 mod ready;
 mod sockets;
@@ -99,6 +100,8 @@ pub struct Limits {
     pub bytes: u64,
     /// Names in the tree.
     pub nodes: u32,
+    /// Those of them that only what the system publishes can take.
+    pub kept_names: u32,
     /// Descriptions, each with its pipe, timer or whatever it is. Two that share a pipe share 64 KiB of the kernel's memory.
     pub descriptions: u32,
 }
@@ -133,6 +136,8 @@ pub struct Files<C = NoChannels> {
     lists: BTreeSet<DescriptionId>,
     /// How many descriptors they watch together.
     watches: usize,
+    /// Who pays for what is made.
+    payer: u32,
 }
 
 impl Files {
@@ -149,7 +154,7 @@ impl<C: Channels> Files<C> {
     pub fn with_channels(limits: Limits, channels: C) -> Self {
         let mut wakes = Wakes::default();
         let mut files = Self {
-            tree: Tree::new(limits.nodes, limits.bytes),
+            tree: Tree::new(limits.nodes, limits.kept_names, limits.bytes),
             descriptions: BTreeMap::new(),
             pipes: BTreeMap::new(),
             terminal: Terminal::new(&mut wakes),
@@ -163,6 +168,7 @@ impl<C: Channels> Files<C> {
             ports: BTreeMap::new(),
             lists: BTreeSet::new(),
             watches: 0,
+            payer: 0,
         };
         files.make_devices();
         files
@@ -178,6 +184,11 @@ impl<C: Channels> Files<C> {
                 timer.pass(now, &mut self.wakes);
             }
         }
+    }
+
+    /// Who calls, and pays for the pipes and lists of `epoll` that it makes as long as they are there: to be told before each system call.
+    pub const fn set_payer(&mut self, payer: u32) {
+        self.payer = payer;
     }
 
     /// When the next timer expires, on the monotonic clock: the latest time for the next [`Files::set_now`].

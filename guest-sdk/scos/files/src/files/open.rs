@@ -10,7 +10,7 @@ use crate::abi::fcntl::{
 use crate::abi::time::Itimerspec;
 use crate::counter::{Counter, EFD_SEMAPHORE};
 use crate::description::{Description, What};
-use crate::pipe::{End, Pipe};
+use crate::pipe::End;
 use crate::socket::Channels;
 use crate::timer::Timer;
 use crate::tree::{Content, Ending, Kind, Last, Node, Walked};
@@ -125,7 +125,7 @@ impl<C: Channels> Files<C> {
         check_flags(flags, O_NONBLOCK | O_CLOEXEC)?;
         self.check_room(2)?;
         let number = self.next;
-        self.pipes.insert(number, Pipe::new(&mut self.wakes));
+        self.add_pipe(number);
         let flags = flags & O_NONBLOCK;
         let read = Description::new(What::Pipe(number, End::Read), None, flags | O_RDONLY);
         let write = Description::new(What::Pipe(number, End::Write), None, flags | O_WRONLY);

@@ -8,7 +8,7 @@ use crate::abi::socket::{
     AF_UNIX, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
 };
 use crate::description::{Description, What};
-use crate::pipe::{End, Pipe};
+use crate::pipe::End;
 use crate::socket::Channels;
 
 /// One end of a pair: the pipes that it reads from and writes to.
@@ -45,7 +45,7 @@ impl<C: Channels> Files<C> {
         // Numbers of descriptions are never used twice: those of both ends name the pipes.
         let (one, other) = (self.next, self.next.saturating_add(1));
         for number in [one, other] {
-            self.pipes.insert(number, Pipe::new(&mut self.wakes));
+            self.add_pipe(number);
         }
         let flags = if kind & SOCK_NONBLOCK == 0 { O_RDWR } else { O_RDWR | O_NONBLOCK };
         let end = |from, to| Description::new(What::Pair(Pair { from, to }), None, flags);

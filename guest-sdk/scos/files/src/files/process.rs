@@ -140,9 +140,11 @@ impl<C: Channels> Files<C> {
 
     fn set_pipe_capacity(&mut self, id: DescriptionId, bytes: u64) -> Result<i32, Errno> {
         let What::Pipe(number, _) = self.description(id)?.what else { return Err(Errno::EBADF) };
+        let payer = self.pipes.get(&number).ok_or(Errno::EBADF)?.payer();
+        let left = self.pipe_bytes_left(payer);
         let pipe = self.pipes.get_mut(&number).ok_or(Errno::EBADF)?;
         // An `int`, as the manual has it.
-        int(pipe.set_capacity(bytes & u64::from(u32::MAX), &mut self.wakes)?)
+        int(pipe.set_capacity(bytes & u64::from(u32::MAX), left, &mut self.wakes)?)
     }
 
     /// The same descriptors for a new process.

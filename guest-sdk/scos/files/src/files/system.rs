@@ -60,12 +60,19 @@ impl<C: Channels> Files<C> {
         self.place_node(path, node).map(drop)
     }
 
-    /// A file of the system's own making, as in `/proc`: made with its directories, or replaced. Who has it open reads the former
-    /// contents.
+    /// A file of the system's own making, as in `/proc`: made with its directories, or shown in the file that is there, since who reads the
+    /// folder would meet a new one again and again. It takes nothing of the space for contents, and of the names those that are kept.
     ///
     /// # Errors
-    /// ENOSPC, ENOTDIR, EISDIR; it is gone then.
+    /// ENOSPC if there is no name left, ENOTDIR, EISDIR.
     pub fn publish(&mut self, path: &[u8], contents: &[u8]) -> Result<(), Errno> {
+        let kept = core::mem::take(&mut self.tree.kept_names);
+        let published = self.show(path, Content::Shown(contents.into()));
+        self.tree.kept_names = kept;
+        published
+    }
+
+    fn show(&mut self, path: &[u8], shown: Content) -> Result<(), Errno> {
         let walked = self.tree.walk(&SYSTEM, self.system_place(path), Ending::Named);
         if let Ok((Some(id), parent, Last::Name(name))) =
             walked.map(|walked| (walked.node, walked.parent, walked.last))
@@ -73,16 +80,17 @@ impl<C: Channels> Files<C> {
             if self.tree.node(id)?.is_directory() {
                 return Err(Errno::EISDIR);
             }
+            if let Ok((content, space)) = self.tree.content_mut(id) {
+                // Somebody may have written to it.
+                content.set_bytes(0, space)?;
+                *content = shown;
+                self.tree.node_mut(id)?.touch(self.now.realtime_ns);
+                return Ok(());
+            }
             self.tree.detach(parent, &name, self.now.realtime_ns)?;
         }
-        let kind = Kind::File(Content::new());
-        let id = self.place_node(path, Node::new(kind, 0o444, &SYSTEM, self.now.realtime_ns))?;
-        let (content, space) = self.tree.content_mut(id)?;
-        let written = content.write(0, contents, space);
-        if written != Ok(contents.len()) {
-            self.retract(path)?;
-        }
-        if written? < contents.len() { Err(Errno::ENOSPC) } else { Ok(()) }
+        let node = Node::new(Kind::File(shown), 0o444, &SYSTEM, self.now.realtime_ns);
+        self.place_node(path, node).map(drop)
     }
 
     /// Takes a file away, or a directory with all that is in it.

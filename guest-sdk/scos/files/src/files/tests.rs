@@ -16,7 +16,8 @@ use crate::{Answer, Errno, Step};
 use std::vec;
 use std::vec::Vec;
 
-pub(super) const LIMITS: Limits = Limits { bytes: 64 * 4096, nodes: 64, descriptions: 16 };
+pub(in crate::files) const LIMITS: Limits =
+    Limits { bytes: 64 * 4096, nodes: 64, kept_names: 0, descriptions: 16 };
 
 pub(super) const ROOT: Caller = Caller { directory: NodeId(1), umask: 0o022, user: 0, group: 0 };
 

@@ -1,4 +1,4 @@
-//! What is in a file: blocks that were written, or a stretch of the archive that it came from.
+//! What is in a file: blocks that were written, a stretch of the archive that it came from, or what the system shows there.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub(crate) struct Space {
 pub(crate) enum Content {
     /// As the archive has it; copied when it is first written to.
     Archived(&'static [u8]),
+    /// What the system shows, and does not charge; copied as well.
+    Shown(Box<[u8]>),
     /// Written: what has no block is 0.
     Written(Blocks),
 }
@@ -75,33 +77,40 @@ impl Content {
         Self::Written(Blocks::default())
     }
 
+    /// What is in it while nobody has written to it.
+    fn unwritten(&self) -> Option<&[u8]> {
+        match self {
+            Self::Archived(bytes) => Some(bytes),
+            Self::Shown(bytes) => Some(bytes),
+            Self::Written(_) => None,
+        }
+    }
+
     /// Bytes.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Self::Archived(bytes) => wide(bytes.len()),
             Self::Written(blocks) => blocks.bytes,
+            _ => self.unwritten().map_or(0, |bytes| wide(bytes.len())),
         }
     }
 
     /// Blocks that it has taken.
     pub(crate) fn blocks(&self) -> u64 {
         match self {
-            Self::Archived(_) => 0,
+            Self::Archived(_) | Self::Shown(_) => 0,
             Self::Written(blocks) => wide(blocks.blocks.len()),
         }
     }
 
     /// Reads from `at` on: how many bytes; 0 at the end and behind it.
     pub(crate) fn read(&self, at: u64, out: &mut [u8]) -> usize {
-        match self {
-            Self::Archived(bytes) => {
-                let rest = bytes.get(length(at)..).unwrap_or(&[]);
-                let count = rest.len().min(out.len());
-                copy(out, rest.get(..count).unwrap_or(&[]));
-                count
-            }
-            Self::Written(blocks) => blocks.read(at, out),
+        if let Self::Written(blocks) = self {
+            return blocks.read(at, out);
         }
+        let rest = self.unwritten().and_then(|bytes| bytes.get(length(at)..)).unwrap_or(&[]);
+        let count = rest.len().min(out.len());
+        copy(out, rest.get(..count).unwrap_or(&[]));
+        count
     }
 
     /// Writes from `at` on: how many bytes, fewer than there are if the space ends.
@@ -131,8 +140,8 @@ impl Content {
             return Err(Errno::EFBIG);
         }
         match self {
-            Self::Archived(_) if bytes == 0 => *self = Self::new(),
-            Self::Archived(_) if bytes == self.bytes() => {}
+            Self::Archived(_) | Self::Shown(_) if bytes == 0 => *self = Self::new(),
+            Self::Archived(_) | Self::Shown(_) if bytes == self.bytes() => {}
             _ => self.written(space)?.set_bytes(bytes, space),
         }
         Ok(())
@@ -140,7 +149,7 @@ impl Content {
 
     /// The blocks, copied from the archive if need be.
     fn written(&mut self, space: &mut Space) -> Result<&mut Blocks, Errno> {
-        if let Self::Archived(bytes) = *self {
+        if let Some(bytes) = self.unwritten() {
             let mut blocks = Blocks::default();
             if blocks.write(0, bytes, space) != Ok(bytes.len()) {
                 blocks.set_bytes(0, space);
@@ -150,7 +159,7 @@ impl Content {
         }
         match self {
             Self::Written(blocks) => Ok(blocks),
-            Self::Archived(_) => Err(Errno::EIO),
+            Self::Archived(_) | Self::Shown(_) => Err(Errno::EIO),
         }
     }
 }
@@ -259,11 +268,16 @@ mod tests {
         #[test]
         fn a_file_is_a_vector_of_bytes(
             archived in prop::collection::vec(any::<u8>(), 0..9000),
+            is_shown in any::<bool>(),
             steps in prop::collection::vec(step(), 0..12),
         ) {
             let mut reference = archived.clone();
             let mut space = Space::new(1 << 20);
-            let mut content = Content::Archived(archived.leak());
+            let mut content = if is_shown {
+                Content::Shown(archived.into())
+            } else {
+                Content::Archived(archived.leak())
+            };
             for step in steps {
                 match step {
                     Step::Write(at, data) => {

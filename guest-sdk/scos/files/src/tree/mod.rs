@@ -28,19 +28,22 @@ pub(crate) struct Tree {
     next: u64,
     all_names: u32,
     free_names: u32,
+    /// Those that only the system takes.
+    pub(crate) kept_names: u32,
 }
 
 /// The root's number.
 const ROOT: NodeId = NodeId(1);
 
 impl Tree {
-    /// A root, and room for so many names and bytes.
-    pub(crate) fn new(names: u32, bytes: u64) -> Self {
+    /// A root, and room for so many names, some of which are kept for the system, and bytes.
+    pub(crate) fn new(names: u32, kept_names: u32, bytes: u64) -> Self {
         let caller = Caller { directory: ROOT, umask: 0, user: 0, group: 0 };
         let mut root = Node::new(Kind::Directory(Directory::new(ROOT)), 0o755, &caller, 0);
         root.names = 1;
         let nodes = BTreeMap::from([(ROOT, root)]);
-        Self { nodes, space: Space::new(bytes), next: 2, all_names: names, free_names: names }
+        let space = Space::new(bytes);
+        Self { nodes, space, next: 2, all_names: names, free_names: names, kept_names }
     }
 
     #[expect(clippy::unused_self, reason = "whose root it is")]
@@ -125,7 +128,9 @@ impl Tree {
         if self.node(id)?.names >= MOST_NAMES {
             return Err(Errno::EMLINK);
         }
-        self.free_names = self.free_names.checked_sub(1).ok_or(Errno::ENOSPC)?;
+        let is_left = self.free_names > self.kept_names;
+        self.free_names =
+            self.free_names.checked_sub(1).filter(|_| is_left).ok_or(Errno::ENOSPC)?;
         let into = self.node_mut(parent)?;
         into.directory_mut()?.add(name, id, is_directory);
         into.touch(now_ns);

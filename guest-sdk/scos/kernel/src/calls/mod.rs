@@ -18,7 +18,7 @@ use shikiri_scos_files::Errno;
 
 use crate::arch;
 use crate::kernel::Kernel;
-use crate::thread::{Call, State};
+use crate::thread::{Call, State, Wait};
 use crate::user::{Answer, Outcome, User};
 
 macro_rules! dispatch {
@@ -55,20 +55,47 @@ pub(crate) fn is_restartable(number: u64, is_timed: bool) -> bool {
     !is_timed && !matches!(number, 22 | 72 | 73 | 101 | 115 | 133)
 }
 
+/// The most things that the threads of a process wait for, besides a few for each. Its calls that want more are ENOMEM.
+const MOST_WAITED_FOR: usize = 8192;
+/// What each thread may wait for, whatever the others do.
+const FEW: usize = 64;
+
 impl Kernel {
+    /// Whether a thread of a process may wait for so much.
+    fn can_wait(&self, process: u32, wait: &Wait) -> bool {
+        if wait.on.len() <= FEW {
+            return true;
+        }
+        let waits = self.threads.values().filter(|thread| thread.process == process);
+        let waits = waits.map(|thread| match &thread.state {
+            State::Waiting(wait) => wait.on.len(),
+            State::Ready => 0,
+        });
+        waits.sum::<usize>() + wait.on.len() <= MOST_WAITED_FOR
+    }
+
     /// Does the call that a thread has made, or tries it again.
     pub(crate) fn do_call(&mut self, id: u32) {
         let Some(thread) = self.threads.get(&id) else { return };
         let [a, b, c, d, e, f, _, _, number, ..] = thread.frame.x;
         let process = thread.process;
+        self.files.set_payer(process);
         let mut user = User { kernel: self, thread: id, process, arguments: [a, b, c, d, e, f] };
         let answer = match arch::heap_is_low() && !is_frugal(number) {
             true => Err(Errno::ENOMEM),
             false => dispatch(&mut user, number),
         };
         let is_signalled = self.has_signal(id);
+        let can_wait = match &answer {
+            Ok(Outcome::Wait(wait)) => self.can_wait(process, wait),
+            _ => true,
+        };
         let Some(thread) = self.threads.get_mut(&id) else { return };
         match answer {
+            Ok(Outcome::Wait(wait)) if !can_wait => {
+                drop(wait);
+                thread.frame.x[0] = refusal(Errno::ENOMEM);
+            }
             Ok(Outcome::Wait(wait)) => {
                 thread.call.is_open = true;
                 // A signal that has come already would wake nobody.

@@ -77,7 +77,7 @@ pub(super) fn clone(user: &mut User<'_>) -> Answer {
 
 /// A thread of the same process, that goes on as this one, on a stack of its own.
 fn new_thread(user: &mut User<'_>) -> Result<u32, Errno> {
-    let id = user.kernel.new_id()?;
+    let id = user.kernel.new_thread_id(user.process)?;
     let thread = child_thread(user, user.process)?;
     user.kernel.threads.insert(id, thread);
     Ok(id)

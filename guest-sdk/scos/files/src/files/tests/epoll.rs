@@ -98,6 +98,8 @@ fn there_is_an_end_to_what_all_lists_watch() {
     let counters: Vec<i32> = (0..600).map(|_| it.counter(0)).collect();
     let mut added = 0;
     let refused = loop {
+        // Each is another process's.
+        it.files.set_payer(added);
         let list = it.list();
         let refused = counters.iter().find_map(|counter| {
             let answer = it.control(list, EPOLL_CTL_ADD, *counter, IN);

@@ -1,7 +1,7 @@
 //! The archive, and files of the system's own making.
 
 use super::{LIMITS, ROOT, at, done, files};
-use crate::abi::fcntl::{O_RDONLY, O_RDWR, S_IFDIR, S_IFREG};
+use crate::abi::fcntl::{O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, S_IFDIR, S_IFREG};
 use crate::cpio::tests::archive;
 use crate::{Errno, Files, Limits};
 
@@ -60,7 +60,12 @@ fn what_is_published_is_replaced_and_retracted() {
     let id = files.opened("/proc/7/stat", O_RDONLY).unwrap();
     files.publish(b"/proc/7/stat", b"two").unwrap();
     assert_eq!(files.contents("/proc/7/stat").unwrap(), b"two");
-    assert_eq!(files.read_all(id).unwrap(), b"one");
+    assert_eq!(files.read_all(id).unwrap(), b"two", "it is the same file");
+    let written = files.opened("/proc/7/stat", O_WRONLY | O_TRUNC).unwrap();
+    assert_eq!(done(files.write(written, None, b"three")), Ok(5));
+    files.release(written);
+    files.publish(b"/proc/7/stat", b"four").unwrap();
+    assert_eq!(files.contents("/proc/7/stat").unwrap(), b"four");
     files.publish(b"/proc/7/fd/x", b"").unwrap();
     assert_eq!(files.publish(b"/proc/7", b""), Err(Errno::EISDIR));
     files.retract(b"/proc/7").unwrap();
@@ -68,7 +73,31 @@ fn what_is_published_is_replaced_and_retracted() {
     assert_eq!(files.retract(b"/"), Err(Errno::EBUSY));
     files.release(id);
     assert_eq!(files.statfs(), before);
-    let large = std::vec![0; 65 * 4096];
-    assert_eq!(files.publish(b"/proc/large", &large), Err(Errno::ENOSPC));
-    assert_eq!(files.stat(&ROOT, at("/proc/large"), true), Err(Errno::ENOENT));
+}
+
+#[test]
+fn what_is_published_has_its_place_when_programs_have_taken_all() {
+    let mut files = Files::new(Limits { kept_names: 3, ..LIMITS });
+    let mut made = 0;
+    while files
+        .opened(&std::format!("/tmp/{made}"), O_CREAT | O_EXCL | O_WRONLY)
+        .map(|id| files.release(id))
+        .is_ok()
+    {
+        made += 1;
+    }
+    assert!(made > 10);
+    let full = files.opened("/tmp/0", O_WRONLY).unwrap();
+    while files.write(full, None, &[1; 4096]).is_ok() {}
+    assert_eq!(files.statfs().free_blocks, 0);
+    files.publish(b"/proc/7/stat", &[7; 5000]).unwrap();
+    files.publish(b"/proc/7/cmdline", b"sh").unwrap();
+    files.publish(b"/proc/7/stat", &[8; 6000]).unwrap();
+    assert_eq!(files.contents("/proc/7/stat").unwrap(), [8; 6000]);
+    assert_eq!(files.publish(b"/proc/uptime", b"1"), Err(Errno::ENOSPC));
+    // To be written to it would have to be copied.
+    assert_eq!(
+        files.opened("/proc/7/stat", O_WRONLY).and_then(|id| done(files.write(id, None, b"x"))),
+        Err(Errno::ENOSPC)
+    );
 }

@@ -4,6 +4,7 @@ mod door;
 mod epoll;
 mod faults;
 mod files;
+mod hog;
 mod memory;
 mod pointers;
 mod processes;

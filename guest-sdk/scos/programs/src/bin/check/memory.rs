@@ -11,6 +11,7 @@ pub(crate) fn check() {
     limits();
     out_of_memory();
     cut_up();
+    crate::hog::check();
 }
 
 fn mappings() {
