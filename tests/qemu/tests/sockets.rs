@@ -79,6 +79,11 @@ fn with(cores: &str, peer: impl Fn(&str) -> Partition, machine: &Machine) -> Out
         .with("connect_to = [\"one\", \"two\"]\naccept_from = [\"one\", \"two\"]")
         .with(cores);
     let mut running = system([scos, guest("one"), guest("two")])?.boot(machine)?;
+    // It waits for its console among all others.
+    for _ in 0..2 {
+        running.wait_for("type two lines", PATIENCE)?;
+        running.send("typed\nagain\n")?;
+    }
     let console = running.wait_for_power_off(PATIENCE)?;
     approve(&console)?;
     if !has(&console, "init: sockets: exit status: 0") {

@@ -3,11 +3,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Error, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd};
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use shikiri_scos_programs::os;
 use shikiri_scos_programs::report::{equal, holds, ok};
 use shikiri_scos_programs::socket::{
@@ -30,6 +34,8 @@ const QUIET: u64 = 7;
 /// Services of the guests: one that they accept, one that they refuse.
 const THEIRS: u32 = 5;
 const REFUSED: u32 = 6;
+/// The service that they ask for when they are told to.
+const ASKED_FOR: u32 = 99;
 
 const IN: u16 = 1;
 const OUT: u16 = 4;
@@ -45,13 +51,15 @@ type Outcome = Result<(), Error>;
 type Case = (&'static str, fn(&Guests) -> Outcome);
 
 fn main() -> ExitCode {
-    let cases: [Case; 9] = [
+    let cases: [Case; 11] = [
         ("files", files),
         ("mappings", mappings),
         ("kernel's form", kernels),
         ("gone while open or mapped", gone),
         ("originated", originated),
         ("two guests", two_guests),
+        ("all kinds in one call", all_kinds),
+        ("listeners close", closing),
         ("ends", ends),
         ("connecting", connecting),
         ("refusals", refusals),
@@ -176,6 +184,12 @@ fn files(guests: &Guests) -> Outcome {
 fn mappings(guests: &Guests) -> Outcome {
     let guest = &guests.one;
     guest.set_form(MAPPING)?;
+    // It waits already: the read does not.
+    tell(guest, SEND)?;
+    equal("an area waits", poll(&[(guest.number(), IN)], None)?, vec![IN]);
+    let message = come(guest)?;
+    equal("and is mapped", (message.bytes, peek(message.address)), (8, b'q'));
+    guest.send(&Message { short: [QUIET, 0, 0], ..message })?;
     let message = sent_by(guest)?;
     equal("bytes", message.bytes, 8);
     let text: Vec<u8> = (0..8).map(|at| peek(message.address + at)).collect();
@@ -306,6 +320,124 @@ fn two_guests(guests: &Guests) -> Outcome {
     reader.read_exact(&mut [0])?;
     equal("writing", poll(&[(guests.one.number(), OUT)], None)?, vec![OUT]);
     selected(guests)
+}
+
+/// The console, a timer, a pipe, a pair, a listening socket and two connected ones, all in one `poll` and in one `select` (C9).
+fn all_kinds(guests: &Guests) -> Outcome {
+    let (mut reader, mut writer) = std::io::pipe()?;
+    let (mut near, mut far) = UnixStream::pair()?;
+    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::empty())?;
+    let listener = listening()?;
+    let (one, two) = (&guests.one, &guests.two);
+    let number = |of: &dyn AsRawFd| of.as_raw_fd();
+    let own = [number(&timer.as_fd()), number(&reader), number(&near)];
+    let sockets = [listener.number(), one.number(), two.number()];
+    let numbers = [&[0], own.as_slice(), &sockets].concat();
+    let asked: Vec<(i32, u16)> = numbers.iter().map(|number| (*number, IN)).collect();
+    equal("nothing has come", poll(&asked, Some(0))?, vec![0; 7]);
+    let only = |index: usize| {
+        let expected: Vec<u16> = (0..7).map(|at| if at == index { IN } else { 0 }).collect();
+        poll(&asked, None).map(|found| equal(KINDS[index], found, expected))
+    };
+    let ring = Expiration::OneShot(TimeSpec::from_duration(Duration::from_millis(1)));
+    println!("type two lines");
+    only(0)?;
+    equal("the first line", line()?.as_str(), "typed\n");
+    // The second one is there already.
+    only(0)?;
+    equal("the second line", line()?.as_str(), "again\n");
+    timer.set(ring, TimerSetTimeFlags::empty())?;
+    only(1)?;
+    timer.wait()?;
+    writer.write_all(b"x")?;
+    only(2)?;
+    reader.read_exact(&mut [0])?;
+    far.write_all(b"x")?;
+    only(3)?;
+    near.read_exact(&mut [0])?;
+    tell(one, ASK)?;
+    only(4)?;
+    let (accepted, _) = listener.accept(0)?;
+    only(5)?;
+    equal("the guest is served", come(one)?.short[1], 0);
+    drop(accepted);
+    tell(two, SHORT)?;
+    only(6)?;
+    equal("the second guest's", come(two)?.short[0], 33);
+    // And all of them at once.
+    timer.set(ring, TimerSetTimeFlags::empty())?;
+    writer.write_all(b"x")?;
+    far.write_all(b"x")?;
+    // The answer comes before the request.
+    tell(one, SHORT)?;
+    tell(one, ASK)?;
+    tell(two, SHORT)?;
+    println!("type two lines");
+    let all = numbers.iter().fold(0_u128, |set, number| set | 1 << number);
+    let end = u64::try_from(numbers.iter().max().unwrap_or(&0) + 1).unwrap_or(0);
+    let select = || os::select(end, [all, 0, 0], None).map_err(Error::from_raw_os_error);
+    while select()? != (7, [all, 0, 0]) {}
+    ok("all of them in one select");
+    equal("and in one poll", poll(&asked, None)?, vec![IN; 7]);
+    equal("both lines", line()? + &line()?, "typed\nagain\n".to_owned());
+    timer.wait()?;
+    reader.read_exact(&mut [0])?;
+    near.read_exact(&mut [0])?;
+    drop(listener.accept(0)?);
+    let answers = [come(one)?.short[0], come(one)?.short[1], come(two)?.short[0]];
+    equal("what the guests have sent", answers, [33, 0, 33]);
+    Ok(())
+}
+
+const KINDS: [&str; 7] = [
+    "the console",
+    "the timer",
+    "the pipe",
+    "the pair",
+    "the listening socket",
+    "the first guest's socket",
+    "the second guest's socket",
+];
+
+/// A line of the console.
+fn line() -> Result<String, Error> {
+    let mut bytes = [0; 80];
+    let count = os::read(0, &mut bytes).map_err(Error::from_raw_os_error)?;
+    Ok(String::from_utf8_lossy(&bytes[..count]).into_owned())
+}
+
+/// A socket that listens for the service that guests ask for when they are told to.
+fn listening() -> Result<Socket, Error> {
+    let listener = Socket::new(0)?;
+    listener.bind(Address::service(ASKED_FOR))?;
+    listener.listen(1)?;
+    Ok(listener)
+}
+
+/// A listener closes, or refuses its service, while a request waits: the guest is told, and so is who asks later.
+fn closing(guests: &Guests) -> Outcome {
+    let guest = &guests.one;
+    let waiting = |listener: &Socket| {
+        tell(guest, ASK)?;
+        equal("a request waits", poll(&[(listener.number(), IN)], None)?, vec![IN]);
+        Ok::<(), Error>(())
+    };
+    let listener = listening()?;
+    waiting(&listener)?;
+    drop(listener);
+    equal("its listener has closed", come(guest)?.short[1], 1);
+    tell(guest, ASK)?;
+    equal("there is none", come(guest)?.short[1], 1);
+    let listener = listening()?;
+    waiting(&listener)?;
+    listener.listen(0)?;
+    equal("its service was refused", come(guest)?.short[1], 1);
+    equal("nothing waits any more", number(listener.accept(0)), Some(libc::EINVAL));
+    listener.listen(1)?;
+    waiting(&listener)?;
+    drop(listener.accept(0)?);
+    equal("and then it is served", come(guest)?.short[1], 0);
+    Ok(())
 }
 
 /// The same sockets by `select`.
