@@ -110,6 +110,7 @@ fn own_shell(machine: Machine) -> Outcome {
     let lines = [
         ("hellox\u{7f} one | cat\n", "hello from a std program [\"one\"]\r\n"),
         ("ps\n", " ps \r\n"),
+        ("help ps\n", "ps: list the processes\r\n"),
         ("nonsense\u{15}hello > /tmp/x\n", "\n"),
         ("cat < /tmp/x\n", "hello from a std program []\r\n"),
         ("cat\n", "cat\r\n"),

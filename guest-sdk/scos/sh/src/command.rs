@@ -4,6 +4,7 @@ mod account;
 mod look;
 mod own;
 mod part;
+mod programs;
 mod top;
 
 use core::fmt;
@@ -13,6 +14,8 @@ use shikiri_machine::{BadAmount, Partition, Refusal};
 
 use crate::line::Simple;
 use crate::system::System;
+
+pub use programs::{PROGRAMS, Page};
 
 /// A command of the shell's own.
 pub struct Command {

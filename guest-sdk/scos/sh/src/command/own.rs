@@ -1,5 +1,6 @@
 //! What every shell has, and `help`.
 
+use super::programs::{PROGRAMS, page_of};
 use super::{COMMANDS, Command, Failure, Said, find, misused};
 use crate::system::System;
 
@@ -78,24 +79,28 @@ pub(super) const EXIT: Command = Command {
 
 pub(super) const HELP: Command = Command {
     name: "help",
-    usage: "help [COMMAND]",
-    summary: "what there is, or about one command",
-    page: "Without a command it lists the shell's own commands; other words are programs in /bin.",
+    usage: "help [COMMAND | PROGRAM]",
+    summary: "what there is, or about one command or program",
+    page: "Without a word it lists the shell's own commands and the programs in /bin that come with the system.",
     run: |arguments, _, said| match arguments {
         [] => {
             list(said);
             Ok(())
         }
-        [name] => match find(name) {
-            Some(command) => {
-                page(command, said);
+        [name] => match (find(name), page_of(name.strip_prefix("/bin/").unwrap_or(name))) {
+            (Some(command), _) => {
+                page(command.name, command.usage, command.summary, command.page, said);
                 Ok(())
             }
-            None => Err(Failure::Other(format!(
-                "the shell has no command `{name}`; programs are in /bin"
+            (None, Some(program)) => {
+                page(program.name, program.usage, program.summary, program.page, said);
+                Ok(())
+            }
+            (None, None) => Err(Failure::Other(format!(
+                "there is no command and no page of a program `{name}`; programs are in /bin"
             ))),
         },
-        _ => misused("one command"),
+        _ => misused("one command or program"),
     },
 };
 
@@ -103,14 +108,20 @@ fn list(said: &mut Said<'_>) {
     for command in COMMANDS {
         said.say(format_args!("  {:<6} {}\n", command.name, command.summary));
     }
-    said.say("\n`help part` says how to look at partitions, make them, start and end them; `ls /bin` shows the programs.\n");
+    let programs = |is_test: bool| {
+        let names = PROGRAMS.iter().filter(|it| it.is_test == is_test).map(|it| it.name);
+        names.collect::<Vec<_>>().join(" ")
+    };
+    said.say(format_args!("\nPrograms: {}\n", programs(false)));
+    said.say(format_args!("To test the system: {}\n", programs(true)));
+    said.say("\n`help part` says how to look at partitions, make them, start and end them; `help ps` and so on says what a program does.\n");
     said.say("Lines: ; && || between commands, | between programs, < > >> files, 'quotes', $variables, # comments.\n");
 }
 
-fn page(command: &Command, said: &mut Said<'_>) {
-    said.say(format_args!("{}: {}\n\n", command.name, command.summary));
-    for form in command.usage.lines() {
+fn page(name: &str, usage: &str, summary: &str, text: &str, said: &mut Said<'_>) {
+    said.say(format_args!("{name}: {summary}\n\n"));
+    for form in usage.lines() {
         said.say(format_args!("  {form}\n"));
     }
-    said.say(format_args!("\n{}\n", command.page));
+    said.say(format_args!("\n{text}\n"));
 }

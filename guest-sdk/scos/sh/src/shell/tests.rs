@@ -704,3 +704,38 @@ fn every_command_has_a_page_and_help_lists_them_all() {
     }
     assert_eq!(say(&mut fake, "help fly").0, 1);
 }
+
+/// The programs that are built for the system: a file or a folder each.
+fn built() -> Vec<String> {
+    let folder = |path: &str| {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let entries = std::fs::read_dir(path).unwrap();
+        entries.map(|it| it.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+    };
+    folder("../programs/src/bin").chain(folder("../c")).collect()
+}
+
+#[test]
+fn every_program_has_a_page_and_help_names_them_all() {
+    let mut fake = Fake::new();
+    let (_, list) = say(&mut fake, "help");
+    let mut built = built();
+    built.sort();
+    let pages: Vec<&str> = crate::PROGRAMS.iter().map(|it| it.name).collect();
+    assert_eq!(pages, built, "each has a page, by name, and no page is of what there is not");
+    for program in crate::PROGRAMS {
+        let words = || list.split_whitespace();
+        assert!(words().any(|word| word == program.name), "{}", program.name);
+        // What the shell does itself under a program's name has the shell's page.
+        let is_own = crate::COMMANDS.iter().any(|it| it.name == program.name);
+        for name in [program.name.to_owned(), format!("/bin/{}", program.name)] {
+            let (result, page) = say(&mut fake, &format!("help {name}"));
+            assert_eq!(result, 0, "{name}");
+            let has_all = program.usage.lines().all(|form| page.contains(form))
+                && page.contains(program.page);
+            assert!(has_all || is_own && !name.starts_with('/'), "{name}: {page}");
+        }
+        assert!(program.usage.starts_with(program.name) && program.page.ends_with('.'));
+        assert!(program.page.lines().all(|line| line.len() <= 180), "{}", program.name);
+    }
+}
