@@ -1,8 +1,11 @@
-//! Random system calls: `fuzz SEED CALLS`.
+//! Random system calls: `fuzz SEED CALLS`. Where this partition makes policy, its calls are among them.
 //!
 //! A child at a time makes calls with arguments that may mean something, from the table of calls, until it ends by what it did or has made
 //! its share. The same seed makes the same calls. Afterwards the system must be as it was: a program runs, and the memory is there.
 #![expect(unsafe_code, reason = "makes calls with random arguments")]
+
+mod things;
+mod victim;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,6 +15,9 @@ use shikiri_scos_programs::os::{self, Ended};
 use shikiri_scos_programs::report::holds;
 use shikiri_scos_programs::socket::Socket;
 
+use things::Things;
+use victim::Victims;
+
 /// AF_SHIKIRI, and SOCK_SEQPACKET with SOCK_NONBLOCK.
 const SOCKET: [u64; 2] = [77, 5 | 0o4000];
 /// Bytes of an address of that family, and where in the memory there are two: a service of anybody and one of a partition.
@@ -19,6 +25,8 @@ const ADDRESS_BYTES: u64 = 48;
 const ADDRESSES: [(u64, u16); 2] = [(1024, 0xffff), (1088, 1)];
 /// Calls of one child at most.
 const SHARE: u64 = 200;
+/// Where children count the policy calls that were done, and the calls at files of areas; in front of them all calls that were made.
+const DONE: [usize; 2] = [1, 2];
 /// A child that waits longer than this is ended.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// AT_FDCWD.
@@ -34,22 +42,31 @@ fn main() {
     }
     let shared = os::map(4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED).unwrap();
     // The first of everything that stays.
-    one(shared, seed, 0);
+    let mut victims = Victims::new();
+    one(shared, seed, 0, victims.tend());
     clean();
     holds("a_program_runs", runs());
     holds("there_are_sockets", Socket::new(0).is_ok());
     let before = os::free_kib();
-    let (mut made, mut children, mut signals) = (0, 0_u64, 0_u64);
+    let (mut made, mut children, mut signals, mut done) = (0, 0_u64, 0_u64, [0_u64; 2]);
     while made < calls {
-        let ended = one(shared, seed.wrapping_add(children), SHARE);
+        let ended = one(shared, seed.wrapping_add(children), SHARE, victims.tend());
         made += u64::from(os::peek(shared)).max(1);
+        done = [0, 1].map(|which| done[which] + u64::from(os::peek(shared + DONE[which])));
         children += 1;
         signals += u64::from(matches!(ended, Ended::Signal(_)));
         clean();
     }
     println!("fuzz: {made} calls, {children} children, {signals} ended by signals");
+    println!("fuzz: {} policy calls were done, {} calls at files of areas", done[0], done[1]);
     holds("children_make_calls", made > children);
+    holds("some_are_done", done[1] > 0 && (done[0] > 0 || victims.are_none()));
     holds("a_program_runs_afterwards", runs());
+    holds("there_are_sockets_and_areas_afterwards", {
+        let area = Socket::new(0).and_then(|socket| socket.make(64));
+        area.and_then(|area| std::fs::remove_file(area.name)).is_ok()
+    });
+    victims.end();
     let lost = before.saturating_sub(os::free_kib());
     // This program's own heap has grown a little.
     holds(&format!("the_memory_is_there_but_for_{lost}_kib"), lost <= 64);
@@ -62,10 +79,10 @@ fn runs() -> bool {
 }
 
 /// Runs a child and ends all that came of it.
-fn one(shared: usize, seed: u64, calls: u64) -> Ended {
-    os::poke(shared, 0);
+fn one(shared: usize, seed: u64, calls: u64, victim: u64) -> Ended {
+    [0, DONE[0], DONE[1]].into_iter().for_each(|count| os::poke(shared + count, 0));
     let child = os::in_child(|| {
-        wild(shared, seed, calls);
+        wild(shared, seed, calls, victim);
         0
     });
     let child = child.unwrap();
@@ -85,8 +102,9 @@ fn one(shared: usize, seed: u64, calls: u64) -> Ended {
 
 /// Takes away what children have left in the tree of files.
 fn clean() {
-    let Ok(entries) = std::fs::read_dir("/tmp") else { return };
-    for entry in entries.flatten() {
+    let entries =
+        ["/tmp", "/areas"].into_iter().filter_map(|folder| std::fs::read_dir(folder).ok());
+    for entry in entries.flatten().flatten() {
         let path = entry.path();
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         // What cannot be removed is still there for the next one.
@@ -128,7 +146,7 @@ const PATHS: [&[u8]; 8] = [
 ];
 
 /// Makes random calls.
-fn wild(shared: usize, seed: u64, calls: u64) {
+fn wild(shared: usize, seed: u64, calls: u64, victim: u64) {
     for signal in 1..32 {
         let _refused: Result<(), i32> = os::ignore(signal, false);
     }
@@ -171,11 +189,20 @@ fn wild(shared: usize, seed: u64, calls: u64) {
     let _bound = unsafe { os::call(200, [listener, address, ADDRESS_BYTES, 0, 0, 0]) };
     // SAFETY: as above.
     let _listens = unsafe { os::call(201, [listener, 4, 0, 0, 0, 0]) };
+    let things = Things::open(memory, victim);
     for made in 0..calls {
-        let (number, arguments) = choose(&mut random, memory);
+        let (number, arguments) = match random.below(6) {
+            0 => things.call(&mut random),
+            _ => choose(&mut random, memory),
+        };
         os::poke(shared, u8::try_from(made + 1).unwrap_or(u8::MAX));
         // SAFETY: there is none; what happens to this child is what is looked at.
-        let _answer = unsafe { os::call(number, arguments) };
+        let answer = unsafe { os::call(number, arguments) };
+        for (is_done, count) in things.has_done(number, arguments, answer).into_iter().zip(DONE) {
+            if is_done {
+                os::poke(shared + count, os::peek(shared + count).saturating_add(1));
+            }
+        }
     }
 }
 
@@ -260,6 +287,7 @@ fn argument_of(random: &mut Random, kind: Kind, memory: u64) -> u64 {
         },
         Kind::Fd => random.below(12),
         Kind::At => random.one_of(&[HERE, HERE, HERE, 3, 5]),
+        Kind::Path if random.below(9) == 0 => memory + things::PATH,
         Kind::Path => memory + random.below(PATHS.len() as u64) * 32,
         Kind::In | Kind::Out | Kind::MayIn | Kind::MayOut => match random.below(8) {
             0 => memory + (1 << 16) - random.below(32),
