@@ -38,7 +38,9 @@ impl Bench {
     pub(super) fn rpi4(&self, values: &mut Values) -> Result<()> {
         // The board's device tree comes with the kernel.
         setup::linux()?;
-        for name in ["bench", "events", "switch", "channels", "flood", "sockets", "policy"] {
+        for name in
+            ["bench", "events", "switch", "channels", "shared", "flood", "sockets", "policy"]
+        {
             operations(values, name, &system_text(name)?)?;
         }
         operations(values, "channels among 60 partitions", &many_partitions()?)?;
