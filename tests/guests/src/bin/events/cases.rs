@@ -11,10 +11,13 @@ use shikiri_test_guests::{Failure, ensure, equal};
 
 use shikiri_abi::Status;
 
-use crate::interrupts::{came, has_second, is_pending, must, no_more, wait};
+use crate::interrupts::{INTIDS, came, has_second, is_pending, must, no_more, wait};
 
 const A: u32 = 70;
 const B: u32 = 71;
+
+/// All INTIDs that can be SPIs.
+const SPIS: core::ops::Range<u32> = 32..1020;
 
 /// What must be refused: the status, and which argument or resource.
 fn refused<T>(what: &'static str, result: Result<T, Refusal>, want: Status, which: u64) -> Outcome {
@@ -358,34 +361,93 @@ pub(crate) fn storm() -> Outcome {
     wait(0, A, seen + 1)
 }
 
-/// A send port, and its peer's place in the bitmap.
-static PAIRS: Lock<[(Handle, u16); 4096]> = Lock::new([(Handle(0), 0); 4096]);
+/// A send port, its peer, and the peer's interrupt.
+static PAIRS: Lock<[(Handle, Handle, u32); 4096]> = Lock::new([(Handle(0), Handle(0), 0); 4096]);
 
-/// Ports in pairs, as many as the table holds, all with one interrupt.
+/// Ports in pairs, as many as the table holds: an SPI for each while they last, the others in groups, with two SPIs.
 pub(crate) fn thousands() -> Outcome {
     let handles = platform::number_of("handles").unwrap_or(0);
-    let pairs = (handles / 2) as usize;
-    let mut all = PAIRS.lock();
-    for (sender, index) in all.iter_mut().take(pairs) {
-        let receive = made(talk::create_receive())?;
-        *sender = made(talk::create_send())?;
-        made(talk::bind(receive, A, 0, Sharing::Grouped))?;
-        made(talk::connect(*sender, receive))?;
-        *index = (receive.0 & 0xffff) as u16;
+    let count = (handles / 2) as usize;
+    let alone = {
+        let mut all = PAIRS.lock();
+        let pairs = &mut all[..count];
+        for (sender, receive, _) in &mut *pairs {
+            (*receive, *sender) = (made(talk::create_receive())?, made(talk::create_send())?);
+            made(talk::connect(*sender, *receive))?;
+        }
+        let full = u64::from(Resource::ManagementMemory.number());
+        refused("the table is full", talk::create_send(), Status::OverLimit, full)?;
+        equal("all are charged", used()?, handles)?;
+        let alone = bind_alone(pairs)?;
+        bind_groups(pairs, alone)?
+    };
+    // Who has an interrupt of its own is known by it, who has not by its bit.
+    tell_apart(count, alone, 0)?;
+    tell_apart(count, alone, 1)
+}
+
+/// Binds the first ones to all SPIs that are there for events; how many that were.
+fn bind_alone(pairs: &mut [(Handle, Handle, u32)]) -> Result<usize, Failure> {
+    let mut alone = 0;
+    for spi in SPIS {
+        let (_, receive, intid) = &mut pairs[alone];
+        match talk::bind(*receive, spi, 0, Sharing::Alone) {
+            Ok(()) => (*intid, alone) = (spi, alone + 1),
+            bound => refused("no SPI for events", bound, Status::InvalidParameter, 2)?,
+        }
     }
-    let full = u64::from(Resource::ManagementMemory.number());
-    refused("the table is full", talk::create_send(), Status::OverLimit, full)?;
-    equal("all are charged", used()?, pairs as u64 * 2)?;
-    gic::enable(A);
-    let before = came(0, A);
+    // More than list registers, and a part of the ports.
+    must("many are there for events", alone > 64 && alone < pairs.len() / 2)?;
+    let next = pairs[alone].1;
+    for (.., intid) in &pairs[..alone] {
+        for sharing in [Sharing::Alone, Sharing::Grouped] {
+            let bound = talk::bind(next, *intid, 0, sharing);
+            refused("another's alone", bound, Status::WrongState, 0)?;
+        }
+    }
+    Ok(alone)
+}
+
+/// Takes the last two SPIs back, and binds all that have none to them; how many are still alone.
+fn bind_groups(pairs: &mut [(Handle, Handle, u32)], alone: usize) -> Result<usize, Failure> {
+    let alone = alone - 2;
+    let shared = [pairs[alone].2, pairs[alone + 1].2];
+    for (sender, receive, _) in &mut pairs[alone..alone + 2] {
+        made(talk::close(*receive))?;
+        *receive = made(talk::create_receive())?;
+        made(talk::connect(*sender, *receive))?;
+    }
+    for (number, (_, receive, intid)) in pairs.iter_mut().enumerate().skip(alone) {
+        *intid = shared[number % 2];
+        made(talk::bind(*receive, *intid, 0, Sharing::Grouped))?;
+    }
+    Ok(alone)
+}
+
+/// Sends to every third port from one on.
+fn tell_apart(count: usize, alone: usize, first: usize) -> Outcome {
+    let all = PAIRS.lock();
+    let pairs = &all[..count];
     let mut want = [0_u64; 128];
-    for (sender, index) in all.iter().take(pairs).step_by(3) {
-        equal("was pending", u64::from(made(talk::send(*sender))?), 0)?;
-        want[usize::from(index / 64)] |= 1 << (index % 64);
+    let mut before = [0; INTIDS];
+    for (.., intid) in &pairs[..alone + 2] {
+        before[*intid as usize] = came(0, *intid);
+        gic::enable(*intid);
     }
-    // The lock has kept interrupts out.
+    let mut is_due = [false; INTIDS];
+    for (number, (sender, receive, intid)) in pairs.iter().enumerate().skip(first).step_by(3) {
+        equal("was pending", u64::from(made(talk::send(*sender))?), 0)?;
+        is_due[*intid as usize] = true;
+        if number >= alone {
+            let index = receive.0 & 0xffff;
+            want[(index / 64) as usize] |= 1 << (index % 64);
+        }
+    }
+    // The lock has kept interrupts out: each came once, a group's as well.
     drop(all);
-    wait(0, A, before + 1)?;
+    for (intid, (due, before)) in (0..).zip(is_due.into_iter().zip(before)) {
+        wait(0, intid, before + u64::from(due))?;
+    }
     for (word, want) in (0..).zip(want) {
         equal("taken", event::take(word), want)?;
     }

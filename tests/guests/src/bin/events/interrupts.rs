@@ -7,7 +7,8 @@ use shikiri_rt::{gic, irq, reg, smp};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, ensure, equal};
 
-const INTIDS: usize = 128;
+/// INTIDs up to the last SPI.
+pub(crate) const INTIDS: usize = 1020;
 
 /// By vCPU, then by INTID.
 static COUNTS: [[AtomicU64; INTIDS]; 2] = [const { [const { AtomicU64::new(0) }; INTIDS] }; 2];
