@@ -3,6 +3,7 @@
 
 mod lockstep;
 mod model;
+mod order;
 mod random;
 
 use shikiri_abi::channel::{CONNECTED, CONSUMED, POSTED, STARVED, STATE, entry};

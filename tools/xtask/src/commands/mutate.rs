@@ -31,16 +31,15 @@ struct List {
 
 /// One way to break the code.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Mutation {
     /// What is wrong then.
     name: String,
-    /// The file, from the root.
-    file: PathBuf,
-    /// What stands there now, exactly once.
-    find: String,
-    /// What stands there instead.
-    replace: String,
+    /// What is broken.
+    #[serde(flatten)]
+    edit: Edit,
+    /// What else has to be there for it to compile.
+    #[serde(default)]
+    also: Vec<Edit>,
     /// The arguments of the `cargo test` that has to fail.
     test: Vec<String>,
     /// The test runs under loom.
@@ -49,6 +48,17 @@ struct Mutation {
     /// The test starts machines: the broken hypervisor and the guests are built first.
     #[serde(default)]
     machine: bool,
+}
+
+/// A piece of a file, and what stands in its place.
+#[derive(Debug, Deserialize)]
+struct Edit {
+    /// The file, from the root.
+    file: PathBuf,
+    /// What stands there now, exactly once.
+    find: String,
+    /// What stands there instead.
+    replace: String,
 }
 
 impl Mutate {
@@ -81,23 +91,25 @@ impl Mutate {
 impl Mutation {
     /// Breaks the copy, runs the test, and mends the copy again.
     fn is_noticed(&self, tree: &Path) -> Result<bool> {
-        let file = tree.join(&self.file);
-        let source = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        fs::write(&file, self.applied_to(&source)?)?;
+        let mut sources = Vec::new();
+        for edit in self.edits() {
+            let file = tree.join(&edit.file);
+            let source = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            sources.push((file, edit.applied_to(&source, &self.name)?, source));
+        }
+        for (file, broken, _) in &sources {
+            fs::write(file, broken)?;
+        }
         let noticed = self.run(tree);
-        fs::write(&file, source)?;
+        for (file, _, source) in sources {
+            fs::write(file, source)?;
+        }
         noticed
     }
 
-    fn applied_to(&self, source: &str) -> Result<String> {
-        match source.matches(&self.find).count() {
-            1 => Ok(source.replacen(&self.find, &self.replace, 1)),
-            count => bail!(
-                "mutation '{}': its text stands {count} times in {} instead of once",
-                self.name,
-                self.file.display()
-            ),
-        }
+    /// Of files that differ: each is read as it is now.
+    fn edits(&self) -> impl Iterator<Item = &Edit> {
+        std::iter::once(&self.edit).chain(&self.also)
     }
 
     fn run(&self, tree: &Path) -> Result<bool> {
@@ -120,6 +132,18 @@ impl Mutation {
             cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2").arg("--release");
         }
         cargo
+    }
+}
+
+impl Edit {
+    fn applied_to(&self, source: &str, mutation: &str) -> Result<String> {
+        match source.matches(&self.find).count() {
+            1 => Ok(source.replacen(&self.find, &self.replace, 1)),
+            count => bail!(
+                "mutation '{mutation}': its text stands {count} times in {} instead of once",
+                self.file.display()
+            ),
+        }
     }
 }
 
@@ -174,9 +198,13 @@ mod tests {
     fn every_mutation_has_its_place_in_the_code() {
         let mut names = HashSet::new();
         for mutation in read_list().unwrap() {
-            let source = fs::read_to_string(paths::root().join(&mutation.file)).unwrap();
-            let mutated = mutation.applied_to(&source).unwrap();
-            assert_ne!(mutated, source, "{}: changes nothing", mutation.name);
+            let mut files = HashSet::new();
+            for edit in mutation.edits() {
+                let source = fs::read_to_string(paths::root().join(&edit.file)).unwrap();
+                let mutated = edit.applied_to(&source, &mutation.name).unwrap();
+                assert_ne!(mutated, source, "{}: changes nothing", mutation.name);
+                assert!(files.insert(&edit.file), "{}: a file twice", mutation.name);
+            }
             assert!(!mutation.test.is_empty(), "{}: no test", mutation.name);
             assert!(names.insert(mutation.name.clone()), "{}: twice", mutation.name);
         }
