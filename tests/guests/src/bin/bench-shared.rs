@@ -148,7 +148,7 @@ fn receive() -> Result<(), Refusal> {
         board[HAD_AT].store(now(), Ordering::Release);
         let from = if copies { own.as_ptr() } else { payload.cast_const() };
         // SAFETY: within the area or its own memory, at a multiple of 8; the sender waits for an answer.
-        let last = unsafe { from.add(bytes - 8).cast::<u64>().read() };
+        let last = unsafe { from.wrapping_add(bytes - 8).cast::<u64>().read() };
         board[LAST].store(last, Ordering::Release);
         tell(EVENTS[1])?;
     }
