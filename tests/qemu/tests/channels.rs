@@ -107,8 +107,20 @@ fn client_and_server(
             .with(&format!("cmdline = \"role={name} {words}\""))
     };
     let server = partition("server", "client", "").with(server_cores).with(server);
-    let client = partition("client", "server", &format!("server=0 {words}")).with(client_cores);
-    let mut running = system([server, client])?.boot(machine)?;
+    let words = format!("server=0 own=1 {words}");
+    let mut all = Vec::from([server]);
+    if client_cores == SHARE {
+        // There is room on the core for one that nobody lists, and for one that may be asked; neither is ever started.
+        let client =
+            partition("client", "server\", \"absent", &format!("stranger=2 absent=3 {words}"));
+        let least = "autostart = false\nshare = { budget = \"100us\", period = \"10ms\" }";
+        let stranger = Partition::new("stranger", image).with(least);
+        let absent = partition("absent", "client", "").with(least);
+        all.extend([client.with(client_cores), stranger, absent]);
+    } else {
+        all.push(partition("client", "server", &words).with(client_cores));
+    }
+    let mut running = system(all)?.boot(machine)?;
     let console = wait_for_end(&mut running, "client", 2)?;
     approve(&console)?;
     open_operator(&mut running)?;

@@ -2,6 +2,8 @@
 #![no_std]
 #![no_main]
 
+mod refusals;
+
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_abi::{AreaClass, Ipa, Status, WindowSlot};
@@ -21,9 +23,11 @@ use shikiri_test_guests::{Failure, case, done, ensure, equal};
 shikiri_rt::entry!(main);
 
 const EVENT: u32 = 65;
-/// Services: answer each message with its area; end when a message has come.
+/// Services: answer each message with its area; end when a message has come; tell of handles. Others are refused.
 const ECHO: u32 = 1;
 const END: u32 = 2;
+const TELL: u32 = 3;
+const UNKNOWN: u32 = 4;
 const SLOTS: u16 = 2;
 /// Messages that one life of a described channel's other end answers.
 const MESSAGES: u64 = 5;
@@ -190,6 +194,11 @@ fn client() {
         case("a_receiver_that_ends_frees_what_it_has_and_its_peer_is_told", peer_ends);
         done()
     }
+    // First, while the client's handles are young.
+    case("wrong_handles_are_one_error_that_tells_nothing", refusals::handles);
+    case("what_is_used_up_is_named", refusals::limits);
+    case("what_an_area_is_not_is_refused", refusals::areas);
+    case("a_peer_that_cannot_be_asked_is_refused", refusals::peers);
     case("an_area_is_cleared_and_faults_when_it_is_freed", area_alone);
     case("a_message_takes_its_area_there_and_back", there_and_back);
     case("two_hundred_round_trips", many);
@@ -364,6 +373,9 @@ fn serve_one() -> Outcome {
         }
     };
     equal("kind", u64::from(signal.kind), 1)?;
+    if ![ECHO, END, TELL].contains(&signal.service) {
+        return made(talk::refuse(signal.request));
+    }
     let class = AreaClass::from_code(signal.word).unwrap_or(AreaClass::Page);
     let mut port = Port::new(class, SLOTS, EVENT)?;
     if message::accept(signal.request, port.handle).is_err() {
@@ -371,6 +383,9 @@ fn serve_one() -> Outcome {
         return port.close();
     }
     port.post(u64::from(SLOTS))?;
+    if signal.service == TELL {
+        refusals::tell(&port)?;
+    }
     while port.is_connected()? {
         let Some(message) = port.receive()? else {
             reg::yield_now();
