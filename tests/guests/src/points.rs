@@ -17,8 +17,14 @@ pub enum Step {
     CreateReceive,
     Bind,
     CreatePort,
+    /// The port for control signals.
+    CreateNotice,
+    BindNotice,
+    NotifySignals,
     Connect,
     TakeSignal,
+    Refuse,
+    AwaitRefusal,
     Accept,
     AwaitConnection,
     Post,
@@ -32,6 +38,7 @@ pub enum Step {
     Send,
     SendShort,
     AwaitMessage,
+    Info,
     Read,
     Keep,
     /// The first, and all further calls of freeing an area.
@@ -40,6 +47,38 @@ pub enum Step {
     AwaitClose,
     ClosePort,
     CloseReceive,
+    CloseNotice,
+}
+
+impl Step {
+    /// The call that it makes, or its own name where it waits, or looks at memory.
+    #[must_use]
+    pub const fn call(self) -> &'static str {
+        match self {
+            Self::CreateReceive | Self::CreateNotice => "EVENT_CREATE_RECEIVE",
+            Self::Bind | Self::BindNotice => "EVENT_BIND",
+            Self::CreatePort => "CHANNEL_CREATE",
+            Self::NotifySignals => "SIGNAL_NOTIFY",
+            Self::Connect => "CHANNEL_CONNECT",
+            Self::TakeSignal => "SIGNAL_TAKE",
+            Self::Refuse => "SIGNAL_REFUSE",
+            Self::Accept => "CHANNEL_ACCEPT",
+            Self::Notify => "CHANNEL_NOTIFY",
+            Self::AllocBegin | Self::AllocMore | Self::AllocAll => "AREA_ALLOC",
+            Self::Trim => "AREA_TRIM",
+            Self::Send | Self::SendShort => "CHANNEL_SEND",
+            Self::Info => "AREA_INFO",
+            Self::Keep => "AREA_KEEP",
+            Self::FreeBegin | Self::FreeAll => "AREA_FREE",
+            Self::ClosePort => "CHANNEL_CLOSE",
+            Self::CloseReceive | Self::CloseNotice => "HANDLE_CLOSE",
+            Self::Post => "the credits page is written",
+            Self::Write | Self::Read => "the area is accessed",
+            Self::AwaitConnection | Self::AwaitRefusal | Self::AwaitMessage | Self::AwaitClose => {
+                "the arrivals page is read"
+            }
+        }
+    }
 }
 
 /// What a client does, from the first call to the last.
@@ -47,6 +86,8 @@ pub const CLIENT: &[Step] = &[
     Step::CreateReceive,
     Step::Bind,
     Step::CreatePort,
+    Step::Connect,
+    Step::AwaitRefusal,
     Step::Connect,
     Step::AwaitConnection,
     Step::Post,
@@ -57,6 +98,7 @@ pub const CLIENT: &[Step] = &[
     Step::Write,
     Step::Send,
     Step::AwaitMessage,
+    Step::Info,
     Step::Read,
     Step::Post,
     Step::Keep,
@@ -72,13 +114,19 @@ pub const CLIENT: &[Step] = &[
 
 /// What a server does.
 pub const SERVER: &[Step] = &[
+    Step::CreateNotice,
+    Step::BindNotice,
+    Step::NotifySignals,
     Step::TakeSignal,
+    Step::Refuse,
     Step::CreateReceive,
     Step::Bind,
     Step::CreatePort,
+    Step::TakeSignal,
     Step::Accept,
     Step::Post,
     Step::AwaitMessage,
+    Step::Info,
     Step::Read,
     Step::Write,
     Step::Post,
@@ -91,6 +139,7 @@ pub const SERVER: &[Step] = &[
     Step::FreeBegin,
     Step::FreeAll,
     Step::CloseReceive,
+    Step::CloseNotice,
 ];
 
 impl Side {

@@ -1,5 +1,6 @@
 //! Who says which side ends where: at each step of each side first, then at random ones.
 
+use shikiri_abi::CALLS;
 use shikiri_object::Queue;
 use shikiri_rt::{platform, println};
 use shikiri_test_guests::points::Side;
@@ -18,12 +19,30 @@ struct Stage {
 pub(crate) fn conduct() {
     match Stage::open() {
         Ok(stage) => {
+            case("every_call_of_a_channels_life_is_a_step", every_call);
             case("an_end_at_every_step_is_survived", || stage.every_point());
             case("ends_at_random_steps_are_survived", || stage.random_points());
         }
         Err(failure) => case("opened", || Err(failure)),
     }
     done()
+}
+
+/// No call of the table is left out that asks, answers, sends, or has to do with areas.
+fn every_call() -> Outcome {
+    let is_step =
+        |name| Side::BOTH.iter().any(|side| side.steps().iter().any(|step| step.call() == name));
+    for row in CALLS {
+        // Other sides have these: SIGNAL_ASK and SIGNAL_ACCEPT are for events.
+        let is_other = ["SIGNAL_ASK", "SIGNAL_ACCEPT"].contains(&row.name);
+        let is_ours =
+            ["SIGNAL_", "AREA_", "CHANNEL_"].iter().any(|topic| row.name.starts_with(topic));
+        if is_ours && !is_other && !is_step(row.name) {
+            println!("no step: {}", row.name);
+            return ensure("each is a step", false);
+        }
+    }
+    Ok(())
 }
 
 impl Stage {

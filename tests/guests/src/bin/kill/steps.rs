@@ -19,6 +19,8 @@ use crate::player::Enough;
 use shikiri_test_guests::taken;
 
 const EVENT: u32 = 65;
+/// The interrupt for control signals.
+const NOTICE: u32 = 66;
 const CLASS: AreaClass = AreaClass::Block;
 /// Some calls to make, some to free.
 const BYTES: u64 = 200 << 12;
@@ -27,12 +29,17 @@ const SLOTS: u16 = 2;
 const WORD: u64 = 0x1234;
 
 static EVENTS: AtomicU64 = AtomicU64::new(0);
+static NOTICES: AtomicU64 = AtomicU64::new(0);
 /// The header of the port at which is told, or 0; and whether it said, when something was told, that the peer has gone.
 static HEADER: AtomicU64 = AtomicU64::new(0);
 static SAW_IT_GO: AtomicBool = AtomicBool::new(false);
 
 /// The interrupt handler: looks at once, as an event says.
-pub(crate) fn count(_intid: u32) {
+pub(crate) fn count(intid: u32) {
+    if intid == NOTICE {
+        NOTICES.fetch_add(1, Ordering::Release);
+        return;
+    }
     EVENTS.fetch_add(1, Ordering::Release);
     let header = HEADER.load(Ordering::Relaxed);
     if header != 0 {
@@ -57,6 +64,7 @@ pub(crate) struct Player<'q> {
     side: Side,
     pub(crate) enough: Enough<'q>,
     events: Option<Handle>,
+    notice: Option<Handle>,
     port: Option<Port>,
     request: Option<Handle>,
     area: Option<(Handle, Ipa)>,
@@ -64,8 +72,10 @@ pub(crate) struct Player<'q> {
     message: Option<Message>,
     has_asked: bool,
     was_connected: bool,
-    /// Events that had come before anything could end.
+    /// Events that had come before anything could end, or before the last request.
     before: u64,
+    /// Control signals that were told before the next one is taken.
+    noticed: u64,
 }
 
 impl<'q> Player<'q> {
@@ -75,6 +85,7 @@ impl<'q> Player<'q> {
             side,
             enough,
             events: None,
+            notice: None,
             port: None,
             request: None,
             area: None,
@@ -83,6 +94,7 @@ impl<'q> Player<'q> {
             has_asked: false,
             was_connected: false,
             before: EVENTS.load(Ordering::Acquire),
+            noticed: NOTICES.load(Ordering::Acquire),
         }
     }
 
@@ -119,7 +131,16 @@ impl<'q> Player<'q> {
                 self.has_asked = done == Done::Yes;
                 return Ok(done);
             }
+            Step::CreateNotice => self.notice = Some(made(talk::create_receive())?),
+            Step::BindNotice => {
+                let notice = self.notice.unwrap_or(Handle(0));
+                made(talk::bind(notice, NOTICE, 0, Sharing::Alone))?;
+                gic::enable(NOTICE);
+            }
+            Step::NotifySignals => made(talk::notify(self.notice.unwrap_or(Handle(0))))?,
             Step::TakeSignal => return self.take_signal(),
+            Step::Refuse => made(talk::refuse(self.request.take().unwrap_or(Handle(0))))?,
+            Step::AwaitRefusal => return self.await_refusal(),
             Step::Accept => return self.accept(),
             Step::AwaitConnection => return self.await_connection(),
             Step::Post => self.port()?.post(1)?,
@@ -137,6 +158,12 @@ impl<'q> Player<'q> {
                 return self.until_room(|| taken::send(handle, None, [7, 8, 9]));
             }
             Step::AwaitMessage => return self.await_message(),
+            Step::Info => {
+                let (area, address) = self.area()?;
+                let info = made(message::info(area))?;
+                equal("where it is", info.address.0, address.0)?;
+                equal("its pages", info.pages.0, BYTES / 2 >> 12)?;
+            }
             Step::Read => {
                 let (_, address) = self.area()?;
                 let wanted = WORD + u64::from(self.side == Side::Client);
@@ -151,6 +178,7 @@ impl<'q> Player<'q> {
                 let events = self.events.take().unwrap_or(Handle(0));
                 made(talk::close(events)).map(|_| ())?;
             }
+            Step::CloseNotice => made(talk::close(self.notice.take().unwrap_or(Handle(0))))?,
         }
         Ok(Done::Yes)
     }
@@ -180,10 +208,33 @@ impl<'q> Player<'q> {
     }
 
     fn take_signal(&mut self) -> Result<Done, Failure> {
-        self.until("no signal", |player| {
+        let done = self.until("no signal", |player| {
             player.request = talk::take_signal().ok().map(|signal| signal.request);
             Ok(player.request.is_some())
-        })
+        })?;
+        if done == Done::Yes {
+            let noticed = self.noticed;
+            wait("told of it", || Ok(NOTICES.load(Ordering::Acquire) > noticed))?;
+            self.noticed = NOTICES.load(Ordering::Acquire);
+        }
+        Ok(done)
+    }
+
+    /// Waits until the request is refused, and is told so.
+    fn await_refusal(&mut self) -> Result<Done, Failure> {
+        let done = self.until("no refusal", |player| {
+            let sent = taken::send(player.port()?.handle, None, [0; 3]);
+            let why = sent.err().and_then(|refusal| refusal.status());
+            ensure("not connected", why.is_some())?;
+            Ok(why == Some(Status::Refused))
+        })?;
+        if done == Done::Yes {
+            let before = self.before;
+            wait("told of it", || Ok(EVENTS.load(Ordering::Acquire) > before))?;
+            self.before = EVENTS.load(Ordering::Acquire);
+            self.has_asked = false;
+        }
+        Ok(done)
     }
 
     fn accept(&mut self) -> Result<Done, Failure> {
@@ -325,8 +376,8 @@ impl<'q> Player<'q> {
         if let Some((area, _)) = self.area.take() {
             made(taken::free(area))?;
         }
-        if let Some(events) = self.events.take() {
-            made(talk::close(events))?;
+        for port in [self.events.take(), self.notice.take()].into_iter().flatten() {
+            made(talk::close(port))?;
         }
         Ok(())
     }
