@@ -157,6 +157,12 @@ impl Port {
         self::word(self.arrivals.wrapping_add(8 * word as u64))
     }
 
+    /// Where its arrivals page is.
+    #[must_use]
+    pub const fn arrivals(&self) -> Ipa {
+        self.arrivals
+    }
+
     /// Whether a peer is there.
     ///
     /// # Errors

@@ -18,6 +18,12 @@ pub const MADE_LIVES: Count = Count { short: 10, full: 1_000 };
 /// Ends of a side of a message channel, at random steps.
 pub const CHANNEL_ENDS: Count = Count { short: 20, full: 1_000 };
 
+/// Ends of a side of a message channel from outside, at random moments.
+pub const OUTSIDE_ENDS: Count = Count { short: 12, full: 2_000 };
+
+/// The same by the operator.
+pub const OPERATOR_ENDS: Count = Count { short: 4, full: 300 };
+
 /// Steps of the hostile guest: calls, accesses, register reads and writes, exceptions.
 pub const HOSTILE_STEPS: Count = Count { short: 20_000, full: 5_000_000 };
 

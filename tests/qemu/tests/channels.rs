@@ -8,7 +8,7 @@ use shikiri_qemu_tests::{Machine, System, counts};
 use crate::lifecycle::{management_kib, nothing_is_used, wait_until_stopped};
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    operator, system, wait_for_end,
+    operate, operator, system, wait_for_end,
 };
 
 /// Two partitions that share a core.
@@ -78,6 +78,12 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         })
         .on_each(both_gics(1), "a_side_ends_at_every_step_on_a_shared_core", |machine| {
             ends("share = { budget = \"3ms\", period = \"10ms\" }", &machine)
+        })
+        .on_each(both_gics(3), "a_side_is_ended_from_outside_and_the_other_is_told", |machine| {
+            ended("", &machine)
+        })
+        .on_each(both_gics(1), "a_side_is_ended_from_outside_on_a_shared_core", |machine| {
+            ended("share = { budget = \"3ms\", period = \"10ms\" }", &machine)
         });
 }
 
@@ -184,6 +190,53 @@ fn ends(share: &str, machine: &Machine) -> Outcome {
     console += &running.wait_for("conductor| done", PATIENCE * 20)?;
     approve(&console)?;
     open_operator(&mut running)?;
+    for name in ["client", "server"] {
+        operator(&mut running, &format!("stop {name}"))?;
+        wait_until_stopped(&mut running, name)?;
+        nothing_is_used(&mut running, name)?;
+    }
+    audit(&mut running)?;
+    Ok(())
+}
+
+/// Two sides between which messages flow, and which are ended at random moments: by a partition that has the policy capability first,
+/// which looks that the other is told, then by the operator.
+fn ended(share: &str, machine: &Machine) -> Outcome {
+    let side = |name: &str, other: &str, words: &str| {
+        Partition::new(name, "kill")
+            .with("handles = 64\nrequests = 4")
+            .with("areas = { pages = 16, channels = 2 }")
+            .with(&format!("connect_to = [\"{other}\"]\naccept_from = [\"{other}\"]"))
+            .with(&format!("cmdline = \"role={name} flows {words}\""))
+            .with(share)
+    };
+    let words = format!("ends={} seed={}", counts::OUTSIDE_ENDS.now(), counts::seed());
+    let killer = Partition::new("killer", "kill")
+        .with("handles = 16\nareas = { pages = 1 }")
+        .with(&format!("cmdline = \"role=killer {words}\""))
+        .with(share)
+        .with("[policy]\npartition = \"killer\"")
+        .with("[[name]]\nname = \"reports\"\npartitions = [\"killer\", \"client\", \"server\"]");
+    let sides = [side("server", "client", ""), side("client", "server", "server=0")];
+    let mut running = system(sides.into_iter().chain([killer]))?.boot(machine)?;
+    let console = running.wait_for("killer| done", PATIENCE * 20)?;
+    approve(&console)?;
+    open_operator(&mut running)?;
+    let mut seed = counts::seed();
+    for _ in 0..counts::OPERATOR_ENDS.now() {
+        // Knuth's generator; its high bits are the good ones.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let is_client = seed >> 63 == 1;
+        let [victim, other] = if is_client { ["client", "server"] } else { ["server", "client"] };
+        for _ in 0..seed >> 60 & 3 {
+            operator(&mut running, "list")?;
+        }
+        operate(&mut running, &format!("stop {victim}"), &format!("{other}: gone"))?;
+        wait_until_stopped(&mut running, victim)?;
+        nothing_is_used(&mut running, victim)?;
+        operate(&mut running, &format!("start {victim}"), &format!("{victim}: flows"))?;
+    }
+    audit(&mut running)?;
     for name in ["client", "server"] {
         operator(&mut running, &format!("stop {name}"))?;
         wait_until_stopped(&mut running, name)?;

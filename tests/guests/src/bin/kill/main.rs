@@ -11,10 +11,15 @@
 //!   Play ──────────▶ ◀────── all steps ─────────▶
 //!        ◀── Played                   Played ───▶
 //! ```
+//!
+//! With `flows` on the command line messages go between the sides without end, and a killer, which has the policy capability,
+//! ends them from outside.
 #![no_std]
 #![no_main]
 
 mod conductor;
+mod flow;
+mod killer;
 mod player;
 mod steps;
 
@@ -50,6 +55,10 @@ mod report {
     pub(crate) const PLAYED: u64 = 3;
     /// A check has failed; it has printed which.
     pub(crate) const FAILED: u64 = 4;
+    /// Messages flow.
+    pub(crate) const FLOWS: u64 = 5;
+    /// It was told that its peer has gone, and has given all back.
+    pub(crate) const GONE: u64 = 6;
 }
 
 const DEPTH: u8 = 8;
@@ -65,12 +74,16 @@ fn reports() -> Result<Queue, Failure> {
 
 fn main() {
     fault::catch_faults();
-    irq::set_handler(steps::count);
+    let flows = platform::has_word("flows");
+    irq::set_handler(if flows { flow::look } else { steps::count });
     irq::unmask();
     if map_windows(Access::Data).is_err() {
         return;
     }
     match platform::value_of("role") {
+        Some("client") if flows => flow::flow(Side::Client),
+        Some("server") if flows => flow::flow(Side::Server),
+        Some("killer") => killer::kill(),
         Some("client") => player::play(Side::Client),
         Some("server") => player::play(Side::Server),
         _ => conductor::conduct(),
