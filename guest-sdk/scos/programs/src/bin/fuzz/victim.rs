@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use shikiri_machine::{Act, Boot, Cores, Machine, NewPartition, NewVcpu, Time};
+use shikiri_machine::{Act, Cores, Machine, NewPartition, NewVcpu, Time};
 use shikiri_scos_programs::report::{equal, holds};
 
 /// The name of the one that is made on purpose.
@@ -40,14 +40,11 @@ impl Victims {
         let time = Time::Reservation { budget_us: 1000, period_us: 10_000 };
         let new = NewPartition {
             name: NAME.to_owned(),
-            limits: vec![],
             vcpus: vec![NewVcpu { cores: Cores(2), time, priority: 0 }],
             memory_bytes: 2 << 20,
             image: "timer".to_owned(),
-            boot: Boot::Flat,
-            initrd: None,
             cmdline: Some("ticks=1000000".to_owned()),
-            console: false,
+            ..NewPartition::default()
         };
         // Others have been made meanwhile, perhaps, and hold what it needs.
         let Ok(id) = machine.create(&new) else {
