@@ -1,7 +1,9 @@
 //! Isolation: touches every class of address that is not this partition's, in every way, and wants exactly an
 //! abort each time.
 //!
-//! `at=ADDRESS,ADDRESS…` adds addresses (the host names other partitions' memory, the hypervisor's, devices).
+//! `at=ADDRESS,ADDRESS…` adds addresses, and `ram=START-END/STEP,…` every STEP bytes of ranges (the host names other partitions'
+//! memory, the hypervisor's, all of the board's), in hexadecimal digits.
+//! `role=victim` touches nothing: it fills memory of its own, and reads again and again whether that is still there.
 //! `bare` names a machine without hypervisor: only what nothing answers there is touched.
 #![no_std]
 #![no_main]
@@ -10,7 +12,7 @@
 use shikiri_rt::gic::{self, Version};
 use shikiri_rt::hvc::partition;
 use shikiri_rt::mmu::{self, Access};
-use shikiri_rt::platform::{GICD, GICR, GICR_STRIDE, UART, platform};
+use shikiri_rt::platform::{self, GICD, GICR, GICR_STRIDE, UART, platform};
 use shikiri_rt::{println, reg};
 use shikiri_test_guests::fault::{self, Fault, Piece};
 use shikiri_test_guests::report::Outcome;
@@ -39,6 +41,9 @@ shikiri_rt::entry!(main);
 
 fn main() {
     fault::catch_faults();
+    if platform::value_of("role") == Some("victim") {
+        return victim();
+    }
     let hypervised = partition::null().is_ok();
     case("nothing_above_the_devices", || all(&[0x70_0000_0000, 0x7f_ffff_f000]));
     if hypervised {
@@ -58,6 +63,7 @@ fn main() {
         case("a_walk_through_foreign_tables_aborts_as_what_it_was_for", foreign_walks);
     }
     case("addresses_from_the_command_line", named);
+    case("ranges_from_the_command_line", ranges);
     case("own_memory_is_untouched", own_memory);
     done()
 }
@@ -108,18 +114,35 @@ fn behind_ram() -> Outcome {
 }
 
 fn named() -> Outcome {
-    let list = shikiri_rt::platform::value_of("at").unwrap_or("");
-    for text in list.split(',').filter(|text| !text.is_empty()) {
-        let digits = text.strip_prefix("0x").unwrap_or(text);
-        let address = u64::from_str_radix(digits, 16).map_err(|_| Failure {
-            what: "a number in at=",
-            got: 0,
-            want: 1,
-        })?;
+    for text in list("at") {
+        let address = number(text)?;
         probe(address)?;
         println!("probe: {address:#x} is not ours");
     }
     Ok(())
+}
+
+fn ranges() -> Outcome {
+    for text in list("ram") {
+        let (start, rest) = text.split_once('-').unwrap_or((text, ""));
+        let (end, step) = rest.split_once('/').unwrap_or((rest, ""));
+        let (start, end, step) = (number(start)?, number(end)?, number(step)?);
+        let mut addresses = (start..end).step_by(step as usize);
+        addresses.try_for_each(probe)?;
+        println!("probe: nothing of {start:#x}..{end:#x} is ours, each {step:#x} bytes");
+    }
+    Ok(())
+}
+
+/// The values of a word of the command line, with commas between.
+fn list(word: &str) -> impl Iterator<Item = &str> {
+    platform::value_of(word).unwrap_or("").split(',').filter(|text| !text.is_empty())
+}
+
+fn number(text: &str) -> Result<u64, Failure> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let number = u64::from_str_radix(digits, 16).ok().filter(|number| *number != 0);
+    number.ok_or(Failure { what: "a number in hexadecimal digits", got: 0, want: 1 })
 }
 
 /// Loads, stores and executes at one address, as device and as normal memory.
@@ -237,6 +260,22 @@ fn device_pairs() -> Outcome {
 /// A pattern in memory is still there, and the memory still answers.
 fn own_memory() -> Outcome {
     let pages = shikiri_rt::memory::free_pages().min(64);
+    let start = fill(pages)?;
+    check(start, pages)
+}
+
+/// Reads all of its free memory again and again, and says so each time.
+fn victim() {
+    let pages = shikiri_rt::memory::free_pages();
+    let filled = fill(pages);
+    println!("victim: {pages} pages are filled");
+    for _pass in 0_u64.. {
+        case("all_is_as_it_was_filled", || check(filled?, pages));
+    }
+}
+
+/// Takes so many pages and fills them with the pattern; where they are.
+fn fill(pages: u64) -> Result<u64, Failure> {
     let start = shikiri_rt::memory::take(pages).unwrap_or(0);
     for word in 0..pages * PAGE / 8 {
         let address = start + word * 8;
@@ -244,9 +283,14 @@ fn own_memory() -> Outcome {
         let stored = unsafe { fault::attempt(fault::fault_store64, address, !address) };
         ensure("store", stored.is_ok())?;
     }
+    Ok(start)
+}
+
+/// Wants the pattern there.
+fn check(start: u64, pages: u64) -> Outcome {
     for word in 0..pages * PAGE / 8 {
         let address = start + word * 8;
-        // SAFETY: as above.
+        // SAFETY: the pages were taken, for this alone.
         let loaded = unsafe { fault::attempt(fault::fault_load64, address, 0) };
         equal("load", loaded.unwrap_or(0), !address)?;
     }
