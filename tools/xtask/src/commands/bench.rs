@@ -6,6 +6,7 @@
 
 pub(crate) mod hardware;
 mod rpi4;
+mod start;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,6 +24,7 @@ use crate::commands::{build, run, setup};
 use crate::insn_count::{self, InsnCount};
 use crate::process::step;
 use crate::{doc_table, flatten};
+use start::{first_instruction, hypervisors_ram};
 
 /// Counts instructions and bytes, and compares them with the limits in `hyp/doc/spec.md`.
 #[derive(Debug, Args)]
@@ -109,6 +111,8 @@ impl Bench {
             let machine = self.counting().cpus(cores);
             self.reset(values, &System::find("reset")?, &machine, cores)?;
         }
+        self.per_mib(values)?;
+        hypervisors_ram(values)?;
         if self.no_linux {
             return Ok(());
         }
@@ -160,11 +164,7 @@ impl Bench {
         cores: u32,
     ) -> Result<()> {
         step(&format!("measuring the start on {cores} cores"));
-        let mut running = system.boot(machine)?;
-        let line = running.wait_for("bench: first_instruction ", TIMEOUT)?;
-        let number = running.wait_for("\n", TIMEOUT)?;
-        let value = number.trim().parse().with_context(|| format!("{line}{number}"))?;
-        values.insert(format!("reset_{cores}_core"), value);
+        values.insert(format!("reset_{cores}_core"), first_instruction(system, machine)?);
         Ok(())
     }
 
