@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use libtest_mimic::Trial;
-use shikiri_qemu_tests::console::behind;
+use shikiri_qemu_tests::console::{behind, written_by};
 use shikiri_qemu_tests::{Gic, Machine, Overrides, System, paths, system};
 
 use crate::lifecycle::nothing_is_used;
@@ -32,6 +32,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         });
     }
     topic.on_each(both_gics(2), "a_server_that_is_stopped_fails_its_clients_call", stopped);
+    topic.on_each(both_gics(2), "crash_is_reported_and_started_again_and_timer_ticks_on", crashes);
     for file in files {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if file.starts_with(paths::root().join("boards/rpi4")) {
@@ -48,6 +49,31 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             });
         }
     }
+}
+
+/// What `cargo xtask run crash` shows, with what its user may type: each crash is reported, the partition ended and started again under
+/// a new id, until it has done so too often; then the operator starts it. All the while its neighbour misses no tick.
+fn crashes(machine: Machine) -> Outcome {
+    let mut running = System::find("crash")?.boot(&machine)?;
+    for id in 2..=4 {
+        running.wait_for(&format!("partition crash (id {id}) starts"), PATIENCE)?;
+        running.wait_for("unexpected exit", PATIENCE)?;
+        running.wait_for(&format!("partition crash (id {id}) has ended"), PATIENCE)?;
+    }
+    running.wait_for("restarted too often", PATIENCE)?;
+    support::open_operator(&mut running)?;
+    support::operate(&mut running, "start crash", "partition crash (id 5) has ended")?;
+    running.wait_for("late by", PATIENCE)?;
+    running.wait_for("timer| timer: tick", PATIENCE)?;
+    let console = running.console().text();
+    let ticks = written_by(&console, "timer");
+    let numbers = ticks.split("timer: tick ").skip(1).map_while(|tick| tick.split_once(", late"));
+    for ((number, _), expected) in numbers.zip(1_u32..) {
+        if number != expected.to_string() {
+            return Err(running.failure(format!("tick {number} in place of {expected}")).into());
+        }
+    }
+    Ok(())
 }
 
 /// What `cargo xtask run ping-pong` shows.
