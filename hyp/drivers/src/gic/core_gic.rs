@@ -92,6 +92,15 @@ impl CoreGic {
         }
     }
 
+    /// Makes the loads that follow see what an SGI's sender had stored: [`CpuInterface::order_loads`].
+    #[inline]
+    pub fn order_loads(&self) {
+        match self {
+            Self::V2(core) => core.order_loads(),
+            Self::V3(_) => SystemInterface.order_loads(),
+        }
+    }
+
     /// Drops the running priority: [`CpuInterface::end`].
     #[inline]
     pub fn end(&self, interrupt: Acknowledged) {
@@ -123,6 +132,10 @@ pub trait CpuInterface {
     #[must_use = "an interrupt that was acknowledged must be ended"]
     fn acknowledge(&self) -> Acknowledged;
 
+    /// Makes the loads that follow come after the acknowledge, on whose answer they depend: they see what the sender of an SGI
+    /// had stored before it. Without it they may be satisfied before the SGI has come.
+    fn order_loads(&self);
+
     /// Drops the running priority, so that other interrupts come through. The interrupt stays active, and so is
     /// not taken again, until it is deactivated.
     fn end(&self, interrupt: Acknowledged);
@@ -135,6 +148,13 @@ impl CpuInterface for CoreGicV2 {
     #[inline]
     fn acknowledge(&self) -> Acknowledged {
         Acknowledged(Self::acknowledge(self))
+    }
+
+    /// DMB ISHLD: GICC_IAR is read by a load, which the barrier orders before the loads behind it (Arm ARM B2.3,
+    /// barrier-ordered-before).
+    #[inline]
+    fn order_loads(&self) {
+        barrier::dmb(barrier::ISHLD);
     }
 
     #[inline]
@@ -156,6 +176,13 @@ impl CpuInterface for SystemInterface {
     #[inline]
     fn acknowledge(&self) -> Acknowledged {
         Acknowledged(read_icc_iar1_el1().intid())
+    }
+
+    /// ISB: ICC_IAR1_EL1 is no memory, and no DMB orders it. The ISB is executed when the branch on what was read is decided,
+    /// and what follows is fetched after it (Arm ARM B2.3, dependencies and barrier-ordered-before).
+    #[inline]
+    fn order_loads(&self) {
+        barrier::isb(barrier::SY);
     }
 
     #[inline]

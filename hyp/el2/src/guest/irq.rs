@@ -84,6 +84,8 @@ fn take_one(
             }
         }
         SGI_SYNC => {
+            // The mail is looked at after the acknowledge: earlier it may not be there yet, and nobody kicks again.
+            gic.order_loads();
             gic.end(interrupt);
             gic.deactivate(interrupt);
             match core.quick() {
@@ -133,7 +135,11 @@ fn is_left_active(core: &CoreLocal, intid: IntId) -> bool {
 /// The interrupts that are no part of a promise.
 fn serve_rare(core: &mut CoreLocal, intid: IntId) -> Next {
     match intid.0 {
-        SGI_SCHEDULE => Next::Leave,
+        SGI_SCHEDULE => {
+            // As for mail: the inbox is looked at next.
+            core.gic.order_loads();
+            Next::Leave
+        }
         HYP_TIMER if on_hyp_timer(core) => Next::Leave,
         HYP_TIMER => Next::Resume,
         _ if core.world.uart_intid == intid => {
