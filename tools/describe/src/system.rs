@@ -2,6 +2,7 @@
 
 mod partition;
 mod sanity;
+mod tables;
 
 use shikiri_abi::CoreSet;
 use shikiri_config::{BlobSpec, Bundle, PartitionSpec, SystemSpec};

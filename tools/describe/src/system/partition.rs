@@ -209,7 +209,7 @@ impl Builder<'_> {
         let [window, window_ipa, window_tables, ports] =
             channels::charges(self.channels, self.index);
         let records = spec.talk.pages() + spec.windows.tables_pages();
-        let (mut shared, mut tables) = (0, records + window_tables);
+        let (mut shared, mut tables) = (0, records + window_tables + super::tables::least(spec));
         for area in self.shared.iter().filter(|area| area.partitions.contains(self.index)) {
             let pages = PageCount(u64::from(area.pages));
             shared += pages.0;
@@ -231,8 +231,14 @@ impl Builder<'_> {
                 let problem = Problem::new(format!(
                     "the limit of {resource} of `{name}` is below what it is given"
                 ));
-                return Err(problem
-                    .at(text.span(), format!("limit {limit}, given {given} {}", unit(resource))));
+                let problem = problem
+                    .at(text.span(), format!("limit {limit}, given {given} {}", unit(resource)));
+                return Err(if resource == Resource::ManagementMemory {
+                    problem
+                        .help("the least that its tables take; more if its memory lies less well")
+                } else {
+                    problem
+                });
             }
         }
         Ok(limits)
