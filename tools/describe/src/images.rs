@@ -107,6 +107,7 @@ pub(crate) fn load(
     partition: &PartitionText,
 ) -> Result<Loaded, Problem> {
     let name = partition.name.get_ref();
+    check_cmdline(partition)?;
     let (text, is_kernel) = match (&partition.image, &partition.kernel) {
         (Some(image), None) => (image, false),
         (None, Some(kernel)) => (kernel, true),
@@ -176,12 +177,17 @@ fn add_files(
     };
     let mut archive = Archive::default();
     let mut made = Vec::new();
+    let mut packed: Vec<(&str, Place)> = Vec::new();
     for (path, text) in &partition.files {
         let problem = |error| Problem::new(format!("{error}")).at(text.span(), "this file");
-        let Some(path) = path.strip_prefix('/').filter(|path| !path.is_empty()) else {
-            let problem = Problem::new(format!("`{path}` is no path from the root"));
-            return Err(problem.at(text.span(), "where this file is to be"));
-        };
+        let path = archive_path(path, text)?;
+        // In the order of the paths a file comes before what would be in it.
+        let is_in = |file: &str| path.strip_prefix(file).is_some_and(|rest| rest.starts_with('/'));
+        if let Some((file, earlier)) = packed.iter().find(|(file, _)| is_in(file)) {
+            let problem = Problem::new(format!("`/{path}` would be in `/{file}`, which is a file"));
+            return Err(problem.at(earlier, "the file").at(text.span(), "would be in it"));
+        }
+        packed.push((path, Place::from(text.span())));
         for (end, _) in path.match_indices('/') {
             let directory = path.get(..end).unwrap_or("");
             if !made.contains(&directory) {
@@ -192,10 +198,38 @@ fn add_files(
         let index = find(request, files, text, "")?;
         archive.file(path, files.get(index)).map_err(problem)?;
     }
-    let packed = archive.before(files.get(initrd));
-    let packed =
-        packed.map_err(|error| Problem::new(format!("{error}")).at(first.span(), "here"))?;
-    Ok(Some(files.add(packed)))
+    let whole = archive.before(files.get(initrd));
+    let whole = whole.map_err(|error| Problem::new(format!("{error}")).at(first.span(), "here"))?;
+    Ok(Some(files.add(whole)))
+}
+
+/// A path as an archive has it, without the root: names between single slashes.
+fn archive_path<'a>(path: &'a str, text: &Spanned<String>) -> Result<&'a str, Problem> {
+    let Some(below) = path.strip_prefix('/').filter(|below| !below.is_empty()) else {
+        let problem = Problem::new(format!("`{path}` is no path from the root"));
+        return Err(problem.at(text.span(), "where this file is to be"));
+    };
+    let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains('\0');
+    if !below.split('/').all(is_name) {
+        let shown = path.escape_debug();
+        let problem = Problem::new(format!("`{shown}` is no path of a file"));
+        return Err(problem
+            .at(text.span(), "where this file is to be")
+            .help("names between single slashes, none of them `.` or `..`"));
+    }
+    Ok(below)
+}
+
+/// The command line goes into the device tree as a text that ends with NUL.
+fn check_cmdline(partition: &PartitionText) -> Result<(), Problem> {
+    match &partition.cmdline {
+        Some(words) if words.get_ref().contains('\0') => {
+            let name = partition.name.get_ref();
+            let problem = Problem::new(format!("the command line of `{name}` holds a NUL"));
+            Err(problem.at(words.span(), "its guest would see what stands before it"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Finds a file beside the built images or beside the description, and reads it.
