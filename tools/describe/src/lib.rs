@@ -27,6 +27,7 @@ mod talk;
 mod text;
 mod units;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use miette::Report;
@@ -137,13 +138,17 @@ fn read(file: &Path) -> Result<String, Report> {
 fn parse(text: &str) -> Result<Description, Problem> {
     toml::from_str(text).map_err(|error| {
         let message = error.message().to_owned();
+        let place = error.span().map(|span| widen(text, span));
+        if let Some(problem) = place.as_ref().and_then(|place| known(text, &message, place)) {
+            return problem;
+        }
         let (message, advice) = match message.split_once(", expected ") {
             Some((message, expected)) => (message.to_owned(), Some(format!("expected {expected}"))),
             None => (message, None),
         };
         let problem = Problem::new(message);
-        let problem = match error.span() {
-            Some(span) => problem.at(widen(text, span), "here"),
+        let problem = match place {
+            Some(place) => problem.at(place, "here"),
             None => problem,
         };
         match advice {
@@ -153,8 +158,50 @@ fn parse(text: &str) -> Result<Description, Problem> {
     })
 }
 
+/// What the parser says in its own terms, said in the description's.
+fn known(text: &str, message: &str, place: &Range<usize>) -> Option<Problem> {
+    let here = text.get(place.clone())?;
+    let table = here.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if message.starts_with("invalid type: map, expected a sequence")
+        && let Some(name) = table
+    {
+        let problem = Problem::new(format!("`{here}` is one table, and there can be several"));
+        return Some(problem.at(place.clone(), "here").help(format!("write `[[{name}]]`")));
+    }
+    if message.contains("toml_private_datetime") {
+        let problem = Problem::new("there is no date in a description");
+        return Some(problem.at(place.clone(), "here").help("is it a text without its quotes?"));
+    }
+    if message == "duplicate key" {
+        let problem = Problem::new(format!("`{here}` is written twice"));
+        let problem = match first_of_two(text, here, place.start) {
+            Some(first) => problem.at(first, "the first"),
+            None => problem,
+        };
+        return Some(problem.at(place.clone(), "the second"));
+    }
+    None
+}
+
+/// Where a key stands that is written again in the same table: at the beginning of a line, or as a table of its own.
+fn first_of_two(text: &str, key: &str, second: usize) -> Option<Range<usize>> {
+    let before = text.get(..second)?;
+    let is_header = before.rsplit('\n').next().is_some_and(|line| line.starts_with('['));
+    let table = if is_header { 0 } else { before.rfind("\n[").unwrap_or(0) };
+    let mut at = table;
+    for line in before.get(table..)?.split_inclusive('\n') {
+        let start = at + line.len() - line.trim_start_matches([' ', '\t', '[']).len();
+        let behind = text.get(start..at + line.len()).and_then(|rest| rest.strip_prefix(key));
+        if behind.is_some_and(|rest| rest.trim_start().starts_with(['=', ']'])) {
+            return Some(start..start + key.len());
+        }
+        at += line.len();
+    }
+    None
+}
+
 /// An empty span at the end of the text points at its last character.
-fn widen(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
+fn widen(text: &str, span: Range<usize>) -> Range<usize> {
     if span.is_empty() && span.start >= text.len() {
         text.len().saturating_sub(1)..text.len()
     } else if span.is_empty() {

@@ -147,7 +147,10 @@ pub(crate) struct ChannelText {
 
 /// An end of a message channel.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as `{ partition = \"a\", slots = 2, spi = 40 }`"
+)]
 pub(crate) struct EndText {
     /// The partition that has it.
     #[schemars(with = "String")]
@@ -320,7 +323,10 @@ fn yes() -> bool {
 
 /// A reservation for each vCPU.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as `{ budget = \"1ms\", period = \"10ms\" }`"
+)]
 pub(crate) struct ShareText {
     /// Core time in each period.
     #[schemars(with = "Micros")]
@@ -335,7 +341,7 @@ pub(crate) struct ShareText {
 
 /// One vCPU. Without a budget it owns its one core.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as `{ cores = [0] }`")]
 pub(crate) struct VcpuText {
     /// The cores where it may run.
     #[schemars(with = "Vec<u32>")]
@@ -356,7 +362,7 @@ pub(crate) struct VcpuText {
 
 /// A region of memory.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as `{ size = \"64MiB\", at = 0x50000000 }`")]
 pub(crate) struct RegionText {
     /// Its size.
     #[schemars(with = "Size")]
@@ -433,7 +439,7 @@ pub(crate) enum Policy {
 
 /// Message areas, channels and shared areas: slots of the window region by size, message ports, and shares.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as `{ pages = 8, channels = 1 }`")]
 pub(crate) struct WindowsText {
     /// Slots of 4 KiB, 4,096 at most; each channel takes two for its pages. Default: 0.
     #[serde(default)]
@@ -455,7 +461,7 @@ pub(crate) struct WindowsText {
 
 /// Upper limits of an account.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as `{ memory = \"64MiB\" }`")]
 pub(crate) struct LimitsText {
     /// Core time; 100 % is one core.
     pub(crate) core_time: Option<Share>,
