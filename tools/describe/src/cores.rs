@@ -9,7 +9,10 @@ use shikiri_config::{CoreTime, MAX_VCPUS_AT_HOME, Vcpu};
 use crate::board::Board;
 use crate::problem::{Place, Problem};
 use crate::text::{Cores, Description, PartitionText, VcpuText};
-use rules::{check_count, check_shape, core_set, no_seat, overbooked, pinned_home, reservation};
+use rules::{
+    check_count, check_each_once, check_shape, core_set, no_seat, overbooked, pinned_home,
+    reservation,
+};
 
 /// All of one core, in parts per million.
 const WHOLE_CORE_PPM: u64 = 1_000_000;
@@ -248,6 +251,7 @@ impl CorePlan {
                 let text = vcpu.get_ref();
                 if let (Some(budget), Some(period)) = (&text.budget, &text.period) {
                     let time = reservation(budget, period)?;
+                    check_each_once(&text.cores)?;
                     let set = core_set(&text.cores);
                     let pinned = pinned_home(partition, text, set)?;
                     let place = vcpu.span().into();
@@ -267,7 +271,10 @@ impl CorePlan {
         let text = share.get_ref();
         let time = reservation(&text.budget, &text.period)?;
         let set = match partition.cores.as_ref().map(Spanned::get_ref) {
-            Some(Cores::List(list)) => core_set(list),
+            Some(Cores::List(list)) => {
+                check_each_once(list)?;
+                core_set(list)
+            }
             Some(Cores::Count(_)) | None => self.share_unowned(partition, &share.span().into())?,
         };
         let vcpus = partition.vcpus.as_ref().map_or(1, |count| *count.get_ref());

@@ -297,6 +297,7 @@ fn new_owned<'a>(
         None => lines.iter().map(|line| line.spi).collect(),
     };
     let dma = table.dma == Some(Dma::Trusted);
-    let (path, clock_hz, omit) = (path.to_owned(), table.clock_hz, table.omit.clone());
+    let clock_hz = table.clock_hz.as_ref().map(|rate| *rate.get_ref());
+    let (path, omit) = (path.to_owned(), table.omit.clone());
     Owned { path, board: device, dma, kept: None, ipas, spis, omit, clock_hz, place }
 }

@@ -33,7 +33,7 @@ pub(crate) fn plan(
             DefaultText::Grant => Unanswered::Granted,
         },
         answer_ms: answer_ms(text)?,
-        handout: limit_values(&text.handout),
+        handout: limit_values(&text.handout)?,
     };
     Ok((Some(policy), images(request, text, files)?))
 }

@@ -392,7 +392,7 @@ pub(crate) struct DeviceTable {
     pub(crate) spis: Option<Spanned<Vec<u16>>>,
     /// The rate in Hz of its clocks, if they are the firmware's and always on: the guest finds fixed ones in their place.
     #[schemars(with = "Option<u32>")]
-    pub(crate) clock_hz: Option<u32>,
+    pub(crate) clock_hz: Option<Spanned<u32>>,
     /// Properties of its node that the guest does not get.
     #[serde(default)]
     pub(crate) omit: Vec<String>,
@@ -466,11 +466,14 @@ pub(crate) struct LimitsText {
     /// Core time; 100 % is one core.
     pub(crate) core_time: Option<Share>,
     /// Guest addresses that are mapped.
-    pub(crate) ipa_space: Option<Size>,
+    #[schemars(with = "Option<Size>")]
+    pub(crate) ipa_space: Option<Spanned<Size>>,
     /// Memory that its programs can access.
-    pub(crate) memory: Option<Size>,
+    #[schemars(with = "Option<Size>")]
+    pub(crate) memory: Option<Spanned<Size>>,
     /// Memory that the hypervisor uses to manage it.
-    pub(crate) management_memory: Option<Size>,
+    #[schemars(with = "Option<Size>")]
+    pub(crate) management_memory: Option<Spanned<Size>>,
     /// Event ports.
     pub(crate) event_ports: Option<u64>,
     /// Devices.

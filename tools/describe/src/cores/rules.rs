@@ -158,3 +158,15 @@ pub(super) fn core_set(list: &[Spanned<u32>]) -> CoreSet {
         .filter_map(|core| u8::try_from(*core.get_ref()).ok())
         .fold(CoreSet::EMPTY, |set, core| set.union(CoreSet::one(CoreId(core))))
 }
+
+/// A set of cores is what it seems to be.
+pub(super) fn check_each_once(list: &[Spanned<u32>]) -> Result<(), Problem> {
+    for (index, core) in list.iter().enumerate() {
+        let mut earlier = list.iter().take(index);
+        if let Some(first) = earlier.find(|other| other.get_ref() == core.get_ref()) {
+            let problem = Problem::new(format!("core {} is named twice", core.get_ref()));
+            return Err(problem.at(first.span(), "the first time").at(core.span(), "again"));
+        }
+    }
+    Ok(())
+}

@@ -27,6 +27,10 @@ pub(super) fn check_table(
         ));
         return Err(problem.at(spis.span(), format!("{} for {lines}", spis.get_ref().len())));
     }
+    if let Some(rate) = table.clock_hz.as_ref().filter(|rate| *rate.get_ref() == 0) {
+        let problem = Problem::new(format!("the clocks of device `{path}` do not run"));
+        return Err(problem.at(rate.span(), "their rate in Hz, as the firmware has set it"));
+    }
     let Some(ipa) = &table.ipa else { return Ok(()) };
     let offset = device.regions.first().map_or(0, |region| region.start % PAGE_BYTES);
     if ipa.get_ref() % PAGE_BYTES != offset {

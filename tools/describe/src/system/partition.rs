@@ -20,6 +20,7 @@ use crate::problem::{Place, Problem};
 use crate::shared;
 use crate::talk;
 use crate::text::{Description, LimitsText, PartitionText, Policy, RestartText, WindowsText};
+use crate::units::Size;
 
 /// Performance monitors count what runs on a core: all of it has to be the partition's.
 fn check_pmu(partition: &PartitionText, spec: &PartitionSpec) -> Result<(), Problem> {
@@ -201,7 +202,7 @@ impl Builder<'_> {
     /// The account's limits; none is below what the description itself gives.
     fn limits(&self, spec: &PartitionSpec) -> Result<[Option<u64>; RESOURCE_COUNT], Problem> {
         let Some(text) = &self.partition.limits else { return Ok([None; RESOURCE_COUNT]) };
-        let limits = limit_values(text.get_ref());
+        let limits = limit_values(text.get_ref())?;
         let memory: u64 = spec.memory.iter().map(|region| region.bytes / PAGE_BYTES).sum();
         let time: u64 = spec.vcpus.iter().map(|vcpu| vcpu.time.ppm()).sum();
         let mapped = spec.devices.iter().filter(|device| !device.moderated);
@@ -256,14 +257,26 @@ pub(crate) fn unit(resource: Resource) -> &'static str {
     }
 }
 
-pub(crate) fn limit_values(text: &LimitsText) -> [Option<u64>; RESOURCE_COUNT] {
-    let pages = |size: Option<crate::units::Size>| size.map(|size| size.0 / PAGE_BYTES);
+/// The limits in the units of the account.
+pub(crate) fn limit_values(text: &LimitsText) -> Result<[Option<u64>; RESOURCE_COUNT], Problem> {
+    let pages = |resource: Resource, size: &Option<Spanned<Size>>| match size {
+        Some(size) if !size.get_ref().0.is_multiple_of(PAGE_BYTES) => {
+            let problem = Problem::new(format!("{resource} is not a multiple of 4 KiB"));
+            Err(problem.at(size.span(), format!("{} bytes", size.get_ref().0)))
+        }
+        Some(size) => Ok(Some(size.get_ref().0 / PAGE_BYTES)),
+        None => Ok(None),
+    };
     let mut limits = [None; RESOURCE_COUNT];
+    for (resource, size) in [
+        (Resource::IpaSpace, &text.ipa_space),
+        (Resource::Memory, &text.memory),
+        (Resource::ManagementMemory, &text.management_memory),
+    ] {
+        limits[usize::from(resource.number())] = pages(resource, size)?;
+    }
     for (resource, limit) in [
         (Resource::CoreTime, text.core_time.map(|share| share.0)),
-        (Resource::IpaSpace, pages(text.ipa_space)),
-        (Resource::Memory, pages(text.memory)),
-        (Resource::ManagementMemory, pages(text.management_memory)),
         (Resource::EventPorts, text.event_ports),
         (Resource::Devices, text.devices),
         (Resource::CacheShare, text.cache_colors),
@@ -271,7 +284,7 @@ pub(crate) fn limit_values(text: &LimitsText) -> [Option<u64>; RESOURCE_COUNT] {
     ] {
         limits[usize::from(resource.number())] = limit;
     }
-    limits
+    Ok(limits)
 }
 
 /// The windows of a partition's virtual devices.
