@@ -13,6 +13,8 @@ use crate::support::{
 
 /// Two partitions that share a core.
 const SHARE: &str = "share = { budget = \"2ms\", period = \"5ms\" }";
+/// A vCPU of several that are at an area, and the receiver's.
+const FIRE_SHARE: &str = "share = { budget = \"2ms\", period = \"10ms\" }";
 /// Places of each size for areas, and message ports.
 const AREAS: &str = "areas = { pages = 16, blocks = 8, channels = 2 }";
 const GIANTS: &str = "areas = { pages = 16, giants = 2, channels = 2 }";
@@ -31,6 +33,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(2), "a_receiver_that_ends_with_an_area_frees_it", |machine| {
             passes("restart = \"always\"", "ends", "", &machine)
         })
+        .on_each(
+            both_gics(1),
+            "a_receiver_that_ends_with_an_area_on_a_shared_core_frees_it",
+            |machine| passes("restart = \"always\"", "ends", SHARE, &machine),
+        )
         .on_each(all_kinds(3), "the_sdk_serves_all_forms_between_cores", |machine| {
             sdk("", "", "cores = 2", &machine)
         })
@@ -40,17 +47,29 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(2), "the_sdk_tells_whoever_waits_that_the_peer_has_ended", |machine| {
             sdk("restart = \"always\"", "ends", "", &machine)
         })
+        .on_each(
+            both_gics(1),
+            "the_sdk_tells_whoever_waits_on_a_shared_core_that_the_peer_has_ended",
+            |machine| sdk("restart = \"always\"", "ends", SHARE, &machine),
+        )
         .on_each(all_kinds(5), "an_area_is_sent_while_other_vcpus_are_at_it", |machine| {
             under_fire(AREAS, "", "cores = 4", "", &machine)
         })
         .on_each(both_gics(2), "an_area_is_sent_while_vcpus_of_shared_cores_are_at_it", |machine| {
-            let share = "share = { budget = \"2ms\", period = \"10ms\" }";
-            under_fire(AREAS, "rounds=2", &format!("vcpus = 3\n{share}"), share, &machine)
+            under_fire(AREAS, "rounds=2", &format!("vcpus = 3\n{FIRE_SHARE}"), FIRE_SHARE, &machine)
         })
         .on_each(both_gics(5), "a_giant_area_is_sent_while_other_vcpus_are_at_it", |machine| {
             let machine = machine.memory(4 << 30);
             under_fire(GIANTS, "giants rounds=2", "cores = 4", "", &machine)
         })
+        .on_each(
+            both_gics(1),
+            "a_giant_area_is_sent_while_vcpus_of_its_core_are_at_it",
+            |machine| {
+                let (words, machine) = ("giants rounds=1", machine.memory(4 << 30));
+                under_fire(GIANTS, words, &format!("vcpus = 2\n{FIRE_SHARE}"), FIRE_SHARE, &machine)
+            },
+        )
         .on_each(all_kinds(2), "the_descriptions_channel_outlives_a_restart", |machine| {
             described("", &machine)
         })

@@ -34,7 +34,12 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             "a_peer_that_ends_on_a_shared_core_is_told_at_every_state",
             |machine| ends(SHARE, &machine),
         )
-        .on_each(both_gics(3), "senders_take_turns_and_each_keeps_its_order", turns)
+        .on_each(both_gics(3), "senders_take_turns_and_each_keeps_its_order", |machine| {
+            turns("", &machine)
+        })
+        .on_each(both_gics(1), "senders_on_a_shared_core_take_turns", |machine| {
+            turns("share = { budget = \"3ms\", period = \"10ms\" }", &machine)
+        })
         .on_each(both_gics(3), "a_sender_that_never_stops_delays_no_witness", flood)
         .on_each(all_kinds(2), "the_descriptions_events_outlive_a_restart", |machine| {
             fixed("", &machine)
@@ -44,7 +49,14 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             "the_descriptions_events_outlive_a_restart_on_a_shared_core",
             |machine| fixed(SHARE, &machine),
         )
-        .on_each(both_gics(2), "partitions_that_end_at_any_moment_leave_nothing", churn);
+        .on_each(both_gics(2), "partitions_that_end_at_any_moment_leave_nothing", |machine| {
+            churn("", &machine)
+        })
+        .on_each(
+            both_gics(1),
+            "partitions_that_end_at_any_moment_on_a_shared_core_leave_nothing",
+            |machine| churn(SHARE, &machine),
+        );
 }
 
 /// Two partitions that share a core.
@@ -93,14 +105,16 @@ fn client_passes(server: Partition, client: Partition, machine: &Machine) -> Out
 }
 
 /// Two clients that have queued requests of different number.
-fn turns(machine: Machine) -> Outcome {
+fn turns(share: &str, machine: &Machine) -> Outcome {
     let server = peer("turns", "long=4 short=2").with("accept_from = [\"queue\", \"other\"]");
+    let server = server.with(share);
     let client = |name: &str, count: u32| {
         Partition::new(name, "peers")
             .with("handles = 16\nrequests = 4\nconnect_to = [\"turns\"]")
             .with(&format!("cmdline = \"role=queue server=0 count={count}\""))
+            .with(share)
     };
-    passes(&system([server, client("queue", 4), client("other", 2)])?, &machine)?;
+    passes(&system([server, client("queue", 4), client("other", 2)])?, machine)?;
     Ok(())
 }
 
@@ -141,15 +155,16 @@ fn fixed(share: &str, machine: &Machine) -> Outcome {
 }
 
 /// Both connect to each other, send, and end at random moments, again and again.
-fn churn(machine: Machine) -> Outcome {
+fn churn(share: &str, machine: &Machine) -> Outcome {
     let partition = |name: &str, other: &str, server: u32| {
         Partition::new(name, "peers")
             .with("handles = 24\nrequests = 4\nrestart = \"always\"")
             .with(&mutual(other))
             .with(&format!("cmdline = \"role=churn server={server}\""))
+            .with(share)
     };
     let mut running =
-        system([partition("left", "right", 1), partition("right", "left", 0)])?.boot(&machine)?;
+        system([partition("left", "right", 1), partition("right", "left", 0)])?.boot(machine)?;
     for name in ["left", "right"] {
         for _ in 0..counts::RESTARTS.now().div_ceil(8) {
             running.wait_for(&format!("{name}| churn"), PATIENCE)?;

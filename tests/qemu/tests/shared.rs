@@ -24,6 +24,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(2), "users_go_on_when_the_owner_ends_and_starts_again", |machine| {
             passes(["restart = \"always\"", ""], "ends", "", &machine)
         })
+        .on_each(
+            both_gics(1),
+            "users_on_a_shared_core_go_on_when_the_owner_ends_and_starts_again",
+            |machine| passes(["restart = \"always\"", ""], "ends", SHARE, &machine),
+        )
         .on_each(both_gics(2), "areas_of_the_description_outlive_a_restart", |machine| {
             passes(["restart = \"always\"", FIXED], "fixed", "", &machine)
         })
@@ -33,6 +38,10 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "an_offer_without_memory_is_refused_and_changes_nothing", hog)
         .on_each(both_gics(3), "no_vcpu_reaches_what_was_revoked", |machine| {
             passes(["cores = 1", "cores = 2"], "fire", "", &machine)
+        })
+        .on_each(both_gics(1), "no_vcpu_of_a_shared_core_reaches_what_was_revoked", |machine| {
+            let share = "share = { budget = \"2ms\", period = \"10ms\" }";
+            passes(["vcpus = 1", "vcpus = 2"], "fire", share, &machine)
         })
         .on_each(both_gics(5), "a_busy_peer_puts_off_no_call", |machine| {
             passes(["cores = 1", "cores = 4"], "busy", "", &machine)

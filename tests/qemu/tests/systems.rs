@@ -31,6 +31,9 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             lines.iter().try_for_each(|lines| runs(name, &machine, lines))
         });
     }
+    topic.on_each(both_gics(1), "kv_serves_two_clients_on_a_shared_core", |machine| {
+        on_one_core("kv", &machine, &[KV_ONE, KV_TWO])
+    });
     topic.on_each(both_gics(2), "a_server_that_is_stopped_fails_its_clients_call", stopped);
     topic.on_each(both_gics(2), "crash_is_reported_and_started_again_and_timer_ticks_on", crashes);
     for file in files {
@@ -128,7 +131,22 @@ const C_HELLO: &[&str] = &[
 /// As `cargo xtask run NAME`: the machine powers itself off, and these lines have come, those of each partition in this order. Which of
 /// two partitions' lines comes first is the console's to say.
 fn runs(name: &str, machine: &Machine, lines: &[&str]) -> Outcome {
-    let system = System::find(name)?.moved_to(machine.board())?;
+    shows(&System::find(name)?.moved_to(machine.board())?, machine, lines)
+}
+
+/// The same with all partitions on core 0, of which each has a quarter.
+fn on_one_core(name: &str, machine: &Machine, lines: &[&[&str]]) -> Outcome {
+    let mut text = std::fs::read_to_string(System::find(name)?.file())?;
+    for core in 0..3 {
+        let share = "cores = [0]\nshare = { budget = \"1ms\", period = \"4ms\" }";
+        text = text.replace(&format!("\ncores = [{core}]\n"), &format!("\n{share}\n"));
+    }
+    let text = text.replace("\ncores = 3\n", "\ncores = 1\n");
+    let system = System::from_text(&text)?.moved_to(machine.board())?;
+    lines.iter().try_for_each(|lines| shows(&system, machine, lines))
+}
+
+fn shows(system: &System, machine: &Machine, lines: &[&str]) -> Outcome {
     let mut running = system.boot(machine)?;
     let console = running.wait_for_power_off(PATIENCE)?;
     let mut rests = HashMap::new();
