@@ -64,7 +64,7 @@ impl Test {
         self.machines(&mut tally);
         for board in Board::ALL {
             let name = format!("bench-{}", board.folder());
-            self.check(&mut tally, &name, || Bench::held_by_every_test(board).execute());
+            self.check(&mut tally, &name, || Bench::held_by_every_test(board, self.fast).execute());
         }
         self.check(&mut tally, "bench-hardware", hardware::check_against_qemu);
         tally.finish(started)?;
