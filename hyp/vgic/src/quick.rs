@@ -137,10 +137,12 @@ impl Quick {
     #[inline(always)]
     #[must_use = "what is left must be served in general"]
     pub fn sync_v3(&self, hw: &impl ListRegisters) -> bool {
-        let mut placed = 0;
-        for position in Positions(low_u32(self.mail.peek()) & SGIS) {
-            if self.raise(hw, IntId(u16::from(low_u8(position)))) {
-                placed |= bit(position);
+        let mut placed = low_u32(self.mail.peek()) & self.armed.load(Ordering::Relaxed) & SGIS;
+        for position in Positions(placed) {
+            if !self.place_again(hw, IntId(u16::from(low_u8(position)))) {
+                // Those behind it are left too.
+                placed &= bit(position).wrapping_sub(1);
+                break;
             }
         }
         self.mail.withdraw(placed.into()) & !u64::from(placed) == 0
