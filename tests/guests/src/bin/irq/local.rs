@@ -30,6 +30,7 @@ pub(crate) fn run() {
     case("a_more_urgent_one_preempts", preempt);
     case("an_equal_one_does_not_preempt", equal_priority);
     case("nested_deeper_than_list_registers", nest);
+    case("the_end_of_what_was_made_inactive_ends_nothing_else", cleared_while_handled);
     case("split_end_keeps_them_active", split);
     case("many_active_at_once_and_pending_again", active_overflow);
     case("ended_in_any_order_with_split_end", || (1..8).try_for_each(any_order));
@@ -257,6 +258,30 @@ fn nest() -> Outcome {
     arm(SPIS.end - 1, 0xf0);
     pend(SPIS.end - 1);
     gic::end(expect(SPIS.end - 1)?);
+    expect_nothing()
+}
+
+/// As [`nest`], but the innermost one is made inactive by its register before it is ended.
+fn cleared_while_handled() -> Outcome {
+    const DEPTH: u32 = 12;
+    let mut held = [None; DEPTH as usize];
+    for level in 0..DEPTH {
+        let intid = SPIS.start + level;
+        arm(intid, 0xf0 - (level * 16) as u8);
+        gic::set_edge(intid);
+        pend(intid);
+        held[level as usize] = Some(expect(intid)?);
+    }
+    gic::clear_active(SPIS.start + DEPTH - 1);
+    for level in (0..DEPTH).rev() {
+        if let Some(acknowledged) = held[level as usize] {
+            gic::end(acknowledged);
+        }
+        for outer in 0..level {
+            ensure("still active", gic::is_active(SPIS.start + outer))?;
+        }
+        ensure("active no more", !gic::is_active(SPIS.start + level))?;
+    }
     expect_nothing()
 }
 
