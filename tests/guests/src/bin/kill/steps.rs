@@ -162,7 +162,7 @@ impl<'q> Player<'q> {
                 let (area, address) = self.area()?;
                 let info = made(message::info(area))?;
                 equal("where it is", info.address.0, address.0)?;
-                equal("its pages", info.pages.0, BYTES / 2 >> 12)?;
+                equal("its pages", info.pages.0, (BYTES / 2) >> 12)?;
             }
             Step::Read => {
                 let (_, address) = self.area()?;
