@@ -7,7 +7,7 @@ use shikiri_qemu_tests::console::{behind, written_by};
 use shikiri_qemu_tests::{Gic, Machine, Overrides, System, paths, system};
 
 use crate::lifecycle::nothing_is_used;
-use crate::support::{self, Outcome, PATIENCE, Partition, Topic, both_gics};
+use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, both_gics};
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
@@ -20,6 +20,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         }
     };
     topic.on_each(both_gics(2), "somebodys_flat_binary_runs_in_place_of_linux", own_guest);
+    topic.on_each(
+        vec![Variant::new(Gic::V3, 2, "cortex-a72")],
+        "linux_boots_again_when_it_asks_for_it",
+        reboots,
+    );
     let examples: [(&str, &str, &[&[&str]]); 4] = [
         ("ping_pong_says_how_fast_it_is", "ping-pong", &[PING_PONG]),
         ("pipeline_passes_each_picture_on", "pipeline", &[PIPELINE]),
@@ -188,6 +193,20 @@ fn stopped(machine: Machine) -> Outcome {
     nothing_is_used(&mut running, "server")?;
     nothing_is_used(&mut running, "one")?;
     support::audit(&mut running)?;
+    Ok(())
+}
+
+/// As `cargo xtask run linux`, with `reboot` typed.
+fn reboots(machine: Machine) -> Outcome {
+    let mut running = System::find_on(machine.board(), "linux")?.boot(&machine)?;
+    running.wait_for("shikiri-linux: ready", PATIENCE)?;
+    running.wait_for("# ", PATIENCE)?;
+    running.send("reboot\n")?;
+    running.wait_for("partition linux (id 2) starts on core", PATIENCE)?;
+    running.wait_for("shikiri-linux: ready", PATIENCE)?;
+    running.wait_for("# ", PATIENCE)?;
+    running.send("poweroff\n")?;
+    running.wait_for_power_off(PATIENCE)?;
     Ok(())
 }
 
