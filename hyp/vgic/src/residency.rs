@@ -203,9 +203,9 @@ impl Vgic<'_> {
         let link = self.link_ending(intid);
         let source = self.source(vcpu, intid);
         let groups = self.dist.groups;
-        let active = self.bank(at).map_or(0, |bank| bank.active) & bit;
-        let (priority, is_split) = if active == 0 {
-            (self.bank(at).map_or(0, |bank| bank.priority_at(position)), false)
+        let Some(bank) = self.bank(at) else { return Armed::No };
+        let (priority, is_split) = if bank.active & bit == 0 {
+            (bank.priority_at(position), false)
         } else {
             self.active_priority(vcpu, at, position)
         };
