@@ -74,14 +74,13 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         Err(error) => refuse(format_args!("the bundle: {error}")),
     };
     let own_registers = board.own_registers();
-    let taken = Taken::of(board, initrd, tree_at);
-    fits(&bundle, board, &own_registers, &taken);
+    fits(&bundle, board, &own_registers, (initrd, tree_at));
     log::checkpoint(
         Checkpoint::BundleChecked,
         format_args!("{} partitions", bundle.partition_count()),
     );
     show_trust(&bundle);
-    let frames = frames(board, &bundle, &taken);
+    let frames = frames(board, &bundle, (initrd, tree_at));
     let total = frames.free_pages().0 / 256;
     let cores = leak(&frames, board.core_count, |core| {
         CoreShared::new(board.cores.get(core).map_or(0, |fact| fact.mpidr))
@@ -140,48 +139,28 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
     })
 }
 
-/// RAM that is in use for ever, and by what.
-struct Taken {
-    rows: [(Item<'static>, Pa, u64); 40],
-    count: usize,
+/// RAM that is in use for ever, and by what: the image with its stacks, the bundle, the tree, and what the tree reserves.
+fn in_use(
+    board: &Board,
+    (initrd, tree_at): (Range, u64),
+) -> impl Iterator<Item = (Item<'static>, Range)> {
+    let used = image::used(board.core_count);
+    let [start, end] = [used.start, used.end].map(|at| u64::try_from(at).unwrap_or(0));
+    let tree = Range { start: tree_at, end: tree_at.saturating_add(1 << 20) };
+    // Where there is RAM at address 0, no pointer leads to its first byte.
+    let has_nought = board.ram.as_slice().iter().any(|range| range.start == 0);
+    [(Item::Hypervisor, Range { start, end }), (Item::Bundle, initrd), (Item::DeviceTree, tree)]
+        .into_iter()
+        .chain(has_nought.then_some((Item::Nought, Range { start: 0, end: 1 })))
+        .chain(board.reserved.as_slice().iter().map(|range| (Item::Reserved, *range)))
 }
 
-impl Taken {
-    fn of(board: &Board, initrd: Range, tree_at: u64) -> Self {
-        let mut taken = Self { rows: [(Item::Nought, Pa(0), 0); 40], count: 0 };
-        let used = image::used(board.core_count);
-        let [start, end] = [used.start, used.end].map(|at| u64::try_from(at).unwrap_or(0));
-        taken.push(Item::Hypervisor, Range { start, end });
-        taken.push(Item::Bundle, initrd);
-        let tree = Range { start: tree_at, end: tree_at.saturating_add(1 << 20) };
-        taken.push(Item::DeviceTree, tree);
-        // Where there is RAM at address 0, no pointer leads to its first byte.
-        if board.ram.as_slice().iter().any(|range| range.start == 0) {
-            taken.push(Item::Nought, Range { start: 0, end: 1 });
-        }
-        for range in board.reserved.as_slice() {
-            taken.push(Item::Reserved, *range);
-        }
-        taken
-    }
+/// How many ranges are in use at most.
+const MAX_IN_USE: usize = 40;
 
-    fn push(&mut self, item: Item<'static>, range: Range) {
-        match self.rows.get_mut(self.count) {
-            Some(row) => {
-                *row = (item, Pa(range.start), range.end.saturating_sub(range.start));
-            }
-            None => refuse(format_args!("memory: more ranges than this image holds")),
-        }
-        self.count = self.count.saturating_add(1);
-    }
-
-    fn rows(&self) -> &[(Item<'static>, Pa, u64)] {
-        self.rows.get(..self.count).unwrap_or(&[])
-    }
-}
-
-/// Refuses a bundle that was made for another machine.
-fn fits(bundle: &Bundle<'_>, board: &Board, own: &OwnRegisters, taken: &Taken) {
+/// Refuses a bundle that was made for another machine. Apart, so that its tables are off the stack when the rest is made.
+#[inline(never)]
+fn fits(bundle: &Bundle<'_>, board: &Board, own: &OwnRegisters, loaded: (Range, u64)) {
     let wants = bundle.board();
     let has = match board.gic {
         GicFact::V2 { .. } => GicVersion::V2,
@@ -199,8 +178,18 @@ fn fits(bundle: &Bundle<'_>, board: &Board, own: &OwnRegisters, taken: &Taken) {
         *place = (Pa(range.start), range.end.saturating_sub(range.start));
     }
     let ram = ram.get(..found.len()).unwrap_or(&[]);
+    let mut taken = [(Item::Nought, Pa(0), 0); MAX_IN_USE];
+    let mut count = 0_usize;
+    for (item, range) in in_use(board, loaded) {
+        match taken.get_mut(count) {
+            Some(row) => *row = (item, Pa(range.start), range.end.saturating_sub(range.start)),
+            None => refuse(format_args!("memory: more ranges than this image holds")),
+        }
+        count = count.saturating_add(1);
+    }
+    let taken = taken.get(..count).unwrap_or(&[]);
     let (cores, console) = (board.core_count, board.uart.intid);
-    let facts = MachineFacts { cores, gic: has, ram, own, taken: taken.rows(), console };
+    let facts = MachineFacts { cores, gic: has, ram, own, taken, console };
     if let Err(error) = bundle.check_machine(&facts) {
         refuse(format_args!("the bundle does not fit this machine: {error}"));
     }
@@ -253,13 +242,9 @@ fn pointer(at: u64) -> NonNull<u8> {
 
 /// The machine's frames: in the pool all RAM but what is in use for ever and what the description places by address; in
 /// the ledger all of it.
-fn frames(board: &Board, bundle: &Bundle<'_>, taken: &Taken) -> FrameStore<'static, Ram> {
-    let mut reserved = [FrameRange::default(); 40];
-    let kept = taken
-        .rows()
-        .iter()
-        .map(|(_, start, bytes)| Range { start: start.0, end: start.0.saturating_add(*bytes) });
-    let reserved = fill(&mut reserved, kept.map(whole_frames));
+fn frames(board: &Board, bundle: &Bundle<'_>, loaded: (Range, u64)) -> FrameStore<'static, Ram> {
+    let mut reserved = [FrameRange::default(); MAX_IN_USE];
+    let reserved = fill(&mut reserved, in_use(board, loaded).map(|(_, range)| whole_frames(range)));
     let mut fixed = [FrameRange::default(); MAX_PLACED];
     let placed =
         bundle.partitions().flat_map(|partition| partition.memory()).filter_map(|memory| {
