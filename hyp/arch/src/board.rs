@@ -97,12 +97,12 @@ pub enum UartKind {
 }
 
 impl UartKind {
-    /// How many bytes its registers take: the Pi's auxiliary block has other devices behind the mini UART, which begins 64 bytes
-    /// into it.
-    const fn bytes(self) -> u64 {
+    /// Where the registers are that are used of one at this address, and how many bytes they take: what [`fits`](Self::fits) says.
+    /// The mini UART is switched on and off by the 64 bytes before its own; behind them the Pi's block has other devices.
+    const fn registers(self, base: Pa) -> (Pa, u64) {
         match self {
-            Self::Pl011 => PAGE_BYTES,
-            Self::Mini => 0x40,
+            Self::Pl011 => (base, 0x200),
+            Self::Mini => (Pa(base.0.wrapping_sub(0x40)), 0x80),
         }
     }
 
@@ -178,7 +178,7 @@ impl Board {
     /// either: they could deactivate interrupts of others there (GICv2 architecture, 5.5.9). Sizes of GICv2: GIC-400 TRM, 3.2.
     #[must_use]
     pub fn own_registers(&self) -> OwnRegisters {
-        let uart = (self.uart.base, self.uart.kind.bytes());
+        let uart = self.uart.kind.registers(self.uart.base);
         let none = (Pa(0), 0);
         let power = self.bcm_power.map_or(none, |base| (base, PAGE_BYTES));
         match &self.gic {

@@ -55,6 +55,8 @@ readers! {
     hpfar_el2 => "hpfar_el2";
     /// Where the exception was taken from.
     elr_el2 => "elr_el2";
+    /// How the guest's stage 1 is walked.
+    tcr_el1 => "tcr_el1";
     /// What an address translation instruction has found.
     par_el1 => "par_el1";
     /// The state that it was taken from.

@@ -5,8 +5,8 @@ use shikiri_qemu_tests::{Machine, counts};
 
 use crate::lifecycle::{nothing_is_used, wait_until_stopped};
 use crate::support::{
-    Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    operator, passes, system, wait_for_end,
+    Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, deadlines,
+    open_operator, operator, passes, system, wait_for_end,
 };
 
 /// Adds this topic's tests.
@@ -40,7 +40,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "senders_on_a_shared_core_take_turns", |machine| {
             turns("share = { budget = \"3ms\", period = \"10ms\" }", &machine)
         })
-        .on_each(both_gics(3), "a_sender_that_never_stops_delays_no_witness", flood)
+        .on_each(both_gics(4), "a_sender_that_never_stops_delays_no_witness", flood)
         .on_each(all_kinds(2), "the_descriptions_events_outlive_a_restart", |machine| {
             fixed("", &machine)
         })
@@ -126,8 +126,8 @@ fn flood(machine: Machine) -> Outcome {
         .with("handles = 16\nrequests = 4\nconnect_to = [\"flooded\"]")
         .with("cmdline = \"role=flood server=0\"");
     let witness = Partition::new("witness", "witness")
-        .with("cmdline = \"reports=3 report_ms=20 limit_us=50\"");
-    passes(&system([server, client, witness])?, &machine.icount())?;
+        .with("cmdline = \"reports=3 report_ms=20 limit_us=500\"");
+    passes(&system([server, client, witness, deadlines()])?, &machine.icount())?;
     Ok(())
 }
 

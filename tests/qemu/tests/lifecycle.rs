@@ -6,6 +6,7 @@ use std::time::Instant;
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::{Machine, Running, counts};
 
+use crate::guests::NO_CLOCK;
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, answer_lines, audit, both_gics, open_operator,
     operate, operator, system,
@@ -32,6 +33,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(both_gics(2), "a_guest_that_resets_without_end_is_slowed_down", resets);
     topic.on_each(both_gics(1), "a_guest_that_cannot_say_why_it_ends_ends_all_the_same", mute);
     for (kind, words) in REPORTED {
+        topic.not_on_rpi4(NO_CLOCK);
         topic.on_each(both_gics(2), &format!("crash_{kind}_is_reported"), move |machine| {
             reported(&machine, kind, words)
         });

@@ -6,8 +6,8 @@ use shikiri_qemu_tests::{Machine, counts};
 
 use crate::lifecycle::{nothing_is_used, wait_until_stopped};
 use crate::support::{
-    Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    operator, passes, system, wait_for_end,
+    Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, deadlines,
+    open_operator, operator, passes, system, wait_for_end,
 };
 
 /// Adds this topic's tests.
@@ -33,7 +33,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             "a_holder_that_ends_on_a_shared_core_releases_and_is_named",
             |machine| holders(SHARE, &machine),
         )
-        .on_each(both_gics(3), "a_poster_that_never_stops_delays_no_witness", flood)
+        .on_each(both_gics(4), "a_poster_that_never_stops_delays_no_witness", flood)
         .on_each(both_gics(3), "openers_that_end_at_any_moment_leave_nothing", churn);
 }
 
@@ -104,11 +104,11 @@ fn holders(share: &str, machine: &Machine) -> Outcome {
 /// to without end, and the neighbour itself goes on.
 fn flood(machine: Machine) -> Outcome {
     let witness = Partition::new("witness", "witness")
-        .with("cmdline = \"reports=3 report_ms=20 limit_us=50\"")
+        .with("cmdline = \"reports=3 report_ms=20 limit_us=500\"")
         .with(&name("flood", &["flood", "flooded"], ""))
         .with(&name("enough", &["flood", "flooded"], ""));
-    let partitions =
-        [guest("flood", "role=flood", ""), guest("flooded", "role=flooded", ""), witness];
+    let (flood, flooded) = (guest("flood", "role=flood", ""), guest("flooded", "role=flooded", ""));
+    let partitions = [flood, flooded, witness, deadlines()];
     passes(&system(partitions)?, &machine.icount())?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Machine, System, counts};
 
+use crate::guests::NO_CLOCK;
 use crate::lifecycle::row_of;
 use crate::support::{self, Outcome, PATIENCE, Partition, Topic, both_gics};
 
@@ -29,8 +30,16 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     );
     topic.on_each(both_gics(3), "a_request_is_granted_changed_refused_or_cancelled", judged);
     topic.on_each(both_gics(3), "a_request_is_refused_when_its_time_is_over", overdue);
-    topic.on_each(both_gics(1), "without_a_policy_program_the_description_decides_at_once", alone);
-    topic.on_each(both_gics(2), "the_default_decides_when_the_time_is_over", patient);
+    topic.not_on_rpi4(NO_CLOCK).on_each(
+        both_gics(1),
+        "without_a_policy_program_the_description_decides_at_once",
+        alone,
+    );
+    topic.not_on_rpi4(NO_CLOCK).on_each(
+        both_gics(2),
+        "the_default_decides_when_the_time_is_over",
+        patient,
+    );
     topic.on_each(both_gics(2), "a_request_outlives_the_restart_of_who_has_taken_it", forgetful);
     topic.on_each(both_gics(2), "who_asks_and_cancels_without_end_is_told_of_once", flooded);
     topic.on_each(
@@ -51,14 +60,18 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     );
     topic.on_each(both_gics(4), "a_vcpu_of_several_cores_runs_where_there_is_time", moved);
     topic.on_each(both_gics(3), "core_time_and_vcpus_are_asked_for_and_granted", more);
-    topic.on_each(both_gics(2), "a_device_that_is_kept_back_is_asked_for_and_granted", kept);
+    topic.not_on_rpi4(NO_CLOCK).on_each(
+        both_gics(2),
+        "a_device_that_is_kept_back_is_asked_for_and_granted",
+        kept,
+    );
     topic.on_each(both_gics(2), "partitions_that_are_made_have_and_get_areas", areas);
-    topic.on_each(
+    topic.not_on_rpi4(NO_CLOCK).on_each(
         both_gics(2),
         "a_device_of_one_that_has_ended_is_given_to_one_that_is_made",
         devices,
     );
-    topic.on_each(
+    topic.not_on_rpi4(NO_CLOCK).on_each(
         both_gics(2),
         "the_operator_is_told_why_one_without_its_devices_does_not_start",
         without_devices,

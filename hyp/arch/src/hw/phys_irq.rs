@@ -14,8 +14,8 @@ pub trait PhysIrq {
     /// register's hardware link. A PPI is meant on this core.
     fn deactivate(&self, intid: IntId);
 
-    /// Whether an interrupt is pending, active or not: of a level, whether its line is asserted. A PPI is meant on this
-    /// core.
+    /// Whether the line of a level is asserted: whether it is pending, active or not. True of an edge, which has no line to look at
+    /// again. A PPI is meant on this core.
     fn is_pending(&self, intid: IntId) -> bool;
 
     /// Clears an SPI's active and pending state: when its owner ends or restarts.

@@ -116,6 +116,15 @@ impl InterruptBank {
         }
     }
 
+    /// Whether the interrupt is taken on an edge.
+    #[must_use]
+    pub fn is_edge(&self, intid: IntId) -> bool {
+        let mut block = self.block();
+        let mut words = field!(block, icfgr);
+        let bit = 2u32 << (u32::from(intid.0 & 15) << 1);
+        words.get(usize::from(intid.0 >> 4)).is_some_and(|word| word.read() & bit != 0)
+    }
+
     /// Sets whether the interrupt is taken on an edge or while its line is asserted (ICFGR).
     ///
     /// The interrupt is disabled at that time (the change is unpredictable otherwise). Reads, changes and writes
@@ -252,6 +261,7 @@ mod tests {
         block.write(0xc08, 0x8000_0002);
         bank.set_trigger(IntId(35), Trigger::Edge);
         assert_eq!(block.read(0xc08), 0x8000_0082);
+        assert_eq!([32, 33, 35, 47].map(|it| bank.is_edge(IntId(it))), [true, false, true, true]);
         bank.set_trigger(IntId(32), Trigger::Level);
         assert_eq!(block.read(0xc08), 0x8000_0080);
     }

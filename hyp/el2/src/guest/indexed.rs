@@ -13,6 +13,8 @@ use crate::regs;
 
 /// SPSR_EL2.M[4]: AArch32.
 const AARCH32: u64 = 1 << 4;
+/// TCR_EL1.HA: walks set access flags.
+const TCR_HA: u64 = 1 << 39;
 /// SPSR_EL2.M[3:2]: the exception level.
 const LEVEL: u64 = 3 << 2;
 
@@ -28,6 +30,10 @@ pub(super) fn access(
 ) -> Option<MmioAccess> {
     let state = regs::spsr_el2();
     if !exit::is_mmio_without_syndrome(esr) || state & AARCH32 != 0 {
+        return None;
+    }
+    // A walk that would write to a table which cannot be written so may end in an exception at EL2 (Arm ARM D8.5.2).
+    if regs::tcr_el1() & TCR_HA != 0 {
         return None;
     }
     let instruction = fetch(live, stage1(regs::elr_el2(), state & LEVEL == 0)?)?;
@@ -53,8 +59,10 @@ fn stage1(va: u64, is_el0: bool) -> Option<Ipa> {
 
 /// Reads one instruction, once, of the partition's own memory.
 fn fetch(live: &Live, at: Ipa) -> Option<u32> {
-    let work = live.slot.work.lock();
-    let (pa, _) = work.as_ref()?.holdings.translate(Ipa(at.0 & !7))?;
+    let found =
+        live.slot.work.lock().as_ref().and_then(|work| work.holdings.translate(Ipa(at.0 & !7)));
+    // Behind the lock: what a partition owns does not move while a vCPU of it is on its core.
+    let (pa, _) = found?;
     // A guest whose caches are off has written around a line that EL2 may find.
     Ram.clean_invalidate(pa, 8);
     let bytes = Ram.read_u64(Pa(pa.0)).to_le_bytes();

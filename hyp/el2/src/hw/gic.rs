@@ -288,7 +288,9 @@ impl PhysIrq for VirtualInterface<'_> {
     }
 
     fn is_pending(&self, intid: IntId) -> bool {
-        self.bank(intid).is_pending(intid)
+        let bank = self.bank(intid);
+        // An edge has gone once it was acknowledged, and what it said has not.
+        bank.is_edge(intid) || bank.is_pending(intid)
     }
 
     fn clear_state(&self, intid: IntId) {
@@ -324,7 +326,8 @@ impl PhysIrq for SharedInterrupts<'_> {
     }
 
     fn is_pending(&self, intid: IntId) -> bool {
-        intid.is_spi() && self.0.spis().is_pending(intid)
+        let bank = self.0.spis();
+        intid.is_spi() && (bank.is_edge(intid) || bank.is_pending(intid))
     }
 
     fn clear_state(&self, intid: IntId) {

@@ -55,8 +55,19 @@ const SOCKETS: &[&str] = &[
 ];
 const POLICY: &[&str] = &["policy_create_to_guest", "policy_load_64k", "policy_request"];
 
-/// Rows that do not come from a board: they are counted from outside of the machine.
-const NOT_ON_HARDWARE: [&str; 3] = ["linux_boot_bare", "linux_boot_more_ppm", "linux_boot_el2_ppm"];
+/// Rows that do not come from a board: they are counted from outside of the machine, or there is no system for a board that has
+/// their guests.
+const NOT_ON_HARDWARE: [&str; 9] = [
+    "linux_boot_bare",
+    "linux_boot_more_ppm",
+    "linux_boot_el2_ppm",
+    "shared_in_4k",
+    "shared_in_64k",
+    "shared_in_2m",
+    "shared_in_out_4k",
+    "shared_in_out_64k",
+    "shared_in_out_2m",
+];
 
 /// A line, and when it came.
 type Heard = Vec<(Instant, String)>;
