@@ -60,7 +60,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
 }
 
 /// What `cargo xtask run crash` shows, with what its user may type: each crash is reported, the partition ended and started again under
-/// a new id, until it has done so too often; then the operator starts it. All the while its neighbour misses no tick.
+/// a new id, until it has done so too often; then the operator starts it. All the while its neighbour ticks on.
 fn crashes(machine: Machine) -> Outcome {
     let mut running = System::find("crash")?.moved_to(machine.board())?.boot(&machine)?;
     for id in 2..=4 {

@@ -156,7 +156,10 @@ fn unpack(files: &mut Files, kernel: usize, text: &Spanned<String>) -> Result<()
     }
     let content = gzip::unpack(file).ok_or_else(|| {
         let problem = Problem::new(format!("`{name}` cannot be unpacked"));
-        problem.at(text.span(), "a damaged gzip file, or more than 1 GiB")
+        problem.at(
+            text.span(),
+            "a gzip file that is damaged, has something behind it, or is more than 1 GiB unpacked",
+        )
     })?;
     files.replace(kernel, content);
     Ok(())

@@ -95,7 +95,7 @@ macro_rules! for_each_call {
             55 fchown descriptors (Fd, Number, Number) "";
             56 openat names (At, Path, Number, Number) "";
             57 close descriptors (Fd) "";
-            59 pipe2 descriptors (Out, Number) "Of 4 KiB when the process has pipes of 1 MiB.";
+            59 pipe2 descriptors (Out, Number) "Of 4 KiB when the process has pipes of 1 MiB, or all have 2 MiB.";
             61 getdents64 transfer (Fd, Out, Number) "";
             62 lseek descriptors (Fd, Number, Number) "";
             63 read transfer (Fd, Out, Number) "At most 64 KiB at once.";

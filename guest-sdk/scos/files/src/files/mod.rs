@@ -102,7 +102,7 @@ pub struct Limits {
     pub nodes: u32,
     /// Those of them that only what the system publishes can take.
     pub kept_names: u32,
-    /// Descriptions, each with its pipe, timer or whatever it is. Two that share a pipe share 64 KiB of the kernel's memory.
+    /// Descriptions, each with its pipe, timer or whatever it is.
     pub descriptions: u32,
 }
 

@@ -8,12 +8,19 @@ use crate::socket::Channels;
 /// has so much are of one page.
 pub(super) const MOST_PIPE_BYTES: usize = 16 * CAPACITY;
 
+/// How much those of all processes hold together: one that hands its pipes to a child and ends has made no room by that.
+const MOST_OF_ALL: usize = 2 * MOST_PIPE_BYTES;
+
 impl<C: Channels> Files<C> {
     /// How much larger pipes of a process may be.
     pub(super) fn pipe_bytes_left(&self, payer: u32) -> usize {
-        let paid = self.pipes.values().filter(|pipe| pipe.payer() == payer);
-        let large = paid.map(Pipe::capacity).filter(|capacity| *capacity > PIPE_BUF);
-        MOST_PIPE_BYTES.saturating_sub(large.sum())
+        let (mut paid, mut all) = (0_usize, 0_usize);
+        for pipe in self.pipes.values().filter(|pipe| pipe.capacity() > PIPE_BUF) {
+            let capacity = pipe.capacity();
+            all = all.saturating_add(capacity);
+            paid = paid.saturating_add(if pipe.payer() == payer { capacity } else { 0 });
+        }
+        MOST_PIPE_BYTES.saturating_sub(paid).min(MOST_OF_ALL.saturating_sub(all))
     }
 
     /// A pipe under this number.
@@ -32,7 +39,7 @@ impl<C: Channels> Files<C> {
 
 #[cfg(test)]
 mod tests {
-    use super::MOST_PIPE_BYTES;
+    use super::{MOST_OF_ALL, MOST_PIPE_BYTES};
     use crate::abi::fcntl::{F_GETPIPE_SZ, F_SETPIPE_SZ};
     use crate::epoll::{EPOLL_CTL_ADD, EpollEvent};
     use crate::files::tests::LIMITS;
@@ -85,6 +92,21 @@ mod tests {
         it.files.set_payer(7);
         let again = it.pipe();
         assert_eq!(it.size(again, F_GETPIPE_SZ, 0), Ok(CAPACITY as i32), "all was given back");
+    }
+
+    #[test]
+    fn pipes_that_change_hands_leave_all_others_their_memory() {
+        let mut it = Process::new();
+        let mut larger = 0;
+        for payer in 7..17 {
+            it.files.set_payer(payer);
+            for _ in 0..20 {
+                let pipe = it.pipe();
+                let size = it.size(pipe, F_GETPIPE_SZ, 0).unwrap();
+                larger += usize::from(size > PIPE_BUF as i32);
+            }
+        }
+        assert_eq!(larger * CAPACITY, MOST_OF_ALL);
     }
 
     #[test]

@@ -330,7 +330,6 @@ fn a_partition_is_made_started_and_ended() {
     assert_eq!(fake.partitions.len(), 2);
 }
 
-/// A partition whose device tree is loaded when it is built.
 #[test]
 fn one_that_is_made_is_given_what_its_keys_say() {
     let mut fake = Fake::new();
@@ -347,6 +346,7 @@ fn one_that_is_made_is_given_what_its_keys_say() {
     assert_eq!(made.limits, [(Resource::Devices, 5), (Resource::CoreTime, 500_000)]);
 }
 
+/// A partition whose device tree is loaded when it is built.
 const LINUX: &str = "part create l kernel=w.bin initrd=a-very-long-name cmdline='console=ttyAMA0 quiet' memory=64M cores=1";
 
 #[test]
