@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ExitCode, ExitStatus};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -134,9 +134,10 @@ impl Run {
         step(&format!("booting {}", system.file().display()));
         let stop = Arc::new(AtomicI32::new(RUNNING));
         let boot = BootWatch { ends: !self.gdb, ..BootWatch::default() };
+        let is_over = Arc::clone(&boot.is_over);
         let tee = Tee { stop: Arc::clone(&stop), boot };
         let running = system.boot_with(&machine, Some(Box::new(tee)))?;
-        self.attend(running, &stop)
+        self.attend(running, &stop, is_over)
     }
 
     fn overrides(&self) -> Overrides {
@@ -189,8 +190,13 @@ impl Run {
         Ok(machine.args(&self.qemu))
     }
 
-    /// Connects the terminal and waits for one of the ends.
-    fn attend(&self, mut running: Running, stop: &Arc<AtomicI32>) -> Result<Outcome> {
+    /// Connects the terminal, what is piped in as soon as the boot `is_over`, and waits for one of the ends.
+    fn attend(
+        &self,
+        mut running: Running,
+        stop: &Arc<AtomicI32>,
+        is_over: Arc<AtomicBool>,
+    ) -> Result<Outcome> {
         catch_signals(stop, running.console())?;
         let interactive = terminal::is_interactive();
         let raw = if interactive {
@@ -202,6 +208,12 @@ impl Run {
         if let Some(input) = running.take_input() {
             let (stop, console) = (Arc::clone(stop), running.console().clone());
             thread::spawn(move || {
+                // What is piped in is there before the hypervisor has its console, and would be lost.
+                if !interactive {
+                    let is_due =
+                        || is_over.load(Ordering::SeqCst) || stop.load(Ordering::SeqCst) != RUNNING;
+                    console.wait_for_any(None, None, is_due);
+                }
                 copy_input(input, interactive, &stop);
                 console.wake();
             });
@@ -287,7 +299,7 @@ struct Tee {
 struct BootWatch {
     /// How the line begins.
     line: Vec<u8>,
-    is_over: bool,
+    is_over: Arc<AtomicBool>,
     /// Whether a refusal ends the run: a debugger may want to look.
     ends: bool,
 }
@@ -296,7 +308,7 @@ impl BootWatch {
     /// Takes note of what was printed; whether it completes the line with which the hypervisor gives up.
     fn refuses(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
-            if self.is_over || !self.ends {
+            if self.is_over.load(Ordering::SeqCst) {
                 return false;
             }
             if *byte != b'\n' {
@@ -306,10 +318,10 @@ impl BootWatch {
                 continue;
             }
             let line = std::mem::take(&mut self.line);
-            self.is_over = line.starts_with(b"shikiri: [11]");
-            if line.starts_with(b"shikiri: boot refused: ") {
-                self.is_over = true;
-                return true;
+            let is_refused = line.starts_with(b"shikiri: boot refused: ");
+            if is_refused || line.starts_with(b"shikiri: [11]") {
+                self.is_over.store(true, Ordering::SeqCst);
+                return is_refused && self.ends;
             }
         }
         false
@@ -427,7 +439,9 @@ mod tests {
         let mut guests = watch();
         let started =
             b"shikiri: [11] first partition started (a)\r\nshikiri: boot refused: said a guest\r\n";
+        assert!(!guests.is_over.load(Ordering::SeqCst), "input would be lost yet");
         assert!(!guests.refuses(started));
+        assert!(guests.is_over.load(Ordering::SeqCst), "the console is the hypervisor's");
         assert!(!watch().refuses(b"a| shikiri: boot refused: \n"));
         assert!(!BootWatch::default().refuses(b"shikiri: boot refused: \n"), "with a debugger");
     }
