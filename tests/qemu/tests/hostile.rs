@@ -155,7 +155,8 @@ fn survives(
     support::approve(&console)
 }
 
-/// Every call by which partitions talk has succeeded so often at least, and of those that the guest has aimed a third. A guest that
+/// Every call by which partitions talk has succeeded so often at least, and of those that the guest has aimed a tenth: half of a short
+/// run, and a fifth of a long one, in which more and more is closed. A guest that
 /// is refused everything would show nothing.
 fn hits_what_is_there(running: &Running, console: &str, least: u64) -> Outcome {
     let number = |text: &str| text.trim().parse().unwrap_or(0_u64);
@@ -174,7 +175,7 @@ fn hits_what_is_there(running: &Running, console: &str, least: u64) -> Outcome {
         Some((number(live), *made))
     });
     match sum {
-        Some((live, made)) if counts.len() > 40 && live >= made / 3 => Ok(()),
+        Some((live, made)) if counts.len() > 40 && live >= made / 10 => Ok(()),
         other => Err(running.failure(format!("{} rows, {other:?} calls", counts.len())).into()),
     }
 }
