@@ -89,6 +89,7 @@ const UNSET: u64 = u64::MAX;
 const TRIES_AT_ONCE: u32 = 100;
 /// How often in all, with a pause between: what goes may have last words for a slow UART, and somebody else's before them.
 const TRIES: u32 = 30_000;
+/// AGAIN is the hypervisor's word for a bounded step that is not the last: no event tells of the next.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// What a new partition is given besides what its maker says.

@@ -53,6 +53,7 @@ fn taken() -> Asked {
         if let Some(asked) = machine.take_request().unwrap() {
             return asked;
         }
+        // A look again: who asks is another partition, and the notice of it is another check's.
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -98,6 +99,7 @@ fn loads(device: u64) {
     holds("a_start_has_it_held_first", machine.is_held_first(id).unwrap());
     while machine.partitions().unwrap().iter().any(|it| it.id == id && it.phase == Phase::Building)
     {
+        // A look again: nothing tells of the end of a building.
         thread::sleep(Duration::from_millis(1));
     }
     let word = id.encode();
@@ -125,7 +127,7 @@ fn loads(device: u64) {
     let life = machine.act(id, Act::Start).unwrap();
     equal("it_runs_afterwards", life, id);
     while machine.act(life, Act::Destroy).is_err() {
-        // It has ticked once, and ended, or does so now.
+        // It has ticked once, and ended, or does so now: a look again, since refusals are what this check is about.
         thread::sleep(Duration::from_millis(10));
     }
     ok("and_is_gone");
