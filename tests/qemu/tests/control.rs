@@ -609,8 +609,15 @@ fn door(machine: Machine) -> Outcome {
     if console.contains("done door") { Ok(()) } else { Err(console.into()) }
 }
 
+/// A file that was right when the system was described, and is not when the policy program reads it again.
 fn wrong_policy(machine: Machine) -> Outcome {
-    let mut running = system(Some(&file("wrong.policy")))?.boot(&machine)?;
+    let (right, wrong) = (file("quiet.policy"), file("wrong.policy"));
+    let files =
+        format!("{{ \"/etc/policy.toml\" = \"{right}\", \"/etc/wrong.toml\" = \"{wrong}\" }}");
+    let scos = with_talk(None, &format!("handles = 16\nfiles = {files}"), "");
+    let mut running = support::system([timer(), scos])?.boot(&machine)?;
+    prompt(&mut running)?;
+    running.send("cat /etc/wrong.toml > /etc/policy.toml; kill -KILL policyd\n")?;
     let why =
         "/etc/policy.toml: line 4: partition `timer`: after: there is no [[partition]] `nobody`";
     running.wait_for(why, PATIENCE)?;

@@ -261,6 +261,12 @@ fn write_policy(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
     if !images.is_empty() {
         writeln!(out, "  images     {}", images.join(", "))?;
     }
+    for name in &plan.unmade {
+        writeln!(
+            out,
+            "  waits      the policy file names `{name}`, which is not described: until somebody makes it"
+        )?;
+    }
     Ok(())
 }
 

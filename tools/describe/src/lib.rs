@@ -19,6 +19,7 @@ mod memory;
 mod names;
 mod overrides;
 mod policy;
+mod policy_file;
 mod problem;
 mod schema;
 mod shared;

@@ -16,6 +16,7 @@ use crate::images::{self, Files};
 use crate::memory::MemoryPlan;
 use crate::names;
 use crate::policy;
+use crate::policy_file;
 use crate::problem::Problem;
 use crate::shared;
 use crate::talk;
@@ -36,6 +37,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) devices: DevicePlan<'a>,
     pub(crate) spec: SystemSpec,
     pub(crate) focus: Option<usize>,
+    /// Partitions of the policy file that nobody makes.
+    pub(crate) unmade: Vec<String>,
 }
 
 impl<'a> Plan<'a> {
@@ -55,6 +58,7 @@ impl<'a> Plan<'a> {
             loaded.push(images::load(request, &mut files, partition.get_ref())?);
         }
         let (policy, policy_images) = policy::plan(request, description, &mut files)?;
+        let unmade = policy_file::check(request, description, board, &policy_images)?;
         let memory = MemoryPlan::make(description, board, files.total())?;
         let devices = DevicePlan::make(description, board)?;
         devices::check_physical(description, board, &devices, &memory)?;
@@ -98,7 +102,7 @@ impl<'a> Plan<'a> {
             policy_images,
             blobs,
         };
-        Ok(Self { board, description, cores, memory, devices, spec, focus })
+        Ok(Self { board, description, cores, memory, devices, spec, focus, unmade })
     }
 
     /// The bundle, read back as the hypervisor will.

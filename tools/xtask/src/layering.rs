@@ -34,7 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shikiri-scos-programs", PROGRAMS),
     ("shikiri-examples", GUEST),
     ("shikiri-test-guests", GUEST),
-    ("shikiri-describe", &["shikiri-abi", "shikiri-boards", "shikiri-config", "shikiri-tree"]),
+    ("shikiri-describe", DESCRIBE),
     ("shikiri-qemu-tests", &["shikiri-describe"]),
     ("shikiri-insn-count", &[]),
     ("xtask", &["shikiri-abi", "shikiri-describe", "shikiri-qemu-tests"]),
@@ -51,6 +51,10 @@ const PURE_AND_STORAGE: &[&str] = &[
     "shikiri-pages",
     "shikiri-sync",
 ];
+
+/// What the description compiler may import: what it writes for, and the policy file's rules, which it tells as the policy program would.
+const DESCRIBE: &[&str] =
+    &["shikiri-abi", "shikiri-boards", "shikiri-config", "shikiri-policyd", "shikiri-tree"];
 
 /// What the system control OS's programs may import: what the tests need to know of its kernel, and the programs' own libraries.
 const PROGRAMS: &[&str] = &[

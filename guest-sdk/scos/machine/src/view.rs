@@ -113,6 +113,12 @@ impl Cores {
         1_u128.checked_shl(core).is_some_and(|bit| self.0 & bit != 0)
     }
 
+    /// The core with the highest number.
+    #[must_use]
+    pub const fn last(self) -> Option<u32> {
+        self.0.checked_ilog2()
+    }
+
     /// Reads `0`, `1-3`, `0,2-3`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -320,9 +326,11 @@ mod tests {
         for (text, written) in
             [("0", "0"), ("0,1", "0,1"), ("1-3", "1-3"), ("0,2-4,7", "0,2-4,7"), ("127", "127")]
         {
-            assert_eq!(Cores::parse(text).map(|cores| cores.to_string()).as_deref(), Some(written));
+            let cores = Cores::parse(text).unwrap();
+            assert_eq!(cores.to_string(), written);
+            assert_eq!(cores.last(), written.rsplit([',', '-']).next().unwrap().parse().ok());
         }
-        assert_eq!(Cores::default().to_string(), "-");
+        assert_eq!((Cores::default().to_string().as_str(), Cores::default().last()), ("-", None));
         for bad in ["", "3-1", "128", "x", "1,", "-"] {
             assert_eq!(Cores::parse(bad), None, "{bad}");
         }

@@ -20,3 +20,6 @@ pub use engine::{Action, Engine, Seen};
 pub use grant::{Answer, Judgement, Request};
 pub use policy::{Entry, Good, Grant, Policy, Start};
 pub use restart::{RestartOn, RestartRule};
+
+/// Where the policy program of the system control OS looks for its file, unless it is told another.
+pub const FILE: &str = "/etc/policy.toml";

@@ -415,6 +415,26 @@ fn a_policy_has_its_holder_its_files_and_what_it_may_hand_out() {
 }
 
 #[test]
+fn a_policy_file_that_names_what_nobody_makes_is_taken_and_it_is_said() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file = folder.join(format!("later-{}.policy", std::process::id()));
+    let later = "[[partition]]\nname = \"scos\"\n[[partition]]\nname = \"later\"\nstart = true\n\
+                 [[partition]]\nname = \"made\"\n\
+                 create = { image = \"hello\", initrd = \"timer\", memory = \"2M\", cores = \"0-3\" }\n";
+    std::fs::write(&file, later).unwrap();
+    let text = format!(
+        "[[partition]]\nname = \"scos\"\nimage = \"scos\"\ninitrd = \"scos/root.cpio\"\nmemory = \"8MiB\"\n\
+         files = {{ \"/etc/policy.toml\" = \"{}\" }}\n\
+         [policy]\npartition = \"scos\"\npartitions = 1\nimages = [\"hello\", \"timer\"]\n",
+        file.display()
+    );
+    let shown = compiled("later", &text, Board::VirtGic3).explanation;
+    let waits: Vec<_> = shown.lines().filter(|line| line.contains("  waits ")).collect();
+    let line = "  waits      the policy file names `later`, which is not described: until somebody makes it";
+    assert_eq!(waits, [line]);
+}
+
+#[test]
 fn names_of_objects_are_what_the_entries_say() {
     let text = format!(
         "{HELLO}handles = 4\n[[name]]\nname = \"frames\"\npartitions = [\"hello\"]\n\

@@ -6,10 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use shikiri_machine::{Act, Device, Door, Events, Machine, Refusal};
-use shikiri_policyd::{Action, Engine, Policy, Seen};
-
-/// Where the policy is, if nothing else is said.
-const FILE: &str = "/etc/policy.toml";
+use shikiri_policyd::{Action, Engine, FILE, Policy, Seen};
 
 fn main() -> ExitCode {
     let path = env::args().nth(1).unwrap_or_else(|| FILE.to_owned());
