@@ -26,7 +26,7 @@ mod visit;
 mod word;
 
 use shikiri_abi::{IntId, PartitionSlot, VcpuIndex};
-use shikiri_sync::atomic::{AtomicU64, Ordering};
+use shikiri_sync::atomic::{AtomicU64, Ordering, fence};
 
 pub use visit::{Visit, Visitor, nobody_visits};
 pub(crate) use word::{
@@ -213,6 +213,7 @@ impl<'s> Shared<'s> {
                 taken |= bit;
             }
         }
+        after_clearing();
         taken
     }
 
@@ -241,6 +242,7 @@ impl<'s> Shared<'s> {
         if was_out || !before.has(Receive::PENDING) {
             return None;
         }
+        after_clearing();
         if after.is_direct() {
             return Some(after.raise(port.slot));
         }
@@ -286,6 +288,7 @@ impl<'s> Shared<'s> {
             self.unmark(port.index);
         }
         let (before, _) = change(port, |word| word.without(Receive::PENDING))?;
+        after_clearing();
         Ok(was_raised || before.has(Receive::PENDING))
     }
 
@@ -343,6 +346,13 @@ pub(crate) fn change(
             Err(now) => word = Receive(now),
         }
     }
+}
+
+/// Stands between clearing a port's flag and whatever the receiver looks at next. A sender that still found the flag set raises
+/// nothing, so what it stored before has to be seen; a release store lets later loads pass it (Arm ARM B2.3), and the sender's own fence is
+/// the visit's (Dekker's way).
+fn after_clearing() {
+    fence(Ordering::SeqCst);
 }
 
 /// Clears the flag of the grouped port that is here, if there is one, and tells whether it was set.

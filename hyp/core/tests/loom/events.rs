@@ -8,7 +8,7 @@ use shikiri_core::account::Account;
 use shikiri_core::event::{Arrival, Before, Shared, Visitor, nobody_visits};
 use shikiri_core::handle::{Handle, HandleEntry};
 use shikiri_core::party::{Cold, Party, PartyState, Record, Refusal, Sharing};
-use shikiri_sync::atomic::AtomicU64;
+use shikiri_sync::atomic::{AtomicU64, Ordering};
 
 const SLOT: PartitionSlot = PartitionSlot(3);
 const INTID: IntId = IntId(40);
@@ -184,6 +184,37 @@ fn a_poll_loses_nothing() {
         assert!(polled != taken, "told {} times", u8::from(polled) + u8::from(taken));
         locked.finish(&world);
     });
+}
+
+/// A send that finds its port pending raises nothing: whoever clears the flag behind it sees what the sender stored before.
+#[test]
+fn what_a_merged_event_is_about_is_seen() {
+    for is_polled in [false, true] {
+        loom::model(move || {
+            let (world, mut locked) = (World::new(), Locked::new());
+            let (send, receive) = locked.connected(&world);
+            locked.bind(&world, receive, Sharing::Grouped);
+            assert_eq!(world.send(send).unwrap().before, Before::Idle);
+            let data = Arc::new(AtomicU64::new(0));
+            let sender = {
+                let (world, data) = (Arc::clone(&world), Arc::clone(&data));
+                thread::spawn(move || {
+                    data.store(1, Ordering::Relaxed);
+                    world.send(send).unwrap().before
+                })
+            };
+            let cleared = if is_polled {
+                world.shared().poll(receive, |_, _| Some(false)).unwrap()
+            } else {
+                world.shared().take(0) != 0
+            };
+            let seen = data.load(Ordering::Relaxed);
+            assert!(cleared);
+            let before = sender.join().unwrap();
+            assert!(before == Before::Idle || seen == 1, "merged with what was taken without it");
+            locked.finish(&world);
+        });
+    }
 }
 
 /// The receiver's memory goes when its connections are cut and nobody visits: no sender looks at it then.
