@@ -40,6 +40,9 @@ pub const NOTIFY: u32 = 0x2c;
 /// CHANNEL_CLOSE
 pub const CLOSE: u32 = 0x2d;
 
+/// The status of a call that is to be made again.
+const AGAIN: u64 = refused(Status::Again);
+
 /// Which interrupts came where: slots and INTIDs.
 pub type Told = Vec<(u8, u16)>;
 
@@ -50,7 +53,7 @@ pub fn told(raises: impl IntoIterator<Item = Option<Raise>>) -> Told {
 
 /// The registers of a refusal.
 #[must_use]
-pub fn refused(status: Status) -> u64 {
+pub const fn refused(status: Status) -> u64 {
     status.code().cast_unsigned()
 }
 
@@ -63,15 +66,14 @@ pub fn call(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -
     x[..arguments.len()].copy_from_slice(arguments);
     estates.calls += 1;
     let slot_of = |slot: Option<PartitionSlot>| slot.map(|slot| usize::from(slot.0));
-    match Call::decode(number, x).unwrap() {
+    let done = match Call::decode(number, x).unwrap() {
         Call::Message(call) => {
             let met = slot_of(estates.side(who).open().party.meets_for(call));
-            let done =
-                estates.meet(who, met, |own, peer, machine| own.carry_out(peer, machine, call));
-            match done {
-                Ok(done) => (done.answer, told(done.raises)),
-                Err(refusal) => (refusal.registers(), Told::new()),
-            }
+            estates.meet(who, met, |own, peer, machine| own.carry_out(peer, machine, call))
+        }
+        Call::Shared(call) => {
+            let met = estates.of(who, |own, machine| own.meets(call, machine.2.areas()));
+            estates.meet(who, slot_of(met), |own, peer, machine| own.share(peer, machine, call))
         }
         Call::Talk(call) => {
             let met = slot_of(estates.side(who).open().party.meets(call));
@@ -79,13 +81,35 @@ pub fn call(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -
                 let peer = peer.map(|peer| &mut peer.party);
                 own.party.carry_out(peer, own.holdings.account_mut(), call)
             });
-            match done {
-                Ok(done) => (done.answer, told([done.raise, None])),
+            return match done {
+                Ok(done) => (done.answer, told([done.raise])),
                 Err(refusal) => (refusal.registers(), Told::new()),
-            }
+            };
         }
         other => panic!("{other:?}"),
+    };
+    match done {
+        Ok(done) => (done.answer, told(done.raises)),
+        Err(refusal) => (refusal.registers(), Told::new()),
     }
+}
+
+/// A call that takes any number of steps, each of which names its first argument again: what it has raised.
+///
+/// # Panics
+/// If it is refused, or has no end.
+pub fn through(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> Told {
+    let mut all = Told::new();
+    for _ in 0..100_000 {
+        let ([status, x1, ..], told) = call(estates, who, number, arguments);
+        all.extend(told);
+        match status {
+            0 => return all,
+            AGAIN => assert_eq!(x1, arguments[0]),
+            other => panic!("call {number:#x} {arguments:x?}: {other:#x}"),
+        }
+    }
+    panic!("call {number:#x} has no end");
 }
 
 /// A word of a page that a guest has.

@@ -62,6 +62,8 @@ pub struct Estates {
     bundle: Bundle<'static>,
     sizes: AreaSizes,
     sides: Vec<Option<Side>>,
+    /// How many lives there were: no id is given twice.
+    lives: u32,
 }
 
 /// What an operation works with.
@@ -94,7 +96,7 @@ impl Estates {
     pub fn new(count: usize, mib: usize, sizes: AreaSizes) -> Self {
         let bundle = bundle(count);
         let machine = Machine::new(mib, &bundle, &[]);
-        let mut estates = Self { machine, calls: 0, bundle, sizes, sides: Vec::new() };
+        let mut estates = Self { machine, calls: 0, bundle, sizes, sides: Vec::new(), lives: 0 };
         for number in 0..count {
             estates.sides.push(None);
             estates.start(number);
@@ -110,7 +112,8 @@ impl Estates {
         built.unwrap();
         let hardware = (&self.machine.ram, &self.machine.ram, &self.machine.store);
         self.sizes.build(&mut holdings, hardware).unwrap();
-        let id = PartitionId(u32::from(slot) + 1);
+        self.lives += 1;
+        let id = PartitionId(self.lives);
         self.sides[who] = Some(Side {
             entries: (0..HANDLES).map(|_| HandleEntry::new()).collect(),
             pending: vec![AtomicU64::new(0)],

@@ -10,6 +10,7 @@ use shikiri_abi::PartitionSlot;
 use super::Party;
 use crate::account::Account;
 use crate::event::{Raise, Send};
+use crate::handle::Kind;
 
 /// Entries that one step looks at.
 const ENTRIES: u16 = 64;
@@ -80,11 +81,17 @@ impl<'a> Party<'a> {
         };
         let mut told = None;
         for _ in 0..RECORDS {
-            let Some((record, _)) = peer.pop(own) else { break };
-            peer.set_value(record.port, Send::Gone.encode());
-            told = Some(record.port);
-            // Message ports have receive ports of their own: one event in each step.
-            if peer.events(record.port).is_some() {
+            let Some(port) = peer.first_asking(own) else { break };
+            // Message ports and shares are told at receive ports of their own, all others at the partition's one: a step has
+            // one event, which is for all that it has withdrawn.
+            let tells_itself = peer.kind(port).is_some_and(Kind::has_events);
+            if tells_itself && told.is_some() {
+                break;
+            }
+            peer.pop(own);
+            peer.set_value(port, Send::Gone.encode());
+            told = Some(port);
+            if tells_itself {
                 break;
             }
         }

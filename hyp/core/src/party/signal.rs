@@ -172,6 +172,12 @@ impl<'a> Party<'a> {
         }
     }
 
+    /// The port whose request for `to` is the oldest.
+    pub(super) fn first_asking(&self, to: PartitionSlot) -> Option<u16> {
+        let first = self.state.queues.first(to)?;
+        self.records.get(usize::from(first)).map(|record| record.port)
+    }
+
     /// Takes the oldest record for `to` out of its list, and says whose it was.
     pub(super) fn pop(&mut self, to: PartitionSlot) -> Option<(Record, PartitionId)> {
         let first = self.state.queues.first(to)?;

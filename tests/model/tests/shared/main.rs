@@ -12,6 +12,7 @@ use shikiri_core::event::Raise;
 use shikiri_core::frame::AreaNumber;
 use shikiri_core::party::Refusal;
 use shikiri_core::share::{Fixed, Place};
+use shikiri_model::calls::{Told, call, refused, through};
 use shikiri_model::estates::Estates;
 use shikiri_stage2::{Access, WindowSizes};
 
@@ -21,51 +22,7 @@ const OWNER: usize = 0;
 const USER: usize = 1;
 const OTHER: usize = 2;
 const OK: u64 = 0;
-const AGAIN: u64 = Status::Again.code().cast_unsigned();
-
-type Told = Vec<(u8, u16)>;
-
-const fn refused(status: Status) -> u64 {
-    status.code().cast_unsigned()
-}
-
-/// A hypercall of a partition's guest: `x0` to `x3`, and which interrupts it raises where.
-fn call(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> ([u64; 4], Told) {
-    let mut x = [0; 6];
-    x[..arguments.len()].copy_from_slice(arguments);
-    estates.calls += 1;
-    let tell = |raises: [Option<Raise>; 2]| {
-        raises.iter().flatten().map(|raise| (raise.partition.0, raise.intid.0)).collect()
-    };
-    let slot_of = |slot: Option<PartitionSlot>| slot.map(|slot| usize::from(slot.0));
-    let done = match Call::decode(number, x).unwrap() {
-        Call::Message(call) => {
-            let met = slot_of(estates.side(who).open().party.meets_for(call));
-            estates.meet(who, met, |own, peer, machine| own.carry_out(peer, machine, call))
-        }
-        Call::Shared(call) => {
-            let met = estates.of(who, |own, machine| own.meets(call, machine.2.areas()));
-            estates.meet(who, slot_of(met), |own, peer, machine| own.share(peer, machine, call))
-        }
-        Call::Talk(call) => {
-            let met = slot_of(estates.side(who).open().party.meets(call));
-            let done = estates.meet(who, met, |own, peer, _| {
-                let peer = peer.map(|peer| &mut peer.party);
-                own.party.carry_out(peer, own.holdings.account_mut(), call)
-            });
-            match done {
-                Ok(done) => return (done.answer, tell([done.raise, None])),
-                Err(refusal) => return (refusal.registers(), Told::new()),
-            }
-        }
-        other => panic!("{other:?}"),
-    };
-    match done {
-        Ok(done) => (done.answer, tell(done.raises)),
-        Err(Refusal::Moved) => panic!("nothing moves here"),
-        Err(refusal) => (refusal.registers(), Told::new()),
-    }
-}
+const AGAIN: u64 = refused(Status::Again);
 
 /// A call that succeeds: its results, and what it raises.
 fn ok(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> ([u64; 3], Told) {
@@ -86,21 +43,6 @@ fn refusal(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) ->
 
 fn refused_as(estates: &mut Estates, who: usize, number: u32, arguments: &[u64], status: Status) {
     assert_eq!(refusal(estates, who, number, arguments).0, refused(status), "call {number:#x}");
-}
-
-/// A call that takes any number of steps.
-fn through(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> Told {
-    let mut all = Told::new();
-    for _ in 0..100_000 {
-        let ([status, x1, ..], told) = call(estates, who, number, arguments);
-        all.extend(told);
-        match status {
-            OK => return all,
-            AGAIN => assert_eq!(x1, arguments[0]),
-            other => panic!("call {number:#x} {arguments:x?}: {other:#x}"),
-        }
-    }
-    panic!("call {number:#x} has no end");
 }
 
 fn snapshot(estates: &mut Estates) -> Vec<u64> {

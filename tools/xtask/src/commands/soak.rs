@@ -15,8 +15,8 @@ use crate::{doc_table, process};
 const MODEL: &str = "model";
 
 /// The test programs that make them.
-const PROGRAMS: [&str; 5] =
-    ["channels", "event_properties", "object_properties", "shared", "kill_points"];
+const PROGRAMS: [&str; 6] =
+    ["channels", "event_properties", "object_properties", "shared", "kill_points", "requests"];
 
 /// Cases of each of their properties: millions of calls together, in minutes.
 const CASES: u64 = 10_000;
