@@ -41,6 +41,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             turns("share = { budget = \"3ms\", period = \"10ms\" }", &machine)
         })
         .on_each(both_gics(4), "a_sender_that_never_stops_delays_no_witness", flood)
+        .on_each(
+            both_gics(3),
+            "a_sender_that_never_stops_delays_who_shares_the_receivers_core_by_its_budget_at_most",
+            flood_on_one_core,
+        )
         .on_each(all_kinds(2), "the_descriptions_events_outlive_a_restart", |machine| {
             fixed("", &machine)
         })
@@ -128,6 +133,25 @@ fn flood(machine: Machine) -> Outcome {
     let witness = Partition::new("witness", "witness")
         .with("cmdline = \"reports=3 report_ms=20 limit_us=500\"");
     passes(&system([server, client, witness, deadlines()])?, &machine.icount())?;
+    Ok(())
+}
+
+/// The same on the core of the one that is flooded, which each event calls: what the witness sees of it is the other's budget of
+/// 2 ms and what the calls take; 500 us are the emulator's ([`deadlines`]).
+fn flood_on_one_core(machine: Machine) -> Outcome {
+    let on_core_0 = |partition: Partition, budget_ms: u32| {
+        let share = format!("share = {{ budget = \"{budget_ms}ms\", period = \"10ms\" }}");
+        partition.with("cores = [0]").with(&share)
+    };
+    let server = peer("flooded", "").with("accept_from = [\"flood\"]");
+    let client = Partition::new("flood", "peers")
+        .with("handles = 16\nrequests = 4\nconnect_to = [\"flooded\"]\ncores = [1]")
+        .with("cmdline = \"role=flood server=0\"");
+    let witness = Partition::new("witness", "witness")
+        .with("cmdline = \"reports=3 report_ms=20 limit_us=2600\"");
+    let partitions =
+        [on_core_0(server, 2), client, on_core_0(witness, 5), deadlines().with("cores = [2]")];
+    passes(&system(partitions)?, &machine.icount())?;
     Ok(())
 }
 
