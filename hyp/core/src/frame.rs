@@ -281,6 +281,37 @@ impl<'a> Ledger<'a> {
         Some(FrameState::decode(entry))
     }
 
+    /// The first frames of a run that are in one state, at most to the end of their 2 MiB; `None` if the first is not RAM.
+    pub(crate) fn first_of(&self, run: FrameRun) -> Option<(FrameRun, FrameState)> {
+        let segment = self.layout.first_segment(run);
+        if !segment.is_ram {
+            return None;
+        }
+        let (entry, pages) = match self.entries.block(segment.block) {
+            MIXED => {
+                let same = self.entries.of(segment).chunk_by(|one, next| one == next).next();
+                let same = same.unwrap_or_default();
+                (same.first().copied().unwrap_or(MIXED), len_u64(same).max(1))
+            }
+            uniform => (uniform, segment.count),
+        };
+        let pages = PageCount(pages);
+        Some((FrameRun { base: segment.base, pages }, FrameState::decode(entry)))
+    }
+
+    /// Whether all frames of a run are in this state.
+    pub(crate) fn are_all(&self, run: FrameRun, state: FrameState) -> bool {
+        let mut left = run;
+        while left.pages.0 > 0 {
+            let Some((frames, found)) = self.first_of(left) else { return false };
+            if found != state {
+                return false;
+            }
+            left = left.after(frames.pages);
+        }
+        true
+    }
+
     /// Calls `see` for every run of frames in one state, in ascending order within each range; a run never
     /// crosses a 2 MiB boundary.
     pub fn for_each_run(&self, see: &mut dyn FnMut(FrameRun, FrameState)) {

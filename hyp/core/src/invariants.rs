@@ -358,8 +358,7 @@ fn check_leaf(
         }
         Some(found @ (InSlot::Area(area) | InSlot::Shared { area, .. })) => {
             let is_writable = !matches!(found, InSlot::Shared { access: Access::ReadOnly, .. });
-            let mut frames = (0..run.pages.0).map(|page| run.after(PageCount(page)).base);
-            let is_all = frames.all(|frame| ledger.state(frame) == Some(FrameState::Area(area)));
+            let is_all = ledger.are_all(run, FrameState::Area(area));
             let is_it = is_all && is_writable == (raw & WRITABLE != 0) && raw & NEVER_EXECUTED != 0;
             return if is_it { Ok(()) } else { Err(wrong) };
         }

@@ -394,6 +394,12 @@ impl World {
         audit
     }
 
+    /// Whether somebody has had books on frames to write since this was last asked: the ledger, the pool, or what a partition holds.
+    pub(crate) fn take_books_written(&self) -> bool {
+        let held = self.slots.iter().fold(false, |is, slot| slot.work.take_written() | is);
+        self.frames.take_written() | held
+    }
+
     /// How many lives have begun and how many partitions live, if none is being built or taken apart. Lives only
     /// begin and end: two equal answers mean that none did in between, and so that no frame was in a worker's hands.
     fn moment(&self) -> Option<(u64, u64)> {

@@ -16,6 +16,7 @@ mod lock;
 mod order;
 mod per_core;
 pub mod rank;
+mod written;
 
 pub use facade::{Once, Relax};
 pub use kick::{KickSet, Pending};

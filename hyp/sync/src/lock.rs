@@ -11,11 +11,13 @@ use core::ops::{Deref, DerefMut};
 use crate::facade::{Relax, TicketMutex, TicketMutexGuard};
 use crate::order::Held;
 use crate::rank::{Meeting, Rank};
+use crate::written::{Note, Written};
 
 /// Data of rank `R` behind a fair spin lock.
 pub struct TicketLock<T, R: Rank> {
     mutex: TicketMutex<T, Relax>,
     key: u32,
+    written: Written,
     rank: PhantomData<fn() -> R>,
 }
 
@@ -31,7 +33,7 @@ impl<T, R: Rank> TicketLock<T, R> {
     #[cfg(not(loom))]
     #[must_use]
     pub const fn with_key(data: T, key: u32) -> Self {
-        Self { mutex: TicketMutex::new(data), key, rank: PhantomData }
+        Self { mutex: TicketMutex::new(data), key, written: Written::new(), rank: PhantomData }
     }
 
     /// A lock that is the only one of its rank.
@@ -45,7 +47,7 @@ impl<T, R: Rank> TicketLock<T, R> {
     #[cfg(loom)]
     #[must_use]
     pub fn with_key(data: T, key: u32) -> Self {
-        Self { mutex: TicketMutex::new(data), key, rank: PhantomData }
+        Self { mutex: TicketMutex::new(data), key, written: Written::new(), rank: PhantomData }
     }
 
     /// Waits for the lock and takes it.
@@ -64,7 +66,7 @@ impl<T, R: Rank> TicketLock<T, R> {
     #[inline(always)]
     pub fn lock_in_place(&self) -> Guard<'_, T, R> {
         let held = Held::acquire(R::LEVEL, self.key, R::NAME);
-        Guard { mutex: self.mutex.lock(), rank: PhantomData, _held: held }
+        self.guard(self.mutex.lock(), held)
     }
 
     /// Takes the lock if nobody has it; never waits, so it may break the lock order. For the panic path and
@@ -73,12 +75,25 @@ impl<T, R: Rank> TicketLock<T, R> {
     pub fn try_lock(&self) -> Option<Guard<'_, T, R>> {
         let mutex = self.mutex.try_lock()?;
         let held = Held::acquired_without_waiting(R::LEVEL, self.key, R::NAME);
-        Some(Guard { mutex, rank: PhantomData, _held: held })
+        Some(self.guard(mutex, held))
+    }
+
+    #[inline(always)]
+    fn guard<'a>(&'a self, mutex: TicketMutexGuard<'a, T, Relax>, held: Held) -> Guard<'a, T, R> {
+        Guard { mutex, rank: PhantomData, written: self.written.note(), _held: held }
+    }
+
+    /// Whether a holder could have written since the last time that this was asked: it has had a `&mut T`. Always true where nobody
+    /// notes that, as in what is shipped.
+    #[must_use]
+    pub fn take_written(&self) -> bool {
+        self.written.take()
     }
 
     /// The data, without locking: `&mut self` shows that nobody else has it.
     #[inline]
     pub fn get_mut(&mut self) -> &mut T {
+        self.written.note().leave();
         self.mutex.get_mut()
     }
 
@@ -135,7 +150,7 @@ pub fn lock_another<'a, T, R: Rank>(
     other: &'a TicketLock<T, R>,
 ) -> Guard<'a, T, R> {
     let held = Held::acquire_among_equals(R::LEVEL, other.key, R::NAME);
-    Guard { mutex: other.mutex.lock(), rank: PhantomData, _held: held }
+    other.guard(other.mutex.lock(), held)
 }
 
 /// Holding a lock. Its end gives the lock to the next core in line.
@@ -144,6 +159,7 @@ pub struct Guard<'a, T, R: Rank> {
     // First, so that the next core is served before the note of the order goes.
     mutex: TicketMutexGuard<'a, T, Relax>,
     rank: PhantomData<fn() -> R>,
+    written: Note<'a>,
     _held: Held,
 }
 
@@ -159,6 +175,7 @@ impl<T, R: Rank> Deref for Guard<'_, T, R> {
 impl<T, R: Rank> DerefMut for Guard<'_, T, R> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
+        self.written.leave();
         &mut self.mutex
     }
 }
@@ -193,6 +210,19 @@ mod tests {
         drop(guard);
         assert_eq!(lock.try_lock().map(|guard| *guard), Some(7));
         assert_eq!(*lock.get_mut(), 7);
+    }
+
+    #[test]
+    fn whoever_could_have_written_is_known_once_and_whoever_has_read_is_not() {
+        let mut lock = TicketLock::<u32, Pool>::new(7);
+        assert!(lock.take_written(), "nobody has looked at it yet");
+        assert!(!lock.take_written());
+        assert_eq!(*lock.lock(), 7);
+        assert!(!lock.take_written(), "it was only read");
+        *lock.lock() += 1;
+        assert_eq!((lock.take_written(), lock.take_written()), (true, false));
+        *lock.get_mut() += 1;
+        assert_eq!((lock.take_written(), lock.take_written()), (true, false));
     }
 
     #[test]

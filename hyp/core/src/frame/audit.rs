@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use shikiri_abi::{PAGE_BYTES, Pa, PartitionSlot};
+use shikiri_abi::{PAGE_BYTES, Pa, PageCount, PartitionSlot};
 
 use super::{FrameRun, FrameState, Ledger};
 
@@ -157,17 +157,26 @@ impl Ledger<'_> {
         for run in mapped {
             let mut left = run;
             while left.pages.0 > 0 {
-                let frame = FrameRun { pages: shikiri_abi::PageCount(1), ..left };
-                match self.state(frame.base) {
-                    Some(FrameState::Private(owner)) if owner == slot => table.add(frame),
-                    Some(FrameState::Area(area)) if self.areas.owner(area) == Some(slot) => {
-                        table.add(frame);
-                    }
-                    None => {}
-                    Some(FrameState::Device(owner)) if owner == slot => {}
-                    Some(found) => return Err(Finding::Foreign { frame: frame.base, found }),
+                let Some((frames, found)) = self.first_of(left) else {
+                    left = left.after(PageCount(1));
+                    continue;
+                };
+                let is_own = match found {
+                    FrameState::Private(owner) | FrameState::Device(owner) => owner == slot,
+                    FrameState::Area(area) => self.areas.owner(area) == Some(slot),
+                    FrameState::Free
+                    | FrameState::Hypervisor
+                    | FrameState::Management(_)
+                    | FrameState::AreaTable(_)
+                    | FrameState::Quarantined(_) => false,
+                };
+                if !is_own {
+                    return Err(Finding::Foreign { frame: frames.base, found });
                 }
-                left = left.after(frame.pages);
+                if !matches!(found, FrameState::Device(_)) {
+                    table.add(frames);
+                }
+                left = left.after(frames.pages);
             }
         }
         Ok(table)

@@ -466,5 +466,22 @@ proptest! {
             assert_eq!(model.get(&run.base.0), Some(&state));
         });
         prop_assert_eq!(seen, 1024 + 513);
+        for mut left in ram {
+            while left.pages.0 > 0 {
+                let (first, state) = ledger.first_of(left).unwrap();
+                assert_eq!(first.base, left.base);
+                ledger.for_each_run(&mut |run, found| {
+                    if run.base == first.base {
+                        assert_eq!((run, found), (first, state));
+                    }
+                });
+                prop_assert!(ledger.are_all(first, state));
+                let more = run(first.base.0, first.pages.0 + 1);
+                let next = model.get(&first.after(first.pages).base.0);
+                prop_assert_eq!(ledger.are_all(more, state), next == Some(&state));
+                left = left.after(first.pages);
+            }
+        }
+        prop_assert_eq!(ledger.first_of(run(0x4000_0000 - PAGE_BYTES, 2)), None);
     }
 }

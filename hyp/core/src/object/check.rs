@@ -23,11 +23,11 @@ pub fn check<'p, 'a: 'p>(
         let row = object.row.lock();
         row.audit()?;
         valid = valid.saturating_add(u16::from(row.name().is_some()));
-        for slot in (0..=u8::MAX).map(PartitionSlot) {
-            let lives = parties.clone().any(|(party, _)| party.slot() == slot);
+        for (slot, wire) in (0..=u8::MAX).map(PartitionSlot).zip(&object.wires) {
             let is_open = row.handle(slot).is_some();
-            says(lives || !is_open, "an ended partition has an object open")?;
-            let is_cut = object.wire(slot).is_none_or(|wire| wire.load(Ordering::Relaxed) == 0);
+            let lives = || parties.clone().any(|(party, _)| party.slot() == slot);
+            says(!is_open || lives(), "an ended partition has an object open")?;
+            let is_cut = wire.load(Ordering::Relaxed) == 0;
             says(is_open || is_cut, "a wire of a partition that has not opened the object")?;
         }
     }

@@ -106,6 +106,12 @@ impl<'l, M: DirectMap> FrameStore<'l, M> {
         see(&ledger, &pool)
     }
 
+    /// Whether somebody has had a book to write since this was last asked (`TicketLock::take_written`).
+    pub fn take_written(&self) -> bool {
+        let has_ledger = self.ledger.take_written();
+        self.pool.take_written() || has_ledger
+    }
+
     /// Whether a run that should be a device's registers touches RAM.
     pub(super) fn touches_ram(&self, range: FrameRange) -> bool {
         self.ledger.lock().touches_ram(run_of(range))

@@ -2,7 +2,7 @@
 
 use shikiri_abi::PartitionSlot;
 
-use super::{ALONE, Party, Source};
+use super::{ALONE, INTIDS, Party, Source};
 use crate::event::{PortId, Receive, Send, Wire, area_slot, asker, row_of};
 use crate::handle::Kind;
 
@@ -149,21 +149,18 @@ fn check_counts(party: &Party<'_>) -> Result<(), &'static str> {
     let ports = kinds().filter(|kind| matches!(kind, Kind::Send | Kind::Receive)).count();
     let charged = party.state.charge.as_ref().map_or(0, crate::account::Charge::amount);
     says(u64::try_from(ports) == Ok(charged), "ports and their charge differ")?;
-    let words = || party.shared.entries.iter().map(|entry| Receive(entry.value()));
-    let bound = || words().filter(|word| word.is_receive() && word.has(Receive::BOUND));
-    for port in bound() {
-        let here = bound().filter(|word| word.intid() == port.intid()).count();
-        let uses = party.state.uses.get(usize::from(port.intid().0)).copied();
-        let expected = if port.is_alone() { Ok(ALONE) } else { u16::try_from(here) };
-        says(!port.is_alone() || here == 1, "an INTID alone for several")?;
-        says(expected.ok() == uses, "an INTID's count is wrong")?;
+    check_intids(party)
+}
+
+/// In two passes, over the ports and over the INTIDs: a partition may have thousands of ports.
+fn check_intids(party: &Party<'_>) -> Result<(), &'static str> {
+    let mut found = [0_u16; INTIDS];
+    let words = party.shared.entries.iter().map(|entry| Receive(entry.value()));
+    for port in words.filter(|word| word.is_receive() && word.has(Receive::BOUND)) {
+        let place = found.get_mut(usize::from(port.intid().0)).ok_or("a port of no INTID")?;
+        let is_first = *place == 0;
+        says(is_first || !port.is_alone() && *place != ALONE, "an INTID alone for several")?;
+        *place = if port.is_alone() { ALONE } else { place.saturating_add(1) };
     }
-    let uses = party
-        .state
-        .uses
-        .iter()
-        .filter(|uses| **uses != 0)
-        .map(|uses| if *uses == ALONE { 1 } else { usize::from(*uses) });
-    says(uses.fold(0, usize::saturating_add) == bound().count(), "an INTID is used by nobody")?;
-    Ok(())
+    says(found == party.state.uses, "an INTID's count is wrong")
 }

@@ -73,6 +73,32 @@ fn end(side: &mut Side, other: &mut Side) -> u32 {
 }
 
 #[test]
+fn a_wrong_count_of_an_intids_ports_is_found() {
+    let mut side = Side::new(0, 8, 0);
+    let (mut party, account) = side.open();
+    for (intid, sharing, ports) in [(32, Sharing::Alone, 1), (33, Sharing::Grouped, 2)] {
+        for _ in 0..ports {
+            let port = party.create_receive(account).unwrap();
+            party.bind(port, IntId(intid), VcpuIndex(0), sharing).unwrap();
+        }
+    }
+    assert_eq!(check(&[party]), Ok(()));
+    for (intid, count) in [(32, 0), (32, 1), (33, 1), (33, 3), (34, 1)] {
+        let right = std::mem::replace(&mut side.state.uses[intid], count);
+        assert_eq!(check(&[side.open().0]), Err("an INTID's count is wrong"), "{intid} {count}");
+        side.state.uses[intid] = right;
+    }
+    assert_eq!(check(&[side.open().0]), Ok(()));
+    side.state.uses[32] = 0;
+    let (mut party, account) = side.open();
+    let port = party.create_receive(account).unwrap();
+    party.bind(port, IntId(32), VcpuIndex(0), Sharing::Grouped).unwrap();
+    assert_eq!(check(&[party]), Err("an INTID alone for several"));
+    side.state.uses[32] = super::ALONE;
+    end(&mut side, &mut Side::new(1, 2, 0));
+}
+
+#[test]
 fn each_refusal_has_its_own_status() {
     let all = [
         (Refusal::BadHandle, Status::BadHandle, 0),
