@@ -36,6 +36,16 @@ pub const SYSTEM_CALLS: Count = Count { short: 10_000, full: 1_000_000 };
 /// Seconds of mixed load in Linux.
 pub const LOAD_SECONDS: Count = Count { short: 5, full: 60 };
 
+/// Handles of a partition that has as many ports as it can.
+pub const MANY_HANDLES: u64 = 8_000;
+
+/// The same where each call is followed by a comparison of them all: time goes with their square. Still more ports than SPIs.
+pub const MANY_HANDLES_CHECKED: u64 = 2_000;
+
+/// How much longer a machine may take whose hypervisor compares its books after each call: that is some hundred thousand
+/// instructions each time, on two to four cores of which one at a time has the books.
+pub const CHECKED_PATIENCE: u32 = 4;
+
 /// The seed of everything random, unless `SHIKIRI_SEED` says another.
 pub const SEED: u64 = 0x5eed_2026;
 
@@ -61,6 +71,18 @@ fn number(variable: &str) -> Option<u64> {
 #[must_use]
 pub fn is_soak() -> bool {
     std::env::var_os("SHIKIRI_SOAK").is_some()
+}
+
+/// Whether the hypervisor compares its books after each call: `cargo xtask checked`.
+#[must_use]
+pub fn is_checked() -> bool {
+    std::env::var_os("SHIKIRI_CHECKED").is_some()
+}
+
+/// Handles of a partition that has as many ports as it can, in this run.
+#[must_use]
+pub fn many_handles() -> u64 {
+    if is_checked() { MANY_HANDLES_CHECKED } else { MANY_HANDLES }
 }
 
 /// Whether slow tests are left out.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::counts;
+
 /// The root of the workspace.
 #[must_use]
 pub fn root() -> PathBuf {
@@ -21,10 +23,7 @@ pub fn target() -> PathBuf {
 /// The hypervisor's flat image: that with checks, if `SHIKIRI_CHECKED` is set.
 #[must_use]
 pub fn hypervisor() -> PathBuf {
-    match std::env::var_os("SHIKIRI_CHECKED") {
-        Some(_) => checked_hypervisor(),
-        None => target().join("shikiri.img"),
-    }
+    if counts::is_checked() { checked_hypervisor() } else { target().join("shikiri.img") }
 }
 
 /// The flat image of the hypervisor that compares its books after each call.

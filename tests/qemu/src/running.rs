@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::console::{Console, Found};
+use crate::counts;
 use crate::failure::Failure;
 use crate::machine::{Boot, Machine};
 
@@ -210,8 +211,9 @@ impl Drop for Running {
     }
 }
 
-/// A timeout on a slow or busy host: `SHIKIRI_TIME_SCALE` multiplies it.
+/// A timeout on a slow or busy host, which `SHIKIRI_TIME_SCALE` multiplies, or with a slower hypervisor.
 fn scaled(timeout: Duration) -> Duration {
     let scale = std::env::var("SHIKIRI_TIME_SCALE").ok().and_then(|text| text.parse::<u32>().ok());
-    timeout * scale.unwrap_or(1).max(1)
+    let checked = if counts::is_checked() { counts::CHECKED_PATIENCE } else { 1 };
+    timeout * scale.unwrap_or(1).max(1) * checked
 }

@@ -218,9 +218,9 @@ fn within(vcpus: u32, share: &str, machine: &Machine) -> Outcome {
 }
 
 fn thousands(machine: Machine) -> Outcome {
+    let handles = counts::many_handles();
     let guest = Partition::new("events", "events")
-        .with("handles = 8000")
-        .with("cmdline = \"many handles=8000\"");
+        .with(&format!("handles = {handles}\ncmdline = \"many handles={handles}\""));
     passes(&system([guest])?, &machine)?;
     Ok(())
 }

@@ -4,21 +4,59 @@
 
 use anyhow::Result;
 use clap::Args;
+use shikiri_qemu_tests::counts;
 
-use crate::commands::{build, test};
+use crate::commands::{build, soak, test};
+use crate::tally::Tally;
+
+/// The tests that run without a filter: of all ways in which partitions talk, and of how they come and go.
+const TOPICS: [&str; 6] =
+    ["events::", "channels::", "shared::", "objects::", "policy::", "lifecycle::"];
+
+/// One test of each way to talk that runs in seconds, so that the checks do not rot between the long runs.
+const SOME: [&str; 3] = [
+    "events::between_partitions_on_different_cores [gic3, 2 cores, cortex-a72]",
+    "channels::areas_go_there_and_back_on_a_shared_core [gic3, 1 cores, cortex-a72]",
+    "objects::between_partitions_on_different_cores [gic3, 2 cores, cortex-a72]",
+];
 
 /// Runs QEMU tests on a hypervisor that compares its books after each call.
 #[derive(Debug, Args)]
 pub(crate) struct Checked {
-    /// Runs only the tests whose name contains this text.
-    #[arg(default_value = "channels::areas")]
-    filter: String,
+    /// Runs only the tests whose name contains this text; without it: all of events, channels, shared areas, objects, policy and
+    /// lifecycle.
+    filter: Option<String>,
+    /// Writes the result into `hyp/doc/spec.md`.
+    #[arg(long)]
+    write: bool,
 }
 
 impl Checked {
+    /// The name of what `cargo xtask test` does of it.
+    pub(crate) const IN_EVERY_TEST: &str = "checked";
+
     pub(crate) fn execute(&self) -> Result<()> {
+        let commit = self.write.then(soak::commit).transpose()?;
         build::checked_hypervisor()?;
-        let settings = [("SHIKIRI_CHECKED", "1".to_owned())];
-        test::run_machines(Some(&self.filter), &settings).map(|_passed| ())
+        let passed = match &self.filter {
+            Some(filter) => test::run_machines(&[Some(filter)], &settings())?,
+            None => test::run_machines(&TOPICS.map(Some), &settings())?,
+        };
+        if let Some(commit) = &commit {
+            let topics = TOPICS.map(|topic| topic.trim_end_matches(':')).join(", ");
+            let run = format!("checked {}", self.filter.as_ref().unwrap_or(&topics));
+            soak::record(&run, passed, counts::SEED, ("short", commit))?;
+        }
+        Ok(())
     }
+
+    /// Counts a few of the tests, on guests that are built.
+    pub(crate) fn count_some(tally: &mut Tally) -> Result<()> {
+        build::checked_hypervisor()?;
+        SOME.into_iter().try_for_each(|name| test::count_machines(tally, Some(name), &settings()))
+    }
+}
+
+fn settings() -> [(&'static str, String); 1] {
+    [("SHIKIRI_CHECKED", "1".to_owned())]
 }

@@ -37,7 +37,7 @@ impl Fuzz {
                 ("SHIKIRI_STEPS", self.steps.to_string()),
             ];
             let commit = self.write.then(soak::commit).transpose()?;
-            let passed = test::run_machines(Some(&self.filter), &settings)?;
+            let passed = test::run_machines(&[Some(&self.filter)], &settings)?;
             if let Some(commit) = &commit {
                 let run = format!("fuzz {}", self.filter);
                 let counts = format!("{} hostile steps", self.steps);

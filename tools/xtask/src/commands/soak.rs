@@ -51,7 +51,7 @@ impl Soak {
             }
         }
         if filter != Some(MODEL) {
-            let passed = test::run_machines(filter, &settings)?;
+            let passed = test::run_machines(&[filter], &settings)?;
             if let Some(commit) = &commit {
                 let run = format!("soak {}", filter.unwrap_or("of all machines"));
                 record(&run, passed, seed, ("full", commit))?;

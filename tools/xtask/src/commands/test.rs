@@ -8,6 +8,7 @@ use clap::Args;
 use shikiri_qemu_tests::Board;
 
 use crate::commands::bench::{Bench, hardware};
+use crate::commands::checked::Checked;
 use crate::commands::{build, layers, misuse, run, setup, unsafe_budget};
 use crate::metadata::{self, BARE_METAL, PROGRAMS, PROGRAMS_TARGET, Workspace};
 use crate::process::{self, step};
@@ -39,7 +40,7 @@ impl Test {
     pub(crate) fn execute(&self) -> Result<()> {
         if let Some(board) = self.board {
             let settings = [("SHIKIRI_BOARD", board.folder().to_owned())];
-            run_machines(self.filter.as_deref(), &settings)?;
+            run_machines(&[self.filter.as_deref()], &settings)?;
             return Ok(());
         }
         let started = Instant::now();
@@ -62,6 +63,12 @@ impl Test {
             }
         }
         self.machines(&mut tally);
+        if !self.fast && self.selects(Checked::IN_EVERY_TEST) {
+            step(Checked::IN_EVERY_TEST);
+            if let Err(error) = Checked::count_some(&mut tally) {
+                tally.fail(format!("{}: {error:#}", Checked::IN_EVERY_TEST));
+            }
+        }
         for board in Board::ALL {
             let name = format!("bench-{}", board.folder());
             self.check(&mut tally, &name, || Bench::held_by_every_test(board, self.fast).execute());
@@ -196,19 +203,36 @@ fn loom_tests() -> [Command; 2] {
     })
 }
 
-/// Runs the QEMU tests alone with additional settings, for the long commands; how many passed.
-pub(crate) fn run_machines(filter: Option<&str>, settings: &[(&str, String)]) -> Result<u64> {
+/// Runs the QEMU tests alone with additional settings, for the long commands: those that one of the filters chooses, one filter
+/// after the other; how many passed.
+pub(crate) fn run_machines(filters: &[Option<&str>], settings: &[(&str, String)]) -> Result<u64> {
     setup::qemu()?;
     setup::linux()?;
     setup::c_compiler()?;
     build::all().context("the images cannot be built")?;
     let started = Instant::now();
-    let mut cargo = machine_tests();
-    cargo.args(filter).envs(settings.iter().map(|(name, value)| (name, value)));
     let mut tally = Tally::default();
-    let succeeded = process::watch(&mut cargo, |line| tally.read(line))?;
-    if !succeeded && tally.failed() == 0 {
-        tally.fail("the test program itself (see above)".into());
+    for filter in filters {
+        count_machines(&mut tally, *filter, settings)?;
     }
     tally.finish(started)
+}
+
+/// Runs the chosen QEMU tests with additional settings, on images that are built, and counts them.
+pub(crate) fn count_machines(
+    tally: &mut Tally,
+    filter: Option<&str>,
+    settings: &[(&str, String)],
+) -> Result<()> {
+    let mut cargo = machine_tests();
+    cargo.args(filter).envs(settings.iter().map(|(name, value)| (name, value)));
+    let before = (tally.counted(), tally.failed());
+    let succeeded = process::watch(&mut cargo, |line| tally.read(line))?;
+    if !succeeded && tally.failed() == before.1 {
+        tally.fail("the test program itself (see above)".into());
+    }
+    if succeeded && tally.counted() == before.0 {
+        tally.fail(format!("no test has {:?} in its name", filter.unwrap_or_default()));
+    }
+    Ok(())
 }
