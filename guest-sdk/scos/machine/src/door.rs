@@ -2,19 +2,20 @@
 //!
 //! Who makes the calls is [`Calls`]'s business: a device file in the system control OS, a table of answers in the tests.
 
+mod make;
+mod start;
+
 use std::io;
 use std::thread;
 use std::time::Duration;
 
-use shikiri_abi::{NewAreas, PAGE_BYTES, PartitionRef, Resource, Status, Wish};
+use shikiri_abi::{PartitionRef, Resource, Status, Wish};
 use shikiri_tree::Gic;
 
 use crate::Machine;
-use crate::given::OwnedDevice;
-use crate::layout::{Layout, MEMORY_AT, image_number};
 use crate::look::{Exit, Thing};
-use crate::refusal::{Act, Over, Refusal, Rule};
-use crate::view::{Account, Asked, Cause, Line, NewPartition, Partition, Phase, Time, Wanted};
+use crate::refusal::{Act, Over, Refusal};
+use crate::view::{Account, Asked, Cause, Line, NewPartition, Partition, Phase, Wanted};
 
 /// Makes policy calls.
 pub trait Calls {
@@ -92,16 +93,6 @@ const TRIES: u32 = 30_000;
 /// AGAIN is the hypervisor's word for a bounded step that is not the last: no event tells of the next.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// What a new partition is given besides what its maker says.
-struct Plan {
-    image: u64,
-    initrd: Option<u64>,
-    layout: Layout,
-    tree: Option<Vec<u8>>,
-    /// Its devices, with their owners.
-    devices: Vec<(OwnedDevice, PartitionRef)>,
-}
-
 impl<C: Calls> Door<C> {
     /// Makes a call about a partition; `x1` to `x3`.
     fn call(
@@ -173,210 +164,6 @@ impl<C: Calls> Door<C> {
     }
 }
 
-impl<C: Calls + Trees> Door<C> {
-    /// What can be found out before anything is made.
-    fn plan(&self, new: &NewPartition) -> Result<Plan, Refusal> {
-        if let Some((key, why)) = new.contradiction() {
-            return Err(Refusal::by(Rule::Key(key, why)));
-        }
-        let names = self.images()?;
-        let image = image_number(&names, &new.image)?;
-        let initrd = new.initrd.as_ref().map(|name| image_number(&names, name)).transpose()?;
-        let bytes = |image| {
-            let told = self.call(("image", None), IMAGE_INFO, [image, 0, 0, 0, 0, 0]);
-            told.map(|[bytes, ..]| bytes)
-        };
-        let layout = Layout::new(new, bytes(image)?, initrd.map(bytes).transpose()?)?;
-        let tree = if new.wants_tree() {
-            let unknown = "this system's does not name an interrupt controller".to_owned();
-            let gic = self.0.gic().ok_or_else(|| Refusal::by(Rule::NoTree(unknown)))?;
-            Some(layout.tree(new, gic)?)
-        } else {
-            None
-        };
-        let devices = self.owners(&new.devices)?;
-        Ok(Plan { image, initrd, layout, tree, devices })
-    }
-
-    /// Devices with the partitions whose they are.
-    fn owners(&self, devices: &[OwnedDevice]) -> Result<Vec<(OwnedDevice, PartitionRef)>, Refusal> {
-        if devices.is_empty() {
-            return Ok(Vec::new());
-        }
-        let partitions = self.partitions()?;
-        let with_owner = |device: &OwnedDevice| {
-            let owner = partitions.iter().find(|it| it.name == device.owner);
-            let why = || format!("`{device}`: there is no partition `{}`", device.owner);
-            let owner = owner.ok_or_else(|| Refusal::by(Rule::Key("devices", why())))?;
-            Ok((device.clone(), owner.id))
-        };
-        devices.iter().map(with_owner).collect()
-    }
-
-    /// Gives a partition that was just created all that `new` says.
-    fn furnish(&self, it: PartitionRef, new: &NewPartition, plan: &Plan) -> Result<(), Refusal> {
-        for (resource, limit) in limits(new) {
-            self.limit(it, resource, Some(limit))?;
-        }
-        let running = new.vcpus.len().saturating_sub(new.kept_vcpus.into());
-        for (number, vcpu) in new.vcpus.iter().enumerate() {
-            let cores = u64::try_from(vcpu.cores.0).unwrap_or(0);
-            let time = match vcpu.time {
-                Time::Owned => 0,
-                Time::Reservation { budget_us, period_us } => {
-                    u64::from(budget_us) | u64::from(period_us) << 32
-                }
-            };
-            let kept = u64::from(number >= running) << 8;
-            let x = [it.encode(), cores, time, u64::from(vcpu.priority) | kept, 0, 0];
-            self.call(("vCPU", Some(it)), VCPU_ADD, x)?;
-        }
-        let word = it.encode();
-        self.call(("memory", Some(it)), MEMORY_ADD, [word, MEMORY_AT, new.memory_bytes, 0, 0, 0])?;
-        let Layout { image, initrd } = plan.layout;
-        self.call(("image", Some(it)), IMAGE_ADD, [word, plan.image, image, 0, 0, 0])?;
-        if let (Some(number), Some((start, _))) = (plan.initrd, initrd) {
-            self.call(("RAM disk", Some(it)), IMAGE_ADD, [word, number, start, 0, 0, 0])?;
-        }
-        let argument = if plan.tree.is_some() { MEMORY_AT } else { 0 };
-        self.call(("entry", Some(it)), ENTRY_SET, [word, image, argument, 0, 0, 0])?;
-        if new.console {
-            self.call(("console", Some(it)), CONSOLE_SET, [word, 1, 0, 0, 0, 0])?;
-        }
-        self.let_talk(it, new)?;
-        plan.devices.iter().try_for_each(|device| self.give(it, device))?;
-        self.remember(new, plan.tree.as_deref())
-    }
-
-    /// Gives it handles, and areas.
-    fn let_talk(&self, it: PartitionRef, new: &NewPartition) -> Result<(), Refusal> {
-        if new.handles > 0 {
-            let x = [it.encode(), new.handles.into(), new.requests.into(), 0, 0, 0];
-            self.call(("handles", Some(it)), TALK_SET, x)?;
-        }
-        if new.areas != NewAreas::default() {
-            let [slots, ends] = new.areas.encode();
-            let set =
-                self.call(("areas", Some(it)), AREAS_SET, [it.encode(), slots, ends, 0, 0, 0]);
-            set.map_err(|refusal| {
-                let why = match refusal.status {
-                    Status::Range => "more than 4,096 pages, 512 blocks, 510 giants or 64 shares",
-                    Status::Full => "so many places are not left for partitions that are made",
-                    _ => return refusal,
-                };
-                Refusal { rule: Some(Rule::Key("areas", why.to_owned())), ..refusal }
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Gives it a device of another one's.
-    fn give(
-        &self,
-        it: PartitionRef,
-        (device, owner): &(OwnedDevice, PartitionRef),
-    ) -> Result<(), Refusal> {
-        let x = [it.encode(), owner.encode(), device.number.into(), 0, 0, 0];
-        let given = self.call(("device", Some(it)), DEVICE_ADD, x).map(|_| ());
-        given.map_err(|refusal| {
-            let owner = &device.owner;
-            let why = match refusal.status {
-                // A made one has none to give.
-                Status::InvalidParameter => format!("`{owner}` is not of the description"),
-                Status::NotFound => format!("`{owner}` has no such device"),
-                Status::WrongState | Status::PeerGone => {
-                    format!("`{owner}` has not ended, or will start again by itself")
-                }
-                Status::Exists => {
-                    "it is given already, or something else has its address or interrupt".to_owned()
-                }
-                Status::NotSupported => "it masters the bus".to_owned(),
-                Status::Full => "there is no room for its rows".to_owned(),
-                _ => return refusal,
-            };
-            let rule = Rule::Key("devices", format!("`{device}`: {why}"));
-            Refusal { rule: Some(rule), ..refusal }
-        })
-    }
-
-    /// Keeps a partition's tree, or that it has none.
-    fn remember(&self, new: &NewPartition, tree: Option<&[u8]>) -> Result<(), Refusal> {
-        let Some(tree) = tree else {
-            self.0.forget(&new.name);
-            return Ok(());
-        };
-        let kept = self.0.keep(&new.name, tree);
-        kept.map_err(|error| Refusal::by(Rule::NoTree(error.to_string())))
-    }
-
-    /// The partition's tree, and the phase that it is in.
-    fn tree(&self, it: PartitionRef) -> Result<Option<(Vec<u8>, Phase)>, Refusal> {
-        let partition = self.at(u64::from(it.place.0))?.filter(|there| there.id == it);
-        let made = partition.filter(|there| there.is_dynamic);
-        Ok(made.and_then(|there| Some((self.0.kept(&there.name)?, there.phase))))
-    }
-
-    /// Starts a partition; one with a tree in two steps, of which this does the next one.
-    fn start(&self, it: PartitionRef) -> Result<PartitionRef, Refusal> {
-        let started = match self.tree(it)? {
-            None => return self.run(it, false),
-            Some((tree, Phase::Held)) => self.load(it, &tree).and_then(|()| self.release(it)),
-            Some(_) => self.run(it, true),
-        };
-        match started {
-            // Somebody else has come first.
-            Err(refusal) if refusal.status == Status::WrongState && self.has_begun(it)? => Ok(it),
-            started => started,
-        }
-    }
-
-    /// Lets a held life run, and no other one.
-    fn release(&self, it: PartitionRef) -> Result<PartitionRef, Refusal> {
-        let life = self.run(it, false)?;
-        if life == it {
-            return Ok(it);
-        }
-        // It was ended, and the call has begun another life, without the tree. If that one is over by itself, so much the better.
-        let step = Act::Start.word();
-        let _over = self.simple(step, life, PARTITION_STOP);
-        Err(Refusal::new(step, Some(it), Status::WrongState))
-    }
-
-    /// Whether this life has begun to run, and is not over.
-    fn has_begun(&self, it: PartitionRef) -> Result<bool, Refusal> {
-        let now = self.at(u64::from(it.place.0))?.filter(|there| there.id == it);
-        Ok(now.is_some_and(|it| matches!(it.phase, Phase::Active | Phase::Paused)))
-    }
-
-    fn run(&self, it: PartitionRef, hold: bool) -> Result<PartitionRef, Refusal> {
-        let x = [it.encode(), u64::from(hold), 0, 0, 0, 0];
-        let [word, ..] = self.call((Act::Start.word(), Some(it)), PARTITION_START, x)?;
-        Ok(PartitionRef::decode(word).unwrap_or(it))
-    }
-
-    fn load(&self, it: PartitionRef, tree: &[u8]) -> Result<(), Refusal> {
-        // The call copies words.
-        let mut words = tree.to_vec();
-        words.resize(tree.len().next_multiple_of(8), 0);
-        let (step, mut rest, mut to) = ("device tree", words.as_slice(), MEMORY_AT);
-        while !rest.is_empty() {
-            let answer = self.0.load(it.encode(), to, rest);
-            let none = Refusal::new(step, Some(it), Status::NotSupported);
-            let [status, values @ ..] = answer.ok_or(none)?;
-            let status = Status::from_code(status.cast_signed()).unwrap_or(Status::NotSupported);
-            let [copied, ..] = values;
-            rest = match usize::try_from(copied) {
-                Ok(copied) if status == Status::Ok && copied > 0 => {
-                    rest.get(copied..).unwrap_or(&[])
-                }
-                _ => return Err(refusal(step, Some(it), status, values)),
-            };
-            to = to.saturating_add(copied);
-        }
-        Ok(())
-    }
-}
-
 impl<C: Calls> Door<C> {
     fn limit(
         &self,
@@ -388,27 +175,6 @@ impl<C: Calls> Door<C> {
         let x = [id.encode(), number, limit.unwrap_or(UNSET), 0, 0, 0];
         self.call(("limit", Some(id)), LIMIT_SET, x).map(|_| ())
     }
-}
-
-/// The limits of a new partition: those that are said, and of core time, memory and devices what it is given, so that what it has is
-/// taken from what may be handed out, and no more.
-fn limits(new: &NewPartition) -> Vec<(Resource, u64)> {
-    let mut limits = new.limits.clone();
-    let share = new.vcpus.iter().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
-    let devices = u64::try_from(new.devices.len()).unwrap_or(u64::MAX);
-    for (resource, need) in [
-        (Resource::CoreTime, share),
-        (Resource::Memory, new.memory_bytes / PAGE_BYTES),
-        (Resource::Devices, devices),
-    ] {
-        if resource == Resource::Devices && devices == 0 {
-            continue;
-        }
-        if limits.iter().all(|(said, _)| *said != resource) {
-            limits.push((resource, need));
-        }
-    }
-    limits
 }
 
 /// A text in words, zeros behind it.

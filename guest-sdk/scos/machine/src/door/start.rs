@@ -1,0 +1,87 @@
+//! Starting a partition: one with a device tree is built and held, loaded, and then let run.
+
+use shikiri_abi::{PartitionRef, Status};
+
+use super::{Calls, Door, PARTITION_START, PARTITION_STOP, Trees, refusal};
+use crate::layout::MEMORY_AT;
+use crate::refusal::{Act, Refusal, Rule};
+use crate::view::{NewPartition, Phase};
+
+impl<C: Calls + Trees> Door<C> {
+    /// Keeps a partition's tree, or that it has none.
+    pub(super) fn remember(&self, new: &NewPartition, tree: Option<&[u8]>) -> Result<(), Refusal> {
+        let Some(tree) = tree else {
+            self.0.forget(&new.name);
+            return Ok(());
+        };
+        let kept = self.0.keep(&new.name, tree);
+        kept.map_err(|error| Refusal::by(Rule::NoTree(error.to_string())))
+    }
+
+    /// The partition's tree, and the phase that it is in.
+    pub(super) fn tree(&self, it: PartitionRef) -> Result<Option<(Vec<u8>, Phase)>, Refusal> {
+        let partition = self.at(u64::from(it.place.0))?.filter(|there| there.id == it);
+        let made = partition.filter(|there| there.is_dynamic);
+        Ok(made.and_then(|there| Some((self.0.kept(&there.name)?, there.phase))))
+    }
+
+    /// Starts a partition; one with a tree in two steps, of which this does the next one.
+    pub(super) fn start(&self, it: PartitionRef) -> Result<PartitionRef, Refusal> {
+        let started = match self.tree(it)? {
+            None => return self.run(it, false),
+            Some((tree, Phase::Held)) => self.load(it, &tree).and_then(|()| self.release(it)),
+            Some(_) => self.run(it, true),
+        };
+        match started {
+            // Somebody else has come first.
+            Err(refusal) if refusal.status == Status::WrongState && self.has_begun(it)? => Ok(it),
+            started => started,
+        }
+    }
+
+    /// Lets a held life run, and no other one.
+    fn release(&self, it: PartitionRef) -> Result<PartitionRef, Refusal> {
+        let life = self.run(it, false)?;
+        if life == it {
+            return Ok(it);
+        }
+        // It was ended, and the call has begun another life, without the tree. If that one is over by itself, so much the better.
+        let step = Act::Start.word();
+        let _over = self.simple(step, life, PARTITION_STOP);
+        Err(Refusal::new(step, Some(it), Status::WrongState))
+    }
+
+    /// Whether this life has begun to run, and is not over.
+    fn has_begun(&self, it: PartitionRef) -> Result<bool, Refusal> {
+        let now = self.at(u64::from(it.place.0))?.filter(|there| there.id == it);
+        Ok(now.is_some_and(|it| matches!(it.phase, Phase::Active | Phase::Paused)))
+    }
+
+    fn run(&self, it: PartitionRef, hold: bool) -> Result<PartitionRef, Refusal> {
+        let x = [it.encode(), u64::from(hold), 0, 0, 0, 0];
+        let [word, ..] = self.call((Act::Start.word(), Some(it)), PARTITION_START, x)?;
+        Ok(PartitionRef::decode(word).unwrap_or(it))
+    }
+
+    fn load(&self, it: PartitionRef, tree: &[u8]) -> Result<(), Refusal> {
+        // The call copies words.
+        let mut words = tree.to_vec();
+        words.resize(tree.len().next_multiple_of(8), 0);
+        let (step, mut rest, mut to) = ("device tree", words.as_slice(), MEMORY_AT);
+        while !rest.is_empty() {
+            let answer = self.0.load(it.encode(), to, rest);
+            let none = Refusal::new(step, Some(it), Status::NotSupported);
+            let [status, values @ ..] = answer.ok_or(none)?;
+            let status = Status::from_code(status.cast_signed()).unwrap_or(Status::NotSupported);
+            let [copied, ..] = values;
+            rest = match usize::try_from(copied) {
+                Ok(copied) if status == Status::Ok && copied > 0 => {
+                    rest.get(copied..).unwrap_or(&[])
+                }
+                _ => return Err(refusal(step, Some(it), status, values)),
+            };
+            to = to.saturating_add(copied);
+        }
+        Ok(())
+    }
+}
