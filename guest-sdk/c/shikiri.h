@@ -1068,10 +1068,12 @@ static inline struct shikiri_answer shikiri_areas_set(uint64_t partition, uint64
  *   until then its owner cannot be started. WRONG_STATE: the owner has not ended, or will start again by
  *   itself, or the other one is not being created. NOT_FOUND: the owner has no such device. EXISTS: it is
  *   given already, or something else has its address or interrupt. NOT_SUPPORTED: it masters the bus, for
- *   which the partition's memory would have to be at its physical addresses. FULL: no room for its rows. (P7)
+ *   which the partition's memory would have to be at its physical addresses. FULL: no room for its rows.
+ *   RANGE: it is to be kept back, and has more than 4 MiB of registers. (P7)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * owner: the partition of the description, as PARTITION_LIST has it
- * device: which of its `devices`, from 0, 63 at most
+ * device: bits 0 to 7: which of its `devices`, from 0, 63 at most; bit 8: it is kept back until it was asked
+ *   for and granted (REQUEST)
  * value[0] = address: where its registers begin, as the guest sees them
  * value[1] = intid: the INTID of its first interrupt; 0: it has none
  * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, FULL, PEER_GONE, EXISTS,

@@ -1,6 +1,6 @@
 //! The calls of the policy program, one function per row of the call table. `shikiri_policy` makes values of them.
 
-pub use shikiri_abi::{Hold, NamePart, NewAreas, NewVcpu, PartitionRef, Wish};
+pub use shikiri_abi::{Hold, NamePart, NewAreas, NewDevice, NewVcpu, PartitionRef, Wish};
 use shikiri_abi::{Ipa, Status};
 
 use crate::partition::{AccountLine, Refusal, Resource, function, request};
@@ -263,13 +263,11 @@ pub fn set_areas(who: PartitionRef, areas: NewAreas) -> Result<(), Refusal> {
 /// Calls `DEVICE_ADD`: where its registers begin, and its first INTID, or 0.
 ///
 /// # Errors
-/// `NotPermitted`, `NotFound`, `PeerGone`, `WrongState`; `Exists`; `NotSupported`; `Full`; `InvalidParameter`.
-pub fn add_device(
-    who: PartitionRef,
-    owner: PartitionRef,
-    number: u8,
-) -> Result<(u64, u64), Refusal> {
-    let arguments = [who.encode(), owner.encode(), u64::from(number), 0, 0, 0];
+/// `NotPermitted`, `NotFound`, `PeerGone`, `WrongState`; `Exists`; `NotSupported`; `Full`; `Range`; `InvalidParameter`.
+pub fn add_device(who: PartitionRef, device: NewDevice) -> Result<(u64, u64), Refusal> {
+    let NewDevice { owner, number, is_kept } = device;
+    let which = u64::from(number) | u64::from(is_kept) << 8;
+    let arguments = [who.encode(), owner.encode(), which, 0, 0, 0];
     request::<ADD_DEVICE>(arguments).map(|[address, intid, _]| (address, intid))
 }
 

@@ -538,7 +538,20 @@ impl Partition {
     /// `WrongState`: the owner has not ended; `NotFound`: it has no such device; `Exists`: it is given, or something is in its place;
     /// `NotSupported`: it masters the bus; `Full`.
     pub fn add_device(self, owner: Self, number: u8) -> Result<(Ipa, u64), Refusal> {
-        calls::add_device(self.0, owner.0, number).map(|(address, intid)| (Ipa(address), intid))
+        self.add_one_device(calls::NewDevice { owner: owner.0, number, is_kept: false })
+    }
+
+    /// Gives it a device that is kept back: its registers are there, and its interrupts can be enabled, when the partition has asked for
+    /// it ([`Wish::Device`]). The first one's number there is 0.
+    ///
+    /// # Errors
+    /// As [`Partition::add_device`]; `Range` if it has more than 4 MiB of registers.
+    pub fn add_kept_device(self, owner: Self, number: u8) -> Result<(Ipa, u64), Refusal> {
+        self.add_one_device(calls::NewDevice { owner: owner.0, number, is_kept: true })
+    }
+
+    fn add_one_device(self, device: calls::NewDevice) -> Result<(Ipa, u64), Refusal> {
+        calls::add_device(self.0, device).map(|(address, intid)| (Ipa(address), intid))
     }
 
     /// Says how many message areas and channels it can have; it needs handles before ([`Partition::set_talk`]).

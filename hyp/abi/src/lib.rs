@@ -35,7 +35,7 @@ pub use object::{
     ObjectName, QUEUE_DEPTH, Units,
 };
 pub use policy::{
-    Copying, Hold, NamePart, NewAreas, NewVcpu, PartitionRef, PolicyCall, Wanted, Wish,
+    Copying, Hold, NamePart, NewAreas, NewDevice, NewVcpu, PartitionRef, PolicyCall, Wanted, Wish,
 };
 pub use resource::{RESOURCE_COUNT, Resource};
 pub use shared::SharedCall;

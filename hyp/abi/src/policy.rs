@@ -216,8 +216,8 @@ pub enum PolicyCall {
     Answer(PartitionRef, Option<u64>, u64),
     /// `AREAS_SET`
     SetAreas(PartitionRef, NewAreas),
-    /// `DEVICE_ADD`: whose device, and which of them.
-    AddDevice(PartitionRef, PartitionRef, u8),
+    /// `DEVICE_ADD`
+    AddDevice(PartitionRef, NewDevice),
     /// `CONSOLE_…`, `PORT_READ`, `EXIT_READ`.
     Look(LookCall),
 }
@@ -234,6 +234,17 @@ pub struct NewVcpu {
     /// Higher runs first.
     pub priority: u8,
     /// It is kept back: it cannot be turned on before it was asked for and granted.
+    pub is_kept: bool,
+}
+
+/// A device that is to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewDevice {
+    /// Whose it is.
+    pub owner: PartitionRef,
+    /// Which of them.
+    pub number: u8,
+    /// It is kept back: it is not there before it was asked for and granted.
     pub is_kept: bool,
 }
 
@@ -356,11 +367,7 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x11a => C::HandOut(Resource::try_from(a).map_err(|()| bad(1))?),
         0x11b => C::Image(a, u8::try_from(b).map_err(|_| bad(2))?),
         0x11d => C::SetAreas(partition()?, NewAreas::decode(b, c)?),
-        0x11e => C::AddDevice(
-            partition()?,
-            PartitionRef::decode(b).ok_or(bad(2))?,
-            u8::try_from(c).ok().filter(|_| c < DEVICES).ok_or(bad(3))?,
-        ),
+        0x11e => C::AddDevice(partition()?, new_device(b, c)?),
         0x120 => C::TakeRequest,
         0x121 => match (flag(b, 2)?, c) {
             (true, amount) => C::Answer(partition()?, Some(amount), d),
@@ -382,6 +389,15 @@ fn new_vcpu(cores: u64, time: u64, priority: u64) -> Result<NewVcpu, DecodeError
     Ok(NewVcpu { cores, budget_us, period_us, priority, is_kept: is_kept == 1 })
 }
 
+fn new_device(owner: u64, which: u64) -> Result<NewDevice, DecodeError> {
+    let owner = PartitionRef::decode(owner).ok_or(DecodeError::Argument(2))?;
+    let [number, is_kept, high @ ..] = which.to_le_bytes();
+    if u64::from(number) >= DEVICES || is_kept > 1 || high != [0; 6] {
+        return Err(DecodeError::Argument(3));
+    }
+    Ok(NewDevice { owner, number, is_kept: is_kept == 1 })
+}
+
 /// An argument that is 0 or 1.
 fn flag(value: u64, register: u8) -> Result<bool, DecodeError> {
     match value {
@@ -394,7 +410,8 @@ fn flag(value: u64, register: u8) -> Result<bool, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::{
-        Copying, Hold, NamePart, NewAreas, NewVcpu, PartitionRef, PolicyCall, Wish, decode,
+        Copying, Hold, NamePart, NewAreas, NewDevice, NewVcpu, PartitionRef, PolicyCall, Wish,
+        decode,
     };
     use crate::call::DecodeError;
     use crate::{CoreId, Ipa, PartitionId, PartitionSlot, Resource, VcpuIndex};
@@ -465,6 +482,8 @@ mod tests {
         let areas = NewAreas { pages: 1, blocks: 2, giants: 3, channels: 4, shares: 5 };
         assert_eq!(areas.encode(), [3 << 32 | 2 << 16 | 1, 5 << 16 | 4]);
         let kept = NewVcpu { is_kept: true, ..vcpu };
+        let device = NewDevice { owner: theirs, number: 63, is_kept: false };
+        let kept_device = NewDevice { is_kept: true, ..device };
         let copying = Copying { to: Ipa(1), from: Ipa(2), bytes: 3 };
         for (number, x, call) in [
             (0x110, [1, 2, 3, 4], PolicyCall::Create([1, 2, 3, 4])),
@@ -487,7 +506,8 @@ mod tests {
                 [WORD, 3 << 32 | 2 << 16 | 1, 5 << 16 | 4, 0],
                 PolicyCall::SetAreas(MEANT, areas),
             ),
-            (0x11e, [WORD, 3 << 32, 63, 0], PolicyCall::AddDevice(MEANT, theirs, 63)),
+            (0x11e, [WORD, 3 << 32, 63, 0], PolicyCall::AddDevice(MEANT, device)),
+            (0x11e, [WORD, 3 << 32, 63 | 1 << 8, 0], PolicyCall::AddDevice(MEANT, kept_device)),
             (0x120, [0; 4], PolicyCall::TakeRequest),
             (0x121, [WORD, 1, 9, 5], PolicyCall::Answer(MEANT, Some(9), 5)),
             (0x121, [WORD, 0, 0, u64::MAX], PolicyCall::Answer(MEANT, None, u64::MAX)),
@@ -522,6 +542,8 @@ mod tests {
             (0x11d, [WORD, 0, 1 << 32, 0, 0, 0], 3),
             (0x11e, [WORD, 1 << 40, 0, 0, 0, 0], 2),
             (0x11e, [WORD, WORD, 64, 0, 0, 0], 3),
+            (0x11e, [WORD, WORD, 2 << 8, 0, 0, 0], 3),
+            (0x11e, [WORD, WORD, 1 << 16, 0, 0, 0], 3),
             (0x121, [WORD, 2, 0, 0, 0, 0], 2),
             (0x121, [WORD, 0, 1, 0, 0, 0], 3),
         ] {

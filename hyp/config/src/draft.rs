@@ -224,18 +224,30 @@ impl Draft {
         Ok(())
     }
 
-    /// Adds the device with this path of a partition of the bundle, with all its registers and interrupts.
+    /// Adds the device with this path of a partition of the bundle, with all its registers and interrupts, perhaps kept back.
     ///
     /// # Errors
-    /// `Full`; `NoDevice`; `Masters`; `Clash` with what has its address, or its interrupt's number.
-    pub fn add_device(&mut self, owner: &Partition<'static>, path: &str) -> Result<(), DraftFault> {
+    /// `Full`; `NoDevice`; `Masters`; `Clash` with what has its address, or its interrupt's number; `Value` if it has too many registers to
+    /// be kept back.
+    pub fn add_device(
+        &mut self,
+        owner: &Partition<'static>,
+        path: &str,
+        is_kept: bool,
+    ) -> Result<(), DraftFault> {
         let before = (self.row.devices, self.row.interrupts, self.strings);
-        self.put_device(owner, path)
+        let flags = if is_kept { KEPT_BACK } else { 0 };
+        self.put_device(owner, path, flags)
             .and_then(|()| check::draft_devices(self.gic, &self.view()))
             .inspect_err(|_| (self.row.devices, self.row.interrupts, self.strings) = before)
     }
 
-    fn put_device(&mut self, owner: &Partition<'static>, path: &str) -> Result<(), DraftFault> {
+    fn put_device(
+        &mut self,
+        owner: &Partition<'static>,
+        path: &str,
+        flags: u8,
+    ) -> Result<(), DraftFault> {
         let Tables { devices, interrupts, strings, .. } = *owner.rows();
         self.strings = strings;
         let mut is_there = false;
@@ -247,9 +259,8 @@ impl Draft {
                 return Err(DraftFault::Masters);
             }
             let place = self.devices.get_mut(usize::from(self.row.devices));
-            // Whoever gives it away keeps it back from nobody.
-            let row = DeviceRow::get(row);
-            let row = DeviceRow { flags: row.flags & !KEPT_BACK, ..row };
+            // Whether its owner was to ask for it does not matter.
+            let row = DeviceRow { flags, ..DeviceRow::get(row) };
             *place.ok_or(DraftFault::Full)? = row.encode();
             self.row.devices = self.row.devices.saturating_add(1);
             is_there = true;

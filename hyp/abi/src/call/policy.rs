@@ -462,11 +462,14 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "DEVICE_ADD",
         number: 0x11e,
-        summary: "Gives a created partition a device of a partition of the description that has ended, with its registers and interrupts where the description has them. Devices that share an interrupt are given together: it goes with that one of them which the description names first. It is back when the created one is destroyed; until then its owner cannot be started. WRONG_STATE: the owner has not ended, or will start again by itself, or the other one is not being created. NOT_FOUND: the owner has no such device. EXISTS: it is given already, or something else has its address or interrupt. NOT_SUPPORTED: it masters the bus, for which the partition's memory would have to be at its physical addresses. FULL: no room for its rows.",
+        summary: "Gives a created partition a device of a partition of the description that has ended, with its registers and interrupts where the description has them. Devices that share an interrupt are given together: it goes with that one of them which the description names first. It is back when the created one is destroyed; until then its owner cannot be started. WRONG_STATE: the owner has not ended, or will start again by itself, or the other one is not being created. NOT_FOUND: the owner has no such device. EXISTS: it is given already, or something else has its address or interrupt. NOT_SUPPORTED: it masters the bus, for which the partition's memory would have to be at its physical addresses. FULL: no room for its rows. RANGE: it is to be kept back, and has more than 4 MiB of registers.",
         arguments: &[
             PARTITION,
             arg("owner", "the partition of the description, as PARTITION_LIST has it"),
-            arg("device", "which of its `devices`, from 0, 63 at most"),
+            arg(
+                "device",
+                "bits 0 to 7: which of its `devices`, from 0, 63 at most; bit 8: it is kept back until it was asked for and granted (REQUEST)",
+            ),
         ],
         results: &[
             arg("address", "where its registers begin, as the guest sees them"),

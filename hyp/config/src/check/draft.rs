@@ -65,10 +65,11 @@ pub(crate) fn entry(partition: &Partition<'_>, entry: Ipa) -> Result<(), DraftFa
     }
 }
 
-/// Its devices: their registers, and their interrupts.
+/// Its devices: their registers, their interrupts, and what is kept back.
 pub(crate) fn devices(gic: GicVersion, partition: &Partition<'_>) -> Result<(), DraftFault> {
     space(gic, partition)?;
-    partition::check_interrupts(partition).map_err(fault)
+    partition::check_interrupts(partition).map_err(fault)?;
+    partition::check_kept(partition).map_err(fault)
 }
 
 /// Its message areas and channels.

@@ -277,7 +277,7 @@ fn check_dma<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
 }
 
 /// A device is kept back as a whole, and can be given in one step.
-fn check_kept<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
+pub(super) fn check_kept<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
     for (number, path) in partition.kept_devices().enumerate() {
         let claimant = Claimant { partition: partition.name, item: Item::Device(path) };
         let wrong = |what, value| Err(BundleError::Value { claimant, what, value });

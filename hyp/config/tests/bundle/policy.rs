@@ -62,21 +62,51 @@ fn a_draft_gets_a_device_with_all_that_belongs_to_it() {
     let mut draft = Draft::new(GicVersion::V3);
     assert!(draft.begin([u64::from_le_bytes(*b"driver\0\0"), 0, 0, 0]));
     let counts = |draft: &Draft| (draft.view().devices().len(), draft.view().interrupts().len());
-    assert_eq!(draft.add_device(&a, "/nothing"), Err(DraftFault::NoDevice));
-    assert_eq!(draft.add_device(&b, "/virtio_mmio@a003e00"), Err(DraftFault::Masters));
+    assert_eq!(draft.add_device(&a, "/nothing", false), Err(DraftFault::NoDevice));
+    assert_eq!(draft.add_device(&b, "/virtio_mmio@a003e00", false), Err(DraftFault::Masters));
     assert_eq!(counts(&draft), (0, 0));
-    draft.add_device(&a, "/two@9030000").unwrap();
+    draft.add_device(&a, "/two@9030000", false).unwrap();
     assert_eq!(draft.view().kept_devices().count(), 0, "it was kept back from its owner only");
     assert_eq!(counts(&draft), (2, 0));
-    draft.add_device(&a, "/pl031@9010000").unwrap();
+    draft.add_device(&a, "/pl031@9010000", false).unwrap();
     assert_eq!(counts(&draft), (3, 1));
     assert_eq!(draft.view().device_paths().count(), 2);
     let interrupt = draft.view().interrupts().next().map(|it| (it.physical.0, it.path));
     assert_eq!(interrupt, Some((34, "/pl031@9010000")));
-    assert_eq!(draft.add_device(&a, "/pl031@9010000"), Err(DraftFault::Clash), "twice");
-    assert_eq!(draft.add_device(&a, "/two@9030000"), Err(DraftFault::Full));
+    assert_eq!(draft.add_device(&a, "/pl031@9010000", false), Err(DraftFault::Clash), "twice");
+    assert_eq!(draft.add_device(&a, "/two@9030000", false), Err(DraftFault::Full));
     assert_eq!(counts(&draft), (3, 1));
     assert_eq!(draft.add_memory(Ipa(0x0901_0000), 4096), Err(DraftFault::Clash));
+}
+
+#[test]
+fn a_draft_keeps_back_what_it_is_said_to_whatever_the_owner_does() {
+    let mut spec = system();
+    let devices = &mut spec.partitions[0].devices;
+    devices.push(device("/two@9030000", 0x0903_0000, 0x1000));
+    devices.push(device("/two@9030000", 0x0904_0000, 0x1000));
+    devices.push(device("/large@a0000000", 0x1_a000_0000, 0x40_1000));
+    devices[1].is_kept = true;
+    devices[2].is_kept = true;
+    let bytes: &'static [u8] = write(&spec).leak();
+    let a = Bundle::parse(bytes, crc32).unwrap().partition(0).unwrap();
+    let mut draft = Draft::new(GicVersion::V3);
+    assert!(draft.begin([u64::from_le_bytes(*b"driver\0\0"), 0, 0, 0]));
+    draft.add_device(&a, "/two@9030000", false).unwrap();
+    draft.add_device(&a, "/pl031@9010000", true).unwrap();
+    assert_eq!(draft.view().kept_devices().collect::<Vec<_>>(), ["/pl031@9010000"]);
+    assert!(!draft.view().keeps_back("/two@9030000"));
+    assert_eq!(draft.view().interrupts().len(), 1, "it is its own from the start");
+    // In one step so much cannot be given.
+    let large = "/large@a0000000";
+    assert_eq!(draft.add_device(&a, large, true), Err(DraftFault::Value));
+    assert_eq!(draft.view().devices().len(), 3);
+    draft.add_device(&a, large, false).unwrap();
+    assert!(draft.begin([u64::from_le_bytes(*b"driver\0\0"), 0, 0, 0]));
+    draft.add_device(&a, "/two@9030000", true).unwrap();
+    draft.add_device(&a, "/pl031@9010000", true).unwrap();
+    let kept: Vec<_> = draft.view().kept_devices().collect();
+    assert_eq!(kept, ["/two@9030000", "/pl031@9010000"], "by the order in which they came");
 }
 
 #[test]

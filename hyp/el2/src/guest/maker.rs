@@ -4,7 +4,7 @@
 use core::sync::atomic::Ordering;
 
 use shikiri_abi::{
-    Copying, CoreId, CoreSet, Hold, Ipa, NewAreas, NewVcpu, PartitionId, PartitionRef,
+    Copying, CoreId, CoreSet, Hold, Ipa, NewAreas, NewDevice, NewVcpu, PartitionId, PartitionRef,
     PartitionSlot, Resource, VcpuIndex,
 };
 use shikiri_arch::hw::PhysMem;
@@ -201,12 +201,8 @@ pub(super) fn add_vcpu(world: &World, policy: &Policy, who: PartitionRef, new: N
 }
 
 /// A device of an owner that has ended; both are locked, by their keys' order, as those of the description come first.
-pub(super) fn add_device(
-    world: &World,
-    who: PartitionRef,
-    from: PartitionRef,
-    number: u8,
-) -> Answer {
+pub(super) fn add_device(world: &World, who: PartitionRef, new: NewDevice) -> Answer {
+    let NewDevice { owner: from, number, is_kept } = new;
     if from.place >= who.place {
         return Err(Refusal::Argument(2));
     }
@@ -226,7 +222,7 @@ pub(super) fn add_device(
     if owner.given.load(Ordering::Acquire) & bit != 0 {
         return Err(Refusal::Exists);
     }
-    draft.add_device(description, path)?;
+    draft.add_device(description, path, is_kept)?;
     owner.given.fetch_or(bit, Ordering::Relaxed);
     world.route_device(description, path, slot.number);
     let device = description.devices().find(|device| device.path == path);

@@ -96,7 +96,7 @@ fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
         PolicyCall::SetTalk(who, handles, requests) => {
             with_draft(world, who, |draft| Ok(draft.set_talk(handles, requests)?))
         }
-        PolicyCall::AddDevice(who, from, number) => maker::add_device(world, who, from, number),
+        PolicyCall::AddDevice(who, device) => maker::add_device(world, who, device),
         PolicyCall::SetAreas(who, new) => maker::set_areas(world, policy, who, new),
         PolicyCall::SetPeers(asker, asked, permit) => maker::set_peers(world, asker, asked, permit),
         PolicyCall::Load(who, copying) => maker::load(world, loaded, who, copying),

@@ -40,6 +40,7 @@ fn given() -> Outcome {
     let (owner, own) = (named("owner")?, named("scos")?);
     let new = described("new", SERVER_BYTES)?;
     refused("its owner lives", new.add_device(own, 0), Status::WrongState)?;
+    refused("its owner lives", new.add_kept_device(own, 0), Status::WrongState)?;
     refused("no such device", new.add_device(owner, 1), Status::NotFound)?;
     refused("no such device", new.add_device(owner, 63), Status::NotFound)?;
     refused("no owner", new.add_device(owner, 64), Status::InvalidParameter)?;
@@ -52,13 +53,14 @@ fn given() -> Outcome {
     made(other.destroy())?;
     made(new.add_device(owner, 0))?;
     refused("twice", new.add_device(owner, 0), Status::Exists)?;
+    refused("twice", new.add_kept_device(owner, 0), Status::Exists)?;
     let other = described("other", SERVER_BYTES)?;
     refused("to another", other.add_device(owner, 0), Status::Exists)?;
     refused("its owner is without it", owner.start(), Status::WrongState)?;
     refused("its owner is without it", owner.restart(), Status::WrongState)?;
     made(new.destroy())?;
-    made(other.add_device(owner, 0))?;
-    // It is charged for it.
+    made(other.add_kept_device(owner, 0))?;
+    // It is charged for it, though it could not use it.
     made(other.set_limit(Resource::Devices, Some(0)))?;
     let life = made(other.start())?;
     ended(life, Cause::NotBuilt)?;

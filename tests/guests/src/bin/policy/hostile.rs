@@ -155,7 +155,7 @@ impl Attack {
             0x118 => [who, self.somebody(), self.random.below(2), 0],
             0x119 => [who, address, self.address(), self.random.below(0x3000) * 8],
             0x11a => [what, 0, 0, 0],
-            0x11e => [who, self.somebody(), self.random.below(3), 0],
+            0x11e => [who, self.somebody(), self.random.below(3) | self.random.below(2) << 8, 0],
             0x11d => [who, self.random.below(300), self.random.below(6), 0],
             0x11b => [self.random.below(5), self.random.below(4), 0, 0],
             0x11c => [self.random.below(5), 0, 0, 0],
@@ -182,7 +182,7 @@ impl Attack {
             (0x116, [who, self.random.below(2), 0, 0]),
             (0x117, [who, self.random.below(9), self.random.below(2), 0]),
             (0x11d, [who, self.random.below(40) | self.random.below(3) << 16, 2 << 16 | 1, 0]),
-            (0x11e, [who, owner, 0, 0]),
+            (0x11e, [who, owner, self.random.below(2) << 8, 0]),
             (0x104, [who, self.random.below(2), 0, 0]),
         ];
         for (number, [a, b, c, d]) in steps {
