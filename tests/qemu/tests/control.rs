@@ -20,6 +20,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(one(), "a_device_is_granted_by_the_policys_file_and_comes_back", keeps);
     topic.on_each(
         both_gics(4),
+        "a_device_is_kept_back_from_one_that_is_made_until_it_is_granted",
+        keeps_from_made,
+    );
+    topic.on_each(
+        both_gics(4),
         "under_traffic_the_system_that_makes_policy_ends_and_its_next_life_goes_on",
         restarted,
     );
@@ -352,6 +357,81 @@ fn keeps(machine: Machine) -> Outcome {
     support::approve(&console)?;
     prompt(&mut running)?;
     converse(&mut running, &[("part end asker; part wait asker ended 60s; echo is=$?", "| is=0")])?;
+    support::open_operator(&mut running)?;
+    support::audit(&mut running)?;
+    Ok(())
+}
+
+/// The same of devices that `spare` has by the description, kept back from two that are made: by the file, and from the shell. When one is
+/// destroyed they can be given again.
+fn keeps_from_made(machine: Machine) -> Outcome {
+    let slot = |at| format!("{{ path = \"/virtio_mmio@{at}\", dma = \"none\" }}");
+    let devices = [slot("a000000"), slot("a000200"), "\"/flash@0\"".to_owned()].join(", ");
+    let spare = Partition::new("spare", "crash")
+        .with("cmdline = \"crash=loop\"\nautostart = false\ncores = [3]")
+        .with("share = { budget = \"2ms\", period = \"10ms\" }")
+        .with(&format!("devices = [\"/pl031@9010000\", \"/pl061@9030000\", {devices}]"));
+    let system = support::system([spare, scos(Some(&file("kept-made.policy")))])?;
+    let mut running = system.boot(&machine)?;
+    let lines = [
+        "policyd: asker is made (id 2)",
+        "asker asks for device 0: granted, grant 1 (device)",
+        "asker asks for device 1: refused, no grant names device 1 for asker",
+        "asker asks for device 2: granted, grant 2 (device)",
+        "asker| ok a_device_is_granted_with_its_interrupt",
+        "asker (id 2) has ended (off): started again in 100ms",
+        "asker| ok the_next_life_begins_without_it",
+        "asker| done",
+    ];
+    let console = running.wait_for_all(&lines, PATIENCE)?;
+    support::approve(&console)?;
+    prompt(&mut running)?;
+    let create = "part create stranger image=policy memory=4M cores=2";
+    let words = "cmdline=kept-stranger console=yes handles=8";
+    converse(
+        &mut running,
+        &[
+            (
+                &format!("{create} devices=spare:3 kept_devices=spare:3"),
+                "kept_devices=: `spare:3` stands twice",
+            ),
+            (
+                &format!("{create} kept_devices=spare:0"),
+                "kept_devices: `spare:0`: it is given already, or something else has its",
+            ),
+            (
+                &format!("{create} kept_devices=scos:0"),
+                "kept_devices: `scos:0`: `scos` has not ended, or will start again by itself",
+            ),
+            (
+                &format!("{create} kept_devices=spare:4"),
+                "kept_devices: `spare:4`: it has more registers than can be given in one step",
+            ),
+            (&format!("{create} kept_devices=spare:5"), "`spare` has no such device"),
+            ("acct -h", "devices                -     3"),
+            (&format!("{create} {words} kept_devices=spare:3"), "stranger has the id"),
+            ("acct -h", "devices                -     4"),
+        ],
+    )?;
+    running.send("part start stranger\n")?;
+    let lines = [
+        "stranger asks for device 0: refused, no grant names device 0 for stranger",
+        "stranger| ok a_device_that_is_granted_to_nobody_stays_away",
+        "stranger| stranger done",
+    ];
+    running.wait_for_all(&lines, PATIENCE)?;
+    prompt(&mut running)?;
+    converse(
+        &mut running,
+        &[
+            ("part wait stranger ended 60s; part destroy stranger; echo is=$?", "| is=0"),
+            ("part start spare", "start: wrong state"),
+        ],
+    )?;
+    // The file makes another one, of the same devices.
+    running.send("part end asker; part wait asker ended 60s; part destroy asker\n")?;
+    let lines = ["policyd: asker is made (id ", "asker| ok a_device_is_granted_with_its_interrupt"];
+    running.wait_for_all(&lines, PATIENCE)?;
     support::open_operator(&mut running)?;
     support::audit(&mut running)?;
     Ok(())

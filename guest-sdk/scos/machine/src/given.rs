@@ -20,6 +20,9 @@ pub struct OwnedDevice {
     pub number: u8,
 }
 
+/// The key of devices that are kept back.
+pub(crate) const KEPT: &str = "kept_devices";
+
 impl OwnedDevice {
     /// Reads `OWNER:NUMBER`.
     ///
@@ -101,10 +104,16 @@ impl NewPartition {
                 ),
             ));
         }
-        let mut devices = self.devices.iter().enumerate();
-        let twice =
-            devices.find(|(at, it)| self.devices.iter().take(*at).any(|other| other == *it));
-        twice.map(|(_, device)| ("devices", format!("`{device}` stands twice")))
+        let mut devices = self.all_devices().enumerate();
+        let is_before = |at, device| self.all_devices().take(at).any(|(_, other)| other == device);
+        let twice = devices.find(|(at, (_, device))| is_before(*at, *device));
+        twice.map(|(_, (key, device))| (key, format!("`{device}` stands twice")))
+    }
+
+    /// All its devices, with the keys that give them: those that are kept back come last.
+    pub(crate) fn all_devices(&self) -> impl Iterator<Item = (&'static str, &OwnedDevice)> {
+        let own = self.devices.iter().map(|device| ("devices", device));
+        own.chain(self.kept_devices.iter().map(|device| (KEPT, device)))
     }
 }
 
@@ -144,6 +153,7 @@ mod tests {
         let right = NewPartition { vcpus: vec![vcpu; 2], ..NewPartition::default() };
         assert_eq!(right.contradiction(), None);
         let device = OwnedDevice { owner: "clock".to_owned(), number: 0 };
+        let devices = vec![device.clone()];
         let areas = |pages, channels| NewAreas { pages, channels, ..NewAreas::default() };
         for (wrong, key) in [
             (NewPartition { vcpus: vec![], ..right.clone() }, "vcpus"),
@@ -153,6 +163,10 @@ mod tests {
             (NewPartition { areas: areas(1, 0), ..right.clone() }, "areas"),
             (NewPartition { areas: areas(3, 2), handles: 8, ..right.clone() }, "areas"),
             (NewPartition { devices: vec![device.clone(), device], ..right.clone() }, "devices"),
+            (
+                NewPartition { devices: devices.clone(), kept_devices: devices, ..right.clone() },
+                "kept_devices",
+            ),
         ] {
             assert_eq!(wrong.contradiction().map(|(key, _)| key), Some(key));
         }

@@ -307,6 +307,8 @@ pub struct NewPartition {
     pub areas: NewAreas,
     /// Devices of partitions of the description that do not run; they are back when it is destroyed.
     pub devices: Vec<OwnedDevice>,
+    /// Such devices that are kept back until it asks for them, by their numbers here, and is granted them.
+    pub kept_devices: Vec<OwnedDevice>,
 }
 
 impl NewPartition {

@@ -165,10 +165,11 @@ fn create(
     };
     let memory = Number::Text(table.memory.clone());
     let pages = amount(Resource::Memory, &memory, &place.key("memory"))?;
-    let devices = table
-        .devices
-        .iter()
-        .map(|text| OwnedDevice::parse(text).map_err(|why| place.key("devices").wrong(why)));
+    let devices = |texts: &[String], key| {
+        let read =
+            |text: &String| OwnedDevice::parse(text).map_err(|why| place.key(key).wrong(why));
+        texts.iter().map(read).collect::<Result<_, _>>()
+    };
     let AreasTable { pages: page_slots, blocks, giants, channels, shared } = table.areas;
     let new = NewPartition {
         name: name.to_owned(),
@@ -184,7 +185,8 @@ fn create(
         handles: table.handles,
         requests: table.requests,
         areas: NewAreas { pages: page_slots, blocks, giants, channels, shares: shared },
-        devices: devices.collect::<Result<_, _>>()?,
+        devices: devices(&table.devices, "devices")?,
+        kept_devices: devices(&table.kept_devices, "kept_devices")?,
     };
     match new.contradiction() {
         Some((key, why)) => Err(place.key(key).wrong(why)),
@@ -476,6 +478,10 @@ mod tests {
                 "line 3: partition `a`: create: devices: `clock` is no device such as `clock:0`: whose, and which of its devices, 0 to 63",
             ),
             (
+                create("devices = [\"c:1\"], kept_devices = [\"c:0\", \"c:1\"]"),
+                "line 3: partition `a`: create: kept_devices: `c:1` stands twice",
+            ),
+            (
                 with("restart = { on = \"end\", delay = \"2s\", longest = \"1s\" }"),
                 "line 3: partition `a`: restart: longest: it is shorter than `delay`",
             ),
@@ -517,7 +523,7 @@ mod tests {
         let text = "[[partition]]\nname = \"a\"\n[partition.create]\nimage = \"x\"\nmemory = \"2M\"\n\
                     cores = \"3\"\nvcpus = 3\nkept_vcpus = 1\nhandles = 64\nrequests = 4\n\
                     areas = { pages = 16, blocks = 8, giants = 1, channels = 2, shared = 4 }\n\
-                    devices = [\"clock:0\", \"clock:2\"]";
+                    devices = [\"clock:0\", \"clock:2\"]\nkept_devices = [\"clock:1\"]";
         let policy = Policy::parse(text).unwrap();
         let new = policy.partitions[0].create.as_ref().unwrap();
         assert_eq!((new.vcpus.len(), new.kept_vcpus, new.handles, new.requests), (3, 1, 64, 4));
@@ -525,6 +531,7 @@ mod tests {
         assert_eq!(new.areas, areas);
         let devices: Vec<String> = new.devices.iter().map(ToString::to_string).collect();
         assert_eq!(devices, ["clock:0", "clock:2"]);
+        assert_eq!(new.kept_devices.first().map(ToString::to_string).as_deref(), Some("clock:1"));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(crate) struct CreateTable {
     pub(crate) areas: AreasTable,
     #[serde(default)]
     pub(crate) devices: Vec<String>,
+    #[serde(default)]
+    pub(crate) kept_devices: Vec<String>,
 }
 
 /// `areas = { … }`

@@ -7,7 +7,7 @@ use super::{
     TALK_SET, Trees, VCPU_ADD,
 };
 use crate::Machine as _;
-use crate::given::OwnedDevice;
+use crate::given::{KEPT, OwnedDevice};
 use crate::layout::{Layout, MEMORY_AT, image_number};
 use crate::refusal::{Refusal, Rule};
 use crate::view::{NewPartition, Time};
@@ -18,8 +18,15 @@ pub(super) struct Plan {
     initrd: Option<u64>,
     layout: Layout,
     pub(super) tree: Option<Vec<u8>>,
-    /// Its devices, with their owners.
-    devices: Vec<(OwnedDevice, PartitionRef)>,
+    devices: Vec<Given>,
+}
+
+/// A device of another partition's that the new one is given.
+struct Given {
+    /// The key that gives it.
+    key: &'static str,
+    device: OwnedDevice,
+    owner: PartitionRef,
 }
 
 impl<C: Calls + Trees> Door<C> {
@@ -43,23 +50,23 @@ impl<C: Calls + Trees> Door<C> {
         } else {
             None
         };
-        let devices = self.owners(&new.devices)?;
+        let devices = self.owners(new)?;
         Ok(Plan { image, initrd, layout, tree, devices })
     }
 
-    /// Devices with the partitions whose they are.
-    fn owners(&self, devices: &[OwnedDevice]) -> Result<Vec<(OwnedDevice, PartitionRef)>, Refusal> {
-        if devices.is_empty() {
+    /// Its devices, with the partitions whose they are.
+    fn owners(&self, new: &NewPartition) -> Result<Vec<Given>, Refusal> {
+        if new.all_devices().next().is_none() {
             return Ok(Vec::new());
         }
         let partitions = self.partitions()?;
-        let with_owner = |device: &OwnedDevice| {
+        let with_owner = |(key, device): (&'static str, &OwnedDevice)| {
             let owner = partitions.iter().find(|it| it.name == device.owner);
             let why = || format!("`{device}`: there is no partition `{}`", device.owner);
-            let owner = owner.ok_or_else(|| Refusal::by(Rule::Key("devices", why())))?;
-            Ok((device.clone(), owner.id))
+            let owner = owner.ok_or_else(|| Refusal::by(Rule::Key(key, why())))?;
+            Ok(Given { key, device: device.clone(), owner: owner.id })
         };
-        devices.iter().map(with_owner).collect()
+        new.all_devices().map(with_owner).collect()
     }
 
     /// Gives a partition that was just created all that `new` says.
@@ -125,12 +132,9 @@ impl<C: Calls + Trees> Door<C> {
     }
 
     /// Gives it a device of another one's.
-    fn give(
-        &self,
-        it: PartitionRef,
-        (device, owner): &(OwnedDevice, PartitionRef),
-    ) -> Result<(), Refusal> {
-        let x = [it.encode(), owner.encode(), device.number.into(), 0, 0, 0];
+    fn give(&self, it: PartitionRef, Given { key, device, owner }: &Given) -> Result<(), Refusal> {
+        let is_kept = u64::from(*key == KEPT) << 8;
+        let x = [it.encode(), owner.encode(), u64::from(device.number) | is_kept, 0, 0, 0];
         let given = self.call(("device", Some(it)), DEVICE_ADD, x).map(|_| ());
         given.map_err(|refusal| {
             let owner = &device.owner;
@@ -146,9 +150,10 @@ impl<C: Calls + Trees> Door<C> {
                 }
                 Status::NotSupported => "it masters the bus".to_owned(),
                 Status::Full => "there is no room for its rows".to_owned(),
+                Status::Range => "it has more registers than can be given in one step".to_owned(),
                 _ => return refusal,
             };
-            let rule = Rule::Key("devices", format!("`{device}`: {why}"));
+            let rule = Rule::Key(key, format!("`{device}`: {why}"));
             Refusal { rule: Some(rule), ..refusal }
         })
     }
@@ -159,7 +164,7 @@ impl<C: Calls + Trees> Door<C> {
 fn limits(new: &NewPartition) -> Vec<(Resource, u64)> {
     let mut limits = new.limits.clone();
     let share = new.vcpus.iter().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
-    let devices = u64::try_from(new.devices.len()).unwrap_or(u64::MAX);
+    let devices = u64::try_from(new.all_devices().count()).unwrap_or(u64::MAX);
     for (resource, need) in [
         (Resource::CoreTime, share),
         (Resource::Memory, new.memory_bytes / PAGE_BYTES),

@@ -320,7 +320,8 @@ fn a_tree_goes_with_its_partition_and_is_made_anew_where_it_is_not_known() {
 fn with_all() -> NewPartition {
     let areas = NewAreas { pages: 16, blocks: 8, giants: 1, channels: 2, shares: 4 };
     let vcpu = NewVcpu { cores: Cores(6), time: Time::Owned, priority: 3 };
-    let devices = [0, 5].map(|number| OwnedDevice { owner: "o".to_owned(), number });
+    let [first, second, kept] =
+        [0, 5, 3].map(|number| OwnedDevice { owner: "o".to_owned(), number });
     NewPartition {
         name: "w".to_owned(),
         limits: vec![(Resource::EventPorts, 9)],
@@ -331,7 +332,8 @@ fn with_all() -> NewPartition {
         handles: 64,
         requests: 4,
         areas,
-        devices: devices.into(),
+        devices: vec![first, second],
+        kept_devices: vec![kept],
         ..NewPartition::default()
     }
 }
@@ -347,7 +349,7 @@ fn everything_that_can_be_given_is_given_by_its_call() {
             (super::LIMIT_SET, [4, 9, 0]),
             (super::LIMIT_SET, [0, 3_000_000, 0]),
             (super::LIMIT_SET, [2, 4096, 0]),
-            (super::LIMIT_SET, [5, 2, 0]),
+            (super::LIMIT_SET, [5, 3, 0]),
             (super::VCPU_ADD, [6, 0, 3]),
             (super::VCPU_ADD, [6, 0, 3 | 1 << 8]),
             (super::VCPU_ADD, [6, 0, 3 | 1 << 8]),
@@ -355,6 +357,7 @@ fn everything_that_can_be_given_is_given_by_its_call() {
             (super::AREAS_SET, [16 | 8 << 16 | 1 << 32, 2 | 4 << 16, 0]),
             (super::DEVICE_ADD, [owner, 0, 0]),
             (super::DEVICE_ADD, [owner, 5, 0]),
+            (super::DEVICE_ADD, [owner, 3 | 1 << 8, 0]),
         ]
     );
 }
@@ -367,12 +370,16 @@ fn a_device_that_is_not_given_is_named_with_the_reason_and_nothing_is_left() {
         (Status::Exists, "it is given already, or something else has its address or interrupt"),
         (Status::NotSupported, "it masters the bus"),
         (Status::InvalidParameter, "`o` is not of the description"),
+        (Status::Range, "it has more registers than can be given in one step"),
     ] {
-        let mut door = Door(Fake::default());
-        door.0.state.borrow_mut().device_status = Some(status);
-        let refusal = door.create(&with_all()).unwrap_err();
-        assert_eq!(refusal.to_string(), format!("devices: `o:0`: {why}"));
-        assert_eq!((refusal.status, door.0.state.borrow().phase), (status, 0));
+        let only_kept = NewPartition { devices: vec![], ..with_all() };
+        for (new, key) in [(with_all(), "devices: `o:0`"), (only_kept, "kept_devices: `o:3`")] {
+            let mut door = Door(Fake::default());
+            door.0.state.borrow_mut().device_status = Some(status);
+            let refusal = door.create(&new).unwrap_err();
+            assert_eq!(refusal.to_string(), format!("{key}: {why}"));
+            assert_eq!((refusal.status, door.0.state.borrow().phase), (status, 0));
+        }
     }
     let ghost = OwnedDevice { owner: "ghost".to_owned(), number: 1 };
     let mut door = Door(Fake::default());

@@ -21,7 +21,7 @@ pub(super) const COMMAND: Command = Command {
 part list
 part show PARTITION
 part images
-part create NAME image=FILE|kernel=FILE [initrd=FILE] [cmdline=WORDS] memory=SIZE cores=CORES [vcpus=N] [kept_vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes|no] [handles=N] [requests=N] [areas=pages:N,…] [devices=OWNER:N,…] [RESOURCE_limit=LIMIT …]
+part create NAME image=FILE|kernel=FILE [initrd=FILE] [cmdline=WORDS] memory=SIZE cores=CORES [vcpus=N] [kept_vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes|no] [handles=N] [requests=N] [areas=pages:N,…] [devices=OWNER:N,…] [kept_devices=OWNER:N,…] [RESOURCE_limit=LIMIT …]
 part start|pause|resume|end|restart|destroy PARTITION
 part limit PARTITION RESOURCE [AMOUNT|none]
 part log PARTITION
@@ -39,7 +39,8 @@ create   makes one of nothing and leaves it in state `created`. It runs FILE of 
          given a device tree of what it gets. Without share it owns its cores; with share=2ms/10ms each vCPU gets so much of every period,
          on one of CORES; the last kept_vcpus are kept back until it asks for them. handles= and requests= let it talk to others, areas= gives
          it places for areas: pages, blocks, giants, channels and shared, as in a description (areas=pages:16,channels:2).
-         devices=clock:0 gives it the first device of `clock`, a partition of the description that has ended, until it is destroyed.
+         devices=clock:0 gives it the first device of `clock`, a partition of the description that has ended, until it is destroyed;
+         kept_devices= gives it such ones that it has to ask for, the first one as number 0.
          RESOURCE_limit=LIMIT sets a limit first, as `part limit` does; without it core time, memory and devices are what it is given
 start    starts one that is created or ended
 pause    its vCPUs stop where they are; resume lets them go on
@@ -332,10 +333,8 @@ impl Options {
                 let areas = areas_in(value);
                 new.areas = areas.map_err(|why| Failure::Misused(format!("{key}=: {why}")))?;
             }
-            "devices" => {
-                let devices = value.split(',').map(OwnedDevice::parse).collect::<Result<_, _>>();
-                new.devices = devices.map_err(|why| Failure::Misused(format!("{key}=: {why}")))?;
-            }
+            "devices" => new.devices = devices((key, value))?,
+            "kept_devices" => new.kept_devices = devices((key, value))?,
             key => {
                 // The limit of what a key of its own gives has a word of its own.
                 let resource = named(key.strip_suffix("_limit").unwrap_or(key))?;
@@ -350,6 +349,12 @@ impl Options {
 fn number<T: FromStr>((key, value): (&str, &str), most: u32) -> Result<T, Failure> {
     let read = value.parse();
     read.map_err(|_| Failure::Misused(format!("{key}=`{value}`: 0 to {most} are possible")))
+}
+
+/// A key's devices.
+fn devices((key, value): (&str, &str)) -> Result<Vec<OwnedDevice>, Failure> {
+    let devices = value.split(',').map(OwnedDevice::parse).collect::<Result<_, _>>();
+    devices.map_err(|why| Failure::Misused(format!("{key}=: {why}")))
 }
 
 fn share(text: &str) -> Result<Time, Failure> {

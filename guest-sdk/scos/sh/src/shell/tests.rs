@@ -335,7 +335,7 @@ fn one_that_is_made_is_given_what_its_keys_say() {
     let mut fake = Fake::new();
     let (is, _) = say(
         &mut fake,
-        "part create w image=w.bin memory=4M cores=1 vcpus=3 kept_vcpus=1 handles=64 requests=4 console=no areas=pages:16,blocks:8,giants:1,channels:2,shared:4 devices=clock:0,clock:2 devices_limit=5 core_time=50%",
+        "part create w image=w.bin memory=4M cores=1 vcpus=3 kept_vcpus=1 handles=64 requests=4 console=no areas=pages:16,blocks:8,giants:1,channels:2,shared:4 devices=clock:0,clock:2 kept_devices=clock:1 devices_limit=5 core_time=50%",
     );
     let made = &fake.made[0];
     assert_eq!((is, made.kept_vcpus, made.handles, made.requests), (0, 1, 64, 4));
@@ -343,6 +343,7 @@ fn one_that_is_made_is_given_what_its_keys_say() {
     assert_eq!((made.areas, made.console), (areas, false));
     let devices: Vec<String> = made.devices.iter().map(ToString::to_string).collect();
     assert_eq!(devices, ["clock:0", "clock:2"]);
+    assert_eq!(made.kept_devices.first().map(ToString::to_string).as_deref(), Some("clock:1"));
     assert_eq!(made.limits, [(Resource::Devices, 5), (Resource::CoreTime, 500_000)]);
 }
 
@@ -495,6 +496,10 @@ fn what_is_missing_or_wrong_is_named_with_the_usage() {
         (
             "part create x image=a memory=2M cores=1 devices=3",
             "part: devices=: `3` is no device such",
+        ),
+        (
+            "part create x image=a memory=2M cores=1 devices=c:1 kept_devices=c:1",
+            "part: kept_devices=: `c:1` stands twice",
         ),
         ("part create x image", "part: `image` is no KEY=VALUE"),
         ("part wait hello flying", "part: `flying` is no state to wait for"),
