@@ -10,6 +10,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("control", trials);
     topic.on_each(both_gics(4), "a_partition_of_the_description_is_run_from_the_shell", described);
     topic.on_each(one(), "a_partition_is_made_and_destroyed_from_the_shell", made);
+    topic.on_each(
+        one(),
+        "what_one_that_is_made_finds_in_x0_and_where_its_memory_is_its_maker_says",
+        with_regions,
+    );
     topic.on_each(one(), "the_shell_says_what_is_wrong_and_nothing_is_left", refused);
     topic.on_each(one(), "the_policy_makes_starts_and_restarts_what_its_file_says", governed);
     topic.on_each(
@@ -159,6 +164,49 @@ fn made(machine: Machine) -> Outcome {
             ("part list || true", "timer   -  ended"),
             ("acct -h", "memory               16M    0K"),
         ],
+    )
+}
+
+/// The timer looks for a device tree where `x0` says: it ends with a fault where no memory is, and runs where zeros are.
+fn with_regions(machine: Machine) -> Outcome {
+    let mut running = boot(&machine, None)?;
+    let create = "part create w image=timer cores=3 console=yes x0=0x80000000";
+    let (make, end) = ("part start w; part wait w ended 60s", "part destroy w");
+    converse(
+        &mut running,
+        &[
+            (
+                &format!("{create} memory=2M,4M@0x7ffff000,1M@0x80000000"),
+                "other memory, its interrupt",
+            ),
+            (&format!("{create} memory=2M,1M@0x9000000"), "memory: `1M@0x9000000`: other memory"),
+            (
+                &format!("{create} memory=2M,4K@0xffffffffff"),
+                "`4K@0xffffffffff`: no whole pages, or",
+            ),
+            (
+                &format!("{create} memory=2M,16M@0x80000000"),
+                "over what may be handed out of memory",
+            ),
+            ("acct -h", "memory               16M    0K"),
+            (&format!("{create} memory=2M"), "w has the id"),
+            (
+                &format!("{make}; part list; {end}"),
+                "w       6  ended       1      0K       1  code 102",
+            ),
+            (&format!("{create} memory=2M,1M,4M@0x80000000"), "w has the id"),
+            ("acct -h", "memory               16M    7M"),
+        ],
+    )?;
+    running.send("part start w; part wait w active 60s; part list\n")?;
+    running.wait_for_all(
+        &["w       7  active      1      7M       1", "w| timer: tick 1"],
+        PATIENCE,
+    )?;
+    prompt(&mut running)?;
+    converse(
+        &mut running,
+        &[("part end w; part wait w ended 60s; part destroy w; acct -h", "16M    0K")],
     )
 }
 
@@ -577,7 +625,7 @@ fn linux_from_the_shell(machine: Machine) -> Outcome {
     let mut running = with_linux(None)?.boot(&machine)?;
     running.wait_for("shikiri:/# ", PATIENCE)?;
     let files = "kernel=linux/Image initrd=linux/initrd.cpio";
-    let made = "console=yes cmdline='console=ttyAMA0 quiet' memory=128M cores=1";
+    let made = "console=yes cmdline='console=ttyAMA0 quiet' memory=128M,64M@0x100000000 cores=1";
     let long = "x".repeat(64);
     converse(
         &mut running,
@@ -604,14 +652,22 @@ fn linux_from_the_shell(machine: Machine) -> Outcome {
             (&format!("part create second {files} {made}"), "second has the id"),
         ],
     )?;
+    // The files lie in the first region; the second one is told of as well.
     for verb in ["start", "restart"] {
         running.send(&format!("part {verb} second && part list\n"))?;
         running.wait_for_all(
-            &["active      1    128M", "second| shikiri-linux: ready"],
+            &["active      1    192M", "second| shikiri-linux: ready"],
             PATIENCE * 3,
         )?;
         prompt(&mut running)?;
     }
+    running.send("part console second\n")?;
+    running.wait_for("[focus: second]", PATIENCE)?;
+    running.send("cat /proc/iomem\n")?;
+    running.wait_for("100000000-103ffffff : System RAM", PATIENCE)?;
+    running.send("\u{1}1")?;
+    running.wait_for("[focus: scos]", PATIENCE)?;
+    prompt(&mut running)?;
     converse(
         &mut running,
         &[

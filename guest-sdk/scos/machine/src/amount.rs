@@ -144,6 +144,12 @@ fn share(text: &str) -> Option<u64> {
 pub struct Span(pub Duration);
 
 impl Span {
+    /// So many microseconds.
+    #[must_use]
+    pub fn of_us(us: u32) -> Self {
+        Self(Duration::from_micros(us.into()))
+    }
+
     /// Reads a span.
     ///
     /// # Errors

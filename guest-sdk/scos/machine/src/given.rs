@@ -4,6 +4,7 @@ use core::fmt;
 
 use shikiri_abi::NewAreas;
 
+use crate::memory::{MEMORY_AT, MOST_REGIONS};
 use crate::view::NewPartition;
 
 /// The most vCPUs of a partition.
@@ -51,7 +52,7 @@ impl fmt::Display for OwnedDevice {
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn areas_in(text: &str) -> Result<NewAreas, String> {
+pub(crate) fn areas_in(text: &str) -> Result<NewAreas, String> {
     let mut areas = NewAreas::default();
     for part in text.split(',') {
         let Some((key, number)) = part.split_once(':') else {
@@ -74,6 +75,20 @@ pub fn areas_in(text: &str) -> Result<NewAreas, String> {
     Ok(areas)
 }
 
+/// Areas in one word, as they are read.
+pub(crate) fn areas_text(areas: NewAreas) -> String {
+    let NewAreas { pages, blocks, giants, channels, shares } = areas;
+    let all = [
+        ("pages", pages),
+        ("blocks", blocks),
+        ("giants", giants),
+        ("channels", channels),
+        ("shared", shares),
+    ];
+    let said = all.iter().filter(|(_, number)| *number > 0);
+    said.map(|(key, number)| format!("{key}:{number}")).collect::<Vec<_>>().join(",")
+}
+
 impl NewPartition {
     /// What cannot be right whatever machine it is for: the key, and why.
     #[must_use]
@@ -87,6 +102,18 @@ impl NewPartition {
                 "kept_vcpus",
                 format!("{kept} of {vcpus} vCPUs; the first one is never kept back"),
             ));
+        }
+        let regions = self.memory.len();
+        if regions == 0 || regions > MOST_REGIONS {
+            let why = format!("{regions} regions; 1 to {MOST_REGIONS} are possible");
+            return Some(("memory", why));
+        }
+        if self.memory.first().is_some_and(|region| region.at != MEMORY_AT) {
+            return Some(("memory", format!("the first region is always at {MEMORY_AT:#x}")));
+        }
+        if self.x0.is_some() && self.wants_tree() {
+            let why = "that is where the device tree is, which it is given".to_owned();
+            return Some(("x0", why));
         }
         if self.requests > 0 && self.handles == 0 {
             return Some(("requests", "without `handles` nothing can be asked for".to_owned()));
@@ -120,7 +147,8 @@ impl NewPartition {
 #[cfg(test)]
 mod tests {
     use super::{OwnedDevice, areas_in};
-    use crate::view::{Cores, NewPartition, NewVcpu, Time};
+    use crate::memory::Region;
+    use crate::view::{Boot, Cores, NewPartition, NewVcpu, Time};
     use shikiri_abi::NewAreas;
 
     #[test]
@@ -150,7 +178,9 @@ mod tests {
     #[test]
     fn contradictions_are_named_by_their_key() {
         let vcpu = NewVcpu { cores: Cores(1), time: Time::Owned, priority: 0 };
-        let right = NewPartition { vcpus: vec![vcpu; 2], ..NewPartition::default() };
+        let memory = vec![Region::first(4096)];
+        let right = NewPartition { vcpus: vec![vcpu; 2], memory, ..NewPartition::default() };
+        let elsewhere = Region { at: 0x8000_0000, bytes: 4096 };
         assert_eq!(right.contradiction(), None);
         let device = OwnedDevice { owner: "clock".to_owned(), number: 0 };
         let devices = vec![device.clone()];
@@ -159,6 +189,10 @@ mod tests {
             (NewPartition { vcpus: vec![], ..right.clone() }, "vcpus"),
             (NewPartition { vcpus: vec![vcpu; 65], ..right.clone() }, "vcpus"),
             (NewPartition { kept_vcpus: 2, ..right.clone() }, "kept_vcpus"),
+            (NewPartition { memory: vec![], ..right.clone() }, "memory"),
+            (NewPartition { memory: vec![elsewhere], ..right.clone() }, "memory"),
+            (NewPartition { memory: vec![Region::first(4096); 5], ..right.clone() }, "memory"),
+            (NewPartition { x0: Some(0), boot: Boot::Linux, ..right.clone() }, "x0"),
             (NewPartition { requests: 1, ..right.clone() }, "requests"),
             (NewPartition { areas: areas(1, 0), ..right.clone() }, "areas"),
             (NewPartition { areas: areas(3, 2), handles: 8, ..right.clone() }, "areas"),
@@ -170,7 +204,8 @@ mod tests {
         ] {
             assert_eq!(wrong.contradiction().map(|(key, _)| key), Some(key));
         }
-        let some = NewPartition { handles: 8, requests: 1, areas: areas(4, 2), ..right };
+        let some =
+            NewPartition { handles: 8, requests: 1, areas: areas(4, 2), x0: Some(0), ..right };
         assert_eq!(NewPartition { kept_vcpus: 1, ..some }.contradiction(), None);
     }
 }

@@ -1,10 +1,10 @@
-//! Where things lie in the memory of a partition that is made, and the device tree that tells it so.
+//! Where things lie in the first region of memory of a partition that is made, and the device tree that tells it so.
 //!
 //! ```text
 //! 0x4000_0000           device tree, if it has one: 64 KiB at most
 //! +512 KiB, or +2 MiB   what it runs: a flat program, or Linux
 //! …
-//! end of the memory     RAM disk, if it has one
+//! end of the region     RAM disk, if it has one
 //! ```
 
 use dtoolkit::fdt::Fdt;
@@ -12,11 +12,10 @@ use dtoolkit::{Node as _, Property as _};
 use shikiri_abi::{PAGE_BYTES, Status};
 use shikiri_tree::{Gic, Machine, Platform};
 
+use crate::memory::MEMORY_AT;
 use crate::refusal::{Refusal, Rule};
 use crate::view::{Boot, NewPartition};
 
-/// Where a guest's memory begins, as on QEMU's `virt`; its device tree as well.
-pub(crate) const MEMORY_AT: u64 = 0x4000_0000;
 /// Where a flat program goes, and starts.
 const FLAT_AT: u64 = MEMORY_AT + (512 << 10);
 /// Where Linux goes: a multiple of 2 MiB (Documentation/arch/arm64/booting.rst).
@@ -49,7 +48,7 @@ impl Layout {
             Boot::Flat => (FLAT_AT, 0),
             Boot::Linux => (LINUX_AT, LINUX_WORKS_IN),
         };
-        let has = new.memory_bytes;
+        let has = new.memory.first().map_or(0, |region| region.bytes);
         // No sum overflows: files are smaller than memories, which have at most 48 bits; what says otherwise needs too much.
         let disk =
             initrd_bytes.unwrap_or(0).saturating_add(PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
@@ -68,12 +67,13 @@ impl Layout {
     /// There is no room for it.
     pub(crate) fn tree(self, new: &NewPartition, gic: Gic) -> Result<Vec<u8>, Refusal> {
         let vcpus = u8::try_from(new.vcpus.len());
+        let memory: Vec<_> = new.memory.iter().map(|region| (region.at, region.bytes)).collect();
         let invalid = Refusal::new("vCPU", None, Status::InvalidParameter);
         let blob = Machine {
             name: &new.name,
             gic,
             vcpus: vcpus.map_err(|_| invalid)?,
-            memory: &[(MEMORY_AT, new.memory_bytes)],
+            memory: &memory,
             platform: Platform::usual(gic),
             has_console: new.console,
             cmdline: new.cmdline.as_deref(),
@@ -115,6 +115,7 @@ pub(crate) fn gic_in(tree: &[u8]) -> Option<Gic> {
 #[cfg(test)]
 mod tests {
     use super::{Layout, gic_in, image_number};
+    use crate::memory::Region;
     use crate::view::{Boot, Cores, NewPartition, NewVcpu, Time};
     use dtoolkit::fdt::Fdt;
     use dtoolkit::{Node as _, Property as _};
@@ -127,7 +128,7 @@ mod tests {
         NewPartition {
             name: "debian".to_owned(),
             vcpus: vec![vcpu; 2],
-            memory_bytes,
+            memory: vec![Region::first(memory_bytes)],
             image: "linux/Image".to_owned(),
             boot: Boot::Linux,
             initrd: Some("linux/initrd.cpio".to_owned()),
@@ -151,6 +152,11 @@ mod tests {
         assert_eq!(start, (0x4800_0000 - 5 * MIB - 4096).to_be_bytes());
         assert_eq!(tree.find_node("/cpus").unwrap().children().count(), 2);
         assert!(tree.find_node("/pl011@9000000").is_some());
+        let memory = vec![Region::first(128 * MIB), Region { at: 1 << 32, bytes: 64 * MIB }];
+        let blob = layout.tree(&NewPartition { memory, ..new }, Gic::V3).unwrap();
+        let second = Fdt::new(&blob).unwrap().find_node("/memory@100000000").unwrap();
+        let reg = [1_u64 << 32, 64 * MIB].map(u64::to_be_bytes).concat();
+        assert_eq!(second.property("reg").unwrap().value(), reg);
     }
 
     #[test]
@@ -162,6 +168,9 @@ mod tests {
         let refusal = layout(needs - 4096).unwrap_err();
         assert_eq!(refusal.to_string(), "not enough memory: 49156K, and what it runs needs 49160K");
         assert!(Layout::new(&linux(64 * MIB), u64::MAX, Some(u64::MAX)).is_err());
+        // All of it lies in the first region.
+        let memory = vec![Region::first(needs - 4096), Region { at: 1 << 32, bytes: 64 * MIB }];
+        assert!(Layout::new(&NewPartition { memory, ..linux(0) }, 30 * MIB, Some(4097)).is_err());
         let flat = NewPartition { boot: Boot::Flat, ..linux(MIB) };
         assert_eq!(Layout::new(&flat, MIB / 2, None).unwrap().image, 0x4008_0000);
         assert!(Layout::new(&flat, MIB / 2 + 1, None).is_err());

@@ -5,6 +5,7 @@ use core::fmt;
 use shikiri_abi::{NewAreas, PartitionRef, RESOURCE_COUNT, Resource};
 
 use crate::given::OwnedDevice;
+use crate::memory::Region;
 
 /// Where a partition stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,8 +288,10 @@ pub struct NewPartition {
     pub vcpus: Vec<NewVcpu>,
     /// So many of them, the last ones, are kept back until it asks for them and is granted them.
     pub kept_vcpus: u8,
-    /// Its memory, in bytes, from its first address on.
-    pub memory_bytes: u64,
+    /// Its memory: what it runs, its RAM disk and its device tree lie in the first region.
+    pub memory: Vec<Region>,
+    /// What its vCPU 0 finds in `x0`, if it is given no device tree.
+    pub x0: Option<u64>,
     /// The image of the bundle that it runs, by name.
     pub image: String,
     /// How that is started.
@@ -316,6 +319,12 @@ impl NewPartition {
     #[must_use]
     pub const fn wants_tree(&self) -> bool {
         matches!(self.boot, Boot::Linux) || self.initrd.is_some() || self.cmdline.is_some()
+    }
+
+    /// All its memory, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.iter().map(|region| region.bytes).fold(0, u64::saturating_add)
     }
 }
 

@@ -5,11 +5,13 @@ use core::time::Duration;
 
 use shikiri_abi::{PAGE_BYTES, Resource};
 use shikiri_machine::{
-    Amount, Boot, Cores, NewAreas, NewPartition, NewVcpu, OwnedDevice, Span, Time, resource_named,
+    Amount, Boot, Cores, NewAreas, NewPartition, NewVcpu, OwnedDevice, Region, Span, Time,
+    resource_named,
 };
 
 use crate::file::{
-    AreasTable, CreateTable, File, GrantTable, Number, On, PartitionTable, RestartTable, ShareTable,
+    AreasTable, CreateTable, File, GrantTable, MemoryText, Number, On, PartitionTable, RegionTable,
+    RegionText, RestartTable, ShareTable,
 };
 use crate::place::{Place, Wrong};
 use crate::policy::{DEVICE, Entry, Good, Grant, Policy, Start, VCPUS};
@@ -163,8 +165,7 @@ fn create(
         (Some(_), Some(_)) => return Err(place.key("kernel").wrong("either `image` or `kernel`")),
         (None, None) => return Err(place.wrong("either `image` or `kernel`")),
     };
-    let memory = Number::Text(table.memory.clone());
-    let pages = amount(Resource::Memory, &memory, &place.key("memory"))?;
+    let memory = memory(&table.memory, &place.key("memory"))?;
     let devices = |texts: &[String], key| {
         let read =
             |text: &String| OwnedDevice::parse(text).map_err(|why| place.key(key).wrong(why));
@@ -176,7 +177,8 @@ fn create(
         limits: limits.to_vec(),
         vcpus: vec![NewVcpu { cores, time, priority }; usize::from(table.vcpus)],
         kept_vcpus: table.kept_vcpus,
-        memory_bytes: pages.saturating_mul(PAGE_BYTES),
+        memory,
+        x0: table.x0,
         image: image.clone(),
         boot,
         initrd: table.initrd.clone(),
@@ -192,6 +194,23 @@ fn create(
         Some((key, why)) => Err(place.key(key).wrong(why)),
         None => Ok(new),
     }
+}
+
+fn memory(text: &MemoryText, place: &Place) -> Result<Vec<Region>, Wrong> {
+    let texts = match text {
+        MemoryText::One(text) => core::slice::from_ref(text),
+        MemoryText::Several(texts) => texts,
+    };
+    let mut regions = Vec::new();
+    for text in texts {
+        let (size, at) = match text {
+            RegionText::Size(size) => (size, None),
+            RegionText::Table(RegionTable { size, ipa }) => (size, *ipa),
+        };
+        let pages = amount(Resource::Memory, &Number::Text(size.clone()), place)?;
+        regions.push(Region::behind(&regions, pages.saturating_mul(PAGE_BYTES), at));
+    }
+    Ok(regions)
 }
 
 fn reservation(table: &ShareTable, place: &Place) -> Result<Time, Wrong> {
@@ -306,7 +325,7 @@ mod tests {
     use super::Policy;
     use crate::policy::{Good, Grant, Start};
     use shikiri_abi::Resource;
-    use shikiri_machine::{Boot, Cores, NewAreas, NewVcpu, Time};
+    use shikiri_machine::{Boot, Cores, NewAreas, NewVcpu, Region, Time};
 
     const FILE: &str = r#"
         [[partition]]
@@ -366,7 +385,7 @@ mod tests {
             priority: 3,
         };
         assert_eq!(
-            (new.vcpus.as_slice(), new.memory_bytes, new.console),
+            (new.vcpus.as_slice(), new.memory_bytes(), new.console),
             (&[vcpu; 2][..], 4 << 20, true)
         );
         assert_eq!(new.limits, worker.limits);
@@ -478,6 +497,10 @@ mod tests {
                 "line 3: partition `a`: create: devices: `clock` is no device such as `clock:0`: whose, and which of its devices, 0 to 63",
             ),
             (
+                create("x0 = 1, cmdline = \"a\""),
+                "line 3: partition `a`: create: x0: that is where the device tree is, which it is given",
+            ),
+            (
                 create("devices = [\"c:1\"], kept_devices = [\"c:0\", \"c:1\"]"),
                 "line 3: partition `a`: create: kept_devices: `c:1` stands twice",
             ),
@@ -520,13 +543,16 @@ mod tests {
 
     #[test]
     fn one_that_is_made_is_given_all_that_can_be_given() {
-        let text = "[[partition]]\nname = \"a\"\n[partition.create]\nimage = \"x\"\nmemory = \"2M\"\n\
+        let text = "[[partition]]\nname = \"a\"\n[partition.create]\nimage = \"x\"\nmemory = [\"2M\", { size = \"4M\", ipa = 0x8000_0000 }, \"1M\"]\nx0 = 0x77\n\
                     cores = \"3\"\nvcpus = 3\nkept_vcpus = 1\nhandles = 64\nrequests = 4\n\
                     areas = { pages = 16, blocks = 8, giants = 1, channels = 2, shared = 4 }\n\
                     devices = [\"clock:0\", \"clock:2\"]\nkept_devices = [\"clock:1\"]";
         let policy = Policy::parse(text).unwrap();
         let new = policy.partitions[0].create.as_ref().unwrap();
         assert_eq!((new.vcpus.len(), new.kept_vcpus, new.handles, new.requests), (3, 1, 64, 4));
+        let regions = [(0x4000_0000, 2 << 20), (0x8000_0000, 4 << 20), (0x8040_0000, 1 << 20)];
+        assert_eq!(new.memory, regions.map(|(at, bytes)| Region { at, bytes }));
+        assert_eq!(new.x0, Some(0x77));
         let areas = NewAreas { pages: 16, blocks: 8, giants: 1, channels: 2, shares: 4 };
         assert_eq!(new.areas, areas);
         let devices: Vec<String> = new.devices.iter().map(ToString::to_string).collect();

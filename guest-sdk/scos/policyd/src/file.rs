@@ -42,7 +42,8 @@ pub(crate) struct CreateTable {
     pub(crate) kernel: Option<String>,
     pub(crate) initrd: Option<String>,
     pub(crate) cmdline: Option<String>,
-    pub(crate) memory: String,
+    pub(crate) memory: MemoryText,
+    pub(crate) x0: Option<u64>,
     pub(crate) cores: String,
     #[serde(default = "one")]
     pub(crate) vcpus: u8,
@@ -61,6 +62,33 @@ pub(crate) struct CreateTable {
     pub(crate) devices: Vec<String>,
     #[serde(default)]
     pub(crate) kept_devices: Vec<String>,
+}
+
+/// `memory = "4M"`, or several regions, as in a description.
+#[derive(Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a size such as `\"4M\"`, `{ size = \"4M\", ipa = 0x8000_0000 }`, or a list of such"
+)]
+pub(crate) enum MemoryText {
+    One(RegionText),
+    Several(Vec<RegionText>),
+}
+
+/// A region's size, perhaps with its address.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum RegionText {
+    Size(String),
+    Table(RegionTable),
+}
+
+/// `{ size = "4M", ipa = 0x8000_0000 }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RegionTable {
+    pub(crate) size: String,
+    pub(crate) ipa: Option<u64>,
 }
 
 /// `areas = { … }`

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::Machine as _;
 use crate::given::{KEPT, OwnedDevice};
-use crate::layout::{Layout, MEMORY_AT, image_number};
+use crate::layout::{Layout, image_number};
+use crate::memory::{MEMORY_AT, Region};
 use crate::refusal::{Refusal, Rule};
 use crate::view::{NewPartition, Time};
 
@@ -93,20 +94,36 @@ impl<C: Calls + Trees> Door<C> {
             self.call(("vCPU", Some(it)), VCPU_ADD, x)?;
         }
         let word = it.encode();
-        self.call(("memory", Some(it)), MEMORY_ADD, [word, MEMORY_AT, new.memory_bytes, 0, 0, 0])?;
+        // Before its memory, which is named then if both are at one place.
+        if new.console {
+            self.call(("console", Some(it)), CONSOLE_SET, [word, 1, 0, 0, 0, 0])?;
+        }
+        new.memory.iter().try_for_each(|region| self.add_memory(it, *region))?;
         let Layout { image, initrd } = plan.layout;
         self.call(("image", Some(it)), IMAGE_ADD, [word, plan.image, image, 0, 0, 0])?;
         if let (Some(number), Some((start, _))) = (plan.initrd, initrd) {
             self.call(("RAM disk", Some(it)), IMAGE_ADD, [word, number, start, 0, 0, 0])?;
         }
-        let argument = if plan.tree.is_some() { MEMORY_AT } else { 0 };
-        self.call(("entry", Some(it)), ENTRY_SET, [word, image, argument, 0, 0, 0])?;
-        if new.console {
-            self.call(("console", Some(it)), CONSOLE_SET, [word, 1, 0, 0, 0, 0])?;
-        }
+        let x0 = if plan.tree.is_some() { MEMORY_AT } else { new.x0.unwrap_or(0) };
+        self.call(("entry", Some(it)), ENTRY_SET, [word, image, x0, 0, 0, 0])?;
         self.let_talk(it, new)?;
         plan.devices.iter().try_for_each(|device| self.give(it, device))?;
         self.remember(new, plan.tree.as_deref())
+    }
+
+    /// Gives it a region of memory.
+    fn add_memory(&self, it: PartitionRef, region: Region) -> Result<(), Refusal> {
+        let x = [it.encode(), region.at, region.bytes, 0, 0, 0];
+        let added = self.call(("memory", Some(it)), MEMORY_ADD, x).map(|_| ());
+        added.map_err(|refusal| {
+            let why = match refusal.status {
+                Status::Range => "no whole pages, or beyond its address space of 40 bits",
+                Status::Exists => "other memory, its interrupt controller or its console is there",
+                _ => return refusal,
+            };
+            let rule = Rule::Key("memory", format!("`{region}`: {why}"));
+            Refusal { rule: Some(rule), ..refusal }
+        })
     }
 
     /// Gives it handles, and areas.
@@ -167,7 +184,7 @@ fn limits(new: &NewPartition) -> Vec<(Resource, u64)> {
     let devices = u64::try_from(new.all_devices().count()).unwrap_or(u64::MAX);
     for (resource, need) in [
         (Resource::CoreTime, share),
-        (Resource::Memory, new.memory_bytes / PAGE_BYTES),
+        (Resource::Memory, new.memory_bytes() / PAGE_BYTES),
         (Resource::Devices, devices),
     ] {
         if resource == Resource::Devices && devices == 0 {

@@ -3,7 +3,7 @@
 use shikiri_abi::{PartitionRef, Status};
 
 use super::{Calls, Door, PARTITION_START, PARTITION_STOP, Trees, refusal};
-use crate::layout::MEMORY_AT;
+use crate::memory::MEMORY_AT;
 use crate::refusal::{Act, Refusal, Rule};
 use crate::view::{NewPartition, Phase};
 

@@ -7,6 +7,7 @@ use std::io;
 use super::{Calls, Door, Trees};
 use crate::Machine as _;
 use crate::given::OwnedDevice;
+use crate::memory::Region;
 use crate::refusal::{Act, Refusal};
 use crate::view::{Boot, Cores, NewPartition, NewVcpu, Time};
 use shikiri_abi::{NewAreas, PartitionId, PartitionRef, PartitionSlot, Resource, Status};
@@ -46,6 +47,8 @@ struct State {
     entry: (u64, u64),
     /// What was said of vCPUs, handles, areas and devices: the call's number, and `x2` to `x4`.
     given: Vec<(u16, [u64; 3])>,
+    /// What adding memory is answered.
+    memory_status: Option<Status>,
     /// What adding a device is answered.
     device_status: Option<Status>,
     /// Before the next call of this number somebody else brings the partition into this phase.
@@ -117,6 +120,10 @@ impl Calls for Fake {
                 state.given.push((number, [x[1], x[2], x[3]]));
                 ok(0, 0, 0)
             }
+            super::MEMORY_ADD => {
+                state.given.push((number, [x[1], x[2], x[3]]));
+                state.memory_status.map_or(ok(0, 0, 0), refused)
+            }
             super::DEVICE_ADD => {
                 state.given.push((number, [x[1], x[2], x[3]]));
                 state.device_status.map_or(ok(0x0901_0000, 34, 0), refused)
@@ -185,7 +192,7 @@ fn linux() -> NewPartition {
     NewPartition {
         name: "l".to_owned(),
         vcpus: vec![NewVcpu { cores: Cores(1), time: Time::Owned, priority: 0 }],
-        memory_bytes: 64 << 20,
+        memory: vec![Region::first(64 << 20)],
         image: "k".to_owned(),
         boot: Boot::Linux,
         initrd: Some("i".to_owned()),
@@ -276,7 +283,7 @@ fn what_cannot_be_is_refused_before_anything_is_made() {
             "there is no image `v`; there are k, i",
         ),
         (
-            NewPartition { memory_bytes: 26 << 20, ..linux() },
+            NewPartition { memory: vec![Region::first(26 << 20)], ..linux() },
             "not enough memory: 26M, and what it runs needs 26632K",
         ),
         (
@@ -327,7 +334,8 @@ fn with_all() -> NewPartition {
         limits: vec![(Resource::EventPorts, 9)],
         vcpus: vec![vcpu; 3],
         kept_vcpus: 2,
-        memory_bytes: 16 << 20,
+        memory: vec![Region::first(16 << 20), Region { at: 1 << 32, bytes: 4 << 20 }],
+        x0: Some(77),
         image: "k".to_owned(),
         handles: 64,
         requests: 4,
@@ -342,17 +350,20 @@ fn with_all() -> NewPartition {
 fn everything_that_can_be_given_is_given_by_its_call() {
     let mut door = Door(Fake::default());
     door.create(&with_all()).unwrap();
+    assert_eq!(door.0.state.borrow().entry, (0x4008_0000, 77));
     let owner = OWNER.encode();
     assert_eq!(
         door.0.state.borrow().given,
         [
             (super::LIMIT_SET, [4, 9, 0]),
             (super::LIMIT_SET, [0, 3_000_000, 0]),
-            (super::LIMIT_SET, [2, 4096, 0]),
+            (super::LIMIT_SET, [2, 5120, 0]),
             (super::LIMIT_SET, [5, 3, 0]),
             (super::VCPU_ADD, [6, 0, 3]),
             (super::VCPU_ADD, [6, 0, 3 | 1 << 8]),
             (super::VCPU_ADD, [6, 0, 3 | 1 << 8]),
+            (super::MEMORY_ADD, [0x4000_0000, 16 << 20, 0]),
+            (super::MEMORY_ADD, [1 << 32, 4 << 20, 0]),
             (super::TALK_SET, [64, 4, 0]),
             (super::AREAS_SET, [16 | 8 << 16 | 1 << 32, 2 | 4 << 16, 0]),
             (super::DEVICE_ADD, [owner, 0, 0]),
@@ -386,6 +397,20 @@ fn a_device_that_is_not_given_is_named_with_the_reason_and_nothing_is_left() {
     let refusal = door.create(&NewPartition { devices: vec![ghost], ..with_all() }).unwrap_err();
     assert_eq!(refusal.to_string(), "devices: `ghost:1`: there is no partition `ghost`");
     assert!(!door.0.state.borrow().calls.contains(&super::PARTITION_CREATE));
+}
+
+#[test]
+fn memory_that_is_not_given_is_named_with_the_reason_and_nothing_is_left() {
+    for (status, why) in [
+        (Status::Range, "no whole pages, or beyond its address space of 40 bits"),
+        (Status::Exists, "other memory, its interrupt controller or its console is there"),
+    ] {
+        let mut door = Door(Fake::default());
+        door.0.state.borrow_mut().memory_status = Some(status);
+        let refusal = door.create(&with_all()).unwrap_err();
+        assert_eq!(refusal.to_string(), format!("memory: `16M`: {why}"));
+        assert_eq!((refusal.status, door.0.state.borrow().phase), (status, 0));
+    }
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! `part`: partitions.
 
-use core::str::FromStr;
 use core::time::Duration;
 
-use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
+use shikiri_abi::{PartitionRef, Resource, Status};
 use shikiri_machine::{
-    Act, Align, Amount, Boot, Cores, NewPartition, NewVcpu, OwnedDevice, Partition, Phase, Refusal,
-    Span, Table, Time, areas_in, resource_named,
+    Act, Align, Amount, NewPartition, Partition, Phase, Refusal, Span, Table, resource_named,
 };
 
 use super::{Command, Failure, Said, account, look, misused, partition};
@@ -21,7 +19,7 @@ pub(super) const COMMAND: Command = Command {
 part list
 part show PARTITION
 part images
-part create NAME image=FILE|kernel=FILE [initrd=FILE] [cmdline=WORDS] memory=SIZE cores=CORES [vcpus=N] [kept_vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes|no] [handles=N] [requests=N] [areas=pages:N,…] [devices=OWNER:N,…] [kept_devices=OWNER:N,…] [RESOURCE_limit=LIMIT …]
+part create NAME image=FILE|kernel=FILE [initrd=FILE] [cmdline=WORDS] memory=SIZE[,SIZE[@ADDRESS] …] cores=CORES [vcpus=N] [kept_vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes|no] [handles=N] [requests=N] [areas=pages:N,…] [devices=OWNER:N,…] [kept_devices=OWNER:N,…] [x0=N] [RESOURCE_limit=LIMIT …]
 part start|pause|resume|end|restart|destroy PARTITION
 part limit PARTITION RESOURCE [AMOUNT|none]
 part log PARTITION
@@ -41,6 +39,8 @@ create   makes one of nothing and leaves it in state `created`. It runs FILE of 
          it places for areas: pages, blocks, giants, channels and shared, as in a description (areas=pages:16,channels:2).
          devices=clock:0 gives it the first device of `clock`, a partition of the description that has ended, until it is destroyed;
          kept_devices= gives it such ones that it has to ask for, the first one as number 0.
+         memory=4M,8M@0x80000000 gives it two regions; what it runs lies in the first, at 0x40000000, and one without an address behind the
+         one before it. x0= is what it finds in that register if it is given no device tree.
          RESOURCE_limit=LIMIT sets a limit first, as `part limit` does; without it core time, memory and devices are what it is given
 start    starts one that is created or ended
 pause    its vCPUs stop where they are; resume lets them go on
@@ -254,117 +254,8 @@ fn create(
     system: &mut dyn System,
     said: &mut Said<'_>,
 ) -> Result<(), Failure> {
-    let new = new_partition(name, options)?;
+    let new = NewPartition::read(name, options.iter().copied()).map_err(Failure::Misused)?;
     let id = system.machine().create(&new)?;
     said.say(format_args!("{name} has the id {}; `part start {name}` starts it\n", id.id.0));
     Ok(())
-}
-
-/// What the options say, key by key.
-struct Options {
-    new: NewPartition,
-    vcpu: NewVcpu,
-    vcpus: u8,
-}
-
-fn new_partition(name: &str, options: &[&str]) -> Result<NewPartition, Failure> {
-    let vcpu = NewVcpu { cores: Cores::default(), time: Time::Owned, priority: 0 };
-    let new = NewPartition { name: name.to_owned(), ..NewPartition::default() };
-    let mut said = Options { new, vcpu, vcpus: 1 };
-    for option in options {
-        let Some((key, value)) = option.split_once('=') else {
-            return misused(format!("`{option}` is no KEY=VALUE"));
-        };
-        said.take(key, value)?;
-    }
-    let Options { mut new, vcpu, vcpus } = said;
-    for (is_missing, key) in [
-        (new.image.is_empty(), "image= or kernel"),
-        (new.memory_bytes == 0, "memory"),
-        (vcpu.cores == Cores::default(), "cores"),
-    ] {
-        if is_missing {
-            return misused(format!("{key}= is missing"));
-        }
-    }
-    new.vcpus = vec![vcpu; usize::from(vcpus)];
-    match new.contradiction() {
-        Some((key, why)) => misused(format!("{key}=: {why}")),
-        None => Ok(new),
-    }
-}
-
-impl Options {
-    fn take(&mut self, key: &str, value: &str) -> Result<(), Failure> {
-        let Self { new, vcpu, vcpus } = self;
-        match key {
-            "image" | "kernel" if !new.image.is_empty() => {
-                return misused("one image or one kernel");
-            }
-            "image" => new.image = value.to_owned(),
-            "kernel" => (new.image, new.boot) = (value.to_owned(), Boot::Linux),
-            "initrd" => new.initrd = Some(value.to_owned()),
-            "cmdline" => new.cmdline = Some(value.to_owned()),
-            "memory" => {
-                let pages = Amount::parse(Resource::Memory, value)?.value;
-                new.memory_bytes = pages.saturating_mul(PAGE_BYTES);
-            }
-            "cores" => match Cores::parse(value) {
-                Some(cores) => vcpu.cores = cores,
-                None => return misused(format!("`{value}` are no cores such as `0` or `1-3`")),
-            },
-            "vcpus" => match value.parse() {
-                Ok(count @ 1..=64) => *vcpus = count,
-                _ => return misused(format!("`{value}` vCPUs; 1 to 64 are possible")),
-            },
-            "kept_vcpus" => new.kept_vcpus = number((key, value), 255)?,
-            "share" => vcpu.time = share(value)?,
-            "priority" => vcpu.priority = number((key, value), 255)?,
-            "console" => {
-                new.console = match value {
-                    "yes" => true,
-                    "no" => false,
-                    _ => return misused(format!("console=`{value}`: yes or no")),
-                }
-            }
-            "handles" => new.handles = number((key, value), 65_535)?,
-            "requests" => new.requests = number((key, value), 65_535)?,
-            "areas" => {
-                let areas = areas_in(value);
-                new.areas = areas.map_err(|why| Failure::Misused(format!("{key}=: {why}")))?;
-            }
-            "devices" => new.devices = devices((key, value))?,
-            "kept_devices" => new.kept_devices = devices((key, value))?,
-            key => {
-                // The limit of what a key of its own gives has a word of its own.
-                let resource = named(key.strip_suffix("_limit").unwrap_or(key))?;
-                new.limits.push((resource, Amount::parse(resource, value)?.value));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A key's number.
-fn number<T: FromStr>((key, value): (&str, &str), most: u32) -> Result<T, Failure> {
-    let read = value.parse();
-    read.map_err(|_| Failure::Misused(format!("{key}=`{value}`: 0 to {most} are possible")))
-}
-
-/// A key's devices.
-fn devices((key, value): (&str, &str)) -> Result<Vec<OwnedDevice>, Failure> {
-    let devices = value.split(',').map(OwnedDevice::parse).collect::<Result<_, _>>();
-    devices.map_err(|why| Failure::Misused(format!("{key}=: {why}")))
-}
-
-fn share(text: &str) -> Result<Time, Failure> {
-    let us = |text: &str| {
-        let span = Span::parse(text)?;
-        u32::try_from(span.0.as_micros())
-            .map_err(|_| Failure::Misused(format!("`{text}` is too long")))
-    };
-    let Some((budget, period)) = text.split_once('/') else {
-        return misused(format!("`{text}` is no share such as `2ms/10ms`"));
-    };
-    Ok(Time::Reservation { budget_us: us(budget)?, period_us: us(period)? })
 }

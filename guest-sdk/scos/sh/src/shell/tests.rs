@@ -501,6 +501,23 @@ fn what_is_missing_or_wrong_is_named_with_the_usage() {
             "part create x image=a memory=2M cores=1 devices=c:1 kept_devices=c:1",
             "part: kept_devices=: `c:1` stands twice",
         ),
+        (
+            "part create x image=a memory=2M,1M@far cores=1",
+            "part: `far` is no address such as `0x80000000`",
+        ),
+        (
+            "part create x image=a memory=2M@0x80000000 cores=1",
+            "part: memory=: the first region is always at 0x40000000",
+        ),
+        (
+            "part create x image=a memory=1M,1M,1M,1M,1M cores=1",
+            "part: memory=: 5 regions; 1 to 4 are possible",
+        ),
+        ("part create x image=a memory=2M cores=1 x0=a", "part: x0=`a`: a number, such as"),
+        (
+            "part create x kernel=a memory=2M cores=1 x0=1",
+            "part: x0=: that is where the device tree is, which it is given",
+        ),
         ("part create x image", "part: `image` is no KEY=VALUE"),
         ("part wait hello flying", "part: `flying` is no state to wait for"),
         ("top -n 0", "top: `0` is no number of times"),

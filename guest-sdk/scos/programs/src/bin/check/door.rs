@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::Duration;
 
-use shikiri_machine::{Act, Asked, Cores, NewPartition, NewVcpu, Phase, Time, Wanted};
+use shikiri_machine::{Act, Asked, Cores, NewPartition, NewVcpu, Phase, Region, Time, Wanted};
 use shikiri_scos_programs::os;
 use shikiri_scos_programs::report::{equal, holds, ok};
 
@@ -81,7 +81,7 @@ fn loads(device: u64) {
     let new = NewPartition {
         name: "w".to_owned(),
         vcpus: vec![NewVcpu { cores: Cores(2), time, priority: 0 }],
-        memory_bytes: 2 << 20,
+        memory: vec![Region::first(2 << 20)],
         image: "timer".to_owned(),
         cmdline: Some("ticks=1".to_owned()),
         ..NewPartition::default()

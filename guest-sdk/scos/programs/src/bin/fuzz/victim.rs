@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use shikiri_machine::{Act, Cores, Machine, NewPartition, NewVcpu, Time};
+use shikiri_machine::{Act, Cores, Machine, NewPartition, NewVcpu, Region, Time};
 use shikiri_scos_programs::report::{equal, holds};
 
 /// The name of the one that is made on purpose.
@@ -41,7 +41,7 @@ impl Victims {
         let new = NewPartition {
             name: NAME.to_owned(),
             vcpus: vec![NewVcpu { cores: Cores(2), time, priority: 0 }],
-            memory_bytes: 2 << 20,
+            memory: vec![Region::first(2 << 20)],
             image: "timer".to_owned(),
             cmdline: Some("ticks=1000000".to_owned()),
             ..NewPartition::default()
