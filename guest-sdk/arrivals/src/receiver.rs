@@ -121,7 +121,20 @@ fn parcel(handle: u64, address: u64, pages: u64, bytes: u64) -> Option<Parcel> {
     (handle != 0).then_some(parcel)
 }
 
-impl Pages<'_> {
+impl<'p> Pages<'p> {
+    /// The word of the next message that the hypervisor stores last, and what it is at least from then on: the entry's next messages have
+    /// larger numbers. None if the pages are too short. A receiver that is just taking a message may be one behind: that one has come.
+    #[inline]
+    #[must_use]
+    pub fn awaited(self) -> Option<(&'p AtomicU64, u64)> {
+        let taken = self.credits.get(CONSUMED)?.load(Ordering::Acquire);
+        // Another vCPU may have stored that, and be before its fence still. Whoever looks at the word and sleeps has to be behind one, as in
+        // [`Receiver::post`].
+        fence(Ordering::SeqCst);
+        let word = self.arrivals.get(entry(taken).wrapping_add(SEQUENCE))?;
+        Some((word, taken.wrapping_add(1)))
+    }
+
     /// Whether the peer waits for a credit or a vacant slot; then it is to be told, by `CHANNEL_NOTIFY`, of what is there again.
     #[inline]
     #[must_use]
@@ -135,6 +148,13 @@ impl Pages<'_> {
         self.set_credit(POLLS, u64::from(polls));
         // As in [`Receiver::post`]: the other side writes the message, then looks here.
         fence(Ordering::SeqCst);
+    }
+
+    /// Whether the guest has said that it looks by itself.
+    #[inline]
+    #[must_use]
+    pub fn polls(self) -> bool {
+        self.credits.get(POLLS).is_some_and(|word| word.load(Ordering::Relaxed) != 0)
     }
 
     /// Who is at the other end. What a peer sent is in the arrivals before it is told that it has gone.
@@ -169,6 +189,7 @@ mod tests {
         let mut receiver = Receiver::new(5);
         receiver.post(pages);
         assert_eq!(receiver.take(pages), None);
+        assert!(pages.awaited().is_none() && !pages.polls());
         assert!(!pages.is_starved() && !pages.peer().is_there);
         // An entry whose number is there and whose other words are missing.
         let cut: [AtomicU64; 9] = core::array::from_fn(|at| AtomicU64::new(u64::from(at == 8)));
@@ -199,6 +220,33 @@ mod tests {
             let credits: [AtomicU64; 2] = core::array::from_fn(|_| AtomicU64::new(0));
             Receiver::new(depth).post(Pages { arrivals: &EMPTY, credits: &credits });
             assert_eq!(credits[0].load(Ordering::Relaxed), offered);
+        }
+    }
+
+    #[test]
+    fn what_is_awaited_counts_up_lap_after_lap() {
+        let credits: [AtomicU64; 3] = core::array::from_fn(|_| AtomicU64::new(0));
+        let arrivals: [AtomicU64; 512] = core::array::from_fn(|_| AtomicU64::new(0));
+        let pages = Pages { arrivals: &arrivals, credits: &credits };
+        let mut receiver = Receiver::new(1);
+        receiver.post(pages);
+        for number in 1..=200 {
+            let (word, awaited) = pages.awaited().unwrap();
+            assert_eq!(awaited, number);
+            assert!(word.load(Ordering::Relaxed) < awaited, "it has not come");
+            word.store(number, Ordering::Relaxed);
+            assert!(receiver.take(pages).is_some());
+            assert!(word.load(Ordering::Relaxed) >= awaited, "it has come, whoever has taken it");
+        }
+    }
+
+    #[test]
+    fn a_receiver_says_whether_it_polls() {
+        let credits: [AtomicU64; 3] = core::array::from_fn(|_| AtomicU64::new(0));
+        let pages = Pages { arrivals: &EMPTY, credits: &credits };
+        for polls in [true, false] {
+            pages.set_polls(polls);
+            assert_eq!(pages.polls(), polls);
         }
     }
 }

@@ -4,6 +4,7 @@ use shikiri_hvc::talk::Handle;
 
 use crate::area::Area;
 use crate::port::{Owned, Port};
+use crate::wait::Wait;
 
 /// A connected message port. Dropped, it is closed and its peer told; areas that came to it and were received stay, others are freed.
 #[derive(Debug)]
@@ -29,14 +30,12 @@ impl Channel {
         self.0.home.peer().is_there
     }
 
-    /// Says that messages are looked for by polling, so that they come without an event, or that they are to be told again. It is a word in
-    /// the port's page, and no call. Asleep or in a future one waits for ever for a message meanwhile; room and the peer's end are told as
-    /// ever. When it ends, all who wait look again.
-    pub fn poll_only(&self, is_polled: bool) {
-        self.0.home.set_polls(is_polled);
-        if !is_polled {
-            self.wake();
-        }
+    /// Says how messages are waited for from here on: it is a word in the port's page, and an interrupt for the vCPU that may sleep, if that
+    /// is another one. Who waits already looks again, and goes on as is said here. Futures have no form of their own for [`Wait::Event`]:
+    /// they look again and again.
+    pub fn set_wait(&self, wait: Wait) {
+        self.0.home.set_polls(wait == Wait::Event);
+        self.wake();
     }
 
     /// Its handle in calls.

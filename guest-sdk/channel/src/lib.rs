@@ -26,8 +26,8 @@
 //! | timed | [`Channel::receive_until`] | [`Channel::send_until`] | [`Asking::wait_until`] |
 //! | `async` | [`Channel::received`], [`Channel::poll_receive`] | [`Channel::sent`], [`Channel::poll_send`] | [`Asking::answered`] |
 //!
-//! **Who waits where.** A port's interrupt goes to the vCPU that made the port. There, the blocking and timed forms sleep; on other vCPUs
-//! they look again and again. Any number of vCPUs and interrupt handlers may use one channel: what is the SDK's stands behind a lock
+//! **Who waits where.** A port's interrupt goes to the vCPU that made the port. There, the blocking and timed forms sleep, in WFI or in WFE
+//! ([`Channel::set_wait`]); on other vCPUs they look again and again. Any number of vCPUs and interrupt handlers may use one channel: what is the SDK's stands behind a lock
 //! that masks interrupts for some dozen instructions, and no call to the hypervisor is made under it. Each message goes to one of
 //! those that receive. [`block_on`] runs a future on the vCPU that calls it; any other executor will do as well.
 //!
@@ -63,6 +63,7 @@ pub use shikiri_abi::AreaClass;
 pub use shikiri_hvc::partition::Refusal;
 pub use shikiri_rt::sleep::Ticks;
 pub use table::MAX_PORTS;
+pub use wait::Wait;
 
 /// The most messages that wait at a port.
 pub const MOST_MESSAGES: u64 = shikiri_abi::channel::ARRIVALS;

@@ -21,7 +21,11 @@ impl Channel {
     /// Waits until something has happened since `seen`: a message to an empty port, room for one, the peer's end,
     /// [`Channel::wake`].
     pub fn wait_since(&self, seen: Moment) {
-        self.0.seat.until_there(|| (self.moment() != seen).then_some(()));
+        let port = &self.0;
+        // A message of which no interrupt tells.
+        let has_come = || port.polls() && port.next().has_come();
+        let attempt = || (self.moment() != seen || has_come()).then_some(());
+        port.seat.until_there_by(|| port.doze(), attempt);
     }
 
     /// Ends the waits of [`Channel::wait_since`], on whichever vCPU.

@@ -5,20 +5,20 @@ use core::future::poll_fn;
 use core::task::{Context, Poll};
 
 use shikiri_abi::{AreaClass, Status};
-use shikiri_arrivals::Receiver;
+use shikiri_arrivals::{Pages, Receiver};
 use shikiri_hvc::message;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::{Handle, Sharing};
 use shikiri_rt::event::{Bound, ReceivePort, Receiving as _};
-use shikiri_rt::gic;
 use shikiri_rt::sleep::Ticks;
+use shikiri_rt::{gic, reg};
 
 use crate::area::Area;
 use crate::channel::Channel;
 use crate::executor;
 use crate::table::{self, Home, Open, Wakers};
-use crate::wait::Seat;
-use crate::windows::Windows;
+use crate::wait::{Next, Seat};
+use crate::windows::{Page, Windows};
 
 /// What can come to a port. All of it is charged to this partition when the port is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,9 @@ pub(crate) struct Owned {
     pub(crate) handle: Handle,
     pub(crate) home: Home,
     pub(crate) seat: Seat,
+    /// Its two pages; they are there until it is dropped.
+    arrivals: Page,
+    credits: Page,
     // Closed after the port, of which it tells.
     events: Bound,
 }
@@ -75,6 +78,29 @@ impl Drop for Owned {
 }
 
 impl Owned {
+    /// Whether no interrupt tells of a message.
+    #[inline]
+    pub(crate) fn polls(&self) -> bool {
+        self.pages().polls()
+    }
+
+    /// The next message.
+    #[inline]
+    pub(crate) fn next(&self) -> Next<'_> {
+        Next::of(self.pages())
+    }
+
+    /// Sleeps until it has come, or a shorter time; as [`Next::doze`].
+    #[inline]
+    pub(crate) fn doze(&self) {
+        if self.polls() { self.next().doze() } else { reg::wfi() }
+    }
+
+    #[inline]
+    fn pages(&self) -> Pages<'_> {
+        Pages { arrivals: self.arrivals.words(), credits: self.credits.words() }
+    }
+
     /// Frees what has come and was not received: it would stay with the partition, and be nobody's.
     fn drain(&self) {
         if !self.home.withdraw() {
@@ -138,11 +164,12 @@ impl Port {
         let events = events.bind(intid, Sharing::Alone).map_err(|(_, refusal)| refusal)?;
         let message::Port { handle, arrivals, credits } =
             message::create(events.handle(), window.slots, window.class)?;
-        let open = windows.page(arrivals).zip(windows.page(credits)).map(|(arrivals, credits)| {
+        let pages = || windows.page(arrivals).zip(windows.page(credits));
+        let open = pages().map(|(arrivals, credits)| {
             let (receiver, wakers) = (Receiver::new(window.depth), Wakers::new());
             Open { handle, arrivals, credits, receiver, wakers }
         });
-        let Some(Ok(home)) = open.map(table::insert) else {
+        let (Some(Ok(home)), Some((arrivals, credits))) = (open.map(table::insert), pages()) else {
             // SAFETY: no row has its pages: without one it is of no use.
             let _closed = unsafe { message::close(handle) };
             return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
@@ -152,7 +179,8 @@ impl Port {
         gic::enable(intid);
         // By which `Channel::wake` reaches this vCPU from another one.
         executor::enable();
-        Ok(Self(Owned { windows, class: window.class, handle, home, seat: Seat::here(), events }))
+        let (class, seat) = (window.class, Seat::here());
+        Ok(Self(Owned { windows, class, handle, home, seat, arrivals, credits, events }))
     }
 
     /// Asks the partition with this number (its place among the device tree's peers) to connect it: does not wait.

@@ -15,17 +15,7 @@ impl Channel {
     /// [`PeerGone`], after the last message.
     #[inline]
     pub fn try_receive(&self) -> Result<Option<Message>, PeerGone> {
-        let port = &self.0;
-        let look = port.home.look().ok_or(PeerGone)?;
-        match look.arrival {
-            Some(arrival) => {
-                let place = (port.windows, port.class, port.home);
-                let area = arrival.parcel.as_ref().map(|parcel| Area::received(place, parcel));
-                Ok(Some(Message { area, short: arrival.short }))
-            }
-            None if look.peer.is_there => Ok(None),
-            None => Err(PeerGone),
-        }
+        self.take().transpose()
     }
 
     /// Waits for the next message.
@@ -34,7 +24,13 @@ impl Channel {
     /// [`PeerGone`], after the last message.
     #[inline]
     pub fn receive(&self) -> Result<Message, PeerGone> {
-        self.0.seat.until_there(|| self.try_receive().transpose())
+        loop {
+            let next = self.0.next();
+            self.0.seat.until_there_by(|| next.doze(), || next.is_settled().then_some(()));
+            if let Some(result) = self.take() {
+                return result;
+            }
+        }
     }
 
     /// Waits for the next message; none if there was none in time.
@@ -42,7 +38,16 @@ impl Channel {
     /// # Errors
     /// [`PeerGone`], after the last message.
     pub fn receive_until(&self, deadline: Ticks) -> Result<Option<Message>, PeerGone> {
-        self.0.seat.until(deadline, || self.try_receive().transpose()).transpose()
+        loop {
+            let next = self.0.next();
+            let settled = || next.is_settled().then_some(());
+            let in_time = self.0.seat.until_by(deadline, || next.doze(), settled);
+            match (self.try_receive()?, in_time) {
+                // Another vCPU has taken it.
+                (None, Some(())) => {}
+                (message, _) => return Ok(message),
+            }
+        }
     }
 
     /// Waits for the next message.
@@ -63,6 +68,29 @@ impl Channel {
         }
         self.0.home.register(context.waker());
         // What came before the waker was there has woken nobody.
-        self.try_receive().transpose().map_or(Poll::Pending, Poll::Ready)
+        if let Some(result) = self.try_receive().transpose() {
+            return Poll::Ready(result);
+        }
+        // No interrupt wakes it: the task looks again and again.
+        if self.0.polls() {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// The next message, if one has come, or that no more will. Inlined, so that a message is written once, where it is wanted.
+    #[inline(always)]
+    fn take(&self) -> Option<Result<Message, PeerGone>> {
+        let port = &self.0;
+        let Some(look) = port.home.look() else { return Some(Err(PeerGone)) };
+        match look.arrival {
+            Some(arrival) => {
+                let place = (port.windows, port.class, port.home);
+                let area = arrival.parcel.as_ref().map(|parcel| Area::received(place, parcel));
+                Some(Ok(Message { area, short: arrival.short }))
+            }
+            None if look.peer.is_there => None,
+            None => Some(Err(PeerGone)),
+        }
     }
 }

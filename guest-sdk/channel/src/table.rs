@@ -137,7 +137,7 @@ impl Home {
     }
 
     /// Takes the next message, if it has come. A peer that waits is told that there is room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(self) -> Option<Look> {
         let look = self.with(|open| {
             // In this order: what a peer sent is there when it is told that it has gone.
@@ -167,11 +167,11 @@ impl Home {
         .flatten()
     }
 
-    /// Says whether messages are polled for; if not any more, whoever waits for one looks again.
+    /// Says whether messages are polled for; futures that wait look again.
     pub(crate) fn set_polls(self, polls: bool) {
         let woken = self.with(|open| {
             open.pages().set_polls(polls);
-            if polls { Wakers::new() } else { open.wakers.take() }
+            open.wakers.take()
         });
         woken.into_iter().for_each(Wakers::wake);
     }

@@ -54,6 +54,15 @@ pub fn unmask() {
     reg::unmask_irq();
 }
 
+/// The bit of ISR_EL1 for IRQ.
+pub(crate) const PENDING: u32 = 7;
+
+/// Whether an interrupt waits to be let in on this vCPU.
+#[inline]
+pub(crate) fn is_pending() -> bool {
+    reg::isr() >> PENDING & 1 != 0
+}
+
 /// Keeps interrupts out on this vCPU.
 pub fn mask() {
     reg::mask_irq();

@@ -43,6 +43,7 @@ mod start;
 pub mod timer;
 pub mod trap;
 mod tree;
+pub mod watch;
 
 pub use lock::{Guard, Lock};
 pub use shikiri_hvc as hvc;

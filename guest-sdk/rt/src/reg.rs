@@ -76,6 +76,8 @@ read! {
     tpidr_el1 = "tpidr_el1";
     /// The interrupt masks: D, A, I, F in bits 9–6.
     daif = "daif";
+    /// What is pending, masked or not: A, I, F in bits 8–6. Under a hypervisor these are the virtual ones.
+    isr = "isr_el1";
     /// The root of the translation tables.
     ttbr0 = "ttbr0_el1";
     /// GICv3: acknowledges the highest pending group-1 interrupt and reads its INTID.

@@ -23,17 +23,28 @@ impl Ticks {
     }
 }
 
-/// Tries until there is something. Each try is made with interrupts masked, so that one that follows a try in vain ends the
-/// sleep that follows it.
+/// Tries until there is something, asleep in WFI after each try in vain.
 #[inline]
-pub fn until_there<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+pub fn until_there<T>(attempt: impl FnMut() -> Option<T>) -> T {
+    until_there_by(reg::wfi, attempt)
+}
+
+/// The same, until the virtual counter reaches `deadline`; see [`until_by`].
+pub fn until<T>(deadline: Ticks, attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    until_by(deadline, reg::wfi, attempt)
+}
+
+/// Tries until there is something, and dozes after each try in vain: [`reg::wfi`], [`Watch::doze`](crate::watch::Watch::doze), or one of
+/// them as the case may be. Both are done with interrupts masked, so that one that follows a try in vain ends the sleep that follows it.
+#[inline]
+pub fn until_there_by<T>(mut doze: impl FnMut(), mut attempt: impl FnMut() -> Option<T>) -> T {
     let daif = reg::daif();
     irq::mask();
     let found = loop {
         if let Some(found) = attempt() {
             break found;
         }
-        reg::wfi();
+        doze();
         let_in();
     };
     reg::set_daif(daif);
@@ -42,7 +53,11 @@ pub fn until_there<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
 
 /// The same, until the virtual counter reaches `deadline`. The vCPU's virtual timer is used meanwhile and left as it was; its
 /// interrupt may come to the handler without cause.
-pub fn until<T>(deadline: Ticks, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn until_by<T>(
+    deadline: Ticks,
+    mut doze: impl FnMut(),
+    mut attempt: impl FnMut() -> Option<T>,
+) -> Option<T> {
     let timer = Timer::Virtual;
     let former = (timer.deadline(), timer.control());
     gic::enable(timer.intid());
@@ -54,7 +69,7 @@ pub fn until<T>(deadline: Ticks, mut attempt: impl FnMut() -> Option<T>) -> Opti
             break found;
         }
         timer.set_deadline(deadline.0);
-        reg::wfi();
+        doze();
         timer.stop();
         let_in();
     };
@@ -64,10 +79,13 @@ pub fn until<T>(deadline: Ticks, mut attempt: impl FnMut() -> Option<T>) -> Opti
     found
 }
 
-/// Lets the interrupts in that have ended a sleep. The first is handled as a call, which spares the exception's entry and end; a guest
-/// with a handler for the exception itself gets that.
+/// Lets the interrupts in that have ended a sleep, if any have. The first is handled as a call, which spares the exception's entry and
+/// end; a guest with a handler for the exception itself gets that.
 #[inline]
 fn let_in() {
+    if !irq::is_pending() {
+        return;
+    }
     if trap::has_handler(trap::Kind::Irq) {
         irq::unmask();
         reg::isb();

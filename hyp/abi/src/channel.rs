@@ -13,6 +13,10 @@
 //! message that found all others taken: to sleep, store `CONSUMED`, execute a full fence, and look for a message once more. A guest
 //! that polls says so in [`POLLS`], and is told of no message; to be told again, it stores 0 there, executes a full fence, and looks
 //! for a message once more.
+//!
+//! Who polls may sleep in WFE: the store of a message's [`SEQUENCE`] is an event to a core that has loaded the word by a load-exclusive,
+//! which needs the right to read only. Room and the peer's end are interrupts; a masked one that is pending already ends no WFE (Arm ARM
+//! D1.6.1), hence a look at ISR_EL1 between the two, or an event stream (CNTKCTL_EL1).
 
 /// Entries of the ring: the most messages that can wait.
 pub const ARRIVALS: u64 = 63;

@@ -11,6 +11,8 @@ mod events;
 mod objects;
 #[path = "loom/shares.rs"]
 mod shares;
+#[path = "loom/waiting.rs"]
+mod waiting;
 
 use loom::sync::Arc;
 use loom::thread;

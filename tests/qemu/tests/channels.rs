@@ -44,6 +44,22 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "the_sdk_serves_all_forms_on_a_shared_core", |machine| {
             sdk("", "", SHARE, &machine)
         })
+        .on_each(all_kinds(3), "the_sdk_waits_in_wfe_between_cores", |machine| {
+            sdk("", "by-event", "cores = 2", &machine)
+        })
+        .on_each(both_gics(1), "the_sdk_waits_in_wfe_on_a_shared_core", |machine| {
+            sdk("", "by-event", SHARE, &machine)
+        })
+        .on_each(
+            both_gics(2),
+            "the_sdk_tells_whoever_waits_in_wfe_that_the_peer_has_ended",
+            |machine| sdk("restart = \"always\"", "ends by-event", "", &machine),
+        )
+        .on_each(
+            both_gics(1),
+            "the_sdk_tells_whoever_waits_in_wfe_on_a_shared_core_that_the_peer_has_ended",
+            |machine| sdk("restart = \"always\"", "ends by-event", SHARE, &machine),
+        )
         .on_each(both_gics(2), "the_sdk_tells_whoever_waits_that_the_peer_has_ended", |machine| {
             sdk("restart = \"always\"", "ends", "", &machine)
         })

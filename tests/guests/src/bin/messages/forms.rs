@@ -6,8 +6,8 @@ use core::pin::pin;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
 
-use shikiri_channel::{Area, AreaClass, Channel, Ticks, block_on};
-use shikiri_rt::{Lock, irq, reg, smp};
+use shikiri_channel::{Area, AreaClass, Channel, Ticks, Wait, block_on};
+use shikiri_rt::{Lock, irq, reg, smp, timer};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{ensure, equal};
 
@@ -137,6 +137,61 @@ pub(crate) fn two_vcpus() -> Outcome {
         *SHARED.lock() = None;
         Ok(())
     })
+}
+
+/// Waits in one way and then in the other; the answer to what was sent before the change may come before it, or after.
+pub(crate) fn changing() -> Outcome {
+    charged_back(|| {
+        let channel = connect(service::ECHO, AreaClass::Page)?;
+        for round in 0..ROUNDS {
+            let wait = if round % 2 == 0 { Wait::Event } else { Wait::Interrupt };
+            sent(channel.send((), [round, 0, 0]))?;
+            channel.set_wait(wait);
+            // Blocking, with a deadline, and by a future.
+            let message = match round % 3 {
+                0 => came(channel.receive())?,
+                1 => there("in time", came(channel.receive_until(patience()))?)?,
+                _ => came(block_on(channel.received()))?,
+            };
+            equal("the round", message.short[0], round + 1)?;
+        }
+        Ok(())
+    })
+}
+
+/// Another vCPU changes all the time how this one waits.
+pub(crate) fn changed() -> Outcome {
+    if smp::count() < 2 {
+        return Ok(());
+    }
+    charged_back(|| {
+        let channel = Arc::new(connect(service::ECHO, AreaClass::Page)?);
+        *SHARED.lock() = Some(Arc::clone(&channel));
+        ENDED.store(0, Ordering::Release);
+        // It may be on its way to its end still, from the case before.
+        while smp::start(1, change).is_err() {
+            reg::yield_now();
+        }
+        for round in 0..ROUNDS {
+            sent(channel.send((), [round, 0, 0]))?;
+            equal("the round", came(channel.receive())?.short[0], round + 1)?;
+        }
+        *SHARED.lock() = None;
+        while ENDED.load(Ordering::Acquire) == 0 {
+            reg::yield_now();
+        }
+        Ok(())
+    })
+}
+
+/// Says now this and now that, until the channel is taken away.
+fn change() {
+    for wait in [Wait::Event, Wait::Interrupt].into_iter().cycle() {
+        let Some(channel) = SHARED.lock().clone() else { break };
+        channel.set_wait(wait);
+        timer::spin(5);
+    }
+    ENDED.store(1, Ordering::Release);
 }
 
 /// What each of them does: sends and receives in turn. What it receives may be an answer to the other.

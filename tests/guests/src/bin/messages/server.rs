@@ -1,11 +1,11 @@
 //! The server: one client after another, each with the service that it asks for.
 
-use shikiri_channel::{AreaClass, Channel, Listener, Message, Port, Request, Ticks};
+use shikiri_channel::{AreaClass, Channel, Listener, Message, Port, Request, Ticks, Wait};
 use shikiri_rt::{power, println};
 use shikiri_test_guests::Failure;
 use shikiri_test_guests::report::Outcome;
 
-use crate::tools::{LISTENER, PORT, made, service, window, windows};
+use crate::tools::{BY_EVENT, LISTENER, PORT, made, service, window, windows};
 
 pub(crate) fn serve() {
     if let Err(Failure { what, got, want }) = serve_all() {
@@ -27,11 +27,13 @@ fn serve_all() -> Outcome {
 }
 
 fn serve_one(listener: &Listener, request: Request) -> Outcome {
-    let class = AreaClass::from_code(request.word).unwrap_or(AreaClass::Page);
+    let class = AreaClass::from_code(request.word & !BY_EVENT).unwrap_or(AreaClass::Page);
+    let wait = if request.word & BY_EVENT == 0 { Wait::Interrupt } else { Wait::Event };
     let port = made(Port::new(windows()?, window(class), PORT))?;
     let service = request.service;
     // One that was withdrawn meanwhile is nobody's.
     let Ok(channel) = request.accept(port) else { return Ok(()) };
+    channel.set_wait(wait);
     if service == service::CLOSE {
         return Ok(());
     }

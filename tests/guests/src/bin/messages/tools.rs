@@ -1,6 +1,6 @@
 //! What the cases share: results as failures, connections, and what is charged.
 
-use shikiri_channel::{AreaClass, Channel, NotSent, PeerGone, Port, Ticks, Window, Windows};
+use shikiri_channel::{AreaClass, Channel, NotSent, PeerGone, Port, Ticks, Wait, Window, Windows};
 use shikiri_rt::hvc::partition;
 use shikiri_rt::{platform, reg};
 pub(crate) use shikiri_test_guests::answers::made;
@@ -48,12 +48,20 @@ pub(crate) fn port(class: AreaClass, intid: u32) -> Result<Port, Failure> {
     made(Port::new(windows()?, window(class), intid))
 }
 
-/// Connects to a service; a server that is just starting is asked again.
+/// In the word of a request, beside the class: the server shall wait by events, too.
+pub(crate) const BY_EVENT: u64 = 1 << 8;
+
+/// Connects to a service; a server that is just starting is asked again. With `by-event` on the command line both sides wait in WFE.
 pub(crate) fn connect(service: u32, class: AreaClass) -> Result<Channel, Failure> {
     let mut port = port(class, PORT)?;
+    let (wait, word) =
+        if platform::has_word("by-event") { (Wait::Event, BY_EVENT) } else { (Wait::Interrupt, 0) };
     loop {
-        match port.connect(server(), service, u64::from(class.code())) {
-            Ok(channel) => return Ok(channel),
+        match port.connect(server(), service, u64::from(class.code()) | word) {
+            Ok(channel) => {
+                channel.set_wait(wait);
+                return Ok(channel);
+            }
             Err((back, _)) => port = back,
         }
         reg::yield_now();
