@@ -134,14 +134,10 @@ impl Area {
         u64::from(self.length)
     }
 
-    /// Forgets an area that was sent: it is the peer's.
+    /// The port in whose window it lies.
     #[inline]
-    pub(crate) fn has_gone(mut self) {
-        let home = self.home.take();
-        mem::forget(self);
-        if let Some(home) = home {
-            home.has_room();
-        }
+    pub(crate) const fn home(&self) -> Option<Home> {
+        self.home
     }
 }
 

@@ -96,6 +96,12 @@ impl Owned {
         if self.polls() { self.next().doze() } else { reg::wfi() }
     }
 
+    /// Whether a peer waits for room.
+    #[inline]
+    pub(crate) fn is_starved(&self) -> bool {
+        self.pages().is_starved()
+    }
+
     #[inline]
     fn pages(&self) -> Pages<'_> {
         Pages { arrivals: self.arrivals.words(), credits: self.credits.words() }

@@ -2,12 +2,12 @@
 #![expect(unsafe_code, reason = "gives an area's memory away")]
 
 use core::future::poll_fn;
+use core::mem;
 use core::task::{Context, Poll};
 
 use shikiri_abi::Status;
 use shikiri_hvc::message;
 use shikiri_hvc::partition::Refusal;
-use shikiri_hvc::talk::Handle;
 use shikiri_rt::sleep::Ticks;
 
 use crate::area::Area;
@@ -19,44 +19,29 @@ pub trait Cargo: sealed::Cargo + Sized {}
 impl<C: sealed::Cargo> Cargo for C {}
 
 mod sealed {
-    use super::{Area, Handle};
+    use super::Area;
 
     /// What a send needs of its cargo.
     pub trait Cargo {
-        /// The area's handle, and how many bytes are meant.
-        fn parts(&self) -> Option<(Handle, u64)>;
-
-        /// It is the peer's.
-        fn has_gone(self);
+        /// The area, if there is one.
+        fn area(&self) -> Option<&Area>;
     }
 
     impl Cargo for () {
-        fn parts(&self) -> Option<(Handle, u64)> {
+        fn area(&self) -> Option<&Area> {
             None
         }
-
-        fn has_gone(self) {}
     }
 
     impl Cargo for Area {
-        fn parts(&self) -> Option<(Handle, u64)> {
-            Some((self.handle(), self.length()))
-        }
-
-        fn has_gone(self) {
-            Area::has_gone(self);
+        fn area(&self) -> Option<&Area> {
+            Some(self)
         }
     }
 
     impl Cargo for Option<Area> {
-        fn parts(&self) -> Option<(Handle, u64)> {
-            self.as_ref().and_then(Cargo::parts)
-        }
-
-        fn has_gone(self) {
-            if let Some(area) = self {
-                area.has_gone();
-            }
+        fn area(&self) -> Option<&Area> {
+            self.as_ref()
         }
     }
 }
@@ -91,7 +76,7 @@ impl Channel {
     #[inline]
     pub fn try_send<C: Cargo>(&self, cargo: C, short: [u64; 3]) -> Result<(), NotSent<C>> {
         let result = self.offer(&cargo, short);
-        done(cargo, result)
+        self.done(cargo, result)
     }
 
     /// Sends as soon as there is room.
@@ -100,12 +85,11 @@ impl Channel {
     /// [`NotSent`], never for [`Why::Full`].
     #[inline]
     pub fn send<C: Cargo>(&self, cargo: C, short: [u64; 3]) -> Result<(), NotSent<C>> {
-        let first = self.offer(&cargo, short);
-        let result = match first {
-            Err(Why::Full) => self.0.seat.until_there(|| unless_full(self.offer(&cargo, short))),
+        let result = match self.offer(&cargo, short) {
+            Err(Why::Full) => self.offer_when_there_is_room(&cargo, short),
             other => other,
         };
-        done(cargo, result)
+        self.done(cargo, result)
     }
 
     /// Sends as soon as there is room.
@@ -119,7 +103,7 @@ impl Channel {
         deadline: Ticks,
     ) -> Result<(), NotSent<C>> {
         let sent = self.0.seat.until(deadline, || unless_full(self.offer(&cargo, short)));
-        done(cargo, sent.unwrap_or(Err(Why::Full)))
+        self.done(cargo, sent.unwrap_or(Err(Why::Full)))
     }
 
     /// Sends as soon as there is room. Dropped before that, the future drops what was to go.
@@ -128,7 +112,7 @@ impl Channel {
     /// [`NotSent`], never for [`Why::Full`].
     pub async fn sent<C: Cargo>(&self, cargo: C, short: [u64; 3]) -> Result<(), NotSent<C>> {
         let result = poll_fn(|context| self.poll_offer(&cargo, short, context)).await;
-        done(cargo, result)
+        self.done(cargo, result)
     }
 
     /// Sends `cargo`, which is taken out then, if there is room; else the task is woken when it is worth trying again. Without cargo it
@@ -145,7 +129,7 @@ impl Channel {
         let Some(offered) = cargo.as_ref() else { return Poll::Ready(Ok(())) };
         match self.poll_offer(offered, short, context) {
             Poll::Ready(result) => {
-                Poll::Ready(cargo.take().map_or(Ok(()), |cargo| done(cargo, result)))
+                Poll::Ready(cargo.take().map_or(Ok(()), |cargo| self.done(cargo, result)))
             }
             Poll::Pending => Poll::Pending,
         }
@@ -165,23 +149,35 @@ impl Channel {
         unless_full(self.offer(cargo, short)).map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Tries to send. On success the cargo is the peer's: what is left here of it is to be forgotten at once, by [`done`].
+    /// Ends a send: the cargo has gone, or comes back.
+    #[inline]
+    fn done<C: Cargo>(&self, cargo: C, result: Result<(), Why>) -> Result<(), NotSent<C>> {
+        if let Err(why) = result {
+            return Err(NotSent { why, cargo });
+        }
+        let vacated = cargo.area().and_then(Area::home);
+        // It is the peer's.
+        mem::forget(cargo);
+        match vacated {
+            // It goes back where it came from, to a peer that does not wait: this port is there, and its page can be looked at as it is.
+            Some(home) if home == self.0.home && !self.0.is_starved() => {}
+            Some(home) => home.has_room(),
+            None => {}
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn offer_when_there_is_room<C: Cargo>(&self, cargo: &C, short: [u64; 3]) -> Result<(), Why> {
+        self.0.seat.until_there(|| unless_full(self.offer(cargo, short)))
+    }
+
+    /// Tries to send. On success the cargo is the peer's: what is left here of it is to be forgotten at once, by [`Channel::done`].
     #[inline]
     fn offer<C: Cargo>(&self, cargo: &C, short: [u64; 3]) -> Result<(), Why> {
-        // SAFETY: the cargo is its area's only owner, and is forgotten if this succeeds: it is never looked at before that.
-        unsafe { message::send(self.0.handle, cargo.parts(), short) }.map_err(why)
-    }
-}
-
-/// Ends a send: the cargo has gone, or comes back.
-#[inline]
-fn done<C: Cargo>(cargo: C, result: Result<(), Why>) -> Result<(), NotSent<C>> {
-    match result {
-        Ok(()) => {
-            cargo.has_gone();
-            Ok(())
-        }
-        Err(why) => Err(NotSent { why, cargo }),
+        let area = cargo.area().map(|area| (area.handle(), area.length()));
+        // SAFETY: the cargo is its area's only owner, and is forgotten if this succeeds; its memory is never looked at before that.
+        unsafe { message::send(self.0.handle, area, short) }.map_err(why)
     }
 }
 

@@ -132,6 +132,7 @@ pub fn accept(request_handle: Handle, port: Handle) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// `BadHandle`, `NotOwner`, `WrongState`, `Range`, `Full`, `Refused`, `PeerGone`; the area is the caller's then.
+#[inline]
 pub unsafe fn send(
     port: Handle,
     area: Option<(Handle, u64)>,

@@ -198,11 +198,13 @@ const WRAPPERS: usize = 8 + TALK + crate::object::CALLS + crate::policy::CALLS +
 const _: () = assert!(CALLS.len() == WRAPPERS, "each call has a wrapper");
 
 /// Makes the call `FUNCTION`; `x0` = 0 or 1 is success.
+#[inline]
 pub(crate) fn request<const FUNCTION: u32>(arguments: [u64; 6]) -> Result<[u64; 3], Refusal> {
     request_in_full::<FUNCTION>(arguments).map(|(_, results)| results)
 }
 
 /// The same, and whether success was `PENDING`.
+#[inline]
 pub(crate) fn request_in_full<const FUNCTION: u32>(
     arguments: [u64; 6],
 ) -> Result<(bool, [u64; 3]), Refusal> {

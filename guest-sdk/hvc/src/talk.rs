@@ -202,6 +202,7 @@ pub fn peer(partition: u8) -> Result<Peer, Refusal> {
 }
 
 /// Makes a call until its answer is not `AGAIN`.
+#[inline]
 pub(crate) fn again(call: impl Fn() -> Result<[u64; 3], Refusal>) -> Result<[u64; 3], Refusal> {
     loop {
         match call() {
