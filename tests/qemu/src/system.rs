@@ -1,6 +1,6 @@
 //! A system: a description, compiled into a bundle for one machine, ready to boot.
 
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,8 @@ use crate::machine::{Board, Boot, Machine};
 use crate::paths;
 use crate::running::Running;
 
+use shikiri_describe::Seed;
+
 pub use shikiri_describe::Overrides;
 
 /// A system description and what the command line changes in it.
@@ -18,6 +20,8 @@ pub use shikiri_describe::Overrides;
 pub struct System {
     file: PathBuf,
     overrides: Overrides,
+    /// Whether its partitions get seeds.
+    is_seeded: bool,
     /// The folder of a file that was made for this system alone.
     _folder: Option<Arc<tempfile::TempDir>>,
 }
@@ -34,7 +38,7 @@ impl System {
         if !file.is_file() {
             bail!("there is no file {}", file.display());
         }
-        Ok(Self { file, overrides: Overrides::default(), _folder: None })
+        Ok(Self { file, overrides: Overrides::default(), is_seeded: false, _folder: None })
     }
 
     /// The same among one board's own systems.
@@ -47,7 +51,7 @@ impl System {
         if name.ends_with(".toml") || name.contains('/') || !file.is_file() {
             return Self::find(name);
         }
-        Ok(Self { file, overrides: Overrides::default(), _folder: None })
+        Ok(Self { file, overrides: Overrides::default(), is_seeded: false, _folder: None })
     }
 
     /// A system whose description is `text`; the file lives as long as the value.
@@ -58,7 +62,12 @@ impl System {
         let folder = new_scratch()?;
         let file = folder.path().join("system.toml");
         std::fs::write(&file, text)?;
-        Ok(Self { file, overrides: Overrides::default(), _folder: Some(Arc::new(folder)) })
+        Ok(Self {
+            file,
+            overrides: Overrides::default(),
+            is_seeded: false,
+            _folder: Some(Arc::new(folder)),
+        })
     }
 
     /// The same description for a machine of another board, whose own number of cores and memory then hold.
@@ -69,13 +78,21 @@ impl System {
         let text =
             std::fs::read_to_string(&self.file).with_context(|| self.file.display().to_string())?;
         let moved = Self::from_text(&on_board(&text, board))?;
-        Ok(moved.with(self.overrides.clone()))
+        Ok(Self { is_seeded: self.is_seeded, ..moved.with(self.overrides.clone()) })
     }
 
     /// Changes what the command line may change.
     #[must_use]
     pub fn with(mut self, overrides: Overrides) -> Self {
         self.overrides = overrides;
+        self
+    }
+
+    /// Gives each partition a seed for its random numbers, another one at each compilation. What is measured or compared is not
+    /// seeded: the bundle is then the same each time.
+    #[must_use]
+    pub fn seeded(mut self) -> Self {
+        self.is_seeded = true;
         self
     }
 
@@ -120,6 +137,7 @@ impl System {
             board_dtb,
             image_dirs: vec![paths::guests()],
             overrides: self.overrides.clone(),
+            seeds: if self.is_seeded { seeds()? } else { Vec::new() },
         };
         shikiri_describe::compile(&request).map_err(|report| explain(&report))
     }
@@ -147,6 +165,18 @@ impl System {
         }
         start(machine, image, &self.compile(machine)?.bundle, tee)
     }
+}
+
+/// A seed from the host's generator for each partition that there can be.
+fn seeds() -> Result<Vec<Seed>> {
+    const SOURCE: &str = "/dev/urandom";
+    let mut source = std::fs::File::open(SOURCE).context(SOURCE)?;
+    let mut seed = || {
+        let (mut rng, mut kaslr) = ([0; 32], [0; 8]);
+        source.read_exact(&mut rng).and_then(|()| source.read_exact(&mut kaslr)).context(SOURCE)?;
+        Ok(Seed { rng, kaslr: u64::from_ne_bytes(kaslr) })
+    };
+    (0..shikiri_describe::MAX_PARTITIONS).map(|_| seed()).collect()
 }
 
 /// A description's text with another board in its `[machine]`.

@@ -10,6 +10,7 @@ use crate::support::{Outcome, PATIENCE, Partition, Topic, Variant, both_gics, sy
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("linux", trials);
     topic.also_on_rpi4().on_each(both_gics(1), "a_shell_answers_and_powers_off", shell);
+    topic.on_each(both_gics(1), "random_numbers_are_there_from_the_start", random);
     topic.slow();
     topic.on_each(
         vec![Variant::new(Gic::V3, 2, "max"), Variant::new(Gic::V3, 2, "neoverse-n1")],
@@ -45,6 +46,17 @@ fn shell(machine: Machine) -> Outcome {
     running.wait_for(&format!("42 of {}", machine.cpu_count()), PATIENCE)?;
     running.send("poweroff\n")?;
     running.wait_for_power_off(PATIENCE)?;
+    Ok(())
+}
+
+/// As with `cargo xtask run`. Without a seed every system call of a newer kernel takes the generator's lock, for minutes.
+fn random(machine: Machine) -> Outcome {
+    let system = system([linux("linux", machine.cpu_count(), "")])?.seeded();
+    let mut running = system.boot(&machine)?;
+    running.wait_for("random: crng init done", PATIENCE)?;
+    // Before the kernel has looked for anything that could give it numbers.
+    running.wait_for("Machine model: Shikiri partition linux", PATIENCE)?;
+    running.wait_for("shikiri-linux: ready", PATIENCE)?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use shikiri_config::{GicVersion, Platform, Talk};
 use shikiri_tree::node::{flag, high, low, node, reg, set};
 use shikiri_tree::{EDGE_RISING, FIRST_FREE_PHANDLE, Gic, Machine, SPI};
 
+use crate::Seed;
 use crate::board::{Board, Window, cells, first_string, strings};
 use crate::channels::End;
 use crate::devices::Owned;
@@ -45,12 +46,18 @@ pub(crate) struct Input<'a> {
     pub(crate) shared: &'a [View<'a>],
     /// Its ends of channels.
     pub(crate) channels: &'a [End],
+    /// What its random numbers start with.
+    pub(crate) seed: Option<Seed>,
 }
 
 /// Makes the tree.
 pub(crate) fn make(input: &Input<'_>, board: &Board) -> Result<Vec<u8>, Problem> {
     let mut tree = machine(input).tree();
     let root = &mut tree.root;
+    if let Some((chosen, seed)) = root.child_mut("chosen").zip(input.seed) {
+        set(chosen, "kaslr-seed", seed.kaslr);
+        set(chosen, "rng-seed", seed.rng.to_vec());
+    }
     if input.talk.handles != 0 {
         root.add_child(hypervisor(input));
     }

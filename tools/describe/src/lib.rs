@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use miette::Report;
 
 pub use schema::json_schema;
+pub use shikiri_config::MAX_PARTITIONS;
 pub use units::size;
 
 use crate::board::Board;
@@ -52,6 +53,18 @@ pub struct Request {
     pub image_dirs: Vec<PathBuf>,
     /// What the command line changes.
     pub overrides: Overrides,
+    /// The partitions' seeds, in the description's order; who has none here gets none, and the bundle is the same each time.
+    pub seeds: Vec<Seed>,
+}
+
+/// What a guest starts its random numbers with: `rng-seed` and `kaslr-seed` of its `/chosen`, as QEMU gives them. It is as secret
+/// as the bundle, and the same at each start of the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// For its generator.
+    pub rng: [u8; 32],
+    /// For the addresses of its kernel.
+    pub kaslr: u64,
 }
 
 /// Changes to the partition with a kernel; used by `cargo xtask run linux`.

@@ -84,6 +84,7 @@ impl<'a> Plan<'a> {
                 shared: &shared,
                 channels: &channels,
                 description,
+                seed: request.seeds.get(index).copied(),
             };
             partitions.push(builder.build(&loaded[index], &mut files)?);
         }

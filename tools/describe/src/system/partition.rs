@@ -8,6 +8,7 @@ use shikiri_config::{
     Talk, Windows,
 };
 
+use crate::Seed;
 use crate::board::{Board, Range};
 use crate::channels;
 use crate::claims::{Claim, check_disjoint};
@@ -58,6 +59,7 @@ pub(super) struct Builder<'a> {
     pub(super) shared: &'a [SharedSpec],
     pub(super) channels: &'a [ChannelSpec],
     pub(super) description: &'a Description,
+    pub(super) seed: Option<Seed>,
 }
 
 impl Builder<'_> {
@@ -195,6 +197,7 @@ impl Builder<'_> {
             ports: &talk::ports(self.events, self.index),
             shared: &shared::views(self.shared, self.events, self.index),
             channels: &channels::ends(self.events, self.shared, self.channels, self.index),
+            seed: self.seed,
         };
         guest_tree::make(&input, self.board)
     }

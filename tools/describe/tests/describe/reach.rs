@@ -28,7 +28,8 @@ fn with_device(name: &str, device: &str, at: u64, board_dtb: Vec<u8>) -> Result<
     );
     let overrides = Overrides::default();
     let file = text_file(name, &text);
-    let request = Request { file, board_dtb, image_dirs: vec![images()], overrides };
+    let request =
+        Request { file, board_dtb, image_dirs: vec![images()], overrides, seeds: Vec::new() };
     compile(&request).map_err(|report| rendered(&report))
 }
 
@@ -207,7 +208,8 @@ fn the_memory_of_each_model_can_be_given_away_to_its_end() {
             );
             let file = text_file(&format!("{name}-{end:x}"), &text);
             let overrides = Overrides::default();
-            compile(&Request { file, board_dtb: board(), image_dirs: vec![images()], overrides })
+            let image_dirs = vec![images()];
+            compile(&Request { file, board_dtb: board(), image_dirs, overrides, seeds: Vec::new() })
                 .map_err(|report| rendered(&report))
         };
         assert!(at("model-last", end - (4 << 20)).is_ok(), "{end:#x}");

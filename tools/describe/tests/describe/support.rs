@@ -110,6 +110,7 @@ pub(crate) fn request(file: impl Into<PathBuf>, board: Board) -> Request {
         board_dtb: board.tree(),
         image_dirs: vec![images()],
         overrides: Overrides::default(),
+        seeds: Vec::new(),
     }
 }
 

@@ -3,7 +3,9 @@
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{Node as _, Property as _};
 
-use crate::support::{Board, compile_text, guest_tree};
+use shikiri_describe::{Request, Seed, compile};
+
+use crate::support::{Board, compile_text, guest_tree, request, text_file};
 
 /// The tree of the first partition of a text.
 fn tree_of(name: &str, text: &str, board: Board) -> Vec<u8> {
@@ -46,6 +48,25 @@ fn it_is_what_linux_needs() {
     assert_eq!(strings(&chosen, "bootargs"), ["a=b c"]);
     assert_eq!(strings(&chosen, "stdout-path"), ["/pl011@9000000"]);
     assert!(chosen.property("linux,initrd-start").is_none());
+}
+
+#[test]
+fn each_partition_has_its_own_seed_and_the_bundle_has_none_of_itself() {
+    let second = hello("").replace("\"hello\"\nmemory", "\"second\"\nmemory");
+    let file = text_file("tree-seeds", &(hello("") + &second));
+    let seed = |byte: u8| Seed { rng: [byte; 32], kaslr: u64::from_be_bytes([byte; 8]) };
+    let plain = request(file, Board::VirtGic3);
+    let seeded = Request { seeds: vec![seed(3), seed(5)], ..plain.clone() };
+    let (plain, seeded) = (compile(&plain).unwrap(), compile(&seeded).unwrap());
+    for (partition, byte) in [(0, 3), (1, 5)] {
+        let tree = guest_tree(&seeded, partition);
+        let chosen = Fdt::new(&tree).unwrap().find_node("/chosen").unwrap();
+        assert_eq!(chosen.property("rng-seed").unwrap().value(), [byte; 32]);
+        assert_eq!(chosen.property("kaslr-seed").unwrap().value(), [byte; 8]);
+        let tree = guest_tree(&plain, partition);
+        let chosen = Fdt::new(&tree).unwrap().find_node("/chosen").unwrap();
+        assert!(chosen.property("rng-seed").is_none() && chosen.property("kaslr-seed").is_none());
+    }
 }
 
 #[test]

@@ -118,7 +118,11 @@ impl Run {
             check_file(flag, file.as_deref())?;
         }
         let system = System::find_on(self.board.unwrap_or(Board::QemuVirt), &self.system)?;
-        let system = system.with(self.overrides());
+        let mut system = system.with(self.overrides());
+        if !self.icount {
+            // As QEMU does for a kernel of its own.
+            system = system.seeded();
+        }
         let machine = self.machine(&system)?;
         setup::qemu()?;
         if machine.board() == Board::Rpi4 {
