@@ -3,10 +3,17 @@
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
 use shikiri_abi::channel::{
-    ADDRESS, AREA, ARRIVALS, BYTES, CONNECTED, CONSUMED, PAGES, POLLS, POSTED, SEQUENCE, SHORT,
-    STARVED, STATE, entry,
+    ADDRESS, AREA, ARRIVALS, BYTES, CONNECTED, CONSUMED, ENTRY_WORDS, PAGES, POLLS, POSTED,
+    SEQUENCE, SHORT, STARVED, STATE, entry,
 };
 use shikiri_abi::{Ipa, PAGE_BYTES, PageCount};
+
+/// Where the ring's last entry begins.
+const LAST: usize = 63 * ENTRY_WORDS;
+
+// `Receiver::next` names the words of an entry in this order.
+const _: () = assert!(SEQUENCE == 0 && AREA == 1 && ADDRESS == 2 && BYTES == 3);
+const _: () = assert!(SHORT == 4 && PAGES == 7 && ENTRY_WORDS == 8 && ARRIVALS == 63);
 
 /// The two pages of a message port. Words that are missing read as 0.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +60,8 @@ pub struct Peer {
 #[derive(Debug)]
 pub struct Receiver {
     taken: u64,
+    /// Where the next one's entry begins.
+    next: usize,
     depth: u64,
 }
 
@@ -60,7 +69,7 @@ impl Receiver {
     /// A receiver of a new port, where at most `depth` messages can wait; 1 to 63, the nearest of these otherwise.
     #[must_use]
     pub fn new(depth: u8) -> Self {
-        Self { taken: 0, depth: u64::from(depth).clamp(1, ARRIVALS) }
+        Self { taken: 0, next: entry(0), depth: u64::from(depth).clamp(1, ARRIVALS) }
     }
 
     /// Offers to take messages. The port's peer may wait for that: whoever posts looks at [`Pages::is_starved`] next.
@@ -96,21 +105,28 @@ impl Receiver {
 
     #[inline]
     fn next(&mut self, pages: Pages<'_>) -> Option<Arrival> {
-        let first = entry(self.taken);
-        let next = self.taken.wrapping_add(1);
-        let sequence = pages.arrivals.get(first.wrapping_add(SEQUENCE))?;
+        let words: &[AtomicU64; ENTRY_WORDS] = pages.arrivals.get(self.next..)?.first_chunk()?;
+        let [sequence, area, address, bytes, short0, short1, short2, size] = words;
+        let number = self.taken.wrapping_add(1);
         // Acquire: the other words, and the area behind them, are there when the number is.
-        if sequence.load(Ordering::Acquire) != next {
+        if sequence.load(Ordering::Acquire) != number {
             return None;
         }
-        let word = |at: usize| pages.arrival(first.wrapping_add(at));
+        let word = |place: &AtomicU64| place.load(Ordering::Relaxed);
         let arrival = Arrival {
-            parcel: parcel(word(AREA), word(ADDRESS), word(PAGES), word(BYTES)),
-            short: [word(SHORT), word(SHORT.wrapping_add(1)), word(SHORT.wrapping_add(2))],
+            parcel: parcel(word(area), word(address), word(size), word(bytes)),
+            short: [word(short0), word(short1), word(short2)],
         };
-        self.taken = next;
+        self.taken = number;
+        self.next = behind(self.next);
         Some(arrival)
     }
+}
+
+/// The entry behind one.
+#[inline]
+const fn behind(entry: usize) -> usize {
+    if entry == LAST { ENTRY_WORDS } else { entry.wrapping_add(ENTRY_WORDS) }
 }
 
 #[inline]
@@ -178,7 +194,7 @@ impl<'p> Pages<'p> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arrival, Pages, Receiver};
+    use super::{Pages, Receiver};
     use core::sync::atomic::{AtomicU64, Ordering};
 
     static EMPTY: [AtomicU64; 0] = [];
@@ -192,9 +208,9 @@ mod tests {
         assert!(pages.awaited().is_none() && !pages.polls());
         assert!(!pages.is_starved() && !pages.peer().is_there);
         // An entry whose number is there and whose other words are missing.
-        let cut: [AtomicU64; 9] = core::array::from_fn(|at| AtomicU64::new(u64::from(at == 8)));
+        let cut: [AtomicU64; 15] = core::array::from_fn(|at| AtomicU64::new(u64::from(at == 8)));
         let pages = Pages { arrivals: &cut, ..pages };
-        assert_eq!(receiver.take(pages), Some(Arrival { parcel: None, short: [0; 3] }));
+        assert_eq!(receiver.take(pages), None);
     }
 
     #[test]

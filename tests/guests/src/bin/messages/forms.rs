@@ -139,6 +139,25 @@ pub(crate) fn two_vcpus() -> Outcome {
     })
 }
 
+/// As libraries wait that look for themselves.
+pub(crate) fn moments() -> Outcome {
+    charged_back(|| {
+        let channel = connect(service::ECHO, AreaClass::Page)?;
+        for round in 0..ROUNDS {
+            sent(channel.send((), [round, 0, 0]))?;
+            let message = loop {
+                let seen = channel.moment();
+                if let Some(message) = came(channel.try_receive())? {
+                    break message;
+                }
+                channel.wait_since(seen);
+            };
+            equal("the round", message.short[0], round + 1)?;
+        }
+        Ok(())
+    })
+}
+
 /// Waits in one way and then in the other; the answer to what was sent before the change may come before it, or after.
 pub(crate) fn changing() -> Outcome {
     charged_back(|| {
