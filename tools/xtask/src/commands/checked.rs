@@ -1,6 +1,7 @@
-//! `cargo xtask checked`: QEMU tests on a hypervisor that compares all its books on frames after each call.
+//! `cargo xtask checked`: QEMU tests on a hypervisor that compares all its books after each call.
 //!
-//! That takes milliseconds for each GiB of RAM: tests whose guests make very many calls, or whose machines are large, wait in vain.
+//! That is some hundred thousand instructions each time, on one core at a time: what depends on it is in
+//! `tests/qemu/src/counts.rs` (patience, number of ports).
 
 use anyhow::Result;
 use clap::Args;
