@@ -89,6 +89,8 @@
 #define SHIKIRI_DEVICE_ADD 0xc600011eu
 #define SHIKIRI_REQUEST_TAKE 0xc6000120u
 #define SHIKIRI_REQUEST_ANSWER 0xc6000121u
+#define SHIKIRI_NOTE_SET 0xc6000122u
+#define SHIKIRI_NOTE_READ 0xc6000123u
 #define SHIKIRI_CONSOLE_READ 0xc6000128u
 #define SHIKIRI_CONSOLE_FOCUS 0xc6000129u
 #define SHIKIRI_PORT_READ 0xc600012au
@@ -1112,6 +1114,33 @@ static inline struct shikiri_answer shikiri_request_take(void)
 static inline struct shikiri_answer shikiri_request_answer(uint64_t partition, uint64_t answer, uint64_t amount, uint64_t number)
 {
     return shikiri_call(SHIKIRI_REQUEST_ANSWER, partition, answer, amount, number, 0, 0);
+}
+
+/* Notes something at a partition that was made at run time, of which the hypervisor knows nothing, for
+ *   whoever makes policy later: it stays until the partition is destroyed, over all its lives and those of
+ *   the policy program. One of the description is INVALID_PARAMETER. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * piece: which 16 bytes of the note, 0 to 251
+ * first: eight bytes, the first one lowest
+ * second: the next eight
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_note_set(uint64_t partition, uint64_t piece, uint64_t first, uint64_t second)
+{
+    return shikiri_call(SHIKIRI_NOTE_SET, partition, piece, first, second, 0, 0);
+}
+
+/* Tells what was noted at a partition that was made at run time, zeros where nothing was. One of the
+ *   description is INVALID_PARAMETER. (P7)
+ * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
+ * piece: as of NOTE_SET
+ * value[0] = first: eight bytes, the first one lowest
+ * value[1] = second: the next eight
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, PEER_GONE, NOT_FOUND.
+ */
+static inline struct shikiri_answer shikiri_note_read(uint64_t partition, uint64_t piece)
+{
+    return shikiri_call(SHIKIRI_NOTE_READ, partition, piece, 0, 0, 0, 0);
 }
 
 /* Reads what a partition has written to its console, in this life and those before it: the last 1,023 bytes

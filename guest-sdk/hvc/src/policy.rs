@@ -324,8 +324,29 @@ pub fn answer_request(who: PartitionRef, number: u64, granted: Option<u64>) -> R
     request::<ANSWER>([who.encode(), answer, amount, number, 0, 0]).map(|_| ())
 }
 
+/// Calls `NOTE_SET`: 16 bytes of a note.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `InvalidParameter`: a piece behind the last, or one of the description.
+pub fn set_note(who: PartitionRef, piece: u8, words: [u64; 2]) -> Result<(), Refusal> {
+    let [first, second] = words;
+    request::<SET_NOTE>([who.encode(), piece.into(), first, second, 0, 0]).map(|_| ())
+}
+
+/// Calls `NOTE_READ`.
+///
+/// # Errors
+/// As of [`set_note`].
+pub fn read_note(who: PartitionRef, piece: u8) -> Result<[u64; 2], Refusal> {
+    let told = request::<READ_NOTE>([who.encode(), piece.into(), 0, 0, 0, 0]);
+    told.map(|[first, second, _]| [first, second])
+}
+
 /// How many rows have their wrapper here.
-pub(crate) const CALLS: usize = 28;
+pub(crate) const CALLS: usize = 30;
+
+const SET_NOTE: u32 = function("NOTE_SET", 4);
+const READ_NOTE: u32 = function("NOTE_READ", 2);
 
 const TAKE_REQUEST: u32 = function("REQUEST_TAKE", 0);
 const ANSWER: u32 = function("REQUEST_ANSWER", 4);

@@ -448,8 +448,8 @@ impl Time {
     }
 }
 
-/// Partitions that are made at run time. All but [`Partition::create`], [`Partition::load`] and [`Partition::destroy`] are for one that
-/// was created and never started: `WrongState` otherwise.
+/// Partitions that are made at run time. All but [`Partition::create`], [`Partition::load`], [`Partition::destroy`] and what is noted are for
+/// one that was created and never started: `WrongState` otherwise.
 impl Partition {
     /// Makes a partition that owns nothing and has no limits.
     ///
@@ -568,6 +568,22 @@ impl Partition {
     /// `Range`: requests without handles.
     pub fn set_talk(self, handles: u16, requests: u16) -> Result<(), Refusal> {
         calls::set_talk(self.0, handles, requests)
+    }
+
+    /// Notes 16 bytes at it, for whoever makes policy later: until it is destroyed. A note has 252 such pieces.
+    ///
+    /// # Errors
+    /// `InvalidParameter`: a piece behind the last, or one of the description.
+    pub fn set_note(self, piece: u8, words: [u64; 2]) -> Result<(), Refusal> {
+        calls::set_note(self.0, piece, words)
+    }
+
+    /// What was noted at it, in any state: zeros where nothing was.
+    ///
+    /// # Errors
+    /// As of [`Partition::set_note`].
+    pub fn note(self, piece: u8) -> Result<[u64; 2], Refusal> {
+        calls::read_note(self.0, piece)
     }
 
     /// Copies bytes of this partition's memory, from the guest-physical address `from` on, into a held one's.

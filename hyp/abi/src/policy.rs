@@ -218,6 +218,10 @@ pub enum PolicyCall {
     SetAreas(PartitionRef, NewAreas),
     /// `DEVICE_ADD`
     AddDevice(PartitionRef, NewDevice),
+    /// `NOTE_SET`: which piece, and its words.
+    SetNote(PartitionRef, u8, [u64; 2]),
+    /// `NOTE_READ`: which piece.
+    Note(PartitionRef, u8),
     /// `CONSOLE_…`, `PORT_READ`, `EXIT_READ`.
     Look(LookCall),
 }
@@ -301,6 +305,8 @@ pub struct Copying {
 const DEVICES: u64 = 64;
 /// The most places.
 const PLACES: u64 = 64;
+/// The pieces of a note.
+const NOTE_PIECES: u64 = 252;
 
 impl PolicyCall {
     /// Decodes a call from 0x100 on.
@@ -321,15 +327,16 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
     let used = match number {
         0x10a | 0x120 => 0,
         0x100 | 0x105..=0x109 | 0x111 | 0x11a | 0x11c => 1,
-        0x101 | 0x102 | 0x104 | 0x116 | 0x11b => 2,
+        0x101 | 0x102 | 0x104 | 0x116 | 0x11b | 0x123 => 2,
         0x103 | 0x113..=0x115 | 0x117 | 0x118 | 0x11d | 0x11e => 3,
-        0x110 | 0x112 | 0x119 | 0x121 => 4,
+        0x110 | 0x112 | 0x119 | 0x121 | 0x122 => 4,
         _ => return Err(DecodeError::NotSupported),
     };
     check_unused(x, used)?;
     let bad = DecodeError::Argument;
     let partition = || PartitionRef::decode(a).ok_or(bad(1));
     let resource = || Resource::try_from(b).map_err(|()| bad(2));
+    let piece = || u8::try_from(b).ok().filter(|_| b < NOTE_PIECES).ok_or(bad(2));
     Ok(match number {
         0x100 => C::List(u8::try_from(a).ok().filter(|_| a < PLACES).ok_or(bad(1))?),
         0x101 => match b {
@@ -374,6 +381,8 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
             (false, 0) => C::Answer(partition()?, None, d),
             (false, _) => return Err(bad(3)),
         },
+        0x122 => C::SetNote(partition()?, piece()?, [c, d]),
+        0x123 => C::Note(partition()?, piece()?),
         _ => C::Core(CoreId(u8::try_from(a).ok().filter(|_| a < 128).ok_or(bad(1))?)),
     })
 }
@@ -511,6 +520,8 @@ mod tests {
             (0x120, [0; 4], PolicyCall::TakeRequest),
             (0x121, [WORD, 1, 9, 5], PolicyCall::Answer(MEANT, Some(9), 5)),
             (0x121, [WORD, 0, 0, u64::MAX], PolicyCall::Answer(MEANT, None, u64::MAX)),
+            (0x122, [WORD, 251, 3, 4], PolicyCall::SetNote(MEANT, 251, [3, 4])),
+            (0x123, [WORD, 251, 0, 0], PolicyCall::Note(MEANT, 251)),
         ] {
             let [a, b, c, d] = x;
             assert_eq!(decode(number, &[a, b, c, d, 0, 0]), Ok(call));
@@ -545,6 +556,11 @@ mod tests {
             (0x11e, [WORD, WORD, 2 << 8, 0, 0, 0], 3),
             (0x11e, [WORD, WORD, 1 << 16, 0, 0, 0], 3),
             (0x121, [WORD, 2, 0, 0, 0, 0], 2),
+            (0x122, [WORD, 252, 0, 0, 0, 0], 2),
+            (0x122, [WORD, 0, 0, 0, 1, 0], 5),
+            (0x123, [1 << 40, 0, 0, 0, 0, 0], 1),
+            (0x123, [WORD, 1 << 32, 0, 0, 0, 0], 2),
+            (0x123, [WORD, 0, 1, 0, 0, 0], 3),
             (0x121, [WORD, 0, 1, 0, 0, 0], 3),
         ] {
             assert_eq!(decode(number, &x), Err(DecodeError::Argument(register)), "{number:#x}");

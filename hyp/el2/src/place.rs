@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use shikiri_abi::CoreId;
-use shikiri_config::{Draft, GicVersion, Partition, PartitionSet, Talk};
+use shikiri_config::{DRAFT_VCPUS, Draft, GicVersion, Partition, PartitionSet, Talk};
 use shikiri_core::lifecycle::{Lifecycle, Phase};
 use shikiri_core::sched::Seat;
 use shikiri_pages::PageSlice;
@@ -98,10 +98,15 @@ pub(crate) struct Home {
 
 /// The homes of a partition's vCPUs: a word each, so that whoever wakes one reads it as it is. A word that is too late names a
 /// seat that is another's, which is then woken for nothing. In its upper half is what the vCPU was granted above its description.
+///
+/// At a spare place the rest of the page is what the policy program has noted at the partition. Nobody but it is told of that.
 pub(crate) struct Homes {
     cells: PageSlice<AtomicU64>,
     count: AtomicU8,
 }
+
+/// The words of a spare place: a page of homes and of a note.
+pub(crate) const SPARE_WORDS: usize = 512;
 
 /// In a home's word: its core has let go of the seat.
 const VACATED: u8 = 2;
@@ -154,6 +159,16 @@ impl Homes {
     /// None any more; the lifecycle is locked.
     pub(crate) fn clear(&self) {
         self.count.store(0, Ordering::Release);
+    }
+
+    /// A piece of the note at a spare place.
+    pub(crate) fn note(&self, piece: u8) -> Option<&[AtomicU64; 2]> {
+        self.cells.get(DRAFT_VCPUS..)?.as_chunks().0.get(usize::from(piece))
+    }
+
+    /// Nothing is noted at a spare place any more.
+    pub(crate) fn forget_note(&self) {
+        self.cells.iter().skip(DRAFT_VCPUS).for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     /// How many us of budget a vCPU has in its period above what describes it.

@@ -526,6 +526,44 @@ pub(super) const ROWS: &[CallRow] = &[
         ],
         requirement: "P8",
     },
+    CallRow {
+        name: "NOTE_SET",
+        number: 0x122,
+        summary: "Notes something at a partition that was made at run time, of which the hypervisor knows nothing, for whoever makes policy later: it stays until the partition is destroyed, over all its lives and those of the policy program. One of the description is INVALID_PARAMETER.",
+        arguments: &[
+            PARTITION,
+            arg("piece", "which 16 bytes of the note, 0 to 251"),
+            arg("first", "eight bytes, the first one lowest"),
+            arg("second", "the next eight"),
+        ],
+        results: &[],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::NotPermitted,
+            Status::PeerGone,
+            Status::NotFound,
+        ],
+        requirement: "P7",
+    },
+    CallRow {
+        name: "NOTE_READ",
+        number: 0x123,
+        summary: "Tells what was noted at a partition that was made at run time, zeros where nothing was. One of the description is INVALID_PARAMETER.",
+        arguments: &[PARTITION, arg("piece", "as of NOTE_SET")],
+        results: &[
+            arg("first", "eight bytes, the first one lowest"),
+            arg("second", "the next eight"),
+        ],
+        statuses: &[
+            Status::Ok,
+            Status::InvalidParameter,
+            Status::NotPermitted,
+            Status::PeerGone,
+            Status::NotFound,
+        ],
+        requirement: "P7",
+    },
 ];
 
 /// What adding to a draft can answer.

@@ -34,7 +34,7 @@ use crate::guest::{self, seats, setup, worker};
 use crate::hw::clock::Counter;
 use crate::hw::mem::{self, Ram};
 use crate::percore::{CoreLocal, CoreShared};
-use crate::place::{DraftCell, Home, Homes};
+use crate::place::{DraftCell, Home, Homes, SPARE_WORDS};
 use crate::regs;
 use crate::world::{self, Policy, PolicyBooks, Route, Slot, World};
 
@@ -404,7 +404,7 @@ fn slots(
             let homes = self::homes(store, &mut book, &partition);
             Slot::new(number, partition, homes)
         } else if let Some(draft) = drafts.next() {
-            Slot::spare(number, draft, Homes::empty(cells(store, DRAFT_VCPUS, |_| 0)))
+            Slot::spare(number, draft, Homes::empty(cells(store, SPARE_WORDS, |_| 0)))
         } else {
             refuse(format_args!("the bundle lost a place"))
         }

@@ -1,7 +1,7 @@
 //! The policy program makes partitions: from nothing to a start, and back to a free place (P7). Each call changes a draft under the
 //! lifecycle's lock, or the books of what was promised; what a draft may be is `shikiri_config::Draft`'s to decide.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_abi::{
     Copying, CoreId, CoreSet, Hold, Ipa, NewAreas, NewDevice, NewVcpu, PartitionId, PartitionRef,
@@ -60,6 +60,7 @@ fn create_alone(world: &World, name: [u64; 4]) -> Answer {
     slot.peers.clear();
     slot.made.fetch_add(1, Ordering::Relaxed);
     slot.port.begin();
+    slot.homes.forget_note();
     let mut lifecycle = slot.lifecycle.lock();
     let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
     lifecycle.create(id)?;
@@ -291,6 +292,18 @@ pub(super) fn image_info(world: &World, number: u64, part: u8) -> Answer {
     }
     let [first, second] = words(image.name, 0);
     Ok([image_bytes(world, image.blob), first, second])
+}
+
+/// Where a piece of the note is of a partition that was made. Of another one that is made there later it is empty.
+#[inline(never)]
+pub(super) fn note(
+    world: &World,
+    who: PartitionRef,
+    piece: u8,
+) -> Result<&'static [AtomicU64; 2], Refusal> {
+    let (slot, lifecycle) = find(world, who)?;
+    drop(lifecycle);
+    slot.homes.note(piece).filter(|_| slot.is_spare()).ok_or(Refusal::Argument(1))
 }
 
 /// A partition that was created begins its first life, under the id that it has.

@@ -159,6 +159,7 @@ impl Attack {
             0x11d => [who, self.random.below(300), self.random.below(6), 0],
             0x11b => [self.random.below(5), self.random.below(4), 0, 0],
             0x11c => [self.random.below(5), 0, 0, 0],
+            0x122 | 0x123 => [who, self.random.below(260), 0, 0],
             0x121 => [who, self.random.below(2), amount, self.random.below(9)],
             _ => [who, 0, 0, 0],
         };

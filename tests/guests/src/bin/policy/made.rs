@@ -131,6 +131,7 @@ pub(crate) fn calls() -> ! {
     case("a_core_is_promised_once", promised);
     case("what_is_refused_says_why_and_changes_nothing", refusals);
     case("who_may_ask_whom_is_said_at_run_time", peers);
+    case("what_is_noted_stays_until_it_is_destroyed", noted);
     case("a_program_of_the_bundle_finds_the_tree_that_was_loaded", from_the_bundle);
     case("many_lives_leave_nothing", many);
     done()
@@ -258,6 +259,43 @@ fn handed_out() -> Outcome {
     made(c.destroy())?;
     made(a.destroy())?;
     ensure("all is back", made(handout(memory))? == (Some(256), 0))
+}
+
+/// A piece and its words, all different.
+fn piece(number: u8) -> [u64; 2] {
+    [1, 2].map(|word| u64::from(number) << 8 | word)
+}
+
+/// The pieces of a note.
+const PIECES: u8 = 252;
+
+fn noted() -> Outcome {
+    let new = described("new")?;
+    let is_empty = |it: Partition| {
+        (0..PIECES).try_for_each(|number| ensure("nothing", made(it.note(number))? == [0; 2]))
+    };
+    is_empty(new)?;
+    (0..PIECES).try_for_each(|number| made(new.set_note(number, piece(number))))?;
+    let behind = (Status::InvalidParameter, 2);
+    refused_for("behind the last", new.set_note(PIECES, [1; 2]), behind)?;
+    refused_for("behind the last", new.note(PIECES), behind)?;
+    let (own, described) = (named("scos")?, (Status::InvalidParameter, 1));
+    refused_for("of the description", own.set_note(0, [1; 2]), described)?;
+    refused_for("of the description", own.note(0), described)?;
+    for _ in 0..2 {
+        let life = made(named("new")?.start())?;
+        ended(life, Cause::Fault)?;
+        for number in 0..PIECES {
+            ensure("as it was", made(life.note(number))? == piece(number))?;
+        }
+    }
+    let last = named("new")?;
+    made(last.set_note(0, [7; 2]))?;
+    ensure("changed", made(last.note(0))? == [7; 2])?;
+    made(last.destroy())?;
+    let next = made(Partition::create("next"))?;
+    is_empty(next)?;
+    made(next.destroy())
 }
 
 fn promised() -> Outcome {
@@ -419,6 +457,8 @@ fn stale() -> Outcome {
         refused("entry", it.set_entry(RAM, 0), status)?;
         refused("console", it.set_console(true), status)?;
         refused("talk", it.set_talk(1, 1), status)?;
+        refused("note", it.set_note(0, [1; 2]), status)?;
+        refused("its note", it.note(0), status)?;
         refused("asker", permit(it, own), status)?;
         refused("asked", permit(own, it), status)?;
         refused("load", it.load(RAM, RAM, 8), status)?;
@@ -587,7 +627,7 @@ pub(crate) fn outlive() -> ! {
         case("what_is_made_before_the_restart", || {
             made(held("spins", &Program::spins())?.start())?;
             held("held", &Program::ends(5))?;
-            described("created").map(|_| ())
+            made(described("created")?.set_note(251, piece(251)))
         });
         psci::system_reset(Conduit::Hvc);
     }
@@ -603,6 +643,7 @@ pub(crate) fn outlive() -> ! {
         made(spins.stop())?;
         ended(spins, Cause::Stopped)?;
         let created = named("created")?;
+        ensure("its note", made(created.note(251))? == piece(251))?;
         made(created.start())?;
         ended(created, Cause::Fault)?;
         for partition in [held, spins, created] {
