@@ -17,6 +17,26 @@ use std::cell::Cell;
 use proptest::prelude::{ProptestConfig, Strategy};
 use proptest::test_runner::TestRunner;
 
+/// How a property is tried: with `usual` cases, or under Miri, which is a thousand times slower, with `PROPTEST_CASES`.
+#[must_use]
+pub fn cases(usual: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if cfg!(miri) { default.cases } else { usual };
+    ProptestConfig { cases, failure_persistence: None, ..default }
+}
+
+/// The most steps of one random case: `usual`, or under Miri an eighth of that.
+#[must_use]
+pub const fn steps(usual: usize) -> usize {
+    if cfg!(miri) { usual / 8 } else { usual }
+}
+
+/// Areas of more pages than this are left out where a test tries several sizes: under Miri, which takes milliseconds for each.
+pub const MOST_PAGES: u64 = if cfg!(miri) { 64 } else { 1 << 20 };
+
+/// Bytes of a large guest image: with checksums bit by bit, a byte takes Miri some microseconds.
+pub const IMAGE_BYTES: usize = if cfg!(miri) { 9_001 } else { 700_001 };
+
 /// Runs of random calls: 192 cases, or `PROPTEST_CASES`, which `cargo xtask soak model` raises; `PROPTEST_RNG_SEED` repeats
 /// them. A case answers how many calls it has made. Prints how many cases and calls there were.
 ///

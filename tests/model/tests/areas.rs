@@ -7,6 +7,7 @@ use shikiri_core::area::{AreaInfo, AreaSizes, LeaveStep, Made, Progress, STEP, W
 use shikiri_core::frame::FrameState;
 use shikiri_core::handle::Handle;
 use shikiri_core::party::Refusal;
+use shikiri_model::MOST_PAGES;
 use shikiri_model::estates::{Estates, HANDLES};
 use shikiri_stage2::WindowSizes;
 
@@ -59,7 +60,10 @@ fn an_area_is_cleared_mapped_charged_and_given_back() {
         (512, AreaClass::Block),
         (3, AreaClass::Giant),
         (1100, AreaClass::Giant),
-    ] {
+    ]
+    .into_iter()
+    .filter(|(pages, _)| *pages <= MOST_PAGES)
+    {
         // Whatever was there before must not be seen.
         let (made, steps) = alloc(&mut estates, wanted(pages, class)).unwrap();
         assert!(steps <= 3 + pages.div_ceil(STEP) * 2, "{steps} steps for {pages} pages");
@@ -94,6 +98,7 @@ fn an_area_is_cleared_mapped_charged_and_given_back() {
 /// Where each block of the machine's memory has had several owners the ledger has an entry for each frame: no call goes over more of
 /// them than one step of the ledger's.
 #[test]
+#[cfg_attr(miri, ignore = "takes thousands of frames one by one: minutes under Miri")]
 fn no_call_claims_more_than_a_step_of_the_ledger() {
     let mut estates = Estates::new(1, 64, SIZES);
     let owner = FrameState::Hypervisor;
@@ -144,8 +149,12 @@ fn an_area_is_trimmed_wherever_its_leaves_end_c3() {
         (AreaClass::Page, vec![1, 1]),
         (AreaClass::Block, vec![512, 511, 300, 300, 2, 1]),
         (AreaClass::Block, vec![200, 70, 1]),
+        (AreaClass::Block, vec![20, 7, 1]),
         (AreaClass::Giant, vec![1500, 1024, 1023, 513, 512, 511, 3]),
-    ] {
+    ]
+    .into_iter()
+    .filter(|(_, sizes)| sizes[0] <= MOST_PAGES)
+    {
         let (made, _) = alloc(&mut estates, wanted(sizes[0], class)).unwrap();
         let at = |page: u64| made.slot.ipa().wrapping_add(page * PAGE_BYTES);
         (0..sizes[0]).for_each(|page| assert!(estates.write(0, at(page), page + 1)));
@@ -170,6 +179,7 @@ fn an_area_is_trimmed_wherever_its_leaves_end_c3() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes thousands of frames one by one: minutes under Miri")]
 fn a_trim_that_is_not_possible_changes_nothing_c3() {
     let mut estates = Estates::new(1, 16, SIZES);
     let (made, _) = alloc(&mut estates, wanted(512, AreaClass::Block)).unwrap();
@@ -203,6 +213,7 @@ fn a_trim_that_is_not_possible_changes_nothing_c3() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes thousands of frames one by one: minutes under Miri")]
 fn the_first_step_of_freeing_unmaps_all() {
     let mut estates = Estates::new(1, 16, SIZES);
     // Fragments: no block, so that freeing takes several steps.
@@ -256,6 +267,10 @@ fn what_is_not_possible_is_refused_and_changes_nothing() {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "a build for each limit: long under Miri, and the other tests build the same"
+)]
 fn every_limit_below_the_need_refuses_and_leaves_nothing() {
     let need = wanted(130, AreaClass::Block);
     for (line, resource) in LINES.into_iter().enumerate() {
@@ -294,6 +309,7 @@ fn every_limit_below_the_need_refuses_and_leaves_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes thousands of frames one by one: minutes under Miri")]
 fn too_little_memory_stops_it_and_what_there_is_can_be_freed() {
     let mut estates = Estates::new(1, 16, SIZES);
     let hoarded = estates.machine.hoard(100);
@@ -342,6 +358,10 @@ fn slots_and_handles_run_out_and_come_back() {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "a machine for each step: hours under Miri, and the other tests take the same steps"
+)]
 fn an_end_in_the_middle_of_making_or_freeing_leaves_nothing() {
     // How far the area is made, then how far it is freed, when its partition ends.
     for steps in 0..24 {

@@ -58,7 +58,7 @@ proptest! {
     #[test]
     fn messages_come_in_order_and_the_credits_hold(
         depth in prop_oneof![1..6_u8, Just(63)],
-        acts in prop::collection::vec(act(), 1..400),
+        acts in prop::collection::vec(act(), 1..shikiri_model::steps(400)),
     ) {
         let (arrivals, credits) = (page(), page());
         let pages = Pages { arrivals: &arrivals, credits: &credits };
@@ -98,7 +98,7 @@ proptest! {
     #[test]
     fn who_has_withdrawn_gets_what_has_come_and_no_more(
         depth in prop_oneof![1..6_u8, Just(63)],
-        acts in prop::collection::vec(any::<bool>(), 0..200),
+        acts in prop::collection::vec(any::<bool>(), 0..shikiri_model::steps(200)),
     ) {
         let (arrivals, credits) = (page(), page());
         let pages = Pages { arrivals: &arrivals, credits: &credits };

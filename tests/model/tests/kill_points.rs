@@ -428,6 +428,10 @@ fn the_script_makes_every_call_about_areas_and_channels_c4() {
 /// Whoever ends, at whatever point, while the other goes on step by step: then both start anew, and the whole sequence
 /// passes between them.
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "a machine for each point: hours under Miri, and the random ends beside it do the same"
+)]
 fn an_end_at_every_point_leaves_nothing_and_the_restarted_side_can_go_on_c4() {
     let (last, _) = points();
     let mut seen = BTreeSet::new();
@@ -459,6 +463,10 @@ fn an_end_at_every_point_leaves_nothing_and_the_restarted_side_can_go_on_c4() {
 
 /// At every point, and at every step of the end: there the other side does all that is left of its script.
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "a machine for each point: hours under Miri, and the random ends beside it do the same"
+)]
 fn the_other_side_meets_every_step_of_an_end_c4() {
     let (last, _) = points();
     for point in 0..=last {
@@ -485,7 +493,11 @@ fn the_other_side_meets_every_step_of_an_end_c4() {
 fn ends_at_random_points_leave_nothing_c4() {
     let seed = std::env::var("SHIKIRI_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or(0x5eed_2026);
-    let runs = if std::env::var_os("SHIKIRI_SOAK").is_some() { 20_000 } else { 200 };
+    let runs = match std::env::var_os("SHIKIRI_SOAK") {
+        _ if cfg!(miri) => 1,
+        Some(_) => 20_000,
+        None => 200,
+    };
     println!("SHIKIRI_SEED={seed}, {runs} runs of 5 ends");
     let (last, _) = points();
     let mut random = Random(seed | 1);

@@ -96,7 +96,7 @@ fn rich() -> PartitionSpec {
 }
 
 fn rich_blobs() -> Vec<Vec<u8>> {
-    vec![program(700_001), program(4096)]
+    vec![program(shikiri_model::IMAGE_BYTES), program(4096)]
 }
 
 fn rich_bundle() -> Bundle<'static> {
@@ -236,6 +236,7 @@ fn keeper() -> PartitionSpec {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "looks at thousands of pages: long under Miri")]
 fn what_is_kept_back_is_charged_from_the_start_and_mapped_when_it_is_given_p8() {
     let bundle = bundle(vec![keeper()], rich_blobs(), |_| ());
     let description = bundle.partition(0).unwrap();
@@ -280,7 +281,8 @@ fn a_thousand_lives_leave_nothing_behind() {
     let bundle = bundle(vec![spec], vec![program(5000)], |_| ());
     let machine = Machine::new(8, &bundle, &[]);
     let before = frames_free(&machine);
-    for life in 0..1000 {
+    let lives = if cfg!(miri) { 2 } else { 1000 };
+    for life in 0..lives {
         let holdings = build(&machine, &bundle, 0);
         if life % 100 == 0 {
             check_partition(&machine, &bundle, 0, &holdings);
@@ -347,6 +349,10 @@ fn refused(machine: &Machine, bundle: &Bundle<'_>) -> BuildError {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "a build for each limit: long under Miri, and the other tests build the same"
+)]
 fn each_limit_on_management_memory_below_the_need_is_refused_and_leaves_nothing() {
     let with_limit = |limit| {
         let mut spec = rich();
@@ -392,6 +398,7 @@ fn a_limit_on_address_space_counts_the_devices_of_its_own() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes thousands of frames one by one: minutes under Miri")]
 fn a_machine_that_is_full_refuses_wherever_the_last_frame_is_missing() {
     let mut spec = partition("small", &[(0x4000_0000, 37 * PAGE_BYTES, Place::Any)]);
     spec.images = vec![image(0, 0x4000_0000)];
@@ -411,6 +418,7 @@ fn a_machine_that_is_full_refuses_wherever_the_last_frame_is_missing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes a thousand frames one by one: long under Miri")]
 fn in_the_most_fragmented_memory_there_are_frames_enough_for_list_and_tables() {
     // Every second pair of frames is taken: no run is longer than two.
     let spec = partition("patchwork", &[(0x4000_1000, 3 * MIB, Place::Any)]);
@@ -441,6 +449,7 @@ fn memory_at_unlike_addresses_gets_the_tables_that_it_needs() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "damages an image far from its end, and images are small under Miri")]
 fn a_damaged_image_is_refused() {
     for at_end in [5, 100_000] {
         let bundle = bundle(vec![rich()], rich_blobs(), |bytes| {
@@ -639,11 +648,12 @@ mod random {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(shikiri_model::cases(48))]
 
         /// Partitions of random shapes come and go in random order in memory that others have holes in: each gets
         /// exactly its description, no two share a frame, and in the end everything is back.
         #[test]
+        #[cfg_attr(miri, ignore = "takes thousands of frames one by one: minutes under Miri")]
         fn random_partitions_come_and_go(
             shapes in shapes(),
             order in proptest::collection::vec(0..4_u8, 1..12),

@@ -356,11 +356,11 @@ fn walk_raw(mem: &ModelMemory, vttbr: Vttbr, ipa: u64) -> Option<(u64, Attribute
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(shikiri_model::cases(40))]
 
     #[test]
     fn random_changes_agree_with_the_model(
-        steps in prop::collection::vec((0..PARTITIONS, 0..PARTITIONS, operation()), 1..40)
+        steps in prop::collection::vec((0..PARTITIONS, 0..PARTITIONS, operation()), 1..shikiri_model::steps(40))
     ) {
         let mem = ModelMemory::new(Pa(0x10_0000), 128);
         let format = Format::new(5, 0).unwrap();

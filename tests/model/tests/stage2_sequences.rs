@@ -450,6 +450,10 @@ fn area_at(class: AreaClass) -> u64 {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "exhaustive, in memory that is an array: long under Miri, and no unsafe code"
+)]
 fn every_sequence_is_sufficient_on_every_core() {
     for scenario in SCENARIOS {
         for current in [Current::Loser, Current::Other] {
@@ -486,6 +490,10 @@ fn is_repeated_by_the_next(rest: &[Instruction]) -> bool {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "exhaustive, in memory that is an array: long under Miri, and no unsafe code"
+)]
 fn every_instruction_of_every_sequence_is_necessary() {
     for (scenario, current, plain) in trials() {
         for position in 0..plain.len() {
@@ -497,6 +505,10 @@ fn every_instruction_of_every_sequence_is_necessary() {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "exhaustive, in memory that is an array: long under Miri, and no unsafe code"
+)]
 fn the_order_of_every_sequence_is_necessary() {
     use Instruction::{DsbIsh, DsbIshst, Isb, Load};
     for (scenario, current, plain) in trials() {
@@ -517,6 +529,10 @@ fn the_order_of_every_sequence_is_necessary() {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "exhaustive, in memory that is an array: long under Miri, and no unsafe code"
+)]
 fn a_weaker_or_narrower_instruction_is_caught() {
     use Instruction::{DsbIsh, DsbIshst, Ipas2, Load, Vmalle1, Vmalls12};
     for (scenario, current, plain) in trials() {
@@ -541,6 +557,10 @@ fn a_weaker_or_narrower_instruction_is_caught() {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "exhaustive, in memory that is an array: long under Miri, and no unsafe code"
+)]
 fn a_core_with_the_tlbi_erratum_needs_the_second_tlbi() {
     for (scenario, current, _plain) in trials() {
         assert!(

@@ -377,11 +377,11 @@ fn agree(model: Model, cores: usize, registers: usize, steps: &[Step]) {
 }
 
 fn steps(count: usize) -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(any::<Step>(), 1..count)
+    prop::collection::vec(any::<Step>(), 1..shikiri_model::steps(count))
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(shikiri_model::cases(400))]
 
     #[test]
     fn gicv3_agrees_with_the_ideal_gic(cores in 1..4_usize, registers in 1..5_usize, steps in steps(200)) {

@@ -211,11 +211,11 @@ fn nothing_is_lost(model: Model, cores: usize, registers: usize, steps: &[Step])
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(any::<Step>(), 1..300)
+    prop::collection::vec(any::<Step>(), 1..shikiri_model::steps(300))
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(shikiri_model::cases(300))]
 
     #[test]
     fn gicv3_loses_nothing_and_invents_nothing(cores in 1..4_usize, registers in 1..5_usize, steps in steps()) {

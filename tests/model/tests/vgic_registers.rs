@@ -323,6 +323,7 @@ fn gicv2_deactivates_through_the_second_page_of_its_cpu_interface() {
 /// Every offset at which a frame has registers, every size, several values: nothing panics, and nothing is shown beyond
 /// the access size that the register takes.
 #[test]
+#[cfg_attr(miri, ignore = "exhaustive: long under Miri, and no unsafe code")]
 fn no_access_to_any_offset_stops_anything() {
     for model in [Model::V2, Model::V3] {
         for spis in [0, 32, 988] {
@@ -410,15 +411,15 @@ fn hostile(model: Model, steps: &[(u8, u32, u64)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(shikiri_model::cases(200))]
 
     #[test]
-    fn a_hostile_guest_of_gicv3_stops_nothing(steps in prop::collection::vec((any::<u8>(), any::<u32>(), any::<u64>()), 1..400)) {
+    fn a_hostile_guest_of_gicv3_stops_nothing(steps in prop::collection::vec((any::<u8>(), any::<u32>(), any::<u64>()), 1..shikiri_model::steps(400))) {
         hostile(Model::V3, &steps);
     }
 
     #[test]
-    fn a_hostile_guest_of_gicv2_stops_nothing(steps in prop::collection::vec((any::<u8>(), any::<u32>(), any::<u64>()), 1..400)) {
+    fn a_hostile_guest_of_gicv2_stops_nothing(steps in prop::collection::vec((any::<u8>(), any::<u32>(), any::<u64>()), 1..shikiri_model::steps(400))) {
         hostile(Model::V2, &steps);
     }
 }

@@ -241,10 +241,10 @@ fn walk_raw(mem: &ModelMemory, vttbr: Vttbr, ipa: u64) -> Option<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(shikiri_model::cases(40))]
 
     #[test]
-    fn areas_are_where_they_belong_and_nowhere_else(steps in prop::collection::vec(step(), 1..30)) {
+    fn areas_are_where_they_belong_and_nowhere_else(steps in prop::collection::vec(step(), 1..shikiri_model::steps(30))) {
         let mem = ModelMemory::new(Pa(0x10_0000), 8 + TABLES);
         let format = Format::new(5, 0).unwrap();
         let tlb = ModelTlb::new(&mem, 2, Vttbr::new(mem.page(6), Vmid(200)));

@@ -66,6 +66,7 @@ fn entries_written(ledger: &mut Ledger<'_>, mut run: FrameRun, from: FrameState)
 
 /// A leaf of 1 GiB, or its tail, goes back by the entries of its blocks of 2 MiB, and those of one block's frames.
 #[test]
+#[cfg_attr(miri, ignore = "a quarter of a million frames: minutes under Miri, and no unsafe code")]
 fn a_gigabyte_goes_back_by_its_blocks() {
     const GIB_PAGES: u64 = 0x4_0000;
     let ram = [run(0x4000_0000, GIB_PAGES)];

@@ -192,6 +192,7 @@ fn a_sender_that_floods_does_not_stand_in_front_of_the_others() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a thousand requests: a minute under Miri, and other tests make some")]
 fn a_receiver_that_ends_withdraws_in_steps_and_the_sender_can_ask_again() {
     let (mut sender, mut server) = (Side::new(1, 1100, 1000), Side::new(2, 1000, 1));
     sender.flood(&mut server, 1000);

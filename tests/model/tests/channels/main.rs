@@ -546,6 +546,10 @@ fn come_to(estates: &mut Estates, moment: Moment) -> (Port, Port) {
 /// Whoever ends, and wherever the sequence stands: after each single step of the end the books agree, the other side's sends
 /// are refused or accepted but never half done, no area goes back to its sender, the peer is told, and all is given back.
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "a machine for each step: hours under Miri, and the other tests take the same steps"
+)]
 fn an_end_at_every_step_of_the_sequence_leaves_nothing_behind() {
     let mut seen = std::collections::BTreeSet::new();
     for moment in MOMENTS {

@@ -170,12 +170,12 @@ fn receive(estates: &Estates, seen: &mut [Seen; 3]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(shikiri_model::cases(60))]
 
     /// Several partitions do anything in any order, with stale and invented handles and nonsense in their credits, and end.
     #[test]
     fn whatever_partitions_do_the_books_agree_and_nothing_is_left(
-        acts in prop::collection::vec((0..3_usize, act()), 1..60)
+        acts in prop::collection::vec((0..3_usize, act()), 1..shikiri_model::steps(60))
     ) {
         let mut estates = Estates::new(3, 32, SIZES);
         let idle = estates.machine.store.free_pages();

@@ -446,6 +446,10 @@ fn users_go_on_when_the_owner_has_left_and_the_last_gives_the_memory_back_c5() {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "a machine for each step: hours under Miri, and the other tests take the same steps"
+)]
 fn whoever_ends_at_any_step_leaves_nothing_behind() {
     // How far it comes before somebody ends.
     for moment in 0..7 {

@@ -254,6 +254,7 @@ proptest! {
     /// Wherever they run: never outside of their sets, never on two cores at a time (`advance`), and never more than
     /// their reservations.
     #[test]
+    #[cfg_attr(miri, ignore = "every interval of a long simulation: minutes under Miri, and no unsafe code")]
     fn a_vcpu_that_moves_stays_in_its_set_and_its_budget(homes in machine(), pause in 1..30_u64) {
         let machine = Machine::new(&homes, pause).run_until(END);
         for (who, vcpu) in machine.vcpus.iter().enumerate() {
