@@ -61,7 +61,7 @@ enum Commands {
     Checked(commands::checked::Checked),
     /// Runs the hostile guest for a long time.
     Fuzz(commands::fuzz::Fuzz),
-    /// Runs the host tests of the unsafe crates under Miri.
+    /// Runs the host tests of the unsafe crates, the core and the model machine under Miri.
     Miri(commands::miri::Miri),
     /// Breaks the code on purpose, and checks that a test fails.
     Mutate(commands::mutate::Mutate),
