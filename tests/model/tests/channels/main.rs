@@ -343,6 +343,10 @@ fn each_refusal_of_a_send_says_what_is_wrong_and_changes_nothing() {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "a port for each limit: minutes under Miri, and the other tests make the same"
+)]
 fn a_port_is_refused_when_anything_is_short_and_nothing_is_left_of_it() {
     let mut estates = Estates::new(2, 16, SIZES);
     let [events, ..] = ok(&mut estates, CLIENT, 0x11, &[]);
