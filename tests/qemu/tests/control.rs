@@ -696,7 +696,44 @@ fn handed_back(machine: Machine) -> Outcome {
         PATIENCE,
     )?;
     prompt(&mut running)?;
-    converse(&mut running, &[("part limit asker event_ports", "| 8")])
+    converse(&mut running, &[("part limit asker event_ports", "| 8")])?;
+    // Who listens first is not deaf because somebody else has listened since.
+    running.send("check listens\n")?;
+    support::approve(&running.wait_for("done listens", PATIENCE)?)?;
+    prompt(&mut running)
+}
+
+/// The description permits the system to ask two; its policy forbids one of them, and the shell permits and forbids it again. Who may ask is told
+/// that the other one does not run; who may not, that there is none.
+fn talks(machine: Machine) -> Outcome {
+    let asked = |name: &str| {
+        Partition::new(name, "crash")
+            .with("handles = 4\nautostart = false\ncores = [2]")
+            .with("share = { budget = \"2ms\", period = \"10ms\" }\naccept_from = [\"scos\"]")
+    };
+    let talk = "handles = 64\nrequests = 8\nareas = { pages = 8, channels = 2 }\n\
+                connect_to = [\"friend\", \"stranger\"]";
+    let scos = with_talk(Some(&file("talk.policy")), talk, "");
+    let system = support::system([timer(), asked("friend"), asked("stranger"), scos])?;
+    let mut running = system.boot(&machine)?;
+    // It is started when all that is forbidden is.
+    running.wait_for("timer| timer: ", PATIENCE)?;
+    prompt(&mut running)?;
+    let ask = |to: &str| format!("socket-ask {to} 7 x || echo over");
+    let (may, may_not) = ("Host is down", "Host is unreachable");
+    converse(
+        &mut running,
+        &[
+            (&ask("friend"), may),
+            (&ask("stranger"), may_not),
+            ("chan permit scos stranger", "\n"),
+            (&ask("stranger"), may),
+            ("chan forbid scos stranger; chan forbid scos friend", "\n"),
+            (&ask("stranger"), may_not),
+            (&ask("friend"), may_not),
+            ("chan permit scos scos", "chan: permission of partition 1: bad argument"),
+        ],
+    )
 }
 
 /// A service whose program is not there at first: init tries it later and later, and the shell is there meanwhile.

@@ -20,7 +20,7 @@ pub(crate) const DEVICE: u32 = 10 << 8 | 120;
 /// in the first four. PARTITION_LOAD's `x3` is an address of the program's, from which 64 KiB at most are copied at once. EINVAL: another
 /// number, or POLICY_NOTIFY; EFAULT: the words, or what is to be loaded, cannot be read or written.
 const CALL: u32 = 0xc038_5340;
-/// `ioctl` that gives a descriptor, `_IO('S', 0x41)`: an eventfd that counts what the hypervisor tells. Who asks last is told.
+/// `ioctl` that gives a descriptor, `_IO('S', 0x41)`: an eventfd that counts what the hypervisor tells. All that are open are told.
 /// ENODEV: the partition has no event ports.
 const EVENTS: u32 = 0x5341;
 
@@ -44,8 +44,8 @@ const CHANGES: [u64; 5] = [0x104, 0x107, 0x108, 0x110, 0x111];
 pub(crate) struct PolicyDoor {
     /// The hypervisor tells this partition.
     is_told: bool,
-    /// Counts what it tells, while a program listens.
-    events: Option<DescriptionId>,
+    /// Each counts what it tells, while a program has it open; the kernel has them too.
+    events: Vec<DescriptionId>,
     /// Requests that programs have taken and not answered.
     taken: Taken,
 }
@@ -70,11 +70,24 @@ impl Kernel {
         }
     }
 
+    /// Lets go of what no program has open any more.
+    fn leave_closed_events(&mut self) {
+        let files = &mut self.files;
+        self.policy.events.retain(|events| {
+            let is_open = files.is_shared(*events);
+            if !is_open {
+                files.release(*events);
+            }
+            is_open
+        });
+    }
+
     /// The hypervisor has told of something.
     pub(crate) fn tell_policy(&mut self) {
-        if let Some(events) = self.policy.events {
+        self.leave_closed_events();
+        for events in &self.policy.events {
             // A count that is full tells no less.
-            let _counted = self.files.write(events, None, &1_u64.to_le_bytes());
+            let _counted = self.files.write(*events, None, &1_u64.to_le_bytes());
         }
     }
 }
@@ -152,10 +165,10 @@ fn events(user: &mut User<'_>) -> Answer {
     }
     let id = user.kernel.files.eventfd(0, 0)?;
     let number = install(user, id, O_CLOEXEC)?;
+    // There are no more of them than descriptors, and one.
+    user.kernel.leave_closed_events();
     // The kernel's own hold on it, beside the descriptor's.
     user.kernel.files.retain(id);
-    if let Some(former) = user.kernel.policy.events.replace(id) {
-        user.kernel.files.release(former);
-    }
+    user.kernel.policy.events.push(id);
     value(number)
 }

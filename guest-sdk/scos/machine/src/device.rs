@@ -47,7 +47,7 @@ impl Device {
         Self { file: OpenOptions::new().read(true).write(true).open(PATH) }
     }
 
-    /// Has the hypervisor tell of notices and requests here, and nowhere else any more.
+    /// Has the hypervisor tell of notices and requests here, as everywhere where they are listened for.
     ///
     /// # Errors
     /// There is no device, or the partition has no event ports.

@@ -247,6 +247,12 @@ impl<C: Channels> Files<C> {
         }
     }
 
+    /// Whether more than one have a description.
+    #[must_use]
+    pub fn is_shared(&self, id: DescriptionId) -> bool {
+        self.descriptions.get(&id).is_some_and(|description| description.references > 1)
+    }
+
     /// One fewer; with the last one it goes.
     pub fn release(&mut self, id: DescriptionId) {
         let Some(description) = self.descriptions.get_mut(&id) else { return };

@@ -6,7 +6,9 @@ use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::Duration;
 
-use shikiri_machine::{Act, Asked, Cores, NewPartition, NewVcpu, Phase, Region, Time, Wanted};
+use shikiri_machine::{
+    Act, Asked, Cores, Device, NewPartition, NewVcpu, Phase, Region, Time, Wanted,
+};
 use shikiri_scos_programs::os;
 use shikiri_scos_programs::report::{equal, holds, ok};
 
@@ -73,19 +75,46 @@ pub(crate) fn answers() {
     equal("and_over", shikiri_machine::open().take_request(), Ok(None));
 }
 
+/// Whoever listens is told, and goes on being told when others that have listened since are gone.
+pub(crate) fn listens() {
+    let device = Device::open();
+    let mut first = device.events().unwrap();
+    let mut is_told = |others: &str| {
+        let what = format!("the_first_one_that_listens_is_told{others}");
+        let mut machine = shikiri_machine::open();
+        let id = machine.create(&small_timer()).unwrap();
+        equal(&what, first.wait(Some(Duration::from_secs(60))).ok(), Some(true));
+        machine.act(id, Act::Destroy).unwrap();
+        equal(&what, first.wait(Some(Duration::from_secs(60))).ok(), Some(true));
+    };
+    is_told("");
+    let mut second = device.events().unwrap();
+    is_told("_beside_another");
+    equal("and_so_is_the_other", second.wait(Some(Duration::from_secs(60))).ok(), Some(true));
+    drop(second);
+    is_told("_when_that_has_closed");
+    let child = os::in_child(|| i32::from(Device::open().events().is_err())).unwrap();
+    equal("another_program_listens_and_ends", os::wait(child, 0), Ok((child, os::Ended::Exit(0))));
+    is_told("_when_that_program_has_ended");
+}
+
+/// A timer to be made.
+fn small_timer() -> NewPartition {
+    let time = Time::Reservation { budget_us: 1000, period_us: 10_000 };
+    NewPartition {
+        name: "w".to_owned(),
+        vcpus: vec![NewVcpu { cores: Cores(8), time, priority: 0 }],
+        memory: vec![Region::first(2 << 20)],
+        image: "timer".to_owned(),
+        ..NewPartition::default()
+    }
+}
+
 /// The statuses are the hypervisor's: 0, WRONG_STATE, ALIGNMENT, RANGE, INVALID_PARAMETER.
 fn loads(device: u64) {
     let [wrong_state, alignment, range, invalid] = [-19_i64, -24, -23, -3].map(i64::cast_unsigned);
     let mut machine = shikiri_machine::open();
-    let time = Time::Reservation { budget_us: 1000, period_us: 10_000 };
-    let new = NewPartition {
-        name: "w".to_owned(),
-        vcpus: vec![NewVcpu { cores: Cores(2), time, priority: 0 }],
-        memory: vec![Region::first(2 << 20)],
-        image: "timer".to_owned(),
-        cmdline: Some("ticks=1".to_owned()),
-        ..NewPartition::default()
-    };
+    let new = NewPartition { cmdline: Some("ticks=1".to_owned()), ..small_timer() };
     let id = machine.create(&new).unwrap();
     let data = vec![0x5a_u8; 80_000];
     let load = |id: u64, to, from, bytes| {

@@ -16,7 +16,7 @@ mod turns;
 use std::process::ExitCode;
 
 /// The topics by name.
-const TOPICS: [(&str, fn()); 13] = [
+const TOPICS: [(&str, fn()); 14] = [
     ("processes", processes::check),
     ("turns", turns::check),
     ("files", files::check),
@@ -30,6 +30,7 @@ const TOPICS: [(&str, fn()); 13] = [
     ("door", door::check),
     ("takes", door::takes),
     ("answers", door::answers),
+    ("listens", door::listens),
 ];
 
 fn main() -> ExitCode {
