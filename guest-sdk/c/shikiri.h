@@ -792,8 +792,8 @@ static inline struct shikiri_answer shikiri_limit_read(uint64_t partition, uint6
 
 /* Sets a partition's limit, for this life and those that follow. What it gives is taken from what may be
  *   handed out: of a partition of the description what is above the description's limit. A limit below what
- *   is used takes nothing away, and what is used stays handed out. OVER_LIMIT: so much cannot be handed out;
- *   x1 = 256 + the resource. (P7)
+ *   is used takes nothing away, and what is used stays handed out. Those of cache and bus share are recorded
+ *   and read back, and not enforced. OVER_LIMIT: so much cannot be handed out; x1 = 256 + the resource. (P7)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * resource: 0 core time (ppm of one core), 1 IPA space (pages), 2 memory (pages), 3 management memory
  *   (pages), 4 event ports, 5 devices, 6 cache share, 7 bus share
@@ -807,8 +807,9 @@ static inline struct shikiri_answer shikiri_limit_set(uint64_t partition, uint64
 
 /* Starts a partition that has ended, under a new id; or one that was created, under its own. It is built in
  *   its own time; one that cannot be built ends with a notice. With hold it is built and then waits for
- *   another PARTITION_START. Of one that was created: WRONG_STATE, it has no vCPU, no memory, or no entry in
- *   it; OVER_LIMIT, it has no limit of what can only be handed out in parts, x1 = 256 + the resource. (P7)
+ *   another PARTITION_START; so is a life that follows without such a call, after a reset or by the operator.
+ *   Of one that was created: WRONG_STATE, it has no vCPU, no memory, or no entry in it; OVER_LIMIT, it has no
+ *   limit of what can only be handed out in parts, x1 = 256 + the resource. (P7)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * hold: 1: it is held when it is built; else 0
  * value[0] = partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place

@@ -44,6 +44,12 @@ pub const fn resource_word(resource: Resource) -> &'static str {
     }
 }
 
+/// Whether the hypervisor keeps to a limit of it; the others it records and reads back, and nothing else yet.
+#[must_use]
+pub const fn is_enforced(resource: Resource) -> bool {
+    !matches!(resource, Resource::CacheShare | Resource::BusShare)
+}
+
 /// The resource with this word; `-` and `_` are the same.
 #[must_use]
 pub fn resource_named(word: &str) -> Option<Resource> {

@@ -124,7 +124,10 @@ impl Trees for Device {
 }
 
 /// Writes a file. Whoever looks meanwhile finds the whole of it, or the former one; if there is no room, nothing is left of the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// There is no room, or those of `fs::write` and `fs::rename`.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path));
     if written.is_err() {

@@ -323,16 +323,17 @@ impl<C: Calls + Trees> Machine for Door<C> {
         self.limit(id, resource, limit)
     }
 
-    fn take_notices(&mut self) -> Result<u32, Refusal> {
+    fn take_notices(&mut self) -> Result<Vec<PartitionRef>, Refusal> {
+        let mut told = Vec::new();
         // One for each place at most, and whatever comes meanwhile is told again.
-        for taken in 0..64 {
+        for _ in 0..64 {
             match self.call(("notice", None), NOTICE_TAKE, [0; 6]) {
-                Ok(_) => {}
-                Err(refusal) if refusal.status == Status::Empty => return Ok(taken),
+                Ok([word, ..]) => told.extend(PartitionRef::decode(word)),
+                Err(refusal) if refusal.status == Status::Empty => break,
                 Err(refusal) => return Err(refusal),
             }
         }
-        Ok(64)
+        Ok(told)
     }
 
     fn take_request(&mut self) -> Result<Option<Asked>, Refusal> {

@@ -7,8 +7,8 @@ use shikiri_abi::NewAreas;
 use crate::memory::{MEMORY_AT, MOST_REGIONS};
 use crate::view::NewPartition;
 
-/// The most vCPUs of a partition.
-const MOST_VCPUS: usize = 64;
+/// The most vCPUs of a partition that is made at run time (VCPU_ADD answers FULL beyond).
+pub const MOST_VCPUS: u8 = 8;
 /// The most devices of a partition that can be named.
 const MOST_DEVICES: u8 = 64;
 
@@ -94,7 +94,7 @@ impl NewPartition {
     #[must_use]
     pub fn contradiction(&self) -> Option<(&'static str, String)> {
         let (vcpus, kept) = (self.vcpus.len(), usize::from(self.kept_vcpus));
-        if vcpus == 0 || vcpus > MOST_VCPUS {
+        if vcpus == 0 || vcpus > usize::from(MOST_VCPUS) {
             return Some(("vcpus", format!("{vcpus} vCPUs; 1 to {MOST_VCPUS} are possible")));
         }
         if kept >= vcpus {
@@ -187,7 +187,7 @@ mod tests {
         let areas = |pages, channels| NewAreas { pages, channels, ..NewAreas::default() };
         for (wrong, key) in [
             (NewPartition { vcpus: vec![], ..right.clone() }, "vcpus"),
-            (NewPartition { vcpus: vec![vcpu; 65], ..right.clone() }, "vcpus"),
+            (NewPartition { vcpus: vec![vcpu; 9], ..right.clone() }, "vcpus"),
             (NewPartition { kept_vcpus: 2, ..right.clone() }, "kept_vcpus"),
             (NewPartition { memory: vec![], ..right.clone() }, "memory"),
             (NewPartition { memory: vec![elsewhere], ..right.clone() }, "memory"),

@@ -16,10 +16,10 @@ mod table;
 mod view;
 mod words;
 
-pub use amount::{Amount, BadAmount, Span, resource_named, resource_word};
-pub use device::{Device, Events, PATH as DEVICE};
+pub use amount::{Amount, BadAmount, Span, is_enforced, resource_named, resource_word};
+pub use device::{Device, Events, PATH as DEVICE, replace};
 pub use door::{Calls, Door, Trees};
-pub use given::OwnedDevice;
+pub use given::{MOST_VCPUS, OwnedDevice};
 pub use layout::image_number;
 pub use look::{End, Exit, Stand, Thing, What};
 pub use memory::Region;
@@ -101,11 +101,12 @@ pub trait Machine {
     /// The partition has gone, or is in a state where that cannot be done.
     fn act(&mut self, id: PartitionRef, act: Act) -> Result<PartitionRef, Refusal>;
 
-    /// Takes the notices of ended partitions that wait; what they say is seen in [`Machine::partitions`] too. How many there were.
+    /// Takes the notices of ended partitions that wait; what they say is seen in [`Machine::partitions`] too. Whose lives they
+    /// were.
     ///
     /// # Errors
     /// The caller may not make policy.
-    fn take_notices(&mut self) -> Result<u32, Refusal>;
+    fn take_notices(&mut self) -> Result<Vec<PartitionRef>, Refusal>;
 
     /// Takes the oldest request of a partition for more.
     ///

@@ -79,15 +79,18 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Cores by number, 0 to 127.
+/// How many cores can be named.
+const MOST_CORES: u32 = 64;
+
+/// Cores by number, 0 to 63: as many as VCPU_ADD can name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cores(pub u128);
+pub struct Cores(pub u64);
 
 impl fmt::Display for Cores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
         let mut core = 0_u32;
-        while core < 128 {
+        while core < MOST_CORES {
             let first = core;
             while self.has(core) {
                 core = core.saturating_add(1);
@@ -111,7 +114,7 @@ impl Cores {
     /// Whether a core is one of them.
     #[must_use]
     pub fn has(self, core: u32) -> bool {
-        1_u128.checked_shl(core).is_some_and(|bit| self.0 & bit != 0)
+        1_u64.checked_shl(core).is_some_and(|bit| self.0 & bit != 0)
     }
 
     /// The core with the highest number.
@@ -121,17 +124,27 @@ impl Cores {
     }
 
     /// Reads `0`, `1-3`, `0,2-3`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut cores = 0_u128;
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let read = Self::read(text);
+        read.ok_or_else(|| {
+            let last = MOST_CORES.saturating_sub(1);
+            format!("`{text}` are no cores such as `0` or `1-3`, 0 to {last}")
+        })
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let mut cores = 0_u64;
         for part in text.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
-            if first > last || last >= 128 {
+            if first > last || last >= MOST_CORES {
                 return None;
             }
             for core in first..=last {
-                cores |= 1_u128.checked_shl(core)?;
+                cores |= 1_u64.checked_shl(core)?;
             }
         }
         Some(Self(cores))
@@ -335,15 +348,16 @@ mod tests {
     #[test]
     fn cores_are_written_as_they_are_read() {
         for (text, written) in
-            [("0", "0"), ("0,1", "0,1"), ("1-3", "1-3"), ("0,2-4,7", "0,2-4,7"), ("127", "127")]
+            [("0", "0"), ("0,1", "0,1"), ("1-3", "1-3"), ("0,2-4,7", "0,2-4,7"), ("63", "63")]
         {
             let cores = Cores::parse(text).unwrap();
             assert_eq!(cores.to_string(), written);
             assert_eq!(cores.last(), written.rsplit([',', '-']).next().unwrap().parse().ok());
         }
         assert_eq!((Cores::default().to_string().as_str(), Cores::default().last()), ("-", None));
-        for bad in ["", "3-1", "128", "x", "1,", "-"] {
-            assert_eq!(Cores::parse(bad), None, "{bad}");
+        for bad in ["", "3-1", "64", "62-64", "x", "1,", "-"] {
+            let why = format!("`{bad}` are no cores such as `0` or `1-3`, 0 to 63");
+            assert_eq!(Cores::parse(bad), Err(why));
         }
     }
 }

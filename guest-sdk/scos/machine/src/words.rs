@@ -5,7 +5,7 @@ use std::str::FromStr;
 use shikiri_abi::{NewAreas, Resource};
 
 use crate::amount::{Amount, Span, resource_named, resource_word};
-use crate::given::{KEPT, OwnedDevice, areas_in, areas_text};
+use crate::given::{KEPT, MOST_VCPUS, OwnedDevice, areas_in, areas_text};
 use crate::memory::{self, Region};
 use crate::view::{Boot, Cores, NewPartition, NewVcpu, Time};
 
@@ -120,14 +120,10 @@ impl Said {
             "initrd" => new.initrd = Some(value.to_owned()),
             "cmdline" => new.cmdline = Some(value.to_owned()),
             "memory" => new.memory = Region::parse_all(value)?,
-            "cores" => {
-                let cores = Cores::parse(value);
-                let why = || format!("`{value}` are no cores such as `0` or `1-3`");
-                vcpu.cores = cores.ok_or_else(why)?;
-            }
+            "cores" => vcpu.cores = Cores::parse(value)?,
             "vcpus" => match value.parse() {
-                Ok(count @ 1..=64) => *vcpus = count,
-                _ => return Err(format!("`{value}` vCPUs; 1 to 64 are possible")),
+                Ok(count @ 1..=MOST_VCPUS) => *vcpus = count,
+                _ => return Err(format!("`{value}` vCPUs; 1 to {MOST_VCPUS} are possible")),
             },
             "kept_vcpus" => new.kept_vcpus = number((key, value), 255)?,
             "share" => vcpu.time = share(value)?,

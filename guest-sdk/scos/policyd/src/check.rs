@@ -151,10 +151,7 @@ fn create(
     limits: &[(Resource, u64)],
     place: &Place,
 ) -> Result<NewPartition, Wrong> {
-    let cores = Cores::parse(&table.cores).ok_or_else(|| {
-        let why = format!("`{}` are no cores such as `0` or `1-3`", table.cores);
-        place.key("cores").wrong(why)
-    })?;
+    let cores = Cores::parse(&table.cores).map_err(|why| place.key("cores").wrong(why))?;
     let (time, priority) = match &table.share {
         None => (Time::Owned, 0),
         Some(share) => (reservation(share, &place.key("share"))?, share.priority),
@@ -462,7 +459,7 @@ mod tests {
             ),
             (
                 with("create = { image = \"x\", memory = \"2M\", cores = \"x\" }"),
-                "line 3: partition `a`: create: cores: `x` are no cores such as `0` or `1-3`",
+                "line 3: partition `a`: create: cores: `x` are no cores such as `0` or `1-3`, 0 to 63",
             ),
             (
                 with("create = { memory = \"2M\", cores = \"0\" }"),
@@ -474,7 +471,7 @@ mod tests {
             ),
             (
                 create("vcpus = 0"),
-                "line 3: partition `a`: create: vcpus: 0 vCPUs; 1 to 64 are possible",
+                "line 3: partition `a`: create: vcpus: 0 vCPUs; 1 to 8 are possible",
             ),
             (
                 create("share = { budget = \"2ms\", period = \"1ms\" }"),

@@ -82,7 +82,6 @@ impl<C: Calls + Trees> Door<C> {
         }
         let running = new.vcpus.len().saturating_sub(new.kept_vcpus.into());
         for (number, vcpu) in new.vcpus.iter().enumerate() {
-            let cores = u64::try_from(vcpu.cores.0).unwrap_or(0);
             let time = match vcpu.time {
                 Time::Owned => 0,
                 Time::Reservation { budget_us, period_us } => {
@@ -90,7 +89,7 @@ impl<C: Calls + Trees> Door<C> {
                 }
             };
             let kept = u64::from(number >= running) << 8;
-            let x = [it.encode(), cores, time, u64::from(vcpu.priority) | kept, 0, 0];
+            let x = [it.encode(), vcpu.cores.0, time, u64::from(vcpu.priority) | kept, 0, 0];
             self.call(("vCPU", Some(it)), VCPU_ADD, x)?;
         }
         let word = it.encode();

@@ -1,7 +1,7 @@
 //! `acct`: accounts.
 
 use shikiri_abi::Resource;
-use shikiri_machine::{Account, Align, Amount, Table, resource_word};
+use shikiri_machine::{Account, Align, Amount, Table, is_enforced, resource_word};
 
 use super::{Command, Said, misused, partition};
 
@@ -67,6 +67,7 @@ pub(super) fn show(account: &Account, said: &mut Said<'_>) {
         ("limit", Align::Right),
         ("used", Align::Right),
         ("highest", Align::Right),
+        ("", Align::Left),
     ]);
     for resource in Resource::ALL {
         let line = account.line(resource);
@@ -77,6 +78,7 @@ pub(super) fn show(account: &Account, said: &mut Said<'_>) {
             limit,
             amount(line.used),
             amount(line.high),
+            if is_enforced(resource) { "" } else { "recorded, not enforced" }.to_owned(),
         ]);
     }
     said.say(table);

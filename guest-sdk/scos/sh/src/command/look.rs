@@ -10,8 +10,8 @@ use crate::system::System;
 
 pub(super) const CHAN: Command = Command {
     name: "chan",
-    usage: "chan [PARTITION]",
-    summary: "message channels, shared and message areas",
+    usage: "chan [PARTITION]\nchan permit|forbid FROM TO",
+    summary: "message channels, shared and message areas; who may talk to whom",
     page: "\
 Shows the message ports and shared areas of one partition, or of all, how each stands and whom it is connected to: NAME:ENTRY is the
 other end's entry in that partition's table. The message areas that a partition has are counted by their size. The states:
@@ -21,8 +21,16 @@ asks       its request waits at the other partition
 taken      the other partition has looked at the request and not answered it
 connected  messages can go both ways
 refused    the other partition has refused
-gone       the other end was closed, or its partition has ended",
-    run: |arguments, system, said| list(arguments, system, said, channel_rows),
+gone       the other end was closed, or its partition has ended
+
+permit lets the partition FROM ask TO for connections, as `connect_to` and `accept_from` of a description do, and forbid lets it do so no more: what
+is connected stays so. That holds for later lives too, until either is destroyed; but whose word stands in the policy file, that word is said again
+when one of the two is started. Both need handles, and FROM requests (`help part`, create).",
+    run: |arguments, system, said| match arguments {
+        ["permit", from, to] => talk((from, to), true, system),
+        ["forbid", from, to] => talk((from, to), false, system),
+        _ => list(arguments, system, said, channel_rows),
+    },
 };
 
 pub(super) const EV: Command = Command {
@@ -56,6 +64,12 @@ that the hypervisor serves slowly: accesses to devices, trapped registers and in
 /// A row behind the partition's name: entry, what it is, how it stands, and its other end or what else there is to say.
 type Cells = [String; 4];
 type Rows = fn(&[Thing], &[Partition]) -> Vec<Cells>;
+
+/// Says whether the first may ask the second for connections.
+fn talk((from, to): (&str, &str), may: bool, system: &mut dyn System) -> Result<(), Failure> {
+    let (from, to) = (partition(from, system)?, partition(to, system)?);
+    Ok(system.machine().permit(from.id, to.id, may)?)
+}
 
 fn list(
     arguments: &[&str],

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use shikiri_abi::{PartitionRef, Resource, Status};
 use shikiri_machine::{
-    Act, Align, Amount, NewPartition, Partition, Phase, Refusal, Span, Table, resource_named,
+    Act, Align, Amount, NewPartition, Partition, Phase, Refusal, Span, Table, is_enforced,
+    resource_named, resource_word,
 };
 
 use super::{Command, Failure, Said, account, look, misused, partition};
@@ -35,8 +36,9 @@ images   the files that `create` can take
 create   makes one of nothing and leaves it in state `created`. It runs FILE of the bundle: image= is a program without an operating system,
          kernel= is Linux. initrd= is its RAM disk, cmdline='console=ttyAMA0 quiet' its command line; with one of the three it is
          given a device tree of what it gets. Without share it owns its cores; with share=2ms/10ms each vCPU gets so much of every period,
-         on one of CORES; the last kept_vcpus are kept back until it asks for them. handles= and requests= let it talk to others, areas= gives
-         it places for areas: pages, blocks, giants, channels and shared, as in a description (areas=pages:16,channels:2).
+         on one of CORES; the last kept_vcpus are kept back until it asks for them. handles= and requests= are what it
+         needs to talk to others, and `chan permit` says to whom; areas= gives it places for areas: pages, blocks, giants, channels and
+         shared, as in a description (areas=pages:16,channels:2).
          devices=clock:0 gives it the first device of `clock`, a partition of the description that has ended, until it is destroyed;
          kept_devices= gives it such ones that it has to ask for, the first one as number 0.
          memory=4M,8M@0x80000000 gives it two regions; what it runs lies in the first, at 0x40000000, and one without an address behind the
@@ -47,7 +49,8 @@ pause    its vCPUs stop where they are; resume lets them go on
 end      ends it: all that it owns goes back, and its peers are told. `stop` is the same
 restart  ends it and starts it again
 destroy  forgets one that was made at run time and does not run
-limit    sets, unsets (none) or shows a limit of its account: core_time (150%), memory, management_memory, ipa_space (64M), event_ports, devices
+limit    sets, unsets (none) or shows a limit of its account: core_time (150%), memory, management_memory, ipa_space (64M), event_ports, devices;
+         cache_colors and bus_share are recorded, and not enforced
 log      shows what it wrote to its console last: up to 1,023 bytes are kept, also of its former lives
 console  gives it the keyboard; what it says comes with its name before it. Ctrl-A and a number, or n, takes the keyboard elsewhere
 wait     waits until it is in that state (created, active, paused, ended), at most TIME (default 10s): for scripts",
@@ -210,6 +213,12 @@ fn limit(
         Some(text) => {
             let amount = Amount::parse(resource, text)?;
             system.machine().set_limit(it.id, resource, Some(amount.value))?;
+            if !is_enforced(resource) {
+                said.say(format_args!(
+                    "{} is recorded, and not enforced\n",
+                    resource_word(resource)
+                ));
+            }
         }
     }
     Ok(())

@@ -24,6 +24,8 @@ struct Fake {
     ids: u32,
     made: Vec<NewPartition>,
     focus: Option<PartitionRef>,
+    /// Who was permitted, or forbidden, to talk to whom.
+    talk: Vec<(u32, u32, bool)>,
     is_stranger: bool,
     things: Vec<Thing>,
     handout: Account,
@@ -164,8 +166,8 @@ impl Machine for Fake {
         Ok(self.partitions[at].id)
     }
 
-    fn take_notices(&mut self) -> Result<u32, Refusal> {
-        Ok(0)
+    fn take_notices(&mut self) -> Result<Vec<PartitionRef>, Refusal> {
+        Ok(Vec::new())
     }
 
     fn take_request(&mut self) -> Result<Option<Asked>, Refusal> {
@@ -176,8 +178,10 @@ impl Machine for Fake {
         Ok(())
     }
 
-    fn permit(&mut self, _: PartitionRef, _: PartitionRef, _: bool) -> Result<(), Refusal> {
-        self.check()
+    fn permit(&mut self, from: PartitionRef, to: PartitionRef, may: bool) -> Result<(), Refusal> {
+        self.check()?;
+        self.talk.push((from.id.0, to.id.0, may));
+        Ok(())
     }
 
     fn console(&self, id: PartitionRef, from: u64) -> Result<(Vec<u8>, u64), Refusal> {
@@ -304,8 +308,8 @@ memory                4M    2M    2400K
 management_memory      -    0K       0K
 event_ports            -     0        0
 devices                -     0        0
-cache_colors           -     0        0
-bus_share              -    0%       0%
+cache_colors           -     0        0  recorded, not enforced
+bus_share              -    0%       0%  recorded, not enforced
 ";
     assert_eq!(say(&mut fake, "part show hello"), (0, expected.into()));
     assert_eq!(say(&mut fake, "part show '#2'"), (0, expected.into()));
@@ -472,7 +476,7 @@ fn what_is_missing_or_wrong_is_named_with_the_usage() {
         ("part create x image=a kernel=b", "part: one image or one kernel\n"),
         ("part create x image=a memory=2M", "part: cores= is missing\n"),
         ("part create x image=a memory=2M cores=9-1", "part: `9-1` are no cores such as"),
-        ("part create x image=a memory=2M cores=1 vcpus=0", "part: `0` vCPUs; 1 to 64"),
+        ("part create x image=a memory=2M cores=1 vcpus=0", "part: `0` vCPUs; 1 to 8"),
         ("part create x image=a memory=2M cores=1 share=2ms", "part: `2ms` is no share"),
         (
             "part create x image=a memory=2M cores=1 colour=red",
@@ -761,3 +765,6 @@ fn every_program_has_a_page_and_help_names_them_all() {
         assert!(program.page.lines().all(|line| line.len() <= 180), "{}", program.name);
     }
 }
+
+/// Tests of what was permitted and limited.
+mod given;
