@@ -45,6 +45,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         "what_a_program_has_taken_and_not_answered_the_next_one_is_given",
         handed_back,
     );
+    topic.on_each(one(), "who_may_talk_to_whom_is_said_by_the_file_and_from_the_shell", talks);
     topic.on_each(one(), "what_cannot_be_started_is_tried_again", kept);
     topic.on_each(one(), "whatever_is_typed_arrives", typed);
     topic.on_each(one(), "the_demo_is_run_from_its_shell_beside_linux", demo);
@@ -265,6 +266,22 @@ fn governed(machine: Machine) -> Outcome {
     ];
     running.wait_for_all(&lines, PATIENCE)?;
     prompt(&mut running)?;
+    // The next policy program leaves it so, and also that of the system's next life.
+    running.send("kill -KILL policyd\n")?;
+    let seen = running.wait_for("policyd: goes on where the one before has stopped", PATIENCE)?;
+    prompt(&mut running)?;
+    converse(&mut running, &[("part list", "worker   6  ended")])?;
+    running.send("part restart scos\n")?;
+    let lines = [
+        "policyd: worker (id 6) had ended (code 102) and was started 3 times: it stays so",
+        "policyd: goes on with the machine as it is",
+        "scos| shikiri:/# ",
+    ];
+    let seen = seen + &running.wait_for_all(&lines, PATIENCE)?;
+    if seen.contains("started again") {
+        return Err(running.failure("what was given up is started again".to_owned()).into());
+    }
+    prompt(&mut running)?;
     converse(&mut running, &[("part list", "worker   6  ended")])?;
     // Made with all that can be given; from inside it says whether that is there.
     running.send("part start driver\n")?;
@@ -363,14 +380,26 @@ fn asked(machine: Machine) -> Outcome {
         PATIENCE,
     )?;
     prompt(&mut running)?;
-    converse(
-        &mut running,
-        &[
-            ("part limit asker event_ports", "| 16"),
-            ("part limit late memory", "| 6M"),
-            ("part limit late core_time", "| 50%"),
-        ],
-    )
+    let granted = [
+        ("part limit asker event_ports", "| 16"),
+        ("part limit late memory", "| 6M"),
+        ("part limit late core_time", "| 50%"),
+    ];
+    converse(&mut running, &granted)?;
+    // What was granted stays, and what was set by hand: the next policy program sets no limit that the one before has set, nor, when its system
+    // was restarted, one that it finds.
+    converse(&mut running, &[("part limit late memory 5M; kill -KILL policyd", "\n")])?;
+    running.wait_for("policyd: goes on where the one before has stopped", PATIENCE)?;
+    prompt(&mut running)?;
+    let kept = [("part limit asker event_ports", "| 16"), ("part limit late memory", "| 5M")];
+    converse(&mut running, &kept)?;
+    running.send("part restart scos\n")?;
+    running.wait_for_all(
+        &["policyd: goes on with the machine as it is", "scos| shikiri:/# "],
+        PATIENCE,
+    )?;
+    prompt(&mut running)?;
+    converse(&mut running, &kept)
 }
 
 /// The file grants `asker` two of the three devices that are kept back from it, and starts it again when it ends; nothing is granted to

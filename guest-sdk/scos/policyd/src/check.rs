@@ -11,7 +11,7 @@ use shikiri_machine::{
 
 use crate::file::{
     AreasTable, CreateTable, File, GrantTable, MemoryText, Number, On, PartitionTable, RegionTable,
-    RegionText, RestartTable, ShareTable,
+    RegionText, RestartTable, Scope, ShareTable,
 };
 use crate::place::{Place, Wrong};
 use crate::policy::{DEVICE, Entry, Good, Grant, Policy, Start, VCPUS};
@@ -74,6 +74,7 @@ fn policy(file: &File) -> Result<Policy, Wrong> {
     Ok(Policy {
         grants: grants.collect::<Result<_, _>>()?,
         talk: talk.collect::<Result<_, _>>()?,
+        forbids_other_talk: file.policy.talk == Scope::Only,
         partitions,
     })
 }

@@ -1,10 +1,12 @@
 //! What is to be done now: the machine as it is, compared with what the policy wants.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use shikiri_abi::{PartitionRef, Resource, Status};
 use shikiri_machine::{NewPartition, Partition, Phase, Refusal, Span};
 
+use crate::notes::{Note, Notes};
 use crate::policy::{Entry, Policy, Start};
 use crate::restart::{After, Record};
 
@@ -31,10 +33,16 @@ pub enum Action {
     Describe(usize, NewPartition),
     /// Set a limit.
     Limit(usize, PartitionRef, Resource, u64),
+    /// Set a limit, if none is set: nobody knows what was granted before, or set by hand.
+    LimitIfUnset(usize, PartitionRef, Resource, u64),
     /// Let the first ask the second for connections.
     Permit(PartitionRef, PartitionRef),
+    /// Let it do so no more.
+    Forbid(PartitionRef, PartitionRef),
     /// Start it.
     Start(usize, PartitionRef),
+    /// Let it go on, if it is held for a device tree that is known: it was made by hand, and has begun again by itself.
+    GoOn(PartitionRef),
     /// Tell the operator.
     Say(String),
 }
@@ -44,6 +52,10 @@ pub enum Action {
 struct Memory {
     /// Its limits are set.
     is_prepared: bool,
+    /// Which limits the policy has set: what they are since is others' will.
+    limits: Vec<(Resource, u64)>,
+    /// Somebody before may have set its limits.
+    is_found: bool,
     /// Since when the conditions of its start hold.
     holds_since: Option<Duration>,
     /// The life that the policy began last.
@@ -65,8 +77,8 @@ struct Memory {
 pub struct Engine {
     policy: Policy,
     memories: Vec<Memory>,
-    /// Which pairs of the policy's `talk` are permitted already, by the ids of their lives.
-    permitted: Vec<Option<(PartitionRef, PartitionRef)>>,
+    /// Of which pairs, by words for their lives, it was said already whether they may talk.
+    judged: BTreeSet<(u64, u64)>,
     next: Option<Duration>,
 }
 
@@ -75,8 +87,68 @@ impl Engine {
     #[must_use]
     pub fn new(policy: Policy) -> Self {
         let memories = vec![Memory::default(); policy.partitions.len()];
-        let permitted = vec![None; policy.talk.len()];
-        Self { policy, memories, permitted, next: None }
+        Self { policy, memories, judged: BTreeSet::new(), next: None }
+    }
+
+    /// Goes on where a policy program before this one has stopped, by the notes that it has left.
+    pub fn go_on(&mut self, notes: &str) {
+        self.judged = Notes::read_judged(notes).collect();
+        for (name, note) in Notes::read(notes) {
+            let named = |entry: &Entry| entry.name == name;
+            let position = self.policy.partitions.iter().position(named);
+            let Some(memory) = position.and_then(|it| self.memories.get_mut(it)) else { continue };
+            match note {
+                Note::Limit(resource, limit) => memory.limits.push((resource, limit)),
+                Note::Began(life) => memory.began = Some(life),
+                Note::DealtWith(life) => memory.dealt_with = Some(life),
+                Note::Again(at) => memory.restart_at = Some(at),
+                Note::Restarts(record) => memory.restarts = record,
+            }
+        }
+    }
+
+    /// What the policy program after this one has to know, and cannot see: for [`Engine::go_on`].
+    #[must_use]
+    pub fn notes(&self) -> String {
+        let mut notes = Notes::default();
+        for (entry, memory) in self.policy.partitions.iter().zip(&self.memories) {
+            let limits = memory.limits.iter();
+            let limits = limits.map(|(resource, limit)| Note::Limit(*resource, *limit));
+            let rest = [
+                memory.began.map(Note::Began),
+                memory.dealt_with.map(Note::DealtWith),
+                memory.restart_at.map(Note::Again),
+                (memory.restarts != Record::default()).then_some(Note::Restarts(memory.restarts)),
+            ];
+            limits.chain(rest.into_iter().flatten()).for_each(|note| notes.add(&entry.name, note));
+        }
+        self.judged.iter().for_each(|pair| notes.add_judged(*pair));
+        notes.text()
+    }
+
+    /// Goes on without notes: those of the program before went with its system. `found` is the machine as it is, `told` whose ends nobody had
+    /// been told of yet. Limits that are set stay as they are. Who has ended in failure, more often than is put up with, and before the eyes of that program,
+    /// was given up by it, or was about to be started the last time: it stays ended. What there is to say of it.
+    pub fn find(&mut self, found: &[Partition], told: &[PartitionRef]) -> Vec<String> {
+        let mut said = Vec::new();
+        for (entry, memory) in self.policy.partitions.iter().zip(&mut self.memories) {
+            let Some(partition) = found.iter().find(|it| it.name == entry.name) else { continue };
+            memory.is_found = true;
+            let (Phase::Ended, Some(rule), Some(cause)) =
+                (partition.phase, &entry.restart, partition.cause)
+            else {
+                continue;
+            };
+            if told.contains(&partition.id) || !rule.has_had_enough(cause, partition.starts) {
+                continue;
+            }
+            memory.dealt_with = Some(partition.id);
+            let (name, id, starts) = (&entry.name, partition.id_text(), partition.starts);
+            said.push(format!(
+                "{name} (id {id}) had ended ({cause}) and was started {starts} times: it stays so"
+            ));
+        }
+        said
     }
 
     /// The policy.
@@ -96,10 +168,12 @@ impl Engine {
     pub fn look(&mut self, seen: Seen<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
         self.next = None;
+        // Before anybody is started.
+        self.judge_talk(seen.partitions, &mut actions);
         for position in 0..self.policy.partitions.len() {
             self.look_at(position, seen, &mut actions);
         }
-        self.permit(seen, &mut actions);
+        self.let_go_on(seen.partitions, &mut actions);
         actions
     }
 
@@ -113,15 +187,19 @@ impl Engine {
 
     /// An action was refused: it is tried again later and later.
     pub fn refused(&mut self, action: &Action, refusal: &Refusal, now: Duration) -> Option<String> {
-        if let Action::Permit(from, to) = action {
-            // It was started meanwhile, by this very look perhaps: the next one names its new life.
-            let meant = self.permitted.iter_mut().filter(|it| **it == Some((*from, *to)));
-            meant.for_each(|it| *it = None);
+        if let Action::Permit(from, to) | Action::Forbid(from, to) = action {
+            // It was started meanwhile: the next look names its new life.
+            self.judged.remove(&(from.encode(), to.encode()));
             return (refusal.status != Status::PeerGone).then(|| refusal.to_string());
+        }
+        if matches!(action, Action::GoOn(_)) {
+            let is_over = matches!(refusal.status, Status::PeerGone | Status::WrongState);
+            return (!is_over).then(|| refusal.to_string());
         }
         let (Action::Create(position, _)
         | Action::Describe(position, _)
         | Action::Limit(position, ..)
+        | Action::LimitIfUnset(position, ..)
         | Action::Start(position, _)) = action
         else {
             return Some(refusal.to_string());
@@ -135,7 +213,11 @@ impl Engine {
         if matches!(action, Action::Start(_, id) if memory.dealt_with == Some(*id)) {
             memory.restart_at = memory.retry_at;
         }
-        memory.is_prepared &= !matches!(action, Action::Limit(..) | Action::Describe(..));
+        if let Action::Limit(_, _, which, _) | Action::LimitIfUnset(_, _, which, _) = action {
+            memory.limits.retain(|(set, _)| set != which);
+            memory.is_prepared = false;
+        }
+        memory.is_prepared &= !matches!(action, Action::Describe(..));
         self.next = earlier(self.next, memory.retry_at);
         Some(format!("{name}: {refusal}; tried again in {}", Span(pause)))
     }
@@ -160,10 +242,7 @@ impl Engine {
         memory.is_missed = false;
         if !memory.is_prepared {
             memory.is_prepared = true;
-            let limits = entry.limits.iter();
-            actions.extend(
-                limits.map(|(it, limit)| Action::Limit(position, partition.id, *it, *limit)),
-            );
+            set_limits(position, entry, memory, partition.id, actions);
             if let Some(new) = entry.create.as_ref().filter(|new| new.wants_tree()) {
                 // Whoever made it may have taken its device tree along: it is not started before that is known.
                 actions.push(Action::Describe(position, new.clone()));
@@ -199,16 +278,32 @@ impl Engine {
         }
     }
 
-    fn permit(&mut self, seen: Seen<'_>, actions: &mut Vec<Action>) {
-        let id = |position: &usize| {
-            let name = &self.policy.partitions.get(*position)?.name;
-            seen.partitions.iter().find(|it| it.name == *name).map(|it| it.id)
-        };
-        for ((from, to), permitted) in self.policy.talk.iter().zip(&mut self.permitted) {
-            let Some(pair) = id(from).zip(id(to)) else { continue };
-            if *permitted != Some(pair) {
-                *permitted = Some(pair);
-                actions.push(Action::Permit(pair.0, pair.1));
+    /// Those that others have made are held when they have begun again by themselves, and nobody else may look. Who has begun one from a shell
+    /// looks as well: whoever comes second finds it running.
+    fn let_go_on(&self, seen: &[Partition], actions: &mut Vec<Action>) {
+        let held = seen.iter().filter(|it| it.is_dynamic && it.phase == Phase::Held);
+        for Partition { id, name, .. } in held {
+            let is_own = |entry: &Entry| entry.name == *name && entry.create.is_some();
+            let is_started = |it: &Action| matches!(it, Action::Start(_, started) if started == id);
+            if !self.policy.partitions.iter().any(is_own) && !actions.iter().any(is_started) {
+                actions.push(Action::GoOn(*id));
+            }
+        }
+    }
+
+    /// Says of each life once to whom it may talk.
+    fn judge_talk(&mut self, seen: &[Partition], actions: &mut Vec<Action>) {
+        let lives: BTreeSet<u64> = seen.iter().map(|it| it.id.encode()).collect();
+        self.judged.retain(|(from, to)| lives.contains(from) && lives.contains(to));
+        for from in seen {
+            for to in seen.iter().filter(|to| to.name != from.name) {
+                let is_named = self.policy.may_talk(&from.name, &to.name);
+                if (is_named || self.policy.forbids_other_talk)
+                    && self.judged.insert((from.id.encode(), to.id.encode()))
+                {
+                    let action = if is_named { Action::Permit } else { Action::Forbid };
+                    actions.push(action(from.id, to.id));
+                }
             }
         }
     }
@@ -218,11 +313,31 @@ fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
 }
 
+/// Sets the limits that were not set yet, by this policy program or one before it. What was granted or set by hand since stays.
+fn set_limits(
+    position: usize,
+    entry: &Entry,
+    memory: &mut Memory,
+    id: PartitionRef,
+    actions: &mut Vec<Action>,
+) {
+    for (resource, limit) in &entry.limits {
+        if memory.limits.contains(&(*resource, *limit)) {
+            continue;
+        }
+        memory.limits.retain(|(set, _)| set != resource);
+        memory.limits.push((*resource, *limit));
+        let action = if memory.is_found { Action::LimitIfUnset } else { Action::Limit };
+        actions.push(action(position, id, *resource, *limit));
+    }
+}
+
 /// There is no partition of this name.
 fn missing(position: usize, entry: &Entry, memory: &mut Memory, actions: &mut Vec<Action>) {
     if let Some(new) = &entry.create {
         // Its limits are among what it is made of.
-        *memory = Memory { is_prepared: true, refusals: memory.refusals, ..Memory::default() };
+        let (limits, refusals) = (entry.limits.clone(), memory.refusals);
+        *memory = Memory { is_prepared: true, limits, refusals, ..Memory::default() };
         actions.push(Action::Create(position, new.clone()));
     } else if !memory.is_missed {
         memory.is_missed = true;

@@ -9,11 +9,31 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
     #[serde(default)]
+    pub(crate) policy: PolicyTable,
+    #[serde(default)]
     pub(crate) partition: Vec<PartitionTable>,
     #[serde(default)]
     pub(crate) grant: Vec<GrantTable>,
     #[serde(default)]
     pub(crate) talk: Vec<TalkTable>,
+}
+
+/// `[policy]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PolicyTable {
+    pub(crate) talk: Scope,
+}
+
+/// What the `[[talk]]` tables are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Scope {
+    /// They are permitted beside what the description permits.
+    #[default]
+    Also,
+    /// Nothing else is permitted.
+    Only,
 }
 
 /// `[[partition]]`

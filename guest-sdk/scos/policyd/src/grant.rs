@@ -40,8 +40,7 @@ impl Policy {
     /// Judges a request to be allowed to ask another partition for connections.
     #[must_use]
     pub fn judge_peer(&self, from: &str, to: &str) -> Judgement {
-        let find = |name| self.partitions.iter().position(|entry| entry.name == name);
-        let is_said = find(from).zip(find(to)).is_some_and(|pair| self.talk.contains(&pair));
+        let is_said = self.may_talk(from, to);
         let why = format!(
             "{} talk from {from} to {to}",
             if is_said { "there is a" } else { "there is no" }
@@ -149,7 +148,7 @@ mod tests {
             start: Start::Never,
             restart: None,
         };
-        Policy { partitions: vec![entry("a"), entry("b")], grants, talk: vec![] }
+        Policy { partitions: vec![entry("a"), entry("b")], grants, ..Policy::default() }
     }
 
     fn account(resource: Resource, limit: Option<u64>, used: u64) -> Account {

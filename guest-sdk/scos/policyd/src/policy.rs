@@ -16,6 +16,19 @@ pub struct Policy {
     pub grants: Vec<Grant>,
     /// Who may ask whom for connections: positions in `partitions`.
     pub talk: Vec<(usize, usize)>,
+    /// Nobody else may, whatever the description permits.
+    pub forbids_other_talk: bool,
+}
+
+impl Policy {
+    /// Whether a `[[talk]]` names these two.
+    #[must_use]
+    pub fn may_talk(&self, from: &str, to: &str) -> bool {
+        let is = |position: usize, name| {
+            self.partitions.get(position).is_some_and(|entry| entry.name == name)
+        };
+        self.talk.iter().any(|pair| is(pair.0, from) && is(pair.1, to))
+    }
 }
 
 /// A partition of the policy.

@@ -33,8 +33,8 @@ pub struct RestartRule {
 /// What is remembered of a partition's restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
-    restarts: u32,
-    last: Option<Duration>,
+    pub(crate) restarts: u32,
+    pub(crate) last: Option<Duration>,
 }
 
 /// What follows an end.
@@ -49,14 +49,22 @@ pub(crate) enum After {
 }
 
 impl RestartRule {
-    /// What follows an end that was seen at `now`.
-    pub(crate) fn after(&self, record: &mut Record, cause: Cause, now: Duration) -> After {
-        let wants = match (self.on, cause) {
+    const fn wants(&self, cause: Cause) -> bool {
+        match (self.on, cause) {
             (_, Cause::Stopped) => false,
             (RestartOn::End, _) | (_, Cause::Reset) => true,
             (RestartOn::Failure, cause) => cause.is_failure(),
-        };
-        if !wants {
+        }
+    }
+
+    /// Whether one that has ended so, and of whose restarts nothing is known but how often it was started in all, is given up.
+    pub(crate) const fn has_had_enough(&self, cause: Cause, starts: u32) -> bool {
+        self.wants(cause) && self.give_up_after > 0 && starts > self.give_up_after
+    }
+
+    /// What follows an end that was seen at `now`.
+    pub(crate) fn after(&self, record: &mut Record, cause: Cause, now: Duration) -> After {
+        if !self.wants(cause) {
             return After::Stay;
         }
         if record.last.is_some_and(|last| now.saturating_sub(last) >= self.window) {

@@ -22,7 +22,10 @@ struct Model {
     ids: u32,
     said: Vec<String>,
     permitted: Vec<(u32, u32)>,
+    forbidden: Vec<(u32, u32)>,
     limits: Vec<(u32, Resource, u64)>,
+    /// Who has limits already, whoever set them.
+    limited: Vec<u32>,
     /// Whose device trees are known.
     trees: Vec<String>,
     /// How many of the next actions are refused.
@@ -76,7 +79,13 @@ impl Model {
                 Action::Limit(_, id, resource, limit) => {
                     self.limits.push((id.id.0, *resource, *limit))
                 }
+                Action::LimitIfUnset(_, id, resource, limit) => {
+                    if !self.limited.contains(&id.id.0) {
+                        self.limits.push((id.id.0, *resource, *limit));
+                    }
+                }
                 Action::Permit(from, to) => self.permitted.push((from.id.0, to.id.0)),
+                Action::Forbid(from, to) => self.forbidden.push((from.id.0, to.id.0)),
                 Action::Start(position, id) => {
                     let it = self.partitions.iter_mut().find(|it| it.id == *id).unwrap();
                     if it.phase == Phase::Held {
@@ -89,6 +98,13 @@ impl Model {
                     (it.id, it.phase, it.cause) = (reference(self.ids), phase, None);
                     it.starts += 1;
                     engine.started(*position, it.id);
+                }
+                Action::GoOn(id) => {
+                    let it = self.partitions.iter_mut().find(|it| it.id == *id).unwrap();
+                    assert_eq!(it.phase, Phase::Held);
+                    if self.trees.contains(&it.name) {
+                        it.phase = Phase::Active;
+                    }
                 }
                 Action::Say(text) => self.said.push(text.clone()),
             }
@@ -221,10 +237,29 @@ fn a_policy_that_is_started_again_finds_the_machine_as_it_is() {
     }
     let before = model.partitions.clone();
     let mut second = engine(CHAIN);
+    second.go_on(&first.notes());
     let actions = model.turn(&mut second, ms(0));
-    let is_repeated = |action: &Action| !matches!(action, Action::Limit(..) | Action::Permit(..));
-    assert!(!actions.iter().any(is_repeated), "nothing is made or started twice: {actions:?}");
+    assert_eq!(actions, [], "nothing is done twice");
     assert_eq!(model.partitions, before);
+}
+
+#[test]
+fn whoever_is_not_named_may_not_talk_before_anybody_is_started_if_the_policy_says_so() {
+    let mut engine = engine(&format!("[policy]\ntalk = \"only\"\n{CHAIN}"));
+    let mut model = Model::default();
+    for (name, phase) in [("a", Phase::Ended), ("b", Phase::Active), ("x", Phase::Active)] {
+        model.add(name, phase, 0);
+    }
+    let actions = model.turn(&mut engine, ms(0));
+    let is_talk = |it: &Action| matches!(it, Action::Permit(..) | Action::Forbid(..));
+    assert!(actions.iter().take(6).all(is_talk), "{actions:?}");
+    assert_eq!(model.permitted, [(2, 1)]);
+    assert_eq!(model.forbidden, [(1, 2), (1, 3), (2, 3), (3, 1), (3, 2)]);
+    model.forbidden.clear();
+    // `a` was started, and is told apart from the life before.
+    model.turn(&mut engine, ms(1));
+    assert_eq!(model.forbidden, [(4, 2), (4, 3), (3, 4)]);
+    assert_eq!(model.turn(&mut engine, ms(2)), []);
 }
 
 const RESTARTING: &str = r#"
@@ -374,10 +409,28 @@ fn a_life_that_the_policy_began_is_started_again_once_it_is_held_whoever_made_it
     model.of("l").phase = Phase::Held;
     model.turn(&mut engine, again);
     assert_eq!(model.of("l").phase, Phase::Active);
-    // Another life, that somebody else began.
+    // Another life, that somebody else began; that it was made, which would change that, this machine does not say.
     model.of("l").id = reference(9);
     model.of("l").phase = Phase::Held;
     assert_eq!(model.turn(&mut engine, again), []);
+}
+
+#[test]
+fn one_that_was_made_by_hand_goes_on_when_it_has_begun_again_by_itself() {
+    let mut engine = engine("[[partition]]\nname = \"m\"");
+    let mut model = Model::default();
+    for name in ["l", "m", "n", "d"] {
+        model.add(name, Phase::Held, 2);
+    }
+    ["l", "m", "n"].iter().for_each(|name| model.of(name).is_dynamic = true);
+    model.trees.extend(["l".to_owned(), "m".to_owned()]);
+    assert_eq!(
+        model.turn(&mut engine, ms(0)),
+        [1, 2, 3].map(|id| Action::GoOn(reference(id))),
+        "`d` is the description's"
+    );
+    let phases = ["l", "m", "n", "d"].map(|name| model.of(name).phase);
+    assert_eq!(phases, [Phase::Active, Phase::Active, Phase::Held, Phase::Held]);
 }
 
 #[test]
@@ -397,3 +450,6 @@ fn a_device_tree_that_went_with_its_maker_is_made_anew_before_a_start() {
         assert_ne!(model.of("debian").phase, phase);
     }
 }
+
+/// Tests of what a policy program leaves to the next one.
+mod successor;

@@ -2,11 +2,17 @@
 
 use std::env;
 use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use shikiri_machine::{Act, Device, Door, Events, Machine, Refusal};
 use shikiri_policyd::{Action, Engine, FILE, Policy, Seen};
+
+/// Where the notes are that each policy program leaves to the next one of the same file, for this life of the system.
+const NOTES: &str = "/run/policyd";
 
 fn main() -> ExitCode {
     let path = env::args().nth(1).unwrap_or_else(|| FILE.to_owned());
@@ -16,7 +22,7 @@ fn main() -> ExitCode {
     };
     match policy {
         Ok(policy) => {
-            let failure = govern(Engine::new(policy));
+            let failure = govern(Engine::new(policy), Notes::of(&path));
             say(&failure);
             ExitCode::FAILURE
         }
@@ -32,39 +38,110 @@ fn say(text: &str) {
 }
 
 /// Looks at the machine whenever it tells of something, or the policy wants to; returns only why it no longer can.
-fn govern(mut engine: Engine) -> String {
+fn govern(mut engine: Engine, mut notes: Notes) -> String {
     let device = Device::open();
     let mut events = match device.events() {
         Ok(events) => events,
         Err(error) => return format!("{}: {error}", shikiri_machine::DEVICE),
     };
     let mut machine = Door(device);
-    let start = Instant::now();
+    let mut begun = match begin(&mut engine, &mut machine, &mut notes) {
+        Ok(begun) => begun,
+        Err(refusal) => return refusal.to_string(),
+    };
     loop {
-        match turn(&mut engine, &mut machine, start) {
+        let turned = turn(&mut engine, &mut machine);
+        notes.keep(&engine);
+        begun.take().into_iter().for_each(say);
+        match turned {
             Ok(true) => continue,
             Ok(false) => {}
             Err(refusal) => return refusal.to_string(),
         }
-        if let Err(error) = wait(&engine, &mut events, start.elapsed()) {
+        if let Err(error) = wait(&engine, &mut events) {
             return format!("{}: {error}", shikiri_machine::DEVICE);
         }
     }
 }
 
+/// Goes on where the policy program before has stopped, if there was one: in this life of the system, or in one before. What there is to
+/// say of it after the first look.
+fn begin(
+    engine: &mut Engine,
+    machine: &mut dyn Machine,
+    notes: &mut Notes,
+) -> Result<Option<&'static str>, Refusal> {
+    if let Some(text) = notes.read() {
+        engine.go_on(text);
+        return Ok(Some("goes on where the one before has stopped"));
+    }
+    // In this order: whose end is seen has a notice by then, if nobody has taken it.
+    let found = machine.partitions()?;
+    if found.iter().all(|it| !it.makes_policy || it.starts <= 1) {
+        return Ok(None);
+    }
+    let told = machine.take_notices()?;
+    engine.find(&found, &told).iter().for_each(|text| say(text));
+    Ok(Some("goes on with the machine as it is"))
+}
+
+/// The file of notes.
+struct Notes {
+    path: PathBuf,
+    /// What is in it; `None`: it is not there.
+    written: Option<String>,
+}
+
+impl Notes {
+    /// Those of the policy in this file.
+    fn of(policy: &str) -> Self {
+        let name = policy.replace('/', "-");
+        let path = Path::new(NOTES).join(name.trim_start_matches('-'));
+        Self { path, written: None }
+    }
+
+    /// What the policy program before this one has left.
+    fn read(&mut self) -> Option<&str> {
+        self.written = fs::read_to_string(&self.path).ok();
+        self.written.as_deref()
+    }
+
+    /// Leaves what the next one has to know.
+    fn keep(&mut self, engine: &Engine) {
+        let notes = engine.notes();
+        if self.written.as_ref() == Some(&notes) {
+            return;
+        }
+        if let Err(error) = self.write(&notes) {
+            say(&format!("{}: {error}", self.path.display()));
+        }
+        self.written = Some(notes);
+    }
+
+    fn write(&self, notes: &str) -> io::Result<()> {
+        fs::create_dir_all(NOTES)?;
+        shikiri_machine::replace(&self.path, notes.as_bytes())
+    }
+}
+
+/// The time since the system's start: each policy program of this life counts the same.
+fn now() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
 /// Waits until the machine tells that something is otherwise than before, or the policy's next time has come.
-fn wait(engine: &Engine, events: &mut Events, now: Duration) -> std::io::Result<bool> {
-    events.wait(engine.next_look().map(|at| at.saturating_sub(now)))
+fn wait(engine: &Engine, events: &mut Events) -> io::Result<bool> {
+    events.wait(engine.next_look().map(|at| at.saturating_sub(now())))
 }
 
 /// One look, and all that comes of it; whether the next one comes at once.
-fn turn(engine: &mut Engine, machine: &mut dyn Machine, start: Instant) -> Result<bool, Refusal> {
+fn turn(engine: &mut Engine, machine: &mut dyn Machine) -> Result<bool, Refusal> {
     machine.take_notices()?;
     let is_more = shikiri_policyd::answer(engine.policy(), machine, &mut say)?;
     let partitions = machine.partitions()?;
-    for action in engine.look(Seen { partitions: &partitions, now: start.elapsed() }) {
+    for action in engine.look(Seen { partitions: &partitions, now: now() }) {
         if let Err(refusal) = carry_out(&action, engine, machine)
-            && let Some(text) = engine.refused(&action, &refusal, start.elapsed())
+            && let Some(text) = engine.refused(&action, &refusal, now())
         {
             say(&text);
         }
@@ -86,8 +163,19 @@ fn carry_out(
         Action::Limit(_, id, resource, limit) => {
             machine.set_limit(*id, *resource, Some(*limit))?;
         }
+        Action::LimitIfUnset(_, id, resource, limit) => {
+            if machine.account(*id)?.line(*resource).limit.is_none() {
+                machine.set_limit(*id, *resource, Some(*limit))?;
+            }
+        }
         Action::Permit(from, to) => machine.permit(*from, *to, true)?,
+        Action::Forbid(from, to) => machine.permit(*from, *to, false)?,
         Action::Start(position, id) => engine.started(*position, machine.act(*id, Act::Start)?),
+        Action::GoOn(id) => {
+            if machine.is_held_first(*id)? {
+                machine.act(*id, Act::Start)?;
+            }
+        }
         Action::Say(text) => say(text),
     }
     Ok(())
