@@ -33,6 +33,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         "under_traffic_the_system_that_makes_policy_ends_and_its_next_life_goes_on",
         restarted,
     );
+    topic.on_each(one(), "a_system_that_makes_policy_and_panics_comes_again", panics);
     topic.on_each(both_gics(4), "the_policy_makes_linux_and_starts_it_again", makes_linux);
     topic.on_each(
         one(),
@@ -568,6 +569,53 @@ fn restarted(machine: Machine) -> Outcome {
     }
     prompt(&mut running)?;
     converse(&mut running, &[("part list", "worker   2  active      1      2M       1")])
+}
+
+/// The kernel of the system that makes policy panics, and the hypervisor starts it again after a while. In that while a partition ends that the policy
+/// wants to run, although it has ended often before; and what was granted to another one stays granted.
+fn panics(machine: Machine) -> Outcome {
+    let asker = Partition::new("asker", "policy")
+        .with("handles = 300\nautostart = false\ncmdline = \"wants ports=8\"\ncores = [2]");
+    let scos = with_talk(
+        Some(&file("panics.policy")),
+        "handles = 16\nrestart = { policy = \"on-fault\", delay = \"5s\" }",
+        ", event_ports = 20",
+    );
+    let failing = Partition::new("failing", "crash")
+        .with("cores = [1]\nautostart = false\ncmdline = \"crash=read wait_ms=2000\"");
+    let mut running = support::system([failing, asker, scos])?.boot(&machine)?;
+    running.wait_for("asker| ports 8: granted 8", PATIENCE)?;
+    // It lives for two seconds, whatever the policy does meanwhile.
+    for _ in 0..3 {
+        running.wait_for(") has ended (code 102): started again in 100ms", PATIENCE)?;
+    }
+    prompt(&mut running)?;
+    running.send("echo c > /proc/sysrq-trigger\n")?;
+    for line in [
+        "scos: KERNEL PANIC",
+        "has ended: it ended itself with code 101; it will restart",
+        "partition failing (id",
+        "has ended: it ended itself with code 102",
+    ] {
+        running.wait_for(line, PATIENCE)?;
+    }
+    running.wait_for_all(
+        &[
+            ") has ended (code 102): started again in 100ms",
+            "policyd: goes on with the machine as it is",
+            "scos| shikiri:/# ",
+        ],
+        PATIENCE,
+    )?;
+    prompt(&mut running)?;
+    converse(
+        &mut running,
+        &[
+            ("part limit asker event_ports", "| 12"),
+            ("part show scos", "started 2 times"),
+            ("part wait failing active 60s; echo is=$?", "| is=0"),
+        ],
+    )
 }
 
 /// What `cargo xtask run` starts: a first screen that says what to type, guests that the policy starts, and Linux's console from the shell.

@@ -106,6 +106,7 @@ impl Kernel {
         let nodes = kernel.files.unpack(machine.archive).map_err(|_| "the archive is damaged")?;
         kernel.publish_tree(machine.tree);
         kernel.add_policy_device();
+        kernel.add_trigger();
         let free = kernel.pool.free() * 4;
         let heap = arch::heap_free_bytes() / 1024;
         say(format_args!("{free} KiB for programs, {heap} KiB for the kernel, {nodes} files"));

@@ -43,5 +43,6 @@ mod program;
 mod quiet;
 mod signal;
 mod thread;
+mod trigger;
 mod user;
 mod wake;

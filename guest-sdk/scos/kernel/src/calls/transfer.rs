@@ -7,6 +7,7 @@ use shikiri_scos_files::{Errno, Step};
 
 use super::sockets;
 use crate::thread::{On, Wait};
+use crate::trigger;
 use crate::user::{Answer, MOST_BYTES, Outcome, User, buffer, value};
 
 /// IOV_MAX.
@@ -154,7 +155,12 @@ pub(super) fn write_silently(
     }
     let written = match (user.kernel.files.socket_form(id), at) {
         (Some(_), None) => sockets::send(user, id, &bytes)?,
-        _ => user.kernel.files.write(id, at, &bytes)?,
+        _ => match user.kernel.files.write(id, at, &bytes) {
+            Err(Errno::EINVAL) if user.kernel.files.device(id) == Some(trigger::DEVICE) => {
+                trigger::write(&bytes)?
+            }
+            written => written?,
+        },
     };
     match written {
         Step::Done(count) => {
