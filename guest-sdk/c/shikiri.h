@@ -21,6 +21,7 @@
 #define SHIKIRI_REQUEST 0xc6000005u
 #define SHIKIRI_REQUEST_STATE 0xc6000006u
 #define SHIKIRI_REQUEST_CANCEL 0xc6000007u
+#define SHIKIRI_PEER_NAME 0xc6000008u
 #define SHIKIRI_EVENT_CREATE_SEND 0xc6000010u
 #define SHIKIRI_EVENT_CREATE_RECEIVE 0xc6000011u
 #define SHIKIRI_EVENT_CONNECT 0xc6000012u
@@ -278,6 +279,19 @@ static inline struct shikiri_answer shikiri_request_cancel(void)
     return shikiri_call(SHIKIRI_REQUEST_CANCEL, 0, 0, 0, 0, 0, 0);
 }
 
+/* Tells the name of a partition that the caller may talk to, 31 bytes at most with zeros behind it. (C6)
+ * partition: its number, as PEER_INFO has it
+ * part: 0: bytes 0 to 23; 1: bytes 24 to 31
+ * value[0] = first: eight bytes, the first one lowest
+ * value[1] = second: the next eight
+ * value[2] = third: the next eight
+ * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED.
+ */
+static inline struct shikiri_answer shikiri_peer_name(uint64_t partition, uint64_t part)
+{
+    return shikiri_call(SHIKIRI_PEER_NAME, partition, part, 0, 0, 0, 0);
+}
+
 /* Makes an event send port, not connected. (C1)
  * value[0] = port: its handle
  * Answers: OK, INVALID_PARAMETER, OVER_LIMIT.
@@ -438,7 +452,7 @@ static inline struct shikiri_answer shikiri_signal_refuse(uint64_t request)
 }
 
 /* Tells about a partition that the caller may talk to. (P9)
- * partition: its number, as the device tree has it
+ * partition: its number, as the device tree has it; of one that was made, its place
  * value[0] = id: the id of its present life; 0 while it has none
  * value[1] = may: bit 0: it may be asked for connections; bit 1: it may ask
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED.

@@ -78,8 +78,7 @@ pub fn list(place: u8) -> Result<Listed, Refusal> {
 /// # Errors
 /// `NotPermitted`, `NotFound`, `PeerGone`.
 pub fn name(who: PartitionRef, part: NamePart) -> Result<[u64; 3], Refusal> {
-    let part = u64::from(part == NamePart::Rest);
-    request::<NAME>([who.encode(), part, 0, 0, 0, 0])
+    request::<NAME>([who.encode(), part.number(), 0, 0, 0, 0])
 }
 
 /// Calls `LIMIT_READ`.

@@ -1,7 +1,7 @@
 //! The calls by which partitions talk, one function per row of the call table. `shikiri_rt::event` makes values of them.
 
 pub use shikiri_abi::Sharing;
-use shikiri_abi::{PartitionId, Status};
+use shikiri_abi::{NamePart, PartitionId, Status};
 
 use crate::partition::{Refusal, function, request, request_in_full};
 
@@ -201,6 +201,28 @@ pub fn peer(partition: u8) -> Result<Peer, Refusal> {
     })
 }
 
+/// The name of a partition that the caller may talk to, padded with 0; `PEER_NAME` once for each part.
+///
+/// # Errors
+/// As [`peer`].
+pub fn peer_name(partition: u8) -> Result<[u8; 32], Refusal> {
+    let words =
+        |part: NamePart| request::<PEER_NAME>([u64::from(partition), part.number(), 0, 0, 0, 0]);
+    loop {
+        let first = words(NamePart::First)?;
+        let [a, b, c] = first;
+        let is_short = c.leading_zeros() >= u8::BITS;
+        let [d, ..] = if is_short { [0; 3] } else { words(NamePart::Rest)? };
+        // Of two calls another partition may have come to the place between them.
+        if is_short || words(NamePart::First)? == first {
+            let mut name = [0; 32];
+            let bytes = [a, b, c, d].into_iter().flat_map(u64::to_le_bytes);
+            name.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+            return Ok(name);
+        }
+    }
+}
+
 /// Makes a call until its answer is not `AGAIN`.
 #[inline]
 pub(crate) fn again(call: impl Fn() -> Result<[u64; 3], Refusal>) -> Result<[u64; 3], Refusal> {
@@ -213,7 +235,7 @@ pub(crate) fn again(call: impl Fn() -> Result<[u64; 3], Refusal>) -> Result<[u64
 }
 
 /// How many rows have their wrapper here.
-pub(crate) const CALLS: usize = 16;
+pub(crate) const CALLS: usize = 17;
 
 const CREATE_SEND: u32 = function("EVENT_CREATE_SEND", 0);
 const CREATE_RECEIVE: u32 = function("EVENT_CREATE_RECEIVE", 0);
@@ -231,3 +253,4 @@ const TAKE_SIGNAL: u32 = function("SIGNAL_TAKE", 0);
 const ACCEPT: u32 = function("SIGNAL_ACCEPT", 2);
 const REFUSE: u32 = function("SIGNAL_REFUSE", 1);
 const PEER: u32 = function("PEER_INFO", 1);
+const PEER_NAME: u32 = function("PEER_NAME", 2);

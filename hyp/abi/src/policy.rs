@@ -47,6 +47,36 @@ pub enum NamePart {
     Rest,
 }
 
+impl NamePart {
+    /// The half with this number.
+    #[must_use]
+    pub const fn decode(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::First),
+            1 => Some(Self::Rest),
+            _ => None,
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::First => 0,
+            Self::Rest => 1,
+        }
+    }
+
+    /// How many bytes of the name are before it.
+    #[must_use]
+    pub const fn skipped(self) -> usize {
+        match self {
+            Self::First => 0,
+            Self::Rest => 24,
+        }
+    }
+}
+
 /// The number of a wish for time of a core: the resource's.
 const TIME: u64 = 0;
 /// The number of a wish for a peer.
@@ -339,11 +369,7 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
     let piece = || u8::try_from(b).ok().filter(|_| b < NOTE_PIECES).ok_or(bad(2));
     Ok(match number {
         0x100 => C::List(u8::try_from(a).ok().filter(|_| a < PLACES).ok_or(bad(1))?),
-        0x101 => match b {
-            0 => C::Name(partition()?, NamePart::First),
-            1 => C::Name(partition()?, NamePart::Rest),
-            _ => return Err(bad(2)),
-        },
+        0x101 => C::Name(partition()?, NamePart::decode(b).ok_or(bad(2))?),
         0x102 => C::LimitRead(partition()?, resource()?),
         0x103 => C::LimitSet(partition()?, resource()?, (c != u64::MAX).then_some(c)),
         0x104 => match b {

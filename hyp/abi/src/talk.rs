@@ -1,7 +1,7 @@
 //! The calls by which partitions talk, decoded. Handles are numbers here: whoever has the table looks them up.
 
 use crate::call::{DecodeError, check_unused};
-use crate::{IntId, VcpuIndex};
+use crate::{IntId, NamePart, VcpuIndex};
 
 /// A decoded call about ports, requests and peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,8 @@ pub enum TalkCall {
     Refuse(u64),
     /// `PEER_INFO`: the partition's number.
     Peer(u8),
+    /// `PEER_NAME`: the partition's number, and which part of its name.
+    PeerName(u8, NamePart),
 }
 
 /// How many ports share an INTID.
@@ -82,20 +84,22 @@ pub enum Sharing {
 /// Words of 64 handles.
 const WORDS: u64 = 1024;
 
-/// Decodes the calls from 0x10 to 0x1f.
+/// Decodes the calls 0x08, and from 0x10 to 0x1f.
 pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<TalkCall, DecodeError> {
     use TalkCall as C;
     let [a, b, c, d, _, _] = *x;
     let used = match number {
         0x10 | 0x11 | 0x1c => 0,
         0x15..=0x1a | 0x1e | 0x1f => 1,
-        0x12 | 0x14 | 0x1d => 2,
+        0x08 | 0x12 | 0x14 | 0x1d => 2,
         0x13 | 0x1b => 4,
         _ => return Err(DecodeError::NotSupported),
     };
     check_unused(x, used)?;
     let bad = DecodeError::Argument;
+    let partition = |value: u64, register| u8::try_from(value).map_err(|_| bad(register));
     Ok(match number {
+        0x08 => C::PeerName(partition(a, 1)?, NamePart::decode(b).ok_or(bad(2))?),
         0x10 => C::CreateSend,
         0x11 => C::CreateReceive,
         0x12 => C::Connect { send: a, receive: b },
@@ -120,14 +124,14 @@ pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<TalkCall, DecodeError>
         0x1a => C::Notify(a),
         0x1b => C::Ask {
             port: a,
-            partition: u8::try_from(b).map_err(|_| bad(2))?,
+            partition: partition(b, 2)?,
             service: u32::try_from(c).map_err(|_| bad(3))?,
             word: d,
         },
         0x1c => C::TakeSignal,
         0x1d => C::Accept { request: a, receive: b },
         0x1e => C::Refuse(a),
-        _ => C::Peer(u8::try_from(a).map_err(|_| bad(1))?),
+        _ => C::Peer(partition(a, 1)?),
     })
 }
 
@@ -144,7 +148,7 @@ fn flag(value: u64, register: u8) -> Result<bool, DecodeError> {
 mod tests {
     use super::{Sharing, TalkCall, decode};
     use crate::call::DecodeError;
-    use crate::{IntId, VcpuIndex};
+    use crate::{IntId, NamePart, VcpuIndex};
 
     #[test]
     fn arguments_arrive_where_they_belong() {
@@ -159,6 +163,9 @@ mod tests {
         assert_eq!(decode(0x1b, &[9, 63, u64::from(u32::MAX), u64::MAX, 0, 0]), Ok(ask));
         assert_eq!(decode(0x14, &[9, 1, 0, 0, 0, 0]), Ok(TalkCall::Mask(9)));
         assert_eq!(decode(0x14, &[9, 0, 0, 0, 0, 0]), Ok(TalkCall::Unmask(9)));
+        let name = |part| Ok(TalkCall::PeerName(63, part));
+        assert_eq!(decode(0x08, &[63, 0, 0, 0, 0, 0]), name(NamePart::First));
+        assert_eq!(decode(0x08, &[63, 1, 0, 0, 0, 0]), name(NamePart::Rest));
         assert_eq!(decode(0x17, &[1023, 0, 0, 0, 0, 0]), Ok(TalkCall::Take(1023)));
         assert_eq!(decode(0x18, &[u64::MAX, 0, 0, 0, 0, 0]), Ok(TalkCall::Send(u64::MAX)));
     }
@@ -175,6 +182,8 @@ mod tests {
             (0x1b, [9, 256, 0, 0, 0, 0], 2),
             (0x1b, [9, 0, 1 << 32, 0, 0, 0], 3),
             (0x1f, [256, 0, 0, 0, 0, 0], 1),
+            (0x08, [256, 0, 0, 0, 0, 0], 1),
+            (0x08, [3, 2, 0, 0, 0, 0], 2),
         ] {
             assert_eq!(decode(number, &x), Err(DecodeError::Argument(register)), "{number:#x}");
         }

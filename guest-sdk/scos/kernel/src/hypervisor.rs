@@ -2,10 +2,7 @@
 //! which interrupt tells of which port.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 
-use dtoolkit::fdt::Fdt;
-use dtoolkit::{Node as _, Property as _};
 use shikiri_abi::{AreaClass, Status};
 use shikiri_arrivals::{Arrival, Pages, Receiver};
 use shikiri_hvc::partition::Refusal as Refused;
@@ -25,6 +22,9 @@ const CHANNEL: u8 = 1;
 /// The most requests for other things that are refused at once.
 const AT_ONCE: usize = 64;
 
+/// The numbers that partitions have. Which of them are peers changes while this runs (PEERS_SET): it is asked for each time.
+const NUMBERS: core::ops::Range<u8> = 0..64;
+
 /// The files, with sockets.
 pub(crate) type Files = shikiri_scos_files::Files<Hypervisor>;
 
@@ -33,8 +33,6 @@ pub(crate) type Files = shikiri_scos_files::Files<Hypervisor>;
 pub(crate) struct Hypervisor {
     is_there: bool,
     ports: BTreeMap<u64, Port>,
-    /// Other partitions: their numbers and names.
-    peers: Vec<(u16, [u8; 32])>,
 }
 
 /// A message port.
@@ -59,10 +57,10 @@ pub(crate) enum Event {
 }
 
 impl Hypervisor {
-    /// Asks whether it is there, and has it tell of requests. The device tree names the other partitions.
-    pub(crate) fn find(tree: &[u8]) -> Self {
+    /// Asks whether it is there, and has it tell of requests.
+    pub(crate) fn find() -> Self {
         let is_there = smccc::is_shikiri() && notify_of_requests().is_ok();
-        Self { is_there, ports: BTreeMap::new(), peers: peers(tree).unwrap_or_default() }
+        Self { is_there, ports: BTreeMap::new() }
     }
 
     /// What an interrupt tells of.
@@ -132,23 +130,6 @@ fn notify_of_requests() -> Result<(), Refused> {
     talk::notify(events)?;
     arch::enable_interrupt(REQUESTS);
     Ok(())
-}
-
-/// The other partitions, as `/hypervisor/peer@N` of the device tree names them.
-fn peers(tree: &[u8]) -> Option<Vec<(u16, [u8; 32])>> {
-    let tree = Fdt::new(tree).ok()?;
-    let hypervisor = tree.find_node("/hypervisor")?;
-    let peers = hypervisor.children().filter(|node| node.name_without_address() == "peer");
-    let named = peers.filter_map(|node| {
-        let number = node.property("reg")?.value_as::<u32>().ok()?;
-        let label = node.property("label").and_then(|label| label.value_as::<&str>().ok());
-        let mut name = [0; 32];
-        for (to, from) in name.iter_mut().zip(label.unwrap_or("").bytes()) {
-            *to = from;
-        }
-        Some((u16::try_from(number).ok()?, name))
-    });
-    Some(named.collect())
 }
 
 /// Why the hypervisor has refused.
@@ -292,19 +273,21 @@ impl Channels for Hypervisor {
     }
 
     fn number_of_name(&self, name: &[u8]) -> Option<u16> {
-        let is_meant = |known: &[u8; 32]| known.split(|byte| *byte == 0).next() == Some(name);
-        self.peers.iter().find(|(_, known)| is_meant(known)).map(|(number, _)| *number)
+        let is_meant = |known: [u8; 32]| known.split(|byte| *byte == 0).next() == Some(name);
+        let mut numbers = NUMBERS;
+        numbers.find(|number| talk::peer_name(*number).is_ok_and(is_meant)).map(u16::from)
     }
 
-    fn number_of_id(&self, id: u32) -> Option<u16> {
-        let mut numbers = self.peers.iter().map(|(number, _)| *number);
-        numbers.find(|number| self.partition(*number).is_some_and(|(life, _)| life == id))
+    fn partition_with_id(&self, id: u32) -> Option<(u16, [u8; 32])> {
+        NUMBERS.map(u16::from).find_map(|number| {
+            let (_, name) = self.partition(number).filter(|(life, _)| *life == id)?;
+            Some((number, name))
+        })
     }
 
     fn partition(&self, number: u16) -> Option<(u32, [u8; 32])> {
-        let peer = talk::peer(u8::try_from(number).ok()?).ok()?;
-        let named = self.peers.iter().find(|(known, _)| *known == number);
-        let name = named.map_or([0; 32], |(_, name)| *name);
-        Some((peer.id.map_or(0, |id| id.0), name))
+        let number = u8::try_from(number).ok()?;
+        let peer = talk::peer(number).ok()?;
+        Some((peer.id.map_or(0, |id| id.0), talk::peer_name(number).ok()?))
     }
 }

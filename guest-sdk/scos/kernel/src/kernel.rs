@@ -81,7 +81,7 @@ impl Kernel {
         let mut pool = Pool::new(machine.ram, frames);
         let trampoline = crate::signal::make_trampoline(&mut pool).map_err(|_| "no memory")?;
         let limits = limits_of(arch::heap_free_bytes());
-        let files = Files::with_channels(limits, Hypervisor::find(machine.tree));
+        let files = Files::with_channels(limits, Hypervisor::find());
         let mut kernel = Self {
             pool,
             files,

@@ -1,10 +1,26 @@
-//! The calls about event ports, control signals and peers: 0x10 to 0x1f.
+//! The calls about event ports, control signals and peers: 0x08, and 0x10 to 0x1f.
 
 use super::{CallRow, arg};
 use crate::Status;
 
 /// Their rows, by ascending number.
 pub(super) const ROWS: &[CallRow] = &[
+    CallRow {
+        name: "PEER_NAME",
+        number: 0x08,
+        summary: "Tells the name of a partition that the caller may talk to, 31 bytes at most with zeros behind it.",
+        arguments: &[
+            arg("partition", "its number, as PEER_INFO has it"),
+            arg("part", "0: bytes 0 to 23; 1: bytes 24 to 31"),
+        ],
+        results: &[
+            arg("first", "eight bytes, the first one lowest"),
+            arg("second", "the next eight"),
+            arg("third", "the next eight"),
+        ],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::NotPermitted],
+        requirement: "C6",
+    },
     CallRow {
         name: "EVENT_CREATE_SEND",
         number: 0x10,
@@ -204,7 +220,10 @@ pub(super) const ROWS: &[CallRow] = &[
         name: "PEER_INFO",
         number: 0x1f,
         summary: "Tells about a partition that the caller may talk to.",
-        arguments: &[arg("partition", "its number, as the device tree has it")],
+        arguments: &[arg(
+            "partition",
+            "its number, as the device tree has it; of one that was made, its place",
+        )],
         results: &[
             arg("id", "the id of its present life; 0 while it has none"),
             arg("may", "bit 0: it may be asked for connections; bit 1: it may ask"),

@@ -45,7 +45,8 @@ impl<'a> Party<'a> {
             | TalkCall::Take(_)
             | TalkCall::Send(_)
             | TalkCall::Notify(_)
-            | TalkCall::Peer(_) => None,
+            | TalkCall::Peer(_)
+            | TalkCall::PeerName(..) => None,
         }
     }
 
@@ -91,7 +92,8 @@ impl<'a> Party<'a> {
             | TalkCall::Poll(_)
             | TalkCall::Take(_)
             | TalkCall::Send(_)
-            | TalkCall::Peer(_) => Err(Refusal::BadHandle),
+            | TalkCall::Peer(_)
+            | TalkCall::PeerName(..) => Err(Refusal::BadHandle),
         }
     }
 }

@@ -186,11 +186,7 @@ fn list(world: &World, loaded: Loaded, place: u8) -> Answer {
 
 fn name(world: &World, who: PartitionRef, part: NamePart) -> Answer {
     let (slot, mut lifecycle) = find(world, who)?;
-    let skipped = match part {
-        NamePart::First => 0,
-        NamePart::Rest => 24,
-    };
-    Ok(slot.read(&mut lifecycle, |partition| words(partition.name, skipped)))
+    Ok(slot.read(&mut lifecycle, |partition| words(partition.name, part.skipped())))
 }
 
 /// Eight bytes of a name to a word, from byte `skipped` on.

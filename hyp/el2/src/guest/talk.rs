@@ -6,7 +6,9 @@
 
 use core::sync::atomic::Ordering;
 
-use shikiri_abi::{CALLS, IntId, PartitionSlot, Sharing, Status, TalkCall, VcpuIndex, smccc};
+use shikiri_abi::{
+    CALLS, IntId, NamePart, PartitionSlot, Sharing, Status, TalkCall, VcpuIndex, smccc,
+};
 use shikiri_config::Event;
 use shikiri_core::event::{Arrival, Before, Raise, Shared, Visit, Visitor, nobody_visits};
 use shikiri_core::handle::Handle;
@@ -16,6 +18,7 @@ use shikiri_vgic::{Here, Polled, VcpuSet, raise_without_lock};
 
 use super::context::Context;
 use super::live::{Devices, Live};
+use super::policy::words;
 use super::{run, worker};
 use crate::hw::gic::VirtualInterface;
 use crate::percore::{CoreLocal, Loaded};
@@ -150,6 +153,7 @@ pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: TalkCall) -> [u64; 4
     let shared = live.talk.as_ref().map(Tables::shared).ok_or(Refusal::BadHandle);
     let answer = match call {
         TalkCall::Peer(number) => peer_info(core, live, number),
+        TalkCall::PeerName(number, part) => peer_name(core.world, live, number, part),
         TalkCall::Take(word) => Ok(ok(shared.map_or(0, |shared| shared.take(word)))),
         TalkCall::Send(port) => send_plainly(core, live, port),
         TalkCall::Mask(port) => shared.and_then(|shared| mask(shared, port)),
@@ -174,14 +178,29 @@ const fn ok(value: u64) -> [u64; 4] {
     [Status::Ok.code().cast_unsigned(), value, 0, 0]
 }
 
+/// Whether the partition may ask another one for connections, and whether that one may ask; refused if neither.
+#[inline(never)]
+fn may_talk(live: &Live, number: u8) -> Result<(bool, bool), Refusal> {
+    let (peers, number) = (&live.slot.peers, usize::from(number));
+    let (asks, accepts) = (peers.asks().contains(number), peers.accepts().contains(number));
+    if asks || accepts { Ok((asks, accepts)) } else { Err(Refusal::NotPermitted) }
+}
+
+/// PEER_NAME. Under the peer's lifecycle's lock whose name it is and who may know it hold together: whoever comes to a place is a
+/// stranger. It is looked at before as well, so that a guess at others meets no lock of theirs.
+fn peer_name(world: &World, live: &Live, number: u8, part: NamePart) -> Result<[u64; 4], Refusal> {
+    may_talk(live, number)?;
+    let slot = world.slots.get(usize::from(number)).ok_or(Refusal::NotPermitted)?;
+    let mut lifecycle = slot.lifecycle.lock();
+    may_talk(live, number)?;
+    let [a, b, c] = slot.read(&mut lifecycle, |partition| words(partition.name, part.skipped()));
+    let [status, ..] = ok(0);
+    Ok([status, a, b, c])
+}
+
 /// PEER_INFO.
 fn peer_info(core: &CoreLocal, live: &Live, number: u8) -> Result<[u64; 4], Refusal> {
-    let peers = &live.slot.peers;
-    let (asks, accepts) =
-        (peers.asks().contains(usize::from(number)), peers.accepts().contains(usize::from(number)));
-    if !asks && !accepts {
-        return Err(Refusal::NotPermitted);
-    }
+    let (asks, accepts) = may_talk(live, number)?;
     let id = visit(core, PartitionSlot(number)).map_or(0, |peer| peer.live.id.0);
     let [status, id, ..] = ok(u64::from(id));
     Ok([status, id, u64::from(asks) | u64::from(accepts) << 1, 0])

@@ -237,8 +237,9 @@ impl<C: Channels> Files<C> {
             let listener = self.socket_of(listener)?;
             (listener.form, listener.window)
         };
-        let partition = self.channels.number_of_id(request.from).unwrap_or(PARTITION_ANY);
-        let peer = Peer { partition, id: request.from, service: request.service };
+        let (partition, name) =
+            self.channels.partition_with_id(request.from).unwrap_or((PARTITION_ANY, [0; 32]));
+        let peer = Peer { partition, id: request.from, service: request.service, name };
         let mut socket = Socket::new(&mut self.wakes);
         socket.state = State::Connected(Connected::new(port, peer));
         (socket.form, socket.window) = (form, window);
@@ -285,14 +286,14 @@ impl<C: Channels> Files<C> {
             (number, _) => Some(number),
         };
         let partition = partition.ok_or(Errno::EHOSTUNREACH)?;
-        let (life, _) = self.channels.partition(partition).ok_or(Errno::EHOSTUNREACH)?;
+        let (life, name) = self.channels.partition(partition).ok_or(Errno::EHOSTUNREACH)?;
         let window = self.socket_of(id)?.window;
         let port = self.channels.create(window).map_err(Refusal::errno)?;
         if let Err(refusal) = self.channels.connect(port, partition, address.service) {
             self.channels.close(port);
             return Err(refusal.errno());
         }
-        let peer = Peer { partition, id: life, service: address.service };
+        let peer = Peer { partition, id: life, service: address.service, name };
         self.socket_mut(id)?.state = State::Asking { port, peer };
         self.ports.insert(port, id);
         Ok(())
@@ -405,8 +406,8 @@ impl<C: Channels> Files<C> {
     /// # Errors
     /// ENOTCONN; ENOTSOCK.
     pub fn peer_name(&self, id: DescriptionId) -> Result<Address, Errno> {
-        let Peer { partition, id, service } = self.socket_of(id)?.peer().ok_or(Errno::ENOTCONN)?;
-        let name = self.channels.partition(partition).map_or([0; 32], |(_, name)| name);
+        let peer = self.socket_of(id)?.peer().ok_or(Errno::ENOTCONN)?;
+        let Peer { partition, id, service, name } = peer;
         Ok(Address { partition, service, id, name })
     }
 

@@ -75,8 +75,8 @@ pub trait Channels {
     /// The number of the partition with this name.
     fn number_of_name(&self, name: &[u8]) -> Option<u16>;
 
-    /// The number of the partition whose present life has this id.
-    fn number_of_id(&self, id: u32) -> Option<u16>;
+    /// The number of the partition whose present life has this id, and its name, padded with 0.
+    fn partition_with_id(&self, id: u32) -> Option<(u16, [u8; 32])>;
 
     /// The id of a partition's present life (0 while it has none), and its name, padded with 0.
     fn partition(&self, number: u16) -> Option<(u32, [u8; 32])>;
@@ -215,7 +215,7 @@ impl Channels for NoChannels {
         None
     }
 
-    fn number_of_id(&self, _id: u32) -> Option<u16> {
+    fn partition_with_id(&self, _id: u32) -> Option<(u16, [u8; 32])> {
         None
     }
 

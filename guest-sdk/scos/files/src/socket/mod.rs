@@ -68,6 +68,8 @@ pub(crate) struct Peer {
     /// The id of its life when it was connected.
     pub(crate) id: u32,
     pub(crate) service: u32,
+    /// What it was called then: whoever has its number later is another.
+    pub(crate) name: [u8; 32],
 }
 
 /// A connection.

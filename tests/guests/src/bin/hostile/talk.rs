@@ -53,7 +53,7 @@ const ENDS: Meaning = Of(&[
 const AREA_ALLOC: u16 = 0x20;
 const OBJECT_OPEN: u16 = 0x38;
 /// The calls of ports, areas, channels and objects.
-const FIRST: u16 = 0x10;
+const FIRST: u16 = 0x08;
 const END: u16 = 0x40;
 
 /// A call's number, and its arguments.
@@ -61,6 +61,7 @@ type Row = (u16, &'static [Meaning]);
 
 /// Each of them.
 const ROWS: [Row; COUNT] = [
+    (0x08, &[Partition, Below(2)]),
     (0x10, &[]),
     (0x11, &[]),
     (0x12, &[SEND, FREE]),

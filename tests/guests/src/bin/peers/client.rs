@@ -55,11 +55,14 @@ pub(crate) fn permitted() -> Outcome {
     wait("the server lives", || talk::peer(server()).is_ok_and(|peer| peer.id.is_some()))?;
     let peer = made(talk::peer(server()))?;
     ensure("may be asked", peer.may_be_asked)?;
+    let name = made(talk::peer_name(server()))?;
+    ensure("its name", name.starts_with(b"server\0"))?;
     for number in (0..=u8::MAX).filter(|number| *number != server()) {
         let port = made(SendPort::new())?;
         let asked = port.ask(number, service::ECHO, 0).map_err(|(_, refusal)| refusal);
         is_refused("ask", asked, Status::NotPermitted)?;
         is_refused("peer", talk::peer(number), Status::NotPermitted)?;
+        is_refused("its name", talk::peer_name(number), Status::NotPermitted)?;
     }
     equal("nothing is left", used()?, 0)
 }

@@ -473,18 +473,32 @@ fn peers() -> Outcome {
     let new = made(Partition::create("new"))?;
     let place = new.who().place.0;
     refused("nobody has said so", talk::peer(place), Status::NotPermitted)?;
+    refused("nor its name", talk::peer_name(place), Status::NotPermitted)?;
     made(permit(own, new))?;
     let peer = made(talk::peer(place))?;
     ensure("it may be asked", peer.may_be_asked && !peer.may_ask && peer.id.is_none())?;
+    ensure("its name", is_called(place, "new")?)?;
     made(permit(new, own))?;
     ensure("and may ask", made(talk::peer(place))?.may_ask)?;
     made(forbid(own, new))?;
     ensure("no more", !made(talk::peer(place))?.may_be_asked)?;
     made(new.destroy())?;
     // Whoever comes to the place is a stranger.
-    let other = made(Partition::create("other"))?;
+    let long = "one-whose-name-has-all-31-bytes";
+    let other = made(Partition::create(long))?;
+    equal("the same place", other.who().place.0.into(), place.into())?;
     refused("a stranger", talk::peer(place), Status::NotPermitted)?;
+    refused("a stranger's name", talk::peer_name(place), Status::NotPermitted)?;
+    made(permit(other, own))?;
+    ensure("the name of one that may only ask", is_called(place, long)?)?;
     made(other.destroy())
+}
+
+/// Whether a peer has this name.
+fn is_called(place: u8, expected: &str) -> Result<bool, Failure> {
+    let name = made(talk::peer_name(place))?;
+    let (text, zeros) = name.split_at(expected.len());
+    Ok(text == expected.as_bytes() && zeros.iter().all(|byte| *byte == 0))
 }
 
 /// The SDK's `hello`, which needs a device tree: this partition's own fits, as both have memory at the same place.

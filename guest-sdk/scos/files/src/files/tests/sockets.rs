@@ -64,7 +64,11 @@ impl Process {
 
     /// A partition asks for the service, and the interrupt comes.
     fn asked(&mut self, service: u32) -> u64 {
-        let request = self.files.channels.ask(9, service);
+        self.asked_by(9, service)
+    }
+
+    fn asked_by(&mut self, id: u32, service: u32) -> u64 {
+        let request = self.files.channels.ask(id, service);
         self.files.signal_event();
         request
     }

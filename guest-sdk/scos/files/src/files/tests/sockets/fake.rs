@@ -24,6 +24,8 @@ pub(super) struct Fake {
     pub(super) connects: Result<(), Refusal>,
     /// Ports where a peer was told that there is room.
     pub(super) told: Vec<u64>,
+    /// Who has the number 2: the id and the name.
+    pub(super) second: (u32, &'static str),
     next: u64,
 }
 
@@ -62,6 +64,7 @@ impl Fake {
             free_handles: 80,
             connects: Ok(()),
             told: Vec::new(),
+            second: (9, "net"),
             next: 0,
         }
     }
@@ -231,16 +234,17 @@ impl Channels for Fake {
     }
 
     fn number_of_name(&self, name: &[u8]) -> Option<u16> {
-        (name == b"net").then_some(2)
+        (name == self.second.1.as_bytes()).then_some(2)
     }
 
-    fn number_of_id(&self, id: u32) -> Option<u16> {
-        (id == 9).then_some(2)
+    fn partition_with_id(&self, id: u32) -> Option<(u16, [u8; 32])> {
+        self.partition(2).filter(|(known, _)| *known == id).map(|(_, name)| (2, name))
     }
 
     fn partition(&self, number: u16) -> Option<(u32, [u8; 32])> {
+        let (id, text) = self.second;
         let mut name = [0; 32];
-        name[..3].copy_from_slice(b"net");
-        (number == 2).then_some((9, name))
+        name[..text.len()].copy_from_slice(text.as_bytes());
+        (number == 2).then_some((id, name))
     }
 }

@@ -34,6 +34,23 @@ fn accept_waits_for_a_request_and_tells_who_has_asked() {
 }
 
 #[test]
+fn the_peer_is_who_it_was_and_not_who_has_its_number_now() {
+    let mut process = Process::new();
+    let listener = process.listening(0);
+    process.asked(SERVICE);
+    let (socket, peer) = done(process.accept(listener, 0)).unwrap();
+    process.files.channels.second = (10, "disk");
+    assert_eq!(process.files.peer_name(process.id(socket)), Ok(peer));
+    process.asked_by(10, SERVICE);
+    let (_, peer) = done(process.accept(listener, 0)).unwrap();
+    assert_eq!((peer.partition, peer.id, peer.name()), (2, 10, &b"disk"[..]));
+    // Who was forbidden meanwhile to be a peer is known by its id alone.
+    process.asked_by(11, SERVICE);
+    let (_, peer) = done(process.accept(listener, 0)).unwrap();
+    assert_eq!((peer.partition, peer.id, peer.name()), (PARTITION_ANY, 11, &b""[..]));
+}
+
+#[test]
 fn a_request_that_waits_is_accepted_at_once_and_in_order() {
     let mut process = Process::new();
     let listener = process.listening(NON_BLOCKING);
