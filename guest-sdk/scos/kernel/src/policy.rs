@@ -20,6 +20,10 @@ pub(crate) const DEVICE: u32 = 10 << 8 | 120;
 /// in the first four. PARTITION_LOAD's `x3` is an address of the program's, from which 64 KiB at most are copied at once. EINVAL: another
 /// number, or POLICY_NOTIFY; EFAULT: the words, or what is to be loaded, cannot be read or written.
 const CALL: u32 = 0xc038_5340;
+/// `ioctl` that loads a message area of the kernel's form into a held partition, `_IOWR('S', 0x42, 56 bytes)`: the area's number, and `x1` to
+/// `x6` of PARTITION_LOAD, of which `x3` says from which of the area's bytes on; nothing is copied before the hypervisor does, 64 KiB at most
+/// and no further than the area goes. EINVAL: there is no such area, or not that byte; EPERM: not user 0; EFAULT as above.
+const LOAD_AREA: u32 = 0xc038_5342;
 /// `ioctl` that gives a descriptor, `_IO('S', 0x41)`: an eventfd that counts what the hypervisor tells. All that are open are told.
 /// ENODEV: the partition has no event ports.
 const EVENTS: u32 = 0x5341;
@@ -95,20 +99,31 @@ impl Kernel {
 /// `ioctl` of the device.
 pub(crate) fn control(user: &mut User<'_>, request: u32, argument: u64) -> Answer {
     match request {
-        CALL => call(user, argument),
+        CALL => exchange(user, argument, call),
+        LOAD_AREA => exchange(user, argument, load_area),
         EVENTS => events(user),
         _ => Err(Errno::ENOTTY),
     }
 }
 
-fn call(user: &mut User<'_>, address: u64) -> Answer {
+/// Reads seven words at an address, and writes what comes of them over the first four.
+fn exchange(
+    user: &mut User<'_>,
+    address: u64,
+    act: impl FnOnce(&mut User<'_>, [u64; 7]) -> Result<[u64; 4], Errno>,
+) -> Answer {
     let bytes: [u8; 56] = user.read_array(address)?;
     user.check_writable(address, 56)?;
     let mut words = [0_u64; 7];
     for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
         *word = u64::from_le_bytes(*bytes);
     }
-    let [number, arguments @ ..] = words;
+    let [a, b, c, d] = act(user, words)?.map(u64::to_le_bytes);
+    user.write(address, &[a, b, c, d].concat())?;
+    done()
+}
+
+fn call(user: &mut User<'_>, [number, arguments @ ..]: [u64; 7]) -> Result<[u64; 4], Errno> {
     let answer = match number {
         LOAD => load(user, arguments)?,
         TAKE => take(user, arguments)?,
@@ -122,9 +137,7 @@ fn call(user: &mut User<'_>, address: u64) -> Answer {
         let [who, _, _, request, ..] = arguments;
         user.kernel.policy.taken.settle(who, request);
     }
-    let [a, b, c, d] = answer.map(u64::to_le_bytes);
-    user.write(address, &[a, b, c, d].concat())?;
-    done()
+    Ok(answer)
 }
 
 /// REQUEST_TAKE: at first what a program has taken that ended before it answered.
@@ -154,6 +167,13 @@ fn load(user: &mut User<'_>, arguments: [u64; 6]) -> Result<[u64; 4], Errno> {
     // What is no multiple of 8 the hypervisor refuses; the zeros behind it are only there to be refused.
     let words: Vec<u64> = copy.chunks(8).map(word).collect();
     Ok(arch::policy_load(arguments, &words))
+}
+
+/// PARTITION_LOAD from an area, which is its sender's work and nobody's copy.
+fn load_area(user: &mut User<'_>, [number, arguments @ ..]: [u64; 7]) -> Result<[u64; 4], Errno> {
+    let caller = user.me()?.caller();
+    let area = user.kernel.files.kernels_area(&caller, number)?;
+    arch::policy_load_area(arguments, &area).ok_or(Errno::EINVAL)
 }
 
 fn events(user: &mut User<'_>) -> Answer {

@@ -351,12 +351,12 @@ impl<C: Channels> Files<C> {
         self.areas.revoked()
     }
 
-    /// Where an area is, for the kernel's own use.
+    /// Where the area of the kernel's form with this number is, for the kernel's own use.
     ///
     /// # Errors
-    /// ESTALE if it was sent or discarded.
-    pub fn area(&self, area: AreaId) -> Result<Arrived, Errno> {
-        Ok(self.areas.get(area)?.place)
+    /// EPERM if the caller may not do everything; EINVAL if there is none of that form.
+    pub fn kernels_area(&self, caller: &Caller, number: u64) -> Result<Arrived, Errno> {
+        Ok(self.areas.get(self.kernels(caller, number)?)?.place)
     }
 
     /// Takes the next message from the port, if nobody has to take one before.

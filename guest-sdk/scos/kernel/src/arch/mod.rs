@@ -23,7 +23,7 @@ pub(crate) use gic::{
     Interrupt, acknowledge, disable as disable_interrupt, enable as enable_interrupt, end,
 };
 pub(crate) use heap::{free_bytes as heap_free_bytes, is_low as heap_is_low};
-pub(crate) use policy::{listen_to_policy, policy_call, policy_load};
+pub(crate) use policy::{listen_to_policy, policy_call, policy_load, policy_load_area};
 pub(crate) use ram::Ram;
 pub(crate) use uart::{read_bytes, write_bytes};
 pub(crate) use window::{

@@ -1,8 +1,10 @@
 //! Calls to the hypervisor for who makes policy.
 #![expect(unsafe_code, reason = "a hypercall whose number a program has chosen")]
 
+use shikiri_abi::PAGE_BYTES;
 use shikiri_hvc::talk::{self, Sharing};
 use shikiri_hvc::{policy as calls, raw};
+use shikiri_scos_files::socket::Arrived;
 
 use super::{KERNEL_BASE, gic};
 
@@ -36,6 +38,18 @@ pub(crate) fn policy_load(arguments: [u64; 6], words: &[u64]) -> [u64; 4] {
     let arguments = [partition, to, from, bytes, x5, x6];
     // SAFETY: this one writes no memory of the caller's, and what it reads are the words: the kernel's own, and in one piece.
     unsafe { raw::call(raw::Conduit::Hvc, SERVICE | LOAD, arguments) }
+}
+
+/// PARTITION_LOAD from a message area of this partition's, `x0` to `x3`: the third argument is an offset in it, and no more is copied than it has
+/// pages. `None` for an offset behind them.
+pub(crate) fn policy_load_area(arguments: [u64; 6], area: &Arrived) -> Option<[u64; 4]> {
+    let [partition, to, offset, bytes, rest @ ..] = arguments;
+    let left = area.pages.checked_mul(PAGE_BYTES)?.checked_sub(offset)?;
+    let from = area.address.checked_add(offset)?;
+    let [x5, x6] = rest;
+    let arguments = [partition, to, from, bytes.min(left), x5, x6];
+    // SAFETY: this one writes no memory of the caller's, and the hypervisor reads the area, which holds nothing of Rust's.
+    Some(unsafe { raw::call(raw::Conduit::Hvc, SERVICE | LOAD, arguments) })
 }
 
 /// Has the hypervisor tell of notices and requests by an interrupt; false if this partition has no port for it, or makes no

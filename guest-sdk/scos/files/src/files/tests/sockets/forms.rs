@@ -159,7 +159,8 @@ fn in_the_kernels_form_an_area_has_a_number() {
     let (area, _) =
         process.files.areas.get(crate::AreaId(record.area)).map(|area| (area.place, ())).unwrap();
     assert_eq!((record.bytes, record.address, record.name()), (6, 0, &b""[..]));
-    assert_eq!(process.files.area(crate::AreaId(record.area)), Ok(area));
+    assert_eq!(process.files.kernels_area(&ROOT, record.area), Ok(area));
+    assert_eq!(process.files.kernels_area(&OTHER, record.area), Err(Errno::EPERM));
     let reply = Record { area: record.area, bytes: 6, ..Record::short([2; 3]) };
     process.caller = OTHER;
     assert_eq!(process.send(socket, reply), Err(Errno::EPERM));
@@ -168,6 +169,8 @@ fn in_the_kernels_form_an_area_has_a_number() {
     assert_eq!(done(process.send(socket, reply)), Ok(96));
     assert_eq!(process.sent(port), (Some(b"kernel".to_vec()), [2; 3]));
     process.arrives(port, Some(b"waits"), 1);
+    assert_eq!(process.files.kernels_area(&ROOT, record.area), Err(Errno::EINVAL), "it was sent");
+    assert_eq!(process.files.kernels_area(&ROOT, record.area + 1), Err(Errno::EINVAL), "not taken");
     let guess = Record { area: record.area + 1, bytes: 1, ..Record::short([0; 3]) };
     assert_eq!(process.send(socket, guess), Err(Errno::EINVAL), "nobody has taken it yet");
     let record = process.received(socket);
