@@ -50,6 +50,8 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(one(), "what_cannot_be_started_is_tried_again", kept);
     topic.on_each(one(), "whatever_is_typed_arrives", typed);
     topic.on_each(one(), "the_demo_is_run_from_its_shell_beside_linux", demo);
+    topic.on_each(one(), "a_partition_that_was_made_is_a_peer_of_sockets", peer);
+    topic.on_each(one(), "a_program_that_a_guest_sends_is_run_in_a_partition_that_is_made", loads);
     topic.on_each(one(), "a_policy_that_is_wrong_is_named_and_the_shell_is_there", wrong_policy);
 }
 
@@ -752,6 +754,46 @@ fn linux_from_the_shell(machine: Machine) -> Outcome {
             ("ls /run/shikiri; acct -h", "memory              300M    0K"),
         ],
     )
+}
+
+/// A guest that the policy makes finds this system's service, and this system finds the guest's, by name and by number; of one that the
+/// policy makes beside it, and lets talk to nobody, nothing is to be found.
+fn peer(machine: Machine) -> Outcome {
+    let scos = Partition::new("scos", "scos")
+        .with("initrd = \"scos/root.cpio\"\ncores = [0]\nhandles = 64\nrequests = 8")
+        .with("areas = { pages = 32, channels = 4 }")
+        .with(&format!("files = {{ \"/etc/policy.toml\" = \"{}\" }}", file("peers.policy")))
+        .sized("64MiB")
+        .with("[policy]\npartition = \"scos\"\npartitions = 3\nimages = [\"sockets\"]")
+        .with("handout = { memory = \"16MiB\", core_time = \"300%\" }")
+        .with("[console]\nfocus = \"scos\"");
+    let mut running = support::system([scos])?.boot(&machine)?;
+    running.wait_for("policyd: stranger is made", PATIENCE)?;
+    prompt(&mut running)?;
+    // At its end the guest is told to end, and is started again: the second round meets another life of it.
+    for _ in 0..2 {
+        running.send("sockets made guest; echo is=$?\n")?;
+        let console = running.wait_for("scos| is=", PATIENCE)?;
+        support::approve(&console)?;
+    }
+    Ok(())
+}
+
+/// From the kernel's form of an area into a partition that is held.
+fn loads(machine: Machine) -> Outcome {
+    let scos = Partition::new("scos", "scos")
+        .with("initrd = \"scos/root.cpio\"\ncores = [0]\nhandles = 64\nrequests = 8")
+        .with("areas = { pages = 32, channels = 4 }\ncmdline = \"run=sockets,loads\"")
+        .with("connect_to = [\"one\"]\naccept_from = [\"one\"]")
+        .sized("64MiB");
+    let one = Partition::new("one", "sockets")
+        .with("handles = 64\nrequests = 4\nareas = { pages = 16, channels = 2 }")
+        .with("connect_to = [\"scos\"]\naccept_from = [\"scos\"]")
+        .with("cmdline = \"scos=0\"\ncores = [1]")
+        .with("[policy]\npartition = \"scos\"\npartitions = 1\nimages = [\"timer\"]")
+        .with("handout = { memory = \"16MiB\", core_time = \"100%\" }");
+    support::passes(&support::system([scos, one])?, &machine)?;
+    Ok(())
 }
 
 /// A program takes a request and ends; another one takes the same request, and answers it.

@@ -25,9 +25,9 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
                 Partition::new(name, "scos")
                     .sized("64MiB")
                     .with("initrd = \"scos/root.cpio\"\ncmdline = \"run=socket-peer\"")
-                    .with("handles = 64\nrequests = 4\nareas = { pages = 32, channels = 3 }")
+                    .with("handles = 64\nrequests = 4\nareas = { pages = 32, blocks = 6, channels = 3 }")
             };
-            with("cores = 1", peer, &machine)
+            with("cores = 1", "sockets,peers", peer, &machine)
         })
         .on_each(one_of_a_kind(), "a_shell_of_one_system_asks_a_service_of_another", pair)
         .on_each(both_gics(1), "channels_are_sockets_on_a_shared_core", |machine| {
@@ -61,21 +61,26 @@ fn one_of_a_kind() -> Vec<Variant> {
 fn with_two_guests(cores: &str, machine: &Machine) -> Outcome {
     let guest = |name: &str| {
         Partition::new(name, "sockets")
-            .with("handles = 64\nrequests = 4\nareas = { pages = 16, channels = 2 }")
+            .with("handles = 64\nrequests = 4\nareas = { pages = 16, blocks = 4, channels = 2 }")
             .with("cmdline = \"scos=0\"")
     };
-    with(cores, guest, machine)
+    with(cores, "sockets", guest, machine)
 }
 
 /// Boots the system and two peers, and waits until all have ended.
-fn with(cores: &str, peer: impl Fn(&str) -> Partition, machine: &Machine) -> Outcome {
+fn with(
+    cores: &str,
+    program: &str,
+    peer: impl Fn(&str) -> Partition,
+    machine: &Machine,
+) -> Outcome {
     let guest = |name: &str| {
         peer(name).with("connect_to = [\"scos\"]\naccept_from = [\"scos\"]").with(cores)
     };
     let scos = Partition::new("scos", "scos")
         .sized("64MiB")
-        .with("initrd = \"scos/root.cpio\"\ncmdline = \"run=sockets\"")
-        .with("handles = 128\nrequests = 8\nareas = { pages = 48, channels = 8 }")
+        .with(&format!("initrd = \"scos/root.cpio\"\ncmdline = \"run={program}\""))
+        .with("handles = 128\nrequests = 8\nareas = { pages = 48, blocks = 6, channels = 8 }")
         .with("connect_to = [\"one\", \"two\"]\naccept_from = [\"one\", \"two\"]")
         .with(cores);
     let mut running = system([scos, guest("one"), guest("two")])?.boot(machine)?;

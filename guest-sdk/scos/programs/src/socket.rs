@@ -10,9 +10,17 @@ const AF_SHIKIRI: u64 = 77;
 const SOCK_SEQPACKET: u64 = 5;
 /// In the kind, or for `accept`: EAGAIN instead of waiting.
 pub const NON_BLOCKING: u64 = 0o4000;
+const SOL_SOCKET: u64 = 1;
+const SO_ERROR: u64 = 4;
 const SOL_SHIKIRI: u64 = 377;
 const SHIKIRI_FORM: u64 = 1;
+const SHIKIRI_WINDOW: u64 = 2;
+/// For a call with flags: EAGAIN instead of waiting.
+const MSG_DONTWAIT: u64 = 0x40;
 const SHIKIRI_NEW: u64 = 0xc060_5301;
+const SHIKIRI_DISCARD: u64 = 0x4060_5302;
+/// Of the policy device: loads an area into a partition.
+const LOAD_AREA: u64 = 0xc038_5342;
 /// Areas are files.
 pub const FILE: u32 = 0;
 /// Areas are mapped.
@@ -20,6 +28,8 @@ pub const MAPPING: u32 = 1;
 /// Areas are the kernel's.
 pub const KERNEL: u32 = 2;
 
+const FCNTL: u64 = 25;
+const F_SETFL: u64 = 4;
 const READ: u64 = 63;
 const WRITE: u64 = 64;
 const PPOLL: u64 = 73;
@@ -29,6 +39,7 @@ const BIND: u64 = 200;
 const LISTEN: u64 = 201;
 const CONNECT: u64 = 203;
 const GETPEERNAME: u64 = 205;
+const SENDTO: u64 = 206;
 const SETSOCKOPT: u64 = 208;
 const GETSOCKOPT: u64 = 209;
 const SHUTDOWN: u64 = 210;
@@ -268,15 +279,47 @@ impl Socket {
         call(SETSOCKOPT, [self.fd(), SOL_SHIKIRI, SHIKIRI_FORM, address(&form), 4, 0]).map(drop)
     }
 
+    /// Sets its window: slots, class, and messages that can wait.
+    ///
+    /// # Errors
+    /// Those of `setsockopt`.
+    pub fn set_window(&self, slots: u16, class: u8, depth: u8) -> Result<()> {
+        let [low, high] = slots.to_le_bytes();
+        let window = [low, high, class, depth];
+        call(SETSOCKOPT, [self.fd(), SOL_SHIKIRI, SHIKIRI_WINDOW, address(&window), 4, 0]).map(drop)
+    }
+
+    /// Its window.
+    ///
+    /// # Errors
+    /// Those of `getsockopt`.
+    pub fn window(&self) -> Result<(u16, u8, u8)> {
+        let [low, high, class, depth] = self.option(SOL_SHIKIRI, SHIKIRI_WINDOW)?;
+        Ok((u16::from_le_bytes([low, high]), class, depth))
+    }
+
+    fn option(&self, level: u64, name: u64) -> Result<[u8; 4]> {
+        let (mut value, mut length) = ([0; 4], 4_u32.to_le_bytes());
+        let arguments =
+            [self.fd(), level, name, address_mut(&mut value), address_mut(&mut length), 0];
+        call(GETSOCKOPT, arguments)?;
+        Ok(value)
+    }
+
+    /// Has all its calls answer EAGAIN instead of waiting.
+    ///
+    /// # Errors
+    /// Those of `fcntl`.
+    pub fn set_non_blocking(&self) -> Result<()> {
+        call(FCNTL, [self.fd(), F_SETFL, NON_BLOCKING, 0, 0, 0]).map(drop)
+    }
+
     /// Why connecting has failed (SO_ERROR); 0 if it has not.
     ///
     /// # Errors
     /// Those of `getsockopt`.
     pub fn error(&self) -> Result<u32> {
-        let (mut error, mut length) = ([0; 4], 4_u32.to_le_bytes());
-        let arguments = [self.fd(), 1, 4, address_mut(&mut error), address_mut(&mut length), 0];
-        call(GETSOCKOPT, arguments)?;
-        Ok(u32::from_le_bytes(error))
+        self.option(SOL_SOCKET, SO_ERROR).map(u32::from_le_bytes)
     }
 
     /// Reads a message; none at the end.
@@ -298,6 +341,15 @@ impl Socket {
         call(WRITE, [self.fd(), address(&bytes), 96, 0, 0, 0]).map(drop)
     }
 
+    /// Sends a message if there is room for it.
+    ///
+    /// # Errors
+    /// Those of `sendto`: EAGAIN without room.
+    pub fn send_now(&self, message: &Message) -> Result<()> {
+        let bytes = message.to_bytes();
+        call(SENDTO, [self.fd(), address(&bytes), 96, MSG_DONTWAIT, 0, 0]).map(drop)
+    }
+
     /// Makes an area of so many bytes in the socket's form.
     ///
     /// # Errors
@@ -308,6 +360,15 @@ impl Socket {
         Ok(Message::from_bytes(&record))
     }
 
+    /// Discards an area of the form [`KERNEL`].
+    ///
+    /// # Errors
+    /// Those of SHIKIRI_DISCARD.
+    pub fn discard(&self, message: &Message) -> Result<()> {
+        let mut record = message.to_bytes();
+        call(IOCTL, [self.fd(), SHIKIRI_DISCARD, address_mut(&mut record), 0, 0, 0]).map(drop)
+    }
+
     /// What a call with a bad address answers: of `connect`, `bind`, `read` and so on, by its number.
     ///
     /// # Errors
@@ -315,6 +376,27 @@ impl Socket {
     pub fn with_bad_address(&self, number: u64) -> Result<u64> {
         call(number, [self.fd(), 8, 96, 8, 8, 0])
     }
+}
+
+/// Loads from an area of the kernel's form, of which come its number, an offset and how many bytes, into a held partition's memory, by the policy
+/// device: the hypervisor's status, and how many bytes were copied.
+///
+/// # Errors
+/// Those of the device.
+pub fn load(
+    device: &std::fs::File,
+    partition: u64,
+    to: u64,
+    (area, offset, bytes): (u64, u64, u64),
+) -> Result<(u64, u64)> {
+    let mut words: Vec<u8> = [area, partition, to, offset, bytes, 0, 0]
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
+    call(IOCTL, [number_of(device), LOAD_AREA, address_mut(&mut words), 0, 0, 0])?;
+    let word =
+        |at| words[at..at + 8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    Ok((word(0), word(8)))
 }
 
 /// What could be done with each of these: the bits of `poll`. Waits at most so many milliseconds; for ever without.
@@ -365,14 +447,32 @@ impl Watch {
     }
 }
 
-/// Maps a file, to be read and written and shared: where.
+/// Maps a file from an offset on, to be read and written and shared: where.
 ///
 /// # Errors
 /// Those of `mmap`.
-pub fn map(file: &std::fs::File, bytes: u64) -> Result<u64> {
-    use std::os::fd::AsRawFd as _;
-    let number = u64::try_from(file.as_raw_fd()).unwrap_or(u64::MAX);
-    call(MMAP, [0, bytes, 3, 1, number, 0])
+pub fn map(file: &std::fs::File, offset: u64, bytes: u64) -> Result<u64> {
+    call(MMAP, [0, bytes, 3, 1, number_of(file), offset])
+}
+
+fn number_of(descriptor: &impl std::os::fd::AsRawFd) -> u64 {
+    u64::try_from(descriptor.as_raw_fd()).unwrap_or(u64::MAX)
+}
+
+/// Has the kernel read so many bytes of a mapping, whatever comes of it, and write them to a descriptor.
+///
+/// # Errors
+/// Those of `write`.
+pub fn write_from(to: &impl std::os::fd::AsRawFd, address: u64, bytes: u64) -> Result<u64> {
+    call(WRITE, [number_of(to), address, bytes, 0, 0, 0])
+}
+
+/// Has the kernel write so many bytes into a mapping, which is nobody's Rust object, whatever comes of it.
+///
+/// # Errors
+/// Those of `read`.
+pub fn read_to(from: &impl std::os::fd::AsRawFd, address: u64, bytes: u64) -> Result<u64> {
+    call(READ, [number_of(from), address, bytes, 0, 0, 0])
 }
 
 /// Takes a mapping away.

@@ -15,8 +15,11 @@ use shikiri_test_guests::{Failure, equal};
 
 shikiri_rt::entry!(main);
 
-/// The service that it connects to, and one that nobody listens for.
+/// The service that it connects to.
 const SERVICE: u32 = 7;
+/// Its service for areas of 2 MiB.
+const LARGE_SERVICE: u32 = 8;
+/// One that nobody listens for.
 const NOBODYS: u32 = 99;
 /// Its own services: one that it accepts; it refuses all others.
 const OWN: u32 = 5;
@@ -30,6 +33,10 @@ const END: u64 = 4;
 const ASK: u64 = 5;
 const SERVE: u64 = 6;
 const QUIET: u64 = 7;
+const HOLD: u64 = 8;
+const UNANSWERED: u64 = 9;
+const LARGE: u64 = 10;
+const IMAGE: u64 = 11;
 
 /// The interrupts of the listener and of the ports.
 const LISTENER: u32 = 64;
@@ -67,6 +74,17 @@ fn run() -> Result<(), Failure> {
                 SERVE => serve(windows, &listener)?,
                 // The area goes.
                 QUIET => {}
+                HOLD => {
+                    answer(&channel, [HOLD, 0, 0]);
+                    serve(windows, &listener)?;
+                }
+                UNANSWERED => {
+                    let _request = made(listener.next())?;
+                    println!("told to end");
+                    power::off();
+                }
+                LARGE => large(windows)?,
+                IMAGE => image(windows, &channel)?,
                 _ => println!("FAIL nobody says {}", short[0]),
             }
         }
@@ -157,6 +175,25 @@ fn send(windows: Windows, channel: &Channel) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A program for a partition that is made: it ends itself with the code 0x5eed (PARTITION_END).
+const PROGRAM: [u32; 5] = [
+    0xd280_0080, // mov  x0, #4
+    0xf2b8_c000, // movk x0, #0xc600, lsl #16
+    0xd28b_dda1, // mov  x1, #0x5eed
+    0xd400_0002, // hvc  #0
+    0x1400_0000, // b    .
+];
+
+fn image(windows: Windows, channel: &Channel) -> Result<(), Failure> {
+    let mut area = made(Area::alloc(windows, AreaClass::Page, PROGRAM.len() * 4))?;
+    for (place, word) in area.chunks_exact_mut(4).zip(PROGRAM) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    // One that has no room for it is on its way to its end.
+    let _sent = channel.send(area, [IMAGE, 0, 0]);
+    Ok(())
+}
+
 fn echo(channel: &Channel, mut area: Option<Area>) {
     if let Some(first) = area.as_deref_mut().and_then(|area| area.first_mut()) {
         *first = first.wrapping_add(1);
@@ -174,6 +211,27 @@ fn answer(channel: &Channel, short: [u64; 3]) {
 fn is_refused(windows: Windows) -> Result<bool, Failure> {
     let answer = port(windows, SECOND)?.connect(scos(), NOBODYS, 0);
     Ok(matches!(answer, Err((_, NotConnected::Refused))))
+}
+
+/// A second channel, whose areas have 2 MiB: sends one with its number in each page, and then what comes back.
+fn large(windows: Windows) -> Result<(), Failure> {
+    const BYTES: usize = 2 << 20;
+    const PAGE: usize = 4096;
+    let window = Window::of(AreaClass::Block, 2).depth(4);
+    let port = made(Port::new(windows, window, SECOND))?;
+    let Ok(channel) = port.connect(scos(), LARGE_SERVICE, 0) else {
+        return Err(Failure { what: "connected for large areas", got: 0, want: 1 });
+    };
+    let mut area = made(Area::alloc(windows, AreaClass::Block, BYTES))?;
+    for (number, page) in (0_u16..).zip(area.chunks_exact_mut(PAGE)) {
+        page[..2].copy_from_slice(&number.to_le_bytes());
+    }
+    // One that has no room for it is on its way to its end.
+    let _sent = channel.send(area, [LARGE, 0, 0]);
+    while let Ok(Message { area, short: [ECHO, ..] }) = channel.receive() {
+        echo(&channel, area);
+    }
+    Ok(())
 }
 
 /// Refuses requests until one comes for the service; that one is answered once.

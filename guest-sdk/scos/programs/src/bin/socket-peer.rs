@@ -7,11 +7,12 @@ use std::os::unix::fs::FileExt as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use shikiri_scos_programs::socket::{Address, Message, Socket};
+use shikiri_scos_programs::socket::{Address, Message, Socket, poll};
 
-/// The system that it connects to, its service, and one that nobody listens for.
+/// The system that it connects to, its services for areas of 4 KiB and of 2 MiB, and one that nobody listens for.
 const SCOS: &str = "scos";
 const SERVICE: u32 = 7;
+const LARGE_SERVICE: u32 = 8;
 const NOBODYS: u32 = 99;
 /// Its own service; all others are refused.
 const OWN: u32 = 5;
@@ -25,6 +26,10 @@ const END: u64 = 4;
 const ASK: u64 = 5;
 const SERVE: u64 = 6;
 const QUIET: u64 = 7;
+const UNANSWERED: u64 = 9;
+const LARGE: u64 = 10;
+
+const READABLE: u16 = 1;
 
 fn main() -> ExitCode {
     match run() {
@@ -52,6 +57,8 @@ fn run() -> Result<()> {
                 ASK => channel.send(&Message::short([ASK, u64::from(is_refused()?), 0]))?,
                 SERVE => serve(&listener)?,
                 QUIET => discard(&message)?,
+                UNANSWERED => return poll(&[(listener.number(), READABLE)], None).map(drop),
+                LARGE => large()?,
                 other => println!("FAIL nobody says {other}"),
             }
         }
@@ -71,6 +78,25 @@ fn send(channel: &Socket) -> Result<()> {
     let message = channel.make(8)?;
     OpenOptions::new().write(true).open(&message.name)?.write_all_at(b"question", 0)?;
     channel.send(&Message { short: [11, 12, 13], ..message })
+}
+
+/// A second channel, whose areas have 2 MiB: sends one with its number in each page, and then what comes back.
+fn large() -> Result<()> {
+    const BYTES: u64 = 2 << 20;
+    const PAGE: u64 = 4096;
+    let channel = Socket::new(0)?;
+    channel.set_window(2, 1, 4)?;
+    channel.connect(Address::of(SCOS, LARGE_SERVICE))?;
+    let message = channel.make(BYTES)?;
+    let file = OpenOptions::new().write(true).open(&message.name)?;
+    for page in 0..BYTES / PAGE {
+        file.write_all_at(&(page as u16).to_le_bytes(), page * PAGE)?;
+    }
+    channel.send(&Message { short: [LARGE, 0, 0], ..message })?;
+    while let Some(message) = channel.receive()?.filter(|message| message.short[0] == ECHO) {
+        echo(&channel, &message)?;
+    }
+    Ok(())
 }
 
 fn echo(channel: &Socket, message: &Message) -> Result<()> {
