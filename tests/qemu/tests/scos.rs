@@ -24,7 +24,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(one(), "a_shell_answers_and_programs_are_interrupted", own_shell);
     topic.on_each(one(), "debian_s_busybox_is_a_shell", busybox);
     topic.on_each(
-        vec![Variant::new(Gic::V3, 2, "cortex-a72")],
+        vec![Variant::new(Gic::V3, 3, "cortex-a72")],
         "random_calls_harm_nobody_else",
         fuzz,
     );
@@ -61,12 +61,17 @@ fn max() -> Vec<Variant> {
 
 /// The system control OS, whose first program runs another one and ends with it.
 fn scos(line: &str) -> Partition {
+    // It has sockets, though nobody to talk to.
+    scos_with(line, "handles = 16\nrequests = 4\nareas = { pages = 8, channels = 1 }")
+}
+
+/// The same with other lines about whom it talks to.
+fn scos_with(line: &str, talk: &str) -> Partition {
     Partition::new("scos", "scos")
         .with("initrd = \"scos/root.cpio\"")
         .with(&format!("cmdline = \"run={line}\""))
         .with("cores = 1")
-        // It has sockets, though nobody to talk to.
-        .with("handles = 16\nrequests = 4\nareas = { pages = 8, channels = 1 }")
+        .with(talk)
         // As many processes as there can be are to fit beside the archive of all programs.
         .sized("80MiB")
 }
@@ -152,14 +157,19 @@ fn busybox(machine: Machine) -> Outcome {
 }
 
 /// Random calls from a seed, which the program prints: `SHIKIRI_SEED`, and `cargo xtask soak scos::random --seed N` for long. The system makes policy, so
-/// that they reach the hypervisor; what is made then runs on the second core.
+/// that they reach the hypervisor; what is made then runs on the second core. A guest on the third one sends back what children send it.
 fn fuzz(machine: Machine) -> Outcome {
     let calls = counts::SYSTEM_CALLS.now();
     let line = format!("fuzz,{},{calls}", counts::seed());
-    let scos = scos(&line)
+    let talk = "handles = 64\nrequests = 8\nareas = { pages = 48, channels = 6 }\n\
+                connect_to = [\"echo\"]\naccept_from = [\"echo\"]";
+    let echo = Partition::new("echo", "messages")
+        .with("cmdline = \"role=server\"\nconnect_to = [\"scos\"]\naccept_from = [\"scos\"]")
+        .with("handles = 32\nrequests = 4\nareas = { pages = 16, channels = 2 }\ncores = [2]");
+    let scos = scos_with(&line, talk)
         .with("[policy]\npartition = \"scos\"\npartitions = 3\nimages = [\"timer\"]")
         .with("handout = { memory = \"16MiB\", core_time = \"100%\", event_ports = 64 }");
-    let mut running = support::system([scos])?.boot(&machine)?;
+    let mut running = support::system([scos, echo])?.boot(&machine)?;
     let console = running.wait_for_power_off(PATIENCE * u32::try_from(calls / 10_000)?.max(1))?;
     support::approve(&console)
 }

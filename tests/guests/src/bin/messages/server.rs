@@ -59,10 +59,10 @@ fn serve_one(listener: &Listener, request: Request) -> Outcome {
 
 fn echo(channel: &Channel, Message { mut area, short }: Message) {
     if let Some(first) = area.as_deref_mut().and_then(|area| area.first_mut()) {
-        *first += 1;
+        *first = first.wrapping_add(1);
     }
     // The client may have gone.
-    let _sent = channel.send(area, short.map(|word| word + 1));
+    let _sent = channel.send(area, short.map(|word| word.wrapping_add(1)));
 }
 
 /// Holds the message until a request has come, and a moment longer so that the client waits by then; then it drops it and does not

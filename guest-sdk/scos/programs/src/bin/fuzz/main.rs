@@ -4,6 +4,7 @@
 //! its share. The same seed makes the same calls. Afterwards the system must be as it was: a program runs, and the memory is there.
 #![expect(unsafe_code, reason = "makes calls with random arguments")]
 
+mod peer;
 mod things;
 mod victim;
 
@@ -15,6 +16,7 @@ use shikiri_scos_programs::os::{self, Ended};
 use shikiri_scos_programs::report::holds;
 use shikiri_scos_programs::socket::Socket;
 
+use peer::Peer;
 use things::Things;
 use victim::Victims;
 
@@ -25,8 +27,9 @@ const ADDRESS_BYTES: u64 = 48;
 const ADDRESSES: [(u64, u16); 2] = [(1024, 0xffff), (1088, 1)];
 /// Calls of one child at most.
 const SHARE: u64 = 200;
-/// Where children count the policy calls that were done, and the calls at files of areas; in front of them all calls that were made.
-const DONE: [usize; 2] = [1, 2];
+/// What children count, each in a byte behind that of all calls that were made: the policy calls that were done, the calls at files of areas,
+/// and the messages that were sent to the peer and received from it.
+const DONE: [usize; 4] = [1, 2, 3, 4];
 /// A child that waits longer than this is ended.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// AT_FDCWD.
@@ -42,31 +45,35 @@ fn main() {
     }
     let shared = os::map(4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED).unwrap();
     // The first of everything that stays.
-    let mut victims = Victims::new();
-    one(shared, seed, 0, victims.tend());
+    let (mut victims, mut peer) = (Victims::new(), Peer::find());
+    one(shared, seed, 0, (victims.tend(), peer.tend()));
     clean();
     holds("a_program_runs", runs());
     holds("there_are_sockets", Socket::new(0).is_ok());
     let before = os::free_kib();
-    let (mut made, mut children, mut signals, mut done) = (0, 0_u64, 0_u64, [0_u64; 2]);
+    let (mut made, mut children, mut signals, mut done) = (0, 0_u64, 0_u64, [0_u64; 4]);
     while made < calls {
-        let ended = one(shared, seed.wrapping_add(children), SHARE, victims.tend());
+        let ended = one(shared, seed.wrapping_add(children), SHARE, (victims.tend(), peer.tend()));
         made += u64::from(os::peek(shared)).max(1);
-        done = [0, 1].map(|which| done[which] + u64::from(os::peek(shared + DONE[which])));
+        done = std::array::from_fn(|which| done[which] + u64::from(os::peek(shared + DONE[which])));
         children += 1;
         signals += u64::from(matches!(ended, Ended::Signal(_)));
         clean();
     }
     println!("fuzz: {made} calls, {children} children, {signals} ended by signals");
-    println!("fuzz: {} policy calls were done, {} calls at files of areas", done[0], done[1]);
+    let [policy, files, sends, receives] = done;
+    println!("fuzz: {policy} policy calls were done, {files} calls at files of areas");
+    println!("fuzz: {sends} messages were sent to the peer, {receives} received");
     holds("children_make_calls", made > children);
-    holds("some_are_done", done[1] > 0 && (done[0] > 0 || victims.are_none()));
+    holds("some_are_done", files > 0 && (policy > 0 || victims.are_none()));
+    holds("messages_go_and_come", sends > 0 && receives > 0 || peer.is_none());
     holds("a_program_runs_afterwards", runs());
     holds("there_are_sockets_and_areas_afterwards", {
         let area = Socket::new(0).and_then(|socket| socket.make(64));
         area.and_then(|area| std::fs::remove_file(area.name)).is_ok()
     });
     victims.end();
+    peer.end();
     let lost = before.saturating_sub(os::free_kib());
     // This program's own heap has grown a little.
     holds(&format!("the_memory_is_there_but_for_{lost}_kib"), lost <= 64);
@@ -79,10 +86,11 @@ fn runs() -> bool {
 }
 
 /// Runs a child and ends all that came of it.
-fn one(shared: usize, seed: u64, calls: u64, victim: u64) -> Ended {
-    [0, DONE[0], DONE[1]].into_iter().for_each(|count| os::poke(shared + count, 0));
+fn one(shared: usize, seed: u64, calls: u64, others: (u64, u64)) -> Ended {
+    os::poke(shared, 0);
+    DONE.into_iter().for_each(|count| os::poke(shared + count, 0));
     let child = os::in_child(|| {
-        wild(shared, seed, calls, victim);
+        wild(shared, seed, calls, others);
         0
     });
     let child = child.unwrap();
@@ -145,8 +153,8 @@ const PATHS: [&[u8]; 8] = [
     b"\0",
 ];
 
-/// Makes random calls.
-fn wild(shared: usize, seed: u64, calls: u64, victim: u64) {
+/// Makes random calls; `others` are a partition to which everything may be done, and the descriptor of one that is talked to.
+fn wild(shared: usize, seed: u64, calls: u64, others: (u64, u64)) {
     for signal in 1..32 {
         let _refused: Result<(), i32> = os::ignore(signal, false);
     }
@@ -189,7 +197,7 @@ fn wild(shared: usize, seed: u64, calls: u64, victim: u64) {
     let _bound = unsafe { os::call(200, [listener, address, ADDRESS_BYTES, 0, 0, 0]) };
     // SAFETY: as above.
     let _listens = unsafe { os::call(201, [listener, 4, 0, 0, 0, 0]) };
-    let things = Things::open(memory, victim);
+    let things = Things::open(memory, others);
     for made in 0..calls {
         let (number, arguments) = match random.below(6) {
             0 => things.call(&mut random),

@@ -60,7 +60,7 @@ impl Victims {
         let Some(machine) = &mut self.machine else { return true };
         for _ in 0..LOOKS {
             let there = machine.partitions().unwrap_or_default();
-            let mut made = there.iter().filter(|it| it.id.place.0 != 0).peekable();
+            let mut made = there.iter().filter(|it| it.is_dynamic).peekable();
             if made.peek().is_none() {
                 return !there.is_empty();
             }
