@@ -20,10 +20,12 @@ const EFAULT: i64 = -14;
 /// AT_FDCWD.
 const HERE: u64 = -100_i64 as u64;
 
+/// Bytes of a handler's stack.
+const STACK: usize = 65536;
 /// A service that nobody asks for.
 const SERVICE: u32 = 7;
 /// SHIKIRI_NEW and SHIKIRI_DISCARD.
-const CONTROLS: [u64; 2] = [0xc060_5301, 0x4060_5302];
+const OF_SOCKETS: [u64; 2] = [0xc060_5301, 0x4060_5302];
 
 /// Memory that all is well with.
 struct Good {
@@ -77,6 +79,7 @@ pub(crate) fn check() {
         }
     }
     println!("ok {} bad pointers behind others", nested.len() * BAD.len());
+    of_controls(&good);
     if !os::is_linux() {
         of_sockets(&good);
     }
@@ -292,11 +295,54 @@ fn inside(what: &str, number: u64, arguments: [u64; 6], place: u64, bad: u64) {
     }
 }
 
+/// `ioctl`s with an address, each at what has it: the terminal's, and those of files, sockets and pipes.
+const CONTROLS: [(&str, u64); 12] = [
+    ("TCGETS", 0x5401),
+    ("TCSETS", 0x5402),
+    ("TCSETSW", 0x5403),
+    ("TCSETSF", 0x5404),
+    ("TIOCOUTQ", 0x5411),
+    ("TIOCGWINSZ", 0x5413),
+    ("TIOCSWINSZ", 0x5414),
+    ("FIONREAD", 0x541b),
+    ("FIONBIO", 0x5421),
+    ("TIOCGPGRP", 0x540f),
+    ("TIOCSPGRP", 0x5410),
+    ("TIOCGSID", 0x5429),
+];
+/// The last of them are for whose terminal it is: on Linux it is nobody's.
+const ANYBODYS: usize = 9;
+
+fn of_controls(good: &Good) {
+    let many = if os::is_linux() { ANYBODYS } else { CONTROLS.len() };
+    let of_terminal = CONTROLS[..many].iter().map(|control| (*control, good.terminal));
+    let [fionread, fionbio] = [CONTROLS[7], CONTROLS[8]];
+    let others = [(fionread, good.file), (fionread, good.pair), (fionbio, good.pair)];
+    let all: Vec<_> = of_terminal.chain(others).collect();
+    for ((what, number), descriptor) in &all {
+        for bad in BAD {
+            refused(&format!("{what} {bad:#x}"), 29, [*descriptor, *number, bad, 0, 0, 0]);
+        }
+    }
+    println!("ok {} bad pointers for ioctl", all.len() * BAD.len());
+}
+
+/// A call with a bad address, in a child.
+fn refused(what: &str, number: u64, arguments: [u64; 6]) {
+    let ended = os::end_of(|| {
+        os::set_alarm(20_000, 0);
+        is_refused(number, arguments)
+    });
+    if ended != Ok(Ended::Exit(0)) {
+        fail(what, &format!("{ended:?}"));
+    }
+}
+
 /// What `ioctl`, `read` and `write` take of sockets of the family.
 fn of_sockets(good: &Good) {
     let calls = [
-        ("SHIKIRI_NEW", 29, [good.socket, CONTROLS[0]], 2),
-        ("SHIKIRI_DISCARD", 29, [good.socket, CONTROLS[1]], 2),
+        ("SHIKIRI_NEW", 29, [good.socket, OF_SOCKETS[0]], 2),
+        ("SHIKIRI_DISCARD", 29, [good.socket, OF_SOCKETS[1]], 2),
         ("read of a socket", 63, [good.socket, 0], 1),
         ("write to a socket", 64, [good.socket, 0], 1),
     ];
@@ -304,13 +350,7 @@ fn of_sockets(good: &Good) {
         for bad in BAD {
             let mut arguments = [first, second, 96, 0, 0, 0];
             arguments[index] = bad;
-            let ended = os::end_of(|| {
-                os::set_alarm(20_000, 0);
-                is_refused(number, arguments)
-            });
-            if ended != Ok(Ended::Exit(0)) {
-                fail(&format!("{what} {bad:#x}"), &format!("{ended:?}"));
-            }
+            refused(&format!("{what} {bad:#x}"), number, arguments);
         }
     }
     println!("ok {} bad pointers for sockets", calls.len() * BAD.len());
@@ -341,5 +381,18 @@ fn returned() {
     // SAFETY: the child ends with this.
     let ended = os::end_of(|| i32::try_from(unsafe { os::call(139, [0; 6]) }).unwrap_or(1));
     equal("a_damaged_frame_ends_the_process", ended, Ok(Ended::Signal(libc::SIGSEGV)));
+    let ended = os::end_of(|| {
+        let start = os::map(STACK, libc::PROT_NONE, libc::MAP_PRIVATE).unwrap();
+        let start = std::ptr::with_exposed_provenance_mut(start);
+        let stack = libc::stack_t { ss_sp: start, ss_flags: 0, ss_size: STACK };
+        // SAFETY: reads the local variable. What is put on that stack faults.
+        let set = unsafe { os::call(132, [(&raw const stack) as u64, 0, 0, 0, 0, 0]) };
+        if set != 0 || os::handle(libc::SIGUSR1, nothing, libc::SA_ONSTACK).is_err() {
+            return 1;
+        }
+        let sent = os::kill(i32::try_from(std::process::id()).unwrap_or(0), libc::SIGUSR1);
+        2 + i32::from(sent.is_err())
+    });
+    equal("a_handler_without_a_stack_ends_the_process", ended, Ok(Ended::Signal(libc::SIGSEGV)));
     ok("and_the_system_goes_on");
 }
