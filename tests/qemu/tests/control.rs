@@ -705,6 +705,7 @@ fn linux_from_the_shell(machine: Machine) -> Outcome {
     running.wait_for("shikiri:/# ", PATIENCE)?;
     let files = "kernel=linux/Image initrd=linux/initrd.cpio";
     let made = "console=yes cmdline='console=ttyAMA0 quiet' memory=128M,64M@0x100000000 cores=1";
+    let noted = format!("{files} memory=128M,64M@0x100000000 cores=1 console=yes cmdline=");
     let long = "x".repeat(64);
     converse(
         &mut running,
@@ -718,6 +719,10 @@ fn linux_from_the_shell(machine: Machine) -> Outcome {
                 "part: not enough memory: 48M, and what it runs needs ",
             ),
             (&format!("set x {long}; set x $x$x$x$x; set x $x$x$x$x; echo set=$?"), "set=0"),
+            (
+                "set y $x$x$x$x; part create a kernel=linux/Image cmdline=$y memory=128M cores=1",
+                "part: cmdline: 4143 bytes say what it is made of, and at most 4032 fit",
+            ),
             ("set x $x$x$x$x; set x $x$x$x$x; set x $x$x$x$x; echo set=$?", "set=0"),
             (
                 "part create a kernel=linux/Image cmdline=$x memory=128M cores=1",
@@ -731,15 +736,21 @@ fn linux_from_the_shell(machine: Machine) -> Outcome {
             (&format!("part create second {files} {made}"), "second has the id"),
         ],
     )?;
-    // The files lie in the first region; the second one is told of as well.
-    for verb in ["start", "restart"] {
-        running.send(&format!("part {verb} second && part list\n"))?;
-        running.wait_for_all(
-            &["active      1    192M", "second| shikiri-linux: ready"],
-            PATIENCE * 3,
-        )?;
-        prompt(&mut running)?;
-    }
+    let live = |running: &mut Running, line: &str| {
+        running.send(&format!("{line} && part list\n"))?;
+        let lines = ["active      1    192M", "second| shikiri-linux: ready"];
+        running.wait_for_all(&lines, PATIENCE * 3)?;
+        prompt(running)
+    };
+    live(&mut running, "part start second")?;
+    live(&mut running, "part restart second")?;
+    // The next life of the system finds no tree, and makes it of what is noted at the partition.
+    running.send("part restart scos\n")?;
+    running.wait_for("scos| shikiri:/# ", PATIENCE)?;
+    prompt(&mut running)?;
+    converse(&mut running, &[("part show second", &format!("| {noted}"))])?;
+    live(&mut running, "ls /run/shikiri || part restart second")?;
+    // What it runs lies in the first region; it is told of the second one as well.
     running.send("part console second\n")?;
     running.wait_for("[focus: second]", PATIENCE)?;
     running.send("cat /proc/iomem\n")?;

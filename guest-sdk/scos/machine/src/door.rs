@@ -3,6 +3,7 @@
 //! Who makes the calls is [`Calls`]'s business: a device file in the system control OS, a table of answers in the tests.
 
 mod make;
+mod note;
 mod start;
 
 use std::io;
@@ -74,6 +75,8 @@ const AREAS_SET: u16 = 0x11d;
 const DEVICE_ADD: u16 = 0x11e;
 const REQUEST_TAKE: u16 = 0x120;
 const REQUEST_ANSWER: u16 = 0x121;
+const NOTE_SET: u16 = 0x122;
+const NOTE_READ: u16 = 0x123;
 const CONSOLE_READ: u16 = 0x128;
 const CONSOLE_FOCUS: u16 = 0x129;
 const PORT_READ: u16 = 0x12a;
@@ -302,12 +305,8 @@ impl<C: Calls + Trees> Machine for Door<C> {
         Ok(id)
     }
 
-    fn describe(&mut self, new: &NewPartition) -> Result<(), Refusal> {
-        if !new.wants_tree() || self.0.kept(&new.name).is_some() {
-            return Ok(());
-        }
-        let plan = self.plan(new)?;
-        self.remember(new, plan.tree.as_deref())
+    fn made_of(&self, id: PartitionRef) -> Result<Option<String>, Refusal> {
+        self.note(id).map(|note| (!note.is_empty()).then_some(note))
     }
 
     fn is_held_first(&self, id: PartitionRef) -> Result<bool, Refusal> {

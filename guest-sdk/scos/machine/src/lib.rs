@@ -71,11 +71,11 @@ pub trait Machine {
     /// The first step that was refused; nothing is left of the partition then.
     fn create(&mut self, new: &NewPartition) -> Result<PartitionRef, Refusal>;
 
-    /// Makes the device tree anew of one that was made as `new` says, if it is not known: its maker's system has been restarted, perhaps.
+    /// What a partition that was made is made of, in the words of [`NewPartition::note`], if whoever made it has noted that.
     ///
     /// # Errors
-    /// As of [`Machine::create`].
-    fn describe(&mut self, new: &NewPartition) -> Result<(), Refusal>;
+    /// It has gone, is of the description, or the caller may not make policy.
+    fn made_of(&self, id: PartitionRef) -> Result<Option<String>, Refusal>;
 
     /// Whether [`Act::Start`] only has it built and held, for its device tree, and has to come again once it is held.
     ///

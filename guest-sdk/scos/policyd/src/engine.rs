@@ -28,9 +28,7 @@ pub struct Seen<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Make this partition; it is for the entry at this position.
-    Create(usize, NewPartition),
-    /// See that the device tree is known of the partition that was made for the entry at this position.
-    Describe(usize, NewPartition),
+    Create(usize, Box<NewPartition>),
     /// Set a limit.
     Limit(usize, PartitionRef, Resource, u64),
     /// Set a limit, if none is set: nobody knows what was granted before, or set by hand.
@@ -197,7 +195,6 @@ impl Engine {
             return (!is_over).then(|| refusal.to_string());
         }
         let (Action::Create(position, _)
-        | Action::Describe(position, _)
         | Action::Limit(position, ..)
         | Action::LimitIfUnset(position, ..)
         | Action::Start(position, _)) = action
@@ -217,7 +214,6 @@ impl Engine {
             memory.limits.retain(|(set, _)| set != which);
             memory.is_prepared = false;
         }
-        memory.is_prepared &= !matches!(action, Action::Describe(..));
         self.next = earlier(self.next, memory.retry_at);
         Some(format!("{name}: {refusal}; tried again in {}", Span(pause)))
     }
@@ -243,12 +239,6 @@ impl Engine {
         if !memory.is_prepared {
             memory.is_prepared = true;
             set_limits(position, entry, memory, partition.id, actions);
-            if let Some(new) = entry.create.as_ref().filter(|new| new.wants_tree()) {
-                // Whoever made it may have taken its device tree along: it is not started before that is known.
-                actions.push(Action::Describe(position, new.clone()));
-                self.next = earlier(self.next, Some(seen.now));
-                return;
-            }
         }
         let start = match partition.phase {
             // It is built, and gets its device tree before it runs.
@@ -338,7 +328,7 @@ fn missing(position: usize, entry: &Entry, memory: &mut Memory, actions: &mut Ve
         // Its limits are among what it is made of.
         let (limits, refusals) = (entry.limits.clone(), memory.refusals);
         *memory = Memory { is_prepared: true, limits, refusals, ..Memory::default() };
-        actions.push(Action::Create(position, new.clone()));
+        actions.push(Action::Create(position, Box::new(new.clone())));
     } else if !memory.is_missed {
         memory.is_missed = true;
         let name = &entry.name;

@@ -2,6 +2,7 @@
 
 use shikiri_abi::{NewAreas, PAGE_BYTES, PartitionRef, Resource, Status};
 
+use super::note::MOST_NOTE;
 use super::{
     AREAS_SET, CONSOLE_SET, Calls, DEVICE_ADD, Door, ENTRY_SET, IMAGE_ADD, IMAGE_INFO, MEMORY_ADD,
     TALK_SET, Trees, VCPU_ADD,
@@ -20,6 +21,8 @@ pub(super) struct Plan {
     layout: Layout,
     pub(super) tree: Option<Vec<u8>>,
     devices: Vec<Given>,
+    /// What is noted at it.
+    note: String,
 }
 
 /// A device of another partition's that the new one is given.
@@ -51,8 +54,14 @@ impl<C: Calls + Trees> Door<C> {
         } else {
             None
         };
+        let note = new.note();
+        if note.len() > MOST_NOTE {
+            let bytes = note.len();
+            let why = format!("{bytes} bytes say what it is made of, and at most {MOST_NOTE} fit");
+            return Err(Refusal::by(Rule::Key("cmdline", why)));
+        }
         let devices = self.owners(new)?;
-        Ok(Plan { image, initrd, layout, tree, devices })
+        Ok(Plan { image, initrd, layout, tree, devices, note })
     }
 
     /// Its devices, with the partitions whose they are.
@@ -107,6 +116,7 @@ impl<C: Calls + Trees> Door<C> {
         self.call(("entry", Some(it)), ENTRY_SET, [word, image, x0, 0, 0, 0])?;
         self.let_talk(it, new)?;
         plan.devices.iter().try_for_each(|device| self.give(it, device))?;
+        self.set_note(it, &plan.note)?;
         self.remember(new, plan.tree.as_deref())
     }
 

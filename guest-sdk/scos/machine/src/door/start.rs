@@ -5,7 +5,7 @@ use shikiri_abi::{PartitionRef, Status};
 use super::{Calls, Door, PARTITION_START, PARTITION_STOP, Trees, refusal};
 use crate::memory::MEMORY_AT;
 use crate::refusal::{Act, Refusal, Rule};
-use crate::view::{NewPartition, Phase};
+use crate::view::{NewPartition, Partition, Phase};
 
 impl<C: Calls + Trees> Door<C> {
     /// Keeps a partition's tree, or that it has none.
@@ -21,8 +21,22 @@ impl<C: Calls + Trees> Door<C> {
     /// The partition's tree, and the phase that it is in.
     pub(super) fn tree(&self, it: PartitionRef) -> Result<Option<(Vec<u8>, Phase)>, Refusal> {
         let partition = self.at(u64::from(it.place.0))?.filter(|there| there.id == it);
-        let made = partition.filter(|there| there.is_dynamic);
-        Ok(made.and_then(|there| Some((self.0.kept(&there.name)?, there.phase))))
+        let Some(made) = partition.filter(|there| there.is_dynamic) else { return Ok(None) };
+        let tree = match self.0.kept(&made.name) {
+            None => self.tree_anew(&made)?,
+            kept => kept,
+        };
+        Ok(tree.map(|tree| (tree, made.phase)))
+    }
+
+    /// Makes the tree anew of one that is made, by what is noted at it, and keeps it: the system that made it has been restarted.
+    fn tree_anew(&self, made: &Partition) -> Result<Option<Vec<u8>>, Refusal> {
+        // Another program, that makes partitions in its own way, notes what it likes, or nothing.
+        let new = NewPartition::read_note(&made.name, &self.note(made.id)?).ok();
+        let Some(new) = new.filter(NewPartition::wants_tree) else { return Ok(None) };
+        let tree = self.plan(&new)?.tree;
+        self.remember(&new, tree.as_deref())?;
+        Ok(tree)
     }
 
     /// Starts a partition; one with a tree in two steps, of which this does the next one.

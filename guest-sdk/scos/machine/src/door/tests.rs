@@ -28,7 +28,7 @@ const LETTERS: u64 = u64::from_le_bytes(*b"abcdefgh");
 /// The partition `o` of the description, which has ended.
 const OWNER: PartitionRef = PartitionRef { place: PartitionSlot(1), id: PartitionId(3) };
 
-/// A hypervisor with one partition at place 0 and [`OWNER`] at place 1, and the bytes of 24 KiB that it copies at once.
+/// A hypervisor with one partition at place 0 and [`OWNER`] at place 1, which copies 1 KiB at once.
 #[derive(Default)]
 struct Fake {
     state: RefCell<State>,
@@ -45,6 +45,7 @@ struct State {
     /// Where images were put, and the entry with `x0`.
     images: Vec<(u64, u64)>,
     entry: (u64, u64),
+    note: BTreeMap<u64, [u64; 2]>,
     /// What was said of vCPUs, handles, areas and devices: the call's number, and `x2` to `x4`.
     given: Vec<(u16, [u64; 3])>,
     /// What adding memory is answered.
@@ -102,6 +103,7 @@ impl Calls for Fake {
             },
             super::PARTITION_CREATE => {
                 (state.phase, state.id) = (CREATED, 7);
+                state.note.clear();
                 ok(state.word(), 0, 0)
             }
             super::PARTITION_DESTROY => {
@@ -132,6 +134,17 @@ impl Calls for Fake {
                 state.given.push((number, [x[1], x[2], x[3]]));
                 ok(0, 0, 0)
             }
+            super::NOTE_SET | super::NOTE_READ if x[0] != state.word() || x[1] > 251 => {
+                refused(Status::InvalidParameter)
+            }
+            super::NOTE_SET => {
+                state.note.insert(x[1], [x[2], x[3]]);
+                ok(0, 0, 0)
+            }
+            super::NOTE_READ => {
+                let [first, second] = state.note.get(&x[1]).copied().unwrap_or_default();
+                ok(first, second, 0)
+            }
             super::ENTRY_SET => {
                 state.entry = (x[1], x[2]);
                 ok(0, 0, 0)
@@ -160,7 +173,7 @@ impl Calls for Fake {
         }
         let length = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap();
         assert_eq!((to, bytes.len() % 8), (0x4000_0000 + length(&state.memory), 0));
-        let bytes = &bytes[..bytes.len().min(24 << 10)];
+        let bytes = &bytes[..bytes.len().min(1 << 10)];
         state.memory.extend(bytes);
         Some(ok(length(bytes), 0, 0))
     }
@@ -196,7 +209,7 @@ fn linux() -> NewPartition {
         image: "k".to_owned(),
         boot: Boot::Linux,
         initrd: Some("i".to_owned()),
-        cmdline: Some("x".repeat(50_000)),
+        cmdline: Some("x".repeat(3_000)),
         console: true,
         ..NewPartition::default()
     }
@@ -290,6 +303,10 @@ fn what_cannot_be_is_refused_before_anything_is_made() {
             NewPartition { cmdline: Some("x".repeat(70_000)), ..linux() },
             "the device tree is too large: ",
         ),
+        (
+            NewPartition { cmdline: Some("x".repeat(3_976)), ..linux() },
+            "cmdline: 4033 bytes say what it is made of, and at most 4032 fit",
+        ),
     ] {
         let mut door = Door(Fake::default());
         let refusal = door.create(&new).unwrap_err().to_string();
@@ -307,13 +324,28 @@ fn without_room_for_its_tree_nothing_is_left_of_it() {
 }
 
 #[test]
-fn a_tree_goes_with_its_partition_and_is_made_anew_where_it_is_not_known() {
+fn a_tree_goes_with_its_partition_and_is_made_anew_of_what_is_noted_where_it_is_not_known() {
     let mut door = Door(Fake::default());
     let id = door.create(&linux()).unwrap();
     let tree = door.0.kept("l");
+    // As of a system that was restarted: whoever starts it, in whatever state.
+    for phase in [CREATED, HELD, ACTIVE, ENDED] {
+        door.0.forget("l");
+        door.0.state.borrow_mut().phase = phase;
+        assert_eq!(door.is_held_first(id), Ok(true));
+        assert_eq!(door.0.kept("l"), tree);
+    }
+    // What cannot be made again is said.
     door.0.forget("l");
-    door.describe(&linux()).unwrap();
-    assert_eq!(door.0.kept("l"), tree);
+    door.0.state.borrow_mut().note.insert(0, [u64::from_le_bytes(*b"whatever"); 2]);
+    assert_eq!(door.is_held_first(id), Ok(false), "that is no note of ours");
+    let note = "kernel=v memory=64M cores=1";
+    door.0.state.borrow_mut().phase = CREATED;
+    door.0.state.borrow_mut().note.clear();
+    door.set_note(id, note).unwrap();
+    assert_eq!(door.made_of(id), Ok(Some(note.to_owned())));
+    let refusal = door.act(id, Act::Start).unwrap_err().to_string();
+    assert!(refusal.starts_with("there is no image `v`; there are "), "{refusal}");
     door.act(id, Act::Destroy).unwrap();
     assert_eq!(door.0.kept("l"), None);
     // Another one of the name has none.
@@ -321,6 +353,9 @@ fn a_tree_goes_with_its_partition_and_is_made_anew_where_it_is_not_known() {
     door.create(&NewPartition { boot: Boot::Flat, initrd: None, cmdline: None, ..linux() })
         .unwrap();
     assert_eq!(door.0.kept("l"), None);
+    assert_eq!(door.is_held_first(id), Ok(false));
+    let note = "image=k memory=64M cores=0 console=yes";
+    assert_eq!(door.made_of(id), Ok(Some(note.to_owned())));
 }
 
 /// Everything that can be given.

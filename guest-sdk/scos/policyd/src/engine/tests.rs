@@ -75,7 +75,6 @@ impl Model {
                         self.trees.push(new.name.clone());
                     }
                 }
-                Action::Describe(_, new) => self.trees.push(new.name.clone()),
                 Action::Limit(_, id, resource, limit) => {
                     self.limits.push((id.id.0, *resource, *limit))
                 }
@@ -434,20 +433,13 @@ fn one_that_was_made_by_hand_goes_on_when_it_has_begun_again_by_itself() {
 }
 
 #[test]
-fn a_device_tree_that_went_with_its_maker_is_made_anew_before_a_start() {
-    for phase in [Phase::Created, Phase::Held] {
+fn what_needs_a_device_tree_is_started_whichever_policy_program_made_it() {
+    for (phase, next) in [(Phase::Created, Phase::Building), (Phase::Held, Phase::Active)] {
         let mut engine = engine(LINUX);
-        let mut model = Model { refuses: 1, ..Model::default() };
+        let mut model = Model { trees: vec!["debian".to_owned()], ..Model::default() };
         model.add("debian", phase, 0);
         model.turn(&mut engine, ms(0));
-        assert_eq!(model.of("debian").phase, phase, "not without its tree");
-        assert_eq!(model.turn(&mut engine, ms(0)), []);
-        let retry = engine.next_look().unwrap();
-        assert_eq!(model.turn(&mut engine, retry).len(), 1);
-        assert_eq!(model.trees, ["debian"]);
-        assert_eq!(engine.next_look(), Some(retry), "it goes on at once");
-        model.turn(&mut engine, retry);
-        assert_ne!(model.of("debian").phase, phase);
+        assert_eq!(model.of("debian").phase, next);
     }
 }
 

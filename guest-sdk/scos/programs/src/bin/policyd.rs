@@ -159,7 +159,6 @@ fn carry_out(
             let id = machine.create(new)?;
             say(&format!("{} is made (id {})", new.name, id.id.0));
         }
-        Action::Describe(_, new) => machine.describe(new)?,
         Action::Limit(_, id, resource, limit) => {
             machine.set_limit(*id, *resource, Some(*limit))?;
         }

@@ -31,7 +31,7 @@ part wait PARTITION STATE [TIME]",
 PARTITION is a name, or an id after `#`. An id is never used twice; each start gives a new one under the same name.
 
 list     all partitions; a `*` marks the one that makes policy
-show     everything about one, with its account
+show     everything about one, with its account; of one that was made, what of
 images   the files that `create` can take
 create   makes one of nothing and leaves it in state `created`. It runs FILE of the bundle: image= is a program without an operating system,
          kernel= is Linux. initrd= is its RAM disk, cmdline='console=ttyAMA0 quiet' its command line; with one of the three it is
@@ -119,6 +119,9 @@ fn show(word: &str, system: &mut dyn System, said: &mut Said<'_>) -> Result<(), 
     said.say(format_args!("\n{vcpus} vCPU{plural}\n"));
     said.say(if is_dynamic { "made at run time" } else { "from the description" });
     said.say(if makes_policy { ", makes policy\n" } else { "\n" });
+    if is_dynamic && let Some(words) = system.machine().made_of(id)? {
+        said.say(format_args!("{words}\n"));
+    }
     account::show(&system.machine().account(id)?, said);
     Ok(())
 }

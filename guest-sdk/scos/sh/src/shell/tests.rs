@@ -106,14 +106,17 @@ impl Machine for Fake {
         }
         self.made.push(new.clone());
         let id = self.add(&new.name, Phase::Created);
+        self.partitions.iter_mut().filter(|it| it.id == id).for_each(|it| it.is_dynamic = true);
         for (resource, limit) in &new.limits {
             self.set_limit(id, *resource, Some(*limit))?;
         }
         Ok(id)
     }
 
-    fn describe(&mut self, _: &NewPartition) -> Result<(), Refusal> {
-        Ok(())
+    fn made_of(&self, id: PartitionRef) -> Result<Option<String>, Refusal> {
+        let name = self.partitions.iter().find(|it| it.id == id).map(|it| &it.name);
+        let made = self.made.iter().find(|made| Some(&made.name) == name);
+        Ok(made.map(NewPartition::note))
     }
 
     fn is_held_first(&self, id: PartitionRef) -> Result<bool, Refusal> {
@@ -349,6 +352,11 @@ fn one_that_is_made_is_given_what_its_keys_say() {
     assert_eq!(devices, ["clock:0", "clock:2"]);
     assert_eq!(made.kept_devices.first().map(ToString::to_string).as_deref(), Some("clock:1"));
     assert_eq!(made.limits, [(Resource::Devices, 5), (Resource::CoreTime, 500_000)]);
+    let (_, shown) = say(&mut fake, "part show w");
+    assert!(
+        shown.contains("\nmade at run time\nimage=w.bin memory=4M cores=1 vcpus=3 kept_"),
+        "{shown}"
+    );
 }
 
 /// A partition whose device tree is loaded when it is built.
