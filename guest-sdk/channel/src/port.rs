@@ -175,7 +175,8 @@ impl Port {
             let (receiver, wakers) = (Receiver::new(window.depth), Wakers::new());
             Open { handle, arrivals, credits, receiver, wakers }
         });
-        let (Some(Ok(home)), Some((arrivals, credits))) = (open.map(table::insert), pages()) else {
+        let (Some(home), Some((arrivals, credits))) = (open.and_then(table::insert), pages())
+        else {
             // SAFETY: no row has its pages: without one it is of no use.
             let _closed = unsafe { message::close(handle) };
             return Err(Refusal { code: Status::OverLimit.code(), which: 0 });

@@ -71,16 +71,16 @@ pub(crate) struct Look {
 }
 
 /// Puts a port into a free row; none if there is none.
-pub(crate) fn insert(port: Open) -> Result<Home, Open> {
+pub(crate) fn insert(port: Open) -> Option<Home> {
     for (number, row) in (1_u8..).zip(&ROWS) {
         let mut place = row.lock();
         if let (None, Some(row)) = (&place.port, NonZeroU8::new(number)) {
             place.port = Some(port);
             place.life = place.life.wrapping_add(1);
-            return Ok(Home { row, life: place.life });
+            return Some(Home { row, life: place.life });
         }
     }
-    Err(port)
+    None
 }
 
 /// The row with this number, counted from 1.
