@@ -79,6 +79,10 @@ fn the_description_counts_the_pages_that_talking_takes() {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "a build for each limit: minutes under Miri, and the other test builds the same"
+)]
 fn what_cannot_be_had_in_full_is_not_taken_at_all() {
     let machine = machine();
     let free = machine.store.free_pages();

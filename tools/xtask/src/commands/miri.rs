@@ -12,7 +12,7 @@ use crate::commands::soak;
 use crate::process::{self, step};
 use crate::tally::Tally;
 
-/// Runs the host tests of the unsafe crates, the core and the model machine under Miri: about half an hour of one core.
+/// Runs the host tests of the unsafe crates, the core and the model machine under Miri: half an hour to an hour of one core.
 #[derive(Debug, Args)]
 pub(crate) struct Miri {
     /// Runs only the tests whose name contains this text.
