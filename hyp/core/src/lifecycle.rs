@@ -254,6 +254,13 @@ impl Lifecycle {
         self.cause
     }
 
+    /// How its last life began, and one that follows without the policy program does too: who has a life held loads something into its
+    /// memory, which each start clears.
+    #[must_use]
+    pub const fn hold(&self) -> Hold {
+        self.hold
+    }
+
     /// When it will be started again, in ticks.
     #[must_use]
     pub const fn restart_at(&self) -> Option<u64> {

@@ -697,6 +697,15 @@ fn makes_linux(machine: Machine) -> Outcome {
     ] {
         running.wait_for(line, PATIENCE * 3)?;
     }
+    // It begins again by itself, and by the operator's hand: the hypervisor knows no tree, and has it held.
+    prompt(&mut running)?;
+    running.send("part console debian\n")?;
+    running.wait_for("[focus: debian]", PATIENCE)?;
+    running.send("reboot -f\n")?;
+    running.wait_for("debian| shikiri-linux: ready", PATIENCE * 3)?;
+    support::open_operator(&mut running)?;
+    running.send("restart debian\r")?;
+    running.wait_for("debian| shikiri-linux: ready", PATIENCE * 3)?;
     Ok(())
 }
 

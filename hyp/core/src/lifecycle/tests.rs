@@ -286,7 +286,8 @@ fn what_is_held_goes_on_when_it_is_released_and_can_be_ended_before() {
     assert!(life.end(EndCause::Policy));
     life.stopped();
     assert_eq!(life.torn_down(restart(RestartPolicy::Always), 0, 1), After::Stay);
-    // The next life is not held unless it is asked for.
+    // One that follows by itself is held as well, and one that is asked for as it is said.
+    assert_eq!(life.hold(), Hold::WhenBuilt);
     life.start(PartitionId(9), Hold::No).unwrap();
     assert_eq!(life.built(), Phase::Active);
 }

@@ -51,7 +51,8 @@ pub(crate) fn live(slot: &Slot) -> Option<&'static Live> {
 /// Starts a partition: its worker builds it next.
 pub(crate) fn start(world: &World, slot: &Slot) -> Result<PartitionId, Phase> {
     let mut lifecycle = slot.lifecycle.lock();
-    let id = begin_life(world, slot, &mut lifecycle, Hold::No).map_err(|wrong| wrong.0)?;
+    let hold = lifecycle.hold();
+    let id = begin_life(world, slot, &mut lifecycle, hold).map_err(|wrong| wrong.0)?;
     slot.is_quiet.store(false, Ordering::Relaxed);
     drop(lifecycle);
     run::wake(world, slot, VcpuIndex(0));
@@ -129,9 +130,9 @@ pub(crate) fn step(core: &mut CoreLocal, slot: &'static Slot) {
 /// The next life begins under the lock under which it was found due: whoever calls it off has called it off.
 fn restart_if_due(core: &mut CoreLocal, slot: &'static Slot) {
     let mut lifecycle = slot.lifecycle.lock();
-    let due = lifecycle.restart_at();
+    let (due, hold) = (lifecycle.restart_at(), lifecycle.hold());
     if due.is_some_and(|due| due <= Counter.now())
-        && begin_life(core.world, slot, &mut lifecycle, Hold::No).is_ok()
+        && begin_life(core.world, slot, &mut lifecycle, hold).is_ok()
     {
         // Its seat stays ready: the next step builds.
         slot.is_quiet.store(false, Ordering::Relaxed);
