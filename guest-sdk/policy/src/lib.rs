@@ -329,7 +329,7 @@ impl Partition {
         calls::start(self.0, Hold::No).map(Self)
     }
 
-    /// Starts it, to be held when it is built.
+    /// Starts it, to be held when it is built. So is a life that follows without a start of this program's: after a reset, or by the operator.
     ///
     /// # Errors
     /// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it has ended or was never started.
