@@ -188,6 +188,7 @@ fn may_talk(live: &Live, number: u8) -> Result<(bool, bool), Refusal> {
 
 /// PEER_NAME. Under the peer's lifecycle's lock whose name it is and who may know it hold together: whoever comes to a place is a
 /// stranger. It is looked at before as well, so that a guess at others meets no lock of theirs.
+#[inline(never)]
 fn peer_name(world: &World, live: &Live, number: u8, part: NamePart) -> Result<[u64; 4], Refusal> {
     may_talk(live, number)?;
     let slot = world.slots.get(usize::from(number)).ok_or(Refusal::NotPermitted)?;
@@ -199,6 +200,7 @@ fn peer_name(world: &World, live: &Live, number: u8, part: NamePart) -> Result<[
 }
 
 /// PEER_INFO.
+#[inline(never)]
 fn peer_info(core: &CoreLocal, live: &Live, number: u8) -> Result<[u64; 4], Refusal> {
     let (asks, accepts) = may_talk(live, number)?;
     let id = visit(core, PartitionSlot(number)).map_or(0, |peer| peer.live.id.0);
