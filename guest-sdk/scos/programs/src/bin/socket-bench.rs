@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use shikiri_scos_programs::os;
 use shikiri_scos_programs::socket::{Address, FILE, MAPPING, Message, Socket, Watch, poke, unmap};
 
 const SERVICE: u32 = 7;
@@ -53,6 +54,8 @@ fn measure() -> Result<()> {
     let (mut one, mut all) = (Watch::new(&one), Watch::new(&asked));
     row("socket_poll_1", median(|| one.poll(Some(0)).map(drop))?);
     row("socket_poll_64", median(|| all.poll(Some(0)).map(drop))?);
+    row("socket_select_1", median(|| select(&asked[..1]))?);
+    row("socket_select_64", median(|| select(&asked))?);
     let list = Epoll::new(EpollCreateFlags::empty())?;
     for socket in [&guest].into_iter().chain(&others) {
         list.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, 0))?;
@@ -61,6 +64,13 @@ fn measure() -> Result<()> {
     let mut look = || Ok(list.wait(&mut told, EpollTimeout::ZERO).map(drop)?);
     row("socket_epoll_64", median(&mut look)?);
     guest.send(&Message::short([END, 0, 0]))
+}
+
+/// `pselect6` of these to be read, of which none has anything.
+fn select(asked: &[(i32, u16)]) -> Result<()> {
+    let set = asked.iter().fold(0_u128, |set, (number, _)| set | 1 << number);
+    let end = 128 - u64::from(set.leading_zeros());
+    os::select(end, [set, 0, 0], Some(0)).map(drop).map_err(Error::from_raw_os_error)
 }
 
 fn listening(service: u32) -> Result<Socket> {

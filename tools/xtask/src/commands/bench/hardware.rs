@@ -51,6 +51,8 @@ const SOCKETS: &[&str] = &[
     "socket_mapping",
     "socket_poll_1",
     "socket_poll_64",
+    "socket_select_1",
+    "socket_select_64",
     "socket_epoll_64",
 ];
 const POLICY: &[&str] = &["policy_create_to_guest", "policy_load_64k", "policy_request"];
