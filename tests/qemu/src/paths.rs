@@ -32,6 +32,15 @@ pub fn checked_hypervisor() -> PathBuf {
     target().join("checked/shikiri.img")
 }
 
+/// The program of all commands: the one that runs the tests (`SHIKIRI_XTASK`), or the one that cargo has built last.
+#[must_use]
+pub fn xtask() -> PathBuf {
+    match std::env::var_os("SHIKIRI_XTASK") {
+        Some(program) => program.into(),
+        None => target().join("debug/xtask"),
+    }
+}
+
 /// The folder of the guests' flat images.
 #[must_use]
 pub fn guests() -> PathBuf {

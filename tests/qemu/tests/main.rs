@@ -5,6 +5,7 @@
 
 mod boot;
 mod channels;
+mod commands;
 mod console;
 mod control;
 mod events;
@@ -30,8 +31,9 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 20] = [
+const TOPICS: [Topic; 21] = [
     systems::trials,
+    commands::trials,
     native::trials,
     boot::trials,
     guests::trials,

@@ -20,6 +20,9 @@ pub(crate) struct Check {
     /// The machine's number of cores.
     #[arg(long)]
     cpus: Option<u32>,
+    /// Takes the images as they are, without building them first.
+    #[arg(long)]
+    no_build: bool,
 }
 
 impl Check {
@@ -36,13 +39,15 @@ impl Check {
             machine = machine.cpus(cpus);
         }
         setup::qemu()?;
-        setup::rust_target()?;
         if machine.board() == Board::Rpi4 {
             // Its device tree comes with the kernel.
             setup::linux()?;
         }
         setup::for_what_is_named_in(system.file())?;
-        build::guests()?;
+        if !self.no_build {
+            setup::rust_target()?;
+            build::guests()?;
+        }
         println!("{}", system.compile(&machine)?.explanation);
         Ok(())
     }

@@ -138,10 +138,10 @@ impl Run {
         step(&format!("booting {}", system.file().display()));
         let stop = Arc::new(AtomicI32::new(RUNNING));
         let boot = BootWatch { ends: !self.gdb, ..BootWatch::default() };
-        let is_over = Arc::clone(&boot.is_over);
+        let takes_input = Arc::clone(&boot.takes_input);
         let tee = Tee { stop: Arc::clone(&stop), boot };
         let running = system.boot_with(&machine, Some(Box::new(tee)))?;
-        self.attend(running, &stop, is_over)
+        self.attend(running, &stop, takes_input)
     }
 
     fn overrides(&self) -> Overrides {
@@ -194,12 +194,12 @@ impl Run {
         Ok(machine.args(&self.qemu))
     }
 
-    /// Connects the terminal, what is piped in as soon as the boot `is_over`, and waits for one of the ends.
+    /// Connects the terminal, what is piped in as soon as the machine `takes_input`, and waits for one of the ends.
     fn attend(
         &self,
         mut running: Running,
         stop: &Arc<AtomicI32>,
-        is_over: Arc<AtomicBool>,
+        takes_input: Arc<AtomicBool>,
     ) -> Result<Outcome> {
         catch_signals(stop, running.console())?;
         let interactive = terminal::is_interactive();
@@ -214,8 +214,9 @@ impl Run {
             thread::spawn(move || {
                 // What is piped in is there before the hypervisor has its console, and would be lost.
                 if !interactive {
-                    let is_due =
-                        || is_over.load(Ordering::SeqCst) || stop.load(Ordering::SeqCst) != RUNNING;
+                    let is_due = || {
+                        takes_input.load(Ordering::SeqCst) || stop.load(Ordering::SeqCst) != RUNNING
+                    };
                     console.wait_for_any(None, None, is_due);
                 }
                 copy_input(input, interactive, &stop);
@@ -303,7 +304,9 @@ struct Tee {
 struct BootWatch {
     /// How the line begins.
     line: Vec<u8>,
-    is_over: Arc<AtomicBool>,
+    is_over: bool,
+    /// The hypervisor has its console, and nothing that is typed is lost any more: whether or not a partition starts by itself.
+    takes_input: Arc<AtomicBool>,
     /// Whether a refusal ends the run: a debugger may want to look.
     ends: bool,
 }
@@ -312,7 +315,7 @@ impl BootWatch {
     /// Takes note of what was printed; whether it completes the line with which the hypervisor gives up.
     fn refuses(&mut self, bytes: &[u8]) -> bool {
         for byte in bytes {
-            if self.is_over.load(Ordering::SeqCst) {
+            if self.is_over {
                 return false;
             }
             if *byte != b'\n' {
@@ -323,8 +326,11 @@ impl BootWatch {
             }
             let line = std::mem::take(&mut self.line);
             let is_refused = line.starts_with(b"shikiri: boot refused: ");
+            if is_refused || line.starts_with(b"shikiri: [10]") {
+                self.takes_input.store(true, Ordering::SeqCst);
+            }
             if is_refused || line.starts_with(b"shikiri: [11]") {
-                self.is_over.store(true, Ordering::SeqCst);
+                self.is_over = true;
                 return is_refused && self.ends;
             }
         }
@@ -443,10 +449,19 @@ mod tests {
         let mut guests = watch();
         let started =
             b"shikiri: [11] first partition started (a)\r\nshikiri: boot refused: said a guest\r\n";
-        assert!(!guests.is_over.load(Ordering::SeqCst), "input would be lost yet");
         assert!(!guests.refuses(started));
-        assert!(guests.is_over.load(Ordering::SeqCst), "the console is the hypervisor's");
         assert!(!watch().refuses(b"a| shikiri: boot refused: \n"));
         assert!(!BootWatch::default().refuses(b"shikiri: boot refused: \n"), "with a debugger");
+    }
+
+    #[test]
+    fn input_is_typed_once_the_hypervisor_has_its_console_though_no_partition_starts() {
+        let mut boot = BootWatch { ends: true, ..BootWatch::default() };
+        let takes_input = Arc::clone(&boot.takes_input);
+        assert!(!boot.refuses(b"shikiri: [07] frame ledger ready (970 MiB)\r\n"));
+        assert!(!takes_input.load(Ordering::SeqCst), "it would be lost");
+        assert!(!boot.refuses(b"shikiri: [10] partitions made (1)\r\n"));
+        assert!(takes_input.load(Ordering::SeqCst));
+        assert!(boot.refuses(b"shikiri: boot refused: partition a is ended at boot\r\n"));
     }
 }

@@ -140,6 +140,10 @@ pub(crate) fn machine_tests() -> Command {
     let mut cargo = process::cargo();
     cargo.args(["test", "--quiet", "-p", QEMU_TESTS, "--test", "qemu", "--"]);
     cargo.args(["--test-threads", MACHINES_AT_ONCE]);
+    // Some of them try the commands themselves.
+    if let Ok(program) = std::env::current_exe() {
+        cargo.env("SHIKIRI_XTASK", program);
+    }
     cargo
 }
 

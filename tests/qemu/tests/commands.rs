@@ -1,0 +1,210 @@
+//! What `cargo xtask run` and `check` promise to users and to CI: exit codes, what they wait for, what they pass on. V9.
+//!
+//! The program itself is started, as it was built; the images are those that the other tests use.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::{Failed, Trial};
+use shikiri_qemu_tests::console::{Console, Found};
+use shikiri_qemu_tests::{System, paths};
+
+use crate::support::{Outcome, PATIENCE, Partition, Topic, system};
+
+/// One of them.
+type Test = fn() -> Outcome;
+
+/// Adds this topic's tests.
+pub(crate) fn trials(trials: &mut Vec<Trial>) {
+    let mut topic = Topic::new("commands", trials);
+    let tests: [(&str, Test); 13] = [
+        ("run_succeeds_when_the_text_that_is_waited_for_appears", until),
+        ("run_fails_when_its_time_is_over_and_says_what_it_waited_for", timeout),
+        ("run_fails_when_the_boot_is_refused", refused),
+        ("run_succeeds_when_the_machine_powers_off", power_off),
+        ("run_fails_when_the_machine_powers_off_before_the_text_appears", too_early),
+        ("run_types_what_is_piped_in_once_the_console_is_there", piped),
+        ("run_types_what_is_piped_in_though_no_partition_starts_by_itself", piped_without_a_start),
+        ("run_with_icount_is_the_same_each_time", icount),
+        ("run_hands_the_cpu_the_gic_and_arguments_to_qemu", to_qemu),
+        ("run_shows_what_qemu_refuses", refused_by_qemu),
+        ("run_names_the_systems_that_there_are", wrong_name),
+        ("run_on_a_terminal_is_raw_and_ends_with_its_key", terminal),
+        ("check_explains_a_description_or_points_at_the_mistake", check),
+    ];
+    for (sentence, test) in tests {
+        topic.only_on_virt("commands are the same for each board", sentence, test);
+    }
+}
+
+/// How a command ended.
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    /// Fails unless it ended with this exit code and has written these words.
+    fn expect(&self, code: i32, out: &[&str], err: &[&str]) -> Outcome {
+        let lacks = |text: &str, words: &[&str]| words.iter().any(|words| !text.contains(words));
+        if self.code == Some(code) && !lacks(&self.out, out) && !lacks(&self.err, err) {
+            return Ok(());
+        }
+        let Self { code: is, out: wrote, err: said } = self;
+        let wanted = format!("code {code}, {out:?} and {err:?}");
+        Err(format!("wanted {wanted}; code {is:?}\nstdout: {wrote}\nstderr: {said}").into())
+    }
+}
+
+/// Runs `cargo xtask` with these arguments, and with `input` piped in.
+fn xtask(arguments: &[&str], input: &str) -> Result<Ran, Failed> {
+    let program = paths::xtask();
+    let mut child = Command::new(&program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // Who ends before it reads is judged by how it ends.
+        drop(stdin.write_all(input.as_bytes()));
+    }
+    let ended = child.wait_with_output()?;
+    let [out, err] =
+        [&ended.stdout, &ended.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    Ok(Ran { code: ended.status.code(), out, err })
+}
+
+/// `run` of a system of ours.
+fn run(system: &System, arguments: &[&str], input: &str) -> Result<Ran, Failed> {
+    let file = system.file().to_string_lossy();
+    xtask(&[&["run", "--no-build", &*file], arguments].concat(), input)
+}
+
+/// More than it takes, for runs that end in another way.
+const LONG: [&str; 2] = ["--timeout", "300"];
+
+/// A guest that ends the machine with itself.
+fn hello() -> Result<System, Failed> {
+    system([Partition::new("hello", "hello")])
+}
+
+/// A guest that goes on for ever.
+fn spin() -> Result<System, Failed> {
+    system([Partition::new("spin", "spin")])
+}
+
+fn until() -> Outcome {
+    let until = ["--until", "spin: 1 vCPU"];
+    run(&spin()?, &[until, LONG].concat(), "")?.expect(0, &["[11]", "spin: 1 vCPU"], &[])
+}
+
+fn timeout() -> Outcome {
+    let soon = ["--timeout", "1"];
+    let ran = run(&spin()?, &soon, "")?;
+    ran.expect(1, &[], &["error: waited 1 s for the machine to power off"])?;
+    let ran = run(&spin()?, &[soon, ["--until", "pigs fly"]].concat(), "")?;
+    ran.expect(1, &[], &["error: waited 1 s for \"pigs fly\" on the console"])
+}
+
+/// A machine without EL2. The hypervisor says why, and nobody waits for the time to be over.
+fn refused() -> Outcome {
+    let without_el2 = [&LONG[..], &["--", "-machine", "virtualization=off"]].concat();
+    let ran = run(&hello()?, &without_el2, "")?;
+    ran.expect(1, &["entered at EL1"], &["error: the hypervisor refused to boot"])
+}
+
+fn power_off() -> Outcome {
+    run(&hello()?, &LONG, "")?.expect(0, &["hello: 1 vCPU", "powering off"], &[])
+}
+
+fn too_early() -> Outcome {
+    let ran = run(&hello()?, &[LONG, ["--until", "pigs fly"]].concat(), "")?;
+    ran.expect(1, &[], &["error: the machine powered off while waiting for \"pigs fly\""])
+}
+
+fn piped() -> Outcome {
+    let ran = run(&spin()?, &LONG, "\u{1}clist\raccounts\roff\r")?;
+    ran.expect(0, &["shikiri> list", "restarts  cores", "high water", "powering off"], &[])
+}
+
+fn piped_without_a_start() -> Outcome {
+    let waiting = system([Partition::new("waiting", "hello").with("autostart = false")])?;
+    let ran = run(&waiting, &LONG, "\u{1}cstart waiting\r")?;
+    ran.expect(0, &["waiting is being started", "hello: 1 vCPU", "powering off"], &[])
+}
+
+/// Not only are the words the same, the ticks' lateness in nanoseconds is.
+fn icount() -> Outcome {
+    let timer = system([Partition::new("timer", "timer").with("cmdline = \"ticks=3\"")])?;
+    let counted = ["--icount", "--until", "timer: tick 3"];
+    let arguments = [&LONG[..], &counted].concat();
+    let one = run(&timer, &arguments, "")?;
+    one.expect(0, &["timer: tick 2, late by"], &[])?;
+    let (ticks, _) = one.out.split_once("timer: tick 3").ok_or("no tick 3")?;
+    run(&timer, &arguments, "")?.expect(0, &[ticks], &[])
+}
+
+fn to_qemu() -> Outcome {
+    let arguments = ["--cpu", "max", "--gic", "2", "--cpus", "3", "--", "-m", "512M"];
+    let ran = run(&hello()?, &[&LONG[..], &arguments].concat(), "")?;
+    ran.expect(0, &["3 cores", "(GICv2)", "frame ledger ready (50", "hello: 1 vCPU"], &[])
+}
+
+fn refused_by_qemu() -> Outcome {
+    let ran = run(&hello()?, &[&LONG[..], &["--cpu", "z80"]].concat(), "")?;
+    ran.expect(1, &[], &["QEMU refuses this machine", "z80"])?;
+    let ran = run(&hello()?, &[&LONG[..], &["--", "-d", "nonsense"]].concat(), "")?;
+    ran.expect(1, &[], &["QEMU refuses this machine", "Log items"])
+}
+
+fn wrong_name() -> Outcome {
+    let ran = xtask(&["run", "--no-build", "dmeo"], "")?;
+    ran.expect(1, &[], &["there is no system \"dmeo\"; there are:", "demo", "two-linux"])?;
+    xtask(&["run", "--no-build", "no/such.toml"], "")?.expect(
+        1,
+        &[],
+        &["there is no file no/such.toml"],
+    )
+}
+
+fn check() -> Outcome {
+    let explained = ["hello", "cores", "memory"];
+    xtask(&["check", "--no-build", "hello"], "")?.expect(0, &explained, &[])?;
+    let twice = system([Partition::new("twin", "hello"), Partition::new("twin", "spin")])?;
+    let file = twice.file().to_string_lossy();
+    xtask(&["check", "--no-build", &file], "")?.expect(1, &[], &["twin", "system.toml:"])
+}
+
+/// On a terminal keys go to the machine as they are typed, also those that a terminal has uses for, and Ctrl-] ends it. `script`
+/// (of Debian's base system) is the terminal.
+fn terminal() -> Outcome {
+    let system = spin()?;
+    let words = [&paths::xtask(), system.file()].map(|path| path.display().to_string());
+    let [program, file] = words;
+    let mut script = Command::new("script")
+        .args(["-q", "-e", "-c", &format!("'{program}' run --no-build '{file}' --timeout 300")])
+        .arg("/dev/null")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("script: {error}"))?;
+    let output = script.stdout.take().ok_or("no output")?;
+    let mut keys = script.stdin.take().ok_or("no input")?;
+    let (console, thread) = Console::collect(output, None);
+    let steps =
+        [("spin: 1 vCPU", "\u{1}c"), ("shikiri> ", "lis\u{3}"), ("^C", "no\u{4}\u{1a}\u{1d}")];
+    for (shown, typed) in steps {
+        if !matches!(console.wait(shown, PATIENCE), Found::Text(_)) {
+            drop(script.kill());
+            return Err(format!("{shown:?} does not come: {}", console.text()).into());
+        }
+        keys.write_all(typed.as_bytes())?;
+    }
+    let status = script.wait()?;
+    drop(thread.join());
+    let ran = Ran { code: status.code(), out: console.text(), err: String::new() };
+    ran.expect(0, &["(Ctrl-] ends QEMU", "shikiri> lis^C"], &[])
+}
