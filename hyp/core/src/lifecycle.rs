@@ -182,6 +182,10 @@ pub enum After {
 pub const RESTART_SPACING_MS: u64 = 100;
 /// So many restarts may come sooner than that, after a quiet time.
 pub const RESTART_BURST: u64 = 4;
+/// How far apart a partition's full reports are at least in the long run, in milliseconds: at 115,200 baud one takes 200.
+pub const REPORT_SPACING_MS: u64 = 1000;
+/// So many full reports may come at once, after a quiet time.
+pub const REPORT_BURST: u64 = 3;
 
 /// The record of one partition of the description.
 #[derive(Debug)]
@@ -196,6 +200,8 @@ pub struct Lifecycle {
     restarts_in_window: u32,
     /// When the next restart would come if all were [`RESTART_SPACING_MS`] apart, in ticks.
     spaced_at: u64,
+    /// When the next full report would come if all were [`REPORT_SPACING_MS`] apart, in ticks.
+    reported_at: u64,
 }
 
 /// The request does not fit the phase.
@@ -219,6 +225,7 @@ impl Lifecycle {
             window_start: 0,
             restarts_in_window: 0,
             spaced_at: 0,
+            reported_at: 0,
         }
     }
 
@@ -441,6 +448,19 @@ impl Lifecycle {
         let at = wanted.max(earliest);
         self.spaced_at = self.spaced_at.max(at).saturating_add(spacing);
         at
+    }
+
+    /// Whether a fault at `now` is reported in full, and counts it if so: in any `t` milliseconds there are at most
+    /// `REPORT_BURST + t / REPORT_SPACING_MS` full reports. A partition that crashes and restarts without end must not
+    /// take the line.
+    pub fn reports_in_full(&mut self, now: u64, ticks_per_ms: u64) -> bool {
+        let spacing = REPORT_SPACING_MS.saturating_mul(ticks_per_ms);
+        let ahead = spacing.saturating_mul(REPORT_BURST.saturating_sub(1));
+        let is_in_full = now >= self.reported_at.saturating_sub(ahead);
+        if is_in_full {
+            self.reported_at = self.reported_at.max(now).saturating_add(spacing);
+        }
+        is_in_full
     }
 
     /// Counts a restart against the window; a window begins with the first restart after the last one.

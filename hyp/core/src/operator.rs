@@ -1,8 +1,8 @@
 //! The operator console: a few commands to look at the machine and to start and stop partitions.
 //!
 //! A [`LineEditor`] makes lines of typed bytes, [`Command::parse`] understands them, and [`answer`] writes
-//! what can be shown at once or says which [`Request`] the caller has to carry out. Data comes through
-//! [`MachineView`]: copies, so that no partition's lock is held while text is written.
+//! what can be shown at once or says which [`Request`] the caller has to carry out. What is shown of each
+//! partition may be longer than the console's buffer: it is a [`Rest`], written piece by piece. Data comes through [`MachineView`]: copies, so that no partition's lock is held while text is written.
 
 mod command;
 mod editor;
@@ -49,11 +49,71 @@ pub trait MachineView {
     fn boot_log(&self, write: &mut dyn FnMut(&[u8]));
 }
 
+/// The most that a partition has in an answer, in bytes.
+pub const PIECE_BYTES: usize = 1024;
+/// How many partitions [`Rest::go_on`] shows at once.
+const PIECES: u8 = 5;
+/// So much room there has to be for [`Rest::go_on`]; and before the prompt, so that whatever is asked next is answered without loss.
+pub const GO_ON_BYTES: usize = 5 * PIECE_BYTES;
+
+/// What has still to be written of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    table: Table,
+    /// The next partition's place.
+    next: u8,
+}
+
+/// What is shown partition by partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Table {
+    /// Zero: see [`Rest::NOTHING`].
+    Nothing = 0,
+    List = 1,
+    Accounts = 2,
+}
+
+impl Rest {
+    /// The answer is complete. All zero: a static one costs nothing in the image.
+    pub const NOTHING: Self = Self { table: Table::Nothing, next: 0 };
+
+    const fn all_of(table: Table) -> Self {
+        Self { table, next: 0 }
+    }
+
+    /// Goes on with the answer, for which there is room, and says what is left.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn go_on(
+        mut self,
+        view: &(impl MachineView + ?Sized),
+        out: &mut impl fmt::Write,
+    ) -> Result<Self, fmt::Error> {
+        if usize::from(self.next) >= view.partition_count() {
+            return Ok(Self::NOTHING);
+        }
+        for _ in 0..PIECES {
+            let index = usize::from(self.next);
+            match self.table {
+                Table::Nothing => {}
+                Table::List => list(index, view, out)?,
+                Table::Accounts => accounts(index, view, out)?,
+            }
+            self.next = self.next.saturating_add(1);
+        }
+        Ok(self)
+    }
+}
+
 /// What the caller has to do after [`answer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Nothing: show the prompt.
     Done,
+    /// Call [`Rest::go_on`] when there is room for [`GO_ON_BYTES`], until nothing is left; then show the prompt.
+    More(Rest),
     /// End this partition.
     Stop(usize),
     /// Start this partition.
@@ -87,13 +147,9 @@ pub fn answer(
     match command {
         Command::Nothing => {}
         Command::Help => help(out)?,
-        Command::List => list(view, out)?,
+        Command::List => return Ok(Request::More(Rest::all_of(Table::List))),
         Command::Accounts(Some(index)) => accounts(index, view, out)?,
-        Command::Accounts(None) => {
-            for index in 0..view.partition_count() {
-                accounts(index, view, out)?;
-            }
-        }
+        Command::Accounts(None) => return Ok(Request::More(Rest::all_of(Table::Accounts))),
         Command::Audit => audit(view, out)?,
         Command::Log => log(view, out)?,
         Command::Stop(index) => return Ok(Request::Stop(index)),
@@ -107,29 +163,29 @@ pub fn answer(
 }
 
 fn help(out: &mut impl fmt::Write) -> fmt::Result {
-    for (command, argument, text) in command::HELP {
-        writeln!(out, "  {command:<8} {argument:<6}  {text}")?;
+    for entry in command::HELP {
+        writeln!(out, "  {:<8} {}  {}", entry.word, entry.argument.text(), entry.text)?;
     }
     Ok(())
 }
 
-fn list(view: &(impl MachineView + ?Sized), out: &mut impl fmt::Write) -> fmt::Result {
-    writeln!(
-        out,
-        "  {:<16} {:>4} {:<8} {:>5} {:>9} {:>8}  cores",
-        "name", "id", "state", "vCPUs", "memory", "restarts"
-    )?;
-    for row in (0..view.partition_count()).filter_map(|index| view.partition(index)) {
-        write!(out, "  {:<16} ", row.name)?;
-        match row.id {
-            Some(id) => write!(out, "{:>4}", id.0)?,
-            None => write!(out, "{:>4}", "-")?,
-        }
-        write!(out, " {:<8} {:>5} ", row.state, row.vcpus)?;
-        amount(out, 9, Resource::Memory, row.memory.0)?;
-        writeln!(out, " {:>8}  {}", row.restarts, row.cores)?;
+fn list(
+    index: usize,
+    view: &(impl MachineView + ?Sized),
+    out: &mut impl fmt::Write,
+) -> fmt::Result {
+    if index == 0 {
+        out.write_str("  name               id state    vCPUs    memory restarts  cores\n")?;
     }
-    Ok(())
+    let Some(row) = view.partition(index) else { return Ok(()) };
+    write!(out, "  {:<16} ", row.name)?;
+    match row.id {
+        Some(id) => write!(out, "{:>4}", id.0)?,
+        None => out.write_str("   -")?,
+    }
+    write!(out, " {:<8} {:>5} ", row.state, row.vcpus)?;
+    amount(out, 9, Resource::Memory, row.memory.0)?;
+    writeln!(out, " {:>8}  {}", row.restarts, row.cores)
 }
 
 fn accounts(
@@ -138,7 +194,7 @@ fn accounts(
     out: &mut impl fmt::Write,
 ) -> fmt::Result {
     let Some(row) = view.partition(index) else { return Ok(()) };
-    writeln!(out, "  {:<19}{:>12}{:>13}{:>13}", row.name, "used", "high water", "limit")?;
+    writeln!(out, "  {:<19}        used   high water        limit", row.name)?;
     for resource in Resource::ALL {
         let Some(line) = view.account(index, resource) else { continue };
         write!(out, "    {:<17}", resource.name())?;
@@ -146,7 +202,7 @@ fn accounts(
         amount(out, 13, resource, line.high)?;
         match line.limit {
             Some(limit) => amount(out, 13, resource, limit)?,
-            None => write!(out, "{:>13}", "none")?,
+            None => out.write_str("         none")?,
         }
         out.write_char('\n')?;
     }

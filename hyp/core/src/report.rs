@@ -81,12 +81,17 @@ pub struct ExitReport<'a> {
     pub now: u64,
     /// Counter ticks per second.
     pub ticks_per_second: u64,
+    /// Who and why alone: see [`Lifecycle::reports_in_full`](crate::lifecycle::Lifecycle::reports_in_full).
+    pub is_brief: bool,
 }
 
 impl fmt::Display for ExitReport<'_> {
-    /// Writes at most 42 lines, each ended with LF.
+    /// Writes at most 42 lines, each ended with LF; two if it is brief.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.head(f)?;
+        if self.is_brief {
+            return Ok(());
+        }
         write_registers(self.registers, f)?;
         if let Some(place) = &self.place {
             write_place(place, f)?;

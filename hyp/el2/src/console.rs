@@ -5,20 +5,21 @@
 //! reason looks after the console ([`tend`]); the UART's interrupt goes to the boot core.
 
 use core::fmt::{self, Write};
+use core::mem::{swap, take};
 use core::sync::atomic::Ordering;
 
 use shikiri_arch::hw::Clock;
-use shikiri_core::console::{Again, Multiplexer, Ports, Pumped, Typed};
-use shikiri_core::operator::{Line as TypedLine, LineEditor, PROMPT};
+use shikiri_core::console::{Again, Multiplexer, OWN_BYTES, Ports, Pumped, STUCK_MS, Typed};
+use shikiri_core::operator::{GO_ON_BYTES, Line as TypedLine, LineEditor, PROMPT, Rest};
 use shikiri_core::sched::earlier;
 use shikiri_core::vuart::ConsolePort;
 use shikiri_drivers::{LineInterrupts, Uart};
 use shikiri_sync::{TicketLock, rank};
 use shikiri_vgic::{Here, Line};
 
-use crate::guest::{request, run};
+use crate::guest::{request, run, worker};
 use crate::hw::clock::Counter;
-use crate::operator;
+use crate::operator::{self, After};
 use crate::percore::CoreLocal;
 use crate::world::{Slot, World};
 
@@ -29,6 +30,8 @@ const SOON_MS: u64 = 4;
 /// Rounds of the last words: all that the hypervisor's buffer (8 KiB) and 64 ports (1 KiB each) hold, at 512
 /// bytes a round. A guest that goes on writing meanwhile cannot keep the machine on.
 const LAST_ROUNDS: u32 = 144;
+/// No report is longer (a test of the core's holds it).
+pub(crate) const REPORT_BYTES: usize = OWN_BYTES / 2;
 
 /// The console's state, under its lock.
 pub(crate) struct Console {
@@ -40,6 +43,12 @@ pub(crate) struct Console {
     editor: LineEditor,
     /// The hypervisor's last text was the prompt, or what was typed behind it.
     is_at_prompt: bool,
+    /// A core answers the operator: no other begins with the next command, or goes on with this answer.
+    is_answering: bool,
+    /// What has still to be written of the answer, and since when it waits for room.
+    rest: (Rest, u64),
+    /// Partitions with vCPUs that the operator wants to see and that have found no room, as bits.
+    dumps_wait: u64,
 }
 
 /// The console of the machine. All zero at first: it costs nothing in the image.
@@ -48,6 +57,9 @@ pub(crate) static CONSOLE: TicketLock<Console, rank::Console> = TicketLock::new(
     uart: None,
     editor: LineEditor::new(),
     is_at_prompt: false,
+    is_answering: false,
+    rest: (Rest::NOTHING, 0),
+    dumps_wait: 0,
 });
 
 impl Console {
@@ -73,7 +85,7 @@ impl Console {
 
     /// Ends the prompt's line, if the hypervisor's next text would continue it.
     fn leave_prompt(&mut self) {
-        if core::mem::take(&mut self.is_at_prompt) && self.multiplexer.is_own_line_open() {
+        if take(&mut self.is_at_prompt) && self.multiplexer.is_own_line_open() {
             self.multiplexer.write_str("\n").unwrap_or_default();
         }
     }
@@ -115,9 +127,32 @@ pub(crate) fn write_text(world: &World, text: fmt::Arguments<'_>) {
     world.console_is_due.store(true, Ordering::Release);
 }
 
-/// Shows the operator's prompt, after an answer.
-pub(crate) fn prompt(world: &World) {
-    world.console.lock().prompt();
+/// Queues a report if there is so much room; else its partition is woken as soon as there is, to try again.
+pub(crate) fn write_report(
+    world: &World,
+    of: &Slot,
+    report: fmt::Arguments<'_>,
+    room: usize,
+) -> bool {
+    let mut console = world.console.lock();
+    if console.multiplexer.own_room() < room {
+        console.dumps_wait |= 1_u64.wrapping_shl(of.number.0.into());
+        return false;
+    }
+    console.write(report);
+    world.console_is_due.store(true, Ordering::Release);
+    true
+}
+
+/// A core has answered the operator.
+pub(crate) fn answered(world: &World, after: After) {
+    let mut console = world.console.lock();
+    console.is_answering = false;
+    match after {
+        After::Prompt => console.prompt(),
+        After::More(rest) => console.rest = (rest, Counter.now()),
+        After::Nothing => {}
+    }
 }
 
 /// Writes everything out that waits, polling the UART: before the machine goes off.
@@ -212,6 +247,10 @@ struct Round {
     relieved: u64,
     /// What the operator has typed.
     line: Option<TypedLine>,
+    /// There is room for more of the answer to the operator.
+    rest: Rest,
+    /// Partitions for whose reports there is room now, as bits.
+    reporters: u64,
     /// When to look again.
     again: Option<u64>,
 }
@@ -226,20 +265,33 @@ pub(crate) fn tend(core: &mut CoreLocal, now: u64) {
     let again = round.as_ref().and_then(|round| round.again);
     core.console_at.set(earlier(again, core.request_at.get()));
     let Some(round) = round else { return };
-    if let Some(slot) = round.receiver {
+    if let Some(slot) = round.receiver.and_then(|slot| core.world.slots.get(slot)) {
         notify(core, slot, true);
     }
-    let mut relieved = round.relieved;
-    while relieved != 0 {
-        let slot = relieved.trailing_zeros();
-        relieved &= relieved.wrapping_sub(1);
-        notify(core, usize::try_from(slot).unwrap_or(usize::MAX), false);
+    for slot in slots(core.world, round.relieved) {
+        notify(core, slot, false);
     }
     if let Some(line) = round.line {
         operator::carry_out(core.world, line.as_str());
         core.console_at.set(Some(now));
+    } else if round.rest != Rest::NOTHING {
+        operator::go_on(core.world, round.rest);
+        core.console_at.set(Some(now));
+    }
+    for slot in slots(core.world, round.reporters) {
+        worker::wake_all(core.world, slot);
     }
     run::arm(core);
+}
+
+/// The slots of a set of bits.
+fn slots(world: &'static World, mut set: u64) -> impl Iterator<Item = &'static Slot> {
+    core::iter::from_fn(move || {
+        let slot = usize::try_from(set.trailing_zeros()).unwrap_or(usize::MAX);
+        set &= set.wrapping_sub(1);
+        // There is no slot 64, which an empty set has.
+        world.slots.get(slot)
+    })
 }
 
 /// The part of [`tend`] that needs the lock. `None` without a UART.
@@ -247,14 +299,18 @@ fn one_round(world: &World, now: u64) -> Option<Round> {
     let ends = Ends(world.slots);
     let mut place = world.console.lock();
     let console = &mut *place;
-    let (line, is_more) = take_input(console, now)?;
+    // An answer that makes no progress for so long, because others write, gives way to the next command.
+    let is_busy = console.is_answering
+        || console.rest.0 != Rest::NOTHING
+            && now.saturating_sub(console.rest.1) < world.ticks_per_ms.saturating_mul(STUCK_MS);
+    let (line, is_more) = if is_busy { (None, false) } else { take_input(console, now)? };
     let receiver = console.multiplexer.deliver(&ends);
     let Console { multiplexer, uart, .. } = console;
     let uart = uart.as_mut()?;
     let pumped = pump(multiplexer, (uart, false), &ends, now);
     uart.set_interrupts(LineInterrupts {
         // What is not accepted stays in the UART, which would ask again and again.
-        receive: multiplexer.accepts_input(now),
+        receive: !is_busy && multiplexer.accepts_input(now),
         transmit: pumped.again == Again::WhenReady,
     });
     let again = match pumped.again {
@@ -264,7 +320,15 @@ fn one_round(world: &World, now: u64) -> Option<Round> {
     };
     // The UART's receive interrupt tells of new bytes, not of those that were left in it.
     let again = if is_more { Some(now) } else { again };
-    Some(Round { receiver, relieved: pumped.relieved, line, again })
+    let room = multiplexer.own_room();
+    let mut rest = Rest::NOTHING;
+    if !console.is_answering && (line.is_some() || room >= GO_ON_BYTES) {
+        swap(&mut rest, &mut console.rest.0);
+        console.is_answering = line.is_some() || rest != Rest::NOTHING;
+    }
+    let reporters = if room >= REPORT_BYTES { take(&mut console.dumps_wait) } else { 0 };
+    let relieved = pumped.relieved;
+    Some(Round { receiver, relieved, line, rest, reporters, again })
 }
 
 /// Takes typed bytes until there are none, they are not wanted, or a line for the operator is complete. The
@@ -303,12 +367,10 @@ pub(crate) fn on_interrupt(core: &mut CoreLocal) {
 }
 
 /// Tells a partition's virtual UART that input came, or that output went.
-fn notify(core: &mut CoreLocal, number: usize, is_input: bool) {
-    let Some(slot) = core.world.slots.get(number) else { return };
+fn notify(core: &mut CoreLocal, slot: &'static Slot, is_input: bool) {
     // While it is active or paused, and while its lock is held, nobody takes the incarnation apart.
     let lifecycle = slot.lifecycle.lock();
-    let Some(live) = crate::guest::worker::live(slot).filter(|_| lifecycle.phase().is_alive())
-    else {
+    let Some(live) = worker::live(slot).filter(|_| lifecycle.phase().is_alive()) else {
         return;
     };
     let interface = core.interface(live);

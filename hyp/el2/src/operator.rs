@@ -10,11 +10,11 @@ use shikiri_core::account::Line;
 use shikiri_core::console::{Focus, Name};
 use shikiri_core::invariants::Audit;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
-use shikiri_core::operator::{MachineView, PartitionRow, Request, answer};
+use shikiri_core::operator::{MachineView, PartitionRow, Request, Rest, answer};
 
 use crate::boot;
 use crate::console;
-use crate::guest::{run, worker};
+use crate::guest::worker;
 use crate::world::{Slot, World};
 
 /// Answers a line, does what it asks for, and shows the prompt again.
@@ -22,16 +22,26 @@ pub(crate) fn carry_out(world: &World, line: &str) {
     let mut out = Lines { world, bytes: [0; 120], used: 0 };
     let request = answer(line, world, &mut out).unwrap_or(Request::Done);
     out.flush();
-    if act(world, request) == After::Prompt {
-        console::prompt(world);
-    }
+    console::answered(world, act(world, request));
+}
+
+/// Goes on with the answer to a line, and shows the prompt again when it is complete.
+pub(crate) fn go_on(world: &World, rest: Rest) {
+    let mut out = Lines { world, bytes: [0; 120], used: 0 };
+    let after = match rest.go_on(world, &mut out) {
+        Ok(Rest::NOTHING) | Err(fmt::Error) => After::Prompt,
+        Ok(rest) => After::More(rest),
+    };
+    console::answered(world, after);
 }
 
 /// What comes after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
+pub(crate) enum After {
     /// The next command.
     Prompt,
+    /// More of the answer, when there is room.
+    More(Rest),
     /// A partition's console.
     Nothing,
 }
@@ -39,6 +49,7 @@ enum After {
 fn act(world: &World, request: Request) -> After {
     let index = match request {
         Request::Done => return After::Prompt,
+        Request::More(rest) => return After::More(rest),
         Request::Off => {
             tell(world, format_args!("powering off"));
             world.power_off()
@@ -56,7 +67,7 @@ fn act(world: &World, request: Request) -> After {
         Request::Restart(_) => restart(world, slot),
         Request::Dump(_) => dump(world, slot),
         Request::Focus(_) => return focus(world, slot),
-        Request::Done | Request::Off => {}
+        Request::Done | Request::More(_) | Request::Off => {}
     }
     After::Prompt
 }
@@ -129,9 +140,9 @@ fn dump(world: &World, slot: &Slot) {
     };
     for vcpu in live.vcpus.iter() {
         vcpu.dump_is_wanted.store(true, Ordering::Release);
-        run::wake(world, slot, vcpu.index);
     }
     drop(lifecycle);
+    worker::wake_all(world, slot);
     tell(world, format_args!("each vCPU of {name} follows as soon as its core has it"));
 }
 

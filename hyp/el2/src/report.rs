@@ -15,7 +15,7 @@ use shikiri_core::report::{ExitRecord, ExitReport, Place, Syndrome};
 use shikiri_stage2::{Walk, WalkEnd};
 
 use crate::boot;
-use crate::console::write_text;
+use crate::console::{REPORT_BYTES, write_report};
 use crate::guest::kept::is_closed;
 use crate::guest::live::{Live, Vcpu};
 use crate::guest::run;
@@ -66,18 +66,23 @@ pub(crate) fn record(vcpu: &Vcpu, esr: u64, far: u64, hpfar: u64, x0: u64) {
     vcpu.exits.push(ExitRecord { time: Counter.now(), pc: regs::elr_el2(), esr, address });
 }
 
-/// Reports an exit of a vCPU that has just been taken off its core.
+/// Reports an exit of a vCPU that has just been taken off its core; in brief, if its partition faults all the time.
 pub(crate) fn fault(world: &World, core: CoreId, of: Loaded, exit: Unserved) {
     let what = format_args!("ended: {}", exit.why);
     let place = exit.ipa.and_then(|ipa| walk(of.live.slot, ipa)).map(|walk| (walk, exit.far));
-    write(world, of.live, of.vcpu, &Header { core: Some(core), what, esr: Some(exit.esr), place });
+    let is_full = of.live.slot.lifecycle.lock().reports_in_full(Counter.now(), world.ticks_per_ms);
+    let (core, esr) = (Some(core), Some(exit.esr));
+    let header = Header { core, what, esr, place, is_brief: !is_full, room: 0 };
+    let _is_written = write(world, of.live, of.vcpu, &header);
 }
 
-/// Shows a vCPU that this core has and has taken off, at the operator's wish.
-pub(crate) fn dump(world: &World, core: Option<CoreId>, live: &Live, vcpu: &Vcpu) {
+/// Shows a vCPU that this core has and has taken off, at the operator's wish. False if the console has no room now: its core is
+/// woken when it has.
+pub(crate) fn dump(world: &World, core: Option<CoreId>, live: &Live, vcpu: &Vcpu) -> bool {
     let state = vcpu.power.state();
     let what = format_args!("dump: as at its last exit, power state {state}");
-    write(world, live, vcpu, &Header { core, what, esr: None, place: None });
+    let header = Header { core, what, esr: None, place: None, is_brief: false, room: REPORT_BYTES };
+    write(world, live, vcpu, &header)
 }
 
 /// What differs between the reports.
@@ -86,10 +91,13 @@ struct Header<'a> {
     what: fmt::Arguments<'a>,
     esr: Option<u64>,
     place: Option<(Walk, u64)>,
+    is_brief: bool,
+    /// How much room the console has to have.
+    room: usize,
 }
 
-/// Writes a report in one piece. The caller's core has the vCPU, whose registers are in its context.
-fn write(world: &World, live: &Live, vcpu: &Vcpu, header: &Header<'_>) {
+/// Writes a report in one piece, if there is room. The caller's core has the vCPU, whose registers are in its context.
+fn write(world: &World, live: &Live, vcpu: &Vcpu, header: &Header<'_>) -> bool {
     let registers = run::own(vcpu).context.registers();
     let owner = header.place.map(|(walk, _)| owner(world, live, &walk));
     let place = header.place.zip(owner.as_ref()).map(|((walk, far), owner)| {
@@ -108,8 +116,9 @@ fn write(world: &World, live: &Live, vcpu: &Vcpu, header: &Header<'_>) {
         exits: &vcpu.exits,
         now: Counter.now(),
         ticks_per_second: Counter.frequency_hz(),
+        is_brief: header.is_brief,
     };
-    write_text(world, format_args!("{report}"));
+    write_report(world, live.slot, format_args!("{report}"), header.room)
 }
 
 /// What the partition's stage-2 tables say about an address.

@@ -2,11 +2,11 @@
 
 use libtest_mimic::Trial;
 use shikiri_qemu_tests::console::{behind, has, written_by};
-use shikiri_qemu_tests::{Failure, Machine, Running};
+use shikiri_qemu_tests::{Failure, Gic, Machine, Running};
 
 use crate::lifecycle::row_of;
 use crate::support::{
-    Outcome, PATIENCE, Partition, Topic, both_gics, one_guest, open_operator, operate,
+    Outcome, PATIENCE, Partition, Topic, Variant, both_gics, one_guest, open_operator, operate,
     operate_until, operator, passes, system,
 };
 
@@ -21,6 +21,10 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .also_on_rpi4()
         .on_each(both_gics(2), "the_operator_restarts_a_partition_under_a_new_id", restarts)
         .on_each(both_gics(2), "a_dump_shows_each_vcpu_while_the_partition_goes_on", dump)
+        .on_each(both_gics(1), "a_guest_that_is_silent_is_shown_at_once", dump_of_silence)
+        .on_each(wide(), "a_dump_of_many_vcpus_shows_each_to_its_end", dump_of_many)
+        .on_each(both_gics(2), "of_64_partitions_the_accounts_and_the_list_are_whole", crowd)
+        .on_each(both_gics(2), "what_is_typed_reaches_the_focus_and_nobody_else", routed)
         .on_each(
             both_gics(2),
             "the_report_of_a_fault_says_who_why_where_and_what_came_before",
@@ -169,6 +173,115 @@ fn dump(machine: Machine) -> Outcome {
     operate(&mut running, "stop left", "has ended: it was stopped")?;
     let answer = operator(&mut running, "dump left")?;
     expect(&running, &answer, "left is ended: there is nothing to show")
+}
+
+/// Guests that write nothing and make no exit: one waits, the other spins, both without interrupts.
+fn dump_of_silence(machine: Machine) -> Outcome {
+    for kind in ["wfi", "loop"] {
+        let mut running = one_guest("crash", &format!("crash={kind}"), 1)?.boot(&machine)?;
+        running.wait_for(&format!("crash: {kind}"), PATIENCE)?;
+        open_operator(&mut running)?;
+        let shown = ["partition crash (id 1) dump", "vCPU 0 on core 0", "exits, newest first"];
+        operate_until(&mut running, "dump crash", &shown)?;
+    }
+    Ok(())
+}
+
+/// One machine with more cores than reports that fit into the hypervisor's buffer.
+fn wide() -> Vec<Variant> {
+    vec![Variant::new(Gic::V3, 8, "cortex-a72")]
+}
+
+fn dump_of_many(machine: Machine) -> Outcome {
+    let mut running = one_guest("spin", "", 8)?.boot(&machine)?;
+    running.wait_for("spin: 8 vCPUs spin", PATIENCE)?;
+    open_operator(&mut running)?;
+    let heads: Vec<String> = (0..8).map(|vcpu| format!("; vCPU {vcpu} on core {vcpu}")).collect();
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    operate_until(&mut running, "dump spin", &heads)?;
+    // What comes behind the last report shows that it is complete.
+    operator(&mut running, "list")?;
+    let console = running.console().text();
+    let whole = console.split("partition spin (id 1) dump").skip(1).filter(|report| {
+        ["  x28 ", " its own last exception", " exits, newest first"]
+            .iter()
+            .all(|words| report.contains(words))
+    });
+    match whole.count() {
+        8 if !console.contains("did not fit") => Ok(()),
+        whole => Err(running.failure(format!("{whole} of 8 reports are whole")).into()),
+    }
+}
+
+/// As many partitions as there can be, none of which starts: what is said of them is several times the hypervisor's buffer. What is
+/// typed behind the command is answered after it.
+fn crowd(machine: Machine) -> Outcome {
+    let names: Vec<String> = (0..64).map(|number| format!("partition-{number:02}")).collect();
+    let waiting = |name: &String| {
+        Partition::new(name, "hello")
+            .with("autostart = false")
+            .with("share = { budget = \"100us\", period = \"10ms\" }")
+    };
+    let mut running = system(names.iter().map(waiting))?.boot(&machine)?;
+    running.wait_for("shikiri: [10]", PATIENCE)?;
+    open_operator(&mut running)?;
+    running.send("accounts\rlist\rhelp\r")?;
+    running.wait_for("shikiri> help", PATIENCE)?;
+    running.wait_for("power the machine off", PATIENCE)?;
+    running.wait_for("shikiri> ", PATIENCE)?;
+    let console = running.console().text();
+    let (accounts, list) = behind(&console, "shikiri> accounts")
+        .and_then(|answers| answers.split_once("shikiri> list"))
+        .ok_or_else(|| running.failure("the answers are not in order".into()))?;
+    for name in &names {
+        let account = behind(accounts, name).unwrap_or_default();
+        let row = list.lines().find(|line| line.split_whitespace().next() == Some(name));
+        if !account.contains("event ports") || !row.is_some_and(|row| row.contains("ended")) {
+            return Err(running.failure(format!("{name} is not shown")).into());
+        }
+    }
+    match accounts.matches("core time").count() {
+        64 if !console.contains("did not fit") => Ok(()),
+        shown => Err(running.failure(format!("{shown} of 64 accounts are shown")).into()),
+    }
+}
+
+/// Each of two guests repeats the lines that it hears. What is typed while the operator console has the focus is heard by none.
+fn routed(machine: Machine) -> Outcome {
+    let echo = |name| Partition::new(name, "lines").with("cmdline = \"role=echo\"");
+    let mut running = system([echo("left"), echo("right")])?.boot(&machine)?;
+    running.wait_for_all(&["left| listening", "right| listening"], PATIENCE)?;
+    let typed = [
+        ("\u{1}1", "[focus: left]"),
+        ("alpha\r", "left| heard alpha"),
+        ("\u{1}2", "[focus: right]"),
+        ("beta\r", "right| heard beta"),
+        ("gamma\r", "right| heard gamma"),
+        ("\u{1}c", "shikiri> "),
+        ("audit\r", "free in pool and ledger"),
+        ("\u{1}1", "[focus: left]"),
+        ("delta\r", "left| heard delta"),
+        // Ctrl-A itself.
+        ("\u{1}\u{1}\r", "left| heard \\x01"),
+        ("end\r", "[focus: right]"),
+        ("end\r", "powering off"),
+    ];
+    for (keys, shown) in typed {
+        running.send(keys)?;
+        running.wait_for(shown, PATIENCE)?;
+    }
+    let console = running.wait_for_power_off(PATIENCE)?;
+    for (name, heard) in
+        [("left", &["alpha", "delta", "\\x01"][..]), ("right", &["beta", "gamma"][..])]
+    {
+        let heard: String = heard.iter().map(|line| format!("heard {line}")).collect();
+        let expected = format!("listening{heard}ok it_hears_what_is_typed_to_itdone");
+        let written = written_by(&console, name);
+        if written != expected {
+            return Err(Failure::new(format!("{name} has written {written:?}"), &console).into());
+        }
+    }
+    Ok(())
 }
 
 fn report(machine: Machine) -> Outcome {

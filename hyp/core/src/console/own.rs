@@ -3,6 +3,14 @@
 use super::Multiplexer;
 use core::fmt;
 
+impl Multiplexer {
+    /// How much of the hypervisor's own text can be queued now, in bytes.
+    #[must_use]
+    pub fn own_room(&self) -> usize {
+        self.own.room()
+    }
+}
+
 impl fmt::Write for Multiplexer {
     /// Queues text of the hypervisor: boot messages, reports, the operator console's answers.
     ///

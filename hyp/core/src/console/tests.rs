@@ -1,8 +1,11 @@
 //! Tests of the multiplexer: partitions, a board's UART with a FIFO, and a clock that the test moves.
 
 use super::{Again, Focus, MAX_SLOTS, Multiplexer, OWN_BYTES, Ports, Typed};
+use crate::lifecycle::Lifecycle;
+use crate::report::{ExitRecord, ExitReport, ExitRing, Registers, Syndrome};
 use crate::vuart::{Access, ConsolePort, FIFO_DEPTH, OUTPUT_BYTES, VirtualUart};
 use proptest::prelude::*;
+use shikiri_abi::{CoreId, PartitionId, VcpuIndex};
 use std::fmt::Write;
 use std::format;
 use std::string::{String, ToString};
@@ -664,4 +667,67 @@ fn when_the_machine_goes_off_the_focus_moves_without_a_word() {
     board.mux.detach(1);
     assert_eq!(board.pumped(), "a| bye\n");
     assert_eq!(board.mux.focus(), Focus::Operator);
+}
+
+/// A line of 115,200 baud beside a partition that crashes and restarts ten times a second.
+#[test]
+fn a_partition_that_crashes_without_end_leaves_the_line_to_others() {
+    const BYTES_PER_MS: usize = 11;
+    const SECONDS: u64 = 10;
+    let mut board = Board::with(&["crash", "other"]);
+    let mut life = Lifecycle::new();
+    let (mut full, mut seen, mut latest) = (0, String::new(), 0);
+    for ms in 0..SECONDS * 1000 {
+        board.now = ms * MS;
+        if ms % 100 == 0 {
+            let is_brief = !life.reports_in_full(board.now, MS);
+            full += u64::from(!is_brief);
+            crash(&mut board, ms / 100, is_brief);
+        }
+        if ms % 50 == 25 {
+            board.guest(1, &format!("tick {ms}\n"));
+        }
+        board.room = BYTES_PER_MS;
+        board.pump();
+        let begun = seen.rfind('\n').map_or(0, |end| end + 1);
+        seen += &board.seen();
+        let whole = seen.rfind('\n').map_or(begun, |end| end.max(begun));
+        for line in seen[begun..whole].lines() {
+            let tick = line.strip_prefix("other| tick ").and_then(|tick| tick.parse::<u64>().ok());
+            latest = latest.max(tick.map_or(0, |tick| ms - tick));
+        }
+    }
+    assert_eq!(full, 12);
+    assert!(!seen.contains("did not fit"), "{seen}");
+    assert!(seen.matches("it will restart").count() >= 98, "{seen}");
+    assert!(seen.matches("other| tick").count() >= 190, "{seen}");
+    // The three reports at the begin take the line for so long.
+    assert!(latest < 800, "a line was {latest} ms late");
+}
+
+/// What a crash of the first partition writes: its own last line, the report, and the end and the start.
+fn crash(board: &mut Board, id: u64, is_brief: bool) {
+    board.guest(0, "crash: vectors\n");
+    let exits = ExitRing::new();
+    for _ in 0..16 {
+        exits.push(ExitRecord { time: 1, pc: u64::MAX, esr: 0x24 << 26, address: u64::MAX });
+    }
+    let report = ExitReport {
+        partition: "crash",
+        id: PartitionId(u32::try_from(id).unwrap()),
+        vcpu: VcpuIndex(0),
+        core: Some(CoreId(0)),
+        what: &"ended: unexpected exit",
+        syndrome: Some(Syndrome(0x24 << 26)),
+        registers: &Registers::default(),
+        place: None,
+        exits: &exits,
+        now: 1000,
+        ticks_per_second: 1000,
+        is_brief,
+    };
+    write!(board.mux, "{report}").unwrap();
+    let life = format!("shikiri: partition crash (id {id})");
+    writeln!(board.mux, "{life} has ended: it faulted; it will restart").unwrap();
+    writeln!(board.mux, "{life} starts on core 0").unwrap();
 }

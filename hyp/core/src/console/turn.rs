@@ -1,13 +1,13 @@
 //! Whose turn it is on the board's UART.
 
 use super::filter::Trust;
-use super::{Focus, HOLD_MS, MAX_SLOTS, Multiplexer, PARTIAL_MS, Ports, STUCK_MS};
+use super::{Focus, HOLD_MS, MAX_SLOTS, Multiplexer, OWN_BYTES, PARTIAL_MS, Ports, STUCK_MS};
 use crate::vuart::{ConsolePort, OUTPUT_BYTES};
 
 /// The hypervisor's own text as a source; partitions are below.
 pub(super) const OWN: usize = MAX_SLOTS;
-/// Lines of the hypervisor that stay together, so that a report is not torn.
-const OWN_LINES: u8 = 64;
+/// Lines and bytes of the hypervisor that stay together: a report has no more, and is not torn.
+const OWN_TURN: (u8, usize) = (42, OWN_BYTES / 2);
 /// A kept-back line that fills this much of its port is released: it may not fit.
 const RELEASE_BYTES: usize = OUTPUT_BYTES / 2;
 
@@ -59,8 +59,11 @@ impl Multiplexer {
 
     fn begin_turn(&mut self, source: usize) -> Next {
         self.next = if source == OWN { 0 } else { source.wrapping_add(1) };
-        let lines_left = if source == OWN { OWN_LINES } else { 1 };
-        self.turn = Some(Turn { source, lines_left, bytes_left: OUTPUT_BYTES });
+        // Who has an open line ends that, and no more: else one whose turns end inside lines would have one after another.
+        let continues = self.line.is_open && self.line.owner == source;
+        let (lines_left, bytes_left) =
+            if source == OWN && !continues { OWN_TURN } else { (1, OUTPUT_BYTES) };
+        self.turn = Some(Turn { source, lines_left, bytes_left });
         Next::Serve(source)
     }
 

@@ -302,3 +302,18 @@ fn a_restart_that_waits_does_not_outlive_the_destruction() {
     assert_eq!(life.restart_at(), None);
     assert_eq!(life.start(PartitionId(9), Hold::No), Err(WrongPhase(Phase::Leaving)));
 }
+
+#[test]
+fn full_reports_come_three_at_once_and_then_once_a_second() {
+    const MS: u64 = 1000;
+    let mut life = Lifecycle::new();
+    // Ten faults a second for ten seconds: the first three, and one for each second that has passed since the first.
+    let faults = (0..100).map(|fault| fault * 100);
+    let full = faults.filter(|ms| life.reports_in_full(ms * MS, MS));
+    assert!(full.eq([0, 100, 200, 1000, 2000, 3000, 4000, 5000, 6000, 7000, 8000, 9000]));
+    // What is not written in full does not count.
+    assert!(life.reports_in_full(20_000 * MS, MS));
+    assert!(life.reports_in_full(20_000 * MS, MS));
+    assert!(life.reports_in_full(20_000 * MS, MS));
+    assert!(!life.reports_in_full(20_000 * MS, MS));
+}

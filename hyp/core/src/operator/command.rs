@@ -45,19 +45,76 @@ pub enum CommandError<'a> {
     TooMany(&'a str),
 }
 
-/// Name, argument, explanation.
-pub(super) const HELP: &[(&str, &str, &str)] = &[
-    ("list", "", "partitions with their state, vCPUs, cores and memory"),
-    ("accounts", "[NAME]", "what a partition, or each, may use and uses"),
-    ("stop", "NAME", "end a partition"),
-    ("start", "NAME", "start a partition that has ended"),
-    ("restart", "NAME", "end a partition and start it again"),
-    ("dump", "NAME", "a partition's registers and last exits"),
-    ("focus", "NAME", "type to a partition's console (Ctrl-A c comes back)"),
-    ("audit", "", "compare ledger, stage-2 tables and accounts"),
-    ("log", "", "the log of the boot"),
-    ("off", "", "power the machine off"),
-    ("help", "", "this list"),
+/// One row of what can be typed.
+pub(super) struct Entry {
+    pub(super) word: &'static str,
+    pub(super) argument: Argument,
+    pub(super) text: &'static str,
+    verb: Verb,
+}
+
+/// Whether a command takes a partition's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Argument {
+    No,
+    Name,
+    Optional,
+}
+
+impl Argument {
+    /// As the help shows it, six columns wide.
+    pub(super) const fn text(self) -> &'static str {
+        match self {
+            Self::No => "      ",
+            Self::Name => "NAME  ",
+            Self::Optional => "[NAME]",
+        }
+    }
+}
+
+/// What is to be done, before it is known with which partition.
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    List,
+    Accounts,
+    Stop,
+    Start,
+    Restart,
+    Dump,
+    Focus,
+    Audit,
+    Log,
+    Off,
+    Help,
+}
+
+const fn entry(word: &'static str, verb: Verb, argument: Argument, text: &'static str) -> Entry {
+    Entry { word, argument, text, verb }
+}
+
+/// All that can be typed.
+pub(super) const HELP: &[Entry] = &[
+    entry("list", Verb::List, Argument::No, "partitions with their state, vCPUs, cores and memory"),
+    entry(
+        "accounts",
+        Verb::Accounts,
+        Argument::Optional,
+        "what a partition, or each, may use and uses",
+    ),
+    entry("stop", Verb::Stop, Argument::Name, "end a partition"),
+    entry("start", Verb::Start, Argument::Name, "start a partition that has ended"),
+    entry("restart", Verb::Restart, Argument::Name, "end a partition and start it again"),
+    entry("dump", Verb::Dump, Argument::Name, "a partition's registers and last exits"),
+    entry(
+        "focus",
+        Verb::Focus,
+        Argument::Name,
+        "type to a partition's console (Ctrl-A c comes back)",
+    ),
+    entry("audit", Verb::Audit, Argument::No, "compare ledger, stage-2 tables and accounts"),
+    entry("log", Verb::Log, Argument::No, "the log of the boot"),
+    entry("off", Verb::Off, Argument::No, "power the machine off"),
+    entry("help", Verb::Help, Argument::No, "this list"),
 ];
 
 impl Command {
@@ -75,33 +132,33 @@ impl Command {
         if let Some(extra) = words.next() {
             return Err(CommandError::TooMany(extra));
         }
-        let Some((command, argument, _)) = HELP.iter().find(|(command, ..)| *command == word)
-        else {
-            let commands = HELP.iter().map(|(command, ..)| *command);
-            return Err(CommandError::Unknown(word, nearest(word, commands)));
+        let Some(entry) = HELP.iter().find(|entry| entry.word == word) else {
+            return Err(CommandError::Unknown(word, nearest(word)));
         };
-        match (*argument, name) {
-            ("", Some(extra)) => return Err(CommandError::TooMany(extra)),
-            ("NAME", None) => return Err(CommandError::NameMissing(command)),
-            _ => {}
-        }
-        let partition = name.map(|name| find(name, view)).transpose()?;
-        Ok(Self::of(command, partition))
+        let partition = match (entry.argument, name) {
+            (Argument::No, Some(extra)) => return Err(CommandError::TooMany(extra)),
+            (Argument::Name, None) => return Err(CommandError::NameMissing(entry.word)),
+            (Argument::No | Argument::Optional, None) => None,
+            (Argument::Name | Argument::Optional, Some(name)) => Some(find(name, view)?),
+        };
+        Ok(Self::of(entry.verb, partition))
     }
 
-    fn of(command: &str, partition: Option<usize>) -> Self {
-        match (command, partition) {
-            ("list", _) => Self::List,
-            ("accounts", partition) => Self::Accounts(partition),
-            ("stop", Some(index)) => Self::Stop(index),
-            ("start", Some(index)) => Self::Start(index),
-            ("restart", Some(index)) => Self::Restart(index),
-            ("dump", Some(index)) => Self::Dump(index),
-            ("focus", Some(index)) => Self::Focus(index),
-            ("audit", _) => Self::Audit,
-            ("log", _) => Self::Log,
-            ("off", _) => Self::Off,
-            _ => Self::Help,
+    fn of(verb: Verb, partition: Option<usize>) -> Self {
+        // A command that needs a partition has one here.
+        let index = partition.unwrap_or(usize::MAX);
+        match verb {
+            Verb::List => Self::List,
+            Verb::Accounts => Self::Accounts(partition),
+            Verb::Stop => Self::Stop(index),
+            Verb::Start => Self::Start(index),
+            Verb::Restart => Self::Restart(index),
+            Verb::Dump => Self::Dump(index),
+            Verb::Focus => Self::Focus(index),
+            Verb::Audit => Self::Audit,
+            Verb::Log => Self::Log,
+            Verb::Off => Self::Off,
+            Verb::Help => Self::Help,
         }
     }
 }
@@ -153,10 +210,10 @@ fn find<'a>(name: &'a str, view: &(impl MachineView + ?Sized)) -> Result<usize, 
 /// So many letters may be wrong for a word to count as meant.
 const NEAR: usize = 2;
 
-fn nearest(word: &str, words: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    words
-        .map(|candidate| (distance(word, candidate), candidate))
-        .min()
+fn nearest(word: &str) -> Option<&'static str> {
+    HELP.iter()
+        .map(|entry| (distance(word, entry.word), entry.word))
+        .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, _)| *distance <= NEAR)
         .map(|(_, candidate)| candidate)
 }

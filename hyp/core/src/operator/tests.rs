@@ -1,10 +1,16 @@
 //! Tests of the operator console: the exact answers.
 
-use super::{Command, CommandError, MachineView, PartitionRow, Request, answer};
+use super::command::Argument;
+use super::{
+    Command, CommandError, GO_ON_BYTES, MachineView, PIECE_BYTES, PartitionRow, Request, Rest,
+    answer,
+};
 use crate::account::Line;
-use crate::console::Name;
+use crate::console::{Again, Multiplexer, NAME_BYTES, Name, OWN_BYTES};
 use crate::frame::Finding;
 use crate::invariants::{Audit, Violation};
+use crate::vuart::ConsolePort;
+use core::fmt::{self, Write};
 use shikiri_abi::{CoreId, CoreSet, PageCount, PartitionId, PartitionSlot, Resource};
 use std::string::String;
 use std::vec::Vec;
@@ -72,9 +78,115 @@ impl MachineView for Machine {
 }
 
 fn answered(line: &str) -> (Request, String) {
+    answered_by(line, &Machine(CLEAN))
+}
+
+/// The whole answer, and what has to be done after it.
+fn answered_by(line: &str, view: &impl MachineView) -> (Request, String) {
     let mut out = String::new();
-    let request = answer(line, &Machine(CLEAN), &mut out).unwrap();
+    let mut request = answer(line, view, &mut out).unwrap();
+    while let Request::More(rest) = request {
+        request = after(rest.go_on(view, &mut out).unwrap());
+    }
     (request, out)
+}
+
+fn after(rest: Rest) -> Request {
+    if rest == Rest::NOTHING { Request::Done } else { Request::More(rest) }
+}
+
+/// As many partitions as there can be, and all that is shown of them as long as it can be.
+struct Crowd;
+
+impl MachineView for Crowd {
+    fn partition_count(&self) -> usize {
+        64
+    }
+
+    fn partition(&self, index: usize) -> Option<PartitionRow> {
+        let name = std::format!("{index:x>NAME_BYTES$}");
+        (index < 64).then(|| PartitionRow {
+            name: Name::new(&name),
+            id: Some(PartitionId(u32::MAX)),
+            state: "building",
+            vcpus: 64,
+            cores: CoreSet(u128::MAX),
+            memory: PageCount(u64::MAX >> 3),
+            restarts: u32::MAX,
+        })
+    }
+
+    fn account(&self, _: usize, _: Resource) -> Option<Line> {
+        Some(Line { limit: Some(u64::MAX >> 3), used: u64::MAX >> 3, high: u64::MAX >> 3 })
+    }
+
+    fn audit(&self) -> Audit {
+        CLEAN
+    }
+
+    fn boot_log(&self, _: &mut dyn FnMut(&[u8])) {}
+}
+
+/// The hypervisor's text, on a UART that takes a few bytes at a time.
+struct SlowLine {
+    console: Multiplexer,
+    wire: Vec<u8>,
+}
+
+impl SlowLine {
+    /// The UART takes as much as its FIFO holds.
+    fn pump(&mut self) -> Again {
+        let mut fifo = 0..16;
+        let ports: &[ConsolePort] = &[];
+        let mut sink = |byte| {
+            let has_room = fifo.next().is_some();
+            if has_room {
+                self.wire.push(byte);
+            }
+            has_room
+        };
+        self.console.pump(0, ports, &mut sink).again
+    }
+}
+
+impl Write for SlowLine {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.console.write_str(text)
+    }
+}
+
+#[test]
+fn of_64_partitions_each_is_shown_on_a_slow_line_and_the_prompt_follows_p1() {
+    for line in ["list", "accounts"] {
+        let (_, expected) = answered_by(line, &Crowd);
+        assert!(expected.len() > 3 * OWN_BYTES, "{} bytes", expected.len());
+        let mut out = SlowLine { console: Multiplexer::new(0), wire: Vec::new() };
+        let mut request = answer(line, &Crowd, &mut out).unwrap();
+        while let Request::More(rest) = request {
+            while out.console.own_room() < GO_ON_BYTES {
+                out.pump();
+            }
+            request = after(rest.go_on(&Crowd, &mut out).unwrap());
+        }
+        assert_eq!(request, Request::Done);
+        assert!(out.console.own_room() >= GO_ON_BYTES, "what is typed next could not be answered");
+        while out.pump() != Again::Idle {}
+        let shown = String::from_utf8(out.wire).unwrap().replace("\r\n", "\n");
+        let differs =
+            shown.lines().zip(expected.lines()).find(|(shown, expected)| shown != expected);
+        assert_eq!((differs, shown.len()), (None, expected.len()), "{line}");
+    }
+}
+
+#[test]
+fn what_a_partition_has_in_an_answer_is_a_piece_at_most() {
+    for line in ["list", "accounts"] {
+        let (_, text) = answered_by(line, &Crowd);
+        assert!(text.len() < 64 * PIECE_BYTES, "{line}: {} bytes", text.len());
+        let name = std::format!("{:x>NAME_BYTES$}", 1);
+        let (first, _) = text.split_once(&name).unwrap();
+        assert!(first.len() < PIECE_BYTES, "{line}: {} bytes", first.len());
+    }
 }
 
 #[test]
@@ -149,10 +261,11 @@ fn help_names_every_command_once() {
 
 #[test]
 fn every_command_in_the_help_is_understood() {
-    for (name, argument, _) in super::command::HELP {
-        let line = if argument.is_empty() { (*name).into() } else { std::format!("{name} linux") };
-        let command = Command::parse(&line, &Machine(CLEAN)).unwrap();
-        assert_eq!(command == Command::Help, *name == "help", "{line}");
+    for entry in super::command::HELP {
+        let name = if entry.argument == Argument::No { "" } else { "linux" };
+        let line = std::format!("{} {name}", entry.word);
+        let command = std::format!("{:?}", Command::parse(&line, &Machine(CLEAN)).unwrap());
+        assert!(command.to_lowercase().starts_with(entry.word), "{line} is {command}");
     }
 }
 
@@ -177,8 +290,8 @@ fn no_line_fails() {
 }
 
 fn audited(audit: Audit) -> String {
-    let mut out = String::new();
-    assert_eq!(answer("audit", &Machine(audit), &mut out), Ok(Request::Done));
+    let (request, out) = answered_by("audit", &Machine(audit));
+    assert_eq!(request, Request::Done);
     out
 }
 

@@ -50,6 +50,7 @@ fn report<'a>(registers: &'a Registers, exits: &'a ExitRing, walk: Walk) -> Exit
         exits,
         now: 62_500_000,
         ticks_per_second: 62_500_000,
+        is_brief: false,
     }
 }
 
@@ -126,6 +127,18 @@ fn a_dump_of_a_stopped_vcpu_leaves_out_what_there_is_not() {
     );
     assert!(text.ends_with("  last 0 of 0 exits, newest first\n"), "{text}");
     assert!(!text.contains("about") && !text.contains("why"));
+}
+
+#[test]
+fn a_brief_report_says_who_and_why() {
+    let (registers, exits) = (registers(), ExitRing::new());
+    let brief = ExitReport { is_brief: true, ..report(&registers, &exits, hole()) };
+    assert_eq!(
+        brief.to_string(),
+        "shikiri: partition crash (id 3) ended: unexpected exit; vCPU 1 on core 2
+  why   esr 0000000093830046  data abort: write of 4 bytes from x3, translation fault, level 2
+"
+    );
 }
 
 #[test]

@@ -138,9 +138,7 @@ fn enter_active(
 ) -> Option<*mut Context> {
     let live = worker::live(slot)?;
     let vcpu = live.vcpu(index)?;
-    if vcpu.dump_is_wanted.load(Ordering::Relaxed)
-        && vcpu.dump_is_wanted.swap(false, Ordering::Acquire)
-    {
+    if vcpu.dump_is_wanted.load(Ordering::Acquire) {
         dump(core, live, vcpu);
     }
     if let Some(start) = vcpu.power.take_start() {
@@ -172,13 +170,17 @@ fn enter_active(
     Some(vcpu.context())
 }
 
-/// Shows a vCPU's registers, which are in memory while it is off this core.
+/// Shows a vCPU's registers, which are in memory while it is off this core, or leaves it for when the console has room.
 fn dump(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
     let on = is_loaded(core, vcpu).then_some(core.id);
     if on.is_some() {
         unload(core);
     }
-    report::dump(core.world, on, live, vcpu);
+    if report::dump(core.world, on, live, vcpu) {
+        vcpu.dump_is_wanted.store(false, Ordering::Release);
+    }
+    // The guest goes on at once, and may make no exit for long: the hypervisor's timer brings this core to the console.
+    core.console_at.set(Some(Counter.now()));
 }
 
 /// The CPU interface as after a reset.

@@ -107,7 +107,7 @@ pub(super) fn end_life(
 }
 
 /// Wakes all of a partition's seats: each core looks what has become of its vCPU.
-pub(super) fn wake_all(world: &World, slot: &Slot) {
+pub(crate) fn wake_all(world: &World, slot: &Slot) {
     for index in (0..=u8::MAX).take(slot.homes.len()) {
         run::wake(world, slot, VcpuIndex(index));
     }

@@ -2,7 +2,7 @@
 //!
 //! Command line: `lines=N` numbered ones. `role=flood`: as fast as they can be written, and more than the line takes. `role=quiet`:
 //! each in two parts, the second after 2 ms, so that the others' lines wait meanwhile; no byte of its own has to wait, and no part
-//! takes longer than `limit_us=N`.
+//! takes longer than `limit_us=N`. `role=echo`: it repeats each line that it hears, up to `end`.
 #![no_std]
 #![no_main]
 
@@ -17,6 +17,7 @@ fn main() {
     let lines = platform::number_of("lines").unwrap_or(100);
     match platform::value_of("role") {
         Some("quiet") => case("no_byte_has_to_wait_for_others", || quiet(lines)),
+        Some("echo") => case("it_hears_what_is_typed_to_it", echo),
         _ => case("the_line_holds_it_back", || flood(lines)),
     }
     done()
@@ -27,6 +28,28 @@ fn flood(lines: u64) -> Outcome {
         println!("flood {number:04} of as many lines as the console takes, and then some");
     }
     ensure("a full FIFO", console::waits() > 0)
+}
+
+fn echo() -> Outcome {
+    println!("listening");
+    loop {
+        let (mut line, mut length) = ([0; 32], 0);
+        loop {
+            match console::read_byte() {
+                Some(b'\r') => break,
+                Some(byte) => {
+                    line[length % 32] = byte;
+                    length += 1;
+                }
+                None => timer::spin(100),
+            }
+        }
+        let line = &line[..length.min(32)];
+        if line == b"end" {
+            return Ok(());
+        }
+        println!("heard {}", line.escape_ascii());
+    }
 }
 
 fn quiet(lines: u64) -> Outcome {
