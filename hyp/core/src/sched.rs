@@ -126,6 +126,12 @@ impl RunQueue {
         }
     }
 
+    /// Whether a vCPU has the core for itself.
+    #[must_use]
+    pub const fn is_owned(&self) -> bool {
+        self.owner.is_some()
+    }
+
     /// Seats a vCPU that the [`CoreBook`] admitted; it is blocked. Whoever had the seat is forgotten.
     pub fn seat(&mut self, seat: Seat, terms: Terms, now: u64) {
         self.remove(seat, now);

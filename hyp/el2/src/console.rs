@@ -2,7 +2,7 @@
 //!
 //! [`CONSOLE`] is the last lock but one (rank Console): what is found out under it (a partition that got
 //! input, a complete line for the operator) is acted upon after it has been released. Whichever core has a
-//! reason looks after the console ([`tend`]); the UART's interrupt goes to the boot core.
+//! reason looks after the console ([`tend`]); the UART's interrupt goes to one that nobody owns, if there is one.
 
 use core::fmt::{self, Write};
 use core::mem::{swap, take};

@@ -248,7 +248,7 @@ pub(crate) struct World {
     pub(crate) slots: &'static [Slot],
     /// The cores.
     pub(crate) cores: &'static [CoreShared],
-    /// The one that booted; it looks after the console's interrupt.
+    /// The one that booted.
     pub(crate) boot_core: CoreId,
     /// Where idle cores and busy ones find each other.
     pub(crate) exchange: Exchange,

@@ -27,6 +27,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(2), "what_is_typed_reaches_the_focus_and_nobody_else", routed)
         .on_each(
             both_gics(2),
+            "what_is_typed_does_not_interrupt_a_core_that_somebody_owns",
+            undisturbed,
+        )
+        .on_each(
+            both_gics(2),
             "the_report_of_a_fault_says_who_why_where_and_what_came_before",
             report,
         )
@@ -282,6 +287,34 @@ fn routed(machine: Machine) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// The guest spins without interrupts of its own on the core that boots; the other core is nobody's. Each command comes with one
+/// interrupt of the UART at least, and a dump with two exits or three.
+fn undisturbed(machine: Machine) -> Outcome {
+    const COMMANDS: u64 = 40;
+    let mut running = one_guest("crash", "crash=loop", 1)?.boot(&machine)?;
+    running.wait_for("crash: loop", PATIENCE)?;
+    open_operator(&mut running)?;
+    let before = exits(&mut running)?;
+    for _ in 0..COMMANDS {
+        operator(&mut running, "accounts crash")?;
+    }
+    let after = exits(&mut running)?;
+    if after - before < COMMANDS / 2 {
+        return Ok(());
+    }
+    Err(running.failure(format!("{before} exits, and {after} after {COMMANDS} commands")).into())
+}
+
+/// How many exits the guest has made, by a dump.
+fn exits(running: &mut Running) -> Result<u64, libtest_mimic::Failed> {
+    running.send("dump crash\r")?;
+    let report = running.wait_for(" exits, newest first", PATIENCE)?;
+    operator(running, "list")?;
+    let count = report.rsplit_once(" of ").and_then(|(_, count)| count.split_once(' '));
+    let count = count.and_then(|(count, _)| count.parse().ok());
+    Ok(count.ok_or_else(|| running.failure("no number of exits".into()))?)
 }
 
 fn report(machine: Machine) -> Outcome {

@@ -54,7 +54,9 @@ fn an_empty_core_waits_without_a_timer() {
 
 #[test]
 fn who_owns_the_core_runs_without_a_tick_v2() {
+    assert!(!queue(&[reserved(0, 100, 100)]).is_owned());
     let mut queue = queue(&[owned(4)]);
+    assert!(queue.is_owned());
     for now in [0, 1, 1 << 60, u64::MAX] {
         assert_eq!(runs(queue.pick(now)), (Some(4), None));
     }

@@ -569,7 +569,9 @@ pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal 
     for caused_by_guests in [world::SGI_SYNC, 25, 27] {
         core.gic.private().set_priority(shikiri_abi::IntId(caused_by_guests), GUESTS_PRIORITY);
     }
-    if id == world.boot_core && world.uart_intid.is_spi() {
+    // It is the boot core's, which is the first here, until one comes that nobody owns; of several such cores the last has it.
+    let may_have_console = id == world.boot_core || !core.queue.is_owned();
+    if may_have_console && world.uart_intid.is_spi() {
         world.gic.route(world.uart_intid, &target);
         world.gic.spis().enable(world.uart_intid);
     }
