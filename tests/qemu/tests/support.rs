@@ -232,6 +232,14 @@ impl Partition {
         Self(lines.collect())
     }
 
+    /// Adds a line of the description, in place of the usual if that has one for the same.
+    pub(crate) fn changed(self, line: &str) -> Self {
+        match line.strip_prefix("memory = ") {
+            Some(memory) => self.with_memory(memory),
+            None => self.with(line),
+        }
+    }
+
     /// Adds a line of the description.
     pub(crate) fn with(mut self, line: &str) -> Self {
         self.0.push_str(line);
