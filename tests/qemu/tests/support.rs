@@ -46,6 +46,13 @@ pub(crate) fn all_kinds(cores: u32) -> Vec<Variant> {
     kinds
 }
 
+/// The same, and that CPU model with a GICv2: for tests that take no time, of what the two have to do with each other.
+pub(crate) fn each_kind(cores: u32) -> Vec<Variant> {
+    let mut kinds = all_kinds(cores);
+    kinds.push(Variant::new(Gic::V2, cores, "max"));
+    kinds
+}
+
 /// How a test for several machines stands with the Raspberry Pi 4.
 #[derive(Clone, Copy)]
 enum OnRpi4 {
