@@ -25,6 +25,7 @@ impl Setup {
     pub(crate) fn execute(&self) -> Result<()> {
         rust_target()?;
         programs_target()?;
+        rust_components()?;
         qemu()?;
         device_tree_compiler()?;
         linux()?;
@@ -68,6 +69,30 @@ fn has_target(name: &str) -> Result<bool> {
     let mut rustc = Command::new("rustc");
     let root = process::output(rustc.args(["--print", "sysroot"]).current_dir(paths::root()))?;
     Ok(Path::new(root.trim()).join("lib/rustlib").join(name).join("lib").is_dir())
+}
+
+/// Makes sure that the components of Rust are there with which sources are formatted and looked through. A linker is there: this
+/// program was linked.
+pub(crate) fn rust_components() -> Result<()> {
+    for (name, program) in [("rustfmt", "cargo-fmt"), ("clippy", "cargo-clippy")] {
+        if has_component(program) {
+            continue;
+        }
+        step(&format!("installing Rust's component {name}"));
+        let mut rustup = Command::new("rustup");
+        rustup.args(["component", "add", name]).current_dir(paths::root());
+        if process::run(&mut rustup).is_err() || !has_component(program) {
+            bail!("Rust's component {name} is missing: run `rustup component add {name}`");
+        }
+    }
+    Ok(())
+}
+
+/// Whether a program of the toolchain runs: rustup has a stand-in for each, which fails if its component is missing.
+fn has_component(program: &str) -> bool {
+    let mut command = Command::new(program);
+    let output = command.arg("--version").current_dir(paths::root()).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// Makes sure that a QEMU of the right age is there.

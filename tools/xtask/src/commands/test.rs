@@ -46,6 +46,7 @@ impl Test {
         let started = Instant::now();
         let mut tally = Tally::default();
         let workspace = metadata::load()?;
+        setup::rust_components()?;
         self.check(&mut tally, "format", || {
             process::run(process::cargo().args(["fmt", "--all", "--check"]))
         });
