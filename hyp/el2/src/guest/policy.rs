@@ -301,7 +301,8 @@ fn restart(world: &World, who: PartitionRef) -> Answer {
     match lifecycle.phase() {
         Phase::Created | Phase::Leaving => return Err(Refusal::WrongState),
         Phase::Ended => {
-            worker::begin_life(world, slot, &mut lifecycle, Hold::No)?;
+            let hold = lifecycle.hold();
+            worker::begin_life(world, slot, &mut lifecycle, hold)?;
             slot.is_quiet.store(true, Ordering::Relaxed);
             drop(lifecycle);
             run::wake(world, slot, VcpuIndex(0));
