@@ -178,9 +178,10 @@ fn dump(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
     }
     if report::dump(core.world, on, live, vcpu) {
         vcpu.dump_is_wanted.store(false, Ordering::Release);
+        // The guest goes on at once, and may make no exit for long: the hypervisor's timer brings this core to the console. Who has
+        // found no room does not come back by itself: many that did would keep each other from the console's lock.
+        core.console_at.set(Some(Counter.now()));
     }
-    // The guest goes on at once, and may make no exit for long: the hypervisor's timer brings this core to the console.
-    core.console_at.set(Some(Counter.now()));
 }
 
 /// The CPU interface as after a reset.
