@@ -350,7 +350,7 @@ pub(crate) fn change(
 
 /// Stands between clearing a port's flag and whatever the receiver looks at next. A sender that still found the flag set raises
 /// nothing, so what it stored before has to be seen; a release store lets later loads pass it (Arm ARM B2.3), and the sender's own fence is
-/// the visit's (Dekker's way).
+/// the visit's, or that of `Party::tell` (Dekker's way).
 fn after_clearing() {
     fence(Ordering::SeqCst);
 }

@@ -25,6 +25,7 @@ mod signal;
 mod storage;
 
 use shikiri_abi::{IntId, PartitionId, PartitionSlot, Resource, Status, VcpuIndex};
+use shikiri_sync::atomic::{Ordering, fence};
 
 pub use call::Done;
 pub use check::check;
@@ -339,6 +340,8 @@ impl<'a> Party<'a> {
 
     /// An event at the notification port, if there is one.
     pub(crate) fn tell(&self) -> Option<Raise> {
+        // What it is about stands in words that are read without a lock: a receiver that is found pending sees them (`event`).
+        fence(Ordering::SeqCst);
         let port = PortId { slot: self.state.slot, index: self.state.notify? };
         let word = Receive(self.shared.entries.get(usize::from(port.index))?.value());
         self.shared.arrive(port, word)?.raise
@@ -352,6 +355,8 @@ impl<'a> Party<'a> {
             return self.tell();
         }
         let port = PortId { slot: self.state.slot, index: self.events(index)? };
+        // As in `tell`.
+        fence(Ordering::SeqCst);
         self.shared.arrive(port, Receive(self.value(port.index)))?.raise
     }
 

@@ -1,7 +1,7 @@
 //! The policy program makes partitions: from nothing to a start, and back to a free place (P7). Each call changes a draft under the
 //! lifecycle's lock, or the books of what was promised; what a draft may be is `shikiri_config::Draft`'s to decide.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 use shikiri_abi::{
     Copying, CoreId, CoreSet, Hold, Ipa, NewAreas, NewDevice, NewVcpu, PartitionId, PartitionRef,
@@ -60,8 +60,8 @@ fn create_alone(world: &World, name: [u64; 4]) -> Answer {
     slot.peers.clear();
     slot.made.fetch_add(1, Ordering::Relaxed);
     slot.port.begin();
-    slot.homes.forget_note();
     let mut lifecycle = slot.lifecycle.lock();
+    slot.homes.forget_note();
     let id = PartitionId(world.next_id.fetch_add(1, Ordering::Relaxed));
     lifecycle.create(id)?;
     let is_name = slot.draft(&mut lifecycle).is_some_and(|draft| draft.begin(name));
@@ -294,16 +294,19 @@ pub(super) fn image_info(world: &World, number: u64, part: u8) -> Answer {
     Ok([image_bytes(world, image.blob), first, second])
 }
 
-/// Where a piece of the note is of a partition that was made. Of another one that is made there later it is empty.
+/// Two words of the note of a partition that was made, or `new` in their place. Of another one that is made there later they are 0.
 #[inline(never)]
-pub(super) fn note(
-    world: &World,
-    who: PartitionRef,
-    piece: u8,
-) -> Result<&'static [AtomicU64; 2], Refusal> {
-    let (slot, lifecycle) = find(world, who)?;
-    drop(lifecycle);
-    slot.homes.note(piece).filter(|_| slot.is_spare()).ok_or(Refusal::Argument(1))
+pub(super) fn note(world: &World, who: PartitionRef, piece: u8, new: Option<[u64; 2]>) -> Answer {
+    // Nobody else is made there meanwhile.
+    let (slot, _lifecycle) = find(world, who)?;
+    let cells = slot.homes.note(piece).filter(|_| slot.is_spare());
+    let [first, second] = cells.ok_or(Refusal::Argument(1))?;
+    let Some(new) = new else {
+        return Ok([first.load(Ordering::Relaxed), second.load(Ordering::Relaxed), 0]);
+    };
+    first.store(new[0], Ordering::Relaxed);
+    second.store(new[1], Ordering::Relaxed);
+    Ok([0; 3])
 }
 
 /// A partition that was created begins its first life, under the id that it has.

@@ -113,16 +113,8 @@ fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
             Ok([u64::from(policy.books.lock().cores.left_ppm(core)), 0, 0])
         }
         PolicyCall::Core(_) => Err(Refusal::Range),
-        PolicyCall::SetNote(who, piece, [first, second]) => {
-            let [first_cell, second_cell] = maker::note(world, who, piece)?;
-            first_cell.store(first, Ordering::Relaxed);
-            second_cell.store(second, Ordering::Relaxed);
-            Ok([0; 3])
-        }
-        PolicyCall::Note(who, piece) => {
-            let [first, second] = maker::note(world, who, piece)?;
-            Ok([first.load(Ordering::Relaxed), second.load(Ordering::Relaxed), 0])
-        }
+        PolicyCall::SetNote(who, piece, new) => maker::note(world, who, piece, Some(new)),
+        PolicyCall::Note(who, piece) => maker::note(world, who, piece, None),
         PolicyCall::Look(call) => look::carry_out(world, call),
     }
 }
