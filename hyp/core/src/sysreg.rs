@@ -11,6 +11,8 @@ use shikiri_arch::exit::{SysregAccess, SysregEncoding};
 use shikiri_arch::idreg::{IdTable, PmuView};
 use shikiri_vgic::SgiRegister;
 
+mod set_way;
+
 /// What EL2 does with a trapped access. Except for [`SysregOutcome::Undefined`] the PC moves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SysregOutcome {
@@ -31,8 +33,8 @@ pub enum SysregOutcome {
     /// The vCPU deactivates an interrupt (ICC_DIR_EL1): its virtual GIC knows which list register, or which
     /// evicted interrupt, it means.
     Deactivate(u64),
-    /// Maintenance by set and way: clean (and invalidate) all of the partition's memory by address, in
-    /// steps. The caches of a machine that is shared cannot be walked by set and way.
+    /// Maintenance by set and way, once in a walk over a level: clean (and invalidate) all of the partition's memory by
+    /// address, in steps. The caches of a machine that is shared cannot be walked by set and way.
     CleanMemory,
     /// Give the vCPU an UNDEFINED exception; the PC stays.
     Undefined,
@@ -91,7 +93,7 @@ fn write(
         ICC_SGI0R_EL1 => return SysregOutcome::Sgi { register: SgiRegister::Group0, value },
         ICC_ASGI1R_EL1 => return SysregOutcome::Sgi { register: SgiRegister::OtherGroup1, value },
         ICC_DIR_EL1 => return SysregOutcome::Deactivate(value),
-        DC_ISW | DC_CSW | DC_CISW => return SysregOutcome::CleanMemory,
+        DC_ISW | DC_CSW | DC_CISW => return set_way::decide(value),
         ACTLR_EL1 => return SysregOutcome::Ignored,
         SysregEncoding(_) if is_named(register, Direction::Write) => return SysregOutcome::Ignored,
         SysregEncoding(_) => return SysregOutcome::Undefined,

@@ -24,13 +24,12 @@ fn read(register: SysregEncoding) -> SysregOutcome {
 
 /// Writes a value that would show.
 fn write(register: SysregEncoding) -> SysregOutcome {
-    decide(
-        access(register, false),
-        u64::MAX,
-        (&ids(), PmuView::Hidden),
-        &mut PhysicalTimer::new(),
-        0,
-    )
+    write_value(register, u64::MAX)
+}
+
+fn write_value(register: SysregEncoding, value: u64) -> SysregOutcome {
+    let mut timer = PhysicalTimer::new();
+    decide(access(register, false), value, (&ids(), PmuView::Hidden), &mut timer, 0)
 }
 
 #[test]
@@ -121,9 +120,13 @@ fn sgi_registers_go_to_the_virtual_gic_and_cannot_be_read() {
 }
 
 #[test]
-fn set_and_way_maintenance_is_never_a_silent_no_op() {
+fn set_and_way_maintenance_cleans_when_a_walk_comes_to_the_first_line_of_a_level() {
     for crm in [6, 10, 14] {
-        assert_eq!(write(encode(1, 0, 7, crm, 2)), SysregOutcome::CleanMemory);
+        let operation = encode(1, 0, 7, crm, 2);
+        for level in 0..7 {
+            assert_eq!(write_value(operation, level << 1), SysregOutcome::CleanMemory);
+        }
+        assert_eq!(write(operation), SysregOutcome::Ignored, "the last line of all");
         // The variants for allocation tags are hidden with them.
         assert_eq!(write(encode(1, 0, 7, crm, 4)), SysregOutcome::Undefined);
         assert_eq!(write(encode(1, 0, 7, crm, 6)), SysregOutcome::Undefined);
