@@ -1,5 +1,5 @@
 //! A guest whose vCPUs do their worst to each other's cores, for ever: each floods its siblings with SGIs and makes
-//! maintenance by set and way, which the hypervisor has to carry out on the whole of its memory.
+//! maintenance by set and way, of the line with which the hypervisor has to clean the whole of its memory.
 //!
 //! Command line: `setway=N`: one such operation for every N SGIs (default 64; 0 = none); `beat=N`: vCPU 1 prints a
 //! line for every N SGIs.
