@@ -191,8 +191,12 @@ impl Engine {
             return (refusal.status != Status::PeerGone).then(|| refusal.to_string());
         }
         if matches!(action, Action::GoOn(_)) {
-            let is_over = matches!(refusal.status, Status::PeerGone | Status::WrongState);
-            return (!is_over).then(|| refusal.to_string());
+            if matches!(refusal.status, Status::PeerGone | Status::WrongState) {
+                return None;
+            }
+            // Nothing happens to one that is held: nobody else would have it looked at again.
+            self.next = earlier(self.next, Some(now.saturating_add(RETRY)));
+            return Some(format!("{refusal}; tried again in {}", Span(RETRY)));
         }
         let (Action::Create(position, _)
         | Action::Limit(position, ..)
@@ -330,7 +334,8 @@ fn missing(position: usize, entry: &Entry, memory: &mut Memory, actions: &mut Ve
         *memory = Memory { is_prepared: true, limits, refusals, ..Memory::default() };
         actions.push(Action::Create(position, Box::new(new.clone())));
     } else if !memory.is_missed {
-        memory.is_missed = true;
+        // What is made under this name later is another one, of which nothing is known.
+        *memory = Memory { is_missed: true, ..Memory::default() };
         let name = &entry.name;
         actions.push(Action::Say(format!("{name}: neither the description nor `create` makes it")));
     }

@@ -356,6 +356,20 @@ fn a_partition_that_nobody_makes_is_told_once() {
 }
 
 #[test]
+fn who_is_made_by_hand_under_the_name_of_one_that_was_destroyed_has_the_policy_s_limits() {
+    let mut engine = engine("[[partition]]\nname = \"a\"\nlimits = { event_ports = 3 }");
+    let mut model = Model::default();
+    for now in [0, 2] {
+        model.add("a", Phase::Created, 0);
+        model.turn(&mut engine, ms(now));
+        assert_eq!(model.turn(&mut engine, ms(now)), []);
+        model.partitions.clear();
+        model.turn(&mut engine, ms(now + 1));
+    }
+    assert_eq!(model.limits, [1, 2].map(|id| (id, Resource::EventPorts, 3)));
+}
+
+#[test]
 fn one_that_was_destroyed_is_made_again() {
     let mut engine = engine(CHAIN);
     let mut model = Model::default();
@@ -430,6 +444,23 @@ fn one_that_was_made_by_hand_goes_on_when_it_has_begun_again_by_itself() {
     );
     let phases = ["l", "m", "n", "d"].map(|name| model.of(name).phase);
     assert_eq!(phases, [Phase::Active, Phase::Active, Phase::Held, Phase::Held]);
+}
+
+#[test]
+fn one_that_may_not_go_on_is_tried_again_although_nothing_happens() {
+    let mut engine = engine("");
+    let mut model = Model { trees: vec!["l".to_owned()], refuses: 1, ..Model::default() };
+    model.add("l", Phase::Held, 2);
+    model.of("l").is_dynamic = true;
+    model.turn(&mut engine, ms(5));
+    assert_eq!((model.of("l").phase, engine.next_look()), (Phase::Held, Some(ms(1005))));
+    assert!(
+        model.said.iter().all(|text| text.ends_with("; tried again in 1s")),
+        "{:?}",
+        model.said
+    );
+    model.turn(&mut engine, ms(1005));
+    assert_eq!((model.of("l").phase, engine.next_look()), (Phase::Active, None));
 }
 
 #[test]

@@ -109,16 +109,22 @@ fn a_life_that_was_begun_goes_on_once_it_is_held_whichever_policy_program_looks(
 /// The system was restarted: who had ended before its eyes, too often, stays ended; who has ended since is started again.
 #[test]
 fn without_notes_one_that_ended_while_nobody_looked_is_started_again_and_one_given_up_is_not() {
-    for (starts, is_told, cause, is_again) in [
-        (3, false, Cause::Fault, false),
-        (3, true, Cause::Fault, true),
-        (2, false, Cause::Fault, true),
-        (3, false, Cause::Off, false),
+    let always = RESTARTING.replace("\"failure\"", "\"end\"");
+    assert_ne!(always, RESTARTING);
+    for (policy, starts, is_told, cause, is_again) in [
+        (RESTARTING, 3, false, Cause::Fault, false),
+        (RESTARTING, 3, true, Cause::Fault, true),
+        (RESTARTING, 2, false, Cause::Fault, true),
+        (RESTARTING, 3, false, Cause::Off, false),
+        (always.as_str(), 3, false, Cause::Fault, false),
+        // A job that is done again and again has not failed.
+        (always.as_str(), 4, false, Cause::Off, true),
+        (always.as_str(), 4, false, Cause::Code(0), true),
     ] {
         let mut model = Model::default();
         model.add("a", Phase::Ended, starts);
         model.end("a", cause);
-        let mut next = engine(RESTARTING);
+        let mut next = engine(policy);
         let told = if is_told { vec![reference(1)] } else { vec![] };
         let said = next.find(&model.partitions, &told);
         let text = "a (id 1) had ended (fault) and was started 3 times: it stays so".to_owned();
