@@ -90,6 +90,8 @@ struct Notes {
     path: PathBuf,
     /// What is in it; `None`: it is not there.
     written: Option<String>,
+    /// The operator knows why it cannot be written.
+    is_failing: bool,
 }
 
 impl Notes {
@@ -97,7 +99,7 @@ impl Notes {
     fn of(policy: &str) -> Self {
         let name = policy.replace('/', "-");
         let path = Path::new(NOTES).join(name.trim_start_matches('-'));
-        Self { path, written: None }
+        Self { path, written: None, is_failing: false }
     }
 
     /// What the policy program before this one has left.
@@ -106,16 +108,20 @@ impl Notes {
         self.written.as_deref()
     }
 
-    /// Leaves what the next one has to know.
+    /// Leaves what the next one has to know. What could not be written is tried again after each look, and said once.
     fn keep(&mut self, engine: &Engine) {
         let notes = engine.notes();
         if self.written.as_ref() == Some(&notes) {
             return;
         }
-        if let Err(error) = self.write(&notes) {
-            say(&format!("{}: {error}", self.path.display()));
+        match self.write(&notes) {
+            Ok(()) => (self.written, self.is_failing) = (Some(notes), false),
+            Err(error) if !self.is_failing => {
+                self.is_failing = true;
+                say(&format!("{}: {error}", self.path.display()));
+            }
+            Err(_) => {}
         }
-        self.written = Some(notes);
     }
 
     fn write(&self, notes: &str) -> io::Result<()> {
