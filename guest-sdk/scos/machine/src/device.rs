@@ -8,7 +8,8 @@ use core::time::Duration;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -114,7 +115,7 @@ impl Trees for Device {
     }
 
     fn kept(&self, name: &str) -> Option<Vec<u8>> {
-        fs::read(kept(name)).ok()
+        read_whole(Path::new(&kept(name)))
     }
 
     fn forget(&self, name: &str) {
@@ -123,18 +124,31 @@ impl Trees for Device {
     }
 }
 
-/// Writes a file. Whoever looks meanwhile finds the whole of it, or the former one; if there is no room, nothing is left of the new one.
+/// Writes a file. Whoever looks meanwhile finds the whole of it, or the former one; if there is no room, nothing is left of the new one. Of several processes that
+/// write at once, the last one's is there.
 ///
 /// # Errors
 /// There is no room, or those of `fs::write` and `fs::rename`.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
+    let new = unfinished(path);
     let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         // What could not even be begun is not there.
         let _begun = fs::remove_file(&new);
     }
     written
+}
+
+/// Where a file is until it is whole: for each process elsewhere, and for each file.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", process::id()));
+    path.with_file_name(name)
+}
+
+/// What is in a file, if there is something. A tree is never empty: such a file was begun, and is no use.
+fn read_whole(path: &Path) -> Option<Vec<u8>> {
+    fs::read(path).ok().filter(|bytes| !bytes.is_empty())
 }
 
 /// The file of a partition's tree. A name has no `/` and no `.`.
@@ -144,22 +158,42 @@ fn kept(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::replace;
+    use super::{read_whole, replace, unfinished};
     use std::fs;
     use std::io::ErrorKind;
     use std::os::unix::fs::symlink;
+    use std::path::Path;
 
     #[test]
     fn nothing_is_left_of_what_there_is_no_room_for() {
         let folder = std::env::temp_dir().join(format!("shikiri-keep-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let (kept, new) = (folder.join("timer.dtb"), folder.join("timer.new"));
+        let kept = folder.join("timer.dtb");
+        let new = unfinished(&kept);
         replace(&kept, b"former").unwrap();
         symlink("/dev/full", &new).unwrap();
         let refused = replace(&kept, b"later").map_err(|error| error.kind());
         let is_left = fs::symlink_metadata(&new).is_ok();
-        let is_former = fs::read(&kept).unwrap() == b"former";
+        let is_former = read_whole(&kept).as_deref() == Some(b"former");
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!((refused, is_left, is_former), (Err(ErrorKind::StorageFull), false, true));
+    }
+    #[test]
+    fn no_two_files_and_no_two_processes_share_what_is_not_whole_yet() {
+        let pid = std::process::id();
+        for name in ["a.toml", "a.dtb"] {
+            let expected = format!("/run/p/{name}.{pid}.new");
+            assert_eq!(unfinished(&Path::new("/run/p").join(name)), Path::new(&expected));
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_none() {
+        let file = std::env::temp_dir().join(format!("shikiri-empty-{}", std::process::id()));
+        assert_eq!(read_whole(&file), None, "there is none");
+        fs::write(&file, b"").unwrap();
+        let empty = read_whole(&file);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(empty, None);
     }
 }
