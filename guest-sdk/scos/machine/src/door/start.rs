@@ -29,13 +29,14 @@ impl<C: Calls + Trees> Door<C> {
         Ok(tree.map(|tree| (tree, made.phase)))
     }
 
-    /// Makes the tree anew of one that is made, by what is noted at it, and keeps it: the system that made it has been restarted.
+    /// Makes the tree anew of one that is made, by what is noted at it, and keeps it if there is room: the system that made it has been restarted.
     fn tree_anew(&self, made: &Partition) -> Result<Option<Vec<u8>>, Refusal> {
         // Another program, that makes partitions in its own way, notes what it likes, or nothing.
         let new = NewPartition::read_note(&made.name, &self.note(made.id)?).ok();
         let Some(new) = new.filter(NewPartition::wants_tree) else { return Ok(None) };
         let tree = self.plan(&new)?.tree;
-        self.remember(&new, tree.as_deref())?;
+        // What is not kept is made anew the next time.
+        let _kept = self.remember(&new, tree.as_deref());
         Ok(tree)
     }
 

@@ -358,6 +358,20 @@ fn a_tree_goes_with_its_partition_and_is_made_anew_of_what_is_noted_where_it_is_
     assert_eq!(door.made_of(id), Ok(Some(note.to_owned())));
 }
 
+#[test]
+fn a_tree_that_was_made_anew_and_cannot_be_kept_is_used() {
+    let mut door = Door(Fake::default());
+    let id = door.create(&linux()).unwrap();
+    door.0.forget("l");
+    door.0.has_no_room = true;
+    let life = door.act(id, Act::Start).unwrap();
+    door.0.state.borrow_mut().phase = HELD;
+    assert_eq!(door.act(life, Act::Start), Ok(life));
+    let state = door.0.state.borrow();
+    assert_eq!((state.phase, door.0.kept("l")), (ACTIVE, None));
+    assert!(!state.memory.is_empty());
+}
+
 /// Everything that can be given.
 fn with_all() -> NewPartition {
     let areas = NewAreas { pages: 16, blocks: 8, giants: 1, channels: 2, shares: 4 };
