@@ -93,6 +93,11 @@ impl NewPartition {
     /// What cannot be right whatever machine it is for: the key, and why.
     #[must_use]
     pub fn contradiction(&self) -> Option<(&'static str, String)> {
+        self.mismatch().or_else(|| self.not_noted())
+    }
+
+    /// What does not fit the rest of it.
+    pub(crate) fn mismatch(&self) -> Option<(&'static str, String)> {
         let (vcpus, kept) = (self.vcpus.len(), usize::from(self.kept_vcpus));
         if vcpus == 0 || vcpus > usize::from(MOST_VCPUS) {
             return Some(("vcpus", format!("{vcpus} vCPUs; 1 to {MOST_VCPUS} are possible")));
@@ -179,7 +184,8 @@ mod tests {
     fn contradictions_are_named_by_their_key() {
         let vcpu = NewVcpu { cores: Cores(1), time: Time::Owned, priority: 0 };
         let memory = vec![Region::first(4096)];
-        let right = NewPartition { vcpus: vec![vcpu; 2], memory, ..NewPartition::default() };
+        let image = "i".to_owned();
+        let right = NewPartition { vcpus: vec![vcpu; 2], memory, image, ..NewPartition::default() };
         let elsewhere = Region { at: 0x8000_0000, bytes: 4096 };
         assert_eq!(right.contradiction(), None);
         let device = OwnedDevice { owner: "clock".to_owned(), number: 0 };

@@ -9,6 +9,9 @@ use crate::given::{KEPT, MOST_VCPUS, OwnedDevice, areas_in, areas_text};
 use crate::memory::{self, Region};
 use crate::view::{Boot, Cores, NewPartition, NewVcpu, Time};
 
+/// The most bytes of a note (NOTE_SET: 252 pieces of 16).
+pub(crate) const MOST_NOTE: usize = 4032;
+
 /// The last word of a note, because it has spaces.
 const CMDLINE: &str = " cmdline=";
 
@@ -37,7 +40,7 @@ impl NewPartition {
             }
         }
         new.vcpus = vec![vcpu; usize::from(vcpus)];
-        match new.contradiction() {
+        match new.mismatch() {
             Some((key, why)) => Err(format!("{key}=: {why}")),
             None => Ok(new),
         }
@@ -46,11 +49,7 @@ impl NewPartition {
     /// Its words, with spaces between: without its name, and without what nobody has said. Of its vCPUs the first one tells of all.
     #[must_use]
     pub fn note(&self) -> String {
-        let kind = match self.boot {
-            Boot::Flat => "image",
-            Boot::Linux => "kernel",
-        };
-        let mut words = vec![format!("{kind}={}", self.image)];
+        let mut words = vec![format!("{}={}", self.kind(), self.image)];
         let mut say = |is_said: bool, key: &str, value: String| {
             if is_said {
                 words.push(format!("{key}={value}"));
@@ -82,6 +81,41 @@ impl NewPartition {
         let cmdline = self.cmdline.as_ref();
         let cmdline = cmdline.map_or_else(String::new, |words| format!("{CMDLINE}{words}"));
         words.join(" ") + &cmdline
+    }
+
+    /// What cannot be noted at it: the key, and why. Whoever makes policy later knows it by its note only.
+    pub(crate) fn not_noted(&self) -> Option<(&'static str, String)> {
+        let note = self.note();
+        if note.len() > MOST_NOTE {
+            let bytes = note.len();
+            let why = format!("{bytes} bytes say what it is made of, and at most {MOST_NOTE} fit");
+            return Some(("cmdline", why));
+        }
+        // A note ends at its first zero.
+        let read = Self::read_note(&self.name, note.split('\0').next().unwrap_or_default());
+        if read.as_ref() == Ok(self) {
+            return None;
+        }
+        let names = [(self.kind(), Some(&self.image)), ("initrd", self.initrd.as_ref())];
+        let names = names.into_iter().filter_map(|(key, name)| Some((key, name?)));
+        let name = names.clone().find(|(_, name)| name.contains([' ', '\0']));
+        if let Some((key, name)) = name {
+            return Some((key, format!("`{name}`: a name with a space or a zero cannot be noted")));
+        }
+        let zero = self.cmdline.as_ref().filter(|words| words.contains('\0'));
+        if zero.is_some() {
+            return Some(("cmdline", "words with a zero cannot be noted".to_owned()));
+        }
+        let why = read.err().unwrap_or_else(|| "it would be read as another one".to_owned());
+        Some((self.kind(), format!("`{note}` cannot be noted: {why}")))
+    }
+
+    /// The key of what it runs.
+    const fn kind(&self) -> &'static str {
+        match self.boot {
+            Boot::Flat => "image",
+            Boot::Linux => "kernel",
+        }
     }
 
     /// Reads what was noted at one with this name.
@@ -182,7 +216,8 @@ fn share(text: &str) -> Result<Time, String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::view::NewPartition;
+    use crate::given::OwnedDevice;
+    use crate::view::{Boot, NewPartition};
 
     #[test]
     fn what_is_noted_is_read_again() {
@@ -200,5 +235,36 @@ mod tests {
             NewPartition::read_note("a", "kernel=k memory=64M cores=1 cmdline=a b").unwrap();
         assert_eq!(linux.cmdline.as_deref(), Some("a b"));
         assert!(NewPartition::read_note("a", "").is_err());
+    }
+    #[test]
+    fn what_could_not_be_read_again_is_refused_by_its_key() {
+        let right =
+            NewPartition::read_note("a", "kernel=k initrd=i memory=64M cores=1 cmdline=a").unwrap();
+        assert_eq!(right.contradiction(), None);
+        let text = |text: &str| Some(text.to_owned());
+        let image = |image: &str| NewPartition { image: image.to_owned(), ..right.clone() };
+        let cmdline = |cmdline| NewPartition { cmdline, ..right.clone() };
+        let flat = NewPartition { boot: Boot::Flat, initrd: None, cmdline: None, ..image("a b") };
+        let owner = "o p".to_owned();
+        let devices = vec![OwnedDevice { owner, number: 0 }];
+        let mut vcpus = right.vcpus.repeat(2);
+        vcpus[1].priority = 7;
+        for (wrong, key, why) in [
+            (flat, "image", "`a b`: a name with a space"),
+            (image("k initrd=j"), "kernel", "`k initrd=j`: a name with a space"),
+            (image("k\0"), "kernel", "`k\0`: a name with a space or a zero"),
+            (image(""), "kernel", "`kernel= initrd=i "),
+            (NewPartition { initrd: text("i "), ..right.clone() }, "initrd", "`i `: a name"),
+            (cmdline(text("a\0b")), "cmdline", "words with a zero"),
+            (cmdline(text(&"x".repeat(4_000))), "cmdline", "4045 bytes say"),
+            (NewPartition { devices, ..right.clone() }, "kernel", "`kernel=k "),
+            (NewPartition { vcpus, ..right.clone() }, "kernel", "`kernel=k "),
+        ] {
+            let (found, text) = wrong.contradiction().unwrap();
+            assert!(found == key && text.starts_with(why), "{found}: {text}");
+        }
+        for right in [cmdline(None), cmdline(text("")), cmdline(text(" x cmdline=y\n"))] {
+            assert_eq!(right.contradiction(), None, "{right:?}");
+        }
     }
 }

@@ -503,6 +503,14 @@ mod tests {
                 "line 3: partition `a`: create: kept_devices: `c:1` stands twice",
             ),
             (
+                with("create = { image = \"x y\", memory = \"2M\", cores = \"0\" }"),
+                "line 3: partition `a`: create: image: `x y`: a name with a space or a zero cannot be noted",
+            ),
+            (
+                create(&format!("cmdline = \"{}\"", "c".repeat(4_000))),
+                "line 3: partition `a`: create: cmdline: 4034 bytes say what it is made of, and at most 4032 fit",
+            ),
+            (
                 with("restart = { on = \"end\", delay = \"2s\", longest = \"1s\" }"),
                 "line 3: partition `a`: restart: longest: it is shorter than `delay`",
             ),

@@ -2,7 +2,6 @@
 
 use shikiri_abi::{NewAreas, PAGE_BYTES, PartitionRef, Resource, Status};
 
-use super::note::MOST_NOTE;
 use super::{
     AREAS_SET, CONSOLE_SET, Calls, DEVICE_ADD, Door, ENTRY_SET, IMAGE_ADD, IMAGE_INFO, MEMORY_ADD,
     TALK_SET, Trees, VCPU_ADD,
@@ -54,14 +53,8 @@ impl<C: Calls + Trees> Door<C> {
         } else {
             None
         };
-        let note = new.note();
-        if note.len() > MOST_NOTE {
-            let bytes = note.len();
-            let why = format!("{bytes} bytes say what it is made of, and at most {MOST_NOTE} fit");
-            return Err(Refusal::by(Rule::Key("cmdline", why)));
-        }
         let devices = self.owners(new)?;
-        Ok(Plan { image, initrd, layout, tree, devices, note })
+        Ok(Plan { image, initrd, layout, tree, devices, note: new.note() })
     }
 
     /// Its devices, with the partitions whose they are.

@@ -5,13 +5,12 @@ use shikiri_abi::PartitionRef;
 
 use super::{Calls, Door, NOTE_READ, NOTE_SET, text};
 use crate::refusal::Refusal;
+use crate::words::MOST_NOTE;
 
 /// The bytes of a piece.
 const PIECE: usize = 16;
 /// How many there are.
-const PIECES: u8 = 252;
-/// The most bytes of a note.
-pub(super) const MOST_NOTE: usize = 4032;
+const PIECES: usize = MOST_NOTE / PIECE;
 
 impl<C: Calls> Door<C> {
     /// Notes a text, of [`MOST_NOTE`] bytes at most, at a partition that was just created.
@@ -33,8 +32,8 @@ impl<C: Calls> Door<C> {
     /// What is noted at a partition that was made; empty if nothing is.
     pub(super) fn note(&self, it: PartitionRef) -> Result<String, Refusal> {
         let mut note = Vec::new();
-        for piece in 0..PIECES {
-            let x = [it.encode(), piece.into(), 0, 0, 0, 0];
+        for piece in (0..).take(PIECES) {
+            let x = [it.encode(), piece, 0, 0, 0, 0];
             let [first, second, _] = self.call(("note", Some(it)), NOTE_READ, x)?;
             let words = [first, second];
             note.extend(words);
