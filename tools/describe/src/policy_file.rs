@@ -24,13 +24,15 @@ pub(crate) fn check(
     let Some((rights, file)) = named(description) else { return Ok(Vec::new()) };
     let mut files = Files::default();
     let index = images::find(request, &mut files, file, "")?;
-    let text = String::from_utf8_lossy(files.get(index)).into_owned();
     let bad = |why: String| {
         Problem::new(format!("the policy file `{}` is wrong", file.get_ref()))
             .at(file.span(), "the policy program would refuse it, or a part of it")
             .help(why)
     };
-    let policy = Policy::parse(&text).map_err(|error| bad(error.to_string()))?;
+    let text = core::str::from_utf8(files.get(index)).map_err(|error| {
+        bad(format!("it is no UTF-8 text, from byte {} on", error.valid_up_to()))
+    })?;
+    let policy = Policy::parse(text).map_err(|error| bad(error.to_string()))?;
     let described = |name: &str| partitions(description).any(|it| it.name.get_ref() == name);
     for entry in &policy.partitions {
         check_made(entry, described(&entry.name), board, images)
