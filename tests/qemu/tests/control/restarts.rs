@@ -68,19 +68,19 @@ pub(super) fn panics(machine: Machine) -> Outcome {
         .with("handles = 300\nautostart = false\ncmdline = \"wants ports=8\"\ncores = [2]");
     let scos = with_talk(
         Some(&file("panics.policy")),
-        "handles = 16\nrestart = { policy = \"on-fault\", delay = \"5s\" }",
+        "handles = 16\nrestart = { policy = \"on-fault\", delay = \"10s\" }",
         ", event_ports = 20",
     );
     let failing = Partition::new("failing", "crash")
-        .with("cores = [1]\nautostart = false\ncmdline = \"crash=read wait_ms=2000\"");
+        .with("cores = [1]\nautostart = false\ncmdline = \"crash=read wait_ms=4000\"");
     let mut running = support::system([failing, asker, scos])?.boot(&machine)?;
     running.wait_for("asker| ports 8: granted 8", PATIENCE)?;
-    // It lives for two seconds each time.
+    // It lives for four seconds each time.
     for _ in 0..3 {
         running.wait_for(") has ended (code 102): started again in 100ms", PATIENCE)?;
     }
     prompt(&mut running)?;
-    // While it lives, just after it was started.
+    // While it lives, just after it was started; it ends long before the system is there again.
     let panic = "echo c > /proc/sysrq-trigger";
     running
         .send(&format!("part wait failing ended 60s; part wait failing active 60s && {panic}\n"))?;
