@@ -33,7 +33,12 @@ const GICC_CTLR: u64 = 0x00;
 const GICC_PMR: u64 = 0x04;
 const GICC_IAR: u64 = 0x0c;
 const GICC_EOIR: u64 = 0x10;
+const GICC_HPPIR: u64 = 0x18;
 const GICC_DIR: u64 = 0x1000;
+
+/// GICv2: the address of the highest pending interrupt's INTID, 1023 if there is none. It is told whatever the running priority is.
+pub(crate) const HPPIR: u64 = GICC + GICC_HPPIR;
+const _: () = assert!(HPPIR >> 32 == 0, "two moves make it");
 
 const GICR_TYPER: u64 = 0x08;
 const GICR_WAKER: u64 = 0x14;
@@ -79,7 +84,7 @@ impl Acknowledged {
 }
 
 /// 2 or 3 once that is known: a hypervisor traps reads of the ID register, and every interrupt asks.
-static VERSION: AtomicU8 = AtomicU8::new(0);
+pub(crate) static VERSION: AtomicU8 = AtomicU8::new(0);
 
 /// Which GIC there is.
 #[must_use]
@@ -306,7 +311,8 @@ pub fn acknowledge() -> Acknowledged {
     }
 }
 
-/// Ends an interrupt: drops the running priority, and deactivates it unless EOImode is 1.
+/// Ends an interrupt: drops the running priority, and deactivates it unless EOImode is 1. With GICv2 that takes effect when the store
+/// arrives, some time after this returns; an interrupt that waited behind this one is signalled only then.
 pub fn end(acknowledged: Acknowledged) {
     match version() {
         Version::V2 => CPU_INTERFACE.write32(GICC_EOIR, acknowledged.0),

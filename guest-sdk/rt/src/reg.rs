@@ -107,6 +107,8 @@ write! {
     set_cntv_tval = "cntv_tval_el0";
     /// Sets the physical timer's deadline relative to now, signed 32 bits.
     set_cntp_tval = "cntp_tval_el0";
+    /// Sets the kernel control of the timer: EL0's access, and the event stream (EVNTEN bit 2, EVNTDIR bit 3, EVNTI bits 7–4).
+    set_cntkctl = "cntkctl_el1";
     /// Sets the interrupt masks.
     set_daif = "daif";
     /// GICv3: ends a group-1 interrupt (priority drop, and deactivation with EOImode 0).

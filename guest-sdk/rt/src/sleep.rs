@@ -79,18 +79,23 @@ pub fn until_by<T>(
     found
 }
 
-/// Lets the interrupts in that have ended a sleep, if any have. The first is handled as a call, which spares the exception's entry and
-/// end; a guest with a handler for the exception itself gets that.
+/// The most interrupts that are let in between two tries: as many as can be pending at the core at once (GICv3: 16 list registers).
+const MOST: usize = 16;
+
+/// Lets the interrupts in that have ended a sleep, if any have. They are handled as calls, which spares the exception's entry and
+/// end; a guest with a handler for the exception itself gets that. One that an end reveals later than the look here ends the next sleep.
 #[inline]
 fn let_in() {
-    if !irq::is_pending() {
-        return;
-    }
-    if trap::has_handler(trap::Kind::Irq) {
-        irq::unmask();
-        reg::isb();
-        irq::mask();
-    } else {
-        irq::dispatch();
+    for _ in 0..MOST {
+        if !irq::is_pending() {
+            return;
+        }
+        if trap::has_handler(trap::Kind::Irq) {
+            irq::unmask();
+            reg::isb();
+            irq::mask();
+        } else {
+            irq::dispatch();
+        }
     }
 }

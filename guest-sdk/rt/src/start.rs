@@ -9,7 +9,7 @@ use crate::memory::{self, FreeMemory, PAGE_BYTES};
 use crate::mmu::{Access, NoMemory, Regime, Tables};
 use crate::platform::Platform;
 use crate::tree::{self, Tree};
-use crate::{console, gic, power, reg, smp};
+use crate::{console, gic, power, reg, smp, timer};
 
 global_asm!(include_str!("start.s"));
 global_asm!(include_str!("vectors.s"));
@@ -84,6 +84,7 @@ extern "C" fn rt_boot(device_tree: u64, entry_time: u64) -> ! {
     console::init();
     gic::init();
     gic::init_core();
+    timer::init_core();
     reg::unmask_serror();
     __shikiri_main();
     power::off()
@@ -93,6 +94,7 @@ extern "C" fn rt_boot(device_tree: u64, entry_time: u64) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn rt_secondary() -> ! {
     gic::init_core();
+    timer::init_core();
     reg::unmask_serror();
     smp::run_entry()
 }

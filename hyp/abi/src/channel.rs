@@ -16,7 +16,9 @@
 //!
 //! Who polls may sleep in WFE: the store of a message's [`SEQUENCE`] is an event to a core that has loaded the word by a load-exclusive,
 //! which needs the right to read only. Room and the peer's end are interrupts; a masked one that is pending already ends no WFE (Arm ARM
-//! D1.6.1), hence a look at ISR_EL1 between the two, or an event stream (CNTKCTL_EL1).
+//! D1.6.1), hence a look at ISR_EL1 between the two, and one at the highest pending interrupt of the GIC's CPU interface (GICC_HPPIR,
+//! ICC_HPPIR1_EL1): an interrupt that waits behind another is signalled when the guest's end of that one arrives, which is no event. An event
+//! stream (CNTKCTL_EL1) bounds the sleep instead of the two looks, or beside them.
 
 /// Entries of the ring: the most messages that can wait.
 pub const ARRIVALS: u64 = 63;
