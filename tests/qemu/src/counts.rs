@@ -28,7 +28,7 @@ pub const OPERATOR_ENDS: Count = Count { short: 4, full: 300 };
 pub const HOSTILE_STEPS: Count = Count { short: 20_000, full: 5_000_000 };
 
 /// Calls of a policy program that goes wild.
-pub const HOSTILE_POLICY: Count = Count { short: 4_000, full: 1_000_000 };
+pub const HOSTILE_POLICY: Count = Count { short: 20_000, full: 1_000_000 };
 
 /// Random system calls to the system control OS.
 pub const SYSTEM_CALLS: Count = Count { short: 10_000, full: 1_000_000 };
