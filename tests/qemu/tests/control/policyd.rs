@@ -63,8 +63,7 @@ pub(super) fn governed(machine: Machine) -> Outcome {
 /// policy grants, and of the 20 that may be handed out 4 are kept. Whoever asks while no policy program runs is answered by the next.
 pub(super) fn asked(machine: Machine) -> Outcome {
     let asker = |name: &str, words: &str| {
-        Partition::new(name, "policy")
-            .with(&format!("handles = 300\nautostart = false\ncmdline = \"wants {words}\""))
+        Partition::new(name, "policy").with(&format!("handles = 300\ncmdline = \"wants {words}\""))
     };
     let idle = |name: &str| {
         Partition::new(name, "crash")
@@ -72,13 +71,14 @@ pub(super) fn asked(machine: Machine) -> Outcome {
             .with("share = { budget = \"2ms\", period = \"10ms\" }")
     };
     let system = support::system([
+        // It starts by itself, and asks before the policy program has looked at anything.
         asker("asker", "ports=8 ports=8 ports=8 peer=2 peer=3")
             .with("cores = [1]\nrequests = 2\nlimits = { event_ports = 4 }"),
         asker(
             "late",
             "ports=8 ports=1 memory=512 memory=1024 time=100000 time=200000 vcpus=2 vcpus=1",
         )
-        .with("cores = [2]\nvcpus = 2\nkept_vcpus = 1")
+        .with("autostart = false\ncores = [2]\nvcpus = 2\nkept_vcpus = 1")
         .with("share = { budget = \"2ms\", period = \"10ms\" }")
         .with("limits = { event_ports = 4, memory = \"4MiB\", core_time = \"40%\" }"),
         idle("friend"),

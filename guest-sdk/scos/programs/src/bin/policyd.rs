@@ -143,7 +143,6 @@ fn wait(engine: &Engine, events: &mut Events) -> io::Result<bool> {
 /// One look, and all that comes of it; whether the next one comes at once.
 fn turn(engine: &mut Engine, machine: &mut dyn Machine) -> Result<bool, Refusal> {
     machine.take_notices()?;
-    let is_more = shikiri_policyd::answer(engine.policy(), machine, &mut say)?;
     let partitions = machine.partitions()?;
     for action in engine.look(Seen { partitions: &partitions, now: now() }) {
         if let Err(refusal) = carry_out(&action, engine, machine)
@@ -152,7 +151,8 @@ fn turn(engine: &mut Engine, machine: &mut dyn Machine) -> Result<bool, Refusal>
             say(&text);
         }
     }
-    Ok(is_more)
+    // After the limits are set: what is granted goes on top of them.
+    shikiri_policyd::answer(engine.policy(), machine, &mut say)
 }
 
 fn carry_out(

@@ -47,7 +47,7 @@ pub const PROGRAMS: &[Page] = &[
         "check",
         "check TOPIC …",
         "check from inside that the system does what Linux does",
-        "Topics: processes turns files epoll time threads signals faults memory pointers, and with the policy capability door takes answers.
+        "Topics: processes turns files epoll time threads signals faults memory pointers, and with the policy capability door takes answers listens.
 Each line says ok or FAIL. `takes` takes a request of a partition and ends without an answer, `answers` grants half of one.",
     ),
     test(
@@ -60,8 +60,9 @@ Each line says ok or FAIL. `takes` takes a request of a partition and ends witho
         "fuzz",
         "fuzz [SEED [CALLS]]",
         "make random system calls",
-        "From a seed, without one from 1: the same seed makes the same calls; without a number 20000. Children make them, each until it ends by what it did. Afterwards
-programs must run, the memory must be there, and no partition may be another one than before.",
+        "From a seed, without one from 1: the same seed makes the same calls; without a number 20000. Children make them, each until it ends by what it did.
+A partition `echo` that they may ask gets messages of theirs, and must answer in the end. Afterwards programs must run, the memory must be there, and no
+partition may be another one than before.",
     ),
     test("hello", "hello [WORD …]", "say hello from Rust", "A std program for Linux's musl, run here unchanged."),
     program(
@@ -138,9 +139,10 @@ be permitted to ask (`connect_to`).",
     test("socket-peer", "socket-peer", "be the other end of `sockets`", "Does in a second system of this kind what the guest `sockets` does."),
     test(
         "sockets",
-        "sockets",
+        "sockets [peers|loads|made NAME]",
         "check channels to other partitions",
-        "Goes through the sequences of sockets, virtual files and mappings with two partitions `one` and `two`; `type two lines` waits for them at the console.",
+        "Goes through the sequences of sockets, virtual files and mappings with two partitions `one` and `two`; `type two lines` waits for them at the console.
+With `peers` these have sockets themselves; `made NAME` does it with one that is made meanwhile, and `loads` runs a program that a guest sends.",
     ),
     program("true", "true", "succeed", "Does nothing, successfully. In the shell its own command of this name is meant."),
 ];
