@@ -118,11 +118,6 @@ pub(super) fn linux_from_the_shell(machine: Machine) -> Outcome {
                 "set y $x$x$x$x; part create a kernel=linux/Image cmdline=$y memory=128M cores=1",
                 "part: cmdline: 4143 bytes say what it is made of, and at most 4032 fit",
             ),
-            ("set x $x$x$x$x; set x $x$x$x$x; set x $x$x$x$x; echo set=$?", "set=0"),
-            (
-                "part create a kernel=linux/Image cmdline=$x memory=128M cores=1",
-                "part: the device tree is too large: ",
-            ),
             (
                 &format!("part create a {files} memory=512M cores=1"),
                 "over what may be handed out of memory",
