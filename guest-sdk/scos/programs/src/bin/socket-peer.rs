@@ -65,7 +65,7 @@ fn run() -> Result<()> {
     }
 }
 
-/// Connects to the service, however often that takes.
+/// Connects to the service, however often that takes: nothing tells when somebody listens for it.
 fn connect() -> Result<Socket> {
     let socket = Socket::new(0)?;
     while socket.connect(Address::of(SCOS, SERVICE)).is_err() {

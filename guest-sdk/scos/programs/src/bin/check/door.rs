@@ -2,15 +2,15 @@
 #![expect(unsafe_code, reason = "makes calls with bad addresses")]
 
 use std::fs::OpenOptions;
+use std::io::Error;
 use std::os::fd::AsRawFd as _;
-use std::thread;
 use std::time::Duration;
 
 use shikiri_machine::{
-    Act, Asked, Cores, Device, NewPartition, NewVcpu, Phase, Region, Time, Wanted,
+    Act, Asked, Cores, Device, Machine, NewPartition, NewVcpu, Phase, Region, Time, Wanted,
 };
-use shikiri_scos_programs::os;
-use shikiri_scos_programs::report::{equal, holds, ok};
+use shikiri_scos_programs::report::{equal, holds};
+use shikiri_scos_programs::{os, partitions};
 
 /// The `ioctl` that makes a policy call.
 const CALL: u64 = 0xc038_5340;
@@ -51,13 +51,8 @@ pub(crate) fn check() {
 /// The request that waits, once there is one.
 fn taken() -> Asked {
     let mut machine = shikiri_machine::open();
-    loop {
-        if let Some(asked) = machine.take_request().unwrap() {
-            return asked;
-        }
-        // A look again: who asks is another partition, and the notice of it is another check's.
-        thread::sleep(Duration::from_millis(1));
-    }
+    let request = |machine: &mut dyn Machine| machine.take_request().map_err(Error::other);
+    partitions::when(machine.as_mut(), request).unwrap()
 }
 
 /// Takes a request and ends without an answer.
@@ -126,11 +121,7 @@ fn loads(device: u64) {
     equal("one_that_is_not_held_is_not_loaded", (early.0, early.1), (0, wrong_state));
     let id = machine.act(id, Act::Start).unwrap();
     holds("a_start_has_it_held_first", machine.is_held_first(id).unwrap());
-    while machine.partitions().unwrap().iter().any(|it| it.id == id && it.phase == Phase::Building)
-    {
-        // A look again: nothing tells of the end of a building.
-        thread::sleep(Duration::from_millis(1));
-    }
+    reaches(machine.as_mut(), Phase::Held);
     let word = id.encode();
     for bad in BAD {
         equal("a_load_from_a_bad_address_is_efault", load(word, MEMORY, bad, 4096).0, EFAULT);
@@ -155,9 +146,15 @@ fn loads(device: u64) {
     equal("what_is_reserved_is_zero", (answer, words[0]), (0, invalid));
     let life = machine.act(id, Act::Start).unwrap();
     equal("it_runs_afterwards", life, id);
-    while machine.act(life, Act::Destroy).is_err() {
-        // It has ticked once, and ended, or does so now: a look again, since refusals are what this check is about.
-        thread::sleep(Duration::from_millis(10));
-    }
-    ok("and_is_gone");
+    reaches(machine.as_mut(), Phase::Ended);
+    holds("and_is_gone", machine.act(life, Act::Destroy).is_ok());
+}
+
+/// Waits until the partition that is made here is in this phase.
+fn reaches(machine: &mut dyn Machine, phase: Phase) {
+    let is_there = |machine: &mut dyn Machine| {
+        let partitions = machine.partitions().map_err(Error::other)?;
+        Ok(partitions.iter().any(|it| it.name == "w" && it.phase == phase).then_some(()))
+    };
+    partitions::when(machine, is_there).unwrap();
 }

@@ -96,6 +96,7 @@ fn one(shared: usize, seed: u64, calls: u64, others: (u64, u64)) -> Ended {
     let child = child.unwrap();
     let start = Instant::now();
     let mut ended = Ended::Not;
+    // `wait` has no time limit; a child that hangs is a finding.
     while ended == Ended::Not && start.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_micros(500));
         ended = os::wait(child, libc::WNOHANG).map_or(Ended::Exit(0), |(_, ended)| ended);

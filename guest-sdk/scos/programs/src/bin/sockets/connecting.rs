@@ -63,6 +63,8 @@ pub(crate) fn ends(guests: &Guests) -> Outcome {
     guests.listener.listen(0)?;
     tell(&again, CLOSE)?;
     while poll(&[(again.number(), IN)], None)? != [IN | HUNG_UP] {}
+    // The guest asks again meanwhile, and is refused by the kernel: nothing tells this program of that. If it comes later, it is by the next
+    // `listen`, and nothing fails.
     std::thread::sleep(Duration::from_millis(20));
     equal("permission was withdrawn", number(guests.listener.accept(0)), Some(libc::EINVAL));
     guests.listener.listen(4)?;

@@ -3,12 +3,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Error;
-use std::thread;
-use std::time::Duration;
 
 use shikiri_machine::{
     Act, Cause, Cores, Machine, NewPartition, NewVcpu, Partition, Phase, Region, Time,
 };
+use shikiri_scos_programs::partitions;
 use shikiri_scos_programs::report::{equal, holds};
 use shikiri_scos_programs::socket::{Address, KERNEL, Message, Socket, load};
 
@@ -69,18 +68,15 @@ fn held(machine: &mut dyn Machine) -> Result<Partition, Error> {
     until(machine, |it| it.phase == Phase::Held)
 }
 
-/// The partition, when this holds of it: a look again, since nothing tells of the end of a building.
+/// The partition, when this holds of it.
 fn until(
     machine: &mut dyn Machine,
     is_so: impl Fn(&Partition) -> bool,
 ) -> Result<Partition, Error> {
-    loop {
+    partitions::when(machine, |machine| {
         let partitions = machine.partitions().map_err(Error::other)?;
-        if let Some(it) = partitions.into_iter().find(|it| it.name == "loaded" && is_so(it)) {
-            return Ok(it);
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
+        Ok(partitions.into_iter().find(|it| it.name == "loaded" && is_so(it)))
+    })
 }
 
 fn refusals(device: &File, held: u64, message: &Message) -> Outcome {
