@@ -8,7 +8,7 @@ mod restarts;
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::{Gic, Machine, Running, System, paths};
 
-use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, both_gics};
+use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, both_gics, control_os};
 use linux::{demo, linux_from_the_shell, makes_linux};
 use peers::{door, loads, peer};
 use policyd::{asked, governed, handed_back, keeps, keeps_from_made, kept, talks, wrong_policy};
@@ -78,10 +78,9 @@ fn scos(policy: Option<&str>) -> Partition {
 fn with_talk(policy: Option<&str>, talk: &str, handout: &str) -> Partition {
     let files = policy
         .map_or(String::new(), |file| format!("\nfiles = {{ \"/etc/policy.toml\" = \"{file}\" }}"));
-    Partition::new("scos", "scos")
-        .with("initrd = \"scos/root.cpio\"\ncores = [0]")
+    control_os("scos")
+        .with("cores = [0]")
         .with(talk)
-        .sized("64MiB")
         .with(&files)
         .with("[policy]\npartition = \"scos\"\npartitions = 4\nimages = [\"timer\", \"crash\", \"policy\"]")
         .with(&format!("handout = {{ memory = \"16MiB\", core_time = \"200%\"{handout} }}"))

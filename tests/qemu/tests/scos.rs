@@ -3,7 +3,7 @@
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::{Gic, Machine, Running, counts};
 
-use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, both_gics};
+use crate::support::{self, Outcome, PATIENCE, Partition, Topic, Variant, both_gics, control_os};
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
@@ -67,8 +67,7 @@ fn scos(line: &str) -> Partition {
 
 /// The same with other lines about whom it talks to.
 fn scos_with(line: &str, talk: &str) -> Partition {
-    Partition::new("scos", "scos")
-        .with("initrd = \"scos/root.cpio\"")
+    control_os("scos")
         .with(&format!("cmdline = \"run={line}\""))
         .with("cores = 1")
         .with(talk)

@@ -6,7 +6,7 @@ use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Gic, Machine, System};
 
 use crate::support::{
-    Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, approve, both_gics, system,
+    Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, approve, both_gics, control_os, system,
 };
 
 /// A core that all share.
@@ -22,10 +22,9 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         })
         .on_each(one_of_a_kind(), "both_sides_can_have_sockets", |machine| {
             let peer = |name: &str| {
-                Partition::new(name, "scos")
-                    .sized("64MiB")
-                    .with("initrd = \"scos/root.cpio\"\ncmdline = \"run=socket-peer\"")
-                    .with("handles = 64\nrequests = 4\nareas = { pages = 32, blocks = 6, channels = 3 }")
+                control_os(name).with("cmdline = \"run=socket-peer\"").with(
+                    "handles = 64\nrequests = 4\nareas = { pages = 32, blocks = 6, channels = 3 }",
+                )
             };
             with("cores = 1", "sockets,peers", peer, &machine)
         })
@@ -77,9 +76,8 @@ fn with(
     let guest = |name: &str| {
         peer(name).with("connect_to = [\"scos\"]\naccept_from = [\"scos\"]").with(cores)
     };
-    let scos = Partition::new("scos", "scos")
-        .sized("64MiB")
-        .with(&format!("initrd = \"scos/root.cpio\"\ncmdline = \"run={program}\""))
+    let scos = control_os("scos")
+        .with(&format!("cmdline = \"run={program}\""))
         .with("handles = 128\nrequests = 8\nareas = { pages = 48, blocks = 6, channels = 8 }")
         .with("connect_to = [\"one\", \"two\"]\naccept_from = [\"one\", \"two\"]")
         .with(cores);

@@ -255,6 +255,11 @@ impl Partition {
     }
 }
 
+/// One that runs the system control OS, with the files that every such system has and memory for them.
+pub(crate) fn control_os(name: &str) -> Partition {
+    Partition::new(name, "scos").sized("64MiB").with("initrd = \"scos/root.cpio\"")
+}
+
 /// One that has a deadline every 20 us, for tests by counted instructions. When a core's turn ends in the middle of its interrupt, the
 /// emulator lets another run until its next deadline, for 30 ms if there is none before: this keeps that below 500 us (200 were seen).
 pub(crate) fn deadlines() -> Partition {

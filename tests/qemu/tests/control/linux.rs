@@ -4,7 +4,7 @@ use libtest_mimic::Failed;
 use shikiri_qemu_tests::{Machine, Running, System};
 
 use super::{converse, file, prompt};
-use crate::support::{self, Outcome, PATIENCE, Partition};
+use crate::support::{self, Outcome, PATIENCE, control_os};
 
 /// What `cargo xtask run` starts: a first screen that says what to type, guests that the policy starts, and Linux's console from the shell.
 pub(super) fn demo(machine: Machine) -> Outcome {
@@ -52,10 +52,9 @@ pub(super) fn demo(machine: Machine) -> Outcome {
 pub(super) fn with_linux(policy: Option<&str>) -> Result<System, Failed> {
     let files = policy
         .map_or(String::new(), |file| format!("files = {{ \"/etc/policy.toml\" = \"{file}\" }}"));
-    let scos = Partition::new("scos", "scos")
-        .with("initrd = \"scos/root.cpio\"\ncores = [0]\nhandles = 16")
+    let scos = control_os("scos")
+        .with("cores = [0]\nhandles = 16")
         .with(&files)
-        .sized("64MiB")
         .with("[policy]\npartition = \"scos\"\npartitions = 4")
         .with("images = [\"linux/Image\", \"linux/initrd.cpio\", \"timer\"]")
         .with("handout = { memory = \"300MiB\", core_time = \"300%\" }\nanswer = \"60s\"")

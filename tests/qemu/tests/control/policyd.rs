@@ -3,7 +3,7 @@
 use shikiri_qemu_tests::Machine;
 
 use super::{converse, file, prompt, scos, timer, with_talk};
-use crate::support::{self, Outcome, PATIENCE, Partition};
+use crate::support::{self, Outcome, PATIENCE, Partition, control_os};
 
 pub(super) fn governed(machine: Machine) -> Outcome {
     let clock = Partition::new("clock", "crash")
@@ -323,9 +323,7 @@ pub(super) fn talks(machine: Machine) -> Outcome {
 
 /// A service whose program is not there at first: init tries it later and later, and the shell is there meanwhile.
 pub(super) fn kept(machine: Machine) -> Outcome {
-    let scos = Partition::new("scos", "scos")
-        .with("initrd = \"scos/root.cpio\"\ncores = [0]\ncmdline = \"service=later,a\"")
-        .sized("64MiB");
+    let scos = control_os("scos").with("cores = [0]\ncmdline = \"service=later,a\"");
     let mut running = support::system([scos])?.boot(&machine)?;
     for line in
         ["init: service later,a cannot be started: ", "tried again in 1s", "tried again in 2s"]
