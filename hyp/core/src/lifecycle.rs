@@ -202,6 +202,8 @@ pub struct Lifecycle {
     spaced_at: u64,
     /// When the next full report would come if all were [`REPORT_SPACING_MS`] apart, in ticks.
     reported_at: u64,
+    /// The incarnation that was reported last.
+    reported: PartitionId,
 }
 
 /// The request does not fit the phase.
@@ -226,6 +228,7 @@ impl Lifecycle {
             restarts_in_window: 0,
             spaced_at: 0,
             reported_at: 0,
+            reported: PartitionId(0),
         }
     }
 
@@ -448,6 +451,11 @@ impl Lifecycle {
         let at = wanted.max(earliest);
         self.spaced_at = self.spaced_at.max(at).saturating_add(spacing);
         at
+    }
+
+    /// Whether nothing was reported of this life yet: a life ends by one fault, however many vCPUs fault together.
+    pub fn is_first_report(&mut self) -> bool {
+        core::mem::replace(&mut self.reported, self.id) != self.id
     }
 
     /// Whether a fault at `now` is reported in full, and counts it if so: in any `t` milliseconds there are at most

@@ -66,11 +66,17 @@ pub(crate) fn record(vcpu: &Vcpu, esr: u64, far: u64, hpfar: u64, x0: u64) {
     vcpu.exits.push(ExitRecord { time: Counter.now(), pc: regs::elr_el2(), esr, address });
 }
 
-/// Reports an exit of a vCPU that has just been taken off its core; in brief, if its partition faults all the time.
+/// Reports an exit of a vCPU that has just been taken off its core, as the end of its partition; in brief, if that faults all the time.
+/// Of vCPUs that fault together one is reported.
 pub(crate) fn fault(world: &World, core: CoreId, of: Loaded, exit: Unserved) {
     let what = format_args!("ended: {}", exit.why);
     let place = exit.ipa.and_then(|ipa| walk(of.live.slot, ipa)).map(|walk| (walk, exit.far));
-    let is_full = of.live.slot.lifecycle.lock().reports_in_full(Counter.now(), world.ticks_per_ms);
+    let mut lifecycle = of.live.slot.lifecycle.lock();
+    if !lifecycle.is_first_report() {
+        return;
+    }
+    let is_full = lifecycle.reports_in_full(Counter.now(), world.ticks_per_ms);
+    drop(lifecycle);
     let (core, esr) = (Some(core), Some(exit.esr));
     let header = Header { core, what, esr, place, is_brief: !is_full, room: 0 };
     let _is_written = write(world, of.live, of.vcpu, &header);

@@ -304,6 +304,18 @@ fn a_restart_that_waits_does_not_outlive_the_destruction() {
 }
 
 #[test]
+fn one_fault_of_each_life_is_reported() {
+    let mut life = at(Phase::Active);
+    assert_eq!([(); 3].map(|()| life.is_first_report()), [true, false, false]);
+    life.end(EndCause::Fault);
+    assert!(!life.is_first_report(), "its other vCPUs have faulted as well");
+    life.stopped();
+    life.torn_down(restart(RestartPolicy::Never), 0, 1);
+    life.start(PartitionId(9), Hold::No).unwrap();
+    assert_eq!([(); 2].map(|()| life.is_first_report()), [true, false]);
+}
+
+#[test]
 fn full_reports_come_three_at_once_and_then_once_a_second() {
     const MS: u64 = 1000;
     let mut life = Lifecycle::new();
