@@ -176,11 +176,14 @@ fn dump(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
     if on.is_some() {
         unload(core);
     }
+    // Before it is written: what is asked for meanwhile is another one.
+    vcpu.dump_is_wanted.store(false, Ordering::Relaxed);
     if report::dump(core.world, on, live, vcpu) {
-        vcpu.dump_is_wanted.store(false, Ordering::Release);
         // The guest goes on at once, and may make no exit for long: the hypervisor's timer brings this core to the console. Who has
         // found no room does not come back by itself: many that did would keep each other from the console's lock.
         core.console_at.set(Some(Counter.now()));
+    } else {
+        vcpu.dump_is_wanted.store(true, Ordering::Release);
     }
 }
 
