@@ -821,12 +821,12 @@ static inline struct shikiri_answer shikiri_limit_set(uint64_t partition, uint64
 
 /* Starts a partition that has ended, under a new id; or one that was created, under its own. It is built in
  *   its own time; one that cannot be built ends with a notice. With hold it is built and then waits for
- *   another PARTITION_START; so is a life that follows without such a call: after a reset, by
- *   PARTITION_RESTART, or by the operator. Of one that was created: WRONG_STATE, it has no vCPU, no memory,
- *   or no entry in it; OVER_LIMIT, it has no limit of what can only be handed out in parts, x1 = 256 + the
- *   resource. (P7)
+ *   another PARTITION_START, best with 2, by which no life begins in place of one that was ended meanwhile
+ *   (WRONG_STATE); so is a life that follows without such a call: after a reset, by PARTITION_RESTART, or by
+ *   the operator. Of one that was created: WRONG_STATE, it has no vCPU, no memory, or no entry in it;
+ *   OVER_LIMIT, it has no limit of what can only be handed out in parts, x1 = 256 + the resource. (P7)
  * partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
- * hold: 1: it is held when it is built; else 0
+ * hold: 0: it runs when it is built; 1: it is held then; 2: no life begins, one that is held runs
  * value[0] = partition: which one, as PARTITION_LIST has it: bits 0 to 31 its id, bits 32 to 39 its place
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, PEER_GONE, NOT_FOUND.
  */

@@ -110,6 +110,14 @@ pub fn start(who: PartitionRef, hold: Hold) -> Result<PartitionRef, Refusal> {
     request::<START>([who.encode(), hold, 0, 0, 0, 0]).and_then(|[who, ..]| partition(who))
 }
 
+/// Calls `PARTITION_START` for a held life only: no other one begins.
+///
+/// # Errors
+/// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it is held.
+pub fn go_on(who: PartitionRef) -> Result<(), Refusal> {
+    request::<START>([who.encode(), 2, 0, 0, 0, 0]).map(|_| ())
+}
+
 /// Calls `PARTITION_STOP`.
 ///
 /// # Errors

@@ -329,6 +329,14 @@ impl Partition {
         calls::start(self.0, Hold::No).map(Self)
     }
 
+    /// Lets a held life go on, after it was loaded. If it was ended meanwhile, no other one begins.
+    ///
+    /// # Errors
+    /// `NotPermitted`, `NotFound`, `PeerGone`; `WrongState` unless it is held.
+    pub fn go_on(self) -> Result<(), Refusal> {
+        calls::go_on(self.0)
+    }
+
     /// Starts it, to be held when it is built. So is a life that follows without a start of this program's: after a reset, or by the operator.
     ///
     /// # Errors

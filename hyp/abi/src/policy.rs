@@ -202,6 +202,8 @@ pub enum PolicyCall {
     LimitSet(PartitionRef, Resource, Option<u64>),
     /// `PARTITION_START`
     Start(PartitionRef, Hold),
+    /// The same call, of a held life only: no other one begins.
+    GoOn(PartitionRef),
     /// `PARTITION_STOP`
     Stop(PartitionRef),
     /// `PARTITION_RESTART`
@@ -375,6 +377,7 @@ fn decode(number: u32, x: &[u64; 6]) -> Result<PolicyCall, DecodeError> {
         0x104 => match b {
             0 => C::Start(partition()?, Hold::No),
             1 => C::Start(partition()?, Hold::WhenBuilt),
+            2 => C::GoOn(partition()?),
             _ => return Err(bad(2)),
         },
         0x105 => C::Stop(partition()?),
@@ -473,6 +476,7 @@ mod tests {
             (0x103, [WORD, 2, 9], PolicyCall::LimitSet(MEANT, Resource::Memory, Some(9))),
             (0x103, [WORD, 2, u64::MAX], PolicyCall::LimitSet(MEANT, Resource::Memory, None)),
             (0x104, [WORD, 1, 0], PolicyCall::Start(MEANT, Hold::WhenBuilt)),
+            (0x104, [WORD, 2, 0], PolicyCall::GoOn(MEANT)),
             (0x105, [WORD, 0, 0], PolicyCall::Stop(MEANT)),
             (0x106, [WORD, 0, 0], PolicyCall::Restart(MEANT)),
             (0x107, [WORD, 0, 0], PolicyCall::Pause(MEANT)),
@@ -563,7 +567,7 @@ mod tests {
             (0x101, [1 << 40, 0, 0, 0, 0, 0], 1),
             (0x102, [WORD, 8, 0, 0, 0, 0], 2),
             (0x103, [1 << 40, 0, 0, 0, 0, 0], 1),
-            (0x104, [WORD, 2, 0, 0, 0, 0], 2),
+            (0x104, [WORD, 3, 0, 0, 0, 0], 2),
             (0x105, [1 << 40, 0, 0, 0, 0, 0], 1),
             (0x109, [0, 1, 0, 0, 0, 0], 2),
             (0x112, [WORD, 1, 0, 512, 0, 0], 4),

@@ -98,8 +98,14 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "PARTITION_START",
         number: 0x104,
-        summary: "Starts a partition that has ended, under a new id; or one that was created, under its own. It is built in its own time; one that cannot be built ends with a notice. With hold it is built and then waits for another PARTITION_START; so is a life that follows without such a call: after a reset, by PARTITION_RESTART, or by the operator. Of one that was created: WRONG_STATE, it has no vCPU, no memory, or no entry in it; OVER_LIMIT, it has no limit of what can only be handed out in parts, x1 = 256 + the resource.",
-        arguments: &[PARTITION, arg("hold", "1: it is held when it is built; else 0")],
+        summary: "Starts a partition that has ended, under a new id; or one that was created, under its own. It is built in its own time; one that cannot be built ends with a notice. With hold it is built and then waits for another PARTITION_START, best with 2, by which no life begins in place of one that was ended meanwhile (WRONG_STATE); so is a life that follows without such a call: after a reset, by PARTITION_RESTART, or by the operator. Of one that was created: WRONG_STATE, it has no vCPU, no memory, or no entry in it; OVER_LIMIT, it has no limit of what can only be handed out in parts, x1 = 256 + the resource.",
+        arguments: &[
+            PARTITION,
+            arg(
+                "hold",
+                "0: it runs when it is built; 1: it is held then; 2: no life begins, one that is held runs",
+            ),
+        ],
         results: &[PARTITION],
         statuses: &[
             Status::Ok,

@@ -73,7 +73,8 @@ fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
         PolicyCall::LimitSet(who, resource, limit) => {
             limit_set(world, policy, who, (resource, limit))
         }
-        PolicyCall::Start(who, hold) => start(world, policy, who, hold),
+        PolicyCall::Start(who, hold) => start(world, policy, who, Some(hold)),
+        PolicyCall::GoOn(who) => start(world, policy, who, None),
         PolicyCall::Stop(who) => stop(world, who),
         PolicyCall::Restart(who) => restart(world, who),
         PolicyCall::Pause(who) => pause(world, loaded, who),
@@ -246,14 +247,18 @@ pub(super) fn set_limits(world: &World, slot: &Slot, account: &mut Account) -> b
     true
 }
 
-fn start(world: &World, policy: &Policy, who: PartitionRef, hold: Hold) -> Answer {
+/// Begins a life, or lets a held one go on; without `hold` only that.
+fn start(world: &World, policy: &Policy, who: PartitionRef, hold: Option<Hold>) -> Answer {
     let (slot, mut lifecycle) = find(world, who)?;
-    if lifecycle.phase() == Phase::Held && hold == Hold::No {
-        release(world, slot, &mut lifecycle)?;
-    } else if lifecycle.phase() == Phase::Created {
-        maker::start(world, policy, (slot, &mut lifecycle), hold)?;
-    } else {
-        worker::begin_life(world, slot, &mut lifecycle, hold)?;
+    match (lifecycle.phase(), hold) {
+        (Phase::Held, None | Some(Hold::No)) => release(world, slot, &mut lifecycle)?,
+        (_, None) => return Err(Refusal::WrongState),
+        (Phase::Created, Some(hold)) => {
+            maker::start(world, policy, (slot, &mut lifecycle), hold)?;
+        }
+        (_, Some(hold)) => {
+            worker::begin_life(world, slot, &mut lifecycle, hold)?;
+        }
     }
     slot.is_quiet.store(true, Ordering::Relaxed);
     let word = word(slot, &lifecycle);

@@ -2,10 +2,21 @@
 
 use shikiri_abi::{PartitionRef, Status};
 
-use super::{Calls, Door, PARTITION_START, PARTITION_STOP, Trees, refusal};
+use super::{Calls, Door, PARTITION_START, Trees, refusal};
 use crate::memory::MEMORY_AT;
 use crate::refusal::{Act, Refusal, Rule};
 use crate::view::{NewPartition, Partition, Phase};
+
+/// When a partition that is started runs.
+#[derive(Clone, Copy, Debug)]
+enum Run {
+    /// As soon as it is built.
+    WhenBuilt,
+    /// It is held when it is built.
+    NotYet,
+    /// Now, if it is held; else no life begins.
+    IfHeld,
+}
 
 impl<C: Calls + Trees> Door<C> {
     /// Keeps a partition's tree, or that it has none.
@@ -43,9 +54,9 @@ impl<C: Calls + Trees> Door<C> {
     /// Starts a partition; one with a tree in two steps, of which this does the next one.
     pub(super) fn start(&self, it: PartitionRef) -> Result<PartitionRef, Refusal> {
         let started = match self.tree(it)? {
-            None => return self.run(it, false),
+            None => return self.run(it, Run::WhenBuilt),
             Some((tree, Phase::Held)) => self.load(it, &tree).and_then(|()| self.release(it)),
-            Some(_) => self.run(it, true),
+            Some(_) => self.run(it, Run::NotYet),
         };
         match started {
             // Somebody else has come first.
@@ -54,16 +65,9 @@ impl<C: Calls + Trees> Door<C> {
         }
     }
 
-    /// Lets a held life run, and no other one.
+    /// Lets a held life run. If it was ended meanwhile, no other one begins, which would find no tree.
     fn release(&self, it: PartitionRef) -> Result<PartitionRef, Refusal> {
-        let life = self.run(it, false)?;
-        if life == it {
-            return Ok(it);
-        }
-        // It was ended, and the call has begun another life, without the tree. If that one is over by itself, so much the better.
-        let step = Act::Start.word();
-        let _over = self.simple(step, life, PARTITION_STOP);
-        Err(Refusal::new(step, Some(it), Status::WrongState))
+        self.run(it, Run::IfHeld)
     }
 
     /// Whether this life has begun to run, and is not over.
@@ -72,8 +76,13 @@ impl<C: Calls + Trees> Door<C> {
         Ok(now.is_some_and(|it| matches!(it.phase, Phase::Active | Phase::Paused)))
     }
 
-    fn run(&self, it: PartitionRef, hold: bool) -> Result<PartitionRef, Refusal> {
-        let x = [it.encode(), u64::from(hold), 0, 0, 0, 0];
+    fn run(&self, it: PartitionRef, when: Run) -> Result<PartitionRef, Refusal> {
+        let hold = match when {
+            Run::WhenBuilt => 0,
+            Run::NotYet => 1,
+            Run::IfHeld => 2,
+        };
+        let x = [it.encode(), hold, 0, 0, 0, 0];
         let [word, ..] = self.call((Act::Start.word(), Some(it)), PARTITION_START, x)?;
         Ok(PartitionRef::decode(word).unwrap_or(it))
     }

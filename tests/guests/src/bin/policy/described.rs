@@ -305,6 +305,13 @@ fn held() -> Outcome {
     wait_for(code, State::Held)?;
     made(code.stop())?;
     ended(code, Cause::Stopped)?;
+    // Who meant that life begins no other one.
+    refused("ended meanwhile", code.go_on(), Status::WrongState)?;
+    ensure("still ended", made(code.status())?.state == State::Ended)?;
+    let code = made(code.start_held())?;
+    wait_for(code, State::Held)?;
+    made(code.go_on())?;
+    ended(code, Cause::Code(42))?;
     // Also while it is being built.
     let code = made(code.start_held())?;
     made(code.stop())?;
