@@ -1,252 +1,25 @@
-//! Named objects against a model of what their openers may expect (V4).
-//!
-//! Several partitions open, post, try, choose ports, close and end in any order, with stale, foreign and invented handles;
-//! what they owe each other is told at once or, as by a slow core, after other calls. After each call: the same
-//! answer and the same interrupts as the model, table, handles and accounts agree, a refusal has changed nothing, and
-//! whoever waits for what is there was told.
+//! Both, in lockstep.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::mem::ManuallyDrop;
-use std::sync::atomic::AtomicU64;
+use std::collections::{BTreeSet, VecDeque};
 
-use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
 use shikiri_abi::{
-    IntId, Message, ObjectKind, ObjectName, PartitionId, PartitionSlot, Resource, Units, VcpuIndex,
+    IntId, ObjectKind, ObjectName, PartitionId, PartitionSlot, Resource, Units, VcpuIndex,
 };
-use shikiri_config::{NameEntry, PartitionSet};
-use shikiri_core::event::{Shared, Visitor, nobody_visits};
-use shikiri_core::handle::{Handle, HandleEntry};
+use shikiri_core::event::{Visitor, nobody_visits};
+use shikiri_core::handle::Handle;
 use shikiri_core::object::{Got, Object, Objects, Refusal, Wake, check, permit};
 use shikiri_core::partition::Holdings;
-use shikiri_core::party::{Cold, EndStep, Party, PartyState, Record, Sharing};
-use shikiri_model::{random_calls, steps};
+use shikiri_core::party::{EndStep, Party, Sharing};
 
-const PARTITIONS: usize = 3;
-const HANDLES: usize = 6;
-/// Objects that a partition can pay for.
-const SHARES: u64 = 3;
-const ENTRIES: [NameEntry<'_>; 2] = [
-    NameEntry { text: "solo", is_prefix: false, partitions: PartitionSet(0b011), objects: 1 },
-    NameEntry { text: "log/", is_prefix: true, partitions: PartitionSet(0b111), objects: 3 },
-];
-const ROWS: usize = 4;
-const NAMES: [&str; 6] = ["solo", "log/a", "log/b", "log/c", "log/d", "other"];
-const KINDS: [ObjectKind; 5] = [
-    ObjectKind::Event,
-    ObjectKind::Semaphore { initial: 1, maximum: 2, units: Units::Held },
-    ObjectKind::Semaphore { initial: 0, maximum: 2, units: Units::Spent },
-    ObjectKind::Queue { depth: 1 },
-    ObjectKind::Queue { depth: 3 },
-];
+use crate::model::{Lack, Model, Opener, Port, Thing};
+use crate::real::Side;
+use crate::{ENTRIES, HANDLES, KINDS, NAMES, PARTITIONS, ROWS, SHARES};
 
-// ---- the real thing, as EL2 holds it ----
-
-struct Side {
-    id: u32,
-    slot: PartitionSlot,
-    entries: Vec<HandleEntry>,
-    pending: Vec<AtomicU64>,
-    // A failed test leaves charges behind, which must not panic again.
-    state: ManuallyDrop<Box<PartyState>>,
-    cold: Vec<Cold>,
-    records: [Record; 1],
-    holdings: ManuallyDrop<Holdings>,
-}
-
-impl Side {
-    fn new(slot: usize, id: u32) -> Self {
-        let slot = PartitionSlot(u8::try_from(slot).unwrap());
-        let mut holdings = Holdings::new(PartitionId(id), slot);
-        holdings.account_mut().set_limit(Resource::ManagementMemory, Some(SHARES));
-        let state = PartyState::new(PartitionId(id), slot, 1, [!0; 32]);
-        Self {
-            id,
-            slot,
-            entries: (0..HANDLES).map(|_| HandleEntry::new()).collect(),
-            pending: vec![AtomicU64::new(0)],
-            state: ManuallyDrop::new(Box::new(state)),
-            cold: vec![Cold::default(); HANDLES],
-            records: [Record::new()],
-            holdings: ManuallyDrop::new(holdings),
-        }
-    }
-
-    fn shared(&self) -> Shared<'_> {
-        Shared::new(&self.entries, &self.pending)
-    }
-
-    fn open(&mut self) -> (Party<'_>, &mut Holdings) {
-        let Self { entries, pending, state, cold, records, holdings, .. } = self;
-        (Party::open(state, Shared::new(entries, pending), cold, records), holdings)
-    }
-}
-
-// ---- the model ----
-
-#[derive(Clone, Debug)]
-struct Opener {
-    handle: u64,
-    opens: u32,
-    held: u32,
-    posted: bool,
-    waiting: bool,
-    lacking: bool,
-    /// The port's handle; the port may be closed by now.
-    port: Option<u64>,
-}
-
-#[derive(Clone, Debug)]
-struct Thing {
-    name: &'static str,
-    kind: ObjectKind,
-    openers: BTreeMap<usize, Opener>,
-    count: u32,
-    /// Partitions that went with units, by slot.
-    lost: BTreeMap<usize, u32>,
-    queue: VecDeque<Message>,
-    /// Units that there are, whoever has them.
-    units: u32,
-}
-
-impl Thing {
-    fn new(name: &'static str, kind: ObjectKind) -> Self {
-        let count = if let ObjectKind::Semaphore { initial, .. } = kind { initial } else { 0 };
-        Self {
-            name,
-            kind,
-            openers: BTreeMap::new(),
-            count,
-            lost: BTreeMap::new(),
-            queue: VecDeque::new(),
-            units: count,
-        }
-    }
-
-    fn is_there_for(&self, who: usize) -> bool {
-        match self.kind {
-            ObjectKind::Event => self.openers.get(&who).is_some_and(|opener| opener.posted),
-            ObjectKind::Semaphore { .. } => self.count > 0,
-            ObjectKind::Queue { .. } => !self.queue.is_empty(),
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        matches!(self.kind, ObjectKind::Queue { depth } if self.queue.len() < usize::from(depth))
-    }
-
-    /// Who is owed an event.
-    fn due(&mut self) -> BTreeSet<usize> {
-        let mut due = BTreeSet::new();
-        let there: BTreeSet<usize> =
-            (0..PARTITIONS).filter(|who| self.is_there_for(*who)).collect();
-        let has_room = self.has_room();
-        for (who, opener) in &mut self.openers {
-            if opener.waiting && there.contains(who) {
-                opener.waiting = false;
-                due.insert(*who);
-            }
-            if opener.lacking && has_room {
-                opener.lacking = false;
-                due.insert(*who);
-            }
-        }
-        due
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Port {
-    intid: u16,
-    /// The row whose object tells it.
-    of: Option<usize>,
-}
-
-#[derive(Default)]
-struct Model {
-    rows: [Option<Thing>; ROWS],
-    ports: [BTreeMap<u64, Port>; PARTITIONS],
-}
-
-impl Model {
-    /// The row of a handle.
-    fn row(&self, who: usize, handle: Handle) -> Result<usize, Refusal> {
-        let is_it = |thing: &Option<Thing>| {
-            let opener = thing.as_ref().and_then(|thing| thing.openers.get(&who));
-            opener.is_some_and(|opener| opener.handle == handle.0)
-        };
-        self.rows.iter().position(is_it).ok_or(Refusal::BadHandle)
-    }
-
-    fn thing(&mut self, row: usize) -> &mut Thing {
-        self.rows[row].as_mut().unwrap()
-    }
-
-    fn opener(&mut self, row: usize, who: usize) -> &mut Opener {
-        self.thing(row).openers.get_mut(&who).unwrap()
-    }
-
-    fn open_count(&self, who: usize) -> usize {
-        self.rows.iter().flatten().filter(|thing| thing.openers.contains_key(&who)).count()
-    }
-
-    fn handles(&self, who: usize) -> usize {
-        self.open_count(who) + self.ports[who].len()
-    }
-
-    /// The port that is told, if it is there.
-    fn port_of(&self, row: usize, who: usize) -> Option<u64> {
-        let chosen = self.rows[row].as_ref()?.openers.get(&who)?.port?;
-        self.ports[who].get(&chosen).filter(|port| port.of == Some(row)).map(|_| chosen)
-    }
-
-    fn unhook(&mut self, row: usize, who: usize) {
-        if let Some(port) = self.port_of(row, who) {
-            self.ports[who].get_mut(&port).unwrap().of = None;
-        }
-        self.opener(row, who).port = None;
-    }
-
-    /// A partition's flag goes; who is owed an event then.
-    fn leave(&mut self, row: usize, who: usize, id: u32) -> BTreeSet<usize> {
-        self.unhook(row, who);
-        let thing = self.thing(row);
-        let opener = thing.openers.remove(&who).unwrap();
-        if opener.held > 0 {
-            thing.count += opener.held;
-            thing.lost.insert(who, id);
-        }
-        if thing.openers.is_empty() {
-            self.rows[row] = None;
-            return BTreeSet::new();
-        }
-        thing.due()
-    }
-
-    /// Where those who are owed an event are told now.
-    fn tell(&self, row: usize, due: &BTreeSet<usize>) -> Vec<(usize, u16)> {
-        let told = due.iter().filter_map(|who| {
-            let port = self.port_of(row, *who)?;
-            Some((*who, self.ports[*who][&port].intid))
-        });
-        told.collect()
-    }
-}
-
-/// What was not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Lack {
-    Thing,
-    Room,
-}
-
-// ---- both, in lockstep ----
-
-struct World {
+pub(crate) struct World {
     sides: Vec<Side>,
     objects: Objects<'static>,
     rows: &'static [Object],
-    model: Model,
+    pub(crate) model: Model,
     visitor: Visitor,
     /// Every handle that was ever given, by partition.
     given: Vec<Vec<Handle>>,
@@ -257,15 +30,15 @@ struct World {
     /// which interrupts came, and nothing else, goes in here.
     owed: BTreeSet<(usize, usize, Lack)>,
     is_looking: bool,
-    calls: u64,
+    pub(crate) calls: u64,
     /// The answers that were seen.
-    seen: BTreeSet<String>,
+    pub(crate) seen: BTreeSet<String>,
 }
 
-type Step = (u8, u8, u8, u8, u8);
+pub(crate) type Step = (u8, u8, u8, u8, u8);
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let rows: &'static [Object] = Vec::leak((0..ROWS).map(|_| Object::new()).collect());
         let ids = u32::try_from(PARTITIONS).unwrap();
         Self {
@@ -364,7 +137,7 @@ impl World {
         self.owed.retain(|(at, waiter, _)| (*at, *waiter) != (row, who));
     }
 
-    fn step(&mut self, (kind, who, a, b, c): Step) {
+    pub(crate) fn step(&mut self, (kind, who, a, b, c): Step) {
         let who = usize::from(who) % PARTITIONS;
         self.is_looking = c.is_multiple_of(8);
         let is_slow = c >= 192;
@@ -633,14 +406,14 @@ impl World {
     }
 
     /// The slow cores catch up.
-    fn catch_up(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
         while let Some((wake, (row, due))) = self.slow.pop_front() {
             self.tell(wake, row, &due);
         }
     }
 
     /// Ends a partition and starts its name again.
-    fn end(&mut self, who: usize, is_slow: bool) {
+    pub(crate) fn end(&mut self, who: usize, is_slow: bool) {
         let own = |thing: &Option<Thing>| {
             thing.as_ref().is_some_and(|thing| thing.openers.contains_key(&who))
         };
@@ -669,7 +442,7 @@ impl World {
         self.given[who].clear();
     }
 
-    fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         for side in &self.sides {
             let used = side.holdings.account().line(Resource::ManagementMemory).used;
             let open = self.model.open_count(usize::from(side.slot.0));
@@ -699,64 +472,5 @@ impl World {
             })
             .collect();
         assert_eq!(check(&self.objects, &parties), Ok(()));
-    }
-}
-
-#[test]
-fn any_calls_of_any_partitions_agree_with_the_model() {
-    random_calls(&prop::collection::vec(any::<Step>(), 1..steps(250)), |steps| {
-        let mut world = World::new();
-        for step in steps {
-            world.step(step);
-        }
-        world.catch_up();
-        for who in 0..PARTITIONS {
-            world.end(who, false);
-            world.check();
-        }
-        assert!(world.model.rows.iter().all(Option::is_none));
-        world.calls
-    });
-}
-
-/// The walk is worth something only if it gets everywhere.
-#[test]
-#[cfg_attr(
-    miri,
-    ignore = "hundreds of cases that reach everything only together: hours under Miri"
-)]
-fn the_random_calls_reach_every_answer() {
-    let wanted = [
-        "open",
-        "open: NotPermitted",
-        "open: Exists",
-        "open: OverLimit(ManagementMemory)",
-        "open: Full",
-        "try",
-        "try: BadHandle",
-        "try: Empty",
-        "post",
-        "post: BadHandle",
-        "post: Argument(2)",
-        "post: Range",
-        "post: Full",
-        "close",
-        "close: BadHandle",
-        "notify",
-        "notify: BadHandle",
-        "notify: WrongState",
-    ];
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let steps = prop::collection::vec(any::<Step>(), 250);
-    let mut seen = BTreeSet::new();
-    for _ in 0..40 {
-        let mut world = World::new();
-        for step in steps.new_tree(&mut runner).unwrap().current() {
-            world.step(step);
-        }
-        seen.append(&mut world.seen);
-    }
-    for answer in wanted {
-        assert!(seen.contains(answer), "never seen: {answer}");
     }
 }
