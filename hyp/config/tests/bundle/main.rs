@@ -10,3 +10,4 @@ mod policy;
 mod round_trip;
 mod rules;
 mod sample;
+mod talking;

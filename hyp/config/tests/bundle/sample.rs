@@ -116,3 +116,14 @@ pub(crate) fn name(text: &str, objects: u16) -> NameSpec {
 pub(crate) fn refusal(system: &SystemSpec) -> String {
     Bundle::parse(&write(system), crc32).err().map(|error| error.to_string()).unwrap_or_default()
 }
+
+/// Changes the sample system and expects a refusal with exactly this message.
+pub(crate) fn refused(change: impl Fn(&mut SystemSpec), expected: &str) {
+    let mut system = system();
+    change(&mut system);
+    assert_eq!(refusal(&system), expected);
+}
+
+pub(crate) fn accepted(change: impl Fn(&mut SystemSpec)) {
+    refused(change, "");
+}
