@@ -5,6 +5,8 @@ use shikiri_core::event::Raise;
 
 use crate::estates::Estates;
 
+/// EVENT_CREATE_SEND
+pub const CREATE_SEND: u32 = 0x10;
 /// EVENT_CREATE_RECEIVE
 pub const CREATE_RECEIVE: u32 = 0x11;
 /// EVENT_BIND
@@ -13,6 +15,8 @@ pub const BIND: u32 = 0x13;
 pub const CLOSE_HANDLE: u32 = 0x19;
 /// SIGNAL_NOTIFY
 pub const NOTIFY_ME: u32 = 0x1a;
+/// SIGNAL_ASK
+pub const ASK: u32 = 0x1b;
 /// SIGNAL_TAKE
 pub const TAKE: u32 = 0x1c;
 /// SIGNAL_REFUSE
@@ -39,6 +43,22 @@ pub const SEND: u32 = 0x2b;
 pub const NOTIFY: u32 = 0x2c;
 /// CHANNEL_CLOSE
 pub const CLOSE: u32 = 0x2d;
+/// SHARED_OFFER
+pub const OFFER: u32 = 0x30;
+/// SHARED_WITHDRAW
+pub const WITHDRAW: u32 = 0x31;
+/// SHARED_REVOKE
+pub const REVOKE: u32 = 0x32;
+/// SHARED_CREATE
+pub const CREATE_SHARE: u32 = 0x33;
+/// SHARED_CONNECT
+pub const CONNECT_SHARE: u32 = 0x34;
+/// SHARED_ACCEPT
+pub const ACCEPT_SHARE: u32 = 0x35;
+/// SHARED_STATE
+pub const STATE_OF_SHARE: u32 = 0x36;
+/// SHARED_DETACH
+pub const DETACH: u32 = 0x37;
 
 /// The status of a call that is to be made again.
 const AGAIN: u64 = refused(Status::Again);

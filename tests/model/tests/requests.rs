@@ -8,25 +8,13 @@ use shikiri_abi::{AreaClass, Status};
 use shikiri_core::area::AreaSizes;
 use shikiri_core::handle::Handle;
 use shikiri_model::calls::{
-    BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, NOTIFY_ME, REFUSE, TAKE, Told,
-    call, refused, through, told,
+    ASK, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CONNECT_SHARE, CREATE, CREATE_RECEIVE, CREATE_SEND,
+    CREATE_SHARE, DETACH, NOTIFY_ME, REFUSE, STATE_OF_SHARE, TAKE, Told, call, refused, through,
+    told,
 };
 use shikiri_model::estates::Estates;
 use shikiri_model::random_calls;
 use shikiri_stage2::WindowSizes;
-
-/// EVENT_CREATE_SEND
-const CREATE_SEND: u32 = 0x10;
-/// SIGNAL_ASK
-const ASK: u32 = 0x1b;
-/// SHARED_CREATE
-const CREATE_SHARE: u32 = 0x33;
-/// SHARED_CONNECT
-const CONNECT_SHARE: u32 = 0x34;
-/// SHARED_STATE
-const STATE_OF_SHARE: u32 = 0x36;
-/// SHARED_DETACH
-const DETACH: u32 = 0x37;
 
 const SIZES: AreaSizes =
     AreaSizes { windows: WindowSizes { pages: 12, blocks: 0, giants: 0 }, ports: 2, shares: 2 };

@@ -12,8 +12,8 @@ use shikiri_core::area::{AreaSizes, LeaveStep};
 use shikiri_core::handle::Handle;
 use shikiri_core::party::Refusal;
 use shikiri_model::calls::{
-    ACCEPT, ALLOC, CLOSE, CONNECT, CREATE, FREE, INFO, KEEP, NOTIFY, REFUSE, SEND, TAKE, TRIM,
-    Told, call, refused, told, word,
+    ACCEPT, ALLOC, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, FREE, INFO, KEEP,
+    NOTIFY, REFUSE, SEND, TAKE, TRIM, Told, call, refused, told, word,
 };
 use shikiri_model::estates::Estates;
 use shikiri_stage2::WindowSizes;
@@ -59,8 +59,8 @@ struct Port {
 
 /// Makes a message port whose events are INTID `intid`.
 fn port(estates: &mut Estates, who: usize, slots: u64, class: AreaClass, intid: u16) -> Port {
-    let [events, ..] = ok(estates, who, 0x11, &[]);
-    ok(estates, who, 0x13, &[events, u64::from(intid), 0, 0]);
+    let [events, ..] = ok(estates, who, CREATE_RECEIVE, &[]);
+    ok(estates, who, BIND, &[events, u64::from(intid), 0, 0]);
     let [handle, arrivals, credits] =
         ok(estates, who, CREATE, &[events, slots, u64::from(class.code())]);
     Port { handle, events, arrivals: Ipa(arrivals), credits: Ipa(credits), intid }
@@ -170,7 +170,7 @@ fn the_whole_sequence_from_the_request_to_the_close() {
         assert_eq!(gone, (refused(Status::PeerGone), 0));
         ok(&mut estates, SERVER, CLOSE, &[server.handle]);
         for (who, port) in [(CLIENT, client), (SERVER, server)] {
-            ok(&mut estates, who, 0x19, &[port.events]);
+            ok(&mut estates, who, CLOSE_HANDLE, &[port.events]);
         }
         estates.audit();
         assert_eq!([snapshot(&mut estates, CLIENT), snapshot(&mut estates, SERVER)], before);
@@ -349,7 +349,7 @@ fn each_refusal_of_a_send_says_what_is_wrong_and_changes_nothing() {
 )]
 fn a_port_is_refused_when_anything_is_short_and_nothing_is_left_of_it() {
     let mut estates = Estates::new(2, 16, SIZES);
-    let [events, ..] = ok(&mut estates, CLIENT, 0x11, &[]);
+    let [events, ..] = ok(&mut estates, CLIENT, CREATE_RECEIVE, &[]);
     let block = u64::from(AreaClass::Block.code());
     for (arguments, status, which) in [
         ([0, 1, block], Status::BadHandle, 0),
@@ -391,7 +391,7 @@ fn a_port_is_refused_when_anything_is_short_and_nothing_is_left_of_it() {
         estates.machine.give(hoarded);
     }
     for _ in 0..SIZES.ports {
-        let [events, ..] = ok(&mut estates, CLIENT, 0x11, &[]);
+        let [events, ..] = ok(&mut estates, CLIENT, CREATE_RECEIVE, &[]);
         ok(&mut estates, CLIENT, CREATE, &[events, 0, 0]);
     }
     let answer = refusal(&mut estates, CLIENT, CREATE, &[events, 0, 0]);
@@ -466,7 +466,7 @@ fn a_port_without_its_receive_port_tells_nobody() {
     let mut estates = Estates::new(2, 16, SIZES);
     let (client, server) = pair(&mut estates, 1, AreaClass::Page);
     post(&estates, SERVER, server, 2, 0);
-    ok(&mut estates, SERVER, 0x19, &[server.events]);
+    ok(&mut estates, SERVER, CLOSE_HANDLE, &[server.events]);
     estates.audit();
     assert_eq!(call(&mut estates, CLIENT, SEND, &[client.handle]), ([OK, 0, 0, 0], vec![]));
     ok(&mut estates, SERVER, NOTIFY, &[server.handle]);
@@ -671,7 +671,7 @@ fn a_channel_of_the_description_is_joined_whenever_both_live() {
     assert_eq!(call(&mut estates, CLIENT, SEND, &[again.handle, 0, 0, 2]).0[0], OK);
     assert_eq!(message(&estates, SERVER, server, 1), Some([0, 0, 0, 2, 0, 0, 0]));
     // What a guest has closed stays closed.
-    ok(&mut estates, CLIENT, 0x19, &[again.events]);
+    ok(&mut estates, CLIENT, CLOSE_HANDLE, &[again.events]);
     call(&mut estates, CLIENT, CLOSE, &[again.handle]);
     let closed = join(&mut estates, CLIENT, [again.handle, server.handle]);
     assert_eq!(closed, Err(Refusal::BadHandle));

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use shikiri_abi::channel::entry;
 use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, Status};
 use shikiri_model::calls::{
-    ACCEPT, ALLOC, CLOSE, CONNECT, CREATE, FREE, INFO, KEEP, NOTIFY, REFUSE, SEND, TAKE, TRIM,
-    call, refused,
+    ACCEPT, ALLOC, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, FREE, INFO, KEEP, NOTIFY,
+    REFUSE, SEND, TAKE, TRIM, call, refused,
 };
 use shikiri_model::estates::Estates;
 
@@ -101,7 +101,9 @@ fn perform(estates: &mut Estates, seen: &mut [Seen; 3], who: usize, act: &Act) {
             random_call(estates, who, TRIM, &[area(which), pages * PAGE_BYTES]);
         }
         Act::Create { slots, class } => {
-            let Some([_, events, ..]) = random_call(estates, who, 0x11, &[]) else { return };
+            let Some([_, events, ..]) = random_call(estates, who, CREATE_RECEIVE, &[]) else {
+                return;
+            };
             let arguments = [events, slots, u64::from(class.code())];
             match random_call(estates, who, CREATE, &arguments) {
                 Some([_, handle, arrivals, credits]) => seen[who].ports.push(Port {
@@ -112,7 +114,7 @@ fn perform(estates: &mut Estates, seen: &mut [Seen; 3], who: usize, act: &Act) {
                     intid: 0,
                 }),
                 None => {
-                    random_call(estates, who, 0x19, &[events]);
+                    random_call(estates, who, CLOSE_HANDLE, &[events]);
                 }
             }
         }

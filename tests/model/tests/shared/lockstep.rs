@@ -10,15 +10,16 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, Resource, Status};
 use shikiri_core::party::Refusal;
-use shikiri_model::calls::{BIND, CLOSE_HANDLE, CREATE_RECEIVE, NOTIFY_ME, told};
+use shikiri_model::calls::{
+    ACCEPT_SHARE, ALLOC, BIND, CLOSE_HANDLE, CONNECT_SHARE, CREATE_RECEIVE, CREATE_SHARE, DETACH,
+    FREE, INFO, KEEP, NOTIFY_ME, OFFER, REFUSE, REVOKE, STATE_OF_SHARE, TAKE, WITHDRAW, call,
+    refused, told,
+};
 use shikiri_model::estates::Estates;
 use shikiri_model::{random_calls, steps};
 
 use super::model::{Area, Has, Id, Link, Model, PARTITIONS, Place, SIGNALS, State, Told, Went};
-use crate::{
-    ACCEPT, AGAIN, ALLOC, CONNECT, CREATE, DETACH, FREE, INFO, KEEP, OFFER, OK, REFUSE, REVOKE,
-    SIZES, STATE, TAKE, WITHDRAW, call, code, refused,
-};
+use crate::{AGAIN, OK, SIZES, code};
 
 /// What a guest does; numbers choose among the handles that there have ever been.
 #[derive(Clone, Debug)]
@@ -203,7 +204,7 @@ impl World {
             Act::Connect { port: which, to } => {
                 let (handle, word) = (port(which), self.number());
                 let wanted = self.model.connect(who, handle, (to, word)).map(|told| ((), told));
-                self.call((who, CONNECT), &[handle, to as u64, 1, word], ("connect", wanted));
+                self.call((who, CONNECT_SHARE), &[handle, to as u64, 1, word], ("connect", wanted));
             }
             Act::Take => {
                 let wanted = self.model.has_signal(who).map(|()| ((), vec![]));
@@ -218,7 +219,11 @@ impl World {
                 let (request, area) = (request(which), area(with));
                 let wanted = self.model.accept(who, (request, area), may_write);
                 let arguments = [request, area, u64::from(may_write)];
-                self.call((who, ACCEPT), &arguments, ("accept", wanted.map(|told| ((), told))));
+                self.call(
+                    (who, ACCEPT_SHARE),
+                    &arguments,
+                    ("accept", wanted.map(|told| ((), told))),
+                );
             }
             Act::Refuse(which) => {
                 let handle = request(which);
@@ -407,7 +412,7 @@ impl World {
         let arguments = [events.0, pages * PAGE_BYTES, code(class)];
         let made = self.tightly(who, is_tight, |world| {
             let wanted = wanted.map(|()| ((), vec![]));
-            world.call((who, CREATE), &arguments, ("create", wanted))
+            world.call((who, CREATE_SHARE), &arguments, ("create", wanted))
         });
         let Some(((), [_, handle, at, granted])) = made else {
             if events.1.is_some() {
@@ -453,13 +458,13 @@ impl World {
     fn while_it_is_freed(&mut self, who: usize, place: &Place) {
         self.estates.audit();
         let wrong = Refusal::WrongState.registers();
-        let mut all = vec![(STATE, vec![place.handle])];
+        let mut all = vec![(STATE_OF_SHARE, vec![place.handle])];
         if place.paid == 0 {
             all.extend([(OFFER, vec![place.handle, 0]), (WITHDRAW, vec![place.handle])]);
             all.push((REVOKE, vec![place.handle, (who as u64 + 1) % 3]));
             all.push((INFO, vec![place.handle]));
         } else {
-            all.push((CONNECT, vec![place.handle, (who as u64 + 1) % 3, 0, 0]));
+            all.push((CONNECT_SHARE, vec![place.handle, (who as u64 + 1) % 3, 0, 0]));
         }
         for (number, arguments) in all {
             let answer = call(&mut self.estates, who, number, &arguments);
@@ -479,7 +484,8 @@ impl World {
 
     fn state(&mut self, who: usize, handle: u64) {
         let wanted = self.model.state(who, handle).map(|state| (state, vec![]));
-        if let Some((state, found)) = self.call((who, STATE), &[handle], ("state", wanted)) {
+        if let Some((state, found)) = self.call((who, STATE_OF_SHARE), &[handle], ("state", wanted))
+        {
             let expected = match state {
                 State::Pending => [refused(Status::Pending), 0, 0, 0],
                 State::Here { at, pages, may_write, is_left } => {

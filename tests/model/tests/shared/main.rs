@@ -11,7 +11,11 @@ use shikiri_core::area::{AreaSizes, Wanted};
 use shikiri_core::frame::AreaNumber;
 use shikiri_core::party::Refusal;
 use shikiri_core::share::{Fixed, Place};
-use shikiri_model::calls::{Told, call, refused, through};
+use shikiri_model::calls::{
+    ACCEPT, ACCEPT_SHARE, ALLOC, BIND, CONNECT, CONNECT_SHARE, CREATE, CREATE_RECEIVE,
+    CREATE_SHARE, DETACH, FREE, INFO, KEEP, OFFER, REFUSE, REVOKE, SEND, STATE_OF_SHARE, TAKE,
+    Told, WITHDRAW, call, refused, through,
+};
 use shikiri_model::estates::Estates;
 use shikiri_stage2::{Access, WindowSizes};
 
@@ -54,30 +58,14 @@ fn snapshot(estates: &mut Estates) -> Vec<u64> {
     all
 }
 
-const ALLOC: u32 = 0x20;
-const FREE: u32 = 0x21;
-const INFO: u32 = 0x22;
-const KEEP: u32 = 0x23;
-const SEND: u32 = 0x2b;
-const OFFER: u32 = 0x30;
-const WITHDRAW: u32 = 0x31;
-const REVOKE: u32 = 0x32;
-const CREATE: u32 = 0x33;
-const CONNECT: u32 = 0x34;
-const ACCEPT: u32 = 0x35;
-const STATE: u32 = 0x36;
-const DETACH: u32 = 0x37;
-const TAKE: u32 = 0x1c;
-const REFUSE: u32 = 0x1e;
-
 fn code(class: AreaClass) -> u64 {
     u64::from(class.code())
 }
 
 /// A receive port that is INTID `intid`, if no other one is.
 fn events(estates: &mut Estates, who: usize, intid: u64) -> u64 {
-    let ([events, ..], _) = ok(estates, who, 0x11, &[]);
-    call(estates, who, 0x13, &[events, intid, 0, 0]);
+    let ([events, ..], _) = ok(estates, who, CREATE_RECEIVE, &[]);
+    call(estates, who, BIND, &[events, intid, 0, 0]);
     events
 }
 
@@ -108,16 +96,16 @@ fn offered(estates: &mut Estates, pages: u64, class: AreaClass) -> (u64, Ipa) {
 fn attachment(estates: &mut Estates, who: usize, pages: u64, class: AreaClass) -> (u64, Ipa) {
     let events = events(estates, who, 50);
     let ([port, at, granted], _) =
-        ok(estates, who, CREATE, &[events, pages * PAGE_BYTES, code(class)]);
+        ok(estates, who, CREATE_SHARE, &[events, pages * PAGE_BYTES, code(class)]);
     assert_eq!(granted, pages);
     (port, Ipa(at))
 }
 
 /// Asks, and takes the request.
 fn asked(estates: &mut Estates, who: usize, port: u64) -> u64 {
-    let (answer, _) = call(estates, who, CONNECT, &[port, OWNER as u64, 7, 8]);
+    let (answer, _) = call(estates, who, CONNECT_SHARE, &[port, OWNER as u64, 7, 8]);
     assert_eq!(answer[0], refused(Status::Pending));
-    assert_eq!(call(estates, who, STATE, &[port]).0[0], refused(Status::Pending));
+    assert_eq!(call(estates, who, STATE_OF_SHARE, &[port]).0[0], refused(Status::Pending));
     let ([request, sender, word], _) = ok(estates, OWNER, TAKE, &[]);
     assert_eq!((request >> 56, sender >> 32, word), (2, 7, 8));
     request & ((1 << 56) - 1)
@@ -132,10 +120,10 @@ fn attached(
 ) -> (u64, Ipa) {
     let (port, at) = attachment(estates, who, pages, class);
     let request = asked(estates, who, port);
-    let (_, told) = ok(estates, OWNER, ACCEPT, &[request, area, access]);
+    let (_, told) = ok(estates, OWNER, ACCEPT_SHARE, &[request, area, access]);
     assert!(told.is_empty() || told == [(who as u8, 50)]);
     estates.audit();
-    let (how, _) = ok(estates, who, STATE, &[port]);
+    let (how, _) = ok(estates, who, STATE_OF_SHARE, &[port]);
     assert_eq!(how, [at.0, pages, access]);
     (port, at)
 }
@@ -187,10 +175,10 @@ fn both_see_what_either_writes_and_a_reader_cannot_write_c5() {
         // One leaves, one is thrown out; then it is the owner's alone.
         let told = through(&mut estates, OTHER, DETACH, &[reader]);
         assert_eq!((told, estates.read(OTHER, far)), (vec![(OWNER as u8, 40)], None));
-        refused_as(&mut estates, OTHER, STATE, &[reader], Status::BadHandle);
+        refused_as(&mut estates, OTHER, STATE_OF_SHARE, &[reader], Status::BadHandle);
         let (_, told) = ok(&mut estates, OWNER, REVOKE, &[area, USER as u64]);
         assert_eq!((told, estates.read(USER, there)), (vec![(USER as u8, 50)], None));
-        refused_as(&mut estates, USER, STATE, &[writer], Status::PeerGone);
+        refused_as(&mut estates, USER, STATE_OF_SHARE, &[writer], Status::PeerGone);
         estates.audit();
         through(&mut estates, USER, DETACH, &[writer]);
         through(&mut estates, OWNER, WITHDRAW, &[area]);
@@ -221,7 +209,7 @@ fn who_can_reach_it_pays_for_it() {
     assert_eq!([0, 1, 2].map(|line| paid[line] - before[line]), [700, 700, 6]);
     let (area, _) = offered(&mut estates, pages, class);
     let request = asked(&mut estates, USER, port);
-    ok(&mut estates, OWNER, ACCEPT, &[request, area, 1]);
+    ok(&mut estates, OWNER, ACCEPT_SHARE, &[request, area, 1]);
     assert_eq!(used(&mut estates, USER), paid);
     estates.end(OWNER);
     assert_eq!(used(&mut estates, USER), paid, "what is left to it is paid already");
@@ -236,7 +224,7 @@ fn a_shared_area_is_neither_sent_nor_freed_nor_kept_nor_offered_again() {
     let mut estates = Estates::new(2, 16, SIZES);
     let (area, at) = offered(&mut estates, 2, AreaClass::Block);
     let port = events(&mut estates, OWNER, 41);
-    let ([channel, ..], _) = ok(&mut estates, OWNER, 0x28, &[port, 1, code(AreaClass::Block)]);
+    let ([channel, ..], _) = ok(&mut estates, OWNER, CREATE, &[port, 1, code(AreaClass::Block)]);
     let _ = attached(&mut estates, USER, (area, 2, AreaClass::Block), 1);
     for (number, arguments) in [
         (FREE, vec![area]),
@@ -250,10 +238,10 @@ fn a_shared_area_is_neither_sent_nor_freed_nor_kept_nor_offered_again() {
     assert_eq!(info, [at.0, 2, 1]);
     // Sent to a peer that is connected, too.
     let peers = events(&mut estates, USER, 51);
-    let ([peer, ..], _) = ok(&mut estates, USER, 0x28, &[peers, 1, code(AreaClass::Block)]);
-    call(&mut estates, OWNER, 0x29, &[channel, USER as u64, 0, 0]);
+    let ([peer, ..], _) = ok(&mut estates, USER, CREATE, &[peers, 1, code(AreaClass::Block)]);
+    call(&mut estates, OWNER, CONNECT, &[channel, USER as u64, 0, 0]);
     let ([request, ..], _) = ok(&mut estates, USER, TAKE, &[]);
-    ok(&mut estates, USER, 0x2a, &[request & ((1 << 56) - 1), peer]);
+    ok(&mut estates, USER, ACCEPT, &[request & ((1 << 56) - 1), peer]);
     refused_as(&mut estates, OWNER, SEND, &[channel, area, 8], Status::WrongState);
     assert_eq!(estates.read(OWNER, at), Some(0));
     finish(estates);
@@ -275,10 +263,10 @@ fn each_refusal_says_what_is_wrong_and_changes_nothing() {
     refused_as(&mut estates, OWNER, REVOKE, &[area, 1], Status::PeerGone);
     refused_as(&mut estates, OWNER, REVOKE, &[area, 255], Status::PeerGone);
     refused_as(&mut estates, OWNER, REVOKE, &[9, 1], Status::NotOwner);
-    refused_as(&mut estates, OWNER, STATE, &[private], Status::WrongState);
-    refused_as(&mut estates, OWNER, STATE, &[77], Status::BadHandle);
+    refused_as(&mut estates, OWNER, STATE_OF_SHARE, &[private], Status::WrongState);
+    refused_as(&mut estates, OWNER, STATE_OF_SHARE, &[77], Status::BadHandle);
     refused_as(&mut estates, OWNER, DETACH, &[private], Status::WrongState);
-    refused_as(&mut estates, OWNER, ACCEPT, &[spare, area, 1], Status::BadHandle);
+    refused_as(&mut estates, OWNER, ACCEPT_SHARE, &[spare, area, 1], Status::BadHandle);
     // No table for the copy: it is as if it had not been offered.
     let line = Resource::ManagementMemory;
     let used = estates.side(OWNER).used(line);
@@ -302,57 +290,66 @@ fn each_refusal_says_what_is_wrong_and_changes_nothing() {
 
     // The user.
     let port = events(&mut estates, USER, 52);
-    refused_as(&mut estates, USER, CREATE, &[9, 1, block], Status::BadHandle);
-    refused_as(&mut estates, USER, CREATE, &[port, 0, block], Status::Range);
-    refused_as(&mut estates, USER, CREATE, &[port, (2 << 20) + 1, block], Status::Range);
+    refused_as(&mut estates, USER, CREATE_SHARE, &[9, 1, block], Status::BadHandle);
+    refused_as(&mut estates, USER, CREATE_SHARE, &[port, 0, block], Status::Range);
+    refused_as(&mut estates, USER, CREATE_SHARE, &[port, (2 << 20) + 1, block], Status::Range);
     let over = |line: Resource| (refused(Status::OverLimit), u64::from(line.number()));
     let account = estates.side(USER).holdings.account_mut();
     account.set_limit(Resource::Memory, Some(5));
-    assert_eq!(refusal(&mut estates, USER, CREATE, &[port, 8192, block]), over(Resource::Memory));
+    assert_eq!(
+        refusal(&mut estates, USER, CREATE_SHARE, &[port, 8192, block]),
+        over(Resource::Memory)
+    );
     estates.side(USER).holdings.account_mut().set_limit(Resource::Memory, None);
     let (small, _) = attachment(&mut estates, USER, 1, AreaClass::Block);
-    refused_as(&mut estates, USER, CONNECT, &[9, OWNER as u64, 0, 0], Status::BadHandle);
+    refused_as(&mut estates, USER, CONNECT_SHARE, &[9, OWNER as u64, 0, 0], Status::BadHandle);
     refused_as(&mut estates, USER, DETACH, &[9], Status::BadHandle);
     // Itself, which is locked already.
-    refused_as(&mut estates, USER, CONNECT, &[small, USER as u64, 0, 0], Status::InvalidParameter);
+    refused_as(
+        &mut estates,
+        USER,
+        CONNECT_SHARE,
+        &[small, USER as u64, 0, 0],
+        Status::InvalidParameter,
+    );
     refused_as(&mut estates, OWNER, REVOKE, &[area, OWNER as u64], Status::PeerGone);
     let itself = |number| Call::decode(number, [area, OWNER as u64, 0, 0, 0, 0]).unwrap();
-    for number in [REVOKE, CONNECT] {
+    for number in [REVOKE, CONNECT_SHARE] {
         let Call::Shared(call) = itself(number) else { panic!() };
         assert_eq!(estates.of(OWNER, |own, machine| own.meets(call, machine.2.areas())), None);
     }
-    refused_as(&mut estates, USER, STATE, &[small], Status::WrongState);
-    refused_as(&mut estates, USER, CREATE, &[port, 8192, 0], Status::Range);
+    refused_as(&mut estates, USER, STATE_OF_SHARE, &[small], Status::WrongState);
+    refused_as(&mut estates, USER, CREATE_SHARE, &[port, 8192, 0], Status::Range);
     let (other_class, _) = attachment(&mut estates, OTHER, 2, AreaClass::Giant);
 
     // Too small, or of another class: the request can still be refused, and made again.
     for (who, attachment) in [(USER, small), (OTHER, other_class)] {
         let request = asked(&mut estates, who, attachment);
-        refused_as(&mut estates, OWNER, ACCEPT, &[request, area, 1], Status::Range);
-        refused_as(&mut estates, OWNER, ACCEPT, &[request, private, 1], Status::WrongState);
-        refused_as(&mut estates, OWNER, ACCEPT, &[request, 3, 1], Status::NotOwner);
-        refused_as(&mut estates, who, CONNECT, &[attachment, 0, 0, 0], Status::WrongState);
+        refused_as(&mut estates, OWNER, ACCEPT_SHARE, &[request, area, 1], Status::Range);
+        refused_as(&mut estates, OWNER, ACCEPT_SHARE, &[request, private, 1], Status::WrongState);
+        refused_as(&mut estates, OWNER, ACCEPT_SHARE, &[request, 3, 1], Status::NotOwner);
+        refused_as(&mut estates, who, CONNECT_SHARE, &[attachment, 0, 0, 0], Status::WrongState);
         ok(&mut estates, OWNER, REFUSE, &[request]);
-        refused_as(&mut estates, who, STATE, &[attachment], Status::Refused);
+        refused_as(&mut estates, who, STATE_OF_SHARE, &[attachment], Status::Refused);
     }
 
     // The same area twice.
     let (_, _) = attached(&mut estates, USER, (area, 2, AreaClass::Block), 1);
     let (second, _) = attachment(&mut estates, USER, 2, AreaClass::Block);
     let request = asked(&mut estates, USER, second);
-    refused_as(&mut estates, OWNER, ACCEPT, &[request, area, 0], Status::Exists);
+    refused_as(&mut estates, OWNER, ACCEPT_SHARE, &[request, area, 0], Status::Exists);
     // Its asker withdraws.
     through(&mut estates, USER, DETACH, &[second]);
-    refused_as(&mut estates, OWNER, ACCEPT, &[request, area, 0], Status::PeerGone);
+    refused_as(&mut estates, OWNER, ACCEPT_SHARE, &[request, area, 0], Status::PeerGone);
 
     // No share is left, or no slot.
     let (_, _) = attachment(&mut estates, USER, 2, AreaClass::Block);
     let full = over(Resource::ManagementMemory);
-    assert_eq!(refusal(&mut estates, USER, CREATE, &[port, 1, block]), full);
+    assert_eq!(refusal(&mut estates, USER, CREATE_SHARE, &[port, 1, block]), full);
     let (_, _) = attachment(&mut estates, OTHER, 1, AreaClass::Giant);
     let last = events(&mut estates, OTHER, 53);
     let none = over(Resource::IpaSpace);
-    assert_eq!(refusal(&mut estates, OTHER, CREATE, &[last, 1, 2]), none);
+    assert_eq!(refusal(&mut estates, OTHER, CREATE_SHARE, &[last, 1, 2]), none);
     finish(estates);
 }
 
@@ -419,12 +416,12 @@ fn users_go_on_when_the_owner_has_left_and_the_last_gives_the_memory_back_c5() {
             } else {
                 told = through(&mut estates, OWNER, DETACH, &[area]);
                 assert_eq!(estates.read(OWNER, here), None);
-                refused_as(&mut estates, OWNER, STATE, &[area], Status::BadHandle);
+                refused_as(&mut estates, OWNER, STATE_OF_SHARE, &[area], Status::BadHandle);
             }
             assert_eq!(told, vec![(USER as u8, 50), (OTHER as u8, 50)]);
             estates.audit();
             for (who, port, at, how) in [(USER, reader, there, 2), (OTHER, writer, far, 3)] {
-                assert_eq!(ok(&mut estates, who, STATE, &[port]).0, [at.0, pages, how]);
+                assert_eq!(ok(&mut estates, who, STATE_OF_SHARE, &[port]).0, [at.0, pages, how]);
                 assert_eq!(estates.read(who, at), Some(77));
             }
             assert!(!estates.write(USER, there, 1), "whoever is left with it may do what it might");
@@ -464,13 +461,13 @@ fn whoever_ends_at_any_step_leaves_nothing_behind() {
                 }
                 if moment >= 2 {
                     through_if_copying(&mut estates, area);
-                    call(&mut estates, USER, CONNECT, &[port, OWNER as u64, 0, 0]);
+                    call(&mut estates, USER, CONNECT_SHARE, &[port, OWNER as u64, 0, 0]);
                 }
                 if moment >= 3 {
                     let ([request, ..], _) = ok(&mut estates, OWNER, TAKE, &[]);
                     let request = request & ((1 << 56) - 1);
                     if moment >= 4 {
-                        ok(&mut estates, OWNER, ACCEPT, &[request, area, moment & 1]);
+                        ok(&mut estates, OWNER, ACCEPT_SHARE, &[request, area, moment & 1]);
                     }
                 }
                 if moment == 5 {
@@ -537,7 +534,7 @@ fn comes(estates: &mut Estates, who: usize, keeper: Option<usize>, fixed: Fixed)
     estates.audit();
     // The first handle of a partition without events.
     let handle = 1 << 16;
-    let ([at, pages, how], _) = ok(estates, who, STATE, &[handle]);
+    let ([at, pages, how], _) = ok(estates, who, STATE_OF_SHARE, &[handle]);
     assert_eq!(pages, fixed.wanted.pages.0);
     assert_eq!(how & 1, u64::from(fixed.access == Access::ReadWrite));
     (handle, Ipa(at))
@@ -581,8 +578,12 @@ fn an_area_of_the_description_lives_as_long_as_one_of_its_partitions_v7() {
             assert_eq!(fixed_at(&mut estates, USER), Ok(()));
         }
         assert_eq!(fixed_at(&mut estates, keeper), Err(Refusal::PeerGone), "once only");
-        assert_eq!(ok(&mut estates, OTHER, STATE, &[first]).0, [at.0, pages, 0]);
-        assert_eq!(ok(&mut estates, keeper, STATE, &[first]).0, [at.0, pages, 1], "no owner left");
+        assert_eq!(ok(&mut estates, OTHER, STATE_OF_SHARE, &[first]).0, [at.0, pages, 0]);
+        assert_eq!(
+            ok(&mut estates, keeper, STATE_OF_SHARE, &[first]).0,
+            [at.0, pages, 1],
+            "no owner left"
+        );
         assert_eq!(estates.read(OTHER, at), Some(7));
         through(&mut estates, USER, DETACH, &[first]);
         through(&mut estates, OWNER, DETACH, &[first]);
