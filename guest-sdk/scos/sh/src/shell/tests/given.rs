@@ -1,8 +1,30 @@
 //! What partitions are given, and what they are permitted.
 
 use super::{Fake, reference, say};
-use shikiri_abi::Status;
-use shikiri_machine::Refusal;
+use shikiri_abi::{Resource, Status};
+use shikiri_machine::{NewAreas, Refusal};
+
+#[test]
+fn one_that_is_made_is_given_what_its_keys_say() {
+    let mut fake = Fake::new();
+    let (is, _) = say(
+        &mut fake,
+        "part create w image=w.bin memory=4M cores=1 vcpus=3 kept_vcpus=1 handles=64 requests=4 console=no areas=pages:16,blocks:8,giants:1,channels:2,shared:4 devices=clock:0,clock:2 kept_devices=clock:1 devices_limit=5 core_time=50%",
+    );
+    let made = &fake.made[0];
+    assert_eq!((is, made.kept_vcpus, made.handles, made.requests), (0, 1, 64, 4));
+    let areas = NewAreas { pages: 16, blocks: 8, giants: 1, channels: 2, shares: 4 };
+    assert_eq!((made.areas, made.console), (areas, false));
+    let devices: Vec<String> = made.devices.iter().map(ToString::to_string).collect();
+    assert_eq!(devices, ["clock:0", "clock:2"]);
+    assert_eq!(made.kept_devices.first().map(ToString::to_string).as_deref(), Some("clock:1"));
+    assert_eq!(made.limits, [(Resource::Devices, 5), (Resource::CoreTime, 500_000)]);
+    let (_, shown) = say(&mut fake, "part show w");
+    assert!(
+        shown.contains("\nmade at run time\nimage=w.bin memory=4M cores=1 vcpus=3 kept_"),
+        "{shown}"
+    );
+}
 
 #[test]
 fn who_may_talk_to_whom_is_said_both_ways() {
