@@ -4,8 +4,9 @@ use core::fmt;
 
 use shikiri_abi::NewAreas;
 
+use crate::amount::Span;
 use crate::memory::{MEMORY_AT, MOST_REGIONS};
-use crate::view::NewPartition;
+use crate::view::{NewPartition, Time};
 
 /// The most vCPUs of a partition that is made at run time (VCPU_ADD answers FULL beyond).
 pub const MOST_VCPUS: u8 = 8;
@@ -108,6 +109,15 @@ impl NewPartition {
                 format!("{kept} of {vcpus} vCPUs; the first one is never kept back"),
             ));
         }
+        let longer = self.vcpus.iter().find_map(|vcpu| match vcpu.time {
+            Time::Reservation { budget_us, period_us } if budget_us > period_us => {
+                Some([budget_us, period_us].map(Span::of_us))
+            }
+            Time::Reservation { .. } | Time::Owned => None,
+        });
+        if let Some([budget, period]) = longer {
+            return Some(("share", format!("a budget of {budget} in a period of {period}")));
+        }
         let regions = self.memory.len();
         if regions == 0 || regions > MOST_REGIONS {
             let why = format!("{regions} regions; 1 to {MOST_REGIONS} are possible");
@@ -186,6 +196,8 @@ mod tests {
         let memory = vec![Region::first(4096)];
         let image = "i".to_owned();
         let right = NewPartition { vcpus: vec![vcpu; 2], memory, image, ..NewPartition::default() };
+        let time = Time::Reservation { budget_us: 2, period_us: 1 };
+        let more = NewVcpu { time, ..vcpu };
         let elsewhere = Region { at: 0x8000_0000, bytes: 4096 };
         assert_eq!(right.contradiction(), None);
         let device = OwnedDevice { owner: "clock".to_owned(), number: 0 };
@@ -195,6 +207,7 @@ mod tests {
             (NewPartition { vcpus: vec![], ..right.clone() }, "vcpus"),
             (NewPartition { vcpus: vec![vcpu; 9], ..right.clone() }, "vcpus"),
             (NewPartition { kept_vcpus: 2, ..right.clone() }, "kept_vcpus"),
+            (NewPartition { vcpus: vec![vcpu, more], ..right.clone() }, "share"),
             (NewPartition { memory: vec![], ..right.clone() }, "memory"),
             (NewPartition { memory: vec![elsewhere], ..right.clone() }, "memory"),
             (NewPartition { memory: vec![Region::first(4096); 5], ..right.clone() }, "memory"),

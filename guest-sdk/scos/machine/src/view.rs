@@ -4,6 +4,7 @@ use core::fmt;
 
 use shikiri_abi::{NewAreas, PartitionRef, RESOURCE_COUNT, Resource};
 
+use crate::amount::Span;
 use crate::given::OwnedDevice;
 use crate::memory::Region;
 
@@ -257,6 +258,18 @@ pub enum Time {
 }
 
 impl Time {
+    /// A reservation, of spans as people write them. Whether the period has room for the budget is said with the rest of what is
+    /// wrong, by [`NewPartition::contradiction`].
+    ///
+    /// # Errors
+    /// What is too long, in words: more than some 71 minutes.
+    pub fn reservation(budget: Span, period: Span) -> Result<Self, String> {
+        let us = |span: Span| {
+            u32::try_from(span.0.as_micros()).map_err(|_| format!("`{span}` is too long"))
+        };
+        Ok(Self::Reservation { budget_us: us(budget)?, period_us: us(period)? })
+    }
+
     /// The share of a core, in parts per million; a reservation's is rounded up.
     #[must_use]
     pub fn ppm(self) -> u64 {

@@ -204,14 +204,11 @@ fn devices((key, value): (&str, &str)) -> Result<Vec<OwnedDevice>, String> {
 }
 
 fn share(text: &str) -> Result<Time, String> {
-    let us = |text: &str| {
-        let span = Span::parse(text).map_err(|bad| bad.to_string())?;
-        u32::try_from(span.0.as_micros()).map_err(|_| format!("`{text}` is too long"))
-    };
+    let span = |text: &str| Span::parse(text).map_err(|bad| bad.to_string());
     let Some((budget, period)) = text.split_once('/') else {
         return Err(format!("`{text}` is no share such as `2ms/10ms`"));
     };
-    Ok(Time::Reservation { budget_us: us(budget)?, period_us: us(period)? })
+    Time::reservation(span(budget)?, span(period)?)
 }
 
 #[cfg(test)]

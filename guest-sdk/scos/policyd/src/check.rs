@@ -212,18 +212,9 @@ fn memory(text: &MemoryText, place: &Place) -> Result<Vec<Region>, Wrong> {
 }
 
 fn reservation(table: &ShareTable, place: &Place) -> Result<Time, Wrong> {
-    let us = |text: &str, key: &str| {
-        let place = place.key(key);
-        let span = span(Some(text), Duration::ZERO, &place)?;
-        let too_long = |_| place.wrong(format!("`{text}` is too long"));
-        u32::try_from(span.as_micros()).map_err(too_long)
-    };
-    let (budget_us, period_us) = (us(&table.budget, "budget")?, us(&table.period, "period")?);
-    if budget_us > period_us {
-        let why = format!("{} in {}", table.budget, table.period);
-        return Err(place.key("budget").wrong(why));
-    }
-    Ok(Time::Reservation { budget_us, period_us })
+    let read = |text: &str, key: &str| span(Some(text), Duration::ZERO, &place.key(key)).map(Span);
+    let (budget, period) = (read(&table.budget, "budget")?, read(&table.period, "period")?);
+    Time::reservation(budget, period).map_err(|why| place.wrong(why))
 }
 
 fn restart_rule(table: &RestartTable, place: &Place) -> Result<RestartRule, Wrong> {

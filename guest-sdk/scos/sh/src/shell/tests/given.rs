@@ -71,3 +71,18 @@ fn cores_and_vcpus_have_the_bounds_of_the_call() {
     assert_eq!(say(&mut fake, "part create x image=w.bin memory=2M cores=63 vcpus=8").0, 0);
     assert_eq!((fake.made[0].vcpus[0].cores.0, fake.made[0].vcpus.len()), (1 << 63, 8));
 }
+
+#[test]
+fn a_budget_is_no_longer_than_its_period() {
+    let mut fake = Fake::new();
+    let create = |share: &str| format!("part create x image=w.bin memory=2M cores=1 share={share}");
+    for (share, why) in [
+        ("2ms/1ms", "part: share=: a budget of 2ms in a period of 1ms\n"),
+        ("1s/72m", "part: `72m` is too long\n"),
+    ] {
+        let (result, text) = say(&mut fake, &create(share));
+        assert!(result == 2 && text.starts_with(why), "{text}");
+    }
+    assert_eq!(say(&mut fake, &create("1ms/1ms")).0, 0);
+    assert_eq!(fake.made[0].vcpus[0].time.ppm(), 1_000_000);
+}
