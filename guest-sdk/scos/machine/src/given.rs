@@ -49,6 +49,18 @@ impl fmt::Display for OwnedDevice {
     }
 }
 
+/// The numbers with their keys, which are the description's.
+const fn by_keys(areas: &mut NewAreas) -> [(&'static str, &mut u16); 5] {
+    let NewAreas { pages, blocks, giants, channels, shares } = areas;
+    [
+        ("pages", pages),
+        ("blocks", blocks),
+        ("giants", giants),
+        ("channels", channels),
+        ("shared", shares),
+    ]
+}
+
 /// Reads areas written in one word, with the description's keys: `pages:16,channels:2`.
 ///
 /// # Errors
@@ -59,17 +71,11 @@ pub(crate) fn areas_in(text: &str) -> Result<NewAreas, String> {
         let Some((key, number)) = part.split_once(':') else {
             return Err(format!("`{part}` is not such as `pages:16`"));
         };
-        let place = match key {
-            "pages" => &mut areas.pages,
-            "blocks" => &mut areas.blocks,
-            "giants" => &mut areas.giants,
-            "channels" => &mut areas.channels,
-            "shared" => &mut areas.shares,
-            _ => {
-                return Err(format!(
-                    "there is no `{key}`: pages, blocks, giants, channels and shared"
-                ));
-            }
+        let numbers = by_keys(&mut areas);
+        let [others @ .., last] = numbers.each_ref().map(|(known, _)| *known);
+        let found = numbers.into_iter().find(|(known, _)| *known == key);
+        let Some((_, place)) = found else {
+            return Err(format!("there is no `{key}`: {} and {last}", others.join(", ")));
         };
         *place = number.parse().map_err(|_| format!("`{part}`: 0 to 65535 are possible"))?;
     }
@@ -77,16 +83,8 @@ pub(crate) fn areas_in(text: &str) -> Result<NewAreas, String> {
 }
 
 /// Areas in one word, as they are read.
-pub(crate) fn areas_text(areas: NewAreas) -> String {
-    let NewAreas { pages, blocks, giants, channels, shares } = areas;
-    let all = [
-        ("pages", pages),
-        ("blocks", blocks),
-        ("giants", giants),
-        ("channels", channels),
-        ("shared", shares),
-    ];
-    let said = all.iter().filter(|(_, number)| *number > 0);
+pub(crate) fn areas_text(mut areas: NewAreas) -> String {
+    let said = by_keys(&mut areas).into_iter().filter(|(_, number)| **number > 0);
     said.map(|(key, number)| format!("{key}:{number}")).collect::<Vec<_>>().join(",")
 }
 
