@@ -52,9 +52,9 @@ pub trait MachineView {
 /// The most that a partition has in an answer, in bytes.
 pub const PIECE_BYTES: usize = 1024;
 /// How many partitions [`Rest::go_on`] shows at once.
-const PIECES: u8 = 5;
+const PIECES: usize = 5;
 /// So much room there has to be for [`Rest::go_on`]; and before the prompt, so that whatever is asked next is answered without loss.
-pub const GO_ON_BYTES: usize = 5 * PIECE_BYTES;
+pub const GO_ON_BYTES: usize = PIECES * PIECE_BYTES;
 
 /// What has still to be written of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,7 @@ impl Rest {
         view: &(impl MachineView + ?Sized),
         out: &mut impl fmt::Write,
     ) -> Result<Self, fmt::Error> {
+        // Not with the last partition: the prompt waits for room, too.
         if usize::from(self.next) >= view.partition_count() {
             return Ok(Self::NOTHING);
         }
