@@ -17,7 +17,7 @@ use crate::refusal::{Refusal, Rule};
 use crate::view::{Boot, NewPartition};
 
 /// Where a flat program goes, and starts.
-const FLAT_AT: u64 = MEMORY_AT + (512 << 10);
+pub const FLAT_AT: u64 = MEMORY_AT + (512 << 10);
 /// Where Linux goes: a multiple of 2 MiB (Documentation/arch/arm64/booting.rst).
 const LINUX_AT: u64 = MEMORY_AT + (2 << 20);
 /// What Linux needs at least beside its files: it says how large it is behind its file only in that file.

@@ -20,11 +20,11 @@ pub use amount::{Amount, BadAmount, Span, is_enforced, resource_named, resource_
 pub use device::{Device, Events, PATH as DEVICE, replace};
 pub use door::{Calls, Door, Trees};
 pub use given::{MOST_VCPUS, OwnedDevice};
-pub use layout::image_number;
+pub use layout::{FLAT_AT, image_number};
 pub use look::{End, Exit, Stand, Thing, What};
 pub use memory::Region;
 pub use refusal::{Act, Over, Refusal, Rule};
-pub use shikiri_abi::NewAreas;
+pub use shikiri_abi::{NewAreas, Status};
 pub use shikiri_tree::Gic;
 pub use table::{Align, Table};
 pub use view::{
