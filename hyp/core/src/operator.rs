@@ -2,7 +2,8 @@
 //!
 //! A [`LineEditor`] makes lines of typed bytes, [`Command::parse`] understands them, and [`answer`] writes
 //! what can be shown at once or says which [`Request`] the caller has to carry out. What is shown of each
-//! partition may be longer than the console's buffer: it is a [`Rest`], written piece by piece. Data comes through [`MachineView`]: copies, so that no partition's lock is held while text is written.
+//! partition may be longer than the console's buffer: it is a [`Rest`], written piece by piece. Data comes
+//! through [`MachineView`]: copies, so that no partition's lock is held while text is written.
 
 mod command;
 mod editor;

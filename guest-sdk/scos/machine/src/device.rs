@@ -124,8 +124,8 @@ impl Trees for Device {
     }
 }
 
-/// Writes a file. Whoever looks meanwhile finds the whole of it, or the former one; if there is no room, nothing is left of the new one. Of several processes that
-/// write at once, the last one's is there.
+/// Writes a file. Whoever looks meanwhile finds the whole of it, or the former one; if there is no room, nothing is left of
+/// the new one. Of several processes that write at once, the last one's is there.
 ///
 /// # Errors
 /// There is no room, or those of `fs::write` and `fs::rename`.
@@ -178,6 +178,7 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!((refused, is_left, is_former), (Err(ErrorKind::StorageFull), false, true));
     }
+
     #[test]
     fn no_two_files_and_no_two_processes_share_what_is_not_whole_yet() {
         let pid = std::process::id();

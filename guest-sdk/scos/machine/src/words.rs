@@ -233,6 +233,7 @@ mod tests {
         assert_eq!(linux.cmdline.as_deref(), Some("a b"));
         assert!(NewPartition::read_note("a", "").is_err());
     }
+
     #[test]
     fn what_could_not_be_read_again_is_refused_by_its_key() {
         let right =

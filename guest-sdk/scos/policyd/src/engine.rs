@@ -125,8 +125,9 @@ impl Engine {
     }
 
     /// Goes on without notes: those of the program before went with its system. `found` is the machine as it is, `told` whose ends nobody had
-    /// been told of yet. Limits that are set stay as they are. Who has ended in failure, more often than is put up with, and before the eyes of that program,
-    /// was given up by it, or was about to be started the last time: it stays ended. What there is to say of it.
+    /// been told of yet. Limits that are set stay as they are. Who has ended in failure, more often than is put up with, and
+    /// before the eyes of that program, was given up by it, or was about to be started the last time: it stays ended. What there
+    /// is to say of it.
     pub fn find(&mut self, found: &[Partition], told: &[PartitionRef]) -> Vec<String> {
         let mut said = Vec::new();
         for (entry, memory) in self.policy.partitions.iter().zip(&mut self.memories) {

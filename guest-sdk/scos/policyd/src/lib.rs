@@ -3,7 +3,8 @@
 //!
 //! [`Policy`] is the file, read and checked; [`Engine`] looks at the machine and says what is to be done. It compares what it sees with
 //! what the file wants, each time anew, so that a policy program that was itself restarted goes on where the machine
-//! stands; what cannot be seen there it writes down for its successor. It makes no call and knows no clock: time is an argument, actions are the answer. [`answer`] judges the requests that wait.
+//! stands; what cannot be seen there it writes down for its successor. It makes no call and knows no clock: time is an
+//! argument, actions are the answer. [`answer`] judges the requests that wait.
 
 mod answers;
 mod check;

@@ -57,8 +57,8 @@ impl RestartRule {
         }
     }
 
-    /// Whether one that has ended so, and of whose restarts nothing is known but how often it was started in all, is given up. After a failure only: a job that
-    /// is started again whenever it is done has many starts behind it that nobody minded.
+    /// Whether one that has ended so, and of whose restarts nothing is known but how often it was started in all, is given up.
+    /// After a failure only: a job that is started again whenever it is done has many starts behind it that nobody minded.
     pub(crate) const fn has_had_enough(&self, cause: Cause, starts: u32) -> bool {
         cause.is_failure() && self.give_up_after > 0 && starts > self.give_up_after
     }

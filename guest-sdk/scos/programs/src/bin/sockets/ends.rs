@@ -41,7 +41,8 @@ impl Waiting {
     }
 }
 
-/// Whether a request that the guest's end has met is answered so. A guest with sockets still refuses what has come, and then is down for what comes later.
+/// Whether a request that the guest's end has met is answered so. A guest with sockets still refuses what has come, and then is
+/// down for what comes later.
 fn in_vain(guests: &Guests, answer: Option<i32>) -> bool {
     answer == Some(libc::EHOSTDOWN) || guests.have_sockets && answer == Some(libc::ECONNREFUSED)
 }
