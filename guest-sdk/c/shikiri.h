@@ -411,7 +411,7 @@ static inline struct shikiri_answer shikiri_signal_notify(uint64_t port)
  *   of SIGNAL_NOTIFY and read by EVENT_STATE. (P9)
  * port: the send port
  * partition: the other's number, as the device tree has it
- * service: which service is meant, 0 to 2^32 - 1
+ * service: which service is meant, 0 to 2^32 - 1; NOT_PERMITTED: it is not open to the caller
  * word: a word for the other
  * Answers: PENDING, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, PEER_GONE, AGAIN.
  */
@@ -539,7 +539,7 @@ static inline struct shikiri_answer shikiri_channel_create(uint64_t events, uint
  *   port's receive port. (C2)
  * port: the message port
  * partition: the other partition's number, as the device tree has it
- * service: which service is meant, 0 to 2^32 - 1
+ * service: which service is meant, as in SIGNAL_ASK
  * word: a word for the other partition
  * Answers: PENDING, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, PEER_GONE, AGAIN.
  */
@@ -644,7 +644,7 @@ static inline struct shikiri_answer shikiri_shared_create(uint64_t events, uint6
  *   receive port and read by SHARED_STATE. (C5)
  * attachment: an attachment without an area
  * partition: the other's number, as the device tree has it
- * service: which area is meant, 0 to 2^32 - 1
+ * service: which area is meant, a service as in SIGNAL_ASK
  * word: a word for the other
  * Answers: PENDING, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, PEER_GONE, AGAIN.
  */
@@ -1006,7 +1006,7 @@ static inline struct shikiri_answer shikiri_talk_set(uint64_t partition, uint64_
 }
 
 /* Permits or forbids that one partition asks another for connections, until either is destroyed. What is
- *   connected stays so. (P7)
+ *   connected stays so. For which services, is the description's to say. (P7)
  * asker: who asks, as PARTITION_LIST has it
  * asked: who is asked
  * permit: 0 or 1

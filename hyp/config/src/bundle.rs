@@ -10,11 +10,11 @@ use crate::error::BundleError;
 use crate::partition::{Partition, Tables, name_entry, name_of, shared_area, text};
 use crate::row::{
     BLOB_ALIGN, BlobRow, CRC_FROM, ChannelRow, EventRow, Header, MAGIC, MAGIC_WORD, NO_FOCUS,
-    NO_HOLDER, NONE, NameRow, PolicyImageRow, PolicyRow, SharedRow, VERSION,
+    NO_HOLDER, NONE, NameRow, PolicyImageRow, PolicyRow, ServiceRow, SharedRow, VERSION,
 };
 use crate::types::{
-    Blob, Board, Channel, ChannelEnd, Event, GicVersion, NameEntry, Places, Policy, PolicyImage,
-    SharedArea, Unanswered,
+    Blob, Board, Channel, ChannelEnd, Event, GicVersion, NameEntry, PartitionSet, Places, Policy,
+    PolicyImage, Service, SharedArea, Unanswered,
 };
 
 /// A checked bundle. Everything that its accessors return has passed every rule of `check`.
@@ -23,14 +23,15 @@ pub struct Bundle<'a> {
     bytes: &'a [u8],
     board: Board<'a>,
     tables: Tables<'a>,
-    policy: PolicyTables<'a>,
+    system: SystemTables<'a>,
 }
 
 /// The tables that no partition has rows of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PolicyTables<'a> {
+pub(crate) struct SystemTables<'a> {
+    pub(crate) services: &'a [[u64; ServiceRow::WORDS]],
     pub(crate) policies: &'a [[u64; PolicyRow::WORDS]],
-    pub(crate) images: &'a [[u64; PolicyImageRow::WORDS]],
+    pub(crate) policy_images: &'a [[u64; PolicyImageRow::WORDS]],
 }
 
 impl<'a> Bundle<'a> {
@@ -43,7 +44,7 @@ impl<'a> Bundle<'a> {
     /// The first rule that is broken.
     pub fn parse(bytes: &'a [u8], crc32: impl Fn(&[u8]) -> u32) -> Result<Self, BundleError<'a>> {
         let (header, rows) = read_header(bytes)?;
-        let (tables, policy, covered) = cut_tables(bytes, rows, &header)?;
+        let (tables, system, covered) = cut_tables(bytes, rows, &header)?;
         let computed = crc32(covered);
         if computed != header.crc32 {
             return Err(BundleError::Checksum { stored: header.crc32, computed });
@@ -51,7 +52,7 @@ impl<'a> Bundle<'a> {
         check_blobs(bytes, &header, &tables, covered)?;
         let board = read_board(&header, &tables)?;
         let total = usize::try_from(header.total_bytes).ok().and_then(|total| bytes.get(..total));
-        let bundle = Self { bytes: total.unwrap_or(bytes), board, tables, policy };
+        let bundle = Self { bytes: total.unwrap_or(bytes), board, tables, system };
         check::check(&bundle)?;
         Ok(bundle)
     }
@@ -141,16 +142,27 @@ impl<'a> Bundle<'a> {
         self.tables.shared.iter().map(move |row| shared_area(SharedRow::get(row), strings))
     }
 
+    /// The services that partitions offer, in the description's order.
+    pub fn services(&self) -> impl Iterator<Item = Service<'a>> + Clone + use<'a> {
+        let strings = self.tables.strings;
+        self.system.services.iter().map(ServiceRow::get).map(move |row| Service {
+            name: text(strings, row.name_at, row.name_len).unwrap_or(""),
+            of: usize::from(row.of),
+            number: row.number,
+            to: PartitionSet(row.to),
+        })
+    }
+
     /// Who makes policy and what may be handed out, if the description says so.
     #[must_use]
     pub fn policy(&self) -> Option<Policy> {
-        self.policy.policies.first().map(|row| policy(&PolicyRow::get(row)))
+        self.system.policies.first().map(|row| policy(&PolicyRow::get(row)))
     }
 
     /// The files that the policy program may load, in the description's order.
     pub fn policy_images(&self) -> impl Iterator<Item = PolicyImage<'a>> + Clone + use<'a> {
         let strings = self.tables.strings;
-        self.policy.images.iter().map(PolicyImageRow::get).map(move |row| PolicyImage {
+        self.system.policy_images.iter().map(PolicyImageRow::get).map(move |row| PolicyImage {
             name: text(strings, row.name_at, row.name_len).unwrap_or(""),
             blob: usize::try_from(row.blob).unwrap_or(usize::MAX),
         })
@@ -177,8 +189,8 @@ impl<'a> Bundle<'a> {
         self.bytes
     }
 
-    pub(crate) const fn policy_tables(&self) -> PolicyTables<'a> {
-        self.policy
+    pub(crate) const fn system_tables(&self) -> SystemTables<'a> {
+        self.system
     }
 
     pub(crate) const fn tables(&self) -> &Tables<'a> {
@@ -247,7 +259,7 @@ fn cut_tables<'a>(
     bytes: &'a [u8],
     rows: &'a [u64],
     header: &Header,
-) -> Result<(Tables<'a>, PolicyTables<'a>, &'a [u8]), BundleError<'a>> {
+) -> Result<(Tables<'a>, SystemTables<'a>, &'a [u8]), BundleError<'a>> {
     let mut rest = rows;
     let rest = &mut rest;
     let partitions = cut(rest, header.partitions).ok_or(BundleError::Layout("partition table"))?;
@@ -260,7 +272,8 @@ fn cut_tables<'a>(
     let names = cut(rest, header.names).ok_or(BundleError::Layout("name table"))?;
     let shared = cut(rest, header.shared).ok_or(BundleError::Layout("table of shared areas"))?;
     let channels = cut(rest, header.channels).ok_or(BundleError::Layout("channel table"))?;
-    let policies = cut(rest, header.policies).ok_or(BundleError::Layout("policy table"))?;
+    let services = cut(rest, header.services.into()).ok_or(BundleError::Layout("service table"))?;
+    let policies = cut(rest, header.policies.into()).ok_or(BundleError::Layout("policy table"))?;
     let policy_images =
         cut(rest, header.policy_images).ok_or(BundleError::Layout("table of policy images"))?;
     let blobs = cut(rest, header.blobs).ok_or(BundleError::Layout("blob table"))?;
@@ -286,7 +299,7 @@ fn cut_tables<'a>(
         blobs,
         strings,
     };
-    Ok((tables, PolicyTables { policies, images: policy_images }, covered))
+    Ok((tables, SystemTables { services, policies, policy_images }, covered))
 }
 
 /// Cuts `count` rows from the front.

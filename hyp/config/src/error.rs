@@ -32,6 +32,8 @@ pub enum Item<'a> {
     Event(&'a str),
     /// A message channel, by its name.
     Channel(&'a str),
+    /// A service, by its name.
+    Service(&'a str),
     /// A vCPU, by its index.
     Vcpu(usize),
     /// The whole partition.
@@ -62,6 +64,7 @@ impl fmt::Display for Claimant<'_> {
             Item::Uart => write!(f, "virtual UART of `{}`", self.partition),
             Item::Image => write!(f, "an image of `{}`", self.partition),
             Item::Channel(name) => write!(f, "channel `{name}` of `{}`", self.partition),
+            Item::Service(name) => write!(f, "service `{name}` of `{}`", self.partition),
             Item::Event(name) => write!(f, "event `{name}` to `{}`", self.partition),
             Item::Vcpu(index) => write!(f, "vCPU {index} of `{}`", self.partition),
             Item::Partition => write!(f, "partition `{}`", self.partition),
@@ -93,6 +96,8 @@ pub enum Contested {
     PhysicalInterrupt(u16),
     /// A guest's interrupt.
     VirtualInterrupt(u16),
+    /// A number of a service.
+    Service(u32),
 }
 
 impl fmt::Display for Contested {
@@ -105,6 +110,7 @@ impl fmt::Display for Contested {
             Self::Pa(address) => write!(f, "physical address {address:#x}"),
             Self::PhysicalInterrupt(id) => write!(f, "interrupt {id} (SPI {})", spi(*id)),
             Self::VirtualInterrupt(id) => write!(f, "guest interrupt {id} (SPI {})", spi(*id)),
+            Self::Service(number) => write!(f, "service number {number}"),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! is for tools and tests.
 //!
 //! Layout (little-endian, packed; see `row.rs`): header · partitions · vCPUs · memory · images · devices · interrupts ·
-//! names · shared areas · channels · policy · blob table · strings · blobs. A CRC-32 covers all but the blobs, and each blob has its own.
+//! events · names · shared areas · channels · services · policy · blob table · strings · blobs. A CRC-32 covers all but the blobs, and each blob has its own.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -35,13 +35,13 @@ pub use types::{
     Blob, Board, Channel, ChannelEnd, CoreTime, Device, Event, GIC_FRAME_BYTES, GicVersion,
     IPA_BITS, Image, ImageKind, Interrupt, MAX_ANSWER_MS, MAX_CHANNELS, MAX_EVENTS, MAX_KEPT_BYTES,
     MAX_KEPT_DEVICES, MAX_MODERATED, MAX_NAME_BYTES, MAX_OBJECTS, MAX_PARTITIONS, MAX_PERIOD_US,
-    MAX_PLACED, MAX_POLICY_IMAGES, MAX_SHARED, MAX_SHARES, MAX_VCPUS, MAX_VCPUS_AT_HOME,
-    MAX_VCPUS_GICV2, MIN_BUDGET_US, MIN_PERIOD_US, Memory, NameEntry, PA_BITS, PartitionSet, Place,
-    Places, Platform, Policy, PolicyImage, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedArea,
-    Talk, Unanswered, Vcpu, Windows,
+    MAX_PLACED, MAX_POLICY_IMAGES, MAX_SERVICES, MAX_SHARED, MAX_SHARES, MAX_VCPUS,
+    MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2, MIN_BUDGET_US, MIN_PERIOD_US, Memory, NameEntry, PA_BITS,
+    PartitionSet, Place, Places, Platform, Policy, PolicyImage, REDISTRIBUTOR_BYTES, Restart,
+    RestartPolicy, Service, SharedArea, Talk, Unanswered, Vcpu, Windows,
 };
 #[cfg(feature = "alloc")]
 pub use writer::{
     BlobSpec, ChannelSpec, DeviceSpec, EndSpec, EventSpec, InterruptSpec, NameSpec, PartitionSpec,
-    PolicyImageSpec, SharedSpec, SystemSpec, write,
+    PolicyImageSpec, ServiceSpec, SharedSpec, SystemSpec, write,
 };

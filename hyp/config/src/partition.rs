@@ -317,6 +317,13 @@ pub(crate) fn text(strings: &str, at: u32, len: u16) -> Option<&str> {
     strings.get(usize::try_from(at).ok()?..)?.get(..usize::from(len))
 }
 
+/// Whether a piece of the string table is there, printable, and not empty: a name or a path.
+#[inline(never)]
+pub(crate) fn is_printable(strings: &str, at: u32, len: u16) -> bool {
+    let text = text(strings, at, len).filter(|text| !text.is_empty());
+    text.is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
 pub(crate) fn shared_area(row: SharedRow, strings: &str) -> SharedArea<'_> {
     SharedArea {
         name: text(strings, row.name_at, row.name_len).unwrap_or(""),

@@ -12,7 +12,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"SHIKIRI\0";
 /// The same as the header's first word.
 pub(crate) const MAGIC_WORD: u64 = u64::from_le_bytes(MAGIC);
 /// The version of this layout; another one is refused.
-pub(crate) const VERSION: u32 = 6;
+pub(crate) const VERSION: u32 = 7;
 /// Where the part that the CRC covers begins: behind magic and CRC.
 pub(crate) const CRC_FROM: usize = 12;
 /// A blob starts at a multiple of this many bytes from the bundle's start; the gap before it is zero.
@@ -55,8 +55,10 @@ record!(
         shared: u32,
         /// Number of message channels between partitions.
         channels: u32,
+        /// Number of services.
+        services: u16,
         /// Number of policy rows, 0 or 1.
-        policies: u32,
+        policies: u16,
         /// Number of images that the policy program may load.
         policy_images: u32,
         /// Number of blobs.
@@ -267,6 +269,20 @@ record!(
         partitions: u64,
         /// Who of them may write.
         writers: u64,
+    }
+);
+
+record!(
+    /// A service of a partition, and who may ask for it.
+    ServiceRow {
+        name_at: u32,
+        name_len: u16,
+        /// The position of the partition that it is asked at.
+        of: u16,
+        number: u32,
+        reserved: u32,
+        /// Who may ask for it, a bit for each partition; all of them: whoever may ask the partition at all.
+        to: u64,
     }
 );
 

@@ -169,6 +169,8 @@ pub struct PartitionSet(pub u64);
 impl PartitionSet {
     /// None of them.
     pub const EMPTY: Self = Self(0);
+    /// All places, those for partitions that are made at run time among them.
+    pub const ALL: Self = Self(u64::MAX);
 
     /// The set of one partition, by its position; the empty set if there is no such position.
     #[must_use]
@@ -254,6 +256,22 @@ impl Talk {
             [runs(self.handles, 16), runs(self.handles, 12), runs(self.handles.div_ceil(64), 8)];
         tables.into_iter().fold(1, u64::saturating_add).saturating_add(runs(self.requests, 24))
     }
+}
+
+/// The most services of a description: a request looks at each.
+pub const MAX_SERVICES: usize = 256;
+
+/// A service that a partition offers by the description. Once it has one, it is asked for nothing that no such entry opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service<'a> {
+    /// What messages and guests' device trees call it.
+    pub name: &'a str,
+    /// The position of the partition that it is asked at.
+    pub of: usize,
+    /// What a request for it gives: one number for events, channels and shared areas.
+    pub number: u32,
+    /// Who may ask for it: [`PartitionSet::ALL`] is whoever may ask the partition at all.
+    pub to: PartitionSet,
 }
 
 /// The most message channels that one partition has by the description.

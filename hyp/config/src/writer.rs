@@ -9,7 +9,7 @@ use crate::crc::crc32;
 use crate::row::{
     BLOB_ALIGN, BlobRow, CRC_FROM, ChannelRow, DeviceRow, EventRow, Header, ImageRow, InterruptRow,
     KEPT_BACK, MAGIC, MAGIC_WORD, MemoryRow, NO_FOCUS, NO_HOLDER, NONE, NameRow, PartitionRow,
-    PolicyImageRow, PolicyRow, SharedRow, VERSION, VcpuRow, WITH_DMA,
+    PolicyImageRow, PolicyRow, ServiceRow, SharedRow, VERSION, VcpuRow, WITH_DMA,
 };
 use crate::types::{
     CoreTime, GicVersion, Image, Memory, PartitionSet, Place, Platform, Policy, Restart,
@@ -37,6 +37,8 @@ pub struct SystemSpec {
     pub shared: Vec<SharedSpec>,
     /// Message channels between partitions.
     pub channels: Vec<ChannelSpec>,
+    /// The services that partitions offer.
+    pub services: Vec<ServiceSpec>,
     /// Who makes policy.
     pub policy: Option<Policy>,
     /// The files that the policy program may load.
@@ -67,6 +69,19 @@ pub struct PolicyImageSpec {
     pub name: String,
     /// Its blob.
     pub blob: usize,
+}
+
+/// A service, to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSpec {
+    /// Its name.
+    pub name: String,
+    /// The position of the partition that it is asked at.
+    pub of: u8,
+    /// What a request for it gives.
+    pub number: u32,
+    /// Who may ask for it; `PartitionSet::ALL`: whoever may ask the partition at all.
+    pub to: PartitionSet,
 }
 
 /// A message channel, to be written.
@@ -257,6 +272,9 @@ pub fn write(system: &SystemSpec) -> Vec<u8> {
     for area in &system.shared {
         tables.add_shared(area);
     }
+    for service in &system.services {
+        tables.add_service(service);
+    }
     if let Some(policy) = &system.policy {
         policy_row(policy).put(&mut tables.policies);
     }
@@ -333,6 +351,7 @@ struct Encoder {
     names: Vec<u8>,
     shared: Vec<u8>,
     channels: Vec<u8>,
+    services: Vec<u8>,
     policies: Vec<u8>,
     policy_images: Vec<u8>,
     strings: String,
@@ -351,6 +370,7 @@ impl Encoder {
             names: Vec::new(),
             shared: Vec::new(),
             channels: Vec::new(),
+            services: Vec::new(),
             policies: Vec::new(),
             policy_images: Vec::new(),
             strings: String::from(board),
@@ -367,6 +387,7 @@ impl Encoder {
             &self.names,
             &self.shared,
             &self.channels,
+            &self.services,
             &self.policies,
             &self.policy_images,
         ])
@@ -375,6 +396,7 @@ impl Encoder {
     fn header(&self, system: &SystemSpec) -> Header {
         let rows =
             |table: &Vec<u8>, bytes: usize| to_u32(table.len().checked_div(bytes).unwrap_or(0));
+        let short_rows = |table, bytes| u16::try_from(rows(table, bytes)).unwrap_or(u16::MAX);
         Header {
             magic: MAGIC_WORD,
             crc32: 0,
@@ -390,7 +412,8 @@ impl Encoder {
             names: rows(&self.names, NameRow::BYTES),
             shared: rows(&self.shared, SharedRow::BYTES),
             channels: rows(&self.channels, ChannelRow::BYTES),
-            policies: rows(&self.policies, PolicyRow::BYTES),
+            services: short_rows(&self.services, ServiceRow::BYTES),
+            policies: short_rows(&self.policies, PolicyRow::BYTES),
             policy_images: rows(&self.policy_images, PolicyImageRow::BYTES),
             blobs: to_u32(system.blobs.len()),
             strings: to_u32(self.strings.len()),
@@ -517,6 +540,19 @@ impl Encoder {
             writers: area.writers.0,
         }
         .put(&mut self.shared);
+    }
+
+    fn add_service(&mut self, service: &ServiceSpec) {
+        let (name_at, name_len) = self.intern(&service.name);
+        ServiceRow {
+            name_at,
+            name_len,
+            of: service.of.into(),
+            number: service.number,
+            reserved: 0,
+            to: service.to.0,
+        }
+        .put(&mut self.services);
     }
 
     /// The place of a string in the table, each one once.

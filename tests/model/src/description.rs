@@ -18,6 +18,7 @@ pub fn system(gic: GicVersion, cores: u32, partitions: Vec<PartitionSpec>) -> Sy
         policy: None,
         policy_images: Vec::new(),
         names: Vec::new(),
+        services: Vec::new(),
         shared: Vec::new(),
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn explain(plan: &Plan<'_>, bundle_bytes: usize) -> String {
     for (index, partition) in plan.spec.partitions.iter().enumerate() {
         let _ = write_partition(&mut out, plan, index, partition);
     }
+    let _ = write_services(&mut out, plan);
     let _ = write_names(&mut out, plan);
     let _ = write_policy(&mut out, plan);
     let _ = write_left(&mut out, plan);
@@ -162,6 +163,31 @@ fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> s
 fn names(plan: &Plan<'_>, set: PartitionSet) -> String {
     let named = set.iter().filter_map(|index| plan.spec.partitions.get(index));
     named.map(|partition| partition.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Who may ask whom for what; of those that may ask one with services at all, whoever finds none open to it, too.
+fn write_services(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
+    let services = &plan.spec.services;
+    if !services.is_empty() {
+        writeln!(out, "\nservices")?;
+    }
+    for (index, partition) in plan.spec.partitions.iter().enumerate() {
+        let own = || services.iter().filter(|service| usize::from(service.of) == index);
+        let name = &partition.name;
+        for service in own() {
+            let to = match service.to {
+                PartitionSet::ALL => "whoever may ask it".to_owned(),
+                to => names(plan, to),
+            };
+            writeln!(out, "  {} of {name}, number {}: {to}", service.name, service.number)?;
+        }
+        let open = own().fold(PartitionSet::EMPTY, |set, service| set.union(service.to));
+        let closed = PartitionSet(partition.talk.accept_from.0 & !open.0);
+        if own().next().is_some() && closed != PartitionSet::EMPTY {
+            writeln!(out, "  none of {name}: {}", names(plan, closed))?;
+        }
+    }
+    Ok(())
 }
 
 fn write_names(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {

@@ -3,7 +3,7 @@
 use dtoolkit::model::DeviceTreeNode;
 use dtoolkit::{Node as _, Property as _};
 use shikiri_abi::IntId;
-use shikiri_config::{GicVersion, Platform, Talk};
+use shikiri_config::{GicVersion, Platform, ServiceSpec, Talk};
 use shikiri_tree::node::{flag, high, low, node, reg, set};
 use shikiri_tree::{EDGE_RISING, FIRST_FREE_PHANDLE, Gic, Machine, SPI};
 
@@ -38,8 +38,12 @@ pub(crate) struct Input<'a> {
     pub(crate) devices: &'a [Owned<'a>],
     /// To whom it may talk.
     pub(crate) talk: Talk,
+    /// Its number.
+    pub(crate) own: usize,
     /// All partitions' names.
     pub(crate) names: &'a [&'a str],
+    /// All partitions' services.
+    pub(crate) services: &'a [ServiceSpec],
     /// Its ports by the description.
     pub(crate) ports: &'a [Port],
     /// The memory that it shares.
@@ -96,6 +100,18 @@ fn machine<'a>(input: &Input<'a>) -> Machine<'a> {
     }
 }
 
+/// What it may ask a peer for, if that one has services at all.
+fn add_services(peer: &mut DeviceTreeNode, input: &Input<'_>, number: usize) {
+    let of_peer = || input.services.iter().filter(|service| usize::from(service.of) == number);
+    if of_peer().next().is_none() {
+        return;
+    }
+    let open = || of_peer().filter(|service| service.to.contains(input.own));
+    set(peer, "shikiri,services", open().map(|service| service.number).collect::<Vec<_>>());
+    let names = open().flat_map(|service| service.name.bytes().chain([0]));
+    set(peer, "shikiri,service-names", names.collect::<Vec<_>>());
+}
+
 /// Whom it may talk to, by number, and the events that are connected already.
 fn hypervisor(input: &Input<'_>) -> DeviceTreeNode {
     let mut hypervisor = node("hypervisor");
@@ -110,6 +126,7 @@ fn hypervisor(input: &Input<'_>) -> DeviceTreeNode {
         set(&mut peer, "label", *input.names.get(number).unwrap_or(&""));
         if talk.connect_to.contains(number) {
             flag(&mut peer, "shikiri,connect-to");
+            add_services(&mut peer, input, number);
         }
         if talk.accept_from.contains(number) {
             flag(&mut peer, "shikiri,accept-from");

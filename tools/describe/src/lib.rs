@@ -22,6 +22,7 @@ mod policy;
 mod policy_file;
 mod problem;
 mod schema;
+mod services;
 mod shared;
 mod system;
 mod talk;

@@ -18,6 +18,7 @@ use crate::names;
 use crate::policy;
 use crate::policy_file;
 use crate::problem::Problem;
+use crate::services;
 use crate::shared;
 use crate::talk;
 use crate::text::Description;
@@ -66,6 +67,7 @@ impl<'a> Plan<'a> {
         let focus = focus(description)?;
         let talks = talk::plan(description)?;
         let events = talk::events(description, &devices, |index| cores.vcpus(index).len())?;
+        let services = services::plan(description)?;
         let names = names::plan(description)?;
         let shared = shared::plan(description)?;
         let vcpus = |index| cores.vcpus(index).len();
@@ -83,6 +85,7 @@ impl<'a> Plan<'a> {
                 events: &events,
                 shared: &shared,
                 channels: &channels,
+                services: &services,
                 description,
                 seed: request.seeds.get(index).copied(),
             };
@@ -97,6 +100,7 @@ impl<'a> Plan<'a> {
             partitions,
             events,
             channels,
+            services,
             names,
             shared,
             policy,

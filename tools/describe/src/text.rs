@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_spanned::Spanned;
 
-pub(crate) use shapes::{Cores, DeviceText, MemoryText, RestartText};
+pub(crate) use shapes::{Askers, Cores, DeviceText, MemoryText, RestartText};
 
 use crate::units::{Micros, Share, Size};
 
@@ -40,6 +40,10 @@ pub(crate) struct Description {
     #[serde(default, rename = "channel")]
     #[schemars(with = "Vec<ChannelText>")]
     pub(crate) channels: Vec<Spanned<ChannelText>>,
+    /// Services that partitions are asked for. One that has any is asked for nothing else.
+    #[serde(default, rename = "service")]
+    #[schemars(with = "Vec<ServiceText>")]
+    pub(crate) services: Vec<Spanned<ServiceText>>,
     /// Names of objects that partitions may open together.
     #[serde(default, rename = "name")]
     #[schemars(with = "Vec<NameText>")]
@@ -164,6 +168,24 @@ pub(crate) struct EndText {
     /// The vCPU that it goes to first. Default: 0.
     #[schemars(with = "Option<u8>")]
     pub(crate) vcpu: Option<Spanned<u8>>,
+}
+
+/// A service that a partition is asked for, and by whom.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceText {
+    /// What the guests' device trees call it: 1 to 31 of a–z, 0–9, `_`, `-`.
+    #[schemars(with = "String", regex(pattern = "^[a-z0-9_-]{1,31}$"))]
+    pub(crate) name: Spanned<String>,
+    /// The partition that is asked for it.
+    #[schemars(with = "String")]
+    pub(crate) of: Spanned<String>,
+    /// What a request for it gives, for an event, a channel or a shared area.
+    #[schemars(with = "u32")]
+    pub(crate) number: Spanned<u32>,
+    /// Who may ask for it.
+    #[schemars(with = "Askers")]
+    pub(crate) to: Spanned<Askers>,
 }
 
 /// A name of an object, or a pattern, and who may open it.

@@ -131,7 +131,7 @@ pub(super) const ROWS: &[CallRow] = &[
         arguments: &[
             arg("port", "the message port"),
             arg("partition", "the other partition's number, as the device tree has it"),
-            arg("service", "which service is meant, 0 to 2^32 - 1"),
+            arg("service", "which service is meant, as in SIGNAL_ASK"),
             arg("word", "a word for the other partition"),
         ],
         results: &[],

@@ -361,7 +361,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "PEERS_SET",
         number: 0x118,
-        summary: "Permits or forbids that one partition asks another for connections, until either is destroyed. What is connected stays so.",
+        summary: "Permits or forbids that one partition asks another for connections, until either is destroyed. What is connected stays so. For which services, is the description's to say.",
         arguments: &[
             arg("asker", "who asks, as PARTITION_LIST has it"),
             arg("asked", "who is asked"),

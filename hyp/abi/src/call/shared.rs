@@ -97,7 +97,7 @@ pub(super) const ROWS: &[CallRow] = &[
         arguments: &[
             arg("attachment", "an attachment without an area"),
             arg("partition", "the other's number, as the device tree has it"),
-            arg("service", "which area is meant, 0 to 2^32 - 1"),
+            arg("service", "which area is meant, a service as in SIGNAL_ASK"),
             arg("word", "a word for the other"),
         ],
         results: &[],

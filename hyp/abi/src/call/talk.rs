@@ -153,7 +153,10 @@ pub(super) const ROWS: &[CallRow] = &[
         arguments: &[
             arg("port", "the send port"),
             arg("partition", "the other's number, as the device tree has it"),
-            arg("service", "which service is meant, 0 to 2^32 - 1"),
+            arg(
+                "service",
+                "which service is meant, 0 to 2^32 - 1; NOT_PERMITTED: it is not open to the caller",
+            ),
             arg("word", "a word for the other"),
         ],
         results: &[],

@@ -5,7 +5,7 @@ use shikiri_abi::channel::MAX_WINDOW;
 
 use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Item};
-use crate::partition::{Partition, text};
+use crate::partition::{Partition, is_printable};
 use crate::row::ChannelRow;
 use crate::types::{Channel, ChannelEnd, MAX_CHANNELS};
 
@@ -18,10 +18,7 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
         return Ok(());
     }
     for row in tables.channels.iter().map(ChannelRow::get) {
-        let name = text(tables.strings, row.name_at, row.name_len);
-        let is_name = name.is_some_and(|name| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
-        });
+        let is_name = is_printable(tables.strings, row.name_at, row.name_len);
         let is_class = AreaClass::from_code(row.class.into()).is_some();
         if !is_name || !is_class || row.reserved != 0 || row.reserved2 != 0 {
             return Err(BundleError::Layout("channel without a name, or of an unknown class"));

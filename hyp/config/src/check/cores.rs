@@ -115,7 +115,8 @@ fn clash<'a>(
         | Contested::Ipa(_)
         | Contested::Pa(_)
         | Contested::PhysicalInterrupt(_)
-        | Contested::VirtualInterrupt(_) => vcpu.cores.contains(core),
+        | Contested::VirtualInterrupt(_)
+        | Contested::Service(_) => vcpu.cores.contains(core),
     };
     let first =
         vcpus(bundle).find(|(_, vcpu)| wants(vcpu)).map_or(second, |(claimant, _)| claimant);

@@ -11,6 +11,7 @@ mod machine;
 mod names;
 mod partition;
 mod policy;
+mod services;
 mod talk;
 mod windows;
 
@@ -49,6 +50,7 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     windows::check_shared(bundle)?;
     channels::check(bundle)?;
     names::check(bundle)?;
+    services::check(bundle)?;
     policy::check(bundle)?;
     address::check_physical(bundle)?;
     address::check_places(bundle)?;

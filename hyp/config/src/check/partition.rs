@@ -6,7 +6,7 @@ use zerocopy::IntoBytes as _;
 use super::address;
 use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Contested, Item};
-use crate::partition::{Partition, text};
+use crate::partition::{Partition, is_printable, text};
 use crate::row::{DeviceRow, ImageRow, InterruptRow, KEPT_BACK, PartitionRow, VcpuRow, WITH_DMA};
 use crate::types::{
     CoreTime, ImageKind, Interrupt, MAX_KEPT_BYTES, MAX_KEPT_DEVICES, Memory, Place, RestartPolicy,
@@ -106,9 +106,8 @@ fn check_row<'a>(partition: &Partition<'a>, row: &PartitionRow) -> Result<(), Bu
 fn check_encodings<'a>(partition: &Partition<'a>) -> Result<(), BundleError<'a>> {
     let rows = partition.rows();
     let is_path = |at, len| {
-        text(rows.strings, at, len).is_some_and(|path| {
-            path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic())
-        })
+        is_printable(rows.strings, at, len)
+            && text(rows.strings, at, len).is_some_and(|path| path.starts_with('/'))
     };
     let vcpus = rows.vcpus.iter().map(VcpuRow::get).all(|row| {
         row.kind <= 1

@@ -1,14 +1,14 @@
 //! Who makes policy: a partition that exists, places that there are, files that the bundle has.
 
-use crate::bundle::{Bundle, PolicyTables};
+use crate::bundle::{Bundle, SystemTables};
 use crate::error::BundleError;
-use crate::partition::text;
+use crate::partition::{is_printable, text};
 use crate::row::{NO_HOLDER, PolicyImageRow, PolicyRow};
 use crate::types::{MAX_ANSWER_MS, MAX_PARTITIONS, MAX_POLICY_IMAGES};
 
 /// At most one row, and what it names is there.
 pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
-    let PolicyTables { policies, images } = bundle.policy_tables();
+    let SystemTables { policies, policy_images: images, .. } = bundle.system_tables();
     let Some(row) = policies.first().map(PolicyRow::get) else {
         return if images.is_empty() {
             Ok(())
@@ -37,15 +37,17 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
         return Err(BundleError::Layout("too many policy images"));
     }
     for (index, row) in images.iter().map(PolicyImageRow::get).enumerate() {
-        let name = text(bundle.tables().strings, row.name_at, row.name_len);
-        let is_name = name.is_some_and(|name| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
-        });
+        let strings = bundle.tables().strings;
+        let is_name = is_printable(strings, row.name_at, row.name_len);
         if !is_name || row.reserved != 0 || row.reserved2 != 0 {
             return Err(BundleError::Layout("policy image without a name, or an unknown flag"));
         }
         let number = u64::try_from(index).unwrap_or(u64::MAX);
-        if bundle.policy_images().take(index).any(|other| Some(other.name) == name) {
+        if bundle
+            .policy_images()
+            .take(index)
+            .any(|other| Some(other.name) == text(strings, row.name_at, row.name_len))
+        {
             return wrong("an earlier one has the name of policy image number", number);
         }
         if bundle.blob(usize::try_from(row.blob).unwrap_or(usize::MAX)).is_none() {

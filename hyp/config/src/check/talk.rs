@@ -5,7 +5,7 @@ use shikiri_abi::{IntId, Resource, VcpuIndex};
 
 use crate::error::{BundleError, Claimant, Contested, Item};
 use crate::partition::Partition;
-use crate::partition::text;
+use crate::partition::is_printable;
 use crate::row::EventRow;
 use crate::types::{Channel, Event, MAX_EVENTS, PartitionSet};
 
@@ -55,10 +55,7 @@ fn wrong<'a>(partition: &Partition<'a>, what: &'static str, value: u64) -> Bundl
 pub(crate) fn check_events<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a>> {
     let tables = bundle.tables();
     for row in tables.events.iter().map(EventRow::get) {
-        let name = text(tables.strings, row.name_at, row.name_len);
-        let is_name = name.is_some_and(|name| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
-        });
+        let is_name = is_printable(tables.strings, row.name_at, row.name_len);
         if !is_name || row.reserved != 0 || row.reserved2 != 0 {
             return Err(BundleError::Layout("event without a name, or an unknown flag"));
         }

@@ -4,7 +4,7 @@ use shikiri_abi::{AreaClass, Ipa, WINDOWS};
 
 use crate::bundle::Bundle;
 use crate::error::{BundleError, Claimant, Item};
-use crate::partition::{Partition, text};
+use crate::partition::{Partition, is_printable, text};
 use crate::row::SharedRow;
 use crate::types::{MAX_SHARED, MAX_SHARES, PartitionSet, Windows};
 
@@ -14,10 +14,7 @@ pub(crate) fn check_shared<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a
     for (index, row) in tables.shared.iter().map(SharedRow::get).enumerate() {
         let number = u64::try_from(index).unwrap_or(u64::MAX);
         let wrong = |what| Err(BundleError::System { what, value: number });
-        let name = text(tables.strings, row.name_at, row.name_len);
-        let is_name = name.is_some_and(|name| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
-        });
+        let is_name = is_printable(tables.strings, row.name_at, row.name_len);
         let class = AreaClass::from_code(u64::from(row.class));
         let Some(class) = class.filter(|_| is_name && row.reserved == 0 && row.reserved2 == 0)
         else {
@@ -26,7 +23,11 @@ pub(crate) fn check_shared<'a>(bundle: &Bundle<'a>) -> Result<(), BundleError<'a
         if index >= MAX_SHARED {
             return wrong("too many shared areas, with number");
         }
-        if bundle.shared_areas().take(index).any(|other| Some(other.name) == name) {
+        if bundle
+            .shared_areas()
+            .take(index)
+            .any(|other| Some(other.name) == text(tables.strings, row.name_at, row.name_len))
+        {
             return wrong("an earlier one has the name of shared area number");
         }
         if row.pages == 0 || u64::from(row.pages) > class.pages().0 {

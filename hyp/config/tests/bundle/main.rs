@@ -10,4 +10,5 @@ mod policy;
 mod round_trip;
 mod rules;
 mod sample;
+mod services;
 mod talking;

@@ -1,11 +1,11 @@
 //! What is written is read back, and damage is noticed.
 
-use crate::sample::system;
+use crate::sample::{service, system};
 use proptest::prelude::*;
 use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa, Resource, VcpuIndex};
 use shikiri_config::{
-    Bundle, BundleError, CoreTime, GicVersion, ImageKind, Item, MachineFacts, Place, RestartPolicy,
-    crc32, write,
+    Bundle, BundleError, CoreTime, GicVersion, ImageKind, Item, MachineFacts, PartitionSet, Place,
+    RestartPolicy, crc32, write,
 };
 
 #[test]
@@ -82,6 +82,17 @@ fn events_come_back_as_they_were_written() {
 }
 
 #[test]
+fn services_come_back_as_they_were_written() {
+    let mut spec = system();
+    spec.services.push(service("log", 0, u32::MAX, PartitionSet::ALL));
+    let bytes = write(&spec);
+    let bundle = Bundle::parse(&bytes, crc32).unwrap();
+    let read = bundle.services().map(|it| (it.name, it.of, it.number, it.to));
+    let kv = ("kv", 1, 7, PartitionSet::one(0));
+    assert_eq!(read.collect::<Vec<_>>(), [kv, ("log", 0, u32::MAX, PartitionSet(u64::MAX))]);
+}
+
+#[test]
 fn the_values_of_the_sample_are_what_they_say() {
     let bytes = write(&system());
     let bundle = Bundle::parse(&bytes, crc32).unwrap();
@@ -144,9 +155,9 @@ fn what_a_loader_adds_behind_the_bundle_does_not_matter() {
 #[test]
 fn another_version_and_no_bundle_are_told_apart() {
     let mut other = write(&system());
-    other[12] = 7;
+    other[12] = 6;
     let message = Bundle::parse(&other, crc32).unwrap_err().to_string();
-    assert_eq!(message, "bundle version 7, this hypervisor reads 6");
+    assert_eq!(message, "bundle version 6, this hypervisor reads 7");
     let message = Bundle::parse(b"\x7fELF", crc32).unwrap_err().to_string();
     assert_eq!(message, "no bundle there (wrong magic number)");
     let message = Bundle::parse(&[], crc32).unwrap_err().to_string();
@@ -236,11 +247,30 @@ fn fix_checksum(bytes: &mut [u8]) {
 
 /// Where the tables end, from the header's counts and the rows' sizes.
 fn tables_end(bytes: &[u8]) -> Option<usize> {
-    const ROWS: [usize; 14] = [200, 32, 24, 16, 32, 16, 16, 24, 32, 24, 72, 16, 24, 1];
-    let mut end: usize = 96;
-    for (index, size) in ROWS.iter().enumerate() {
-        let count = u32::from_le_bytes(*bytes.get(24 + 4 * index..)?.first_chunk()?);
-        end = end.checked_add(usize::try_from(count).ok()?.checked_mul(*size)?)?;
+    // Rows' sizes, and those of their counts: services and policies have short ones.
+    const ROWS: [(usize, usize); 15] = [
+        (200, 4),
+        (32, 4),
+        (24, 4),
+        (16, 4),
+        (32, 4),
+        (16, 4),
+        (16, 4),
+        (24, 4),
+        (32, 4),
+        (24, 4),
+        (24, 2),
+        (72, 2),
+        (16, 4),
+        (24, 4),
+        (1, 4),
+    ];
+    let (mut end, mut at): (usize, usize) = (96, 24);
+    for (size, width) in ROWS {
+        let mut count = [0; 8];
+        count[..width].copy_from_slice(bytes.get(at..at + width)?);
+        end = end.checked_add(usize::from_le_bytes(count).checked_mul(size)?)?;
+        at += width;
     }
     (end <= bytes.len()).then_some(end)
 }
@@ -301,6 +331,9 @@ proptest! {
 }
 
 fn read_through(bundle: &Bundle<'_>) {
+    for service in bundle.services() {
+        assert!(!service.name.is_empty() && bundle.partition(service.of).is_some());
+    }
     for entry in bundle.name_entries() {
         assert!(entry.is_prefix || !entry.text.is_empty());
     }

@@ -490,6 +490,7 @@ fn sixty_four_partitions_are_possible() {
             s.focus = None;
             s.events.clear();
             s.names.clear();
+            s.services.clear();
             s.shared.clear();
             s.cores = 128;
             s.partitions = (0..count).map(small).collect();

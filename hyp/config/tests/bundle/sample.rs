@@ -4,7 +4,7 @@ use shikiri_abi::{AreaClass, CoreId, CoreSet, IntId, Ipa, Pa};
 use shikiri_config::{
     BlobSpec, Bundle, ChannelSpec, CoreTime, DeviceSpec, EndSpec, EventSpec, GicVersion, Image,
     ImageKind, InterruptSpec, Memory, NameSpec, PartitionSet, PartitionSpec, Place, Restart,
-    RestartPolicy, SharedSpec, SystemSpec, Talk, Vcpu, Windows, crc32, write,
+    RestartPolicy, ServiceSpec, SharedSpec, SystemSpec, Talk, Vcpu, Windows, crc32, write,
 };
 
 pub(crate) fn owned(core: u8) -> Vcpu {
@@ -87,6 +87,7 @@ pub(crate) fn system() -> SystemSpec {
         partitions: vec![a, b],
         events: vec![event("up", 0, 1, 70), event("down", 1, 0, 70), event("more", 0, 1, 71)],
         channels: Vec::new(),
+        services: vec![service("kv", 1, 7, PartitionSet::one(0))],
         policy: None,
         policy_images: Vec::new(),
         names: vec![name("frames", 1), NameSpec { is_prefix: true, ..name("log/", 8) }],
@@ -105,6 +106,10 @@ pub(crate) fn system() -> SystemSpec {
 pub(crate) fn channel(name: &str, ends: [(u8, u16, u16); 2]) -> ChannelSpec {
     let ends = ends.map(|(partition, slots, intid)| EndSpec { partition, slots, intid, vcpu: 0 });
     ChannelSpec { name: name.to_owned(), class: AreaClass::Page, ends }
+}
+
+pub(crate) fn service(name: &str, of: u8, number: u32, to: PartitionSet) -> ServiceSpec {
+    ServiceSpec { name: name.to_owned(), of, number, to }
 }
 
 /// An entry that both partitions may open.

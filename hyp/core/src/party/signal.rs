@@ -6,7 +6,7 @@
 //!                     └─ ask again ── Refused ◀─refuse┤     Gone ◀── the receiver ends
 //! ```
 //!
-//! Whether a partition may ask another at all is the description's to say; the caller checks it before.
+//! Whether a partition may ask another, and for what, is checked before, by [`permit`](super::permit()).
 
 use shikiri_abi::{PartitionId, PartitionSlot, Resource};
 

@@ -21,8 +21,8 @@ use shikiri_sync::{rank, try_pair};
 use super::context::Context;
 use super::live::{Devices, Live};
 use super::talk::{
-    self, Meeting, Met, Visited, has_row, lock_both, lock_met, opened, raise_some, until_it_holds,
-    visit,
+    self, Meeting, Met, Visited, check_permitted, has_row, lock_both, lock_met, opened, raise_some,
+    until_it_holds, visit,
 };
 use crate::hw::mem::Ram;
 use crate::hw::tlb::MachineTlb;
@@ -97,10 +97,8 @@ fn carry_out(core: &CoreLocal, live: &Live, call: MessageCall) -> Result<[u64; 4
     if live.talk.is_none() || live.slot.description().windows.is_none() {
         return Err(Refusal::NotSupported);
     }
-    if let MessageCall::Connect { partition, .. } = call
-        && !live.slot.peers.asks().contains(usize::from(partition))
-    {
-        return Err(Refusal::NotPermitted);
+    if let MessageCall::Connect { partition, service, .. } = call {
+        check_permitted(core, live, (partition, service))?;
     }
     until_it_holds(core, |meeting| attempt(core, live, call, meeting))
 }

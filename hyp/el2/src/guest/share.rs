@@ -12,7 +12,7 @@ use shikiri_stage2::Access;
 use super::context::with_walks_held;
 use super::live::{Devices, Live};
 use super::message::{done, estate, together, with_works};
-use super::talk::{Meeting, Met, lock_met, until_it_holds, visit};
+use super::talk::{Meeting, Met, check_permitted, lock_met, until_it_holds, visit};
 use crate::hw::mem::Ram;
 use crate::hw::tlb::MachineTlb;
 use crate::percore::{CoreLocal, Loaded};
@@ -27,10 +27,8 @@ fn carry_out(core: &CoreLocal, live: &Live, call: SharedCall) -> Result<[u64; 4]
     if live.talk.is_none() || live.slot.description().windows.shared == 0 {
         return Err(Refusal::NotSupported);
     }
-    if let SharedCall::Connect { partition, .. } = call
-        && !live.slot.peers.asks().contains(usize::from(partition))
-    {
-        return Err(Refusal::NotPermitted);
+    if let SharedCall::Connect { partition, service, .. } = call {
+        check_permitted(core, live, (partition, service))?;
     }
     until_it_holds(core, |meeting| attempt(core, live, call, meeting))
 }

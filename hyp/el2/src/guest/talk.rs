@@ -12,7 +12,7 @@ use shikiri_abi::{
 use shikiri_config::Event;
 use shikiri_core::event::{Arrival, Before, Raise, Shared, Visit, Visitor, nobody_visits};
 use shikiri_core::handle::Handle;
-use shikiri_core::party::{EndStep, Party, Refusal, Tables, first_handle};
+use shikiri_core::party::{EndStep, Party, Refusal, Tables, first_handle, permit};
 use shikiri_sync::{lock_another, lock_pair, rank, try_pair};
 use shikiri_vgic::{Here, Polled, VcpuSet, raise_without_lock};
 
@@ -246,16 +246,25 @@ fn clear_pending(core: &CoreLocal, live: &Live, intid: IntId) -> Option<bool> {
 /// The calls that change what the partition has, or what it and another say of each other.
 fn with_locks(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Refusal> {
     let Some(tables) = &live.talk else { return Err(unable(call)) };
-    if let TalkCall::Ask { port, partition, .. } = call {
+    if let TalkCall::Ask { port, partition, service, .. } = call {
         // The handle goes first; whatever else stands against the port is told when both are locked.
         if tables.shared().state(Handle(port)) == Err(Refusal::BadHandle) {
             return Err(Refusal::BadHandle);
         }
-        if !live.slot.peers.asks().contains(usize::from(partition)) {
-            return Err(Refusal::NotPermitted);
-        }
+        check_permitted(core, live, (partition, service))?;
     }
     until_it_holds(core, |meeting| attempt(core, live, call, meeting))
+}
+
+/// Whether the partition may ask the one with this number for a service.
+#[inline(never)]
+pub(super) fn check_permitted(
+    core: &CoreLocal,
+    live: &Live,
+    (partition, service): (u8, u32),
+) -> Result<(), Refusal> {
+    let (asks, services) = (live.slot.peers.asks(), core.world.bundle.services());
+    permit(asks, services, (live.slot.number, PartitionSlot(partition)), service)
 }
 
 /// What a partition without handles is told.

@@ -4,8 +4,8 @@ use serde_spanned::Spanned;
 use shikiri_abi::{AreaClass, IntId, Ipa, PAGE_BYTES, PageCount, RESOURCE_COUNT, Resource};
 use shikiri_config::{
     ChannelSpec, CoreTime, EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind,
-    MAX_SHARES, PartitionSpec, Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, SharedSpec,
-    Talk, Windows,
+    MAX_SHARES, PartitionSpec, Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, ServiceSpec,
+    SharedSpec, Talk, Windows,
 };
 
 use crate::Seed;
@@ -58,6 +58,7 @@ pub(super) struct Builder<'a> {
     pub(super) events: &'a [EventSpec],
     pub(super) shared: &'a [SharedSpec],
     pub(super) channels: &'a [ChannelSpec],
+    pub(super) services: &'a [ServiceSpec],
     pub(super) description: &'a Description,
     pub(super) seed: Option<Seed>,
 }
@@ -193,7 +194,9 @@ impl Builder<'_> {
             initrd: (sizes.initrd != 0).then_some((layout.initrd, sizes.initrd)),
             devices: self.devices,
             talk: self.talk,
+            own: self.index,
             names: &names,
+            services: self.services,
             ports: &talk::ports(self.events, self.index),
             shared: &shared::views(self.shared, self.events, self.index),
             channels: &channels::ends(self.events, self.shared, self.channels, self.index),

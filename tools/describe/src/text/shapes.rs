@@ -41,6 +41,15 @@ pub(crate) enum DeviceText {
     Table(Box<DeviceTable>),
 }
 
+/// `to = "anyone"` or `to = ["a", "b"]`.
+#[derive(Clone, Debug)]
+pub(crate) enum Askers {
+    /// Whoever may ask the partition at all.
+    Anyone,
+    /// These.
+    Listed(Vec<Spanned<String>>),
+}
+
 /// `restart = "always"` or `restart = { policy = "always", … }`.
 #[derive(Clone, Debug)]
 pub(crate) enum RestartText {
@@ -101,6 +110,32 @@ shapes!(
 
         fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Cores, A::Error> {
             Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(Cores::List)
+        }
+    }
+);
+
+shapes!(
+    Askers,
+    "a list of partitions, or `\"anyone\"`",
+    |_| json_schema!({
+        "description": "A list of partitions, or `\"anyone\"`: whoever may ask the partition at all.",
+        "anyOf": [
+            { "type": "array", "items": { "type": "string" } },
+            { "const": "anyone" }
+        ]
+    }),
+    {
+        fn visit_str<E: Error>(self, word: &str) -> Result<Askers, E> {
+            match word {
+                "anyone" => Ok(Askers::Anyone),
+                _ => Err(E::custom(format!(
+                    "`{word}` is no list of partitions, expected `[\"{word}\"]` or `\"anyone\"`"
+                ))),
+            }
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Askers, A::Error> {
+            Deserialize::deserialize(SeqAccessDeserializer::new(list)).map(Askers::Listed)
         }
     }
 );

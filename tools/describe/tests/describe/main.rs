@@ -5,5 +5,6 @@ mod changes;
 mod damage;
 mod good;
 mod reach;
+mod services;
 mod support;
 mod tree;
