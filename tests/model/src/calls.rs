@@ -1,7 +1,9 @@
 //! Hypercalls of the guests of [`Estates`], as they make them: numbers and registers in, registers and interrupts out.
 
-use shikiri_abi::{Call, Ipa, PartitionSlot, Status};
+use shikiri_abi::{Call, Ipa, MessageCall, PartitionSlot, SharedCall, Status, TalkCall};
+use shikiri_config::PartitionSet;
 use shikiri_core::event::Raise;
+use shikiri_core::party::{Refusal, permit};
 
 use crate::estates::Estates;
 
@@ -77,6 +79,18 @@ pub const fn refused(status: Status) -> u64 {
     status.code().cast_unsigned()
 }
 
+/// Whether a call, if it asks another partition for something, may do so.
+fn permitted(estates: &Estates, who: usize, call: &Call) -> Result<(), Refusal> {
+    let (Call::Talk(TalkCall::Ask { partition, service, .. })
+    | Call::Message(MessageCall::Connect { partition, service, .. })
+    | Call::Shared(SharedCall::Connect { partition, service, .. })) = *call
+    else {
+        return Ok(());
+    };
+    let ends = (PartitionSlot(u8::try_from(who).unwrap()), PartitionSlot(partition));
+    permit(PartitionSet::ALL, estates.services.iter().copied(), ends, service)
+}
+
 /// A hypercall of a partition's guest: what stands in `x0` to `x3`, and which interrupts it raises where.
 ///
 /// # Panics
@@ -86,7 +100,11 @@ pub fn call(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -
     x[..arguments.len()].copy_from_slice(arguments);
     estates.calls += 1;
     let slot_of = |slot: Option<PartitionSlot>| slot.map(|slot| usize::from(slot.0));
-    let done = match Call::decode(number, x).unwrap() {
+    let decoded = Call::decode(number, x).unwrap();
+    if let Err(refusal) = permitted(estates, who, &decoded) {
+        return (refusal.registers(), Told::new());
+    }
+    let done = match decoded {
         Call::Message(call) => {
             let met = slot_of(estates.side(who).open().party.meets_for(call));
             estates.meet(who, met, |own, peer, machine| own.carry_out(peer, machine, call))

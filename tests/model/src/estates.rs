@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use shikiri_abi::{Ipa, PartitionId, PartitionSlot, Resource};
 use shikiri_arch::hw::PhysMem as _;
-use shikiri_config::{Bundle, GicVersion, Memory, PartitionSpec, Place};
+use shikiri_config::{Bundle, GicVersion, Memory, PartitionSpec, Place, Service};
 use shikiri_core::account::Line;
 use shikiri_core::area::{AreaSizes, Estate, LeaveStep};
 use shikiri_core::event::{Raise, Shared};
@@ -62,6 +62,8 @@ pub struct Estates {
     sides: Vec<Option<Side>>,
     /// The machine.
     pub machine: Machine,
+    /// The services of the description; everybody may ask everybody.
+    pub services: Vec<Service<'static>>,
     /// How many calls guests have made.
     pub calls: u64,
     bundle: Bundle<'static>,
@@ -102,8 +104,9 @@ impl Estates {
     pub fn new(count: usize, mib: usize, sizes: AreaSizes) -> Self {
         let bundle = bundle(count);
         let machine = Machine::new(mib, &bundle, &[]);
+        let (sides, services) = (Vec::new(), Vec::new());
         let mut estates =
-            Self { sides: Vec::new(), machine, calls: 0, bundle, sizes, lives: 0, audits: 0 };
+            Self { sides, machine, services, calls: 0, bundle, sizes, lives: 0, audits: 0 };
         for number in 0..count {
             estates.sides.push(None);
             estates.start(number);

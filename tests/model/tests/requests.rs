@@ -1,10 +1,13 @@
 //! Requests of all three kinds at once (P9): whoever waits for an answer is told when it comes, and when it never will.
 //!
+//! Two of the three partitions have services (`OPEN`): what is closed to its asker is refused and changes nothing, and never taken.
+//!
 //! Whether a port still waits is looked at behind each call and each step of an end: one that waits no more has been told in that
 //! step, at the interrupt that is its own.
 
 use proptest::collection::vec;
 use shikiri_abi::{AreaClass, Status};
+use shikiri_config::{PartitionSet, Service};
 use shikiri_core::area::AreaSizes;
 use shikiri_core::handle::Handle;
 use shikiri_model::calls::{
@@ -25,6 +28,25 @@ const PORTS: usize = 6;
 const NOTIFIED: u16 = 40;
 /// Where its ports are told that have receive ports of their own: this one and those behind it.
 const OWN: u16 = 41;
+
+/// The numbers that are asked for.
+const NUMBERS: [u32; 3] = [7, 8, u32::MAX];
+/// Who may ask whom for which of them: by the asked one and the number, a bit for each asker.
+const OPEN: [[u64; 3]; PARTITIONS] = [[0b010, !0, 0b100], [0b100, 0, 0b101], [!0; 3]];
+
+/// The table that says so; the last partition is in none of its rows.
+fn services() -> Vec<Service<'static>> {
+    let rows = OPEN.iter().enumerate().take(2).flat_map(|(of, row)| {
+        NUMBERS.into_iter().zip(row).map(move |(number, to)| Service {
+            name: "",
+            of,
+            number,
+            to: PartitionSet(*to),
+        })
+    });
+    // One of the rows says the same as none.
+    rows.filter(|service| service.to != PartitionSet::EMPTY).collect()
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -57,7 +79,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let estates = Estates::new(PARTITIONS, 16, SIZES);
+        let mut estates = Estates::new(PARTITIONS, 16, SIZES);
+        estates.services = services();
         let taken = vec![Vec::new(); PARTITIONS];
         let mut world = Self { estates, ports: vec![Vec::new(); PARTITIONS], taken, ends_told: 0 };
         for who in 0..PARTITIONS {
@@ -105,15 +128,19 @@ impl World {
         x1
     }
 
-    fn ask(&mut self, who: usize, at: usize, to: usize) {
+    fn ask(&mut self, who: usize, at: usize, to: usize, which: usize) {
         let Port { kind, handle, asked, .. } = self.ports[who][at];
         let number = match kind {
             Kind::Event => ASK,
             Kind::Channel => CONNECT,
             Kind::Share => CONNECT_SHARE,
         };
-        let ([status, ..], told) = call(&mut self.estates, who, number, &[handle, to as u64, 7, 8]);
-        if asked.is_some() {
+        // The word says who asks.
+        let arguments = [handle, to as u64, u64::from(NUMBERS[which]), who as u64];
+        let ([status, ..], told) = call(&mut self.estates, who, number, &arguments);
+        if OPEN[to][which] >> who & 1 == 0 {
+            assert_eq!((status, &told), (refused(Status::NotPermitted), &vec![]));
+        } else if asked.is_some() {
             assert_eq!(status, refused(Status::WrongState));
         } else if [0, refused(Status::Pending)].contains(&status) {
             self.ports[who][at].asked = Some(to);
@@ -126,8 +153,10 @@ impl World {
     }
 
     fn take(&mut self, who: usize) {
-        let ([status, request, ..], told) = call(&mut self.estates, who, TAKE, &[]);
+        let ([status, request, from, asker], told) = call(&mut self.estates, who, TAKE, &[]);
         if status == 0 {
+            let which = NUMBERS.iter().position(|number| u64::from(*number) == from >> 32);
+            assert_eq!(OPEN[who][which.unwrap()] >> asker & 1, 1, "{asker} has not come through");
             self.taken[who].push(request & ((1 << 56) - 1));
         } else {
             assert_eq!(status, refused(Status::Empty));
@@ -169,7 +198,7 @@ impl World {
             if let Some((other, at)) = calls.next()
                 && *other != who
             {
-                world.ask(*other, *at, who);
+                world.ask(*other, *at, who, *at % NUMBERS.len());
             }
         };
         for step in [Estates::leave_step, Estates::party_step] {
@@ -228,7 +257,7 @@ fn an_end_tells_each_port_that_waits_whatever_stands_before_it_p9() {
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let mut world = World::new();
         for at in order {
-            world.ask(0, at, 1);
+            world.ask(0, at, 1, 2);
         }
         world.end(1, &[]);
         assert_eq!(world.ends_told, 3, "{order:?}");
@@ -238,14 +267,14 @@ fn an_end_tells_each_port_that_waits_whatever_stands_before_it_p9() {
 /// Whoever waits for an answer is told, whatever any partition does.
 #[test]
 fn any_requests_are_answered_or_their_askers_told_p9() {
-    let calls = vec((0..8_u8, 0..PARTITIONS, 0..PORTS, 1..PARTITIONS), 1..80);
+    let calls = vec((0..8_u8, 0..PARTITIONS, 0..PORTS, 1..PARTITIONS, 0..NUMBERS.len()), 1..80);
     let meanwhile = vec((0..PARTITIONS, 0..PORTS), 1..6);
     random_calls(&(calls, meanwhile), |(calls, meanwhile)| {
         let mut world = World::new();
-        for (what, who, at, to) in calls {
+        for (what, who, at, to, number) in calls {
             let to = (who + to) % PARTITIONS;
             match what {
-                0..=3 => world.ask(who, at, to),
+                0..=3 => world.ask(who, at, to, number),
                 4 => world.take(who),
                 5 => world.refuse(who, at, if at % 2 == 0 { REFUSE } else { CLOSE_HANDLE }),
                 6 => world.renew(who, at),
