@@ -256,7 +256,7 @@ fn refused(machine: Machine) -> Outcome {
 }
 
 /// A policy beside the tests' systems.
-fn file(name: &str) -> String {
+pub(crate) fn file(name: &str) -> String {
     paths::root().join("tests/qemu/systems").join(name).display().to_string()
 }
 

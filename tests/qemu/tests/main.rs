@@ -20,6 +20,7 @@ mod objects;
 mod policy;
 mod rpi4;
 mod scos;
+mod services;
 mod shared;
 mod sharing;
 mod sockets;
@@ -31,7 +32,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 21] = [
+const TOPICS: [Topic; 22] = [
     systems::trials,
     commands::trials,
     native::trials,
@@ -40,6 +41,7 @@ const TOPICS: [Topic; 21] = [
     events::trials,
     channels::trials,
     shared::trials,
+    services::trials,
     objects::trials,
     policy::trials,
     control::trials,

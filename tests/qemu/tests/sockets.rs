@@ -41,7 +41,7 @@ fn pair(machine: Machine) -> Outcome {
     running.wait_for_all(&both, PATIENCE)?;
     for (line, answer) in [
         ("socket-ask server 7 hello", "client| iello"),
-        ("socket-ask server 8 hello", "server, service 8: Connection refused"),
+        ("socket-ask server 8 hello", "server, service 8: Permission denied"),
         ("socket-ask nobody 7 hello", "nobody, service 7: "),
         ("socket-ask server 7 again", "client| bgain"),
     ] {
