@@ -123,7 +123,7 @@ fn on_one_core(machine: Machine) -> Outcome {
     let share =
         |budget| format!("cores = [0]\nshare = {{ budget = \"{budget}us\", period = \"10ms\" }}");
     let cores = format!("vcpus = 2\n{}", share(1500));
-    let hostile = hostile(counts::HOSTILE_STEPS.short / 4, "", [&cores, &share(1000)]);
+    let hostile = hostile(counts::HOSTILE_STEPS.short / 4, "shared", [&cores, &share(1000)]);
     let witness = Partition::new("witness", "witness").with(&share(5000));
     survives(&machine.icount(), hostile, witness, ("limit_us=4100", 0, PATIENCE * 2))
 }
@@ -148,6 +148,7 @@ fn survives(
         console += &running.wait_for("hostile: exceptions ", PATIENCE)?;
     }
     hits_what_is_there(&running, &console, least)?;
+    every_class_happens(&running, &console)?;
     // Two: the first may have been under way.
     for _ in 0..2 {
         console += &running.wait_for("| ok witness report", PATIENCE)?;
@@ -185,4 +186,21 @@ fn hits_what_is_there(running: &Running, console: &str, least: u64) -> Outcome {
         Some((live, made)) if counts.len() > 40 && live >= made / 10 => Ok(()),
         other => Err(running.failure(format!("{} rows, {other:?} calls", counts.len())).into()),
     }
+}
+
+/// Each class of exception that the guest knows has happened at least once. They take turns: it is no matter of luck.
+fn every_class_happens(running: &Running, console: &str) -> Outcome {
+    let text = written_by(console, "hostile");
+    let rows = text.split("hostile: class ").skip(1);
+    let rows = rows.filter_map(|row| row.split("hostile: ").next()?.trim_end().rsplit_once(' '));
+    let counts: Vec<(&str, u64)> =
+        rows.map(|(name, count)| (name, count.trim().parse().unwrap_or(0))).collect();
+    let never: Vec<&str> =
+        counts.iter().filter(|(_, count)| *count == 0).map(|(name, _)| *name).collect();
+    // So many are in the guest's table.
+    let is_whole = text.contains(&format!("hostile: classes {}", counts.len()));
+    if never.is_empty() && is_whole && counts.len() >= 60 {
+        return Ok(());
+    }
+    Err(running.failure(format!("of {} classes never happened: {never:?}", counts.len())).into())
 }

@@ -180,7 +180,7 @@ fn prompt_end(machine: Machine) -> Outcome {
 /// Its vCPUs are all over cores 0 and 1, beside others that come and go there; core 2 is the witness's.
 fn hostile(machine: Machine) -> Outcome {
     let (seed, steps) = (counts::seed(), counts::hostile_steps());
-    let words = format!("seed={seed} steps={steps}");
+    let words = format!("shared seed={seed} steps={steps}");
     let hostile = Partition::new("hostile", "hostile").with(&format!("cmdline = \"{words}\""));
     let hostile = (0..2).fold(hostile, |it, _| vcpu(it, "[0, 1]", ("3ms", "10ms"), 0));
     let witness = Partition::new("witness", "witness").with("cores = [2]");

@@ -3,13 +3,15 @@
 use shikiri_abi::smccc::VENDOR_HYP_FAST64;
 use shikiri_rt::hvc::psci;
 use shikiri_rt::mmu::{self, Access};
-use shikiri_rt::platform::{has_word, platform};
+use shikiri_rt::platform::{GICD, has_word, platform};
 use shikiri_rt::{irq, println, reg, smp};
 use shikiri_test_guests::code::{Page, mrs, msr};
 use shikiri_test_guests::fault::{self, Fault, Piece, attempt};
 use shikiri_test_guests::random::Random;
 
+use crate::classes;
 use crate::talk::Talker;
+use crate::user::User;
 use crate::values::{
     device_address, fit, foreign_address, function, is_binary_point, is_final, is_own, is_suicidal,
     register,
@@ -18,7 +20,7 @@ use crate::values::{
 /// Where each vCPU maps what it attacks: 1 GiB apart, behind the view of the window region.
 const WINDOW: u64 = 0x68_0000_0000;
 /// Four GiB whose tables lie in foreign memory.
-const BROKEN: u64 = 0x58_0000_0000;
+pub(crate) const BROKEN: u64 = 0x58_0000_0000;
 const PAGE: u64 = 4096;
 
 /// `HVC #0`; then what keeps results, x17 being where the values are: `STP x1, x2, [x17, #8]`, `STR x3, [x17, #24]`.
@@ -33,7 +35,7 @@ unsafe extern "C" {
     fn hostile_stub(a: u64, b: u64) -> u64;
 }
 
-const WAYS: [Piece; 12] = [
+pub(crate) const WAYS: [Piece; 12] = [
     fault::fault_load8,
     fault::fault_load16,
     fault::fault_load32,
@@ -119,13 +121,16 @@ pub(crate) fn break_tables() {
 
 /// One vCPU's means.
 pub(crate) struct Worker {
-    random: Random,
+    pub(crate) random: Random,
     talker: Talker,
-    page: Page,
+    pub(crate) page: Page,
     /// Holds a call of the hypervisor's.
     caller: Page,
-    window: u64,
-    is_verbose: bool,
+    pub(crate) user: User,
+    pub(crate) window: u64,
+    /// Whose turn it is of the classes of exceptions.
+    pub(crate) turn: usize,
+    pub(crate) is_verbose: bool,
 }
 
 impl Worker {
@@ -137,7 +142,9 @@ impl Worker {
             caller,
             talker: Talker::new(smp::index() == 0),
             page: Page::take(),
+            user: User::new(smp::index()),
             window: WINDOW + ((smp::index() as u64) << 30),
+            turn: classes::first_turn(smp::index()),
             is_verbose: has_word("verbose"),
         }
     }
@@ -235,17 +242,19 @@ impl Worker {
         Ok(x0)
     }
 
-    /// CPU_ON: any target, but an entry in own memory only if it is the stub.
+    /// CPU_ON: any target, but in own memory no entry other than the stub.
     fn aim_cpu_on(&mut self, values: &mut [u64; 18]) {
         let count = smp::count() as u64;
         let index = self.random.below(count + 1) as usize;
         if self.random.below(2) == 0 {
             values[1] = platform().mpidr(index).unwrap_or(u64::MAX);
         }
-        if is_own(values[2]) || is_own(values[2] & 0xffff_ffff) || self.random.below(2) == 0 {
+        values[2] = if self.random.below(2) == 0 {
             let stub: Piece = hostile_stub;
-            values[2] = stub as usize as u64;
-        }
+            stub as usize as u64
+        } else {
+            self.random.pick(&[0, GICD, 0x70_0000_0000, 0x7f_ffff_fffd, u64::MAX])
+        };
     }
 
     /// A value for an argument: edges, addresses, affinities.
@@ -264,10 +273,7 @@ impl Worker {
         }
         let access =
             self.random.pick(&[Access::Device, Access::Device, Access::Data, Access::Anything]);
-        let base = address & !(PAGE - 1) & 0xffff_ffff_ffff;
-        // SAFETY: nothing else lies in the window.
-        let mapped = unsafe { mmu::map(self.window, base, PAGE, access) };
-        assert!(mapped.is_ok(), "mapping the window");
+        self.aim(address, access);
         let va = self.window + address % PAGE;
         let value = self.random.edgy();
         let way = match self.random.below(40) {
@@ -277,6 +283,14 @@ impl Worker {
         };
         // SAFETY: the address is not this program's memory.
         unsafe { attempt(way, va, value) }
+    }
+
+    /// Maps the page around an address, which is not this program's, to the window.
+    pub(crate) fn aim(&mut self, address: u64, access: Access) {
+        let base = address & !(PAGE - 1) & 0xffff_ffff_ffff;
+        // SAFETY: nothing else lies in the window.
+        let mapped = unsafe { mmu::map(self.window, base, PAGE, access) };
+        assert!(mapped.is_ok(), "mapping the window");
     }
 
     fn sysreg(&mut self) -> Result<u64, Fault> {
@@ -298,21 +312,5 @@ impl Worker {
         }
         // SAFETY: what the program relies on is left out.
         unsafe { self.page.run(&[instruction], value, 0) }
-    }
-
-    /// SVC, BRK, UDF, DCPS1 and HLT with any immediate. An exception return is not among them: it would lose the
-    /// way back.
-    fn exception(&mut self) -> Result<u64, Fault> {
-        let immediate = self.random.below(0x1_0000) as u32;
-        let instruction = match self.random.below(5) {
-            0 => 0xd400_0001 | (immediate << 5),
-            1 => 0xd420_0000 | (immediate << 5),
-            2 => immediate,
-            3 => 0xd4a0_0001 | (immediate << 5),
-            // 0xf000 would be a semihosting request to the emulator.
-            _ => 0xd440_0000 | ((immediate & 0xfff) << 5),
-        };
-        // SAFETY: each raises an exception.
-        unsafe { self.page.run(&[instruction], 0, 0) }
     }
 }

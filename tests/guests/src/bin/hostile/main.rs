@@ -3,7 +3,8 @@
 //! at the other end of its events, channels, shared areas and objects, and makes calls as wild as its own.
 //!
 //! Command line: `seed=N` (default 1), `steps=N` actions on each vCPU (default 20000), `peer=N` whom it asks for connections, `brief`
-//! (no count for each call about what is there), `all` (goes on with those, up to ten times as long, until each has succeeded),
+//! (no count for each call about what is there, nor for each class of exception), `shared` (its vCPUs share a core, where WFI comes
+//! to EL2), `all` (goes on with those, up to ten times as long, until each has succeeded),
 //! `verbose` (each system register before it is accessed), `kinds=LETTERS` (default all): `c` calls, `t` calls about what is
 //! there, `m` device accesses, `s` system registers, `e` exceptions, `f` foreign memory, `w` walks through foreign tables, `x`
 //! set and way. The seed is printed first, so that a run can be repeated; at the end the counts. What ends the partition on
@@ -13,8 +14,13 @@
 #![expect(unsafe_code, reason = "attacks")]
 
 mod act;
+mod classes;
+mod groups;
 mod live;
+mod opcodes;
+mod power;
 mod talk;
+mod user;
 mod values;
 
 use core::arch::global_asm;
@@ -44,6 +50,8 @@ fn main() {
     }
     println!("hostile: seed {}, {} vCPUs", seed(), smp::count());
     act::break_tables();
+    user::prepare();
+    classes::wait_once();
     let viewed = port::map_windows(Access::Data);
     assert!(viewed.is_ok(), "mapping the window region");
     // With three vCPUs or more the last one stays off: a target for CPU_ON.
@@ -51,6 +59,7 @@ fn main() {
     let started = (1..workers).filter(|index| smp::start(*index, attack).is_ok()).count() as u64;
     attack();
     while FINISHED.load(Ordering::Acquire) < started + 1 {
+        power::revive();
         reg::yield_now();
     }
     console::init();
@@ -58,6 +67,7 @@ fn main() {
         println!("hostile: {} {}", kind.name(), count.load(Ordering::Relaxed));
     }
     talk::report();
+    classes::report();
     println!("hostile: exceptions {}", FAULTS.load(Ordering::Relaxed));
     println!("ok hostile");
     done()
@@ -92,6 +102,9 @@ fn attack() {
     let kinds = platform::value_of("kinds").unwrap_or("ctmsefwx");
     let steps = platform::number_of("steps").unwrap_or(20_000);
     for _ in 0..steps {
+        if smp::index() == 0 {
+            power::revive();
+        }
         let kind = worker.choose();
         if kinds.contains(kind.letter()) {
             act(&mut worker, kind);
