@@ -8,6 +8,7 @@ mod channels;
 mod commands;
 mod console;
 mod control;
+mod devices;
 mod events;
 mod faults;
 mod guests;
@@ -51,6 +52,7 @@ const TOPICS: [Topic; 22] = [
     moving::trials,
     hostile::trials,
     faults::trials,
+    devices::trials,
     linux::trials,
     scos::trials,
     sockets::trials,
