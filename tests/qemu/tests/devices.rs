@@ -1,7 +1,8 @@
-//! Interrupts of devices that were given away: one that is never cleared, and what a life leaves active. V2, V3, P5.
+//! Interrupts of devices that were given away: one that is never cleared, edges, and what a life leaves active. V2, V3, P5.
 
 use libtest_mimic::{Failed, Trial};
-use shikiri_qemu_tests::{Machine, Running};
+use shikiri_qemu_tests::console::has;
+use shikiri_qemu_tests::{Failure, Machine, Running};
 
 use crate::guests::NO_CLOCK;
 use crate::lifecycle::wait_until_stopped;
@@ -9,6 +10,9 @@ use crate::support::{
     self, Outcome, PATIENCE, Partition, Topic, all_kinds, both_gics, open_operator, operate,
     operator, system,
 };
+
+/// Why a test of virtio is not the Pi's.
+const NO_VIRTIO: &str = "it has no virtio-mmio";
 
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
@@ -22,6 +26,16 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         all_kinds(1),
         "a_life_that_ends_with_its_interrupt_active_leaves_it_to_the_next",
         leaves,
+    );
+    topic.not_on_rpi4(NO_VIRTIO).on_each(
+        all_kinds(1),
+        "an_edge_comes_once_to_the_owner_and_is_not_lost",
+        edges,
+    );
+    topic.not_on_rpi4(NO_VIRTIO).on_each(
+        both_gics(1),
+        "an_edge_is_not_lost_while_its_owner_is_off_its_core",
+        edges_on_a_shared_core,
     );
 }
 
@@ -120,4 +134,39 @@ fn leaves(machine: Machine) -> Outcome {
             Err(running.failure(format!("{words:?} was said {count} times")).into())
         }
     }
+}
+
+/// One that owns the entropy device in the last slot of virtio-mmio.
+fn entropy() -> Partition {
+    Partition::new("entropy", "entropy")
+        .with_memory("{ size = \"4MiB\", at = 0x5000_0000, ipa = 0x5000_0000 }")
+        .with("devices = [{ path = \"/virtio_mmio@a003e00\", dma = \"trusted\" }]")
+}
+
+fn with_entropy(machine: Machine) -> Machine {
+    machine
+        .args(["-global", "virtio-mmio.force-legacy=false"])
+        .args(["-device", "virtio-rng-device,bus=virtio-mmio-bus.31"])
+}
+
+fn edges(machine: Machine) -> Outcome {
+    let console = support::passes(&system([entropy()])?, &with_entropy(machine))?;
+    came(&console)
+}
+
+/// A neighbour that spins has the core for 4 ms of every 10 ms, in which the owner's edges come as well.
+fn edges_on_a_shared_core(machine: Machine) -> Outcome {
+    let spin = share(Partition::new("spin", "spin"), 4);
+    let mut running = system([share(entropy(), 5), spin])?.boot(&with_entropy(machine))?;
+    let console = running.wait_for("entropy| done", PATIENCE)?;
+    support::approve(&console)?;
+    came(&console)
+}
+
+/// 200 one by one, 400 of which half came while one was active, one while it was disabled, and two that waited.
+fn came(console: &str) -> Outcome {
+    if has(console, "entropy: 603 interrupts") {
+        return Ok(());
+    }
+    Err(Failure::new("another number of interrupts".to_owned(), console).into())
 }
