@@ -1,5 +1,6 @@
 //! A machine that is run from the system control OS: its shell, and its policy program (P1, P7).
 
+mod keys;
 mod linux;
 mod peers;
 mod policyd;
@@ -58,6 +59,12 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(one(), "who_may_talk_to_whom_is_said_by_the_file_and_from_the_shell", talks);
     topic.on_each(one(), "what_cannot_be_started_is_tried_again", kept);
     topic.on_each(one(), "whatever_is_typed_arrives", typed);
+    topic.on_each(
+        one(),
+        "key_signals_end_what_is_typed_or_runs_and_nothing_that_init_keeps",
+        keys::interrupted,
+    );
+    topic.on_each(one(), "key_presses_end_top_and_lines_are_edited_afterwards", keys::top_ends);
     topic.on_each(one(), "the_demo_is_run_from_its_shell_beside_linux", demo);
     topic.on_each(one(), "a_partition_that_was_made_is_a_peer_of_sockets", peer);
     topic.on_each(one(), "a_program_that_a_guest_sends_is_run_in_a_partition_that_is_made", loads);

@@ -61,6 +61,8 @@ pub(crate) enum Failure {
     Misused(String),
     /// The hypervisor refused.
     Refused(Refusal),
+    /// ^C was typed.
+    Interrupted,
     /// Something else, in words.
     Other(String),
 }
@@ -76,6 +78,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Misused(text) | Self::Other(text) => f.write_str(text),
             Self::Refused(refusal) => refusal.fmt(f),
+            Self::Interrupted => f.write_str("interrupted"),
         }
     }
 }

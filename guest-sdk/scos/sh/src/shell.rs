@@ -1,6 +1,6 @@
 //! Runs lines.
 
-use crate::command::{self, Said};
+use crate::command::{self, Failure, Said};
 use crate::line::{Joint, Pipeline, parse};
 use crate::system::System;
 
@@ -17,6 +17,8 @@ pub struct Shell {
 const MISUSED: i32 = 2;
 /// What a program that is not there results in.
 const NOT_FOUND: i32 = 127;
+/// What ^C results in: 128 and the number of SIGINT.
+const INTERRUPTED: i32 = 130;
 
 impl Shell {
     /// A shell that has run nothing.
@@ -37,7 +39,7 @@ impl Shell {
         self.is_over
     }
 
-    /// Runs a line; what there is to complain about goes to `complain`.
+    /// Runs a line; what there is to complain about goes to `complain`. ^C ends the command that runs, and what stands behind it is not run.
     pub fn run(&mut self, line: &str, system: &mut dyn System, complain: &mut dyn FnMut(&str)) {
         let list = match parse(line) {
             Ok(list) => list,
@@ -61,6 +63,10 @@ impl Shell {
                 };
                 let pipeline = typed.iter().map(|typed| typed.now(&value)).collect();
                 self.result = self.pipeline(&pipeline, system, complain);
+            }
+            if system.is_interrupted() {
+                self.result = INTERRUPTED;
+                return;
             }
         }
     }
@@ -100,6 +106,7 @@ impl Shell {
             }
             return match result {
                 Ok(()) => 0,
+                Err(Failure::Interrupted) => INTERRUPTED,
                 Err(failure) => {
                     complain(&format!("{name}: {failure}"));
                     if failure.is_misuse() {

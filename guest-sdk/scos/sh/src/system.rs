@@ -30,10 +30,19 @@ pub trait System {
     /// The time since some moment.
     fn now(&self) -> Duration;
 
-    /// Waits for a while.
+    /// Waits for a while, or until ^C is typed.
     fn sleep(&mut self, span: Duration);
 
-    /// Waits for a while; true if a key was pressed meanwhile.
+    /// Whether ^C was typed since the line began, or has ended a program of it.
+    fn is_interrupted(&self) -> bool;
+
+    /// Has each key come at once and unseen, until [`System::whole_lines`], which always follows.
+    fn single_keys(&mut self);
+
+    /// Has keys come as lines again, which are edited and echoed.
+    fn whole_lines(&mut self);
+
+    /// Waits for a while; true if a key was pressed meanwhile. After [`System::single_keys`].
     fn pause(&mut self, span: Duration) -> bool;
 
     /// Changes the directory.

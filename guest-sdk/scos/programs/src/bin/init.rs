@@ -2,11 +2,15 @@
 //! program, if there is a policy, what the command line names as services (`service=PROGRAM,ARGUMENT,…`), and a shell. It waits for all
 //! processes that have nobody else to wait for them.
 
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::unistd::{getpgrp, tcsetpgrp};
 use shikiri_scos_programs::os::{self, Ended};
 
 /// What the policy program goes by.
@@ -49,13 +53,13 @@ fn run(line: &str) -> ExitCode {
 }
 
 /// How a program ends; meanwhile this one waits for all whose parents have ended before them.
-fn ended(command: &mut Command) -> std::io::Result<Ended> {
+fn ended(command: &mut Command) -> io::Result<Ended> {
     let child = command.spawn()?;
     loop {
         match os::wait(-1, 0) {
             Ok((id, how)) if u32::try_from(id) == Ok(child.id()) => return Ok(how),
             Ok(_) | Err(libc::EINTR) => {}
-            Err(error) => return Err(std::io::Error::from_raw_os_error(error)),
+            Err(error) => return Err(io::Error::from_raw_os_error(error)),
         }
     }
 }
@@ -76,13 +80,24 @@ struct Kept {
     patience: Duration,
     /// What it ends with when another start would change nothing.
     useless: Option<i32>,
+    /// Somebody types at it: the terminal's keys are for it and whom it starts, and for nobody else that is kept.
+    has_terminal: bool,
 }
 
 impl Kept {
     fn new(what: String, words: &[&str]) -> Self {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         let due = Some(Instant::now());
-        Self { what, words, process: None, due, pause: PAUSE, patience: PAUSE, useless: None }
+        Self {
+            what,
+            words,
+            process: None,
+            due,
+            pause: PAUSE,
+            patience: PAUSE,
+            useless: None,
+            has_terminal: false,
+        }
     }
 
     /// Starts it, if its time has come. What cannot be started, for want of memory perhaps, is tried again later and later.
@@ -92,7 +107,15 @@ impl Kept {
             return;
         }
         let Some((program, arguments)) = self.words.split_first() else { return };
-        match Command::new(program).args(arguments).spawn() {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        if self.has_terminal {
+            take_terminal();
+        } else {
+            // ^C and its like go to the process group in the terminal's foreground.
+            command.process_group(0);
+        }
+        match command.spawn() {
             Ok(child) => {
                 (self.process, self.due, self.patience) = (Some(child.id()), None, PAUSE);
             }
@@ -135,7 +158,7 @@ fn shells() -> ExitCode {
         kept.push(service);
     }
     let shell = Kept::new("shell".to_owned(), &["/bin/sh"]);
-    kept.push(Kept { pause: Duration::ZERO, ..shell });
+    kept.push(Kept { pause: Duration::ZERO, has_terminal: true, ..shell });
     if os::handle(libc::SIGALRM, wake, 0).is_err() {
         return ExitCode::FAILURE;
     }
@@ -158,6 +181,12 @@ fn shells() -> ExitCode {
             it.has_ended(how);
         }
     }
+}
+
+/// Brings this process's group, in which the shell begins, to the terminal's foreground: what ran there may have outlived its shell.
+fn take_terminal() {
+    // A shell that cannot have it says so itself.
+    let _is_taken = tcsetpgrp(io::stdin().as_fd(), getpgrp());
 }
 
 extern "C" fn wake(_signal: libc::c_int) {}

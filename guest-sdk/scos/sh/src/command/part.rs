@@ -194,8 +194,14 @@ fn until(
             let text = format!("{name} is still {} after {}", it.phase, Span(PATIENCE));
             return Err(Failure::Other(text));
         }
-        system.sleep(LOOK_AGAIN);
+        look_again_later(system)?;
     }
+}
+
+/// The pause between two looks; ^C ends it and the looking.
+fn look_again_later(system: &mut dyn System) -> Result<(), Failure> {
+    system.sleep(LOOK_AGAIN);
+    if system.is_interrupted() { Err(Failure::Interrupted) } else { Ok(()) }
 }
 
 fn limit(
@@ -256,7 +262,7 @@ fn wait(
             let text = format!("{word} is {} and not {state} after {}", it.phase, Span(patience));
             return Err(Failure::Other(text));
         }
-        system.sleep(LOOK_AGAIN);
+        look_again_later(system)?;
     }
 }
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use shikiri_abi::Resource;
 use shikiri_machine::{Align, Amount, Partition, Span, Table};
 
-use super::{Command, Failure, misused};
+use super::{Command, Failure, Said, misused};
 use crate::system::System;
 
 pub(super) const COMMAND: Command = Command {
@@ -17,22 +17,35 @@ Shows the partitions and what they use, again after each TIME (default 1s), unti
 the last time is marked with `*`.",
     run: |arguments, system, said| {
         let (times, pause) = options(arguments)?;
-        let mut before: Vec<Row> = Vec::new();
-        let mut time = 0;
-        loop {
-            let rows = look(system)?;
-            // The screen is cleared and written from its top left corner (ECMA-48 CUP, ED).
-            said.say(if times == Some(1) { "" } else { "\x1b[H\x1b[2J" });
-            said.say(show(&rows, &before));
-            said.flush(system).map_err(|error| Failure::Other(error.to_string()))?;
-            before = rows;
-            time += 1;
-            if times == Some(time) || system.pause(pause) {
-                return Ok(());
-            }
-        }
+        system.single_keys();
+        let result = live(times, pause, system, said);
+        system.whole_lines();
+        result
     },
 };
+
+/// Shows it so often, or until a key is pressed.
+fn live(
+    times: Option<u32>,
+    pause: Duration,
+    system: &mut dyn System,
+    said: &mut Said<'_>,
+) -> Result<(), Failure> {
+    let mut before: Vec<Row> = Vec::new();
+    let mut time = 0;
+    loop {
+        let rows = look(system)?;
+        // The screen is cleared and written from its top left corner (ECMA-48 CUP, ED).
+        said.say(if times == Some(1) { "" } else { "\x1b[H\x1b[2J" });
+        said.say(show(&rows, &before));
+        said.flush(system).map_err(|error| Failure::Other(error.to_string()))?;
+        before = rows;
+        time += 1;
+        if times == Some(time) || system.pause(pause) {
+            return Ok(());
+        }
+    }
+}
 
 fn options(arguments: &[&str]) -> Result<(Option<u32>, Duration), Failure> {
     let (mut times, mut pause) = (None, Duration::from_secs(1));

@@ -2,6 +2,7 @@
 
 mod fake;
 mod given;
+mod keys;
 mod pages;
 
 use core::time::Duration;

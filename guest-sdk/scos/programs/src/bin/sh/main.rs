@@ -1,14 +1,16 @@
 //! The shell as a program: `sh`, `sh SCRIPT`, `sh -c LINE`.
 
+mod terminal;
 mod unix;
 
 use std::env;
 use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
-use shikiri_sh::Shell;
+use shikiri_sh::{Shell, System as _};
 
+use terminal::Typed;
 use unix::Unix;
 
 fn main() -> ExitCode {
@@ -44,32 +46,36 @@ fn complain(text: &str) {
 fn interact(shell: &mut Shell, system: &mut Unix) {
     let is_typed = io::stdin().is_terminal();
     if is_typed {
-        system.guard_the_prompt();
+        if let Err(error) = system.take_terminal() {
+            complain(&format!("the terminal cannot be opened: {error}"));
+        }
         print!("{}", system.greeting());
     }
     while !shell.is_over() {
-        if is_typed {
-            print!("{}", system.prompt());
-        }
-        let mut line = String::new();
-        if io::stdout().flush().is_err() {
-            return;
-        }
-        match io::stdin().read_line(&mut line) {
-            Ok(0) => {
+        let line = match system.line() {
+            Ok(Typed::Line(line)) => line,
+            Ok(Typed::Interrupted) => {
+                println!();
+                continue;
+            }
+            Ok(Typed::End) => {
                 if is_typed {
                     println!();
                 }
                 return;
             }
-            Ok(_) => shell.run(&line, system, &mut complain),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                complain("that line is not UTF-8");
-            }
             Err(error) => {
                 complain(&format!("cannot read: {error}"));
                 return;
             }
+        };
+        match core::str::from_utf8(&line) {
+            Ok(line) => shell.run(line, system, &mut complain),
+            Err(_) => complain("that line is not UTF-8"),
+        }
+        if system.is_interrupted() {
+            // The prompt is not to stand behind the `^C`.
+            println!();
         }
     }
 }

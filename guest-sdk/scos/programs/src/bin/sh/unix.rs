@@ -4,19 +4,17 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::io::{self, BufRead as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Pid, getpgrp, tcsetpgrp};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpgrp};
 use shikiri_machine::Machine;
-use shikiri_scos_programs::os;
 use shikiri_sh::{Pipeline, Redirect, Simple, Started, System};
 
-extern "C" fn nothing(_signal: libc::c_int) {}
+use crate::terminal::{self, Keys, Terminal, Typed};
 
 /// The system, and what the shell remembers of it.
 pub(crate) struct Unix {
@@ -24,21 +22,46 @@ pub(crate) struct Unix {
     start: Instant,
     /// Those that were set here; programs get them beside the environment that the shell itself was given.
     variables: BTreeMap<String, String>,
+    /// The terminal, if somebody types at it.
+    terminal: Option<Terminal>,
+    /// While keys come one by one.
+    keys: Option<Keys>,
 }
 
 impl Unix {
     /// The system as the shell finds it.
     pub(crate) fn new() -> Self {
-        Self { machine: shikiri_machine::open(), start: Instant::now(), variables: BTreeMap::new() }
+        Self {
+            machine: shikiri_machine::open(),
+            start: Instant::now(),
+            variables: BTreeMap::new(),
+            terminal: None,
+            keys: None,
+        }
     }
 
-    /// ^C is for the programs: a handler is gone in who is run, what is ignored or held back would stay so.
-    pub(crate) fn guard_the_prompt(&self) {
-        for signal in [libc::SIGINT, libc::SIGQUIT] {
-            if os::handle(signal, nothing, libc::SA_RESTART).is_err() {
-                eprintln!("signal {signal} cannot be handled: it ends the shell");
-            }
+    /// Somebody types at it: the terminal is the shell's, and ^C is for what it runs.
+    ///
+    /// # Errors
+    /// It cannot be opened: lines are read as from a pipe.
+    pub(crate) fn take_terminal(&mut self) -> io::Result<()> {
+        self.terminal = Some(Terminal::take()?);
+        Ok(())
+    }
+
+    /// The next line: after a prompt what is typed, else what comes through a pipe.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn line(&self) -> io::Result<Typed> {
+        if let Some(terminal) = &self.terminal {
+            return terminal.line(&self.prompt());
         }
+        let mut line = Vec::new();
+        Ok(match io::stdin().lock().read_until(b'\n', &mut line)? {
+            0 => Typed::End,
+            _ => Typed::Line(line),
+        })
     }
 
     /// What a person sees first.
@@ -47,7 +70,7 @@ impl Unix {
     }
 
     /// What stands before a line.
-    pub(crate) fn prompt(&self) -> String {
+    fn prompt(&self) -> String {
         let directory = env::current_dir().map_or("?".into(), |it| it.display().to_string());
         format!("shikiri:{directory}# ")
     }
@@ -86,12 +109,24 @@ impl Unix {
             let child = command.process_group(group).spawn();
             let mut child = child.map_err(|error| named(&error, &simple.words))?;
             if children.is_empty() {
-                give_terminal(pid(&child));
+                terminal::give_to(pid(&child));
             }
             input = child.stdout.take();
             children.push(child);
         }
         Ok(())
+    }
+
+    /// A program's result. One that a signal has ended may have left the terminal otherwise than it was.
+    fn result(&self, status: ExitStatus) -> i32 {
+        let Some(signal) = status.signal() else { return status.code().unwrap_or(0) };
+        if let Some(terminal) = &self.terminal {
+            terminal.restore();
+            if signal == libc::SIGINT {
+                terminal::note_interrupt();
+            }
+        }
+        128 + signal
     }
 }
 
@@ -107,15 +142,6 @@ fn named(error: &io::Error, words: &[String]) -> io::Error {
         format!("{name}: {error}")
     };
     io::Error::new(error.kind(), text)
-}
-
-/// Lets a process group read from the terminal, and have its ^C.
-fn give_terminal(group: Pid) {
-    let terminal = io::stdin();
-    if terminal.is_terminal() {
-        // A group that has ended already needs none.
-        let _is_given = tcsetpgrp(terminal.as_fd(), group);
-    }
 }
 
 fn open(path: &str, options: &OpenOptions) -> io::Result<File> {
@@ -141,17 +167,19 @@ impl System for Unix {
         io::stdout().flush()?;
         let mut children = Vec::new();
         let spawned = self.spawn(pipeline, &mut children);
+        if let Some(first) = children.first().filter(|_| terminal::is_interrupted()) {
+            // ^C came before they had the terminal; they may have ended already.
+            let _was_there = killpg(pid(first), Signal::SIGINT);
+        }
         let mut result = Ok(0);
         for mut child in children {
             if spawned.is_err() {
                 // It waits for one that could not be started; it may have ended already.
                 let _was_there = child.kill();
             }
-            result = child
-                .wait()
-                .map(|status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)));
+            result = child.wait().map(|status| self.result(status));
         }
-        give_terminal(getpgrp());
+        terminal::give_to(getpgrp());
         spawned.and(result)
     }
 
@@ -168,26 +196,29 @@ impl System for Unix {
     }
 
     fn sleep(&mut self, span: Duration) {
-        std::thread::sleep(span);
+        terminal::sleep(span);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        terminal::is_interrupted()
+    }
+
+    fn single_keys(&mut self) {
+        self.keys = Some(Keys::take());
+    }
+
+    fn whole_lines(&mut self) {
+        self.keys = None;
     }
 
     fn pause(&mut self, span: Duration) -> bool {
-        let keys = io::stdin();
-        if !keys.is_terminal() {
-            std::thread::sleep(span);
-            return false;
+        match &self.keys {
+            Some(keys) => keys.wait(span),
+            None => {
+                terminal::sleep(span);
+                terminal::is_interrupted()
+            }
         }
-        let mut wanted = [PollFd::new(keys.as_fd(), PollFlags::POLLIN)];
-        let patience = PollTimeout::try_from(span).unwrap_or(PollTimeout::MAX);
-        match poll(&mut wanted, patience) {
-            Ok(0) => return false,
-            Ok(_) => {}
-            // ^C
-            Err(_) => return true,
-        }
-        // The line that ended it is not a command.
-        let mut line = [0; 256];
-        keys.lock().read(&mut line).is_ok()
     }
 
     fn change_directory(&mut self, path: &str) -> io::Result<()> {

@@ -35,6 +35,12 @@ pub(super) struct Fake {
     pub(super) files: BTreeMap<String, String>,
     pub(super) now: Duration,
     pub(super) pauses: u32,
+    /// ^C was typed.
+    pub(super) is_interrupted: bool,
+    /// A key waits.
+    pub(super) is_key_pressed: bool,
+    /// Whether keys come singly, and how often that was so.
+    pub(super) keys: (bool, u32),
     /// What happens during the next pauses.
     pub(super) during: Vec<fn(&mut Fake)>,
     /// What happens before each of the next things that are done to a partition.
@@ -228,6 +234,10 @@ impl System for Fake {
         self.programs.push(pipeline.clone());
         match pipeline[0].words[0].as_str() {
             "fails" => Ok(3),
+            "interrupted" => {
+                self.is_interrupted = true;
+                Ok(130)
+            }
             "absent" => Err(io::ErrorKind::NotFound.into()),
             _ => Ok(0),
         }
@@ -251,6 +261,18 @@ impl System for Fake {
         self.pause(span);
     }
 
+    fn is_interrupted(&self) -> bool {
+        self.is_interrupted
+    }
+
+    fn single_keys(&mut self) {
+        self.keys = (true, self.keys.1 + 1);
+    }
+
+    fn whole_lines(&mut self) {
+        self.keys.0 = false;
+    }
+
     fn pause(&mut self, span: Duration) -> bool {
         self.now += span;
         self.pauses += 1;
@@ -258,7 +280,7 @@ impl System for Fake {
             let during = self.during.remove(0);
             during(self);
         }
-        false
+        self.is_key_pressed
     }
 
     fn change_directory(&mut self, path: &str) -> io::Result<()> {
