@@ -2,6 +2,7 @@
 
 mod keys;
 mod linux;
+mod page;
 mod peers;
 mod policyd;
 mod restarts;

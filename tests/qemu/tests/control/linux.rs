@@ -3,6 +3,7 @@
 use libtest_mimic::Failed;
 use shikiri_qemu_tests::{Machine, Running, System};
 
+use super::page::as_shown;
 use super::{converse, file, prompt};
 use crate::support::{self, Outcome, PATIENCE, control_os};
 
@@ -39,6 +40,7 @@ pub(super) fn demo(machine: Machine) -> Outcome {
             ("part end w && part wait w ended 60s && part destroy w; echo is=$?", "| is=0"),
         ],
     )?;
+    as_shown(&mut running)?;
     running.send("part console linux\n")?;
     running.wait_for("[focus: linux]", PATIENCE)?;
     running.send("uname -s\n")?;
