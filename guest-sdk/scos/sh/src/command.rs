@@ -27,8 +27,53 @@ pub struct Command {
     pub summary: &'static str,
     /// What there is to know about it.
     pub page: &'static str,
+    /// What it does with its first word.
+    pub forms: &'static [Form],
     /// Does it.
     pub(crate) run: Run,
+}
+
+/// What a command does with its first word: a command of two words.
+pub struct Form {
+    /// The word; others of the same meaning stand behind it.
+    pub words: &'static [&'static str],
+    /// How it is used, in a line.
+    pub usage: &'static str,
+    /// What there is to know about it.
+    pub page: &'static str,
+}
+
+impl Command {
+    /// What it does with this first word.
+    pub(crate) fn form(&self, word: &str) -> Option<&'static Form> {
+        self.forms.iter().find(|form| form.words.contains(&word))
+    }
+
+    /// How it is used: with such a first word, if there is one, or at all.
+    pub(crate) fn usage_with(&self, first: Option<&str>) -> String {
+        if let Some(form) = first.and_then(|word| self.form(word)) {
+            return form.usage.to_owned();
+        }
+        let words: Vec<&str> =
+            self.forms.iter().filter_map(|form| form.words.first().copied()).collect();
+        let with_words =
+            format!("{} {} …; `help {} WORD` says how", self.name, words.join("|"), self.name);
+        let usages = [self.usage, if words.is_empty() { "" } else { &with_words }];
+        usages.into_iter().filter(|usage| !usage.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// That these words do not fit: what is missing, or that there are too many; `what` is what the command does, for who names none of its words.
+    pub(crate) fn misfit<T>(&self, arguments: &[&str], what: &str) -> Result<T, Failure> {
+        let Some((word, given)) = arguments.split_first() else { return misused(what) };
+        let Some(form) = self.form(word) else {
+            return misused(format!("`{word}` is nothing that {} does", self.name));
+        };
+        let wanted = form.usage.split_whitespace().skip(2).filter(|it| !it.starts_with('['));
+        match wanted.into_iter().nth(given.len()) {
+            Some(missing) => misused(format!("{word}: {missing} is missing")),
+            None => misused(format!("{word}: there are words too many")),
+        }
+    }
 }
 
 type Run = fn(&[&str], &mut dyn System, &mut Said<'_>) -> Result<(), Failure>;

@@ -10,7 +10,7 @@ mod line;
 mod shell;
 mod system;
 
-pub use command::{COMMANDS, Command, PROGRAMS, Page};
+pub use command::{COMMANDS, Command, Form, PROGRAMS, Page};
 pub use greeting::greeting;
 pub use line::{BadLine, Joint, List, Pipeline, Redirect, Simple, Typed, Word, parse};
 pub use shell::Shell;

@@ -110,7 +110,8 @@ impl Shell {
                 Err(failure) => {
                     complain(&format!("{name}: {failure}"));
                     if failure.is_misuse() {
-                        complain(&format!("usage: {}", command.usage));
+                        let usage = command.usage_with(arguments.first().copied());
+                        complain(&format!("usage: {usage}"));
                         return MISUSED;
                     }
                     1

@@ -14,6 +14,7 @@ Each resource of a partition stands in its account: what may be used at most, wh
 not set shows as `-`: that is not zero, it is no limit. Without a partition it shows what all partitions use. -h shows what may be
 handed out to partitions made at run time, and what is; limits that are set for them are taken from there.
 The shares of cache and memory bus are recorded and not enforced.",
+    forms: &[],
     run: |arguments, system, said| match arguments {
         [] => {
             let mut table = Table::new(&[

@@ -5,12 +5,12 @@ use core::time::Duration;
 use shikiri_abi::Status;
 use shikiri_machine::{Align, Exit, Partition, Stand, Table, Thing, What};
 
-use super::{Command, Failure, Said, misused, partition};
+use super::{Command, Failure, Form, Said, misused, partition};
 use crate::system::System;
 
 pub(super) const CHAN: Command = Command {
     name: "chan",
-    usage: "chan [PARTITION]\nchan permit|forbid FROM TO",
+    usage: "chan [PARTITION]",
     summary: "message channels, shared and message areas; who may talk to whom",
     page: "\
 Shows the message ports and shared areas of one partition, or of all, how each stands and whom it is connected to: NAME:ENTRY is the
@@ -21,14 +21,26 @@ asks       its request waits at the other partition
 taken      the other partition has looked at the request and not answered it
 connected  messages can go both ways
 refused    the other partition has refused
-gone       the other end was closed, or its partition has ended
-
-permit lets the partition FROM ask TO for connections, as `connect_to` and `accept_from` of a description do, and forbid lets it do so no more: what
-is connected stays so. That holds for later lives too, until either is destroyed; but whose word stands in the policy file, that word is said again
-when one of the two is started. Both need handles, and FROM requests (`help part`, create).",
+gone       the other end was closed, or its partition has ended",
+    forms: &[
+        Form {
+            words: &["permit"],
+            usage: "chan permit FROM TO",
+            page: "\
+lets the partition FROM ask TO for connections, as `connect_to` and `accept_from` of a description do. That holds for later lives too, until either
+is destroyed; but whose word stands in the policy file, that word is said again when one of the two is started. Both need handles, and FROM
+requests (`help part create`)",
+        },
+        Form {
+            words: &["forbid"],
+            usage: "chan forbid FROM TO",
+            page: "lets it do so no more: what is connected stays so",
+        },
+    ],
     run: |arguments, system, said| match arguments {
         ["permit", from, to] => talk((from, to), true, system),
         ["forbid", from, to] => talk((from, to), false, system),
+        [word, ..] if CHAN.form(word).is_some() => CHAN.misfit(arguments, ""),
         _ => list(arguments, system, said, channel_rows),
     },
 };
@@ -41,6 +53,7 @@ pub(super) const EV: Command = Command {
 Shows the event ports of one partition, or of all: who is at the other end of those that send, and what those that receive are bound to. In
 the column of their states `in use` says that something is connected (a port, a channel, or the hypervisor), `masked` that the guest does not listen,
 `kept` that an event waits for it, `grouped` that the interrupt is shared with other ports.",
+    forms: &[],
     run: |arguments, system, said| list(arguments, system, said, event_rows),
 };
 
@@ -51,6 +64,7 @@ pub(super) const TRACE: Command = Command {
     page: "\
 Shows the last exits of a partition's vCPU (default 0), newest first, 16 at most: how long ago, where the guest was, and why. Only those are kept
 that the hypervisor serves slowly: accesses to devices, trapped registers and instructions, faults. The partition runs on meanwhile.",
+    forms: &[],
     run: |arguments, system, said| match arguments {
         [word] => trace(word, 0, system, said),
         [word, vcpu] => match vcpu.parse() {

@@ -9,6 +9,7 @@ pub(super) const CD: Command = Command {
     usage: "cd [DIRECTORY]",
     summary: "change the directory",
     page: "Without a directory it goes to the root.",
+    forms: &[],
     run: |arguments, system, _| match arguments {
         [] => change(system, "/"),
         [path] => change(system, path),
@@ -25,6 +26,7 @@ pub(super) const SET: Command = Command {
     usage: "set NAME VALUE",
     summary: "set a variable",
     page: "$NAME stands for its value from then on, in the shell and in the programs that it starts. $? is the last result.",
+    forms: &[],
     run: |arguments, system, _| match arguments {
         [name, value]
             if !name.is_empty()
@@ -43,6 +45,7 @@ pub(super) const ECHO: Command = Command {
     usage: "echo [WORD …]",
     summary: "write words",
     page: "Writes its words and a new line.",
+    forms: &[],
     run: |arguments, _, said| {
         said.say(arguments.join(" "));
         said.say("\n");
@@ -55,6 +58,7 @@ pub(super) const TRUE: Command = Command {
     usage: "true",
     summary: "succeed",
     page: "Does nothing, successfully: `… || true` in a script goes on after a failure.",
+    forms: &[],
     run: |_, _, _| Ok(()),
 };
 
@@ -63,6 +67,7 @@ pub(super) const EXIT: Command = Command {
     usage: "exit [RESULT]",
     summary: "end the shell",
     page: "Ends the shell with a result from 0 to 255, without one with the last command's. The guests do not notice: init starts another shell.",
+    forms: &[],
     run: |arguments, _, said| {
         match arguments {
             [] => {}
@@ -79,9 +84,10 @@ pub(super) const EXIT: Command = Command {
 
 pub(super) const HELP: Command = Command {
     name: "help",
-    usage: "help [COMMAND | PROGRAM]",
+    usage: "help [COMMAND [WORD] | PROGRAM]",
     summary: "what there is, or about one command or program",
-    page: "Without a word it lists the shell's own commands and the programs in /bin that come with the system.",
+    page: "Without a word it lists the shell's own commands and the programs in /bin that come with the system. `help part create` is about a command of two words.",
+    forms: &[],
     run: |arguments, _, said| match arguments {
         [] => {
             list(said);
@@ -89,7 +95,7 @@ pub(super) const HELP: Command = Command {
         }
         [name] => match (find(name), page_of(name.strip_prefix("/bin/").unwrap_or(name))) {
             (Some(command), _) => {
-                page(command.name, command.usage, command.summary, command.page, said);
+                command_page(command, said);
                 Ok(())
             }
             (None, Some(program)) => {
@@ -100,9 +106,33 @@ pub(super) const HELP: Command = Command {
                 "there is no command and no page of a program `{name}`; programs are in /bin"
             ))),
         },
-        _ => misused("one command or program"),
+        [name, word] => match find(name).and_then(|command| command.form(word)) {
+            Some(form) => {
+                said.say(format_args!("  {}\n\n{}\n", form.usage, form.page));
+                Ok(())
+            }
+            None => Err(Failure::Other(format!("there is no command `{name} {word}`"))),
+        },
+        _ => misused("one command, with one of its words perhaps, or a program"),
     },
 };
+
+/// The command's page, with what it does with its words.
+fn command_page(command: &Command, said: &mut Said<'_>) {
+    let usages = command.usage.lines().chain(command.forms.iter().map(|form| form.usage));
+    let usages: Vec<&str> = usages.collect();
+    let width = command.forms.iter().filter_map(|form| form.words.first()).map(|it| it.len()).max();
+    let indent = format!("\n{}", " ".repeat(width.map_or(0, |width| width + 2)));
+    let forms: String = command
+        .forms
+        .iter()
+        .filter_map(|form| Some((form.words.first()?, form.page.replace('\n', &indent))))
+        .map(|(word, text)| format!("\n{word:<width$}  {text}", width = width.unwrap_or(0)))
+        .collect();
+    let gap = if forms.is_empty() { "" } else { "\n" };
+    let text = format!("{}{gap}{forms}", command.page);
+    page(command.name, &usages.join("\n"), command.summary, &text, said);
+}
 
 fn list(said: &mut Said<'_>) {
     for command in COMMANDS {

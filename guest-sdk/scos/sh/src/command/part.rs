@@ -1,5 +1,7 @@
 //! `part`: partitions.
 
+mod forms;
+
 use core::time::Duration;
 
 use shikiri_abi::{PartitionRef, Resource, Status};
@@ -16,44 +18,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 pub(super) const COMMAND: Command = Command {
     name: "part",
-    usage: "\
-part list
-part show PARTITION
-part images
-part create NAME image=FILE|kernel=FILE [initrd=FILE] [cmdline=WORDS] memory=SIZE[,SIZE[@ADDRESS] …] cores=CORES [vcpus=N] [kept_vcpus=N] [share=BUDGET/PERIOD] [priority=N] [console=yes|no] [handles=N] [requests=N] [areas=pages:N,…] [devices=OWNER:N,…] [kept_devices=OWNER:N,…] [x0=N] [RESOURCE_limit=LIMIT …]
-part start|pause|resume|end|restart|destroy PARTITION
-part limit PARTITION RESOURCE [AMOUNT|none]
-part log PARTITION
-part console PARTITION
-part wait PARTITION STATE [TIME]",
+    usage: "",
     summary: "partitions: look at them, make them, start and end them",
-    page: "\
-PARTITION is a name, or an id after `#`. An id is never used twice; each start gives a new one under the same name.
-
-list     all partitions; a `*` marks the one that makes policy
-show     everything about one, with its account; of one that was made, what of
-images   the files that `create` can take
-create   makes one of nothing and leaves it in state `created`. It runs FILE of the bundle: image= is a program without an operating system,
-         kernel= is Linux. initrd= is its RAM disk, cmdline='console=ttyAMA0 quiet' its command line; with one of the three it is
-         given a device tree of what it gets. Without share it owns its cores; with share=2ms/10ms each vCPU gets so much of every period,
-         on one of CORES; the last kept_vcpus are kept back until it asks for them. handles= and requests= are what it
-         needs to talk to others, and `chan permit` says to whom; areas= gives it places for areas: pages, blocks, giants, channels and
-         shared, as in a description (areas=pages:16,channels:2).
-         devices=clock:0 gives it the first device of `clock`, a partition of the description that has ended, until it is destroyed;
-         kept_devices= gives it such ones that it has to ask for, the first one as number 0.
-         memory=4M,8M@0x80000000 gives it two regions; what it runs lies in the first, at 0x40000000, and one without an address behind the
-         one before it. x0= is what it finds in that register if it is given no device tree.
-         RESOURCE_limit=LIMIT sets a limit first, as `part limit` does; without it core time, memory and devices are what it is given
-start    starts one that is created or ended
-pause    its vCPUs stop where they are; resume lets them go on
-end      ends it: all that it owns goes back, and its peers are told. `stop` is the same
-restart  ends it and starts it again
-destroy  forgets one that was made at run time and does not run
-limit    sets, unsets (none) or shows a limit of its account: core_time (150%), memory, management_memory, ipa_space (64M), event_ports, devices;
-         cache_colors and bus_share are recorded, and not enforced
-log      shows what it wrote to its console last: up to 1,023 bytes are kept, also of its former lives
-console  gives it the keyboard; what it says comes with its name before it. Ctrl-A and a number, or n, takes the keyboard elsewhere
-wait     waits until it is in that state (created, active, paused, ended), at most TIME (default 10s): for scripts",
+    page: "PARTITION is a name, or an id after `#`. An id is never used twice; each start gives a new one under the same name.",
+    forms: forms::FORMS,
     run: |arguments, system, said| match arguments {
         ["list"] => list(system, said),
         ["show", word] => show(word, system, said),
@@ -72,8 +40,7 @@ wait     waits until it is in that state (created, active, paused, ended), at mo
         ["log", word] => look::log(word, system, said),
         ["console", word] => look::console(word, system, said),
         [verb, word] if act_named(verb).is_some() => act(verb, word, system, said),
-        [] => misused("what about partitions?"),
-        [verb, ..] => misused(format!("`{verb}` with these words is nothing that part does")),
+        _ => COMMAND.misfit(arguments, "what about partitions?"),
     },
 };
 

@@ -15,6 +15,7 @@ pub(super) const COMMAND: Command = Command {
     page: "\
 Shows the partitions and what they use, again after each TIME (default 1s), until a key is pressed; with -n, so often. What has changed since
 the last time is marked with `*`.",
+    forms: &[],
     run: |arguments, system, said| {
         let (times, pause) = options(arguments)?;
         system.single_keys();

@@ -190,8 +190,6 @@ fn a_refusal_names_the_rule() {
 fn what_is_missing_or_wrong_is_named_with_the_usage() {
     let mut fake = Fake::new();
     for (line, start) in [
-        ("part", "part: what about partitions?\nusage: part list"),
-        ("part fly hello", "part: `fly` with these words is nothing that part does\nusage: "),
         ("part create x", "part: image= or kernel= is missing\n"),
         ("part create x image=a kernel=b", "part: one image or one kernel\n"),
         ("part create x image=a memory=2M", "part: cores= is missing\n"),

@@ -40,10 +40,50 @@ fn every_command_has_a_page_and_help_lists_them_all() {
         let (result, page) = say(&mut fake, &format!("help {}", command.name));
         assert_eq!(result, 0);
         assert!(
-            page.contains(command.page) && command.usage.lines().all(|form| page.contains(form))
+            page.contains(command.page) && command.usage.lines().all(|form| page.contains(form)),
+            "{page}"
         );
     }
     assert_eq!(say(&mut fake, "help fly").0, 1);
+}
+
+#[test]
+fn every_command_of_two_words_has_a_page_and_says_what_is_missing() {
+    let mut fake = Fake::new();
+    let two_words = crate::COMMANDS
+        .iter()
+        .flat_map(|command| command.forms.iter().map(move |it| (command, it)));
+    for (command, form) in two_words {
+        let (_, whole) = say(&mut fake, &format!("help {}", command.name));
+        for word in form.words {
+            let (result, page) = say(&mut fake, &format!("help {} {word}", command.name));
+            assert_eq!((result, page), (0, format!("  {}\n\n{}\n", form.usage, form.page)));
+        }
+        let first = form.page.lines().next().unwrap();
+        assert!(whole.contains(form.usage) && whole.contains(first), "{whole}");
+        assert!(form.page.lines().all(|line| line.len() <= 180), "{}", form.usage);
+        assert!(form.usage.starts_with(&format!("{} {}", command.name, form.words[0])));
+    }
+    assert_eq!(say(&mut fake, "help part fly").0, 1);
+    assert_eq!(say(&mut fake, "help top fly").0, 1);
+    for (line, text) in [
+        ("part end", "part: end: PARTITION is missing\nusage: part end PARTITION\n"),
+        ("part stop", "part: stop: PARTITION is missing\nusage: part end PARTITION\n"),
+        ("part create", "part: create: NAME is missing\nusage: part create NAME image="),
+        ("part limit hello", "part: limit: RESOURCE is missing\nusage: part limit PARTITION RES"),
+        ("part wait hello", "part: wait: STATE is missing\nusage: part wait PARTITION STATE ["),
+        ("part list all", "part: list: there are words too many\nusage: part list\n"),
+        ("chan permit scos", "chan: permit: TO is missing\nusage: chan permit FROM TO\n"),
+        (
+            "part",
+            "part: what about partitions?\nusage: part list|show|images|create|start|pause|resume|end|\
+             restart|destroy|limit|log|console|wait …; `help part WORD` says how\n",
+        ),
+        ("part fly hello", "part: `fly` is nothing that part does\nusage: part list|show|"),
+    ] {
+        let (result, said) = say(&mut fake, line);
+        assert!(result == 2 && said.starts_with(text), "{line}: {said}");
+    }
 }
 
 /// The programs that are built for the system: a file or a folder each.
