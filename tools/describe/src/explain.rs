@@ -13,9 +13,9 @@ use crate::channels;
 use crate::cores::percent;
 use crate::memory::span_text;
 use crate::shared::{self, View};
-use crate::system::{Plan, unit};
+use crate::system::Plan;
 use crate::talk;
-use crate::units::Size;
+use crate::units::{Size, stated};
 
 /// Explains a plan.
 pub(crate) fn explain(plan: &Plan<'_>, bundle_bytes: usize) -> String {
@@ -280,7 +280,7 @@ fn write_policy(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
     writeln!(out, "  requests   {default} if not answered within {} ms", policy.answer_ms)?;
     for resource in Resource::ALL {
         if let Some(limit) = policy.handout[usize::from(resource.number())] {
-            writeln!(out, "  hand out   at most {limit} {}", unit(resource))?;
+            writeln!(out, "  hand out   {resource} up to {}", stated(resource, limit))?;
         }
     }
     let images: Vec<_> = plan.spec.policy_images.iter().map(|image| image.name.as_str()).collect();

@@ -198,7 +198,10 @@ fn add_files(
                 made.push(directory);
             }
         }
-        let index = find(request, files, text, "")?;
+        let index = find(request, files, text, "").map_err(|problem| {
+            let name = partition.name.get_ref();
+            problem.help(format!("it is what `{name}` is to find at `/{path}`: a file beside this description, by the key `files`"))
+        })?;
         archive.file(path, files.get(index)).map_err(problem)?;
     }
     let whole = archive.before(files.get(initrd));
@@ -243,25 +246,30 @@ pub(crate) fn find(
     extension: &str,
 ) -> Result<usize, Problem> {
     let name = text.get_ref();
-    let beside = request.file.parent().map(Path::to_path_buf).unwrap_or_default();
-    let folders = request.image_dirs.iter().chain([&beside]);
-    let candidates: Vec<_> = folders
-        .flat_map(|folder| [folder.join(format!("{name}{extension}")), folder.join(name)])
-        .collect();
-    let Some(path) = candidates.iter().find(|path| path.is_file()) else {
+    let Some(path) = locate(request, name, extension) else {
         let problem = Problem::new(format!("there is no file for `{name}`"));
         let file = format!("{name}{extension}");
         return Err(problem
             .at(text.span(), format!("`{file}` is neither among the built images nor beside this description"))
             .help("`cargo xtask build` makes the examples and test guests, `cargo xtask setup` fetches Linux"));
     };
-    let index = files.read(path).map_err(|error| {
+    let index = files.read(&path).map_err(|error| {
         Problem::new(format!("`{name}` cannot be read: {error}")).at(text.span(), "this file")
     })?;
     if files.get(index).is_empty() {
         return Err(Problem::new(format!("`{name}` is empty")).at(text.span(), "this file"));
     }
     Ok(index)
+}
+
+/// Where a file is, with this extension or without.
+pub(crate) fn locate(request: &Request, name: &str, extension: &str) -> Option<PathBuf> {
+    let beside = request.file.parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut folders = request.image_dirs.iter().chain([&beside]);
+    folders.find_map(|folder| {
+        let named = [folder.join(format!("{name}{extension}")), folder.join(name)];
+        named.into_iter().find(|path| path.is_file())
+    })
 }
 
 /// Where everything goes in a partition's memory.

@@ -153,6 +153,11 @@ fn read(file: &Path) -> Result<String, Report> {
 fn parse(text: &str) -> Result<Description, Problem> {
     toml::from_str(text).map_err(|error| {
         let message = error.message().to_owned();
+        if policy_file::is_one(text) {
+            let problem = Problem::new("this is a policy file, and not a description");
+            let advice = "call `cargo xtask check` with the description whose `files` name it: it is checked with that, for what it may hand out and whom it may start is said there";
+            return problem.help(advice);
+        }
         let place = error.span().map(|span| widen(text, span));
         if let Some(problem) = place.as_ref().and_then(|place| known(text, &message, place)) {
             return problem;

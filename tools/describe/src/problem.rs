@@ -1,7 +1,7 @@
 //! What is wrong, and where it stands in the file.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
@@ -11,12 +11,14 @@ pub(crate) struct Problem {
     said: Box<MietteDiagnostic>,
     /// Whether something without a place was added to the sentence.
     is_extended: bool,
+    /// The file that the places are in, and its text, if it is not the description.
+    file: Option<(PathBuf, String)>,
 }
 
 impl Problem {
     /// Says what is wrong.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { said: Box::new(MietteDiagnostic::new(message)), is_extended: false }
+        Self { said: Box::new(MietteDiagnostic::new(message)), is_extended: false, file: None }
     }
 
     /// Points at a place. What the command line says has none, and is added to the sentence; a claimant that the tool has
@@ -44,10 +46,15 @@ impl Problem {
         Self { said: Box::new(self.said.with_help(advice)), ..self }
     }
 
-    /// The report to show.
+    /// Says that the places are in another file, which the description names.
+    pub(crate) fn in_file(self, file: PathBuf, text: String) -> Self {
+        Self { file: Some((file, text)), ..self }
+    }
+
+    /// The report to show, for the description in this file.
     pub(crate) fn report(self, file: &Path, text: &str) -> Report {
-        let name = file.display().to_string();
-        Report::new(*self.said).with_source_code(NamedSource::new(name, text.to_owned()))
+        let (file, text) = self.file.unwrap_or_else(|| (file.to_owned(), text.to_owned()));
+        Report::new(*self.said).with_source_code(NamedSource::new(file.display().to_string(), text))
     }
 }
 

@@ -25,7 +25,7 @@ use crate::text::Description;
 pub(crate) use sanity::check_exists;
 
 use partition::Builder;
-pub(crate) use partition::{limit_values, unit};
+pub(crate) use partition::limit_values;
 pub(crate) use sanity::check_possible;
 use sanity::{check_machine, check_names, check_rest, focus};
 

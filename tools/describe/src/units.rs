@@ -5,6 +5,9 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use shikiri_abi::{PAGE_BYTES, Resource};
+
+use crate::cores::percent;
 
 /// A size in bytes: a number, or a string such as `"256MiB"`, `"4K"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,17 @@ pub(crate) struct Share(pub(crate) u64);
 /// What a size is; the same words as for one in a description.
 pub fn size(text: &str) -> Result<u64, String> {
     Size::parse(text).map(|Size(bytes)| bytes).ok_or_else(|| Size::refusal(text))
+}
+
+/// An amount of a resource, which the accounts count in parts per million, pages and pieces, as a description has it: `60%`, `128MiB`, `4`.
+pub(crate) fn stated(resource: Resource, value: u64) -> String {
+    match resource {
+        Resource::CoreTime | Resource::BusShare => format!("{}%", percent(value)),
+        Resource::IpaSpace | Resource::Memory | Resource::ManagementMemory => {
+            Size(value.saturating_mul(PAGE_BYTES)).to_string().replace(' ', "")
+        }
+        Resource::EventPorts | Resource::Devices | Resource::CacheShare => value.to_string(),
+    }
 }
 
 /// Splits a number from its unit.

@@ -53,8 +53,14 @@ const PURE_AND_STORAGE: &[&str] = &[
 ];
 
 /// What the description compiler may import: what it writes for, and the policy file's rules, which it tells as the policy program would.
-const DESCRIBE: &[&str] =
-    &["shikiri-abi", "shikiri-boards", "shikiri-config", "shikiri-policyd", "shikiri-tree"];
+const DESCRIBE: &[&str] = &[
+    "shikiri-abi",
+    "shikiri-boards",
+    "shikiri-config",
+    "shikiri-machine",
+    "shikiri-policyd",
+    "shikiri-tree",
+];
 
 /// What the system control OS's programs may import: what the tests need to know of its kernel, and the programs' own libraries.
 const PROGRAMS: &[&str] = &[

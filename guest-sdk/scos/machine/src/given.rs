@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use shikiri_abi::NewAreas;
+use shikiri_abi::{NewAreas, PAGE_BYTES, Resource};
 
 use crate::amount::Span;
 use crate::memory::{MEMORY_AT, MOST_REGIONS};
@@ -89,6 +89,28 @@ pub(crate) fn areas_text(mut areas: NewAreas) -> String {
 }
 
 impl NewPartition {
+    /// The limits that it is made with: those that are said, and of core time, memory and devices what it is given, so that what it has is
+    /// taken from what may be handed out, and no more.
+    #[must_use]
+    pub fn limits_to_set(&self) -> Vec<(Resource, u64)> {
+        let mut limits = self.limits.clone();
+        let share = self.vcpus.iter().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
+        let devices = u64::try_from(self.all_devices().count()).unwrap_or(u64::MAX);
+        for (resource, need) in [
+            (Resource::CoreTime, share),
+            (Resource::Memory, self.memory_bytes() / PAGE_BYTES),
+            (Resource::Devices, devices),
+        ] {
+            if resource == Resource::Devices && devices == 0 {
+                continue;
+            }
+            if limits.iter().all(|(said, _)| *said != resource) {
+                limits.push((resource, need));
+            }
+        }
+        limits
+    }
+
     /// What cannot be right whatever machine it is for: the key, and why.
     #[must_use]
     pub fn contradiction(&self) -> Option<(&'static str, String)> {

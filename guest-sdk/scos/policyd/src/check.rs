@@ -1,6 +1,7 @@
 //! From the file to the policy: every name known, every amount read, no circle.
 
 use core::fmt;
+use core::ops::Range;
 use core::time::Duration;
 
 use shikiri_abi::{PAGE_BYTES, Resource};
@@ -19,15 +20,46 @@ use crate::restart::{RestartOn, RestartRule};
 
 /// What is wrong with a policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadPolicy(String);
+pub struct BadPolicy {
+    /// In words: whose key, and why.
+    pub why: String,
+    /// Where in the file, in bytes, if that is known.
+    pub span: Option<Range<usize>>,
+    /// All of it, for who has not the file at hand: with the line.
+    report: String,
+}
+
+impl BadPolicy {
+    /// What the parser says; its report has the line's text.
+    fn toml(error: &toml::de::Error) -> Self {
+        let report = error.to_string().trim_end().to_owned();
+        Self { why: error.message().to_owned(), span: error.span(), report }
+    }
+
+    /// What cannot be.
+    fn wrong(wrong: &Wrong, text: &str) -> Self {
+        let (why, span) = (wrong.words(), wrong.span(text));
+        let before = span.as_ref().and_then(|span| text.get(..span.start));
+        let line = before.map(|before| before.matches('\n').count().saturating_add(1));
+        let line = line.map_or_else(String::new, |line| format!("line {line}: "));
+        Self { report: format!("{line}{why}"), why, span }
+    }
+}
 
 impl fmt::Display for BadPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.report)
     }
 }
 
 impl std::error::Error for BadPolicy {}
+
+/// Where a key of a policy's `[[partition]]` stands, which is known by its position, or the last one that leads there.
+#[must_use]
+pub fn span_of(text: &str, partition: usize, keys: &[&str]) -> Option<Range<usize>> {
+    let table = Place::table("partition", partition, String::new());
+    keys.iter().fold(table, |place, key| place.key(key)).span(text)
+}
 
 impl Policy {
     /// Reads and checks a policy file.
@@ -35,9 +67,8 @@ impl Policy {
     /// # Errors
     /// The first thing that is wrong: its line, where that is, its key, and why.
     pub fn parse(text: &str) -> Result<Self, BadPolicy> {
-        let file: File = toml::from_str(text)
-            .map_err(|error| BadPolicy(error.to_string().trim_end().to_owned()))?;
-        policy(&file).map_err(|wrong| BadPolicy(wrong.in_file(text)))
+        let file: File = toml::from_str(text).map_err(|error| BadPolicy::toml(&error))?;
+        policy(&file).map_err(|wrong| BadPolicy::wrong(&wrong, text))
     }
 }
 

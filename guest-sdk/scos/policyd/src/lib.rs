@@ -17,7 +17,7 @@ mod policy;
 mod restart;
 
 pub use answers::answer;
-pub use check::BadPolicy;
+pub use check::{BadPolicy, span_of};
 pub use engine::{Action, Engine, Seen};
 pub use grant::{Answer, Judgement, Request};
 pub use policy::{Entry, Good, Grant, Policy, Start};

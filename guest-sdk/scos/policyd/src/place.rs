@@ -1,5 +1,7 @@
 //! Where something stands in a policy file: in words, and by the keys that lead there, so that the line can be told.
 
+use core::ops::Range;
+
 use toml::de::{DeTable, DeValue};
 
 /// A place in the file.
@@ -36,30 +38,32 @@ impl Place {
         Wrong { place: self.clone(), why: why.into() }
     }
 
-    /// The line, from 1, of the last key that is there; of a table that cannot be found none.
-    fn line(&self, text: &str) -> Option<usize> {
+    /// Where the last key stands that is there; of a table that cannot be found nowhere.
+    pub(crate) fn span(&self, text: &str) -> Option<Range<usize>> {
         let file = DeTable::parse(text).ok()?;
         let (word, number) = self.table;
         let tables = file.get_ref().get(word)?.get_ref().as_array()?;
         let table = tables.get(number)?;
-        let (mut at, mut value) = (table.span().start, table.get_ref());
+        let (mut at, mut value) = (table.span(), table.get_ref());
         for wanted in &self.keys {
             let DeValue::Table(table) = value else { break };
             let Some((key, inner)) = table.iter().find(|(key, _)| key.get_ref() == wanted) else {
                 break;
             };
-            (at, value) = (key.span().start, inner.get_ref());
+            (at, value) = (key.span(), inner.get_ref());
         }
-        let before = text.get(..at)?;
-        Some(before.matches('\n').count().saturating_add(1))
+        Some(at)
     }
 }
 
 impl Wrong {
-    /// In words, for the file with this text.
-    pub(crate) fn in_file(&self, text: &str) -> String {
-        let Self { place, why } = self;
-        let line = place.line(text).map_or_else(String::new, |line| format!("line {line}: "));
-        format!("{line}{}: {why}", place.words)
+    /// Where in the file with this text.
+    pub(crate) fn span(&self, text: &str) -> Option<Range<usize>> {
+        self.place.span(text)
+    }
+
+    /// In words.
+    pub(crate) fn words(&self) -> String {
+        format!("{}: {}", self.place.words, self.why)
     }
 }

@@ -21,7 +21,7 @@ use crate::problem::{Place, Problem};
 use crate::shared;
 use crate::talk;
 use crate::text::{Description, LimitsText, PartitionText, Policy, RestartText, WindowsText};
-use crate::units::Size;
+use crate::units::{Size, stated};
 
 /// Performance monitors count what runs on a core: all of it has to be the partition's.
 fn check_pmu(partition: &PartitionText, spec: &PartitionSpec) -> Result<(), Problem> {
@@ -238,8 +238,8 @@ impl Builder<'_> {
                 let problem = Problem::new(format!(
                     "the limit of {resource} of `{name}` is below what it is given"
                 ));
-                let problem = problem
-                    .at(text.span(), format!("limit {limit}, given {given} {}", unit(resource)));
+                let [limit, given] = [limit, given].map(|value| stated(resource, value));
+                let problem = problem.at(text.span(), format!("limit {limit}, given {given}"));
                 return Err(if resource == Resource::ManagementMemory {
                     problem
                         .help("the least that its tables take; more if its memory lies less well")
@@ -249,17 +249,6 @@ impl Builder<'_> {
             }
         }
         Ok(limits)
-    }
-}
-
-/// What a resource is counted in.
-pub(crate) fn unit(resource: Resource) -> &'static str {
-    match resource {
-        Resource::CoreTime | Resource::BusShare => "ppm",
-        Resource::IpaSpace | Resource::Memory | Resource::ManagementMemory => "pages",
-        Resource::EventPorts => "ports",
-        Resource::Devices => "devices",
-        Resource::CacheShare => "colours",
     }
 }
 

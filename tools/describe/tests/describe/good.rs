@@ -409,7 +409,7 @@ fn a_policy_has_its_holder_its_files_and_what_it_may_hand_out() {
     assert_eq!(bundle.blob(images[1].1).unwrap().bytes, b"program timer");
     let shown = "policy    hello, 3 partitions at run time\n  \
                  requests   granted if not answered within 20 ms\n  \
-                 hand out   at most 1500000 ppm\n  hand out   at most 2048 pages\n  \
+                 hand out   core time up to 150%\n  hand out   memory up to 8MiB\n  \
                  images     hello, timer\n";
     assert!(compiled.explanation.contains(shown), "{}", compiled.explanation);
 }

@@ -1,6 +1,6 @@
 //! Making a partition: what can be found out before, and then call by call.
 
-use shikiri_abi::{NewAreas, PAGE_BYTES, PartitionRef, Resource, Status};
+use shikiri_abi::{NewAreas, PartitionRef, Status};
 
 use super::{
     AREAS_SET, CONSOLE_SET, Calls, DEVICE_ADD, Door, ENTRY_SET, IMAGE_ADD, IMAGE_INFO, MEMORY_ADD,
@@ -79,7 +79,7 @@ impl<C: Calls + Trees> Door<C> {
         new: &NewPartition,
         plan: &Plan,
     ) -> Result<(), Refusal> {
-        for (resource, limit) in limits(new) {
+        for (resource, limit) in new.limits_to_set() {
             self.limit(it, resource, Some(limit))?;
         }
         let running = new.vcpus.len().saturating_sub(new.kept_vcpus.into());
@@ -176,25 +176,4 @@ impl<C: Calls + Trees> Door<C> {
             Refusal { rule: Some(rule), ..refusal }
         })
     }
-}
-
-/// The limits of a new partition: those that are said, and of core time, memory and devices what it is given, so that what it has is
-/// taken from what may be handed out, and no more.
-fn limits(new: &NewPartition) -> Vec<(Resource, u64)> {
-    let mut limits = new.limits.clone();
-    let share = new.vcpus.iter().map(|vcpu| vcpu.time.ppm()).fold(0, u64::saturating_add);
-    let devices = u64::try_from(new.all_devices().count()).unwrap_or(u64::MAX);
-    for (resource, need) in [
-        (Resource::CoreTime, share),
-        (Resource::Memory, new.memory_bytes() / PAGE_BYTES),
-        (Resource::Devices, devices),
-    ] {
-        if resource == Resource::Devices && devices == 0 {
-            continue;
-        }
-        if limits.iter().all(|(said, _)| *said != resource) {
-            limits.push((resource, need));
-        }
-    }
-    limits
 }
