@@ -73,12 +73,13 @@ impl<'a, T: Transport> Leg<'a, T> {
             self.has_freed();
             return Err(SendError::NotMarshalled);
         };
-        let body = Body::Buffer { area, reference: buffer.reference(), bytes };
-        // If it cannot be sent the buffer is dropped here, that is given back. Who found it taken meanwhile is woken when
-        // there is room.
-        self.transport.send(&Message { kind, code, call, body })?;
-        buffer.hand_over();
-        Ok(())
+        // Before it is sent: the peer may give it back before this side comes to anything else.
+        let reference = buffer.hand_over();
+        let body = Body::Buffer { area, reference, bytes };
+        self.transport.send(&Message { kind, code, call, body }).inspect_err(|_| {
+            // It is this side's again, and is given back. Who found it taken meanwhile is woken when there is room.
+            drop(self.pools.adopt(area, reference));
+        })
     }
 
     /// Copies a message's payload to memory of one's own, and gives its buffer back, in any case.

@@ -6,7 +6,8 @@
 //!
 //! Key types: [`Pool`] one side's view of the area, [`Buffer`] a taken buffer, [`Reference`] what is told the peer.
 //! The count and the size of buffers are read or given once; all other words are the peer's too and are checked at
-//! each use. A taken buffer is a value: it gives itself back when it is dropped, or is handed over to the peer.
+//! each use. A taken buffer is a value: it gives itself back when it is dropped, or is handed over to the peer. Which
+//! entries this side has as values it knows by itself, so that a flag that the peer sets gives none of them out twice.
 //!
 //! A buffer cannot be used after it was handed over:
 //!
@@ -39,6 +40,10 @@
 use crate::area::{Area, WORD_BYTES};
 use crate::facade::atomic::{AtomicU64, Ordering};
 use crate::source::Source;
+
+mod held;
+
+use held::Held;
 
 /// The most buffers that a pool may have.
 pub const MAX_BUFFERS: usize = 4096;
@@ -82,6 +87,8 @@ pub enum ReleaseError {
     Absent,
     /// The buffer is free: it was given back before.
     AlreadyFree,
+    /// This side has it as a [`Buffer`], which alone gives it back: its number came a second time.
+    Held,
 }
 
 /// One side's view of a pool.
@@ -90,6 +97,7 @@ pub struct Pool<'a> {
     count: usize,
     buffer_bytes: usize,
     source: Option<&'a (dyn Source + 'a)>,
+    held: Held,
     faults: AtomicU64,
 }
 
@@ -137,7 +145,8 @@ impl<'a> Pool<'a> {
         let count = area.word(0).map_or(0, |word| word.load(Ordering::Acquire));
         let count = usize::try_from(count).map_err(|_| PoolError::Count)?;
         table_bytes(area, count)?;
-        Ok(Self { area, count, buffer_bytes, source: None, faults: AtomicU64::new(0) })
+        let (held, faults) = (Held::new(), AtomicU64::new(0));
+        Ok(Self { area, count, buffer_bytes, source: None, held, faults })
     }
 
     /// Joins a pool, and fills buffers that have no memory yet from `source`.
@@ -176,6 +185,9 @@ impl<'a> Pool<'a> {
         if flag.load(Ordering::Acquire) == FREE {
             return Err(ReleaseError::AlreadyFree);
         }
+        if !self.held.enter(index) {
+            return Err(ReleaseError::Held);
+        }
         Ok(Buffer { pool: self, index, reference, data })
     }
 
@@ -213,7 +225,7 @@ impl<'a> Pool<'a> {
     }
 
     /// How often the peer, or this side, was caught: a reference in the table that leads outside, a buffer that was
-    /// dropped and had been given back already.
+    /// dropped and had been given back already, one that was free in the table and this side's all the same.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.faults.load(Ordering::Relaxed)
@@ -240,10 +252,16 @@ impl<'a> Pool<'a> {
             if flag.load(Ordering::Relaxed) != FREE || flag.swap(TAKEN, Ordering::Acquire) != FREE {
                 continue;
             }
+            if !self.held.enter(index) {
+                // The peer has set the flag. Taken it stays, until who has it gives it back.
+                self.faults.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             match self.place(reference) {
                 Ok((reference, data)) => return Ok(Buffer { pool: self, index, reference, data }),
                 Err(unusable) => why = unusable,
             }
+            self.held.leave(index);
             flag.swap(FREE, Ordering::Release);
         }
         Err(why)
@@ -294,7 +312,11 @@ impl<'a> Pool<'a> {
         self.area.part(offset.div_ceil(WORD_BYTES), self.buffer_bytes.div_ceil(WORD_BYTES))
     }
 
+    /// Gives back an entry that this side does not have as a value.
     fn release_entry(&self, index: usize) -> Result<(), ReleaseError> {
+        if self.held.has(index) {
+            return Err(ReleaseError::Held);
+        }
         let (flag, _) = self.entry(index).ok_or(ReleaseError::Absent)?;
         match flag.swap(FREE, Ordering::AcqRel) {
             FREE => Err(ReleaseError::AlreadyFree),
@@ -372,8 +394,11 @@ impl<'p> Buffer<'p> {
     }
 
     /// Leaves the buffer to the peer, which gives it back: it stays taken, and this side has it no more.
+    ///
+    /// Before the peer is told: from then on it may give the buffer back.
     pub fn hand_over(self) -> Reference {
         let reference = self.reference;
+        self.pool.held.leave(self.index);
         core::mem::forget(self);
         reference
     }
@@ -392,6 +417,8 @@ impl<'p> Buffer<'p> {
 impl Pool<'_> {
     /// Gives back a buffer whose entry is known: a look whether it is still there, instead of a search.
     fn release_taken(&self, index: usize, reference: Reference) -> Result<(), ReleaseError> {
+        // Before the flag: who finds that free may be another of this side's threads.
+        self.held.leave(index);
         let place = self.entry(index).map(|(_, place)| place.load(Ordering::Relaxed));
         if place == Some(u64::from(reference.0)) {
             return self.release_entry(index);

@@ -43,23 +43,29 @@ fn pool_op() -> impl Strategy<Value = PoolOp> {
     ]
 }
 
-/// What the table should hold.
+/// What the table should hold, and what each side knows by itself.
 struct Table {
     free: [bool; BUFFERS],
+    held: [[bool; BUFFERS]; 2],
     place: [Option<u32>; BUFFERS],
     /// Memory not given out yet.
     left: VecDeque<u32>,
 }
 
 impl Table {
-    fn take(&mut self) -> Result<u32, TakeError> {
+    fn take(&mut self, side: usize) -> Result<u32, TakeError> {
         let mut why = TakeError::NoBuffer;
         for index in (0..BUFFERS).filter(|index| self.free[*index]).collect::<Vec<_>>() {
+            if self.held[side][index] {
+                self.free[index] = false;
+                continue;
+            }
             if self.place[index].is_none() {
                 self.place[index] = self.left.pop_front();
             }
             if let Some(place) = self.place[index] {
                 self.free[index] = false;
+                self.held[side][index] = true;
                 return Ok(place);
             }
             why = TakeError::NoMemory;
@@ -71,8 +77,11 @@ impl Table {
         self.place.iter().position(|place| *place == Some(reference))
     }
 
-    fn release(&mut self, reference: u32) -> Result<(), ReleaseError> {
+    fn release(&mut self, side: usize, reference: u32) -> Result<(), ReleaseError> {
         let index = self.find(reference).ok_or(ReleaseError::Absent)?;
+        if self.held[side][index] {
+            return Err(ReleaseError::Held);
+        }
         if self.free[index] {
             return Err(ReleaseError::AlreadyFree);
         }
@@ -80,9 +89,22 @@ impl Table {
         Ok(())
     }
 
-    fn adopt(&self, reference: u32) -> Result<(), ReleaseError> {
+    fn adopt(&mut self, side: usize, reference: u32) -> Result<(), ReleaseError> {
         let index = self.find(reference).ok_or(ReleaseError::Absent)?;
-        if self.free[index] { Err(ReleaseError::AlreadyFree) } else { Ok(()) }
+        match (self.free[index], self.held[side][index]) {
+            (true, _) => Err(ReleaseError::AlreadyFree),
+            (false, true) => Err(ReleaseError::Held),
+            (false, false) => {
+                self.held[side][index] = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// A value of this side goes.
+    fn let_go(&mut self, side: usize, reference: u32) {
+        let index = self.find(reference).unwrap();
+        assert!(core::mem::replace(&mut self.held[side][index], false), "one value for each");
     }
 }
 
@@ -92,47 +114,52 @@ fn check_pool(is_lazy: bool, ops: Vec<PoolOp>) {
     let source = Carve::new(&cursor[0], FIRST, FIRST + 16 * u32::try_from(MEMORY).unwrap());
     let area = Area::new(&memory);
     let places: Vec<u32> = (0..4).map(|index| FIRST + 16 * index).collect();
-    let (pools, mut table) = if is_lazy {
+    let (pools, place, left) = if is_lazy {
         let pools = [
             Pool::create_lazy(area, BUFFERS, 16, &source).unwrap(),
             Pool::attach_lazy(area, 16, &source).unwrap(),
         ];
         let left = places[..MEMORY].iter().copied().collect();
-        (pools, Table { free: [true; BUFFERS], place: [None; BUFFERS], left })
+        (pools, [None; BUFFERS], left)
     } else {
         let pools = [Pool::create(area, BUFFERS, 16).unwrap(), Pool::attach(area, 16).unwrap()];
         let place = core::array::from_fn(|index| Some(places[index]));
-        (pools, Table { free: [true; BUFFERS], place, left: VecDeque::new() })
+        (pools, place, VecDeque::new())
     };
+    let mut table = Table { free: [true; BUFFERS], held: [[false; BUFFERS]; 2], place, left };
     // A value whose buffer was released by number is no longer right: what it does is checked as such.
-    let mut held: Vec<Buffer<'_>> = Vec::new();
+    let mut held: Vec<(usize, Buffer<'_>)> = Vec::new();
     for op in ops {
         match op {
             PoolOp::Take(side) => {
-                let expected = table.take();
+                let expected = table.take(side);
                 let taken = pools[side].take();
                 assert_eq!(
                     taken.as_ref().map(|buffer| buffer.reference().0).map_err(|e| *e),
                     expected
                 );
-                held.extend(taken.ok());
+                held.extend(taken.ok().map(|buffer| (side, buffer)));
             }
             PoolOp::HandOver(which) if !held.is_empty() => {
-                held.remove(which.index(held.len())).hand_over();
+                let (side, buffer) = held.remove(which.index(held.len()));
+                table.let_go(side, buffer.hand_over().0);
             }
             PoolOp::GiveBack(which) if !held.is_empty() => {
-                let buffer = held.remove(which.index(held.len()));
-                assert_eq!(table.release(buffer.reference().0), buffer.give_back());
+                let (side, buffer) = held.remove(which.index(held.len()));
+                let reference = buffer.reference().0;
+                table.let_go(side, reference);
+                assert_eq!(table.release(side, reference), buffer.give_back());
             }
             PoolOp::HandOver(_) | PoolOp::GiveBack(_) => {}
             PoolOp::Release(side, reference) => {
-                let expected = table.release(reference);
+                let expected = table.release(side, reference);
                 assert_eq!(pools[side].release(Reference(reference)), expected);
             }
             PoolOp::Adopt(side, reference) => {
                 let adopted = pools[side].adopt(Reference(reference));
-                assert_eq!(adopted.as_ref().map(|_| ()).map_err(|e| *e), table.adopt(reference));
-                held.extend(adopted.ok());
+                let expected = table.adopt(side, reference);
+                assert_eq!(adopted.as_ref().map(|_| ()).map_err(|e| *e), expected);
+                held.extend(adopted.ok().map(|buffer| (side, buffer)));
             }
         }
         let in_use = table.free.iter().filter(|is_free| !**is_free).count();

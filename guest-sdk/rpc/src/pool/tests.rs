@@ -85,11 +85,39 @@ fn an_absent_reference_and_a_double_release_are_noticed_b1() {
     assert_eq!(pool.release(reference), Err(ReleaseError::AlreadyFree));
     assert_eq!(pool.adopt(reference).err(), Some(ReleaseError::AlreadyFree));
     assert_eq!(pool.in_use(), 0);
-    // A buffer whose flag the peer has set meanwhile.
+    // A buffer that the peer has given back meanwhile.
+    let peer = Pool::attach(Area::new(&words), DEFAULT_BUFFER_BYTES).unwrap();
     let buffer = pool.take().unwrap();
-    assert_eq!(pool.release(buffer.reference()), Ok(()));
+    assert_eq!(pool.release(buffer.reference()), Err(ReleaseError::Held));
+    assert_eq!(peer.release(buffer.reference()), Ok(()));
     drop(buffer);
-    assert_eq!(pool.faults(), 1);
+    assert_eq!((pool.faults(), pool.in_use()), (1, 0));
+}
+
+#[test]
+fn a_flag_that_the_peer_sets_gives_no_buffer_out_twice_b1() {
+    let words = words(5 + 2);
+    let pool = Pool::create(Area::new(&words), 2, 8).unwrap();
+    let flags = |value| [1, 3].map(|flag: usize| words[flag].store(value, Ordering::Relaxed));
+    let first = pool.take().unwrap();
+    flags(FREE);
+    let second = pool.take().unwrap();
+    assert_ne!(first.reference(), second.reference());
+    assert_eq!((pool.faults(), pool.in_use()), (1, 2), "what is ours is taken again");
+    for rubbish in [FREE, 2, u64::MAX] {
+        flags(rubbish);
+        assert_eq!(pool.take().err(), Some(TakeError::NoBuffer));
+    }
+    // A number that comes again, and one of a buffer that was never handed over.
+    for held in [first.reference(), second.reference()] {
+        flags(TAKEN);
+        assert_eq!(pool.adopt(held).err(), Some(ReleaseError::Held));
+    }
+    assert_eq!((first.give_back(), second.give_back()), (Ok(()), Ok(())));
+    let reference = pool.take().unwrap().hand_over();
+    let adopted = pool.adopt(reference).unwrap();
+    assert_eq!(pool.adopt(reference).err(), Some(ReleaseError::Held));
+    assert_eq!((adopted.give_back(), pool.in_use()), (Ok(()), 0));
 }
 
 #[test]
