@@ -2,19 +2,19 @@
 
 use core::future::{Future, poll_fn};
 use core::mem;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use shikiri_abi::{PartitionId, Status};
 use shikiri_hvc::message;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::{self, Handle, Sharing, Signal};
-use shikiri_rt::event::{self, Bound, ReceivePort};
+use shikiri_rt::event::{self, Bound, ReceivePort, Told};
 use shikiri_rt::gic;
+use shikiri_rt::seat::Seat;
 use shikiri_rt::sleep::Ticks;
 
 use crate::channel::Channel;
 use crate::port::Port;
-use crate::wait::Seat;
 use crate::{table, windows};
 
 /// What a control signal asks for, in [`Signal::kind`]: a message channel.
@@ -22,8 +22,9 @@ const CHANNEL: u8 = 1;
 
 /// Gets the requests of other partitions. One is enough, for all services: a second one takes its interrupts away.
 ///
-/// Requests for other things than channels are refused. A partition that takes those, too, takes the signals itself
-/// (`shikiri_hvc::talk::take_signal`) and makes [`Request`]s of those that are ([`Request::of`]).
+/// Requests for other things than channels are refused by what waits for a [`Request`]. A partition that takes those, too, waits for a
+/// [`Signal`] and makes a request of it: [`Request::of`], `shikiri_rt::event::Request::of`, `shikiri_shared::Request::of`. It is told of the
+/// answers to this partition's requests for event connections as well ([`Told`]).
 #[derive(Debug)]
 pub struct Listener {
     events: Bound,
@@ -71,6 +72,30 @@ impl Listener {
         }
     }
 
+    /// Waits for the next request of any kind.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn signal(&self) -> Result<Signal, Refusal> {
+        self.seat.until_there(|| self.try_signal().transpose())
+    }
+
+    /// Waits for the next request of any kind; none if there was none in time.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn signal_until(&self, deadline: Ticks) -> Result<Option<Signal>, Refusal> {
+        self.seat.until(deadline, || self.try_signal().transpose()).transpose()
+    }
+
+    /// Waits for the next request of any kind.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn signalled(&self) -> impl Future<Output = Result<Signal, Refusal>> + '_ {
+        poll_fn(|context| self.poll_for(context, || self.try_signal().transpose()))
+    }
+
     /// The next request, if there is one; what asks for something else is refused.
     ///
     /// # Errors
@@ -114,11 +139,17 @@ impl Listener {
     /// # Errors
     /// `OverLimit` if there is no handle left for it.
     pub fn poll_next(&self, context: &Context<'_>) -> Poll<Result<Request, Refusal>> {
-        if let Some(result) = self.try_next().transpose() {
-            return Poll::Ready(result);
-        }
-        table::register_for_requests(context.waker());
-        self.try_next().transpose().map_or(Poll::Pending, Poll::Ready)
+        self.poll_for(context, || self.try_next().transpose())
+    }
+}
+
+impl Told for Listener {
+    fn seat(&self) -> Seat {
+        self.seat
+    }
+
+    fn register(&self, waker: &Waker) {
+        table::register_for_requests(waker);
     }
 }
 

@@ -9,7 +9,8 @@ use shikiri_arrivals::{Pages, Receiver};
 use shikiri_hvc::message;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::{Handle, Sharing};
-use shikiri_rt::event::{Bound, ReceivePort, Receiving as _};
+use shikiri_rt::event::{Bound, NotConnected, ReceivePort, Receiving as _};
+use shikiri_rt::seat::Seat;
 use shikiri_rt::sleep::Ticks;
 use shikiri_rt::{gic, reg};
 
@@ -17,7 +18,7 @@ use crate::area::Area;
 use crate::channel::Channel;
 use crate::executor;
 use crate::table::{self, Home, Open, Wakers};
-use crate::wait::{Next, Seat};
+use crate::wait::Next;
 use crate::windows::{Page, Windows};
 
 /// What can come to a port. All of it is charged to this partition when the port is made.
@@ -148,17 +149,6 @@ pub enum Answer {
     NotConnected(Port, NotConnected),
 }
 
-/// Why a port is not connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotConnected {
-    /// The other partition has refused.
-    Refused,
-    /// The other partition does not live, or has ended before it answered.
-    PeerGone,
-    /// The request could not be made: `NotPermitted`, `OverLimit`.
-    NotAsked(Refusal),
-}
-
 impl Port {
     /// Makes a port with a window, whose events are the interrupt `intid` on this vCPU: an SPI that nothing else has.
     ///
@@ -203,7 +193,7 @@ impl Port {
         let peers = self.0.home.peer().count;
         match message::connect(self.0.handle, partition, service, word) {
             Ok(()) => Ok(Asking { port: self.0, peers }),
-            Err(refusal) => Err((self, not_connected(refusal))),
+            Err(refusal) => Err((self, refusal.into())),
         }
     }
 
@@ -292,15 +282,7 @@ impl Asking {
         match state {
             Ok(()) => None,
             Err(refusal) if refusal.status() == Some(Status::WrongState) => None,
-            Err(refusal) => Some(Err(not_connected(refusal))),
+            Err(refusal) => Some(Err(refusal.into())),
         }
-    }
-}
-
-fn not_connected(refusal: Refusal) -> NotConnected {
-    match refusal.status() {
-        Some(Status::Refused) => NotConnected::Refused,
-        Some(Status::PeerGone) => NotConnected::PeerGone,
-        _ => NotConnected::NotAsked(refusal),
     }
 }

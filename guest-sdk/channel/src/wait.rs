@@ -1,9 +1,8 @@
-//! Waiting for a port, on the vCPU that its interrupt goes to or on another one.
+//! Waiting for a message: by an interrupt, or by the hypervisor's store.
 
 use shikiri_arrivals::Pages;
-use shikiri_rt::sleep::Ticks;
+use shikiri_rt::reg;
 use shikiri_rt::watch::Watch;
-use shikiri_rt::{reg, sleep, smp};
 
 /// How a message is waited for. Room for a message and the peer's end are told by the port's interrupt in either form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,74 +46,6 @@ impl<'p> Next<'p> {
         match self.watch {
             Some(watch) if self.pages.polls() => watch.doze(),
             _ => reg::wfi(),
-        }
-    }
-}
-
-/// Where an interrupt goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seat(usize);
-
-impl Seat {
-    /// This vCPU.
-    pub(crate) fn here() -> Self {
-        Self(smp::index())
-    }
-
-    /// The vCPU, if it is another one.
-    pub(crate) fn elsewhere(self) -> Option<usize> {
-        (!self.is_here()).then_some(self.0)
-    }
-
-    fn is_here(self) -> bool {
-        self == Self::here()
-    }
-
-    /// Tries until there is something, asleep in WFI after each try in vain.
-    #[inline]
-    pub(crate) fn until_there<T>(self, attempt: impl FnMut() -> Option<T>) -> T {
-        self.until_there_by(reg::wfi, attempt)
-    }
-
-    /// The same, until the deadline.
-    pub(crate) fn until<T>(self, deadline: Ticks, attempt: impl FnMut() -> Option<T>) -> Option<T> {
-        self.until_by(deadline, reg::wfi, attempt)
-    }
-
-    /// Tries until there is something; where the interrupt goes, it dozes after each try in vain.
-    #[inline]
-    pub(crate) fn until_there_by<T>(
-        self,
-        doze: impl FnMut(),
-        mut attempt: impl FnMut() -> Option<T>,
-    ) -> T {
-        if self.is_here() {
-            return sleep::until_there_by(doze, attempt);
-        }
-        loop {
-            if let Some(found) = attempt() {
-                return found;
-            }
-            reg::yield_now();
-        }
-    }
-
-    /// The same, until the deadline.
-    pub(crate) fn until_by<T>(
-        self,
-        deadline: Ticks,
-        doze: impl FnMut(),
-        mut attempt: impl FnMut() -> Option<T>,
-    ) -> Option<T> {
-        if self.is_here() {
-            return sleep::until_by(deadline, doze, attempt);
-        }
-        loop {
-            let found = attempt();
-            if found.is_some() || deadline.is_over() {
-                return found;
-            }
-            reg::yield_now();
         }
     }
 }

@@ -17,7 +17,6 @@
 #![no_std]
 
 mod waiting;
-mod wakers;
 
 use core::mem;
 

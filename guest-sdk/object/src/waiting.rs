@@ -8,9 +8,9 @@ use shikiri_hvc::object as calls;
 use shikiri_hvc::partition::Refusal;
 use shikiri_rt::event::{Bound, Receiving as _};
 use shikiri_rt::sleep::Ticks;
-use shikiri_rt::{gic, sleep};
+use shikiri_rt::{gic, sleep, wakers};
 
-use crate::{Counter, Event, Message, Object, Queue, Semaphore, Unit, wakers};
+use crate::{Counter, Event, Message, Object, Queue, Semaphore, Unit};
 
 /// Tries until there is something, or a refusal.
 fn until_there<T>(attempt: impl Fn() -> Result<Option<T>, Refusal>) -> Result<T, Refusal> {

@@ -3,20 +3,34 @@
 //! ```text
 //! SendPort ──connect────────────────────────▶ Sender        (within the partition)
 //!          ──ask──▶ Asking ──answer──▶ Sender, or the SendPort again
+//!          ──connect_to─────────────────────▶ Sender, or the SendPort again and why
 //! ReceivePort ──bind──▶ Bound ──intid──▶ an interrupt, for gic::enable and the handler
-//! Request ──accept, refuse──▶               (of another partition, from take_request)
+//! Notices ──next──▶ Request ──accept──▶     (of another partition; dropped, it is refused)
 //! ```
 //!
-//! A [`Sender`] whose peer has closed or ended says so on the next send. Nothing here waits: whoever waits for an answer or a
-//! request binds a port, names it by [`notify`], and sleeps until its interrupt.
+//! | form | a request of another partition | the answer to one's own |
+//! |---|---|---|
+//! | polling | [`take_request`], [`Notices::try_next`] | [`SendPort::ask`], [`Asking::answer`] |
+//! | blocking | [`Notices::next`] | [`SendPort::connect_to`], [`Asking::wait`] |
+//! | timed | [`Notices::next_until`] | [`Asking::wait_until`] |
+//! | `async` | [`Notices::came`], [`Notices::poll_next`] | [`Asking::answered`] |
+//!
+//! A [`Sender`] whose peer has closed or ended says so on the next send. Who waits needs something that is told: [`Notices`], or the
+//! channels' listener. Who polls may do without, or name a port of its own by [`notify`].
 
 use core::mem;
 
+use shikiri_abi::Status;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::{self, Handle, State};
 
 use crate::smp;
 
+mod awaited;
+mod notices;
+
+pub use awaited::{Awaited, Told};
+pub use notices::Notices;
 pub use shikiri_abi::PartitionId;
 pub use shikiri_hvc::talk::Sharing;
 
@@ -72,11 +86,30 @@ pub enum Answer {
     /// Nothing yet.
     Open(Asking),
     /// It was accepted.
-    Accepted(Sender),
-    /// It was refused, and the port can ask again.
-    Refused(SendPort),
-    /// The other partition has ended, and the port can ask again.
-    Gone(SendPort),
+    Connected(Sender),
+    /// It was not, and the port can ask again.
+    NotConnected(SendPort, NotConnected),
+}
+
+/// Why nothing is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotConnected {
+    /// The other partition has refused.
+    Refused,
+    /// The other partition does not live, or has ended before it answered.
+    PeerGone,
+    /// The request could not be made: `NotPermitted`, `OverLimit`.
+    NotAsked(Refusal),
+}
+
+impl From<Refusal> for NotConnected {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.status() {
+            Some(Status::Refused) => Self::Refused,
+            Some(Status::PeerGone) => Self::PeerGone,
+            _ => Self::NotAsked(refusal),
+        }
+    }
 }
 
 /// What was refused, and the port again.
@@ -102,14 +135,19 @@ impl SendPort {
         }
     }
 
-    /// Asks the partition with this number (its place among the device tree's peers) to connect it.
+    /// Asks the partition with this number (its place among the device tree's peers) to connect it: does not wait.
     ///
     /// # Errors
-    /// `NotPermitted`, `OverLimit`, `PeerGone`.
-    pub fn ask(self, partition: u8, service: u32, word: u64) -> Result<Asking, Failed<Self>> {
+    /// [`NotConnected::NotAsked`], [`NotConnected::PeerGone`]; the port comes back.
+    pub fn ask(
+        self,
+        partition: u8,
+        service: u32,
+        word: u64,
+    ) -> Result<Asking, (Self, NotConnected)> {
         match talk::ask(self.0.0, partition, service, word) {
             Ok(()) => Ok(Asking(self.0)),
-            Err(refusal) => Err((self, refusal)),
+            Err(refusal) => Err((self, refusal.into())),
         }
     }
 }
@@ -118,13 +156,26 @@ impl Asking {
     /// Looks for the answer.
     #[must_use]
     pub fn answer(self) -> Answer {
+        match self.look() {
+            None => Answer::Open(self),
+            Some(Ok(())) => Answer::Connected(Sender(self.0)),
+            Some(Err(why)) => Answer::NotConnected(SendPort(self.0), why),
+        }
+    }
+
+    /// The answer, if there is one.
+    fn look(&self) -> Option<Result<(), NotConnected>> {
         match talk::state(self.0.0) {
-            Ok(State::Asked) => Answer::Open(self),
-            Ok(State::Connected) => Answer::Accepted(Sender(self.0)),
-            Err(refusal) if refusal.status() == Some(shikiri_abi::Status::Refused) => {
-                Answer::Refused(SendPort(self.0))
-            }
-            Err(_) => Answer::Gone(SendPort(self.0)),
+            Ok(State::Asked) => None,
+            Ok(State::Connected) => Some(Ok(())),
+            Err(refusal) => Some(Err(refusal.into())),
+        }
+    }
+
+    fn end(self, answer: Result<(), NotConnected>) -> Result<Sender, (SendPort, NotConnected)> {
+        match answer {
+            Ok(()) => Ok(Sender(self.0)),
+            Err(why) => Err((SendPort(self.0), why)),
         }
     }
 }
@@ -218,6 +269,18 @@ impl Receiving for Bound {
 }
 
 impl Request {
+    /// Makes a request of a control signal that was taken.
+    ///
+    /// # Errors
+    /// The signal, if it asks for something else.
+    pub fn of(signal: talk::Signal) -> Result<Self, talk::Signal> {
+        if signal.kind != EVENT {
+            return Err(signal);
+        }
+        let talk::Signal { request, from, service, word, .. } = signal;
+        Ok(Self { handle: Owned(request), from, service, word })
+    }
+
     /// Connects its sender to a port.
     ///
     /// # Errors
@@ -249,17 +312,15 @@ pub fn take_request() -> Result<Option<Request>, Refusal> {
     loop {
         let signal = match talk::take_signal() {
             Ok(signal) => signal,
-            Err(refusal) if refusal.status() == Some(shikiri_abi::Status::Empty) => {
+            Err(refusal) if refusal.status() == Some(Status::Empty) => {
                 return Ok(None);
             }
             Err(refusal) => return Err(refusal),
         };
-        if signal.kind != EVENT {
-            talk::refuse(signal.request)?;
-            continue;
+        match Request::of(signal) {
+            Ok(request) => return Ok(Some(request)),
+            Err(other) => talk::refuse(other.request)?,
         }
-        let talk::Signal { request, from, service, word, .. } = signal;
-        return Ok(Some(Request { handle: Owned(request), from, service, word }));
     }
 }
 

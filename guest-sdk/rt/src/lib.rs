@@ -19,7 +19,7 @@
 //!
 //! Returning from `main` turns the partition off; a panic or an exception without handler prints a report and
 //! ends it. Where to look: [`platform`] what the device tree says, [`console`] printing, [`irq`] and [`gic`]
-//! interrupts, [`event`] ports, [`timer`], [`sleep`] waiting, [`smp`] further vCPUs, [`trap`] exceptions, [`mmu`] mappings, [`mmio`] device
+//! interrupts, [`event`] ports, [`timer`], [`sleep`] waiting ([`seat`], [`wakers`], [`watch`] for libraries that wait), [`smp`] further vCPUs, [`trap`] exceptions, [`mmu`] mappings, [`mmio`] device
 //! registers, [`power`] the end, [`heap`] (feature `heap`) an allocator. No file here allocates.
 #![no_std]
 
@@ -37,12 +37,14 @@ mod panic;
 pub mod platform;
 pub mod power;
 pub mod reg;
+pub mod seat;
 pub mod sleep;
 pub mod smp;
 mod start;
 pub mod timer;
 pub mod trap;
 mod tree;
+pub mod wakers;
 pub mod watch;
 
 pub use lock::{Guard, Lock};

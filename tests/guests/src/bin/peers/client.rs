@@ -1,27 +1,41 @@
 //! The one who asks.
 
-use shikiri_rt::event::{self, Answer, Asking, Receiving as _, SendPort, Sender};
+use shikiri_rt::event::{self, Answer, Asking, NotConnected, Receiving as _, SendPort, Sender};
 use shikiri_rt::hvc::message::{self, AreaClass};
-use shikiri_rt::hvc::partition::{self, Resource};
+use shikiri_rt::hvc::partition::{self, Refusal, Resource};
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::{gic, platform, power, println, reg, timer};
 use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
-use shikiri_abi::Status;
+use shikiri_abi::{PartitionId, Status};
 
 use crate::tools::{
     EVENT, NOTICE, came, joined, made, notice, port, refused as is_refused, service, wait,
 };
 
 /// The server's number.
-fn server() -> u8 {
+pub(crate) fn server() -> u8 {
     platform::number_of("server").unwrap_or(0) as u8
 }
 
 /// Asks the server.
-fn ask(service: u32, word: u64) -> Result<Asking, Failure> {
-    joined(made(SendPort::new())?.ask(server(), service, word))
+pub(crate) fn ask(service: u32, word: u64) -> Result<Asking, Failure> {
+    asked(made(SendPort::new())?.ask(server(), service, word))
+}
+
+/// What must not be refused at once.
+fn asked(result: Result<Asking, (SendPort, NotConnected)>) -> Result<Asking, Failure> {
+    result.map_err(|(_, why)| Failure { what: "asked", got: refusal(why).code as u64, want: 0 })
+}
+
+/// Why it could not be asked for.
+fn refusal(why: NotConnected) -> Refusal {
+    match why {
+        NotConnected::NotAsked(refusal) => refusal,
+        NotConnected::Refused => Refusal { code: Status::Refused.code(), which: 0 },
+        NotConnected::PeerGone => Refusal { code: Status::PeerGone.code(), which: 0 },
+    }
 }
 
 /// Waits for the answer, which is told at the notification port.
@@ -40,11 +54,19 @@ fn answer(asking: Asking) -> Result<Answer, Failure> {
 
 fn connected(asking: Asking) -> Result<Sender, Failure> {
     match answer(asking)? {
-        Answer::Accepted(sender) => Ok(sender),
-        Answer::Open(_) | Answer::Refused(_) | Answer::Gone(_) => {
+        Answer::Connected(sender) => Ok(sender),
+        Answer::Open(_) | Answer::NotConnected(..) => {
             Err(Failure { what: "accepted", got: 0, want: 1 })
         }
     }
+}
+
+fn was_refused(answer: &Answer) -> bool {
+    matches!(answer, Answer::NotConnected(_, NotConnected::Refused))
+}
+
+fn is_gone(answer: &Answer) -> bool {
+    matches!(answer, Answer::NotConnected(_, NotConnected::PeerGone))
 }
 
 fn used() -> Result<u64, Failure> {
@@ -59,7 +81,7 @@ pub(crate) fn permitted() -> Outcome {
     ensure("its name", name.starts_with(b"server\0"))?;
     for number in (0..=u8::MAX).filter(|number| *number != server()) {
         let port = made(SendPort::new())?;
-        let asked = port.ask(number, service::ECHO, 0).map_err(|(_, refusal)| refusal);
+        let asked = port.ask(number, service::ECHO, 0).map_err(|(_, why)| refusal(why));
         is_refused("ask", asked, Status::NotPermitted)?;
         is_refused("peer", talk::peer(number), Status::NotPermitted)?;
         is_refused("its name", talk::peer_name(number), Status::NotPermitted)?;
@@ -132,9 +154,9 @@ pub(crate) fn refused() -> Outcome {
     let mut port = made(SendPort::new())?;
     for _ in 0..3 {
         let told = came(NOTICE);
-        port = match answer(joined(port.ask(server(), service::REFUSE, 7))?)? {
-            Answer::Refused(port) => port,
-            Answer::Open(_) | Answer::Accepted(_) | Answer::Gone(_) => {
+        port = match answer(asked(port.ask(server(), service::REFUSE, 7))?)? {
+            Answer::NotConnected(port, NotConnected::Refused) => port,
+            Answer::Open(_) | Answer::Connected(_) | Answer::NotConnected(..) => {
                 return Err(Failure { what: "refused", got: 0, want: 1 });
             }
         };
@@ -153,24 +175,25 @@ pub(crate) fn limited() -> Outcome {
         *place = Some(ask(service::REFUSE, 0)?);
     }
     let late = made(SendPort::new())?.ask(server(), service::REFUSE, 0);
-    let (late, refusal) = late.err().ok_or(Failure { what: "over", got: 0, want: 1 })?;
+    let (late, why) = late.err().ok_or(Failure { what: "over", got: 0, want: 1 })?;
+    let refusal = refusal(why);
     equal("over the limit", refusal.code as u64, Status::OverLimit.code() as u64)?;
     equal("of", refusal.which, u64::from(Resource::ManagementMemory.number()))?;
     // One that is withdrawn makes room for another.
     kept[0] = None;
-    let late = joined(late.ask(server(), service::REFUSE, 0))?;
+    let late = asked(late.ask(server(), service::REFUSE, 0))?;
     made(waker.send())?;
     for asking in kept.into_iter().flatten().chain([late]) {
-        ensure("refused", matches!(answer(asking)?, Answer::Refused(_)))?;
+        ensure("refused", was_refused(&answer(asking)?))?;
     }
     let _all_is_back = ask(service::REFUSE, 0)?;
     Ok(())
 }
 
 /// Has the server take nothing more, until the event of an earlier connection.
-fn sleep() -> Outcome {
+pub(crate) fn sleep() -> Outcome {
     let asking = ask(service::SLEEP, 0)?;
-    ensure("it sleeps", matches!(answer(asking)?, Answer::Refused(_)))
+    ensure("it sleeps", was_refused(&answer(asking)?))
 }
 
 pub(crate) fn withdrawn() -> Outcome {
@@ -179,7 +202,7 @@ pub(crate) fn withdrawn() -> Outcome {
         drop(ask(service::KEEP, 0)?);
     }
     equal("nothing is left", used()?, 0)?;
-    ensure("the server goes on", matches!(answer(ask(service::REFUSE, 0)?)?, Answer::Refused(_)))
+    ensure("the server goes on", was_refused(&answer(ask(service::REFUSE, 0)?)?))
 }
 
 pub(crate) fn closed() -> Outcome {
@@ -188,16 +211,21 @@ pub(crate) fn closed() -> Outcome {
     wait("gone", || sender.send().is_err_and(|refusal| refusal.status() == Some(Status::PeerGone)))
 }
 
+/// Waits for a life of the server's that is another than this one.
+pub(crate) fn wait_for_life(last: Option<PartitionId>) -> Result<Option<PartitionId>, Failure> {
+    wait("the server lives", || {
+        talk::peer(server()).is_ok_and(|peer| peer.id.is_some() && peer.id != last)
+    })?;
+    Ok(made(talk::peer(server()))?.id)
+}
+
 /// One request waits, one is taken, one is accepted: then the server ends, and starts again.
 pub(crate) fn ends() -> Outcome {
     let rounds = platform::number_of("rounds").unwrap_or(3);
     let _notice = notice()?;
     let mut last = None;
     for _ in 0..rounds {
-        wait("the server lives", || {
-            talk::peer(server()).is_ok_and(|peer| peer.id.is_some() && peer.id != last)
-        })?;
-        last = made(talk::peer(server()))?.id;
+        last = wait_for_life(last)?;
         let waker = connected(ask(service::CLOSE, 0)?)?;
         // The server asks back, and is not answered.
         let connected = connected(ask(service::ECHO, 0)?)?;
@@ -208,7 +236,7 @@ pub(crate) fn ends() -> Outcome {
         let told = came(NOTICE);
         made(waker.send())?;
         for asking in [kept, end, waiting] {
-            ensure("gone", matches!(answer(asking)?, Answer::Gone(_)))?;
+            ensure("gone", is_gone(&answer(asking)?))?;
         }
         wait("told", || came(NOTICE) > told)?;
         is_refused("send", connected.send(), Status::PeerGone)?;
@@ -231,7 +259,7 @@ pub(crate) fn queue() {
         }
         made(ready.send())?;
         for asking in kept.into_iter().flatten() {
-            ensure("refused", matches!(answer(asking)?, Answer::Refused(_)))?;
+            ensure("refused", was_refused(&answer(asking)?))?;
         }
         Ok(())
     };
@@ -259,8 +287,8 @@ pub(crate) fn churn() {
             0 | 1 if asking[place].is_none() => asking[place] = ask(service::ECHO, 0).ok(),
             2 => match asking[place].take().map(Asking::answer) {
                 Some(Answer::Open(open)) => asking[place] = Some(open),
-                Some(Answer::Accepted(sender)) => senders[place] = Some(sender),
-                Some(Answer::Refused(_) | Answer::Gone(_)) | None => {}
+                Some(Answer::Connected(sender)) => senders[place] = Some(sender),
+                Some(Answer::NotConnected(..)) | None => {}
             },
             3 => {
                 if let (Ok(Some(request)), Ok(port)) =

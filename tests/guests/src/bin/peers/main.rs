@@ -3,6 +3,7 @@
 #![no_main]
 
 mod client;
+mod forms;
 mod server;
 mod tools;
 
@@ -30,6 +31,7 @@ fn main() {
 fn client() {
     if platform::has_word("ends") {
         case("a_peer_that_ends_is_told_at_every_state", client::ends);
+        case("who_waits_for_an_answer_in_any_form_is_told_of_the_peers_end", forms::ends);
         done()
     }
     case("only_who_is_permitted_is_asked", client::permitted);
@@ -39,6 +41,8 @@ fn client() {
     case("a_request_is_withdrawn_by_closing_its_port", client::withdrawn);
     case("a_receiver_that_closes_is_an_error_to_its_sender", client::closed);
     case("events_go_both_ways_a_thousand_times", client::ping_pong);
+    case("event_connections_are_asked_for_in_every_form", forms::asked);
+    case("requests_for_events_are_waited_for_in_every_form", forms::taken);
     case("a_request_for_a_channel_is_no_request_for_events", client::channel_refused);
     done()
 }

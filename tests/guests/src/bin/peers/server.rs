@@ -111,8 +111,8 @@ fn tend(served: &mut Served) -> bool {
     served.back = match core::mem::replace(&mut served.back, Back::None) {
         Back::Asked(asking) => match asking.answer() {
             Answer::Open(open) => Back::Asked(open),
-            Answer::Accepted(sender) => Back::Connected(sender),
-            Answer::Refused(_) | Answer::Gone(_) => Back::None,
+            Answer::Connected(sender) => Back::Connected(sender),
+            Answer::NotConnected(..) => Back::None,
         },
         other => other,
     };

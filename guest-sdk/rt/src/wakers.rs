@@ -1,9 +1,10 @@
-//! Tasks that wait for objects, by the interrupts of their ports. No allocation: a fixed table, each row behind a lock of its own.
+//! Tasks that wait for interrupts, for libraries with futures. No allocation: a fixed table, each row behind a lock of its own.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::Waker;
 
-use shikiri_rt::{Lock, gic, irq};
+use crate::lock::Lock;
+use crate::{gic, irq};
 
 /// The most tasks that wait at a time; one more wakes another one, which asks again.
 const MAX_WAKERS: usize = 32;
@@ -16,7 +17,7 @@ struct Awaited {
 
 static ROWS: [Lock<Option<Awaited>>; MAX_WAKERS] = [const { Lock::new(None) }; MAX_WAKERS];
 
-/// The interrupts that tasks have waited for, 32 to a word: they are this library's from then on.
+/// The interrupts that are not for the guest's handler, 32 to a word.
 static OWNED: [AtomicU32; 32] = [const { AtomicU32::new(0) }; 32];
 
 fn word(intid: u32) -> Option<(&'static AtomicU32, u32)> {
@@ -24,12 +25,17 @@ fn word(intid: u32) -> Option<(&'static AtomicU32, u32)> {
     Some((word, 1 << (intid & 31)))
 }
 
-/// Has a task woken at the next interrupt with this number.
-pub(crate) fn register(intid: u32, waker: &Waker) {
+/// Keeps an interrupt from the guest's handler: it ends sleeps, and wakes tasks. False if there is no room for a hook.
+pub fn own(intid: u32) -> bool {
     if let Some((word, bit)) = word(intid) {
         word.fetch_or(bit, Ordering::AcqRel);
     }
-    let _has_room = irq::add_hook(on_interrupt);
+    irq::add_hook(on_interrupt)
+}
+
+/// Has a task woken at the next interrupt with this number, and owns it.
+pub fn register(intid: u32, waker: &Waker) {
+    let _has_room = own(intid);
     let mut new = Some(Awaited { intid, waker: waker.clone() });
     for row in &ROWS {
         let mut row = row.lock();
@@ -48,14 +54,14 @@ pub(crate) fn register(intid: u32, waker: &Waker) {
     gic::enable(intid);
 }
 
-/// The interrupt is nobody's any more.
-pub(crate) fn disown(intid: u32) {
+/// The interrupt is for the guest's handler again.
+pub fn disown(intid: u32) {
     if let Some((word, bit)) = word(intid) {
         word.fetch_and(!bit, Ordering::AcqRel);
     }
 }
 
-/// Wakes those who wait; whether the interrupt is this library's.
+/// Wakes those who wait; whether the interrupt is none for the handler.
 fn on_interrupt(intid: u32) -> bool {
     let is_owned = word(intid).is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0);
     if is_owned {

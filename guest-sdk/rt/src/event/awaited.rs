@@ -1,0 +1,81 @@
+//! A receive port that is waited for, and nothing else.
+
+use core::task::{Context, Poll, Waker};
+
+use shikiri_hvc::partition::Refusal;
+use shikiri_hvc::talk::Handle;
+
+use super::{Bound, ReceivePort, Receiving, Sharing, Status};
+use crate::seat::Seat;
+use crate::{gic, wakers};
+
+/// What is told of something by an interrupt, so that it can be waited for.
+pub trait Told {
+    /// The vCPU that the interrupt goes to: there who waits sleeps.
+    fn seat(&self) -> Seat;
+
+    /// Has a task woken when it is told of something.
+    fn register(&self, waker: &Waker);
+
+    /// Looks for something; if it is not there yet, the task is woken when it is worth looking again.
+    fn poll_for<T>(&self, context: &Context<'_>, attempt: impl Fn() -> Option<T>) -> Poll<T> {
+        if let Some(found) = attempt() {
+            return Poll::Ready(found);
+        }
+        self.register(context.waker());
+        // What came before the waker was there has woken nobody.
+        attempt().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// A receive port whose interrupt ends sleeps and wakes tasks, and does not come to the guest's handler.
+#[derive(Debug)]
+pub struct Awaited {
+    port: Bound,
+    seat: Seat,
+    // Until the port is closed the interrupt may come.
+    _owned: Owned,
+}
+
+/// An interrupt that does not come to the guest's handler.
+#[derive(Debug)]
+struct Owned(u32);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        wakers::disown(self.0);
+    }
+}
+
+impl Awaited {
+    /// Makes one with the interrupt `intid` on this vCPU: an SPI that nothing else has.
+    ///
+    /// # Errors
+    /// `OverLimit`, of the run-time's hooks to interrupts, too; `InvalidParameter` if `intid` is no SPI for events, `WrongState` if it
+    /// is used otherwise.
+    pub fn new(intid: u32) -> Result<Self, Refusal> {
+        let port = ReceivePort::new()?.bind(intid, Sharing::Alone).map_err(|(_, why)| why)?;
+        if !wakers::own(intid) {
+            return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
+        }
+        let owned = Owned(intid);
+        gic::enable(intid);
+        Ok(Self { port, seat: Seat::here(), _owned: owned })
+    }
+}
+
+impl Receiving for Awaited {
+    fn handle(&self) -> Handle {
+        self.port.handle()
+    }
+}
+
+impl Told for Awaited {
+    fn seat(&self) -> Seat {
+        self.seat
+    }
+
+    fn register(&self, waker: &Waker) {
+        wakers::register(self.port.intid(), waker);
+    }
+}

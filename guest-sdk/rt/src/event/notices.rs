@@ -1,0 +1,123 @@
+//! Waiting for other partitions' requests for event connections, and for the answers to one's own.
+
+use core::future::{Future, poll_fn};
+use core::task::{Context, Poll, Waker};
+
+use shikiri_hvc::partition::Refusal;
+
+use super::{
+    Answer, Asking, Awaited, NotConnected, Request, SendPort, Sender, Told, notify, take_request,
+};
+use crate::seat::Seat;
+use crate::sleep::Ticks;
+
+/// Gets the requests of other partitions for event connections, and is told of the answers to this one's. Requests for other things
+/// are refused: a partition that serves channels or shared areas as well has the channels' listener instead.
+/// One is enough: a second one takes its notices away.
+#[derive(Debug)]
+pub struct Notices(Awaited);
+
+impl Notices {
+    /// Makes one that is told by the interrupt `intid` on this vCPU.
+    ///
+    /// # Errors
+    /// As [`Awaited::new`].
+    pub fn new(intid: u32) -> Result<Self, Refusal> {
+        let awaited = Awaited::new(intid)?;
+        notify(&awaited)?;
+        Ok(Self(awaited))
+    }
+
+    /// The next request, if there is one; see [`take_request`].
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn try_next(&self) -> Result<Option<Request>, Refusal> {
+        take_request()
+    }
+
+    /// Waits for the next request.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn next(&self) -> Result<Request, Refusal> {
+        self.seat().until_there(|| self.try_next().transpose())
+    }
+
+    /// Waits for the next request; none if there was none in time.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn next_until(&self, deadline: Ticks) -> Result<Option<Request>, Refusal> {
+        self.seat().until(deadline, || self.try_next().transpose()).transpose()
+    }
+
+    /// Waits for the next request.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn came(&self) -> impl Future<Output = Result<Request, Refusal>> + '_ {
+        poll_fn(|context| self.poll_next(context))
+    }
+
+    /// The next request, if there is one; else the task is woken when it is worth asking again.
+    ///
+    /// # Errors
+    /// `OverLimit` if there is no handle left for it.
+    pub fn poll_next(&self, context: &Context<'_>) -> Poll<Result<Request, Refusal>> {
+        self.poll_for(context, || self.try_next().transpose())
+    }
+}
+
+impl Told for Notices {
+    fn seat(&self) -> Seat {
+        self.0.seat()
+    }
+
+    fn register(&self, waker: &Waker) {
+        self.0.register(waker);
+    }
+}
+
+impl SendPort {
+    /// Asks the partition with this number, and waits for the answer, of which `told` is told.
+    ///
+    /// # Errors
+    /// [`NotConnected`]; the port comes back.
+    pub fn connect_to(
+        self,
+        told: &impl Told,
+        partition: u8,
+        service: u32,
+        word: u64,
+    ) -> Result<Sender, (Self, NotConnected)> {
+        self.ask(partition, service, word)?.wait(told)
+    }
+}
+
+impl Asking {
+    /// Waits for the answer, of which `told` is told.
+    ///
+    /// # Errors
+    /// [`NotConnected`]; the port comes back.
+    pub fn wait(self, told: &impl Told) -> Result<Sender, (SendPort, NotConnected)> {
+        let answer = told.seat().until_there(|| self.look());
+        self.end(answer)
+    }
+
+    /// Waits for the answer; [`Answer::Open`] if there was none in time.
+    #[must_use]
+    pub fn wait_until(self, told: &impl Told, deadline: Ticks) -> Answer {
+        let _answer = told.seat().until(deadline, || self.look());
+        self.answer()
+    }
+
+    /// Waits for the answer, of which `told` is told.
+    ///
+    /// # Errors
+    /// [`NotConnected`]; the port comes back.
+    pub async fn answered(self, told: &impl Told) -> Result<Sender, (SendPort, NotConnected)> {
+        let answer = poll_fn(|context| told.poll_for(context, || self.look())).await;
+        self.end(answer)
+    }
+}
