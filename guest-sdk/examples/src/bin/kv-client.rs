@@ -12,11 +12,10 @@ use shikiri_channel::{AreaClass, Channel, Port, Window, Windows};
 use shikiri_examples::store::{BUFFER_BYTES, SERVICE, StoreStub};
 use shikiri_rpc::{Begin, Blocking, Client, Leg, Patience, Pool, Side};
 use shikiri_rpc_channel::{Wire, pool_part};
-use shikiri_rt::event::{ReceivePort, Receiving as _, Sharing};
 use shikiri_rt::sleep::Ticks;
 use shikiri_rt::timer::{self, Timer};
-use shikiri_rt::{gic, heap, hvc, irq, platform, println, sleep};
-use shikiri_shared::{Answer, Attachment, PageCount, Shared, View};
+use shikiri_rt::{heap, hvc, irq, platform, println};
+use shikiri_shared::{Attachment, PageCount, Shared, View};
 
 shikiri_rt::entry!(main);
 
@@ -25,8 +24,6 @@ const PORT: u32 = 64;
 const PAGE: u32 = 65;
 
 fn main() {
-    // The page's interrupt only ends a sleep.
-    irq::set_handler(|_intid| {});
     irq::unmask();
     heap::init(64);
     let server = platform::value_of("server").and_then(|number| number.parse().ok()).unwrap_or(0);
@@ -71,25 +68,9 @@ fn connect(windows: Windows, server: u8) -> Result<Channel, &'static str> {
 
 /// The page that it shares with us.
 fn attach(windows: Windows, server: u8) -> Result<Shared, &'static str> {
-    let events =
-        ReceivePort::new().and_then(|port| port.bind(PAGE, Sharing::Alone).map_err(|it| it.1));
-    let events = events.map_err(|_| "there is no port for the page")?;
-    gic::enable(PAGE);
-    let place = Attachment::new(View::of(windows), PageCount(1), AreaClass::Page, events.handle());
+    let place = Attachment::new(View::of(windows), PageCount(1), AreaClass::Page, PAGE);
     let place = place.map_err(|_| "there is no place for the page")?;
-    let asked = place.ask(server, SERVICE, 0).map_err(|_| "the page is not to be had")?;
-    let mut waiting = Some(asked);
-    let answer = sleep::until_there(|| match waiting.take()?.answer() {
-        Answer::Waiting(asked) => {
-            waiting = Some(asked);
-            None
-        }
-        answer => Some(answer),
-    });
-    match answer {
-        Answer::Here(page) => Ok(page),
-        _ => Err("the page is not to be had"),
-    }
+    place.connect(server, SERVICE, 0).map_err(|_| "the page is not to be had")
 }
 
 fn talk(client: &Client<'_, Wire<'_>, 16>) -> Result<(), shikiri_rpc::CallError> {

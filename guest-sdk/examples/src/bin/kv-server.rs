@@ -17,7 +17,7 @@ use shikiri_rpc::{Context, Dispatch as _, Leg, Patience, PeerGone, Pool, Server,
 use shikiri_rpc_channel::{Wire, pool_part};
 use shikiri_rt::event::PartitionId;
 use shikiri_rt::{Lock, heap, hvc, irq, platform, println, sleep};
-use shikiri_shared::{Access, Offer, View};
+use shikiri_shared::{Access, Offer, Request as PageRequest, View};
 
 shikiri_rt::entry!(main);
 
@@ -167,8 +167,10 @@ fn accept<'o>(
         Err(signal) => {
             let mut known = clients.iter().zip(offers);
             let own = known.find(|(client, _)| client.as_ref().is_some_and(|it| it.id == from));
-            let answered = own.map(|(_, offer)| offer.accept(signal.request, Access::ReadWrite));
-            if !matches!(answered, Some(Ok(()))) {
+            if let (Some((_, offer)), Ok(request)) = (own, PageRequest::of(signal)) {
+                // What cannot be accepted comes back, and goes: it is refused.
+                let _accepted = request.accept(offer, Access::ReadWrite);
+            } else {
                 let _refused = hvc::talk::refuse(signal.request);
             }
         }

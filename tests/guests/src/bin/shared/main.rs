@@ -4,6 +4,7 @@
 #![no_main]
 #![expect(unsafe_code, reason = "maps the window region")]
 
+mod forms;
 mod hog;
 mod owner;
 mod tools;

@@ -11,9 +11,9 @@ use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, equal};
 
 use crate::tools::{
-    AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, FIXED_BOARD, FIXED_TABLE, LEAVE,
-    LOOK, PRESS, PUT, READ, RESULT, REVOKE, REVOKE_CALL, VALUE, WITHDRAW, WITHDRAW_CALL, WRITE,
-    events, hog_the_lock, made, press, set, take_events, told, wait, without_waiting, word,
+    AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, FIXED_BOARD, FIXED_TABLE, KEEP,
+    LEAVE, LOOK, PRESS, PUT, READ, RESULT, REVOKE, REVOKE_CALL, VALUE, WITHDRAW, WITHDRAW_CALL,
+    WRITE, events, hog_the_lock, made, press, set, take_events, told, wait, without_waiting, word,
 };
 use shikiri_test_guests::taken;
 
@@ -49,6 +49,8 @@ struct Owner {
     control: Area,
     /// What is offered besides, and its events.
     area: Option<(Area, Handle)>,
+    /// A request that is not answered.
+    kept: Option<Handle>,
     /// The last command that was done.
     done: u64,
     answer: u64,
@@ -62,7 +64,7 @@ impl Owner {
         }
         let control = made(message::alloc(4096, AreaClass::Page))?;
         made(taken::offer(control.handle, None))?;
-        Ok(Self { user, control, area: None, done: 0, answer: 0 })
+        Ok(Self { user, control, area: None, kept: None, done: 0, answer: 0 })
     }
 
     fn serve(&mut self) -> Outcome {
@@ -89,6 +91,13 @@ impl Owner {
     }
 
     fn answer(&mut self, signal: Signal) -> Outcome {
+        if signal.service == KEEP {
+            // The one before is withdrawn, or refused now.
+            return self
+                .kept
+                .replace(signal.request)
+                .map_or(Ok(()), |former| made(talk::refuse(former)));
+        }
         let access = if signal.service == READ { Access::ReadOnly } else { Access::ReadWrite };
         let area = match signal.service {
             CONTROL => self.control.handle,

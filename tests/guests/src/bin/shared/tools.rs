@@ -28,6 +28,8 @@ pub(crate) const WRITE: u32 = 3;
 pub(crate) const REFUSED: u32 = 4;
 /// The same area once more.
 pub(crate) const AGAIN: u32 = 5;
+/// Taken, and not answered.
+pub(crate) const KEEP: u32 = 6;
 
 /// Words of the first area: a command, its arguments, which one was done, and what came of it.
 pub(crate) const COMMAND: u64 = 0;

@@ -2,24 +2,24 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
-use shikiri_abi::{AreaClass, Ipa, PageCount, Status, WINDOWS};
+use shikiri_abi::{AreaClass, Ipa, PageCount, Status};
 use shikiri_rt::hvc::message;
 use shikiri_rt::hvc::partition::{self, Resource};
 use shikiri_rt::hvc::shared::{self, Access, Attachment};
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::{platform, reg, smp};
-use shikiri_shared::{Answer, Offer, View};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
+use crate::forms;
 use crate::tools::{
     self, AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, FIXED_BOARD, FIXED_TABLE,
-    LEAVE, LOOK, PRESS, PUT, READ, REFUSED, RESULT, REVOKE, SEEN, VALUE, VIEW, WITHDRAW, WRITE,
-    events, made, read, refused, set, take_events, told, wait, wait_for_event, word, write,
+    LEAVE, LOOK, PRESS, PUT, READ, REFUSED, RESULT, REVOKE, VALUE, WITHDRAW, WRITE, events, made,
+    read, refused, set, take_events, told, wait, wait_for_event, word, write,
 };
 use shikiri_test_guests::taken;
 
-const NO: Failure = Failure { what: "no answer", got: 0, want: 1 };
+pub(crate) const NO: Failure = Failure { what: "no answer", got: 0, want: 1 };
 const KINDS: [(u64, AreaClass); 4] =
     [(1, AreaClass::Page), (1, AreaClass::Block), (3, AreaClass::Block), (512, AreaClass::Block)];
 
@@ -38,6 +38,7 @@ pub(crate) fn run() -> ! {
     }
     if platform::has_word("ends") {
         case("users_go_on_when_the_owner_has_ended", owner_ends);
+        case("who_waits_in_any_form_is_told_that_the_owner_has_ended", forms::owner_ends);
         done()
     }
     case("both_see_what_either_writes", both_see);
@@ -47,15 +48,17 @@ pub(crate) fn run() -> ! {
     case("an_owner_that_leaves_leaves_it_to_its_users", owner_leaves);
     case("what_is_refused_says_why_and_changes_nothing", refusals);
     case("a_shared_area_is_neither_sent_nor_freed_nor_kept", shared_is_shared);
-    case("typed_areas_are_detached_when_they_are_dropped", typed);
+    case("typed_areas_are_detached_when_they_are_dropped", forms::typed);
+    case("areas_are_asked_for_in_every_form", forms::asked);
+    case("the_end_of_sharing_is_waited_for_in_every_form", forms::ended);
     done()
 }
 
-fn owner() -> u8 {
+pub(crate) fn owner() -> u8 {
     platform::number_of("owner").unwrap_or(0) as u8
 }
 
-fn used() -> Result<[u64; 3], Failure> {
+pub(crate) fn used() -> Result<[u64; 3], Failure> {
     let mut lines = [0; 3];
     let all = [Resource::Memory, Resource::IpaSpace, Resource::ManagementMemory];
     for (place, line) in lines.iter_mut().zip(all) {
@@ -111,19 +114,24 @@ impl Attached {
 }
 
 /// The area that commands go through.
-struct Control {
+pub(crate) struct Control {
     area: Attached,
     round: u64,
 }
 
 impl Control {
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let area = Attached::new(CONTROL, 1, AreaClass::Page)?;
         let round = word(area.word(DONE))? >> 8;
         Ok(Self { area, round })
     }
 
-    fn begin(&mut self, command: u64, argument: u64, value: u64) -> Result<u64, Failure> {
+    pub(crate) fn begin(
+        &mut self,
+        command: u64,
+        argument: u64,
+        value: u64,
+    ) -> Result<u64, Failure> {
         self.round += 1;
         set(self.area.word(ARGUMENT), argument)?;
         set(self.area.word(VALUE), value)?;
@@ -133,12 +141,28 @@ impl Control {
         Ok(number)
     }
 
-    /// Has the owner do something.
-    fn tell(&mut self, command: u64, argument: u64, value: u64) -> Result<u64, Failure> {
-        let number = self.begin(command, argument, value)?;
+    /// Waits until the owner has done what it was told last.
+    pub(crate) fn end(&mut self) -> Result<u64, Failure> {
+        let number = word(self.area.word(COMMAND))?;
         wait("the owner is through", || Ok(word(self.area.word(DONE))? == number))?;
         fence(Ordering::Acquire);
         word(self.area.word(RESULT))
+    }
+
+    /// Has the owner do something.
+    pub(crate) fn tell(&mut self, command: u64, argument: u64, value: u64) -> Result<u64, Failure> {
+        self.begin(command, argument, value)?;
+        self.end()
+    }
+
+    /// A word of the area.
+    pub(crate) fn word(&self, offset: u64) -> Ipa {
+        self.area.word(offset)
+    }
+
+    /// Leaves the area; the next one goes on with it.
+    pub(crate) fn leave(self) -> Outcome {
+        self.area.leave()
     }
 }
 
@@ -354,60 +378,6 @@ fn shared_is_shared() -> Outcome {
     ensure("a load faults", read(area.address).is_err())?;
     refused("it is gone", taken::free(is_there), Status::NotOwner)?;
     ensure("all is refunded", used()? == before)
-}
-
-#[expect(
-    unsafe_code,
-    reason = "says where the window region is seen, and offers areas by their handles"
-)]
-fn typed() -> Outcome {
-    // SAFETY: `main` has mapped it there.
-    let view = unsafe { View::new(VIEW, SEEN) };
-    let mut control = Control::new()?;
-    let before = used()?;
-    let port = events()?;
-    let attachment =
-        made(shikiri_shared::Attachment::new(view, PageCount(1), AreaClass::Page, port))?;
-    let asked = attachment.ask(owner(), WRITE, 4096);
-    let mut asked = asked.map_err(|(refusal, _)| Failure {
-        what: "asked",
-        got: refusal.code as u64,
-        want: 0,
-    })?;
-    let shared = loop {
-        match asked.answer() {
-            Answer::Here(shared) => break shared,
-            Answer::Waiting(again) => asked = again,
-            Answer::Refused(_) | Answer::Gone(_) => return Err(NO),
-        }
-        reg::yield_now();
-    };
-    equal("its words", shared.len() as u64, 512)?;
-    let words = shared.words().ok_or(NO)?;
-    words.get(3).ok_or(NO)?.store(42, Ordering::Release);
-    equal("the owner sees it", control.tell(LOOK, 24, 0)?, 42)?;
-    control.tell(PUT, 24, 43)?;
-    equal("we see it", shared.load(3).ok_or(NO)?, 43)?;
-    ensure("there is no more", shared.load(512).is_none())?;
-    ensure("its owner is there", made(shared.has_owner())?)?;
-    let at = Ipa(core::ptr::from_ref(words).addr() as u64 - VIEW + WINDOWS.0);
-    drop(shared);
-    ensure("a load faults", read(at).is_err())?;
-    made(talk::close(port))?;
-    control.tell(WITHDRAW, 0, 0)?;
-    // An offer of our own.
-    let area = made(message::alloc(4096, AreaClass::Page))?;
-    // SAFETY: the guest has no reference to it.
-    let offer = made(unsafe { Offer::new(view, area.handle, None) })?;
-    offer.words().first().ok_or(NO)?.store(1, Ordering::Release);
-    equal("its word", word(area.address)?, 1)?;
-    refused("nobody uses it", offer.revoke(owner()), Status::PeerGone)?;
-    let area = made(offer.withdraw())?;
-    // SAFETY: as above.
-    drop(made(unsafe { Offer::new(view, area, None) })?);
-    refused("left to nobody", message::info(area), Status::NotOwner)?;
-    ensure("all is refunded", used()? == before)?;
-    control.area.leave()
 }
 
 /// The owner turns itself off with areas attached; it is started again.
