@@ -19,6 +19,7 @@ mod moving;
 mod native;
 mod objects;
 mod policy;
+mod pools;
 mod rpi4;
 mod scos;
 mod services;
@@ -33,7 +34,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 22] = [
+const TOPICS: [Topic; 24] = [
     systems::trials,
     commands::trials,
     native::trials,
@@ -43,6 +44,7 @@ const TOPICS: [Topic; 22] = [
     channels::trials,
     shared::trials,
     services::trials,
+    pools::trials,
     objects::trials,
     policy::trials,
     control::trials,
