@@ -21,6 +21,8 @@ pub const NOTIFY_ME: u32 = 0x1a;
 pub const ASK: u32 = 0x1b;
 /// SIGNAL_TAKE
 pub const TAKE: u32 = 0x1c;
+/// SIGNAL_ACCEPT
+pub const ACCEPT_EVENT: u32 = 0x1d;
 /// SIGNAL_REFUSE
 pub const REFUSE: u32 = 0x1e;
 /// AREA_ALLOC

@@ -1,9 +1,12 @@
-//! Requests of all three kinds at once (P9): whoever waits for an answer is told when it comes, and when it never will.
+//! Requests of all three kinds at once (P9): they are taken in order, answered as each kind is, and whoever waits for an answer is told
+//! when it comes, and when it never will.
 //!
 //! Two of the three partitions have services (`OPEN`): what is closed to its asker is refused and changes nothing, and never taken.
 //!
 //! Whether a port still waits is looked at behind each call and each step of an end: one that waits no more has been told in that
-//! step, at the interrupt that is its own.
+//! step, at the interrupt that is its own. What each answer is follows from what is noted of ports and requests here.
+
+use std::collections::BTreeSet;
 
 use proptest::collection::vec;
 use shikiri_abi::{AreaClass, Status};
@@ -11,16 +14,16 @@ use shikiri_config::{PartitionSet, Service};
 use shikiri_core::area::AreaSizes;
 use shikiri_core::handle::Handle;
 use shikiri_model::calls::{
-    ASK, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CONNECT_SHARE, CREATE, CREATE_RECEIVE, CREATE_SEND,
-    CREATE_SHARE, DETACH, NOTIFY_ME, REFUSE, STATE_OF_SHARE, TAKE, Told, call, refused, through,
-    told,
+    ACCEPT, ACCEPT_EVENT, ACCEPT_SHARE, ALLOC, ASK, BIND, CLOSE, CLOSE_HANDLE, CONNECT,
+    CONNECT_SHARE, CREATE, CREATE_RECEIVE, CREATE_SEND, CREATE_SHARE, DETACH, NOTIFY_ME, OFFER,
+    REFUSE, STATE_OF_SHARE, TAKE, Told, call, refused, through, told,
 };
 use shikiri_model::estates::Estates;
 use shikiri_model::random_calls;
 use shikiri_stage2::WindowSizes;
 
 const SIZES: AreaSizes =
-    AreaSizes { windows: WindowSizes { pages: 12, blocks: 0, giants: 0 }, ports: 2, shares: 2 };
+    AreaSizes { windows: WindowSizes { pages: 12, blocks: 0, giants: 0 }, ports: 2, shares: 3 };
 const PARTITIONS: usize = 3;
 /// Two ports of each kind; the model's partitions have room for four requests at a time.
 const PORTS: usize = 6;
@@ -48,12 +51,14 @@ fn services() -> Vec<Service<'static>> {
     rows.filter(|service| service.to != PartitionSet::EMPTY).collect()
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Event,
     Channel,
     Share,
 }
+
+const KINDS: [Kind; 3] = [Kind::Event, Kind::Channel, Kind::Share];
 
 /// A port that can ask.
 #[derive(Clone, Copy, Debug)]
@@ -64,15 +69,50 @@ struct Port {
     events: Option<u64>,
     /// The interrupt of what becomes of its request.
     intid: u16,
+    /// Which port it is of all that there have ever been.
+    made: u64,
     /// Whom it has asked.
     asked: Option<usize>,
+    /// The request, and whether it was taken.
+    word: u64,
+    is_taken: bool,
+    /// What it is connected to: the other end's partition, and which of its ports, or which of its lives.
+    joined: Option<(usize, u64)>,
+}
+
+/// A request that was taken.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    handle: u64,
+    kind: Kind,
+    from: usize,
+    word: u64,
+}
+
+/// What a partition accepts requests with, besides its message ports.
+#[derive(Clone, Copy, Debug, Default)]
+struct Door {
+    /// A receive port, and the send port that was connected to it last.
+    receive: u64,
+    sender: Option<(usize, u64)>,
+    /// An area that is offered.
+    area: u64,
 }
 
 struct World {
     estates: Estates,
     ports: Vec<Vec<Port>>,
     /// Requests that each partition has taken.
-    taken: Vec<Vec<u64>>,
+    taken: Vec<Vec<Taken>>,
+    doors: Vec<Door>,
+    /// How many ports, requests and lives there have been.
+    serial: u64,
+    /// The number of each partition's life.
+    lives: Vec<u64>,
+    /// Who is ending.
+    ending: Option<usize>,
+    /// What requests were answered with, by their kinds.
+    answers: BTreeSet<(Kind, &'static str)>,
     /// How often somebody was told that nobody answers any more.
     ends_told: usize,
 }
@@ -81,8 +121,17 @@ impl World {
     fn new() -> Self {
         let mut estates = Estates::new(PARTITIONS, 16, SIZES);
         estates.services = services();
-        let taken = vec![Vec::new(); PARTITIONS];
-        let mut world = Self { estates, ports: vec![Vec::new(); PARTITIONS], taken, ends_told: 0 };
+        let mut world = Self {
+            estates,
+            ports: vec![Vec::new(); PARTITIONS],
+            taken: vec![Vec::new(); PARTITIONS],
+            doors: vec![Door::default(); PARTITIONS],
+            serial: 0,
+            lives: vec![0; PARTITIONS],
+            ending: None,
+            answers: BTreeSet::new(),
+            ends_told: 0,
+        };
         for who in 0..PARTITIONS {
             world.begin(who);
         }
@@ -95,15 +144,37 @@ impl World {
         self.ok(who, NOTIFY_ME, &[notified]);
         self.taken[who].clear();
         self.ports[who].clear();
+        self.lives[who] = self.next();
+        let page = u64::from(AreaClass::Page.code());
+        let area = self.ok(who, ALLOC, &[4096, page, 0]);
+        assert_eq!(through(&mut self.estates, who, OFFER, &[area, 0]), vec![]);
+        let receive = self.ok(who, CREATE_RECEIVE, &[]);
+        self.doors[who] = Door { receive, sender: None, area };
         for at in 0..PORTS {
-            let kind = [Kind::Event, Kind::Channel, Kind::Share][at % 3];
+            let kind = KINDS[at % 3];
             let intid = OWN + at as u16;
             let events = (kind != Kind::Event).then(|| self.receive_port(who, intid));
             let intid = if events.is_some() { intid } else { NOTIFIED };
-            let port = Port { kind, handle: 0, events, intid, asked: None };
+            let (made, word) = (self.next(), 0);
+            let port = Port {
+                kind,
+                handle: 0,
+                events,
+                intid,
+                made,
+                asked: None,
+                word,
+                is_taken: false,
+                joined: None,
+            };
             let handle = self.make(who, port);
             self.ports[who].push(Port { handle, ..port });
         }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
     }
 
     fn receive_port(&mut self, who: usize, intid: u16) -> u64 {
@@ -129,39 +200,75 @@ impl World {
     }
 
     fn ask(&mut self, who: usize, at: usize, to: usize, which: usize) {
-        let Port { kind, handle, asked, .. } = self.ports[who][at];
-        let number = match kind {
+        let port = self.ports[who][at];
+        let number = match port.kind {
             Kind::Event => ASK,
             Kind::Channel => CONNECT,
             Kind::Share => CONNECT_SHARE,
         };
-        // The word says who asks.
-        let arguments = [handle, to as u64, u64::from(NUMBERS[which]), who as u64];
+        let word = self.next();
+        let arguments = [port.handle, to as u64, u64::from(NUMBERS[which]), word];
         let ([status, ..], told) = call(&mut self.estates, who, number, &arguments);
+        // At a partition that is ending what is connected may be so still, or not.
+        let is_ending = port.joined.is_some_and(|(other, _)| self.ending == Some(other));
+        let is_used = port.asked.is_some() || self.is_joined(port);
         if OPEN[to][which] >> who & 1 == 0 {
             assert_eq!((status, &told), (refused(Status::NotPermitted), &vec![]));
-        } else if asked.is_some() {
-            assert_eq!(status, refused(Status::WrongState));
+        } else if status == refused(Status::WrongState) {
+            assert!(is_used || is_ending, "{port:?}");
         } else if [0, refused(Status::Pending)].contains(&status) {
-            self.ports[who][at].asked = Some(to);
+            assert!(!is_used || is_ending, "{port:?}");
+            let port = &mut self.ports[who][at];
+            (port.asked, port.word, port.is_taken, port.joined) = (Some(to), word, false, None);
         } else {
             // A fifth request; or who ends takes none any more.
             let possible = [Status::OverLimit, Status::PeerGone].map(refused);
-            assert!(possible.contains(&status), "{status:#x}");
+            assert!(possible.contains(&status) && (!is_used || is_ending), "{status:#x}");
         }
         self.compare(&told);
     }
 
+    /// Whether a port is connected. An area stays when its owner has left; of the others nothing does.
+    fn is_joined(&self, port: Port) -> bool {
+        port.joined.is_some_and(|(other, which)| match port.kind {
+            Kind::Event => self.lives[other] == which,
+            Kind::Channel => self.ports[other].iter().any(|port| port.made == which),
+            Kind::Share => true,
+        })
+    }
+
+    /// The oldest request of a partition that waits for `to`.
+    fn oldest(&self, from: usize, to: usize) -> Option<Port> {
+        let waiting = |port: &&Port| port.asked == Some(to) && !port.is_taken;
+        self.ports[from].iter().filter(waiting).min_by_key(|port| port.word).copied()
+    }
+
     fn take(&mut self, who: usize) {
-        let ([status, request, from, asker], told) = call(&mut self.estates, who, TAKE, &[]);
+        let ([status, request, sender, word], told) = call(&mut self.estates, who, TAKE, &[]);
         if status == 0 {
-            let which = NUMBERS.iter().position(|number| u64::from(*number) == from >> 32);
-            assert_eq!(OPEN[who][which.unwrap()] >> asker & 1, 1, "{asker} has not come through");
-            self.taken[who].push(request & ((1 << 56) - 1));
+            let from = (0..PARTITIONS)
+                .find(|from| self.oldest(*from, who).is_some_and(|port| port.word == word));
+            let from = from.expect("the oldest of some sender");
+            let which = NUMBERS.iter().position(|number| u64::from(*number) == sender >> 32);
+            assert_eq!(OPEN[who][which.unwrap()] >> from & 1, 1, "{from} has not come through");
+            let kind = KINDS[usize::try_from(request >> 56).unwrap()];
+            let port = self.ports[from].iter_mut().find(|port| port.word == word).unwrap();
+            assert_eq!(kind, port.kind);
+            port.is_taken = true;
+            let handle = request & ((1 << 56) - 1);
+            self.taken[who].push(Taken { handle, kind, from, word });
         } else {
             assert_eq!(status, refused(Status::Empty));
+            let waits = |from| self.oldest(from, who);
+            assert!((0..PARTITIONS).all(|from| waits(from).is_none()), "a request waits");
         }
         self.compare(&told);
+    }
+
+    /// The port that made a request, if it still waits for its answer.
+    fn asker(&mut self, who: usize, request: Taken) -> Option<&mut Port> {
+        let its = |port: &&mut Port| port.asked == Some(who) && port.word == request.word;
+        self.ports[request.from].iter_mut().find(its)
     }
 
     /// Refuses a request that was taken, by the call for it or by closing its handle.
@@ -171,8 +278,74 @@ impl World {
         }
         let at = at % self.taken[who].len();
         let request = self.taken[who].swap_remove(at);
-        let ([status, ..], told) = call(&mut self.estates, who, number, &[request]);
+        let waits = self.asker(who, request).map(|port| port.intid);
+        let ([status, ..], told) = call(&mut self.estates, who, number, &[request.handle]);
         assert_eq!(status, 0, "call {number:#x}");
+        let told_of = waits.map(|intid| (request.from as u8, intid));
+        assert_eq!(told, Vec::from_iter(told_of), "{request:?}");
+        self.answers.insert((request.kind, if waits.is_some() { "refused" } else { "late" }));
+        self.compare(&told);
+    }
+
+    /// Accepts a request that was taken with the call of this kind, and, if that is a channel's, with this message port.
+    fn accept(&mut self, who: usize, at: usize, kind: Kind, with: usize) {
+        if self.taken[who].is_empty() {
+            return;
+        }
+        let at = at % self.taken[who].len();
+        let request = self.taken[who][at];
+        let own = self.ports[who][[1, 4][with % 2]];
+        let Door { receive, sender, area } = self.doors[who];
+        let (number, object) = match kind {
+            Kind::Event => (ACCEPT_EVENT, receive),
+            Kind::Channel => (ACCEPT, own.handle),
+            Kind::Share => (ACCEPT_SHARE, area),
+        };
+        let arguments = [request.handle, object, 1];
+        let arguments = &arguments[..if kind == Kind::Share { 3 } else { 2 }];
+        let ([status, ..], told) = call(&mut self.estates, who, number, arguments);
+        let (is_used, used) = match kind {
+            Kind::Event => {
+                let is_there = |(from, made): (usize, u64)| {
+                    self.ports[from].iter().any(|port| port.made == made)
+                };
+                (sender.is_some_and(is_there), Status::WrongState)
+            }
+            Kind::Channel => (own.asked.is_some() || self.is_joined(own), Status::WrongState),
+            Kind::Share => {
+                let life = self.lives[who];
+                let has_it = |port: &Port| port.kind == kind && port.joined == Some((who, life));
+                (self.ports[request.from].iter().any(has_it), Status::Exists)
+            }
+        };
+        let life = self.lives[who];
+        let (want, how) = match self.asker(who, request) {
+            _ if kind != request.kind => (refused(Status::BadHandle), "of another kind"),
+            None => (refused(Status::PeerGone), "gone"),
+            Some(_) if is_used => (refused(used), "in use"),
+            Some(port) => {
+                let its = (request.from as u8, port.intid);
+                let joined = if kind == Kind::Channel { own.made } else { life };
+                (port.asked, port.joined) = (None, Some((who, joined)));
+                let made = port.made;
+                let mut all = vec![its];
+                match kind {
+                    Kind::Event => self.doors[who].sender = Some((request.from, made)),
+                    Kind::Channel => {
+                        let mine = self.ports[who].iter_mut().find(|port| port.made == own.made);
+                        mine.unwrap().joined = Some((request.from, made));
+                        all.insert(0, (who as u8, own.intid));
+                    }
+                    Kind::Share => {}
+                }
+                assert_eq!(told, all, "{request:?}");
+                self.taken[who].swap_remove(at);
+                (0, "accepted")
+            }
+        };
+        assert_eq!(status, want, "{request:?} with {kind:?}: {how}");
+        assert!(status == 0 || told.is_empty(), "what is refused tells nobody");
+        self.answers.insert((request.kind, how));
         self.compare(&told);
     }
 
@@ -184,7 +357,9 @@ impl World {
             Kind::Channel => CLOSE,
             Kind::Share => DETACH,
         };
-        self.ports[who][at].asked = None;
+        let made = self.next();
+        (self.ports[who][at].asked, self.ports[who][at].joined) = (None, None);
+        self.ports[who][at].made = made;
         let told = through(&mut self.estates, who, number, &[port.handle]);
         self.ports[who][at].handle = self.make(who, port);
         self.compare(&told);
@@ -194,6 +369,7 @@ impl World {
     fn end(&mut self, who: usize, calls: &[(usize, usize)]) {
         let mut calls = calls.iter().cycle();
         self.ports[who].clear();
+        self.ending = Some(who);
         let mut others = |world: &mut Self| {
             if let Some((other, at)) = calls.next()
                 && *other != who
@@ -213,6 +389,7 @@ impl World {
         }
         let waits = self.ports.iter().flatten().any(|port| port.asked == Some(who));
         assert!(!waits, "somebody waits for a partition that has ended");
+        self.ending = None;
         self.estates.bury(who);
         self.estates.start(who);
         self.begin(who);
@@ -264,10 +441,57 @@ fn an_end_tells_each_port_that_waits_whatever_stands_before_it_p9() {
     }
 }
 
+/// All kinds of answers to all kinds of requests from one queue, in each order.
+#[test]
+fn requests_of_all_kinds_from_one_queue_have_each_answer_p9() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let mut world = World::new();
+        let three = |world: &mut World, second: bool| {
+            for at in order {
+                world.ask(0, if second { at + 3 } else { at }, 1, 2);
+            }
+            (0..3).for_each(|_| world.take(1));
+        };
+        // Each with the other kinds' calls, then with its own.
+        three(&mut world, false);
+        for (at, with) in (0..3).flat_map(|at| [1, 2].map(|step| (at, (order[at] + step) % 3))) {
+            world.accept(1, at, KINDS[with], 0);
+        }
+        for at in order {
+            let place = world.taken[1].iter().position(|request| request.kind == KINDS[at % 3]);
+            world.accept(1, place.unwrap(), KINDS[at % 3], 0);
+        }
+        assert!(world.taken[1].is_empty());
+        // Each with what is in use, then refused.
+        three(&mut world, true);
+        for at in 0..3 {
+            world.accept(1, at, world.taken[1][at].kind, 0);
+        }
+        (0..3).for_each(|_| world.refuse(1, 0, REFUSE));
+        // Withdrawn, and of one that has ended; the handles stay until they are closed.
+        three(&mut world, true);
+        order.iter().for_each(|at| world.renew(0, at + 3));
+        for at in 0..3 {
+            world.accept(1, at, world.taken[1][at].kind, 1);
+        }
+        three(&mut world, true);
+        world.end(0, &[]);
+        for at in 0..6 {
+            world.accept(1, at, world.taken[1][at].kind, 1);
+        }
+        (0..6).for_each(|_| world.refuse(1, 0, CLOSE_HANDLE));
+        let all = ["accepted", "gone", "in use", "late", "of another kind", "refused"];
+        for kind in KINDS {
+            let its = world.answers.iter().filter(|(of, _)| *of == kind).map(|(_, how)| *how);
+            assert_eq!(Vec::from_iter(its), all, "{kind:?} in {order:?}");
+        }
+    }
+}
+
 /// Whoever waits for an answer is told, whatever any partition does.
 #[test]
 fn any_requests_are_answered_or_their_askers_told_p9() {
-    let calls = vec((0..8_u8, 0..PARTITIONS, 0..PORTS, 1..PARTITIONS, 0..NUMBERS.len()), 1..80);
+    let calls = vec((0..14_u8, 0..PARTITIONS, 0..PORTS, 1..PARTITIONS, 0..NUMBERS.len()), 1..80);
     let meanwhile = vec((0..PARTITIONS, 0..PORTS), 1..6);
     random_calls(&(calls, meanwhile), |(calls, meanwhile)| {
         let mut world = World::new();
@@ -275,9 +499,17 @@ fn any_requests_are_answered_or_their_askers_told_p9() {
             let to = (who + to) % PARTITIONS;
             match what {
                 0..=3 => world.ask(who, at, to, number),
-                4 => world.take(who),
-                5 => world.refuse(who, at, if at % 2 == 0 { REFUSE } else { CLOSE_HANDLE }),
-                6 => world.renew(who, at),
+                4..=6 => world.take(who),
+                // Mostly the call of its kind.
+                7..=9 => {
+                    let request = world.taken[who].get(at).or(world.taken[who].first());
+                    let kind = request.map_or(KINDS[at % 3], |request| request.kind);
+                    let place = world.taken[who].iter().position(|request| request.kind == kind);
+                    world.accept(who, place.unwrap_or(0), kind, to);
+                }
+                10 => world.accept(who, at, KINDS[at % 3], to),
+                11 => world.refuse(who, at, if at % 2 == 0 { REFUSE } else { CLOSE_HANDLE }),
+                12 => world.renew(who, at),
                 _ => world.end(who, &meanwhile),
             }
         }
