@@ -16,9 +16,9 @@ use crate::user::{attached, commands};
 const BUFFERS: usize = 2;
 const BYTES: usize = 64;
 /// How often each vCPU gets one.
-const ROUNDS: u64 = 2_000;
+const ROUNDS: u64 = 50_000;
 /// Each of so many it keeps for so long that others find none meanwhile, whoever runs when.
-const LONG_EVERY: u64 = 100;
+const LONG_EVERY: u64 = 2_500;
 const LONG_US: u64 = 3_000;
 
 static POOL: Lock<Option<&'static Pool<'static>>> = Lock::new(None);
