@@ -225,6 +225,8 @@ pub enum TreeError {
     NotATree,
     /// It is larger than the boot protocol allows.
     TooLarge,
+    /// It lies where this image is, or in memory that the image has cleared or runs on.
+    InImage,
     /// No interrupt controller that we know.
     NoGic,
     /// A GICv2 without the virtualisation frames.
@@ -248,6 +250,7 @@ impl fmt::Display for TreeError {
         f.write_str(match self {
             Self::NotATree => "x0 does not point to a device tree (FDT magic 0xd00dfeed missing)",
             Self::TooLarge => "the device tree at x0 is larger than 2 MiB (the arm64 boot protocol's limit)",
+            Self::InImage => "the device tree at x0 lies in this image's memory",
             Self::NoGic => "the device tree has no GICv2 or GICv3 (arm,cortex-a15-gic, arm,gic-400, arm,gic-v3)",
             Self::NoGich => "the GICv2 has no GICH and GICV frames in its reg property (QEMU: virtualization=on)",
             Self::NoUart => "the device tree's /chosen/stdout-path names no PL011 and no mini UART",

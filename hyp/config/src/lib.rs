@@ -26,7 +26,7 @@ mod wire;
 mod writer;
 
 pub use bundle::Bundle;
-pub use check::{DraftFault, MachineFacts};
+pub use check::{DraftFault, MachineFacts, check_loaded};
 pub use crc::{crc32, crc32_step};
 pub use draft::{DRAFT_DEVICES, DRAFT_IMAGES, DRAFT_MEMORY, DRAFT_VCPUS, Draft, is_name};
 pub use error::{BundleError, Claimant, Contested, Item};

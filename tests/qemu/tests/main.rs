@@ -15,6 +15,7 @@ mod guests;
 mod hostile;
 mod lifecycle;
 mod linux;
+mod loading;
 mod moving;
 mod native;
 mod objects;
@@ -34,11 +35,12 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 24] = [
+const TOPICS: [Topic; 25] = [
     systems::trials,
     commands::trials,
     native::trials,
     boot::trials,
+    loading::trials,
     guests::trials,
     events::trials,
     channels::trials,

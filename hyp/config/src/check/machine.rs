@@ -89,6 +89,47 @@ pub(crate) fn check<'a>(
     Ok(())
 }
 
+/// Checks what a boot loader has put into memory, each with its start and size: all of it is RAM, and nothing lies in another.
+///
+/// # Errors
+/// [`BundleError::Value`] with the first address that is not in RAM, [`BundleError::Clash`] with both names.
+pub fn check_loaded(
+    ram: &[(Pa, u64)],
+    loaded: &[(Item<'static>, Pa, u64)],
+) -> Result<(), BundleError<'static>> {
+    let mut rest = loaded.iter();
+    while let Some((item, start, bytes)) = rest.next() {
+        let first = Claimant { partition: "", item: *item };
+        if let Some(value) = outside(ram, *start, *bytes) {
+            return Err(BundleError::Value { claimant: first, what: "is not in RAM", value });
+        }
+        let meets = |(_, at, size): &&(Item<'_>, Pa, u64)| touches((*start, *bytes), *at, *size);
+        if let Some((item, at, _)) = rest.clone().find(meets) {
+            let contested = Contested::Pa(start.0.max(at.0));
+            let second = Claimant { partition: "", item: *item };
+            return Err(BundleError::Clash { contested, first, second });
+        }
+    }
+    Ok(())
+}
+
+/// The first address of a range that is not in RAM, of which one range may go on where another ends.
+fn outside(ram: &[(Pa, u64)], start: Pa, bytes: u64) -> Option<u64> {
+    let (mut at, mut left) = (start, bytes);
+    // Each round leads to the end of another range.
+    while left > 0 {
+        let rest = |(start, size): &(Pa, u64)| {
+            size.checked_sub(at.offset_from(*start)?).filter(|rest| *rest > 0)
+        };
+        let Some(here) = ram.iter().find_map(rest) else {
+            return Some(at.0);
+        };
+        at = Pa(at.0.saturating_add(here));
+        left = left.saturating_sub(here);
+    }
+    None
+}
+
 /// Whether the whole range lies in the RAM range.
 fn holds((start, bytes): (Pa, u64), pa: Pa, size: u64) -> bool {
     let end = pa.offset_from(start).and_then(|offset| offset.checked_add(size));

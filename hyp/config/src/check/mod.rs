@@ -20,8 +20,8 @@ pub(crate) use draft::{
     complete as draft_is_complete, devices as draft_devices, entry as draft_entry,
     images as draft_images, space as draft_space, vcpu as draft_vcpu, windows as draft_windows,
 };
-pub use machine::MachineFacts;
 pub(crate) use machine::check as check_machine;
+pub use machine::{MachineFacts, check_loaded};
 
 use shikiri_abi::MAX_CORES;
 

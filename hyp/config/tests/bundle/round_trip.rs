@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa, Resource, VcpuIndex};
 use shikiri_config::{
     Bundle, BundleError, CoreTime, GicVersion, ImageKind, Item, MachineFacts, PartitionSet, Place,
-    RestartPolicy, crc32, write,
+    RestartPolicy, check_loaded, crc32, write,
 };
 
 #[test]
@@ -236,6 +236,43 @@ fn the_machine_must_have_what_the_bundle_counts_on() {
     }
     let neighbours = [(Pa(0x0900_0000), 0x1_0000), (Pa(0x0901_1000), 0x1_0000)];
     assert_eq!(bundle.check_machine(&MachineFacts { own: &neighbours, ..good }), Ok(()));
+}
+
+#[test]
+fn what_was_loaded_lies_in_ram_and_apart_from_the_rest() {
+    // Two ranges that go on, and one that does not; in no order.
+    let ram = [(Pa(0x5000), 0x3000), (Pa(0x2000), 0x3000), (Pa(0xa000), 0x1000)];
+    let check = |bundle: (u64, u64)| {
+        let loaded = [
+            (Item::Hypervisor, Pa(0x2000), 0x1000),
+            (Item::Bundle, Pa(bundle.0), bundle.1),
+            (Item::DeviceTree, Pa(0x6000), 0x800),
+        ];
+        check_loaded(&ram, &loaded).map_err(|error| error.to_string())
+    };
+    for good in [(0x3000, 0x3000), (0x6800, 0x1800), (0xa000, 0x1000)] {
+        assert_eq!(check(good), Ok(()), "{good:x?}");
+    }
+    let outside = |at: u64| Err(format!("the bundle: is not in RAM: {at:#x}"));
+    for (bundle, at) in [
+        ((0x1000, 0x1000), 0x1000),
+        ((0x6800, 0x1801), 0x8000),
+        ((0x6800, 0x4000), 0x8000),
+        ((0xa000, 0x1001), 0xb000),
+        ((0xa000, u64::MAX), 0xb000),
+        ((u64::MAX, 1), u64::MAX),
+    ] {
+        assert_eq!(check(bundle), outside(at), "{bundle:x?}");
+    }
+    let clash = |at: u64, first: &str, second: &str| {
+        Err(format!("physical address {at:#x} is claimed by {first} and by {second}"))
+    };
+    let (image, bundle, tree) =
+        ("the hypervisor's image", "the bundle", "the machine's device tree");
+    assert_eq!(check((0x2fff, 0x1000)), clash(0x2fff, image, bundle));
+    assert_eq!(check((0x2000, 0x5000)), clash(0x2000, image, bundle));
+    assert_eq!(check((0x3000, 0x3001)), clash(0x6000, bundle, tree));
+    assert_eq!(check((0x67ff, 1)), clash(0x67ff, bundle, tree));
 }
 
 /// Bundles that pass the checksum although they are damaged: the writer of the damage has fixed it.

@@ -10,6 +10,7 @@ use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
 use shikiri_config::{
     Bundle, CoreTime, DRAFT_VCPUS, GicVersion, Item, MAX_PLACED, MachineFacts, Partition, Place,
+    check_loaded,
 };
 use shikiri_core::bootlog::Checkpoint;
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger, MAX_RANGES};
@@ -54,7 +55,7 @@ const UART_CLOCK_HZ: u32 = 24_000_000;
 const _: () = assert!(MAX_PLACED <= MAX_FIXED);
 
 /// Makes the world of the board and its bundle, or refuses the boot with the reason.
-pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
+pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
     let gic = gic(board);
     gic.start();
     log::checkpoint(Checkpoint::InterruptsReady, format_args!("{}", gic_name(board)));
@@ -63,6 +64,12 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
             "there is no bundle: the device tree has no linux,initrd-start (load it as the initial RAM disk)"
         ));
     };
+    let (mut ram, mut taken) = ([(Pa(0), 0); MAX_RANGES], [(Item::Nought, Pa(0), 0); MAX_IN_USE]);
+    let ram = ram_of(board, &mut ram);
+    let taken = in_use(board, [initrd, tree], &mut taken);
+    if let Err(error) = check_loaded(ram, taken.get(..LOADED).unwrap_or(&[])) {
+        refuse(format_args!("{error}"));
+    }
     // SAFETY: the loader put the bundle there, and nobody writes it.
     let bytes = unsafe { mem::bytes(Pa(initrd.start), initrd.end.saturating_sub(initrd.start)) };
     log::checkpoint(
@@ -74,13 +81,13 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
         Err(error) => refuse(format_args!("the bundle: {error}")),
     };
     let own_registers = board.own_registers();
-    fits(&bundle, board, &own_registers, (initrd, tree_at));
+    fits(&bundle, board, &own_registers, (ram, taken));
     log::checkpoint(
         Checkpoint::BundleChecked,
         format_args!("{} partitions", bundle.partition_count()),
     );
     show_trust(&bundle);
-    let frames = frames(board, &bundle, (initrd, tree_at));
+    let frames = frames(board, &bundle, taken);
     let total = frames.free_pages().0 / 256;
     let cores = leak(&frames, board.core_count, |core| {
         CoreShared::new(board.cores.get(core).map_or(0, |fact| fact.mpidr))
@@ -139,28 +146,63 @@ pub(crate) fn make(board: &Board, tree_at: u64) -> &'static World {
     })
 }
 
-/// RAM that is in use for ever, and by what: the image with its stacks, the bundle, the tree, and what the tree reserves.
-fn in_use(
+/// Memory that is in use, by what, and its start and size.
+type InUse = (Item<'static>, Pa, u64);
+
+/// The machine's RAM, in these rows.
+fn ram_of<'r>(board: &Board, rows: &'r mut [(Pa, u64); MAX_RANGES]) -> &'r [(Pa, u64)] {
+    let found = board.ram.as_slice();
+    for (row, range) in rows.iter_mut().zip(found) {
+        *row = (Pa(range.start), range.end.saturating_sub(range.start));
+    }
+    rows.get(..found.len()).unwrap_or(&[])
+}
+
+/// RAM that is in use for ever, and by what, in these rows: first what was loaded, which is the image with its stacks, and bundle and
+/// tree; then what the tree reserves.
+#[inline(never)]
+fn in_use<'r>(
     board: &Board,
-    (initrd, tree_at): (Range, u64),
-) -> impl Iterator<Item = (Item<'static>, Range)> {
+    [bundle, tree]: [Range; 2],
+    rows: &'r mut [InUse; MAX_IN_USE],
+) -> &'r [InUse] {
     let used = image::used(board.core_count);
     let [start, end] = [used.start, used.end].map(|at| u64::try_from(at).unwrap_or(0));
-    let tree = Range { start: tree_at, end: tree_at.saturating_add(1 << 20) };
     // Where there is RAM at address 0, no pointer leads to its first byte.
     let has_nought = board.ram.as_slice().iter().any(|range| range.start == 0);
-    [(Item::Hypervisor, Range { start, end }), (Item::Bundle, initrd), (Item::DeviceTree, tree)]
+    let loaded = [
+        (Item::Hypervisor, Range { start, end }),
+        (Item::Bundle, bundle),
+        (Item::DeviceTree, tree),
+    ];
+    let all = loaded
         .into_iter()
         .chain(has_nought.then_some((Item::Nought, Range { start: 0, end: 1 })))
-        .chain(board.reserved.as_slice().iter().map(|range| (Item::Reserved, *range)))
+        .chain(board.reserved.as_slice().iter().map(|range| (Item::Reserved, *range)));
+    let mut count = 0_usize;
+    for (item, range) in all {
+        match rows.get_mut(count) {
+            Some(row) => *row = (item, Pa(range.start), range.end.saturating_sub(range.start)),
+            None => refuse(format_args!("memory: more ranges than this image holds")),
+        }
+        count = count.saturating_add(1);
+    }
+    rows.get(..count).unwrap_or(&[])
 }
+
+/// How many of them the boot loader has put there.
+const LOADED: usize = 3;
 
 /// How many ranges are in use at most.
 const MAX_IN_USE: usize = 40;
 
-/// Refuses a bundle that was made for another machine. Apart, so that its tables are off the stack when the rest is made.
-#[inline(never)]
-fn fits(bundle: &Bundle<'_>, board: &Board, own: &OwnRegisters, loaded: (Range, u64)) {
+/// Refuses a bundle that was made for another machine, which has this RAM, and of it in use what is `taken`.
+fn fits(
+    bundle: &Bundle<'_>,
+    board: &Board,
+    own: &OwnRegisters,
+    (ram, taken): (&[(Pa, u64)], &[InUse]),
+) {
     let wants = bundle.board();
     let has = match board.gic {
         GicFact::V2 { .. } => GicVersion::V2,
@@ -172,22 +214,6 @@ fn fits(bundle: &Bundle<'_>, board: &Board, own: &OwnRegisters, loaded: (Range, 
             wants.compatible, board.compatible
         ));
     }
-    let mut ram = [(Pa(0), 0); MAX_RANGES];
-    let found = board.ram.as_slice();
-    for (place, range) in ram.iter_mut().zip(found) {
-        *place = (Pa(range.start), range.end.saturating_sub(range.start));
-    }
-    let ram = ram.get(..found.len()).unwrap_or(&[]);
-    let mut taken = [(Item::Nought, Pa(0), 0); MAX_IN_USE];
-    let mut count = 0_usize;
-    for (item, range) in in_use(board, loaded) {
-        match taken.get_mut(count) {
-            Some(row) => *row = (item, Pa(range.start), range.end.saturating_sub(range.start)),
-            None => refuse(format_args!("memory: more ranges than this image holds")),
-        }
-        count = count.saturating_add(1);
-    }
-    let taken = taken.get(..count).unwrap_or(&[]);
     let (cores, console) = (board.core_count, board.uart.intid);
     let facts = MachineFacts { cores, gic: has, ram, own, taken, console };
     if let Err(error) = bundle.check_machine(&facts) {
@@ -242,9 +268,9 @@ fn pointer(at: u64) -> NonNull<u8> {
 
 /// The machine's frames: in the pool all RAM but what is in use for ever and what the description places by address; in
 /// the ledger all of it.
-fn frames(board: &Board, bundle: &Bundle<'_>, loaded: (Range, u64)) -> FrameStore<'static, Ram> {
+fn frames(board: &Board, bundle: &Bundle<'_>, taken: &[InUse]) -> FrameStore<'static, Ram> {
     let mut reserved = [FrameRange::default(); MAX_IN_USE];
-    let reserved = fill(&mut reserved, in_use(board, loaded).map(|(_, range)| whole_frames(range)));
+    let reserved = fill(&mut reserved, taken.iter().copied().map(whole_frames));
     let mut fixed = [FrameRange::default(); MAX_PLACED];
     let placed =
         bundle.partitions().flat_map(|partition| partition.memory()).filter_map(|memory| {
@@ -356,9 +382,10 @@ fn put(list: &mut [FrameRange], count: &mut usize, range: FrameRange) {
 }
 
 /// The frames that a range touches.
-fn whole_frames(range: Range) -> FrameRange {
-    let base = Pa(range.start).page_base();
-    FrameRange { base, pages: PageCount::for_bytes(range.end.saturating_sub(base.0)) }
+fn whole_frames((_, start, bytes): InUse) -> FrameRange {
+    let base = start.page_base();
+    let end = start.0.saturating_add(bytes);
+    FrameRange { base, pages: PageCount::for_bytes(end.saturating_sub(base.0)) }
 }
 
 /// The frames that lie wholly in a range.

@@ -2,13 +2,13 @@
 #![expect(unsafe_code, reason = "entered from assembly, makes the device tree a slice")]
 
 use shikiri_abi::{PAGE_BYTES, Pa};
-use shikiri_arch::board::{self, Board, GicFact, TreeError, UartKind};
+use shikiri_arch::board::{self, Board, GicFact, Range, TreeError, UartKind};
 use shikiri_arch::devicetree::Blob;
 use shikiri_core::bootlog::Checkpoint;
 
 use super::log::{self, refuse};
 use super::mmu::MapBuilder;
-use super::{known, machine, secondary};
+use super::{image, known, machine, secondary};
 use crate::hw::mem;
 use crate::hw::uart::Direct;
 use crate::{guest, regs};
@@ -18,13 +18,14 @@ const FDT_MAX_BYTES: u64 = 2 << 20;
 
 /// Entered from `start.s` with MMU and caches off, on the first stack.
 #[unsafe(no_mangle)]
-extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
+extern "C" fn boot_primary(tree_at: u64, loaded_at: u64, level: u64) -> ! {
     if level == 2 {
         guest::setup::set_vectors();
     }
     log::checkpoint(Checkpoint::Entered, format_args!("at EL{level}"));
+    let tree = find_tree(tree_at);
     // Looked at where it is: a copy is a tenth of the stack.
-    let mut read = read_tree(tree_at);
+    let mut read = tree.and_then(read_tree);
     let board = match &mut read {
         Ok(board) => board,
         Err(error) => {
@@ -39,6 +40,11 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
             "entered at EL{level}, but a hypervisor needs EL2 (QEMU: -machine virtualization=on)"
         ));
     }
+    if loaded_at != super::image_base() {
+        refuse(format_args!(
+            "the image was loaded at {loaded_at:#x}, which is no multiple of 4 KiB"
+        ));
+    }
     let mpidr = regs::mpidr_el1() & 0xff_00ff_ffff;
     if !board.boots_on(mpidr) {
         refuse(format_args!(
@@ -51,7 +57,7 @@ extern "C" fn boot_primary(tree_at: u64, _base: u64, level: u64) -> ! {
     let mmu = map(board).finish(regs::id_aa64mmfr0_el1() & 15);
     mmu.enable();
     log::checkpoint(Checkpoint::MmuOn, format_args!(""));
-    let world = machine::make(board, tree_at);
+    let world = machine::make(board, tree.unwrap_or_default());
     let core = machine::join(world, board.boot_core);
     secondary::start(world, board, &mmu);
     log::checkpoint(Checkpoint::CoresAsked, format_args!(""));
@@ -82,11 +88,14 @@ fn speak_without_tree() {
     }
 }
 
-/// Reads the device tree at x0. Out of line, so that what it needs of the stack is free again behind it.
-#[inline(never)]
-fn read_tree(at: u64) -> Result<Board, TreeError> {
+/// Finds out where the device tree at x0 is.
+fn find_tree(at: u64) -> Result<Range, TreeError> {
     if at == 0 || at & 7 != 0 {
         return Err(TreeError::NotATree);
+    }
+    let own = image::used(1);
+    if usize::try_from(at).is_ok_and(|at| (own.start..own.end).contains(&at)) {
+        return Err(TreeError::InImage);
     }
     // SAFETY: the boot protocol puts a tree at x0; its header's 8 bytes are looked at first.
     let head = unsafe { mem::bytes(Pa(at), 8) };
@@ -94,8 +103,14 @@ fn read_tree(at: u64) -> Result<Board, TreeError> {
     if size > FDT_MAX_BYTES {
         return Err(TreeError::TooLarge);
     }
+    Ok(Range { start: at, end: at.saturating_add(size) })
+}
+
+/// Reads the device tree. Out of line, so that what it needs of the stack is free again behind it.
+#[inline(never)]
+fn read_tree(tree: Range) -> Result<Board, TreeError> {
     // SAFETY: the magic says that it is a tree of this size; nobody writes it.
-    let bytes = unsafe { mem::bytes(Pa(at), size) };
+    let bytes = unsafe { mem::bytes(Pa(tree.start), tree.end.saturating_sub(tree.start)) };
     board::read(bytes, Pa(super::image_base()), |uart| {
         // SAFETY: the tree names such a UART here; the MMU is off.
         unsafe { Direct::found(uart.kind, uart.base.0) };

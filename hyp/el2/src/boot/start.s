@@ -22,6 +22,10 @@ _start:
 primary_entry:
     msr     daifset, #15
     mov     x21, x0
+    adr     x23, _start                 // where the loader has put the image
+    tst     x23, #0xfff
+    b.ne    off_page
+on_page:
     adrp    x20, _start                 // the image is 4 KiB aligned and linked at 0: also the load offset
     mrs     x22, CurrentEL
     lsr     x22, x22, #2
@@ -110,11 +114,45 @@ primary_entry:
     mov     x29, xzr
     mov     x30, xzr
     mov     x0, x21
-    mov     x1, x20
+    mov     x1, x23
     mov     x2, x22
     bl      boot_primary
 8:  wfe
     b       8b
+
+// The image was put at no page, so that none of its `adrp` finds what it looks for: it moves up to a page, to say so. What
+// it takes of memory then lies up to 8 KiB further up than the header asks for, which are the last core's stack.
+off_page:
+    and     x1, x23, #0xfff
+    mov     x2, #0x2000
+    sub     x2, x2, x1                  // by more than a page: this code, which is in the first, stays as it is
+    movz    x1, #:abs_g1:__file_size
+    movk    x1, #:abs_g0_nc:__file_size
+    add     x1, x23, x1
+    add     x3, x1, x2
+    mov     x5, x3
+1:  ldr     w4, [x1, #-4]!
+    str     w4, [x3, #-4]!
+    cmp     x1, x23
+    b.ne    1b
+    // As above for .data: no older line may come between what was stored and who fetches it.
+    mov     x1, x3
+    mrs     x4, ctr_el0
+    ubfx    x4, x4, #16, #4
+    mov     x6, #4
+    lsl     x4, x6, x4
+    dsb     sy
+2:  dc      ivac, x1
+    add     x1, x1, x4
+    cmp     x1, x5
+    b.lo    2b
+    dsb     sy
+    ic      iallu
+    dsb     sy
+    isb
+    adr     x4, on_page
+    add     x4, x4, x2
+    br      x4
 
 // From a spin table, which hands nothing over: the core finds its `SecondaryStart` record by its MPIDR, at 48.
 .global spin_entry
