@@ -131,7 +131,9 @@ impl Console {
     }
 
     /// Waits for whichever comes first: `text`, the console's end, a true answer of `is_stopped`, the deadline. Alarms
-    /// are not looked at. Whoever makes `is_stopped` true calls [`Console::wake`] afterwards.
+    /// are not looked at. A text that names no checkpoint's number, such as `[09]`, is not looked for in the boot's numbered lines:
+    /// whoever waits for `ready` does not mean the interrupt controller. Whoever makes `is_stopped` true calls [`Console::wake`]
+    /// afterwards.
     pub fn wait_for_any(
         &self,
         text: Option<&str>,
@@ -139,7 +141,7 @@ impl Console {
         is_stopped: impl Fn() -> bool,
     ) -> Event {
         self.look(deadline, |state| {
-            if text.is_some_and(|text| state.take_through(text).is_some()) {
+            if text.is_some_and(|text| state.take_through_all(&[text], meant).is_some()) {
                 return Some(Event::Text);
             }
             if state.closed {
@@ -232,11 +234,6 @@ impl State {
         }
     }
 
-    /// Moves the cursor behind the first `text` and gives what it passed.
-    fn take_through(&mut self, text: &str) -> Option<String> {
-        self.take_through_all(&[text], whole)
-    }
-
     /// Moves the cursor behind the first of each text, once all are there, and gives what it passed; `end_of` finds a text's end.
     fn take_through_all(
         &mut self,
@@ -305,6 +302,32 @@ fn end_of(console: &[u8], text: &[u8]) -> Option<usize> {
 /// Where the first `text` ends that stands there in one piece.
 fn whole(console: &[u8], text: &[u8]) -> Option<usize> {
     find(console, text).map(|at| at + text.len())
+}
+
+/// The same outside the boot's numbered lines, unless the text names a number of them.
+fn meant(console: &[u8], text: &[u8]) -> Option<usize> {
+    if text.windows(4).any(|word| number_of_checkpoint(word).is_some()) {
+        return whole(console, text);
+    }
+    let mut from = 0;
+    loop {
+        let at = from + find(console.get(from..)?, text)?;
+        let before = console.get(..at)?;
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let line = console.get(start..)?.strip_prefix(b"shikiri: ");
+        if line.and_then(number_of_checkpoint).is_none() {
+            return Some(at + text.len());
+        }
+        from = at + 1;
+    }
+}
+
+/// The digits of a checkpoint's number, if the text begins with one in its brackets.
+fn number_of_checkpoint(text: &[u8]) -> Option<[u8; 2]> {
+    match text {
+        [b'[', ten @ b'0'..=b'9', one @ b'0'..=b'9', b']', ..] => Some([*ten, *one]),
+        _ => None,
+    }
 }
 
 /// What stands between a partition's name and its line.
@@ -486,6 +509,17 @@ mod tests {
     }
 
     #[test]
+    fn the_boots_numbered_lines_are_meant_by_their_number_alone() {
+        let boot = "shikiri: [04] interrupt controller ready (GICv3)\r\nshikiri: [11] first ";
+        assert_eq!(meant(boot.as_bytes(), b"ready"), None);
+        assert_eq!(meant(boot.as_bytes(), b"[04] interrupt"), Some(23));
+        for more in ["a| ready", "shikiri: ready", "a| shikiri: [04] ready"] {
+            let console = format!("{boot}\r\n{more}");
+            assert_eq!(meant(console.as_bytes(), b"ready"), Some(console.len()), "{more}");
+        }
+    }
+
+    #[test]
     fn the_tee_gets_every_byte() {
         let (mut copy, writer) = std::io::pipe().unwrap();
         let (console, thread) = Console::collect(&b"abc"[..], Some(Box::new(writer)));
@@ -499,11 +533,12 @@ mod tests {
     fn a_long_console_forgets_its_beginning_but_not_the_place_in_it() {
         let mut state = State::default();
         state.append(b"begin ");
-        assert!(state.take_through("begin").is_some());
+        let take = |state: &mut State, text| state.take_through_all(&[text], whole);
+        assert!(take(&mut state, "begin").is_some());
         state.append(&vec![b'.'; KEPT]);
         state.append(b"end");
         assert!(state.bytes.len() <= KEPT);
-        assert!(state.take_through("end").is_some());
-        assert!(state.take_through("begin").is_none());
+        assert!(take(&mut state, "end").is_some());
+        assert!(take(&mut state, "begin").is_none());
     }
 }

@@ -34,6 +34,15 @@ impl Board {
         }
     }
 
+    /// Where QEMU's loader puts the hypervisor's image, which is linked at 0.
+    #[must_use]
+    pub fn image_base(self) -> u64 {
+        match self {
+            Self::QemuVirt => 0x4020_0000,
+            Self::Rpi4 => 0x20_0000,
+        }
+    }
+
     /// The board of a folder.
     #[must_use]
     pub fn named(folder: &str) -> Option<Self> {

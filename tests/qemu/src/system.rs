@@ -1,5 +1,6 @@
 //! A system: a description, compiled into a bundle for one machine, ready to boot.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -236,12 +237,31 @@ fn named(name: &str) -> Result<PathBuf> {
     if let Some(file) = wanted {
         return Ok(file.clone());
     }
-    let names: Vec<_> =
-        all.iter().filter_map(|file| file.file_stem()).map(|stem| stem.to_string_lossy()).collect();
+    let boards = paths::root().join("boards");
+    let stems = all.iter().filter(|file| file.starts_with(&boards)).filter_map(|f| f.file_stem());
+    let names: BTreeSet<_> = stems.map(|stem| stem.to_string_lossy().into_owned()).collect();
+    let near = names.iter().min_by_key(|other| distance(name, other));
+    let near = near.filter(|other| distance(name, other) <= 2);
+    let meant = near.map(|near| format!(" (did you mean {near:?}?)")).unwrap_or_default();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
     bail!(
-        "there is no system {name:?}; there are: {}; or write the path of a .toml file",
+        "there is no system {name:?}{meant}; there are: {}; or write the path of a .toml file",
         names.join(", ")
     )
+}
+
+/// How many letters of one name have to be put in, left out or replaced to make it the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (index, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (place, against) in other.chars().enumerate() {
+            let replaced = diagonal + usize::from(letter != against);
+            diagonal = row[place + 1];
+            row[place + 1] = replaced.min(diagonal + 1).min(row[place] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 /// Every system description of the repository, sorted within its folder, the boards' first.
@@ -284,6 +304,21 @@ mod tests {
         let text = "[[partition]]\nname = \"a\"\n";
         let moved = "[machine]\nboard = \"rpi4\"\n\n[[partition]]\nname = \"a\"\n";
         assert_eq!(on_board(text, Board::Rpi4), moved);
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_answered_by_those_that_are() {
+        let refusal = |name| System::find(name).unwrap_err().to_string();
+        let (dmeo, nosuch) = (refusal("dmeo"), refusal("nosuch"));
+        assert!(dmeo.starts_with("there is no system \"dmeo\" (did you mean \"demo\"?); there"));
+        let listed = nosuch.strip_prefix("there is no system \"nosuch\"; there are: ").unwrap();
+        let names: Vec<_> = listed.split(';').next().unwrap().split(", ").collect();
+        assert!(names.is_sorted_by(|one, next| one < next), "each once: {names:?}");
+        assert!(names.contains(&"two-linux") && !names.contains(&"stacks"), "{names:?}");
+        assert_eq!(
+            [distance("", "abc"), distance("abc", "axc"), distance("abcd", "bc")],
+            [3, 1, 2]
+        );
     }
 
     #[test]

@@ -17,8 +17,11 @@ type Test = fn() -> Outcome;
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("commands", trials);
-    let tests: [(&str, Test); 13] = [
+    let tests: [(&str, Test); 16] = [
         ("run_succeeds_when_the_text_that_is_waited_for_appears", until),
+        ("run_does_not_take_the_boots_own_lines_for_the_text", until_of_the_boot),
+        ("run_says_how_it_ended_on_a_line_of_its_own", partial_line),
+        ("run_with_gdb_says_how_to_attach_once_it_waits", debugger),
         ("run_fails_when_its_time_is_over_and_says_what_it_waited_for", timeout),
         ("run_fails_when_the_boot_is_refused", refused),
         ("run_succeeds_when_the_machine_powers_off", power_off),
@@ -38,15 +41,15 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
 }
 
 /// How a command ended.
-struct Ran {
+pub(crate) struct Ran {
     code: Option<i32>,
-    out: String,
+    pub(crate) out: String,
     err: String,
 }
 
 impl Ran {
     /// Fails unless it ended with this exit code and has written these words.
-    fn expect(&self, code: i32, out: &[&str], err: &[&str]) -> Outcome {
+    pub(crate) fn expect(&self, code: i32, out: &[&str], err: &[&str]) -> Outcome {
         let lacks = |text: &str, words: &[&str]| words.iter().any(|words| !text.contains(words));
         if self.code == Some(code) && !lacks(&self.out, out) && !lacks(&self.err, err) {
             return Ok(());
@@ -58,7 +61,7 @@ impl Ran {
 }
 
 /// Runs `cargo xtask` with these arguments, and with `input` piped in.
-fn xtask(arguments: &[&str], input: &str) -> Result<Ran, Failed> {
+pub(crate) fn xtask(arguments: &[&str], input: &str) -> Result<Ran, Failed> {
     let program = paths::xtask();
     let mut child = Command::new(&program)
         .args(arguments)
@@ -84,7 +87,7 @@ fn run(system: &System, arguments: &[&str], input: &str) -> Result<Ran, Failed> 
 }
 
 /// More than it takes, for runs that end in another way.
-const LONG: [&str; 2] = ["--timeout", "300"];
+pub(crate) const LONG: [&str; 2] = ["--timeout", "300"];
 
 /// A guest that ends the machine with itself.
 fn hello() -> Result<System, Failed> {
@@ -101,10 +104,65 @@ fn until() -> Outcome {
     run(&spin()?, &[until, LONG].concat(), "")?.expect(0, &["[11]", "spin: 1 vCPU"], &[])
 }
 
+/// The interrupt controller is ready, and the frame ledger; no guest says so.
+fn until_of_the_boot() -> Outcome {
+    let ran = run(&hello()?, &[LONG, ["--until", "ready"]].concat(), "")?;
+    ran.expect(
+        1,
+        &["ready", "powering off"],
+        &["machine powered off while waiting for \"ready\""],
+    )?;
+    run(&hello()?, &[LONG, ["--until", "[04] interrupt"]].concat(), "")?.expect(0, &[], &[])
+}
+
+/// QEMU is killed while the console shows a prompt.
+fn partial_line() -> Outcome {
+    let (program, system) = (paths::xtask(), spin()?);
+    let mut child = Command::new(program)
+        .args(["run", "--no-build"])
+        .arg(system.file())
+        .args(LONG)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (console, thread) = Console::collect(child.stdout.take().ok_or("no output")?, None);
+    // Behind the prompt nobody has anything to say.
+    let quiet = console.wait("spin: 1 vCPU", PATIENCE);
+    child.stdin.take().ok_or("no input")?.write_all(b"\x01c")?;
+    let prompt = console.wait("shikiri> ", PATIENCE);
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let qemu = std::fs::read_to_string(children)?;
+    let killed = Command::new("kill").arg("-KILL").args(qemu.split_whitespace()).status()?;
+    let ended = child.wait_with_output()?;
+    drop(thread.join());
+    let err = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let ran = Ran { code: ended.status.code(), out: console.text(), err };
+    let is_there = |found: &Found| matches!(found, Found::Text(_));
+    if !is_there(&quiet) || !is_there(&prompt) || !killed.success() {
+        return ran.expect(0, &["shikiri> "], &["a QEMU to kill"]);
+    }
+    ran.expect(1, &[], &["\n\nerror: QEMU failed: signal: 9"])
+}
+
+/// With the hypervisor's symbols, at the addresses that it runs at.
+fn debugger() -> Outcome {
+    let ran = run(&spin()?, &["--gdb", "--timeout", "1"], "")?;
+    let how = ["target remote 127.0.0.1:", "add-symbol-file ", "shikiri-el2 -o 0x40200000"];
+    ran.expect(1, &[], &how)?;
+    let (before, line) = ran.err.split_once("waiting for: gdb").ok_or("no such line")?;
+    let symbols = line.split("add-symbol-file ").nth(1).and_then(|rest| rest.split(' ').next());
+    let has_symbols = symbols.is_some_and(|file| std::path::Path::new(file).is_file());
+    if before.contains("==> booting") && has_symbols {
+        return Ok(());
+    }
+    ran.expect(1, &[], &["the line behind `booting`, with a file that is there"])
+}
+
 fn timeout() -> Outcome {
     let soon = ["--timeout", "1"];
     let ran = run(&spin()?, &soon, "")?;
-    ran.expect(1, &[], &["error: waited 1 s for the machine to power off"])?;
+    ran.expect(1, &[], &["error: waited 1 s for the machine to power off", "--until TEXT"])?;
     let ran = run(&spin()?, &[soon, ["--until", "pigs fly"]].concat(), "")?;
     ran.expect(1, &[], &["error: waited 1 s for \"pigs fly\" on the console"])
 }
@@ -162,7 +220,8 @@ fn refused_by_qemu() -> Outcome {
 
 fn wrong_name() -> Outcome {
     let ran = xtask(&["run", "--no-build", "dmeo"], "")?;
-    ran.expect(1, &[], &["there is no system \"dmeo\"; there are:", "demo", "two-linux"])?;
+    let meant = "there is no system \"dmeo\" (did you mean \"demo\"?); there are:";
+    ran.expect(1, &[], &[meant, " demo, ", "two-linux, uart;"])?;
     xtask(&["run", "--no-build", "no/such.toml"], "")?.expect(
         1,
         &[],

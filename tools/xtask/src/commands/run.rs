@@ -41,7 +41,7 @@ pub(crate) struct Run {
     /// The machine's number of cores.
     #[arg(long, value_name = "N")]
     cpus: Option<u32>,
-    /// Ends with success as soon as this text appears on the console.
+    /// Ends with success as soon as this text appears on the console; in the boot's numbered lines only with the number, such as "[09]".
     #[arg(long, value_name = "TEXT")]
     until: Option<String>,
     /// Ends with exit code 1 after this time.
@@ -50,7 +50,7 @@ pub(crate) struct Run {
     /// Runs deterministically, one instruction per nanosecond.
     #[arg(long)]
     icount: bool,
-    /// Waits for a debugger before the first instruction.
+    /// Waits for a debugger before the first instruction, and says how to attach one.
     #[arg(long)]
     gdb: bool,
     /// Boots the images as they are, without building them first.
@@ -123,7 +123,11 @@ impl Run {
             // As QEMU does for a kernel of its own.
             system = system.seeded();
         }
-        let machine = self.machine(&system)?;
+        let mut machine = self.machine(&system)?;
+        let port = self.gdb.then(free_port).transpose()?;
+        if let Some(port) = port {
+            machine = machine.gdb(port);
+        }
         setup::qemu()?;
         if machine.board() == Board::Rpi4 {
             // Its device tree comes with the kernel.
@@ -139,9 +143,13 @@ impl Run {
         let stop = Arc::new(AtomicI32::new(RUNNING));
         let boot = BootWatch { ends: !self.gdb, ..BootWatch::default() };
         let takes_input = Arc::clone(&boot.takes_input);
-        let tee = Tee { stop: Arc::clone(&stop), boot };
+        let is_in_line = Arc::<AtomicBool>::default();
+        let tee = Tee { stop: Arc::clone(&stop), boot, is_in_line: Arc::clone(&is_in_line) };
         let running = system.boot_with(&machine, Some(Box::new(tee)))?;
-        self.attend(running, &stop, takes_input)
+        if let Some(port) = port {
+            step(&how_to_attach(machine.board(), port));
+        }
+        self.attend(running, &stop, takes_input, &is_in_line)
     }
 
     fn overrides(&self) -> Overrides {
@@ -184,13 +192,6 @@ impl Run {
         if self.icount {
             machine = machine.icount();
         }
-        if self.gdb {
-            let port = free_port()?;
-            step(&format!(
-                "waiting for: gdb-multiarch -ex 'set architecture aarch64' -ex 'target remote 127.0.0.1:{port}'"
-            ));
-            machine = machine.gdb(port);
-        }
         Ok(machine.args(&self.qemu))
     }
 
@@ -200,6 +201,7 @@ impl Run {
         mut running: Running,
         stop: &Arc<AtomicI32>,
         takes_input: Arc<AtomicBool>,
+        is_in_line: &AtomicBool,
     ) -> Result<Outcome> {
         catch_signals(stop, running.console())?;
         let interactive = terminal::is_interactive();
@@ -224,6 +226,12 @@ impl Run {
             });
         }
         let outcome = self.wait(&mut running, stop);
+        if is_in_line.load(Ordering::SeqCst)
+            && !outcome.as_ref().is_ok_and(|end| self.is_plain(end))
+        {
+            // What is said now begins a line.
+            eprintln!();
+        }
         if let Ok(Outcome::QemuFailed(_)) = &outcome {
             eprint!("{}", running.messages());
         }
@@ -253,6 +261,15 @@ impl Run {
         })
     }
 
+    /// Whether nothing is to be said about the end; of a signal the shell speaks.
+    fn is_plain(&self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Found | Outcome::Quit | Outcome::Signal(_) => true,
+            Outcome::PoweredOff => self.until.is_none(),
+            Outcome::TimedOut | Outcome::Refused | Outcome::QemuFailed(_) => false,
+        }
+    }
+
     /// Says how it ended, unless that is plain, and gives the exit code of the contract.
     fn report(&self, outcome: &Outcome) -> ExitCode {
         match (outcome, &self.until) {
@@ -265,7 +282,9 @@ impl Run {
                 let seconds = self.timeout.unwrap_or_default();
                 let awaited = match until {
                     Some(text) => format!("{text:?} on the console"),
-                    None => "the machine to power off".into(),
+                    None => "the machine to power off, as it does when all partitions have ended \
+                             (one that stays up: --until TEXT ends its run)"
+                        .into(),
                 };
                 eprintln!("error: waited {seconds} s for {awaited}");
                 ExitCode::FAILURE
@@ -285,6 +304,16 @@ impl Run {
     }
 }
 
+/// The command of a debugger that the machine waits for.
+fn how_to_attach(board: Board, port: u16) -> String {
+    let (elf, base) = (build::elf(build::HYPERVISOR), board.image_base());
+    format!(
+        "waiting for: gdb-multiarch -ex 'set architecture aarch64' -ex 'target remote 127.0.0.1:{port}' \
+         -ex 'add-symbol-file {} -o {base:#x}'",
+        elf.display()
+    )
+}
+
 /// The stop word: nothing happened yet.
 const RUNNING: i32 = 0;
 /// The stop word: the user's quit key, or the reader of our output went away. Positive values are
@@ -297,6 +326,8 @@ const REFUSED: i32 = -2;
 struct Tee {
     stop: Arc<AtomicI32>,
     boot: BootWatch,
+    /// Whether the console's last line has not ended.
+    is_in_line: Arc<AtomicBool>,
 }
 
 /// Reads the console's lines until the first partition starts: what a guest says is no refusal.
@@ -343,6 +374,11 @@ impl Write for Tee {
         let result = io::stdout().write(bytes);
         if result.is_err() {
             self.stop.store(QUIT, Ordering::SeqCst);
+        }
+        if let Ok(length @ 1..) = &result
+            && let Some(last) = bytes.get(length - 1)
+        {
+            self.is_in_line.store(*last != b'\n', Ordering::SeqCst);
         }
         if let Ok(length) = &result
             && self.boot.refuses(bytes.get(..*length).unwrap_or(bytes))
