@@ -19,6 +19,7 @@ mod loading;
 mod moving;
 mod native;
 mod objects;
+mod own;
 mod policy;
 mod pools;
 mod rpi4;
@@ -35,9 +36,10 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 25] = [
+const TOPICS: [Topic; 26] = [
     systems::trials,
     commands::trials,
+    own::trials,
     native::trials,
     boot::trials,
     loading::trials,

@@ -6,7 +6,6 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dtoolkit::fdt::Fdt;
@@ -489,7 +488,7 @@ fn psci() -> Outcome {
         Ok(["-device".to_owned(), loader])
     };
     let machine = Machine::rpi4()
-        .args(place("firmware", 0, &firmware(scratch.path())?)?)
+        .args(place("firmware", 0, &support::assemble("firmware.S", scratch.path())?)?)
         .args(place("image", 0x20_0000, &std::fs::read(paths::hypervisor())?)?)
         .args(place("tree", 0x900_0000, &tree.0.to_dtb())?)
         .args(place("bundle", BUNDLE, &bundle)?);
@@ -497,23 +496,6 @@ fn psci() -> Outcome {
     running.wait_for("[09] all cores here (4)", PATIENCE)?;
     let console = running.wait_for_power_off(PATIENCE)?;
     support::approve(&console)
-}
-
-/// The code of `firmware.S`.
-fn firmware(scratch: &Path) -> Result<Vec<u8>, Failed> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/firmware.S");
-    let (object, flat) = (scratch.join("firmware.o"), scratch.join("firmware.bin"));
-    let has_gcc =
-        |prefix: &&str| Command::new(format!("{prefix}gcc")).arg("--version").output().is_ok();
-    let prefix = ["aarch64-linux-gnu-", "aarch64-none-elf-"].into_iter().find(has_gcc);
-    let prefix = prefix.ok_or("there is no cross compiler (see `cargo xtask setup`)")?;
-    let run = |program: &str, arguments: &[&Path]| -> Outcome {
-        let status = Command::new(format!("{prefix}{program}")).args(arguments).status()?;
-        if status.success() { Ok(()) } else { Err(format!("{program}: {status}").into()) }
-    };
-    run("gcc", &[Path::new("-c"), &source, Path::new("-o"), &object])?;
-    run("objcopy", &[Path::new("-O"), Path::new("binary"), &object, &flat])?;
-    Ok(std::fs::read(flat)?)
 }
 
 /// A kernel that goes down to EL1 and jumps to our image, with x0 as it was.

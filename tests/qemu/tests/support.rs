@@ -1,5 +1,7 @@
 //! What the topics share: how a test is named and run, and what test guests print.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
@@ -278,6 +280,23 @@ pub(crate) fn one_guest(image: &str, words: &str, vcpus: u32) -> Result<System, 
     system([Partition::new(image, image)
         .with(&format!("cores = {vcpus}"))
         .with(&format!("cmdline = \"{words}\""))])
+}
+
+/// The code of one of the assembly files beside the tests.
+pub(crate) fn assemble(source: &str, scratch: &Path) -> Result<Vec<u8>, Failed> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(source);
+    let (object, flat) = (scratch.join("assembled.o"), scratch.join("assembled.bin"));
+    let has_gcc =
+        |prefix: &&str| Command::new(format!("{prefix}gcc")).arg("--version").output().is_ok();
+    let prefix = ["aarch64-linux-gnu-", "aarch64-none-elf-"].into_iter().find(has_gcc);
+    let prefix = prefix.ok_or("there is no cross compiler (see `cargo xtask setup`)")?;
+    let run = |program: &str, arguments: &[&Path]| -> Outcome {
+        let status = Command::new(format!("{prefix}{program}")).args(arguments).status()?;
+        if status.success() { Ok(()) } else { Err(format!("{program}: {status}").into()) }
+    };
+    run("gcc", &[Path::new("-c"), &source, Path::new("-o"), &object])?;
+    run("objcopy", &[Path::new("-O"), Path::new("binary"), &object, &flat])?;
+    Ok(std::fs::read(flat)?)
 }
 
 /// Types a command at the operator console, whose prompt has to be there, and gives the answer.
