@@ -1196,7 +1196,8 @@ static inline struct shikiri_answer shikiri_console_focus(uint64_t partition)
  * value[1] = peer: bits 0 to 7: the other end's place; bits 8 to 23: its entry, if it is connected; 2^64 - 1:
  *   there is none
  * value[2] = detail: of a receive port that is bound: bits 0 to 15 the INTID, bits 16 to 23 the vCPU; of an
- *   area: bits 0 to 7 its class, bits 8 to 23 its window slot; of an object its number
+ *   area, and of a shared area that is attached: bits 0 to 7 its class, bits 8 to 23 its window slot; of an
+ *   object its number
  * Answers: OK, INVALID_PARAMETER, NOT_PERMITTED, WRONG_STATE, RANGE, PEER_GONE, NOT_FOUND.
  */
 static inline struct shikiri_answer shikiri_port_read(uint64_t partition, uint64_t from)

@@ -13,8 +13,9 @@ use shikiri_core::area::{AreaSizes, Estate, LeaveStep};
 use shikiri_core::event::{Raise, Shared};
 use shikiri_core::handle::HandleEntry;
 use shikiri_core::invariants;
+use shikiri_core::object::{self, Objects};
 use shikiri_core::partition::Holdings;
-use shikiri_core::party::{Cold, EndStep, PartyState, Record, check};
+use shikiri_core::party::{Cold, EndStep, Party, PartyState, Record, check};
 use shikiri_stage2::Access;
 
 use crate::description;
@@ -43,8 +44,7 @@ impl Side {
     /// Opens it for an operation.
     pub fn open(&mut self) -> Estate<'_> {
         let Self { entries, pending, state, cold, records, holdings } = self;
-        let party =
-            shikiri_core::party::Party::open(state, Shared::new(entries, pending), cold, records);
+        let party = Party::open(state, Shared::new(entries, pending), cold, records);
         Estate { party, holdings }
     }
 
@@ -188,6 +188,28 @@ impl Estates {
         Some(self.machine.ram.read_u64(leaf.translate(ipa)))
     }
 
+    /// What all cores see of a partition's ports.
+    #[must_use]
+    pub fn shared(&self, who: usize) -> Option<Shared<'_>> {
+        let side = self.sides.get(who)?.as_ref()?;
+        Some(Shared::new(&side.entries, &side.pending))
+    }
+
+    /// All that the partitions' books say of ports and of what is charged, so that one text is as another only if nothing changed.
+    #[must_use]
+    pub fn snapshot(&self) -> String {
+        let of = |side: &Side| {
+            let Side { entries, pending, state, cold, records, holdings } = side;
+            let charged = Resource::ALL.map(|line| {
+                let Line { limit, used, .. } = holdings.account().line(line);
+                (limit, used)
+            });
+            format!("{charged:?} {entries:?} {pending:?} {state:?} {cold:?} {records:?}")
+        };
+        let sides: Vec<_> = self.sides.iter().map(|side| side.as_ref().map(of)).collect();
+        format!("{:?} free, {sides:?}", self.machine.store.free_pages())
+    }
+
     /// Has a partition's guest write; false if the access faults.
     pub fn write(&self, who: usize, ipa: Ipa, value: u64) -> bool {
         let side = self.sides[who].as_ref().unwrap();
@@ -245,6 +267,22 @@ impl Estates {
         while !self.leave_step(who).0 {}
         while !self.party_step(who).0 {}
         self.bury(who);
+    }
+
+    /// Compares what the partitions say of each other's ports and of the named objects.
+    ///
+    /// # Panics
+    /// They disagree.
+    pub fn check_parties(&mut self, objects: &Objects<'_>) {
+        let sides = self.sides.iter_mut().flatten();
+        let parties: Vec<(Party<'_>, &Holdings)> = sides
+            .map(|side| {
+                let Estate { party, holdings } = side.open();
+                (party, &*holdings)
+            })
+            .collect();
+        assert_eq!(check(parties.iter().map(|(party, _)| party)), Ok(()));
+        assert_eq!(object::check(objects, &parties), Ok(()));
     }
 
     /// Compares all books: of parties, frames and accounts; under Miri at one of [`AUDITED`] calls.

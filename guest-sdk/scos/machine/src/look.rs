@@ -32,8 +32,10 @@ pub enum What {
     },
     /// A message port.
     Channel(Stand),
-    /// A shared area that it uses, or has asked for.
+    /// What a shared area is to be attached with, and has asked for one, or not.
     Shared(Stand),
+    /// A shared area that it has attached: its class, as of an area.
+    Attached(u8),
     /// An area: its class, 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB.
     Area(u8),
     /// A named object, by the number of its row.
@@ -95,6 +97,7 @@ impl Thing {
                 is_grouped: state & 16 != 0,
             },
             4 => What::Channel(stand()?),
+            9 if state == 4 => What::Attached(d0),
             9 => What::Shared(stand()?),
             6 => What::Area(d0),
             8 => What::Object(u16::from_le_bytes([d0, d1])),
@@ -174,6 +177,7 @@ mod tests {
             ([0x0604_0005, none, 0], What::Channel(Stand::Gone)),
             ([0x0309_0005, 7, 0], What::Shared(Stand::Taken(7))),
             ([0x0509_0005, none, 0], What::Shared(Stand::Refused)),
+            ([0x0409_0005, none, 2 | 1 << 8], What::Attached(2)),
             ([0x0006_0005, none, 1 | 9 << 8], What::Area(1)),
             ([0x0008_0005, none, 12], What::Object(12)),
             ([0x0205_0005, 7 | 1 << 8, 0], What::Request(Some(7))),

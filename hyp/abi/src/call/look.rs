@@ -74,7 +74,7 @@ pub(super) const ROWS: &[CallRow] = &[
             ),
             arg(
                 "detail",
-                "of a receive port that is bound: bits 0 to 15 the INTID, bits 16 to 23 the vCPU; of an area: bits 0 to 7 its class, bits 8 to 23 its window slot; of an object its number",
+                "of a receive port that is bound: bits 0 to 15 the INTID, bits 16 to 23 the vCPU; of an area, and of a shared area that is attached: bits 0 to 7 its class, bits 8 to 23 its window slot; of an object its number",
             ),
         ],
         statuses: STATUSES,

@@ -9,6 +9,8 @@ use crate::handle::{HandleEntry, Kind};
 const ENTRIES: usize = 64;
 /// There is no other end.
 const NOBODY: u64 = u64::MAX;
+/// A port is connected, or a shared area attached.
+const CONNECTED: u8 = 4;
 
 impl Shared<'_> {
     /// The first thing from the entry `from` on, as PORT_READ tells it: `x1` to `x3`. `None` behind the last entry.
@@ -40,6 +42,10 @@ fn seen(index: u16, entry: &HandleEntry) -> Option<[u64; 3]> {
             }
             flags(receive)
         }
+        Kind::Attachment if let Some(place) = area_slot(word) => {
+            detail = window(place);
+            CONNECTED
+        }
         Kind::Send | Kind::Channel | Kind::Attachment => {
             let (state, other) = stand(Send::decode(word)?);
             peer = other;
@@ -53,8 +59,7 @@ fn seen(index: u16, entry: &HandleEntry) -> Option<[u64; 3]> {
             None => 6,
         },
         Kind::Area => {
-            let WindowSlot { class, index } = area_slot(word)?;
-            detail = u64::from(class.code()) | u64::from(index) << 8;
+            detail = window(area_slot(word)?);
             0
         }
         Kind::Object => {
@@ -82,10 +87,14 @@ fn stand(send: Send) -> (u8, u64) {
         Send::Idle => (1, NOBODY),
         Send::Queued { to, .. } => (2, u64::from(to.0)),
         Send::Taken { by } => (3, u64::from(by.slot.0)),
-        Send::Connected(wire) => (4, end(wire.to)),
+        Send::Connected(wire) => (CONNECTED, end(wire.to)),
         Send::Refused => (5, NOBODY),
         Send::Gone => (6, NOBODY),
     }
+}
+
+fn window(WindowSlot { class, index }: WindowSlot) -> u64 {
+    u64::from(class.code()) | u64::from(index) << 8
 }
 
 fn end(port: PortId) -> u64 {

@@ -128,6 +128,23 @@ fn attached(
     (port, at)
 }
 
+/// Who looks at a partition's handles from outside sees what it has attached, and where (P7).
+#[test]
+fn a_look_shows_an_attached_area_p7() {
+    let mut estates = Estates::new(3, 32, SIZES);
+    let (area, _) = offered(&mut estates, 3, AreaClass::Block);
+    let (port, _) = attachment(&mut estates, USER, 3, AreaClass::Block);
+    let entry = port as u16;
+    let look = |estates: &Estates| estates.shared(USER).unwrap().look(entry);
+    let seen = |state: u64| u64::from(entry) | 9 << 16 | state << 24;
+    assert_eq!(look(&estates), Some([seen(1), u64::MAX, 0]));
+    let request = asked(&mut estates, USER, port);
+    assert_eq!(look(&estates).unwrap()[0], seen(3), "its request was taken");
+    ok(&mut estates, OWNER, ACCEPT_SHARE, &[request, area, 1]);
+    assert_eq!(look(&estates), Some([seen(4), u64::MAX, u64::from(AreaClass::Block.code())]));
+    all_end(&mut estates);
+}
+
 /// Ends whoever lives.
 fn all_end(estates: &mut Estates) {
     for who in 0..3 {

@@ -129,6 +129,7 @@ fn channel_rows(things: &[Thing], all: &[Partition]) -> Vec<Cells> {
         let (what, (state, end)) = match what {
             What::Channel(stand) => ("message port", standing(*stand, all)),
             What::Shared(stand) => ("shared area", standing(*stand, all)),
+            What::Attached(_) => ("shared area", ("attached", String::new())),
             What::Request(from) => ("request", asked(*from, all)),
             What::Send(_) | What::Receive { .. } | What::Area(_) | What::Object(_) => continue,
         };
@@ -168,6 +169,7 @@ fn event_rows(things: &[Thing], all: &[Partition]) -> Vec<Cells> {
             }
             What::Channel(_)
             | What::Shared(_)
+            | What::Attached(_)
             | What::Area(_)
             | What::Object(_)
             | What::Request(_) => return None,
