@@ -248,7 +248,8 @@ impl<'a> Party<'a> {
     /// # Errors
     /// `OverLimit`: event ports, or management memory if the handle table is full.
     pub fn create_send(&mut self, account: &mut Account) -> Result<Handle, Refusal> {
-        self.create(account, Kind::Send, Send::Idle.encode())
+        self.pay_for_port(account)?;
+        Ok(self.insert(Kind::Send, Send::Idle.encode()).1)
     }
 
     /// Makes a receive port: not connected, not bound, not masked.
@@ -256,18 +257,20 @@ impl<'a> Party<'a> {
     /// # Errors
     /// `OverLimit`: event ports, or management memory if the handle table is full.
     pub fn create_receive(&mut self, account: &mut Account) -> Result<Handle, Refusal> {
+        self.pay_for_port(account)?;
         let serial = self.next_serial();
-        self.create(account, Kind::Receive, Receive::new(serial).0)
+        Ok(self.insert(Kind::Receive, Receive::new(serial).0).1)
     }
 
-    fn create(&mut self, account: &mut Account, kind: Kind, value: u64) -> Result<Handle, Refusal> {
+    /// Charges a port for which a handle is left.
+    fn pay_for_port(&mut self, account: &mut Account) -> Result<(), Refusal> {
         self.check_room()?;
         let charge = account.charge(Resource::EventPorts, 1)?;
         match &mut self.state.charge {
             Some(standing) => standing.absorb(charge),
             standing => *standing = Some(charge),
         }
-        Ok(self.insert(kind, value).1)
+        Ok(())
     }
 
     /// Connects a send port to a receive port of the same partition.

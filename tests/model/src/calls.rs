@@ -11,8 +11,20 @@ use crate::estates::Estates;
 pub const CREATE_SEND: u32 = 0x10;
 /// EVENT_CREATE_RECEIVE
 pub const CREATE_RECEIVE: u32 = 0x11;
+/// EVENT_CONNECT
+pub const CONNECT_EVENT: u32 = 0x12;
 /// EVENT_BIND
 pub const BIND: u32 = 0x13;
+/// EVENT_MASK
+pub const MASK: u32 = 0x14;
+/// EVENT_STATE
+pub const STATE_OF_EVENT: u32 = 0x15;
+/// EVENT_POLL
+pub const POLL: u32 = 0x16;
+/// EVENT_TAKE
+pub const TAKE_EVENTS: u32 = 0x17;
+/// EVENT_SEND
+pub const SEND_EVENT: u32 = 0x18;
 /// HANDLE_CLOSE
 pub const CLOSE_HANDLE: u32 = 0x19;
 /// SIGNAL_NOTIFY
@@ -63,6 +75,16 @@ pub const ACCEPT_SHARE: u32 = 0x35;
 pub const STATE_OF_SHARE: u32 = 0x36;
 /// SHARED_DETACH
 pub const DETACH: u32 = 0x37;
+/// OBJECT_OPEN
+pub const OPEN: u32 = 0x38;
+/// OBJECT_WAIT
+pub const WAIT: u32 = 0x39;
+/// OBJECT_POST
+pub const POST: u32 = 0x3a;
+/// OBJECT_NOTIFY
+pub const NOTIFY_OF_OBJECT: u32 = 0x3b;
+/// OBJECT_CLOSE
+pub const CLOSE_OBJECT: u32 = 0x3c;
 
 /// The status of a call that is to be made again.
 const AGAIN: u64 = refused(Status::Again);

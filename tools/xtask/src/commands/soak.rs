@@ -15,8 +15,15 @@ use crate::{doc_table, process};
 const MODEL: &str = "model";
 
 /// The test programs that make them.
-const PROGRAMS: [&str; 6] =
-    ["channels", "event_properties", "object_properties", "shared", "kill_points", "requests"];
+const PROGRAMS: [&str; 7] = [
+    "channels",
+    "event_properties",
+    "object_properties",
+    "shared",
+    "kill_points",
+    "requests",
+    "together",
+];
 
 /// Cases of each of their properties: millions of calls together, in minutes.
 const CASES: u64 = 10_000;
