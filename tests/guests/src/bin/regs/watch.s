@@ -1,4 +1,4 @@
-// Watches registers for changes (bin/regs.rs).
+// Watches registers for changes (watch.rs).
 //
 // Numbers in the answer: 0–31 = V0–V31 (both halves), 33–58 = x3–x28,
 // 64 TPIDR_EL0, 65 TPIDRRO_EL0, 66 FPCR, 67 CONTEXTIDR_EL1, 68 FPSR; the answer is the number plus 1.
