@@ -34,10 +34,12 @@ fn timers_beside_spin(machine: Machine) -> Outcome {
     support::approve(&console)
 }
 
-/// Two guests that fill every register with patterns of their own and look at them again and again.
+/// Two guests that fill every register with patterns of their own and look at them again and again. Two of the three vCPUs
+/// are siblings.
 fn registers(machine: Machine) -> Outcome {
-    let regs = |name: &str| share(Partition::new(name, "regs"), 4, 10);
-    let console = support::passes(&system([regs("one"), regs("other")])?, &machine)?;
+    let regs = |name: &str| share(Partition::new(name, "regs"), 3, 10);
+    let guests = [regs("one").with("vcpus = 2"), regs("other")];
+    let console = support::passes(&system(guests)?, &machine)?;
     match ["one| done", "other| done"].iter().find(|end| !has(&console, end)) {
         None => Ok(()),
         Some(end) => Err(Failure::new(format!("{end:?} was not said"), &console).into()),

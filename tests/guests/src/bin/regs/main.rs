@@ -7,6 +7,7 @@
 #![no_main]
 #![expect(unsafe_code, reason = "reads and writes registers by number, and fills FP registers")]
 
+mod el1;
 mod watch;
 
 use core::arch::asm;
@@ -42,7 +43,8 @@ fn main() {
     case("the_affinity_is_the_device_trees", || {
         equal("MPIDR", reg::mpidr() & 0xff_00ff_ffff, platform::platform().mpidr(0).unwrap_or(0))
     });
-    case("registers_survive_while_others_run", watch::survive);
+    let has_disr = read(&mut page, (3, 0, 12, 1, 1)).is_ok();
+    case("registers_survive_while_others_run", || watch::survive(has_disr));
     done()
 }
 
