@@ -12,7 +12,7 @@ _start:
     mrs     x21, cntpct_el0             // the time of the first instruction, for whoever measures
     msr     daifset, #0xf
     mov     x20, x0
-    adr     x22, _start                 // linked at 0: this is what relocation adds
+    adrp    x22, __image_start          // linked at 0: this is what relocation adds
 
     // R_AARCH64_RELATIVE (1027) is the only relocation that the linker leaves in such an image.
     adrp    x1, __rela_start

@@ -8,8 +8,8 @@ use shikiri_qemu_tests::{Machine, Running, counts};
 
 use crate::guests::NO_CLOCK;
 use crate::support::{
-    Outcome, PATIENCE, Partition, Topic, all_kinds, answer_lines, audit, both_gics, open_operator,
-    operate, operator, system,
+    Outcome, PATIENCE, Partition, Topic, all_kinds, answer_lines, approve, audit, both_gics,
+    open_operator, operate, operator, system,
 };
 
 /// The crashes that the hypervisor has to report: the crash, where it happens, what the guest and its neighbour have there, and who
@@ -67,6 +67,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .also_on_rpi4()
         .on_each(all_kinds(2), "many_restarts_leave_nothing", leave_nothing)
         .on_each(both_gics(2), "many_restarts_disturb_nobody", disturb_nobody);
+    topic.on_each(all_kinds(1), "a_start_finds_nothing_of_whoever_was_there_before", fresh);
     topic.on_each(both_gics(2), "a_stop_holds_between_two_lives_as_well", stops_hold);
     topic.on_each(both_gics(2), "a_guest_that_resets_without_end_is_slowed_down", resets);
     topic.on_each(both_gics(1), "a_guest_that_cannot_say_why_it_ends_ends_all_the_same", mute);
@@ -75,6 +76,32 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         topic.not_on_rpi4(NO_CLOCK);
         let sentence = format!("crash_{crash}_at_{at}_is_reported_as: {owner}");
         topic.on_each(both_gics(2), &sentence, move |machine| reported(&machine, case));
+    }
+}
+
+/// Two on one core, the second of which starts when the first has ended, and twice: it gets the frames that are free again. Each
+/// life leaves all registers and its memory full.
+fn fresh(machine: Machine) -> Outcome {
+    let fresh = |name| {
+        Partition::new(name, "fresh")
+            .with("cores = [0]")
+            .with("share = { budget = \"4ms\", period = \"10ms\" }")
+    };
+    // Without it the machine would power off between the two.
+    let spin = Partition::new("spin", "spin")
+        .with("cores = [0]")
+        .with("share = { budget = \"1ms\", period = \"10ms\" }");
+    let second = fresh("second").with("autostart = false").with("cmdline = \"starts=2\"");
+    let mut running = system([fresh("first"), second, spin])?.boot(&machine)?;
+    running.wait_for_all(&["first| done", "partition first (id 1) has ended"], PATIENCE)?;
+    open_operator(&mut running)?;
+    operate(&mut running, "start second", "second| done")?;
+    let console = running.console().text();
+    approve(&console)?;
+    let words = ["| ok registers_are_zero_at_the_first_instruction", "| ok memory_is_zero"];
+    match words.iter().find(|words| console.matches(**words).count() != 3) {
+        None => Ok(()),
+        Some(words) => Err(running.failure(format!("not three times: {words:?}")).into()),
     }
 }
 
