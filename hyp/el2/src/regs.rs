@@ -194,6 +194,8 @@ instructions! {
     isb => "isb";
     /// Full system data barrier.
     dsb_sy => "dsb sy";
+    /// This core's data barrier.
+    dsb_nsh => "dsb nsh";
     /// Inner-shareable data barrier.
     dsb_ish => "dsb ish";
     /// Inner-shareable store barrier.

@@ -4,7 +4,8 @@
 //! and reserves the table pages (the partition's account pays, [`TablePages`]) and can be abandoned
 //! without a trace; `commit` cannot fail. Tables are read and written through
 //! [`PhysMem`](shikiri_arch::hw::PhysMem), translation caches invalidated through
-//! [`Tlb`](shikiri_arch::hw::Tlb) by the named sequences of [`invalidate`].
+//! [`Tlb`](shikiri_arch::hw::Tlb) by the named sequences of [`invalidate`]. What happens to them when a core changes
+//! its vCPU is in [`switch`].
 //!
 //! Ownership: a `Stage2` is changed under its partition's lock only (`&mut`). The tables are made from the
 //! frame ledger, never the other way round (design §5). Guests' cores walk them at any moment: a
@@ -27,6 +28,7 @@ mod range;
 mod reserve;
 mod split;
 mod subtree;
+pub mod switch;
 mod unmap;
 mod walk;
 mod window;

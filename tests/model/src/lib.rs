@@ -2,13 +2,14 @@
 //!
 //! [`memory`] is physical memory that knows what walkers may still see, [`tlb`] the translation caches at their most
 //! hostile, [`machine`] RAM with its books of frames, [`estates`] partitions
-//! with areas and ports on it, [`calls`] what their guests call, [`description`] small systems. One handle per machine; no global state, so tests run side by side.
+//! with areas and ports on it, [`regime`] cores between two vCPUs, [`calls`] what their guests call, [`description`] small systems. One handle per machine; no global state, so tests run side by side.
 
 pub mod calls;
 pub mod description;
 pub mod estates;
 pub mod machine;
 pub mod memory;
+pub mod regime;
 pub mod tlb;
 pub mod vgic_hw;
 

@@ -8,8 +8,11 @@
 use core::arch::asm;
 use core::mem::offset_of;
 
+use shikiri_arch::hw::Vttbr;
 use shikiri_core::report::Registers;
+use shikiri_stage2::switch::{self, Controls, SCTLR_EL1_RESET};
 
+use crate::hw::tlb::MachineRegime;
 use crate::regs;
 
 /// Defines the set of EL1 registers that belong to a vCPU, with save and load.
@@ -113,8 +116,7 @@ pub(crate) struct Context {
     pub(crate) cntv_ctl: u64,
     /// The virtual timer's compare value.
     pub(crate) cntv_cval: u64,
-    sctlr_el1: u64,
-    tcr_el1: u64,
+    controls: Controls,
     el1: El1State,
     fp: FpState,
 }
@@ -124,12 +126,10 @@ const _: () = assert!(offset_of!(Context, elr) == 248);
 const _: () = assert!(offset_of!(Context, spsr) == 256);
 const _: () = assert!(offset_of!(FpState, fpcr) == 512);
 
-/// SCTLR_EL1 at a vCPU's start: RES1 bits, MMU and caches off (PSCI 6.4, *initial core configuration*).
-const SCTLR_EL1_RESET: u64 = 0x30d0_0800;
 /// EL1h with D, A, I and F masked.
 const SPSR_EL1H_MASKED: u64 = 0x3c5;
-/// TCR_EL1.EPD0 and EPD1: no stage-1 walks.
-const TCR_NO_WALKS: u64 = (1 << 7) | (1 << 23);
+/// No translation by stage 1.
+const RESET: Controls = Controls { sctlr: SCTLR_EL1_RESET, tcr: 0 };
 
 unsafe extern "C" {
     fn fp_save(state: *mut FpState);
@@ -146,8 +146,7 @@ impl Context {
             mpidr: 0,
             cntv_ctl: 0,
             cntv_cval: 0,
-            sctlr_el1: SCTLR_EL1_RESET,
-            tcr_el1: 0,
+            controls: RESET,
             el1: El1State::default(),
             fp: FpState { v: [0; 32], fpcr: 0, fpsr: 0 },
         }
@@ -161,7 +160,7 @@ impl Context {
         }
         (self.elr, self.spsr, self.mpidr) = (entry, SPSR_EL1H_MASKED, mpidr);
         (self.cntv_ctl, self.cntv_cval) = (0, 0);
-        (self.sctlr_el1, self.tcr_el1) = (SCTLR_EL1_RESET, 0);
+        self.controls = RESET;
         self.el1 = El1State::default();
         self.fp = FpState { v: [0; 32], fpcr: 0, fpsr: 0 };
     }
@@ -194,7 +193,7 @@ impl Context {
             esr_el1: el1.esr_el1,
             far_el1: el1.far_el1,
             vbar_el1: el1.vbar_el1,
-            sctlr_el1: self.sctlr_el1,
+            sctlr_el1: self.controls.sctlr,
             ttbr0_el1: el1.ttbr0_el1,
             ttbr1_el1: el1.ttbr1_el1,
         }
@@ -204,30 +203,23 @@ impl Context {
     /// the scheduler meanwhile.
     pub(crate) fn save(&mut self) {
         self.el1.save();
-        self.sctlr_el1 = regs::sctlr_el1();
-        self.tcr_el1 = tcr_el1();
+        self.controls = Controls::read(&MachineRegime);
         self.cntv_ctl = regs::cntv_ctl_el0();
         self.cntv_cval = regs::cntv_cval_el0();
         regs::set_cntv_ctl_el0(0);
         // SAFETY: stores to our own field only.
         unsafe { fp_save(&raw mut self.fp) };
-        hold_walks();
+        switch::hold_walks(&MachineRegime);
     }
 
-    /// Puts the state on this core.
-    ///
-    /// EL1's walks stay off while its registers change and `switch_stage2` loads VTTBR_EL2: a speculative
-    /// AT or prefetch must never walk with one vCPU's TTBR and another's VTTBR (Cortex-A72 erratum 1319367;
-    /// harmless elsewhere). The final ISB is the ERET.
-    pub(crate) fn load(&self, switch_stage2: impl FnOnce()) {
-        hold_walks();
-        // SAFETY: walks are off, see above.
-        unsafe { self.el1.load() };
-        switch_stage2();
-        regs::set_vmpidr_el2(self.mpidr);
-        regs::isb();
-        write_sctlr_el1(self.sctlr_el1);
-        write_tcr_el1(self.tcr_el1);
+    /// Puts the state on this core, with the stage-2 tables of its partition. `may_follow_sibling` says that another vCPU of that
+    /// partition may have run here.
+    pub(crate) fn load(&self, vttbr: Vttbr, may_follow_sibling: bool) {
+        switch::put_on(&MachineRegime, self.controls, vttbr, may_follow_sibling, || {
+            // SAFETY: walks are held off.
+            unsafe { self.el1.load() };
+            regs::set_vmpidr_el2(self.mpidr);
+        });
         regs::set_cntv_cval_el0(self.cntv_cval);
         regs::set_cntv_ctl_el0(self.cntv_ctl);
         if (regs::id_aa64pfr0_el1() >> 28) & 15 != 0 {
@@ -237,43 +229,4 @@ impl Context {
         // SAFETY: reads our own field only; EL2 uses no FP register.
         unsafe { fp_load(&raw const self.fp) };
     }
-}
-
-/// Runs what loads another partition's VTTBR_EL2 while a vCPU's registers are on this core: EL1's walks are held off meanwhile, as in
-/// a switch, and its ISB is the last one here.
-pub(super) fn with_walks_held<R>(run: impl FnOnce() -> R) -> R {
-    let (sctlr, tcr) = (regs::sctlr_el1(), tcr_el1());
-    hold_walks();
-    let result = run();
-    regs::isb();
-    write_sctlr_el1(sctlr);
-    write_tcr_el1(tcr);
-    regs::isb();
-    result
-}
-
-/// Holds EL1's walks off: from here on nothing is translated under EL1's registers, by speculation neither.
-fn hold_walks() {
-    write_tcr_el1(tcr_el1() | TCR_NO_WALKS);
-    regs::isb();
-    // Only with the MMU on do EPD0 and EPD1 count.
-    write_sctlr_el1(SCTLR_EL1_RESET | 1);
-    regs::isb();
-}
-
-fn tcr_el1() -> u64 {
-    let value: u64;
-    // SAFETY: reads a register of EL1.
-    unsafe { asm!("mrs {}, tcr_el1", out(reg) value, options(nostack, preserves_flags)) };
-    value
-}
-
-fn write_sctlr_el1(value: u64) {
-    // SAFETY: EL1's control; EL2's own translation does not depend on it.
-    unsafe { asm!("msr sctlr_el1, {}", in(reg) value, options(nostack, preserves_flags)) };
-}
-
-fn write_tcr_el1(value: u64) {
-    // SAFETY: EL1's control; EL2's own translation does not depend on it.
-    unsafe { asm!("msr tcr_el1, {}", in(reg) value, options(nostack, preserves_flags)) };
 }

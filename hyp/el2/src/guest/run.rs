@@ -3,7 +3,7 @@
 use core::sync::atomic::{Ordering, fence};
 
 use shikiri_abi::{CoreId, IntId, VcpuIndex};
-use shikiri_arch::hw::{Clock, Tlb};
+use shikiri_arch::hw::{Clock, Vttbr};
 use shikiri_arch::idreg::PmuView;
 use shikiri_arch::trap_config::HCR_WAIT_TRAPS;
 use shikiri_core::lifecycle::{EndCause, Phase};
@@ -15,7 +15,6 @@ use super::context::Context;
 use super::live::{Live, Vcpu};
 use super::{irq, lending, seats, worker};
 use crate::hw::clock::{self, Counter};
-use crate::hw::tlb::MachineTlb;
 use crate::percore::{CoreLocal, CoreShared, Leave, Loaded};
 use crate::report::{self, Unserved};
 use crate::world::{SGI_SCHEDULE, SGI_SYNC, Slot, World};
@@ -393,18 +392,7 @@ fn stop(core: &mut CoreLocal, slot: &'static Slot, index: VcpuIndex) {
 
 /// Puts a vCPU's state on this core.
 fn load(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
-    let vttbr = live.vttbr;
-    own(vcpu).context.load(|| {
-        MachineTlb.load_vttbr(shikiri_arch::hw::Vttbr(vttbr));
-        if vcpu.is_shared {
-            // Two vCPUs of one VMID may differ in stage 1: what one left in this core's TLB and instruction
-            // cache under the VMID must not serve the other (Arm ARM D8.16.3).
-            regs::isb();
-            regs::tlbi_vmalle1();
-            regs::ic_iallu();
-            regs::dsb_sy();
-        }
-    });
+    own(vcpu).context.load(Vttbr(live.vttbr), vcpu.is_shared);
     super::setup::set_hcr(core.hcr | if vcpu.is_shared { HCR_WAIT_TRAPS } else { 0 });
     let interface = core.interface(live);
     let kick = {

@@ -7,14 +7,13 @@ use shikiri_config::SharedArea;
 use shikiri_core::area::Wanted;
 use shikiri_core::party::Refusal;
 use shikiri_core::share::{Fixed, Place};
-use shikiri_stage2::Access;
+use shikiri_stage2::{Access, switch};
 
-use super::context::with_walks_held;
 use super::live::{Devices, Live};
 use super::message::{done, estate, together, with_works};
 use super::talk::{Meeting, Met, check_permitted, lock_met, until_it_holds, visit};
 use crate::hw::mem::Ram;
-use crate::hw::tlb::MachineTlb;
+use crate::hw::tlb::{MachineRegime, MachineTlb};
 use crate::percore::{CoreLocal, Loaded};
 
 /// Serves a call: `x0` to `x3`.
@@ -50,7 +49,7 @@ fn attempt(
     };
     // These unmap at the other partition, under its VMID.
     let result = if matches!(call, SharedCall::Revoke { .. } | SharedCall::Withdraw(_)) {
-        with_walks_held(carry_out)
+        switch::with_walks_held(&MachineRegime, carry_out)
     } else {
         carry_out()
     };
