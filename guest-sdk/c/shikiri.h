@@ -510,7 +510,8 @@ static inline struct shikiri_answer shikiri_area_keep(uint64_t area)
 }
 
 /* Frees an own area's unused tail: all pages behind the first bytes. The rest keeps its address and contents.
- *   No vCPU accesses the area during the call. AGAIN: it is smaller already, and the same call goes on. (C3)
+ *   An access of another vCPU to what stays waits for the step at hand. AGAIN: it is smaller already, and the
+ *   same call goes on. (C3)
  * area: its handle
  * bytes: what stays, rounded up to pages: one at least
  * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, RANGE, OVER_LIMIT, NO_MEMORY, AGAIN.

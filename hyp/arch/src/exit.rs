@@ -147,6 +147,14 @@ pub struct Abort {
     pub status: u8,
 }
 
+impl Abort {
+    /// Whether a walk of the tables found nothing (DFSC or IFSC is a translation fault of any level, Arm ARM ESR_ELx).
+    #[must_use]
+    pub const fn is_translation_fault(&self) -> bool {
+        self.status & 0x3c == 0x04
+    }
+}
+
 /// What an aborted access was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AbortKind {

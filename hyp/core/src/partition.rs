@@ -26,6 +26,7 @@ pub use store::{FrameStore, run_of};
 use shikiri_abi::{
     Ipa, PAGE_BYTES, Pa, PageCount, PartitionId, PartitionSlot, Resource, WINDOWS, WindowSlot,
 };
+use shikiri_arch::exit::Abort;
 use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::{DirectMap, Frames};
 use shikiri_stage2::{Stage2, WindowSizes};
@@ -145,6 +146,19 @@ impl Holdings {
         self.areas.as_ref()?.slots.complete(WindowSlot::at(ipa)?).ok()?;
         let leaf = self.stage2.as_ref()?.leaf_at(mem, ipa)?;
         Some((leaf.translate(ipa), leaf.bytes_from(ipa)))
+    }
+
+    /// Whether what an access did not find is in the tables by now.
+    ///
+    /// A core may walk long before it makes the access: one without FEAT_ETS2 may report a translation fault of a walk that was
+    /// made before the descriptor was written, although the access comes behind the load that told of it. Whoever
+    /// has just received an area would take an abort for it. And while an area is trimmed it is not in its slot for a moment.
+    /// The access is made again: EL2's exit has synchronized, and a translation fault is cached by no TLB (Arm ARM D8.16.1). If it
+    /// is one that the leaf does not permit, it comes back as a permission fault.
+    #[must_use]
+    pub fn has_by_now<P: PhysMem>(&self, mem: &P, abort: &Abort) -> bool {
+        let is_mapped = |tables: &Stage2| tables.leaf_at(mem, abort.ipa).is_some();
+        abort.is_translation_fault() && self.stage2.as_ref().is_some_and(is_mapped)
     }
 
     /// Takes frames for the hypervisor's own records of this partition, charged to it.

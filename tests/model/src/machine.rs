@@ -5,7 +5,8 @@
 #![expect(unsafe_code, reason = "plays physical memory")]
 
 use std::alloc::{Layout, alloc, dealloc};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
@@ -56,6 +57,8 @@ struct Memory {
     is_stale: Cell<bool>,
     /// A TLBI was issued, and its DSB has not come yet.
     is_invalidating: Cell<bool>,
+    /// The pages that were cleaned to the point of coherency.
+    cleaned: RefCell<BTreeSet<u64>>,
 }
 
 impl Drop for Memory {
@@ -80,8 +83,8 @@ impl Ram {
         // SAFETY: as many bytes as were allocated.
         unsafe { start.write_bytes(DIRT, layout.size()) };
         start.as_ptr().expose_provenance();
-        let (moved, is_stale, is_invalidating) = Default::default();
-        Self(Rc::new(Memory { start, layout, moved, is_stale, is_invalidating }))
+        let (moved, is_stale, is_invalidating, cleaned) = Default::default();
+        Self(Rc::new(Memory { start, layout, moved, is_stale, is_invalidating, cleaned }))
     }
 
     /// All of it.
@@ -109,6 +112,12 @@ impl Ram {
     pub fn scribble(&self, at: Pa, bytes: u64, pattern: u8) {
         // SAFETY: `place` has checked the range; it is a guest's memory, nobody refers to it.
         unsafe { self.place(at, bytes).write_bytes(pattern, bytes as usize) };
+    }
+
+    /// Whether a page was cleaned to the point of coherency since this was asked last: what a guest's access around the caches meets.
+    #[must_use]
+    pub fn was_cleaned(&self, page: Pa) -> bool {
+        self.0.cleaned.borrow_mut().remove(&page.0)
     }
 
     fn place(&self, at: Pa, bytes: u64) -> NonNull<u8> {
@@ -152,6 +161,8 @@ impl PhysMem for Ram {
 
     fn clean_invalidate(&self, at: Pa, bytes: u64) {
         let _is_ram = self.place(at, bytes);
+        let pages = (at.0..at.0 + bytes).step_by(PAGE_BYTES as usize);
+        self.0.cleaned.borrow_mut().extend(pages);
     }
 }
 

@@ -2,6 +2,7 @@
 //! lack of memory refuses and leaves nothing; contents are cleared before a guest sees them.
 
 use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PageCount, PartitionSlot, Resource, WindowSlot};
+use shikiri_arch::exit::{Abort, AbortKind};
 use shikiri_config::Windows;
 use shikiri_core::area::{AreaInfo, AreaSizes, LeaveStep, Made, Progress, STEP, Wanted};
 use shikiri_core::frame::FrameState;
@@ -79,6 +80,16 @@ fn an_area_is_cleared_mapped_charged_and_given_back() {
             assert!(estates.write(0, at(page), !0));
         }
         assert_eq!(estates.read(0, at(pages)), None);
+        let has_by_now = |estates: &mut Estates, ipa, status| {
+            let abort = Abort { ipa, kind: AbortKind::Read, is_on_walk: false, status };
+            let ram = estates.machine.ram.clone();
+            estates.side(0).holdings.has_by_now(&ram, &abort)
+        };
+        for level in 1..=3 {
+            assert!(has_by_now(&mut estates, at(0), 0x04 | level), "the walk was too early");
+            assert!(!has_by_now(&mut estates, at(pages), 0x04 | level), "nothing is there");
+            assert!(!has_by_now(&mut estates, at(0), 0x0c | level), "it is not permitted");
+        }
         let now = lines(&mut estates);
         assert_eq!((now[0] - before[0], now[1] - before[1]), (pages, pages));
         assert!(now[2] - before[2] <= class.most_tables());

@@ -81,7 +81,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "AREA_TRIM",
         number: 0x24,
-        summary: "Frees an own area's unused tail: all pages behind the first bytes. The rest keeps its address and contents. No vCPU accesses the area during the call. AGAIN: it is smaller already, and the same call goes on.",
+        summary: "Frees an own area's unused tail: all pages behind the first bytes. The rest keeps its address and contents. An access of another vCPU to what stays waits for the step at hand. AGAIN: it is smaller already, and the same call goes on.",
         arguments: &[
             arg("area", "its handle"),
             arg("bytes", "what stays, rounded up to pages: one at least"),

@@ -114,6 +114,8 @@ impl Estate<'_> {
         let pages = frames.map(|frames| PageSlice::from_fn(frames, WORDS, |_| AtomicU64::new(0)));
         let mut hang = |page: &PageSlice<AtomicU64>, attributes| {
             let slot = areas.slots.take(AreaClass::Page, Home::PortPage);
+            // A guest that reads around the caches must not find what the frame held before.
+            mem.clean_invalidate(page.base(), PAGE_BYTES);
             space.link(mem, tlb, slot, Subtree::page(format, page.base(), attributes))
         };
         let [arrivals, credits] = &pages;

@@ -19,6 +19,7 @@ use super::{
 use crate::hw::clock::Counter;
 use crate::hw::device;
 use crate::hw::gic::MappedRegisters;
+use crate::hw::mem::Ram;
 use crate::percore::{CoreLocal, Leave, Loaded};
 use crate::report::{self, Unserved};
 use crate::{console, regs};
@@ -554,6 +555,12 @@ fn uart(
 
 /// A stage-2 abort that nothing serves: the guest gets it as the abort that hardware would give it.
 fn aborted(core: &mut CoreLocal, abort: &Abort) -> Next {
+    if let Some(Loaded { live, .. }) = core.loaded
+        && let Some(work) = live.slot.work.lock().as_ref()
+        && work.holdings.has_by_now(&Ram, abort)
+    {
+        return Next::Resume;
+    }
     if inject::abort(abort) {
         return Next::Resume;
     }

@@ -38,6 +38,8 @@ const WHOSE: u64 = 0xff << 56;
 const IDLE: u64 = 0;
 const THERE: u64 = 1;
 const GONE: u64 = 2;
+/// Its first page is there, and what lies behind may be freed.
+const HEAD: u64 = 3;
 
 /// 4 × the round, and where the sender stands in it.
 static PHASE: AtomicU64 = AtomicU64::new(0);
@@ -48,10 +50,11 @@ static BYTES: AtomicU64 = AtomicU64::new(0);
 static SERVED: [[AtomicU64; 4]; 8] = [const { [const { AtomicU64::new(0) }; 4] }; 8];
 static FAULTED: [[AtomicU64; 4]; 8] = [const { [const { AtomicU64::new(0) }; 4] }; 8];
 /// Accesses that were served after `CHANNEL_SEND` had returned, words of the receiver's that were seen, fetches that were
-/// served.
+/// served, accesses that faulted at a place which was there.
 static LATE: AtomicU64 = AtomicU64::new(0);
 static SEEN: AtomicU64 = AtomicU64::new(0);
 static FETCHED: AtomicU64 = AtomicU64::new(0);
+static LOST: AtomicU64 = AtomicU64::new(0);
 
 fn main() {
     fault::catch_faults();
@@ -82,6 +85,7 @@ fn main() {
         case("a_contiguous_block_is_sent_under_fire", || {
             under_fire(AreaClass::Block, 2 * MIB, Shape::Leaf)
         });
+        case("what_stays_of_a_trimmed_block_is_always_there", head_under_fire);
     }
     done()
 }
@@ -119,14 +123,7 @@ fn one_round(port: &mut Port, class: AreaClass, bytes: u64, shape: Shape, round:
     let before = used()?;
     let Area { handle, address, .. } = made(message::alloc(bytes, class))?;
     ensure("its shape", (used()?[2] == before[2]) == (shape == Shape::Leaf))?;
-    for kinds in SERVED.iter().chain(&FAULTED) {
-        kinds.iter().for_each(|count| count.store(0, Ordering::Relaxed));
-    }
-    ADDRESS.store(address.0, Ordering::Relaxed);
-    BYTES.store(bytes, Ordering::Relaxed);
-    PHASE.store(4 * round + THERE, Ordering::SeqCst);
-    // Each has the area in its TLB, and uses it.
-    wait("nobody shoots", || Ok(all(&SERVED, 3)))?;
+    open_fire((address, bytes), 4 * round + THERE)?;
     port.send(Some((handle, bytes)), [round, 0, 0])?;
     PHASE.store(4 * round + GONE, Ordering::SeqCst);
     for number in [0, 1, PLACES - 1] {
@@ -146,6 +143,34 @@ fn one_round(port: &mut Port, class: AreaClass, bytes: u64, shape: Shape, round:
     PHASE.store(4 * round + IDLE, Ordering::SeqCst);
     none_hits()?;
     ensure("all is refunded", used()? == before)
+}
+
+/// Trims an area while the other vCPUs use what stays of it. The hypervisor takes it out of its slot meanwhile, and who meets that
+/// finds it in its place again.
+fn head_under_fire() -> Outcome {
+    for round in 1..=2 {
+        let Area { handle, address, .. } = made(message::alloc(2 << 20, AreaClass::Block))?;
+        open_fire((address, 4096), 4 * round + HEAD)?;
+        // In as many calls as there are leaves, each of which takes it out once.
+        for pages in (1..512).rev() {
+            made(taken::trim(handle, pages << 12))?;
+        }
+        PHASE.store(4 * round + IDLE, Ordering::SeqCst);
+        made(taken::free(handle))?;
+        equal("faults at what stays", LOST.load(Ordering::Relaxed), 0)?;
+    }
+    Ok(())
+}
+
+/// Shows the other vCPUs a place, and waits until each of them has it in its TLB, and uses it.
+fn open_fire((address, bytes): (Ipa, u64), phase: u64) -> Outcome {
+    for kinds in SERVED.iter().chain(&FAULTED) {
+        kinds.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+    }
+    ADDRESS.store(address.0, Ordering::Relaxed);
+    BYTES.store(bytes, Ordering::Relaxed);
+    PHASE.store(phase, Ordering::SeqCst);
+    wait("nobody shoots", || Ok(all(&SERVED, 3)))
 }
 
 /// Whether the walls have held so far.
@@ -189,6 +214,8 @@ fn hammer() {
             Ok(value) if kind == 0 && value & WHOSE == RECEIVERS => note(&SEEN),
             Ok(_) if is_same && before % 4 == GONE => note(&LATE),
             Ok(_) if is_same => note(&SERVED[own][kind]),
+            // An area is never executed from.
+            Err(_) if is_same && before % 4 == HEAD && kind != 3 => note(&LOST),
             Err(_) if is_same && before % 4 == GONE => note(&FAULTED[own][kind]),
             Ok(_) | Err(_) => {}
         }

@@ -320,6 +320,12 @@ impl World {
         };
         let (arrivals, credits) = (Ipa(arrivals), Ipa(credits));
         assert!(!self.estates.write(who, arrivals, 1), "arrivals are read only");
+        for page in [arrivals, credits] {
+            let ram = self.estates.machine.ram.clone();
+            let stage2 = self.estates.side(who).holdings.stage2().unwrap();
+            let leaf = stage2.leaf_at(&ram, page).unwrap();
+            assert!(ram.was_cleaned(leaf.pa), "who looks around the caches finds the last owner's");
+        }
         let port = Port {
             owner: who,
             handle,
