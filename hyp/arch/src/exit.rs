@@ -224,6 +224,27 @@ pub const fn instruction_bytes(esr: u64) -> u64 {
     2 << ((esr >> 25) & 1)
 }
 
+/// SPSR_EL2.M\[4\]: the guest was in AArch32, which only EL0 can be.
+const PSTATE_AARCH32: u64 = 1 << 4;
+
+/// Whether the guest was in AArch32 at the exit, by SPSR_EL2.
+#[must_use]
+#[inline(always)]
+pub const fn is_aarch32(pstate: u64) -> bool {
+    pstate & PSTATE_AARCH32 != 0
+}
+
+/// The state of a program in AArch32 behind an instruction that was emulated for it: of the block of an IT instruction one
+/// is over (Arm ARM, pseudocode AArch32.ITAdvance). SPSR has ITSTATE\[1:0\] in bits 26:25, ITSTATE\[7:2\] in bits 15:10.
+#[must_use]
+pub const fn aarch32_state_behind(pstate: u64) -> u64 {
+    const LOW: u64 = 3 << 25;
+    const HIGH: u64 = 0x3f << 10;
+    let state = ((pstate & LOW) >> 25) | ((pstate & HIGH) >> 8);
+    let next = if state & 7 == 0 { 0 } else { (state & 0xe0) | ((state << 1) & 0x1f) };
+    (pstate & !(LOW | HIGH)) | ((next & 3) << 25) | ((next >> 2) << 10)
+}
+
 /// Joins HPFAR_EL2.FIPA (bits 43:4 hold IPA 51:12) with the offset of FAR_EL2.
 #[must_use]
 #[inline]
@@ -271,13 +292,6 @@ pub const fn is_mmio(esr: u64) -> bool {
 #[inline]
 pub const fn is_mmio_without_syndrome(esr: u64) -> bool {
     is_mmio(esr | ISS_ISV) && !is_mmio(esr)
-}
-
-/// Whether the trapped instruction has 4 bytes (ESR.IL), as all have but some of T32.
-#[must_use]
-#[inline(always)]
-pub const fn is_long(esr: u64) -> bool {
-    esr & (1 << 25) != 0
 }
 
 /// Whether an access that [`is_mmio`] is a store (ISS.WnR).
@@ -412,6 +426,25 @@ mod tests {
         assert_eq!(super::instruction_bytes((0x24 << 26) | (1 << 24)), 2);
         assert_eq!(super::instruction_bytes(0x01 << 26), 2);
         assert_eq!(super::instruction_bytes(u64::MAX), 4);
+    }
+
+    #[test]
+    fn an_emulated_instruction_is_one_of_its_it_block() {
+        // `ITTEE EQ` and what is left of it: condition and mask, and the last three bits that are shifted.
+        let spsr = |it: u64| 0xf000_01f0 | ((it & 3) << 25) | ((it >> 2) << 10);
+        let behind = |it| super::aarch32_state_behind(spsr(it));
+        for (it, next) in [
+            (0b0000_0111, 0b0000_1110),
+            (0b0000_1110, 0b0001_1100),
+            (0b0001_1100, 0b0001_1000),
+            (0b0001_1000, 0),
+            (0b1101_0100, 0b1100_1000),
+            (0b1110_1000, 0),
+            (0, 0),
+        ] {
+            assert_eq!(behind(it), spsr(next), "{it:#010b}");
+        }
+        assert!(super::is_aarch32(spsr(0)) && !super::is_aarch32(0x3c5));
     }
 
     #[test]

@@ -11,8 +11,6 @@ use super::live::Live;
 use crate::hw::mem::Ram;
 use crate::regs;
 
-/// SPSR_EL2.M[4]: AArch32.
-const AARCH32: u64 = 1 << 4;
 /// TCR_EL1.HA: walks set access flags.
 const TCR_HA: u64 = 1 << 39;
 /// SPSR_EL2.M[3:2]: the exception level.
@@ -29,7 +27,7 @@ pub(super) fn access(
     abort: &Abort,
 ) -> Option<MmioAccess> {
     let state = regs::spsr_el2();
-    if !exit::is_mmio_without_syndrome(esr) || state & AARCH32 != 0 {
+    if !exit::is_mmio_without_syndrome(esr) || exit::is_aarch32(state) {
         return None;
     }
     // A walk that would write to a table which cannot be written so may end in an exception at EL2 (Arm ARM D8.5.2).

@@ -113,8 +113,8 @@ fn any_call(context: &mut Context, core: &mut CoreLocal) -> Next {
 #[inline(always)]
 pub(crate) fn on_exit(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     if exit::is_mmio(esr) {
-        // A program in AArch32 may use short instructions; it does not often talk to the interrupt controller.
-        return if !exit::is_long(esr) {
+        // A program in AArch32 may use short and conditional instructions; it does not often talk to the interrupt controller.
+        return if exit::is_aarch32(regs::spsr_el2()) {
             any_access(context, core, esr)
         } else if exit::is_store(esr) {
             store(context, core, esr)
@@ -277,6 +277,10 @@ pub(crate) fn advance() {
 fn advance_any() {
     let bytes = exit::instruction_bytes(regs::esr_el2());
     regs::set_elr_el2(regs::elr_el2().wrapping_add(bytes));
+    let state = regs::spsr_el2();
+    if exit::is_aarch32(state) {
+        regs::set_spsr_el2(exit::aarch32_state_behind(state));
+    }
 }
 
 fn wait(core: &mut CoreLocal, kind: WaitKind) -> Next {

@@ -197,6 +197,9 @@ const CLASSES: &[Class] = &[
         let instruction = w.random.pick(opcodes::EXCEPTIONS_A32);
         w.user32(&[instruction], 0)
     }),
+    class("AArch32 at EL0: a load from a device in an IT block", &[RETURNED], |w| {
+        w.user.run_t32(opcodes::LOAD_IN_IT_BLOCK, w.user.readable())
+    }),
     class("AArch32 at EL0: registers, a device, short instructions", &[], |w| w.any_a32()),
 ];
 
@@ -450,7 +453,7 @@ impl Worker {
             }
             _ => {
                 let instructions = self.random.pick(opcodes::ANY_T32);
-                self.user.run_t32(instructions, address)
+                self.user.run_t32(&instructions, address)
             }
         }
     }

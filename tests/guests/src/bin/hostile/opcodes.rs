@@ -226,3 +226,8 @@ pub(crate) const ANY_T32: &[[u16; 2]] = &[
     [0xde12, 0xbf00],
     [0xf8d0, 0x1000],
 ];
+
+/// `MOVS r2, #0; CMP r0, r0; ITE EQ; LDREQ r1, [r0]; MOVNE r2, #1; NOP; CBNZ r2, 1f; SVC #0xe0; 1: UDF; NOP`: comes to its end if
+/// the load is made and the move is not.
+pub(crate) const LOAD_IN_IT_BLOCK: &[u16] =
+    &[0x2200, 0x4280, 0xbf0c, 0x6801, 0x2201, 0xbf00, 0xb902, 0xdfe0, 0xde00, 0xbf00];

@@ -100,6 +100,11 @@ impl User {
         self.place + (PAGES - 1) * PAGE
     }
 
+    /// A register of a device that can be read: GICD_TYPER.
+    pub(crate) const fn readable(&self) -> u64 {
+        self.place + PAGE + 4
+    }
+
     /// An address of a device, but for what would be seen on the console.
     pub(crate) fn device(&self, random: &mut Random) -> u64 {
         let page = 1 + random.below(4);
@@ -120,10 +125,14 @@ impl User {
         self.execute(instructions, END_A32, (A32, x0))
     }
 
-    /// The same, two short ones.
-    pub(crate) fn run_t32(&mut self, [first, second]: [u16; 2], x0: u64) -> Result<u64, Fault> {
-        let both = u32::from(first) | (u32::from(second) << 16);
-        self.execute(&[both], END_T32 | (END_T32 << 16), (T32, x0))
+    /// The same, its short ones: an even number of up to 16.
+    pub(crate) fn run_t32(&mut self, instructions: &[u16], x0: u64) -> Result<u64, Fault> {
+        let mut words = [0; 8];
+        for (word, pair) in words.iter_mut().zip(instructions.chunks_exact(2)) {
+            *word = u32::from(pair[0]) | (u32::from(pair[1]) << 16);
+        }
+        let words = &words[..instructions.len() / 2];
+        self.execute(words, END_T32 | (END_T32 << 16), (T32, x0))
     }
 
     fn execute(
