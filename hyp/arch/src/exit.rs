@@ -33,9 +33,10 @@ pub enum Exit {
 /// Which wait instruction trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitKind {
-    /// WFI or WFIT.
+    /// WFI.
     Interrupt,
-    /// WFE or WFET.
+    /// WFE, and both with a timeout, which guests are not told of: a wait may end early (Arm ARM D1.6), and nobody
+    /// watches for that time.
     Event,
 }
 
@@ -178,6 +179,8 @@ const EC_SME: u64 = 0x1d;
 const EC_FETCH_ABORT: u64 = 0x20;
 const EC_DATA_ABORT: u64 = 0x24;
 
+/// Which wait it was: 0 = WFI, 1 = WFE, 2 = WFIT, 3 = WFET.
+const ISS_TI: u64 = 3;
 const ISS_ISV: u64 = 1 << 24;
 const ISS_SSE: u64 = 1 << 21;
 const ISS_SF: u64 = 1 << 15;
@@ -195,7 +198,9 @@ impl Exit {
             EC_SMC64 => Self::Smc(low_u16(esr)),
             EC_DATA_ABORT => data_abort(esr, far, hpfar),
             EC_SYSREG => Self::Sysreg(sysreg(esr)),
-            EC_WFX => Self::Wait(if esr & 1 == 0 { WaitKind::Interrupt } else { WaitKind::Event }),
+            EC_WFX => {
+                Self::Wait(if esr & ISS_TI == 0 { WaitKind::Interrupt } else { WaitKind::Event })
+            }
             EC_FETCH_ABORT => Self::Abort(Abort {
                 ipa: faulting_ipa(far, hpfar),
                 kind: AbortKind::Fetch,
@@ -377,6 +382,12 @@ mod tests {
         assert_eq!(Exit::decode(0x5e00_0007, 0, 0), Exit::Smc(7));
         assert_eq!(Exit::decode(0x0600_0000, 0, 0), Exit::Wait(WaitKind::Interrupt));
         assert_eq!(Exit::decode(0x0600_0001, 0, 0), Exit::Wait(WaitKind::Event));
+    }
+
+    #[test]
+    fn a_wait_with_a_timeout_does_not_wait_for_ever() {
+        assert_eq!(Exit::decode(0x0600_0002, 0, 0), Exit::Wait(WaitKind::Event), "WFIT");
+        assert_eq!(Exit::decode(0x0600_0003, 0, 0), Exit::Wait(WaitKind::Event), "WFET");
     }
 
     #[test]
