@@ -223,6 +223,7 @@ impl Multiplexer {
     /// Moves the focus, and says so on the console; input that the old one has not taken is forgotten.
     ///
     /// Returns false, changing nothing, if the slot has no console.
+    #[inline(never)]
     pub fn set_focus(&mut self, focus: Focus) -> bool {
         if let Focus::Slot(slot) = focus
             && !self.is_attached(slot)
@@ -348,20 +349,13 @@ impl Multiplexer {
         Typed::Done
     }
 
+    /// The number is the slot's for ever, from 1: a console that ends does not move the others'.
     fn focus_number(&mut self, number: u8) -> Typed {
-        match self.consoles().find(|(own, _)| *own == number) {
-            Some((_, slot)) => {
-                self.set_focus(Focus::Slot(slot));
-            }
-            None => self.say(format_args!("[there is no console {number}]\n")),
+        let slot = usize::from(number).wrapping_sub(1);
+        if !self.set_focus(Focus::Slot(slot)) {
+            self.say(format_args!("[there is no console {number}]\n"));
         }
         Typed::Done
-    }
-
-    /// The attached slots with the numbers that the prefix key takes, from 1.
-    fn consoles(&self) -> impl Iterator<Item = (u8, usize)> + use<> {
-        let attached = self.attached;
-        (1_u8..=u8::MAX).zip((0..MAX_SLOTS).filter(move |slot| bit(*slot) & attached != 0))
     }
 
     fn help(&mut self) {
@@ -369,7 +363,10 @@ impl Multiplexer {
             "[Ctrl-A n: next console, Ctrl-A 1 to 9: that console, Ctrl-A c: operator console, \
              Ctrl-A Ctrl-A: Ctrl-A itself]\n"
         ));
-        for (number, slot) in self.consoles() {
+        for (number, slot) in (1_u8..=u8::MAX).zip(0..MAX_SLOTS) {
+            if !self.is_attached(slot) {
+                continue;
+            }
             let mark = if self.focus == Focus::Slot(slot) { " (focus)" } else { "" };
             let name = self.name(slot);
             self.say(format_args!("[console {number}: {name}{mark}]\n"));

@@ -253,8 +253,13 @@ fn terminal() -> Outcome {
     let output = script.stdout.take().ok_or("no output")?;
     let mut keys = script.stdin.take().ok_or("no input")?;
     let (console, thread) = Console::collect(output, None);
-    let steps =
-        [("spin: 1 vCPU", "\u{1}c"), ("shikiri> ", "lis\u{3}"), ("^C", "no\u{4}\u{1a}\u{1d}")];
+    let steps = [
+        ("spin: 1 vCPU", "\u{1}h"),
+        ("(Ctrl-] ends QEMU; these are", ""),
+        ("[console 1: ", "\u{1}c"),
+        ("shikiri> ", "lis\u{3}"),
+        ("^C", "no\u{4}\u{1a}\u{1d}"),
+    ];
     for (shown, typed) in steps {
         if !matches!(console.wait(shown, PATIENCE), Found::Text(_)) {
             drop(script.kill());

@@ -17,7 +17,7 @@ pub(super) enum Key {
     Prefix,
     /// Focus on the next partition.
     Next,
-    /// Focus on the partition with this number, from 1.
+    /// Focus on the partition in the place with this number, from 1.
     Number(u8),
     /// Focus on the operator console.
     Operator,

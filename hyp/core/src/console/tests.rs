@@ -396,6 +396,26 @@ fn help_names_the_keys_and_the_consoles() {
 }
 
 #[test]
+fn a_number_stays_with_its_partition_whoever_ends() {
+    let mut board = Board::with(&["scos", "hello", "timer"]);
+    board.mux.detach(0);
+    board.mux.detach(1);
+    board.pumped();
+    assert!(!board.mux.is_attached(1));
+    board.type_text(b"\x01c\x013");
+    assert_eq!(board.mux.focus(), Focus::Slot(2));
+    board.pumped();
+    board.type_text(b"\x012\x01h");
+    let seen = board.pumped();
+    assert!(seen.starts_with("[there is no console 2]\n"), "{seen}");
+    assert!(seen.ends_with("itself]\n[console 3: timer (focus)]\n"), "{seen}");
+    // The next life has the number of the former one.
+    board.mux.attach(1, "hello");
+    board.type_text(b"\x012");
+    assert_eq!(board.mux.focus(), Focus::Slot(1));
+}
+
+#[test]
 fn typed_bytes_reach_the_focused_partition_in_order_and_no_other() {
     let mut board = Board::with(&["linux", "hello"]);
     let typed = "echo 0123456789 abcdefghijklmnopqrstuvwxyz\r";

@@ -22,6 +22,8 @@ use crate::{process, terminal};
 
 /// The key that ends the run from an interactive terminal: Ctrl-].
 const QUIT_KEY: u8 = 0x1d;
+/// The key that the hypervisor's own commands begin with: Ctrl-A.
+const PREFIX_KEY: u8 = 0x01;
 
 /// Boots a system in QEMU with the terminal attached.
 #[derive(Debug, Args)]
@@ -409,11 +411,16 @@ fn catch_signals(stop: &Arc<AtomicI32>, console: &Console) -> Result<()> {
 /// Copies standard input to the machine, byte for byte.
 fn copy_input(mut input: ChildStdin, interactive: bool, stop: &AtomicI32) {
     let mut piece = [0_u8; 256];
+    let mut help = HelpWatch::default();
     while let Ok(length @ 1..) = io::stdin().read(&mut piece) {
         let Some(typed) = piece.get(..length) else { break };
         if interactive && typed.contains(&QUIT_KEY) {
             stop.store(QUIT, Ordering::SeqCst);
             break;
+        }
+        if interactive && help.is_asked_for(typed) {
+            // The hypervisor does not know this one; the terminal is raw.
+            eprint!("\r\n(Ctrl-] ends QEMU; these are the hypervisor's keys:)\r\n");
         }
         if input.write_all(typed).and_then(|()| input.flush()).is_err() {
             break;
@@ -421,6 +428,27 @@ fn copy_input(mut input: ChildStdin, interactive: bool, stop: &AtomicI32) {
     }
     // An input that ended is no end of the machine: keep its console connected.
     std::mem::forget(input);
+}
+
+/// Looks for the hypervisor's key for help, Ctrl-A and h or ?, among what is typed.
+#[derive(Default)]
+struct HelpWatch {
+    is_prefixed: bool,
+}
+
+impl HelpWatch {
+    /// Whether these bytes, after those before them, end in or hold that key.
+    fn is_asked_for(&mut self, typed: &[u8]) -> bool {
+        let mut is_asked_for = false;
+        for byte in typed {
+            if std::mem::take(&mut self.is_prefixed) {
+                is_asked_for |= matches!(byte, b'h' | b'?');
+            } else {
+                self.is_prefixed = *byte == PREFIX_KEY;
+            }
+        }
+        is_asked_for
+    }
 }
 
 /// When a run has taken so many seconds; never, if the clock does not reach that far.
@@ -449,6 +477,16 @@ fn free_port() -> Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_for_help_is_seen_in_pieces_and_not_in_text() {
+        let asks = |pieces: &[&[u8]]| {
+            let mut watch = HelpWatch::default();
+            pieces.iter().filter(|piece| watch.is_asked_for(piece)).count()
+        };
+        assert_eq!(asks(&[b"\x01h", b"h", b"x\x01", b"?", b"\x01n"]), 2);
+        assert_eq!(asks(&[b"\x01\x01h", b"?h"]), 0, "Ctrl-A itself, and then a letter");
+    }
 
     #[test]
     fn a_file_that_is_not_there_is_named_with_its_flag() {
