@@ -20,6 +20,7 @@ mod moving;
 mod native;
 mod objects;
 mod own;
+mod page;
 mod policy;
 mod pools;
 mod rpi4;
@@ -36,10 +37,11 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 26] = [
+const TOPICS: [Topic; 27] = [
     systems::trials,
     commands::trials,
     own::trials,
+    page::trials,
     native::trials,
     boot::trials,
     loading::trials,
