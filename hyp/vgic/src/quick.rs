@@ -427,6 +427,7 @@ mod interleavings {
         fn empty(&self) -> u32 {
             15
         }
+        fn synchronize(&self) {}
         fn read(&self, _index: u8) -> u64 {
             0
         }

@@ -118,6 +118,8 @@ impl Vgic<'_> {
     #[inline]
     fn reap<H: ListRegisters + PhysIrq>(&mut self, here: Here<'_, H>, vcpu: VcpuIndex) -> bool {
         let used = self.cpu(vcpu).map_or(0, |cpu| cpu.used);
+        // What was placed in this visit must not be taken for finished: it would be lost.
+        here.hw.synchronize();
         let finished = used & here.hw.empty();
         for index in Positions(finished) {
             self.fold(here, vcpu, index, Found { state: 0, is_released: true, sender: 0 });

@@ -35,6 +35,9 @@ pub struct PhysicalGic {
 pub struct VirtualInterface {
     is_v2: bool,
     registers: Vec<Cell<u64>>,
+    /// GICv3: the list registers that were written since the last context synchronization event, as they were before. ELRSR may
+    /// answer for these (Arm ARM D24.1.2), and does.
+    unsynchronized: RefCell<BTreeMap<usize, u64>>,
     control: Cell<u32>,
     vmcr: Cell<u32>,
     priorities: RefCell<ActivePriorities>,
@@ -84,6 +87,7 @@ impl VirtualInterface {
         Self {
             is_v2,
             registers: vec![Cell::new(0); registers],
+            unsynchronized: RefCell::default(),
             control: Cell::new(0),
             vmcr: Cell::new(0),
             priorities: RefCell::new(ActivePriorities::NONE),
@@ -98,7 +102,10 @@ impl VirtualInterface {
     /// A list register's fields.
     #[must_use]
     pub fn fields(&self, index: usize) -> Fields {
-        let value = self.registers[index].get();
+        self.decode(self.registers[index].get())
+    }
+
+    fn decode(&self, value: u64) -> Fields {
         if self.is_v2 {
             let is_hw = field(value, 31, 31) == 1;
             Fields {
@@ -176,9 +183,11 @@ impl VirtualInterface {
         if bits == 0 { 256 } else { bits.trailing_zeros() * 8 }
     }
 
-    /// The list register that would be acknowledged now.
+    /// The list register that would be acknowledged now. The guest is entered for it, as for [`VirtualInterface::end`]: an
+    /// exception return and the next entry are context synchronization events.
     #[must_use]
     pub fn candidate(&self) -> Option<usize> {
+        self.synchronize();
         if self.control.get() & 1 == 0 {
             return None;
         }
@@ -209,6 +218,7 @@ impl VirtualInterface {
 
     /// Writes EOIR with what an acknowledge read.
     pub fn end(&self, acknowledged: u32) {
+        self.synchronize();
         let intid = acknowledged & 0x3ff;
         if intid >= 1020 {
             return;
@@ -308,10 +318,16 @@ impl ListRegisters for VirtualInterface {
     }
 
     fn empty(&self) -> u32 {
+        let behind = self.unsynchronized.borrow();
         self.all().fold(0, |set, (index, lr)| {
+            let lr = behind.get(&index).map_or(lr, |before| self.decode(*before));
             let is_empty = lr.state == 0 && (lr.physical.is_some() || !lr.reports_end);
             set | (u32::from(is_empty) << index)
         })
+    }
+
+    fn synchronize(&self) {
+        self.unsynchronized.borrow_mut().clear();
     }
 
     fn read(&self, index: u8) -> u64 {
@@ -320,7 +336,10 @@ impl ListRegisters for VirtualInterface {
 
     fn write(&self, index: u8, value: u64) {
         assert!(!self.is_v2 || u32::try_from(value).is_ok(), "GICH_LR has 32 bits");
-        self.registers[usize::from(index)].set(value);
+        let before = self.registers[usize::from(index)].replace(value);
+        if !self.is_v2 {
+            self.unsynchronized.borrow_mut().entry(index.into()).or_insert(before);
+        }
         self.writes.set(self.writes.get() + 1);
         let written = self.fields(usize::from(index));
         assert!(

@@ -44,8 +44,16 @@ pub trait ListRegisters {
     /// unused).
     fn count(&self) -> u8;
 
-    /// Bit n is set if list register n holds nothing valid and reports no end of interrupt (ELRSR).
+    /// Bit n is set if list register n holds nothing valid and reports no end of interrupt (ELRSR). Of a list register that was
+    /// written since the exception entry it may still say what was true before: [`ListRegisters::synchronize`].
     fn empty(&self) -> u32;
+
+    /// Makes what was written to list registers show in [`ListRegisters::empty`] and in the maintenance interrupt's state.
+    ///
+    /// GICv3's are system registers: what a write does to another register is certain only after a context
+    /// synchronization event (Arm ARM D24.1.2, *synchronization requirements for AArch64 System registers*); a read of the one that was
+    /// written needs none. GICv2's are device memory, whose accesses come in order.
+    fn synchronize(&self);
 
     /// Reads list register `index`, which is below `count`.
     fn read(&self, index: u8) -> u64;

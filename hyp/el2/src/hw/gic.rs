@@ -93,6 +93,11 @@ impl ListRegisters for SystemRegisters {
     }
 
     #[inline]
+    fn synchronize(&self) {
+        regs::isb();
+    }
+
+    #[inline]
     fn read(&self, index: u8) -> u64 {
         read_lr(index)
     }
@@ -150,6 +155,9 @@ impl ListRegisters for MappedRegisters<'_> {
     fn empty(&self) -> u32 {
         self.0.elrsr()
     }
+
+    #[inline]
+    fn synchronize(&self) {}
 
     #[inline]
     fn read(&self, index: u8) -> u64 {
@@ -216,6 +224,10 @@ impl ListRegisters for VirtualInterface<'_> {
     #[inline]
     fn empty(&self) -> u32 {
         of_either!(self.empty())
+    }
+
+    fn synchronize(&self) {
+        of_either!(self.synchronize());
     }
 
     #[inline(never)]

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use shikiri_abi::{IntId, VcpuIndex};
+use shikiri_arch::hw::ListRegisters;
 use shikiri_model::vgic_hw::{PhysicalGic, VirtualInterface};
 use shikiri_vgic::{
     Access, CpuInterface, Distributor, Frame, Here, Line, MmioOutcome, Model, Quick, QuickSpis,
@@ -198,6 +199,8 @@ impl Machine {
     }
 
     pub(crate) fn raise(&mut self, core: usize, intid: u16, vcpu: u8) -> bool {
+        // A call or an interrupt of its own: its exception entry is a context synchronization event.
+        ListRegisters::synchronize(&self.cores[core]);
         let raised = with!(self, core, |vgic, here| {
             let short = self
                 .takes_short_ways
