@@ -72,6 +72,7 @@ fn read(
         CNTP_CVAL_EL0 => SysregOutcome::Read(timer.compare()),
         CNTP_TVAL_EL0 => SysregOutcome::Read(timer.value(now)),
         ACTLR_EL1 | AIDR_EL1 => SysregOutcome::Read(0),
+        ICC_SRE_EL1 => SysregOutcome::Read(ICC_SRE_SYSTEM_REGISTERS),
         SysregEncoding(_) => match ids.read_by(register, pmu) {
             Some(value) => SysregOutcome::Read(value),
             None if is_named(register, Direction::Read) => SysregOutcome::Read(0),
@@ -94,7 +95,7 @@ fn write(
         ICC_ASGI1R_EL1 => return SysregOutcome::Sgi { register: SgiRegister::OtherGroup1, value },
         ICC_DIR_EL1 => return SysregOutcome::Deactivate(value),
         DC_ISW | DC_CSW | DC_CISW => return set_way::decide(value),
-        ACTLR_EL1 => return SysregOutcome::Ignored,
+        ACTLR_EL1 | ICC_SRE_EL1 => return SysregOutcome::Ignored,
         SysregEncoding(_) if is_named(register, Direction::Write) => return SysregOutcome::Ignored,
         SysregEncoding(_) => return SysregOutcome::Undefined,
     }
@@ -266,6 +267,10 @@ const ICC_ASGI1R_EL1: SysregEncoding = encode(3, 0, 12, 11, 6);
 const ICC_SGI0R_EL1: SysregEncoding = encode(3, 0, 12, 11, 7);
 /// Traps because ICH_HCR_EL2.TDIR is set: an active interrupt may have left its list register.
 const ICC_DIR_EL1: SysregEncoding = encode(3, 0, 12, 11, 1);
+/// Traps because ICC_SRE_EL2.Enable is clear: the register belongs to whoever shares the core, too.
+const ICC_SRE_EL1: SysregEncoding = encode(3, 0, 12, 12, 5);
+/// SRE, DFB and DIB: system registers, and no bypass (IHI 0069, ICC_SRE_EL1, all of them RAO/WI).
+const ICC_SRE_SYSTEM_REGISTERS: u64 = 7;
 /// Implementation-defined contents, but every core has it: reads zero, ignores writes.
 const ACTLR_EL1: SysregEncoding = encode(3, 0, 1, 0, 1);
 /// Traps with HCR_EL2.TID1 beside SMIDR_EL1.

@@ -33,6 +33,12 @@ pub enum GicError {
     TooManyRegions,
     /// No redistributor in the regions belongs to the core with this MPIDR.
     NoRedistributor(u64),
+    /// The redistributor's LPIs are on and stay on: it writes into memory that is now others'.
+    LpisStayOn,
+    /// The virtual interface has so many preemption bits, and so more than one register of active priorities for a group.
+    PreemptionBits(u8),
+    /// The virtual interface cannot trap writes to ICC_DIR_EL1.
+    NoDirTrap,
 }
 
 impl fmt::Display for GicError {
@@ -40,6 +46,11 @@ impl fmt::Display for GicError {
         match self {
             Self::TooManyRegions => f.write_str("more than 8 redistributor regions"),
             Self::NoRedistributor(mpidr) => write!(f, "no redistributor for MPIDR {mpidr:#x}"),
+            Self::LpisStayOn => f.write_str("LPIs are on and cannot be turned off"),
+            Self::PreemptionBits(bits) => {
+                write!(f, "ICH_VTR_EL2.PREbits: {bits} preemption bits, and 5 can be switched")
+            }
+            Self::NoDirTrap => f.write_str("ICH_VTR_EL2.TDS: writes to ICC_DIR_EL1 do not trap"),
         }
     }
 }

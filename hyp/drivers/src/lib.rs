@@ -25,7 +25,7 @@ pub use bcm_power::BcmPower;
 pub use gic::bank::InterruptBank;
 pub use gic::gich::{Gich, GichRegisters};
 pub use gic::v2::{CoreGicV2, GicV2};
-pub use gic::v3::{GicV3, Redistributor};
+pub use gic::v3::{GicV3, Redistributor, check_virtual_interface};
 #[cfg(target_arch = "aarch64")]
 pub use gic::{Acknowledged, CoreGic, CpuInterface, SystemInterface};
 pub use gic::{CoreTarget, Gic, GicError, RedistributorRegion};

@@ -22,6 +22,9 @@ pub struct Acknowledged(u32);
 
 impl Acknowledged {
     /// The interrupt. From 1020 up it is none: [`IntId::SPURIOUS`] if nothing was pending, and nothing to end.
+    ///
+    /// Ten bits, though a GICv3 has INTIDs above: its extended PPIs and SPIs are disabled, and its LPIs off, or the core would not be
+    /// here ([`GicError::LpisStayOn`]).
     #[inline]
     #[must_use]
     pub fn intid(self) -> IntId {
@@ -43,6 +46,7 @@ impl Gic {
     ///
     /// # Errors
     /// [`GicError::NoRedistributor`]: the device tree's GICv3 has none for `mpidr`, this core's MPIDR_EL1.
+    /// [`GicError::LpisStayOn`].
     pub fn start_core(&self, mpidr: u64) -> Result<(CoreGic, CoreTarget), GicError> {
         match self {
             Self::V2(gic) => {
@@ -51,7 +55,7 @@ impl Gic {
             }
             Self::V3(gic) => {
                 let redistributor = gic.redistributor(mpidr)?;
-                redistributor.start();
+                redistributor.start()?;
                 start_cpu_interface();
                 Ok((CoreGic::V3(redistributor), CoreTarget::from_mpidr(mpidr)))
             }
@@ -197,11 +201,19 @@ impl CpuInterface for SystemInterface {
 }
 
 /// Opens the GICv3 CPU interface: system registers for EL2 and EL1, every priority, EOImode = 1, group 1.
+///
+/// A guest must not go back to the memory-mapped interface, where a core has one: ICC_SRE_EL1 is no guest's own, and
+/// whoever shared the core would find its ICC registers UNDEFINED. So EL1 has system registers before ICC_SRE_EL2.Enable
+/// is cleared, which makes its accesses to ICC_SRE_EL1 trap (IHI 0069, ICC_SRE_EL2). A GICv3 without the old interface may have
+/// the bit RAO/WI, QEMU's among them: there is nothing to go back to.
 fn start_cpu_interface() {
     GicCpuInterface::enable_system_register_el2(true);
     // ICC_SRE_EL2 must be in force before the other ICC registers exist (IHI 0069, 12.2.25).
     barrier::isb(barrier::SY);
     GicCpuInterface::disable_legacy_interrupt_bypass_el2(true);
+    GicCpuInterface::enable_system_register_el1();
+    barrier::isb(barrier::SY);
+    GicCpuInterface::enable_system_register_el2(false);
     GicCpuInterface::set_priority_mask(0xff);
     write_icc_bpr1_el1(IccBpr1El1::empty());
     write_icc_ctlr_el1(IccCtlrEl1::EOIMODE);

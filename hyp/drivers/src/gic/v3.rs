@@ -10,7 +10,7 @@
 
 use core::ptr::NonNull;
 
-use arm_gic::gicv3::registers::{Gicd, GicdCtlr, GicrSgi};
+use arm_gic::gicv3::registers::{Gicd, GicdCtlr, GicrCtlr, GicrSgi};
 use arm_gic::gicv3::{GicDistributor, GicError as ArmGicError, GicRedistributor};
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use shikiri_abi::IntId;
@@ -23,6 +23,8 @@ const MAX_REGIONS: usize = 8;
 const FRAME_BYTES: usize = 0x2_0000;
 /// The same with GICv4's VLPI frames (GICR_TYPER.VLPIS).
 const FRAME_BYTES_WITH_VLPIS: usize = 0x4_0000;
+/// How often a register write that takes its time is looked after.
+const PATIENCE_READS: u32 = 1_000_000;
 /// Offset of SGI_base in a redistributor.
 const SGI_BASE: usize = 0x1_0000;
 
@@ -117,6 +119,28 @@ impl GicV3 {
     }
 }
 
+/// Whether a core's virtual interface is what `shikiri_vgic` takes it for, by its ICH_VTR_EL2 (IHI 0069, 12.4).
+///
+/// With more than five preemption bits there are active priorities that are not switched, and one vCPU would run with
+/// another's. Where ICH_HCR_EL2.TDIR does not exist (TDS = 0, as older cores have it), a guest
+/// with EOImode 1 would deactivate an interrupt that has left its list register, and nobody would know. The other way, to trap
+/// all registers common to both groups (ICH_HCR_EL2.TC), is not taken.
+///
+/// # Errors
+/// [`GicError::PreemptionBits`], [`GicError::NoDirTrap`].
+pub fn check_virtual_interface(vtr: u64) -> Result<(), GicError> {
+    // PREbits is 28:26, one less than there are.
+    let [_, _, _, high, ..] = vtr.to_le_bytes();
+    let bits = (high >> 2 & 7).saturating_add(1);
+    if bits > 5 {
+        return Err(GicError::PreemptionBits(bits));
+    }
+    if vtr & VTR_TDS == 0 { Err(GicError::NoDirTrap) } else { Ok(()) }
+}
+
+/// ICH_VTR_EL2.TDS.
+const VTR_TDS: u64 = 1 << 19;
+
 /// The redistributors of a region, until its end or the one that is marked the last.
 struct Frames {
     next: Option<NonNull<u8>>,
@@ -166,16 +190,36 @@ unsafe impl Sync for Redistributor {}
 
 impl Redistributor {
     /// Wakes the redistributor and puts its SGIs and PPIs into a known state: disabled, not pending, not active,
-    /// group 1, one priority, level. On its own core, once each time the core comes up.
-    pub fn start(&self) {
+    /// group 1, one priority, level; and no LPIs, which firmware or a kernel before us may have had. On its own core, once each time the
+    /// core comes up.
+    ///
+    /// # Errors
+    /// [`GicError::LpisStayOn`]: where GICR_CTLR.EnableLPIs cannot be cleared once it is set (IHI 0069, 12.11, GICR_CTLR).
+    pub fn start(&self) -> Result<(), GicError> {
         let mut redistributor = GicRedistributor::new(self.block());
         match redistributor.mark_core_awake() {
             // `AlreadyAwake` is what a core finds that was handed over running; there is no other error here.
             Ok(()) | Err(ArmGicError::AlreadyAwake) => {}
             Err(_) => {}
         }
+        self.stop_lpis()?;
         self.bank.reset_states(IntId(0), IntId::FIRST_SPI);
         redistributor.configure_default_settings();
+        Ok(())
+    }
+
+    fn stop_lpis(&self) -> Result<(), GicError> {
+        let mut block = self.block();
+        let mut frame = field!(block, gicr);
+        let mut control = field!(frame, ctlr);
+        let found = control.read();
+        if !found.contains(GicrCtlr::EnableLPIs) {
+            return Ok(());
+        }
+        control.write(found.difference(GicrCtlr::EnableLPIs));
+        // What is pending goes to memory first (RWP).
+        let is_off = || !control.read().intersects(GicrCtlr::EnableLPIs | GicrCtlr::RWP);
+        if (0..PATIENCE_READS).any(|_| is_off()) { Ok(()) } else { Err(GicError::LpisStayOn) }
     }
 
     /// The registers of this core's SGIs and PPIs. Others must not be asked for here.
@@ -216,7 +260,7 @@ const _: () = assert!(PRIORITY == arm_gic::gicv3::HIGHEST_NS_PRIORITY);
 mod tests {
     use shikiri_abi::IntId;
 
-    use super::{FRAME_BYTES, GicV3};
+    use super::{FRAME_BYTES, GicV3, check_virtual_interface};
     use crate::gic::{GicError, RedistributorRegion};
     use crate::testing::FakeBlock;
 
@@ -224,6 +268,8 @@ mod tests {
     const TYPER_HIGH: usize = 0x0c;
     const LAST: u32 = 1 << 4;
     const VLPIS: u32 = 1 << 1;
+    /// GICR_CTLR.EnableLPIs.
+    const LPIS: u32 = 1;
 
     fn region(block: FakeBlock, bytes: usize) -> RedistributorRegion {
         RedistributorRegion { base: block.base(), bytes }
@@ -303,13 +349,26 @@ mod tests {
         let block = redistributors(FRAME_BYTES, &[(0, 0), (1, LAST)]);
         let (_, gic) = gic(&[region(block, 2 * FRAME_BYTES)]);
         let core = gic.redistributor(1).unwrap();
-        core.start();
+        block.write(FRAME_BYTES, LPIS);
+        core.start().unwrap();
         core.bank().enable(IntId(27));
+        assert_eq!(block.read(FRAME_BYTES) & LPIS, 0, "LPIs of who was here before");
         let sgi = |offset| block.read(FRAME_BYTES + 0x1_0000 + offset);
         assert_eq!([0x080, 0x180, 0x280, 0x380].map(sgi), [u32::MAX; 4]);
         assert_eq!((sgi(0x400), sgi(0x41c), sgi(0x420)), (0x8080_8080, 0x8080_8080, 0));
         assert_eq!(sgi(0x100), 1 << 27);
         assert_eq!(block.read(0x1_0080), 0, "another core's");
+    }
+
+    #[test]
+    fn a_virtual_interface_that_cannot_be_switched_or_trapped_is_refused() {
+        let vtr = |preemption_bits: u64, tds: u64| preemption_bits - 1 << 26 | tds << 19 | 3;
+        assert_eq!(check_virtual_interface(vtr(5, 1) | 4 << 29), Ok(()));
+        for bits in [6, 7] {
+            let refused = Err(GicError::PreemptionBits(bits));
+            assert_eq!(check_virtual_interface(vtr(bits.into(), 1)), refused);
+        }
+        assert_eq!(check_virtual_interface(vtr(5, 0)), Err(GicError::NoDirTrap));
     }
 
     #[test]
