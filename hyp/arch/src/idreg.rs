@@ -205,9 +205,14 @@ impl IdTable {
         core::iter::once(REVIDR_EL1).chain(wide).chain(narrow)
     }
 
-    /// The view that holds on two kinds of core: field by field the lesser. For machines whose cores differ.
+    /// Whether a core of which `core` is the view has all that this one shows: then guests may run there with this one.
     #[must_use]
-    pub fn common(&self, other: &Self) -> Self {
+    pub fn holds_on(&self, core: &Self) -> bool {
+        self.common(core) == *self
+    }
+
+    /// The view that holds on two kinds of core: field by field the lesser.
+    fn common(&self, other: &Self) -> Self {
         let pmu = lesser(self.pmu, other.pmu);
         let mut table = Self { values: [0; COUNT], revidr: self.revidr, pmu };
         for &(crm, op2, shift, rule) in FIELDS {

@@ -40,9 +40,14 @@ impl Format {
         Some(Self { ipa_bits, pa_bits, has_fwb: (mmfr2 >> 40) & 0xf != 0 })
     }
 
-    /// The format that both kinds of core can use: for machines whose cores differ.
+    /// Whether a core whose own format is `core` can use tables of this one.
     #[must_use]
-    pub fn common(self, other: Self) -> Self {
+    pub fn holds_on(self, core: Self) -> bool {
+        self.common(core) == self
+    }
+
+    /// The format that both kinds of core can use.
+    fn common(self, other: Self) -> Self {
         Self {
             ipa_bits: self.ipa_bits.min(other.ipa_bits),
             pa_bits: self.pa_bits.min(other.pa_bits),
@@ -152,5 +157,9 @@ mod tests {
         let big = Format::new(5, 1 << 40).unwrap();
         assert!(big.has_fwb() && !big.common(little).has_fwb());
         assert_eq!(big.common(little).pa_bits(), 40);
+        assert!(little.holds_on(big) && big.holds_on(big));
+        // The wider addresses, and Write-Back forced.
+        assert!(!big.holds_on(little) && !format(5).holds_on(little));
+        assert!(!Format::new(2, 1 << 40).unwrap().holds_on(little));
     }
 }

@@ -46,6 +46,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("the_tree_of_another_machine_is_refused", other_tree)
         .test("a_tree_whose_uart_nobody_knows_is_refused", no_console)
         .test("a_spin_table_outside_memory_is_refused", bad_spin_table)
+        .test("a_core_that_nothing_can_start_is_named", no_way_to_start)
         .test("cores_may_look_at_the_same_release_address", shared_release)
         .test("without_a_bundle_it_says_so_and_stops", no_bundle)
         .test("too_little_memory_is_refused", little_memory)
@@ -633,6 +634,16 @@ fn shared_release() -> Outcome {
     running.wait_for("hello: 1 vCPU", PATIENCE)?;
     running.wait_for_power_off(PATIENCE)?;
     Ok(())
+}
+
+/// The tree wants core 2 to be started by PSCI, and has none.
+fn no_way_to_start() -> Outcome {
+    let tree = Tree::new()?.set(&["cpus", "cpu@2"], "enable-method", "psci")?;
+    let (machine, _tree) = tree.machine()?;
+    refused(
+        with_bundle(&machine, &bundle()?)?,
+        "boot refused: core 2 (MPIDR 0x2): the device tree has no way to start it: no PSCI by SMC, no spin table",
+    )
 }
 
 /// Core 2 looks at 0xe8, and the tree says another place, in memory that the firmware keeps.

@@ -221,6 +221,10 @@ fn different_cores_share_the_lesser_of_each_field() {
     assert_eq!(field(&common, 4, 0, 16), 0, "FP without half precision");
     assert_eq!(field(&common, 7, 0, 0), 2);
     assert_eq!(a72.common(&a72), a72);
+    assert!(
+        a72.holds_on(&a72) && n1.holds_on(&n1) && common.holds_on(&a72) && common.holds_on(&n1)
+    );
+    assert!(!n1.holds_on(&a72), "atomics would be undefined there");
     let absent = uniform(0xf).common(&a72);
     assert_eq!(field(&absent, 4, 0, 16), 0xf, "no FP at all on one core");
     assert_eq!(uniform(1).common(&a72).read(encoding(1, 0)), Some(0), "one without AArch32");

@@ -22,6 +22,7 @@ use shikiri_core::share::Claim;
 use shikiri_core::vmid::VmidPool;
 use shikiri_drivers::{
     BcmPower, Gic, GicV2, GicV3, Gich, LineInterrupts, RedistributorRegion, Uart,
+    check_virtual_interface,
 };
 use shikiri_pages::{FramePool, FrameRange, Frames, MAX_FIXED, PageBox, PageSlice};
 use shikiri_stage2::Format;
@@ -567,6 +568,24 @@ fn start_console(board: &Board, ticks_per_ms: u64, bundle: &Bundle<'_>, gic: &Gi
     }
 }
 
+/// Refuses a core that lacks what the boot core has: guests see that one's features, and the stage-2 tables have its format.
+pub(crate) fn check_core(world: &World, id: CoreId) {
+    let view = match world.gich {
+        Some(_) => GicView::MemoryMapped,
+        None => GicView::SystemRegisters,
+    };
+    let format = Format::new(regs::id_aa64mmfr0_el1(), regs::id_aa64mmfr2_el1());
+    let has_format = format.is_some_and(|own| world.format.holds_on(own));
+    if !has_format || !world.ids.holds_on(&guest::ids::view(view)) {
+        refuse(format_args!(
+            "core {} (MIDR {:#x}) lacks features of core {}, which booted: guests would see them there too",
+            id.0,
+            regs::midr_el1(),
+            world.boot_core.0
+        ));
+    }
+}
+
 /// Makes this core a part of the world; its block.
 #[expect(clippy::mut_from_ref, reason = "the block is new memory, not a part of the world")]
 pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal {
@@ -576,6 +595,11 @@ pub(crate) fn join(world: &'static World, id: CoreId) -> &'static mut CoreLocal 
         Ok(started) => started,
         Err(error) => refuse(format_args!("core {}: {error}", id.0)),
     };
+    if world.gich.is_none()
+        && let Err(error) = check_virtual_interface(regs::ich_vtr_el2())
+    {
+        refuse(format_args!("core {}: {error}", id.0));
+    }
     let Some((frames, stack)) = ({
         let take = |pages| world.frames.take(FrameState::Hypervisor, pages, PAGE_BYTES);
         take(PageBox::<CoreLocal>::PAGES).zip(take(PageCount(1)))

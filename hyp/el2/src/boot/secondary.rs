@@ -73,7 +73,12 @@ pub(crate) fn start(world: &'static World, board: &Board, mmu: &MmuRegisters) {
     }
     for (number, fact) in others {
         match fact.start {
-            StartMethod::Psci => start_by_psci(number, fact),
+            StartMethod::Psci if board.has_psci_by_smc => start_by_psci(number, fact),
+            // An SMC that no firmware serves is undefined, or ends nowhere.
+            StartMethod::Psci => refuse(format_args!(
+                "core {number} (MPIDR {:#x}): the device tree has no way to start it: no PSCI by SMC, no spin table",
+                fact.mpidr
+            )),
             StartMethod::SpinTable(place) => start_by_table(number, board, place),
         }
     }
@@ -143,6 +148,7 @@ pub(crate) fn wait_for_all(world: &World) {
 extern "C" fn boot_secondary(number: u64) -> ! {
     let id = CoreId(u8::try_from(number).unwrap_or(u8::MAX));
     let Some(world) = WORLD.get() else { crate::fault::stop() };
+    machine::check_core(world, id);
     let core = machine::join(world, id);
     machine::run(core)
 }
