@@ -17,6 +17,8 @@ pub struct CoreFeatures {
     pub mmfr0: u64,
     /// ID_AA64MMFR1_EL1: LORegions, HCX.
     pub mmfr1: u64,
+    /// MPAMIDR_EL1, where FEAT_MPAM is: what more can trap; 0 elsewhere.
+    pub mpamidr: u64,
     /// PMCR_EL0.N, the number of event counters; 0 without a PMU.
     pub event_counters: u8,
     /// Whether the stage-2 tables force Write-Back (their format says so, for the whole machine).
@@ -41,9 +43,20 @@ pub struct TrapConfig {
     pub hstr: u64,
     /// HCRX_EL2, where FEAT_HCX is.
     pub hcrx: Option<u64>,
+    /// MPAM's traps, where FEAT_MPAM is.
+    pub mpam: Option<MpamTraps>,
     /// How many generations of fine-grained trap registers there are; each of them is written with
     /// [`FINE_GRAINED_TRAPS`].
     pub fine_grained: FineGrained,
+}
+
+/// MPAM's registers at EL2: guests do not see it, so theirs trap, and everybody is in the default partition of caches and memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MpamTraps {
+    /// MPAM2_EL2.
+    pub mpam2: u64,
+    /// MPAMHCR_EL2, where it is.
+    pub mpamhcr: Option<u64>,
 }
 
 /// Which fine-grained trap registers a core has.
@@ -114,6 +127,17 @@ mod mdcr {
     pub(super) const HPMN: u64 = 0x1f;
 }
 
+mod mpam {
+    /// MPAM2_EL2: MPAM1_EL1 and MPAM0_EL1 trap.
+    pub(super) const TRAP_EL1: u64 = 1 << 48 | 1 << 49;
+    /// MPAM2_EL2: MPAMIDR_EL1 traps, where MPAMIDR_EL1.HAS_TIDR, at the same place, says that this can be.
+    pub(super) const TIDR: u64 = 1 << 58;
+    /// MPAMIDR_EL1: there is MPAMHCR_EL2.
+    pub(super) const HAS_HCR: u64 = 1 << 17;
+    /// MPAMHCR_EL2: MPAMIDR_EL1 traps.
+    pub(super) const TRAP_MPAMIDR: u64 = 1 << 31;
+}
+
 /// CNTHCTL_EL2.EL1PCTEN: reads of CNTPCT_EL0 do not trap. EL1PCEN stays 0: CNTP_*_EL0 traps.
 const CNTHCTL_EL1PCTEN: u64 = 1 << 0;
 /// HCRX_EL2.TALLINT: MSR ALLINT traps, where FEAT_NMI is.
@@ -131,6 +155,7 @@ impl TrapConfig {
             cnthctl: CNTHCTL_EL1PCTEN,
             hstr: 0,
             hcrx: core.hcrx(),
+            mpam: core.has_mpam().then(|| core.mpam()),
             fine_grained: match field(core.mmfr0, 56) {
                 0 => FineGrained::None,
                 1 => FineGrained::First,
@@ -202,6 +227,21 @@ impl CoreFeatures {
         value
     }
 
+    /// Whether there is FEAT_MPAM of any version: ID_AA64PFR0_EL1.MPAM and ID_AA64PFR1_EL1.MPAM_frac are its number.
+    #[must_use]
+    pub const fn has_mpam(&self) -> bool {
+        field(self.pfr0, 40) != 0 || field(self.pfr1, 16) != 0
+    }
+
+    /// MPAMEN stays 0 where it is ours to write: no partitions at all. So do the virtual ones (EL0_VPMEN, EL1_VPMEN) and
+    /// EnMPAMSM, which traps.
+    fn mpam(&self) -> MpamTraps {
+        MpamTraps {
+            mpam2: mpam::TRAP_EL1 | (self.mpamidr & mpam::TIDR),
+            mpamhcr: (self.mpamidr & mpam::HAS_HCR != 0).then_some(mpam::TRAP_MPAMIDR),
+        }
+    }
+
     const fn hcrx(&self) -> Option<u64> {
         if field(self.mmfr1, 40) == 0 {
             return None;
@@ -233,7 +273,7 @@ pub const fn is_hidden_feature(class: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{CoreFeatures, FineGrained, TrapConfig, is_hidden_feature};
+    use super::{CoreFeatures, FineGrained, MpamTraps, TrapConfig, is_hidden_feature};
 
     /// Cortex-A72: Armv8.0, PMU with 6 counters, trace registers not accessible.
     const A72: CoreFeatures = CoreFeatures {
@@ -242,6 +282,7 @@ mod tests {
         dfr0: 0x1030_5106,
         mmfr0: 0x1124,
         mmfr1: 0,
+        mpamidr: 0,
         event_counters: 6,
         forces_write_back: false,
     };
@@ -253,6 +294,7 @@ mod tests {
         dfr0: 0x0010_0211_1030_5618 | (1 << 32) | (1 << 40) | (1 << 4),
         mmfr0: 2 << 56,
         mmfr1: (1 << 16) | (1 << 40),
+        mpamidr: (1 << 58) | (1 << 17) | 0xff,
         event_counters: 31,
         forces_write_back: true,
     };
@@ -275,6 +317,22 @@ mod tests {
         assert_eq!(traps.cptr, 0x33ff | (1 << 20) | (1 << 30), "TTA, TAM");
         assert_eq!(traps.mdcr, 0x0e60 | 31 | (1 << 14) | (1 << 19), "TPMS, TTRF");
         assert_eq!((traps.hcrx, traps.fine_grained), (Some(1 << 6), FineGrained::Second));
+    }
+
+    #[test]
+    fn mpam_traps_wherever_there_is_some_and_nowhere_else() {
+        let mpam = |pfr0, pfr1, mpamidr| {
+            TrapConfig::new(&CoreFeatures { pfr0, pfr1, mpamidr, ..A72 }).mpam
+        };
+        assert_eq!(mpam(0x2222, 0, 0), None);
+        let (el1, tidr) = (3 << 48, 1 << 58);
+        let plain = Some(MpamTraps { mpam2: el1, mpamhcr: None });
+        // Version 1.0, 0.1 by its fraction alone, 1.1.
+        assert_eq!(mpam(1 << 40, 0, 0xff), plain);
+        assert_eq!(mpam(0, 1 << 16, 0xff), plain);
+        assert_eq!(mpam(1 << 40, 1 << 16, 0xff), plain);
+        let full = TrapConfig::new(&FULL).mpam;
+        assert_eq!(full, Some(MpamTraps { mpam2: el1 | tidr, mpamhcr: Some(1 << 31) }));
     }
 
     #[test]

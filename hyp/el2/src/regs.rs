@@ -83,6 +83,10 @@ readers! {
     dczid_el0 => "dczid_el0";
     /// Interrupts that are pending at this core now (bit 7: IRQ).
     isr_el1 => "isr_el1";
+    /// Hypervisor configuration.
+    hcr_el2 => "hcr_el2";
+    /// What MPAM has here; where FEAT_MPAM is.
+    mpamidr_el1 => "S3_0_C10_C4_4";
     /// The stage-2 root and VMID.
     vttbr_el2 => "vttbr_el2";
     /// Processor features 0: RAS.
@@ -158,6 +162,16 @@ writers! {
     set_vdisr_el2 => "S3_4_C12_C1_1";
     /// Extended configuration: features of FEAT_HCX.
     set_hcrx_el2 => "S3_4_C1_C2_2";
+    /// Debug exceptions and single steps of EL1.
+    set_mdscr_el1 => "mdscr_el1";
+    /// MPAM: EL2's partition, and traps.
+    set_mpam2_el2 => "S3_4_C10_C5_0";
+    /// MPAM: virtual partitions, and a trap.
+    set_mpamhcr_el2 => "S3_4_C10_C4_0";
+    /// MPAM: EL1's partition.
+    set_mpam1_el1 => "S3_0_C10_C5_0";
+    /// MPAM: EL0's partition.
+    set_mpam0_el1 => "S3_0_C10_C5_1";
     /// Fine-grained read traps.
     set_hfgrtr_el2 => "S3_4_C1_C1_4";
     /// Fine-grained write traps.

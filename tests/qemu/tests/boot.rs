@@ -29,6 +29,12 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .only_on_virt(OF_ITS_OWN, "without_a_bundle_it_says_so_and_stops", || {
             refused(image_alone(true)?, "there is no bundle")
         })
+        .only_on_virt(IT_HAS_NO_VHE, "it_boots_from_a_kernel_with_the_host_extensions_on", || {
+            handed_over(&WITH_HOST_EXTENSIONS, "max")
+        })
+        .only_on_virt(ON_VIRT_TOO, "it_boots_at_el2t_without_a_stack_of_its_own", || {
+            handed_over(&AT_EL2T, "cortex-a72")
+        })
         .only_on_virt(
             OF_ITS_OWN,
             "without_a_device_tree_it_says_so_on_the_boards_known_console",
@@ -91,6 +97,9 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
 /// What the topic `rpi4` has for its board.
 const OF_ITS_OWN: &str = "it has one of its own, in the topic rpi4";
 
+const IT_HAS_NO_VHE: &str = "its cores have no host extensions";
+const ON_VIRT_TOO: &str = "the code is the same, and `virt` has it tried";
+
 /// One machine, which the Pi can take the place of.
 fn smallest() -> Vec<Variant> {
     vec![Variant::new(Gic::V2, 2, "cortex-a72")]
@@ -104,6 +113,42 @@ fn checkpoints(machine: Machine) -> Outcome {
     running.wait_for("hello: 1 vCPU", PATIENCE)?;
     running.wait_for_power_off(PATIENCE)?;
     Ok(())
+}
+
+/// A kernel with the host extensions on that jumps to our image at 0x44000000, as kexec does from a Linux at EL2.
+const WITH_HOST_EXTENSIONS: [u32; 6] = [
+    0xd2b1_0001, // mov x1, #0x88000000: HCR_EL2.RW, TGE
+    0xf2c0_0081, // movk x1, #4, lsl #32: E2H
+    0xd51c_1101, // msr hcr_el2, x1
+    0xd503_3fdf, // isb
+    0xd2a8_8001, // mov x1, #0x44000000
+    0xd61f_0020, // br x1
+];
+/// One that does so on SP_EL0, and leaves nonsense in SP_EL2.
+const AT_EL2T: [u32; 5] = [
+    0xd29f_ffe1, // mov x1, #0xffff
+    0x9100_003f, // mov sp, x1
+    0xd500_40bf, // msr spsel, #0
+    0xd2a8_8001, // mov x1, #0x44000000
+    0xd61f_0020, // br x1
+];
+
+/// All comes up, and a guest runs, makes exits and ends.
+fn handed_over(kernel: &[u32], cpu: &str) -> Outcome {
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let [image, bundle] = ["kernel", "bundle"].map(|name| scratch.path().join(name));
+    let code: Vec<u8> = kernel.iter().flat_map(|word| word.to_le_bytes()).collect();
+    std::fs::write(&image, code)?;
+    let machine = Machine::new().cpu(cpu);
+    std::fs::write(&bundle, one_guest("psci", "", 2)?.compile(&machine)?.bundle)?;
+    let file =
+        format!("loader,file={},addr=0x44000000,force-raw=on", paths::hypervisor().display());
+    let boot = Boot::Hypervisor { image, bundle };
+    let machine = machine.args(["-device", &file]);
+    let mut running = Running::start(&machine, &boot, Some(scratch), None)?;
+    running.wait_for("[09] all cores here (2)", PATIENCE)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    support::approve(&console)
 }
 
 fn image_alone(el2: bool) -> Result<Running, Failed> {

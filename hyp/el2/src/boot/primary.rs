@@ -16,6 +16,9 @@ use crate::{guest, regs};
 /// No tree is larger: the arm64 boot protocol's limit.
 const FDT_MAX_BYTES: u64 = 2 << 20;
 
+/// HCR_EL2.E2H, which `start.s` has cleared where it can be (Arm ARM D24.2, HCR_EL2; FEAT_E2H0).
+const HCR_E2H: u64 = 1 << 34;
+
 /// Entered from `start.s` with MMU and caches off, on the first stack.
 #[unsafe(no_mangle)]
 extern "C" fn boot_primary(tree_at: u64, loaded_at: u64, level: u64) -> ! {
@@ -43,6 +46,11 @@ extern "C" fn boot_primary(tree_at: u64, loaded_at: u64, level: u64) -> ! {
     if loaded_at != super::image_base() {
         refuse(format_args!(
             "the image was loaded at {loaded_at:#x}, which is no multiple of 4 KiB"
+        ));
+    }
+    if regs::hcr_el2() & HCR_E2H != 0 {
+        refuse(format_args!(
+            "this core's EL2 has the host extensions always (HCR_EL2.E2H is RES1), and this hypervisor does without"
         ));
     }
     let mpidr = regs::mpidr_el1() & 0xff_00ff_ffff;

@@ -21,6 +21,7 @@ _start:
 // x0 = physical address of the device tree.
 primary_entry:
     msr     daifset, #15
+    msr     spsel, #1                   // at EL2t the stack would be SP_EL0, and the vectors' SP_EL2 nobody's
     mov     x21, x0
     adr     x23, _start                 // where the loader has put the image
     tst     x23, #0xfff
@@ -30,9 +31,15 @@ on_page:
     mrs     x22, CurrentEL
     lsr     x22, x22, #2
 
-    // A defined SCTLR with MMU and caches off, at whatever level we are (RES1 bits: Arm ARM D24.2.146).
+    // A defined SCTLR with MMU and caches off, at whatever level we are (RES1 bits: Arm ARM D24.2.146). First the host
+    // extensions off, which a kernel that hands over may have on: TCR_EL2, CPTR_EL2 and CNTHCTL_EL2 have another layout with
+    // them, and MDCR_EL2 and the traps another meaning (Arm ARM D24.2, HCR_EL2.E2H). Where the bit is RES1 (no FEAT_E2H0) the
+    // boot is refused as soon as it can be said.
     cmp     x22, #2
     b.ne    1f
+    mov     x1, #1 << 31                // RW alone
+    msr     hcr_el2, x1
+    isb
     ldr     x1, =0x30c50830
     msr     sctlr_el2, x1
     b       2f
@@ -180,6 +187,12 @@ secondary_entry:
     mrs     x1, CurrentEL
     cmp     x1, #2 << 2
     b.ne    9f
+    msr     spsel, #1                   // as in `primary_entry`
+    mov     x1, #1 << 31
+    msr     hcr_el2, x1
+    isb
+    mrs     x1, hcr_el2
+    tbnz    x1, #34, 9f                 // E2H is RES1, other than on the core that boots, which names who does not come
     ldp     x1, x2, [x0]
     ldp     x3, x4, [x0, #16]
     ldp     x5, x0, [x0, #32]

@@ -221,12 +221,17 @@ impl Context {
             regs::set_vmpidr_el2(self.mpidr);
         });
         regs::set_cntv_cval_el0(self.cntv_cval);
-        regs::set_cntv_ctl_el0(self.cntv_ctl);
         if (regs::id_aa64pfr0_el1() >> 28) & 15 != 0 {
             // With HCR_EL2.AMO the guest's DISR_EL1 is VDISR_EL2: not another guest's (FEAT_RAS).
             regs::set_vdisr_el2(0);
         }
         // SAFETY: reads our own field only; EL2 uses no FP register.
         unsafe { fp_load(&raw const self.fp) };
+    }
+
+    /// Starts the virtual timer, which [`Context::load`] leaves stopped: when it is due at once, its interrupt must find what the
+    /// interrupt controller has been told of the vCPU before.
+    pub(crate) fn start_timer(&self) {
+        regs::set_cntv_ctl_el0(self.cntv_ctl);
     }
 }

@@ -87,6 +87,9 @@ fn idle(core: &mut CoreLocal) {
     // WFI also wakes for interrupts that PSTATE masks (Arm ARM D1.6.2); one that came since the inbox was
     // looked at is pending and makes it return at once.
     regs::dsb_sy();
+    // A GICv3's SGIs and the timer are system registers, which no DSB orders: without it those that were just sent, and the deadline,
+    // may take effect only after the WFI (Arm ARM D24.1.2; IHI 0069, ICC_SGI1R_EL1).
+    regs::isb();
     regs::wfi();
     if has_entered {
         lending::leave_idle(core);
@@ -403,9 +406,12 @@ fn load(core: &mut CoreLocal, live: &'static Live, vcpu: &'static Vcpu) {
         let mut vgic = devices.vgic(&live.quicks);
         if own(vcpu).timer_active && vgic.holds_physical(vcpu.index, VIRTUAL_TIMER) {
             core.gic.private().set_active(VIRTUAL_TIMER);
+            // There before the timer can raise it: its handler is not done.
+            regs::dsb_sy();
         }
         vgic.load(&interface, vcpu.index)
     };
+    own(vcpu).context.start_timer();
     if !kick.is_empty() {
         kick_vcpus(core.world, live, kick);
     }

@@ -1,11 +1,16 @@
-//! A core's EL2 registers: every one of them is written, whatever firmware left there.
+//! A core's EL2 registers, whatever firmware or a kernel before us left there: all that a guest's isolation hangs on, and the state
+//! that guests share without a switch, since they cannot reach it. What is added by features that guests do not see stays as its
+//! controls here make it: off, or trapped.
 #![expect(unsafe_code, reason = "loads EL2's control registers")]
 
 use shikiri_arch::exit::SysregEncoding;
-use shikiri_arch::trap_config::{CoreFeatures, FINE_GRAINED_TRAPS, FineGrained, TrapConfig};
-use shikiri_stage2::Format;
+use shikiri_arch::trap_config::{
+    CoreFeatures, FINE_GRAINED_TRAPS, FineGrained, MpamTraps, TrapConfig,
+};
+use shikiri_stage2::{Format, switch};
 
 use super::ids;
+use crate::hw::tlb::MachineRegime;
 use crate::regs;
 
 /// Names the vectors: from here on a fault of our own is reported, not silent.
@@ -21,6 +26,8 @@ pub(crate) fn set_vectors() {
 pub(crate) fn start_core(format: Format) -> u64 {
     let traps = TrapConfig::new(&features(format));
     set_vectors();
+    // Until the first vCPU is loaded EL1's translation registers are nobody's: as between two of them, nothing is walked.
+    switch::hold_walks(&MachineRegime);
     // SAFETY: the format of all tables.
     unsafe { regs::set_vtcr_el2(format.vtcr()) };
     // SAFETY: no guest runs; no tables.
@@ -34,6 +41,11 @@ pub(crate) fn start_core(format: Format) -> u64 {
         regs::set_hcrx_el2(hcrx);
     }
     set_fine_grained(traps.fine_grained);
+    if let Some(mpam) = traps.mpam {
+        set_mpam(mpam);
+    }
+    // Its enables (MDE, KDE, SS) are UNKNOWN after reset, and no guest can clear them: its own writes trap (Arm ARM D24.3, MDSCR_EL1).
+    regs::set_mdscr_el1(0);
     regs::set_cnthctl_el2(traps.cnthctl);
     regs::set_cntvoff_el2(0);
     regs::set_cntv_ctl_el0(0);
@@ -101,12 +113,25 @@ fn features(format: Format) -> CoreFeatures {
         dfr0,
         mmfr0: id(7, 0),
         mmfr1: id(7, 1),
+        mpamidr: 0,
         event_counters: 0,
         forces_write_back: format.has_fwb(),
     };
     let counters = if features.has_pmu() { regs::pmcr_el0() >> 11 & 31 } else { 0 };
     let [event_counters, ..] = counters.to_le_bytes();
-    CoreFeatures { event_counters, ..features }
+    let mpamidr = if features.has_mpam() { regs::mpamidr_el1() } else { 0 };
+    CoreFeatures { event_counters, mpamidr, ..features }
+}
+
+/// MPAM's registers, where the core has them; not tried on hardware, and QEMU has none. EL3 has to leave them to EL2
+/// (MPAM3_EL3.TRAPLOWER = 0, as TF-A does where it knows MPAM, and as Linux needs it since 6.13).
+fn set_mpam(traps: MpamTraps) {
+    regs::set_mpam2_el2(traps.mpam2);
+    if let Some(value) = traps.mpamhcr {
+        regs::set_mpamhcr_el2(value);
+    }
+    regs::set_mpam1_el1(0);
+    regs::set_mpam0_el1(0);
 }
 
 /// Fine-grained traps, where the core has them.
