@@ -239,22 +239,40 @@ pub const fn is_aarch32(pstate: u64) -> bool {
     pstate & PSTATE_AARCH32 != 0
 }
 
-/// The state of a program in AArch32 behind an instruction that was emulated for it: of the block of an IT instruction one
-/// is over (Arm ARM, pseudocode AArch32.ITAdvance). SPSR has ITSTATE\[1:0\] in bits 26:25, ITSTATE\[7:2\] in bits 15:10.
-#[must_use]
-pub const fn aarch32_state_behind(pstate: u64) -> u64 {
-    const LOW: u64 = 3 << 25;
-    const HIGH: u64 = 0x3f << 10;
-    let state = ((pstate & LOW) >> 25) | ((pstate & HIGH) >> 8);
-    let next = if state & 7 == 0 { 0 } else { (state & 0xe0) | ((state << 1) & 0x1f) };
-    (pstate & !(LOW | HIGH)) | ((next & 3) << 25) | ((next >> 2) << 10)
-}
-
 /// Joins HPFAR_EL2.FIPA (bits 43:4 hold IPA 51:12) with the offset of FAR_EL2.
 #[must_use]
 #[inline]
 pub const fn faulting_ipa(far: u64, hpfar: u64) -> Ipa {
     Ipa(((hpfar & 0x0fff_ffff_fff0) << 8) | (far & 0xfff))
+}
+
+/// The IPA of an abort, if HPFAR_EL2 has it: a permission fault leaves the register UNKNOWN unless it was on a stage-1 walk (Arm
+/// ARM D24.2, HPFAR_EL2).
+#[must_use]
+#[inline]
+pub const fn known_ipa(esr: u64, far: u64, hpfar: u64) -> Option<Ipa> {
+    let is_permission = esr & 0x3c == 0x0c;
+    if is_permission && esr & ISS_S1PTW == 0 { None } else { Some(faulting_ipa(far, hpfar)) }
+}
+
+/// SPSR_EL2 behind an instruction that was emulated: as behind one that was executed, BTYPE is 0, and in AArch32 the IT state has
+/// moved on (Arm ARM D8.4, F1.2.3 and the pseudocode ITAdvance).
+#[must_use]
+#[inline(always)]
+pub const fn state_behind(spsr: u64) -> u64 {
+    if is_aarch32(spsr) { it_advanced(spsr) } else { spsr & !PSTATE_BTYPE }
+}
+
+/// SPSR_EL2.BTYPE.
+const PSTATE_BTYPE: u64 = 3 << 10;
+/// SPSR_EL2.IT in AArch32: IT[7:2] in bits 15:10, IT[1:0] in 26:25.
+const PSTATE_IT: u64 = 0x3f << 10 | 3 << 25;
+
+#[cold]
+const fn it_advanced(spsr: u64) -> u64 {
+    let it = (spsr >> 8 & 0xfc) | (spsr >> 25 & 3);
+    let next = if it & 7 == 0 { 0 } else { (it & 0xe0) | (it << 1 & 0x1f) };
+    (spsr & !PSTATE_IT) | (next & 0xfc) << 8 | (next & 3) << 25
 }
 
 /// A guest load or store that can be emulated, out of the syndrome of a data abort from a lower level; `None`
@@ -372,9 +390,35 @@ const fn low_u8(value: u64) -> u8 {
 mod tests {
     use super::{
         Abort, AbortKind, Exit, MmioAccess, SGI1R_RT, SGI1R_WRITE, SysregEncoding, WaitKind,
-        faulting_ipa, sgi1r_source,
+        faulting_ipa, known_ipa, sgi1r_source, state_behind,
     };
     use shikiri_abi::Ipa;
+
+    #[test]
+    fn a_permission_fault_has_an_ipa_on_a_walk_alone() {
+        let ipa = |status: u64| known_ipa(0x9200_0000 | status, 0xabc, 0x90000);
+        let known = Some(Ipa(0x0900_0abc));
+        // Translation, access flag, permission of levels 0 to 3; bit 7 is S1PTW.
+        assert_eq!([4, 7, 8, 0xb].map(ipa), [known; 4]);
+        assert_eq!([0xc, 0xd, 0xe, 0xf].map(ipa), [None; 4]);
+        assert_eq!([0x8c, 0x8f, 0x84].map(ipa), [known; 3]);
+    }
+
+    #[test]
+    fn behind_an_emulated_instruction_the_state_is_as_behind_an_executed_one() {
+        for rest in [0x6000_03c5, 0x8040_1000] {
+            for btype in 0..4 {
+                assert_eq!(state_behind(rest | btype << 10), rest);
+            }
+        }
+        // T32 at EL0, N and Q beside it.
+        let rest = 0x8800_0030;
+        let packed = |it: u64| rest | (it >> 2) << 10 | (it & 3) << 25;
+        // The first of ITTET EQ and what follows, the last of a block, none.
+        for (it, next) in [(0x05, 0x0a), (0x0a, 0x14), (0x14, 0x08), (0x08, 0), (0xe8, 0), (0, 0)] {
+            assert_eq!(state_behind(packed(it)), packed(next), "{it:#x}");
+        }
+    }
 
     #[test]
     fn calls_and_waits_decode() {
@@ -437,25 +481,6 @@ mod tests {
         assert_eq!(super::instruction_bytes((0x24 << 26) | (1 << 24)), 2);
         assert_eq!(super::instruction_bytes(0x01 << 26), 2);
         assert_eq!(super::instruction_bytes(u64::MAX), 4);
-    }
-
-    #[test]
-    fn an_emulated_instruction_is_one_of_its_it_block() {
-        // `ITTEE EQ` and what is left of it: condition and mask, and the last three bits that are shifted.
-        let spsr = |it: u64| 0xf000_01f0 | ((it & 3) << 25) | ((it >> 2) << 10);
-        let behind = |it| super::aarch32_state_behind(spsr(it));
-        for (it, next) in [
-            (0b0000_0111, 0b0000_1110),
-            (0b0000_1110, 0b0001_1100),
-            (0b0001_1100, 0b0001_1000),
-            (0b0001_1000, 0),
-            (0b1101_0100, 0b1100_1000),
-            (0b1110_1000, 0),
-            (0, 0),
-        ] {
-            assert_eq!(behind(it), spsr(next), "{it:#010b}");
-        }
-        assert!(super::is_aarch32(spsr(0)) && !super::is_aarch32(0x3c5));
     }
 
     #[test]

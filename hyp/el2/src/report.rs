@@ -8,7 +8,7 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 
 use shikiri_abi::{CoreId, Ipa, Pa};
-use shikiri_arch::exit::{class, faulting_ipa};
+use shikiri_arch::exit::{class, known_ipa};
 use shikiri_arch::hw::Clock;
 use shikiri_config::Place as Placed;
 use shikiri_core::report::{ExitRecord, ExitReport, Place, Syndrome};
@@ -41,7 +41,7 @@ pub(crate) struct Unserved {
     esr: u64,
     /// FAR_EL2.
     far: u64,
-    /// The address of an abort.
+    /// The address of an abort, where it is known.
     ipa: Option<Ipa>,
 }
 
@@ -50,7 +50,7 @@ impl Unserved {
     pub(crate) fn now(why: &'static str) -> Self {
         let (esr, far) = (regs::esr_el2(), regs::far_el2());
         let is_abort = matches!(class(esr), EC_FETCH_ABORT | EC_DATA_ABORT);
-        let ipa = is_abort.then(|| faulting_ipa(far, regs::hpfar_el2()));
+        let ipa = is_abort.then(|| known_ipa(esr, far, regs::hpfar_el2())).flatten();
         Self { why, esr, far, ipa }
     }
 }
@@ -59,7 +59,7 @@ impl Unserved {
 #[inline]
 pub(crate) fn record(vcpu: &Vcpu, esr: u64, far: u64, hpfar: u64, x0: u64) {
     let address = match class(esr) {
-        EC_DATA_ABORT | EC_FETCH_ABORT => faulting_ipa(far, hpfar).0,
+        EC_DATA_ABORT | EC_FETCH_ABORT => known_ipa(esr, far, hpfar).map_or(far, |ipa| ipa.0),
         EC_HVC | EC_SMC => x0,
         _ => 0,
     };

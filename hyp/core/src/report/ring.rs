@@ -17,7 +17,7 @@ pub struct ExitRecord {
     pub pc: u64,
     /// The syndrome, or [`Syndrome::INTERRUPT`]'s value.
     pub esr: u64,
-    /// What the syndrome's address is: the IPA of an abort, x0 of a call, else 0.
+    /// What the syndrome's address is: the IPA of an abort, of a permission fault the virtual address, x0 of a call, else 0.
     pub address: u64,
 }
 

@@ -138,7 +138,7 @@ fn load(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
             vgic.read_plain(vcpu.index, frame, offset, access.size_log2)
         }
     {
-        advance();
+        advance_in_place();
         context.write_x(access.rt, access.extend(value));
         return Next::after_writing(access.rt);
     }
@@ -159,7 +159,7 @@ fn store(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
     if live.gic == GicVersion::V2
         && let Some(kick) = without_lock(core, loaded, (frame, offset), access.size_log2, value)
     {
-        advance();
+        advance_in_place();
         return if kick.is_empty() { Next::Resume } else { kick_others(core, loaded, kick) };
     } else {
         let mut devices = live.devices.lock_in_place();
@@ -170,7 +170,7 @@ fn store(context: &mut Context, core: &mut CoreLocal, esr: u64) -> Next {
             return any_access(context, core, esr);
         }
     }
-    advance();
+    advance_in_place();
     Next::Resume
 }
 
@@ -266,25 +266,24 @@ fn not_supported(context: &mut Context) -> Next {
     Next::Resume
 }
 
-/// Moves the guest's PC behind the trapped instruction, one that only AArch64 has.
+/// Moves the guest's PC behind the trapped instruction, where each instruction is a promise: accesses to the interrupt controller,
+/// and its SGIs. PSTATE stays as it was: its BTYPE would show if the instruction is the target of an indirect branch and the last one of a
+/// page that is not guarded, before one that is; its IT in AArch32, whose programs do not talk to the interrupt controller.
 #[inline]
-pub(crate) fn advance() {
+pub(crate) fn advance_in_place() {
     regs::set_elr_el2(regs::elr_el2().wrapping_add(4));
 }
 
-/// Moves the guest's PC behind the trapped instruction, which a program in AArch32 may have executed.
+/// Moves the guest's PC behind the trapped instruction, and its PSTATE. A program in AArch32 may have executed it.
 #[inline]
-fn advance_any() {
+pub(crate) fn advance() {
     let bytes = exit::instruction_bytes(regs::esr_el2());
     regs::set_elr_el2(regs::elr_el2().wrapping_add(bytes));
-    let state = regs::spsr_el2();
-    if exit::is_aarch32(state) {
-        regs::set_spsr_el2(exit::aarch32_state_behind(state));
-    }
+    regs::set_spsr_el2(exit::state_behind(regs::spsr_el2()));
 }
 
 fn wait(core: &mut CoreLocal, kind: WaitKind) -> Next {
-    advance_any();
+    advance();
     match kind {
         WaitKind::Interrupt => core.leave = Leave::Wait,
         // WFE is a spinning guest that shares its core: others may go first.
@@ -477,7 +476,7 @@ fn virtual_gic(
 /// Completes a load or store that was served.
 #[inline]
 fn finish_access(context: &mut Context, access: &MmioAccess, value: u64) -> Next {
-    advance_any();
+    advance();
     if access.moves_base() {
         let base = context.read_x(access.base).wrapping_add_signed(access.step.into());
         context.write_x(access.base, base);

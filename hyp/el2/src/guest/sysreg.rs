@@ -7,7 +7,7 @@ use shikiri_core::sysreg::{SysregOutcome, decide};
 use shikiri_vgic::{Here, SgiRegister, VcpuSet, send_sgi1r};
 
 use super::context::Context;
-use super::sync::{Next, advance, undefined};
+use super::sync::{Next, advance, advance_in_place, undefined};
 use super::{irq, run};
 use crate::hw::clock::Counter;
 use crate::hw::gic::SystemRegisters;
@@ -21,7 +21,7 @@ pub(crate) fn send_sgi1r_of(core: &mut CoreLocal, value: u64) -> Next {
     let here = Here { hw: &SystemRegisters, vcpu: Some(vcpu.index) };
     let ring = |target| run::ring(core.world, live, target);
     let sent = send_sgi1r(&live.quicks.vcpus, here, value, ring);
-    advance();
+    advance_in_place();
     if sent.own.is_none() && sent.kick.is_empty() {
         return Next::Resume;
     }
