@@ -3,6 +3,7 @@
 mod vgic_support;
 
 use shikiri_abi::{IntId, VcpuIndex};
+use shikiri_arch::hw::ListRegisters as _;
 use shikiri_model::vgic_hw::SPURIOUS;
 use shikiri_vgic::{Frame, Here, Model, Polled, Raised, VcpuSet, Vgic, raise_without_lock};
 use vgic_support::Machine;
@@ -52,8 +53,10 @@ fn handle(m: &mut Machine, core: usize) {
     m.drain();
 }
 
+/// Serves a kick, with the exception entry of its SGI.
 fn sync_shortly(m: &Machine) -> bool {
     let (quick, hw) = (&m.quicks[1], &m.cores[1]);
+    hw.synchronize();
     let is_served = if m.is_v2 { quick.sync_v2(hw) } else { quick.sync_v3(hw) };
     is_served || quick.sync_spis(hw, VcpuIndex(1), &m.spis)
 }
@@ -82,6 +85,8 @@ fn an_event_to_an_spi_of_the_vcpu_that_is_loaded_here_is_put_back_at_once() {
         let here = Here { hw: &m.cores[1], vcpu: Some(VcpuIndex(1)) };
         let raised = raise_without_lock(&m.quicks, &m.spis, here, IntId(SPI));
         assert_eq!(raised, Some(Raised { was_pending: false, kick: VcpuSet::EMPTY }));
+        // The next call, with an exception entry of its own.
+        m.cores[1].synchronize();
         let again = raise_without_lock(&m.quicks, &m.spis, here, IntId(SPI));
         assert_eq!(again, None, "its list register is in use");
         handle(&mut m, 1);
