@@ -10,7 +10,7 @@ use shikiri_qemu_tests::machine::Boot;
 use shikiri_qemu_tests::{Gic, Machine, Running, System, paths, system as systems};
 
 use crate::support::{
-    self, Outcome, PATIENCE, Partition, Topic, Variant, all_kinds, both_gics, one_guest, system,
+    self, Outcome, PATIENCE, Partition, Topic, Variant, both_gics, each_kind, one_guest, system,
 };
 
 /// Adds this topic's tests.
@@ -20,7 +20,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         if cores == 4 {
             topic.also_on_rpi4();
         }
-        topic.on_each(all_kinds(cores), "every_checkpoint_is_passed_in_order", checkpoints);
+        topic.on_each(each_kind(cores), "every_checkpoint_is_passed_in_order", checkpoints);
     }
     topic
         .only_on_virt(OF_ITS_OWN, "without_el2_it_says_so_and_stops", || {

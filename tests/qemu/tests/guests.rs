@@ -30,8 +30,9 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             if vcpus.last() == Some(&count) {
                 topic.also_on_rpi4();
             }
-            let is_smallest = vcpus.first() == Some(&count);
-            let kinds = if is_smallest { each_kind(count) } else { all_kinds(count) };
+            // With several vCPUs those of which one reaches another.
+            let is_on_each = vcpus.first() == Some(&count) || matches!(guest, "irq" | "psci");
+            let kinds = if is_on_each { each_kind(count) } else { all_kinds(count) };
             topic.on_each(kinds, &format!("{guest}_passes"), move |machine| {
                 alone(guest, count, &machine)
             });

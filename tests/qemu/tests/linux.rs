@@ -16,13 +16,23 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(both_gics(1), "random_numbers_are_there_from_the_start", random);
     topic.slow();
     topic.on_each(
-        vec![Variant::new(Gic::V3, 2, "max"), Variant::new(Gic::V3, 2, "neoverse-n1")],
+        vec![
+            Variant::new(Gic::V3, 2, "max"),
+            Variant::new(Gic::V2, 1, "max"),
+            Variant::new(Gic::V3, 2, "neoverse-n1"),
+        ],
         "a_shell_answers_and_powers_off",
         shell,
     );
     for cores in [1, 2, 4] {
         topic.on_each(both_gics(cores), "all_scripts_pass", scripts);
     }
+    // Hotplug, sleeps and load with all that a core of QEMU's can have.
+    topic.on_each(
+        [Gic::V2, Gic::V3].map(|gic| Variant::new(gic, 4, "max")).into(),
+        "all_scripts_pass",
+        scripts,
+    );
     for cores in [1, 2, 4] {
         topic.on_each(both_gics(cores), "sleeps_are_exact", sleeps);
     }
