@@ -37,8 +37,8 @@ pub use types::{
     MAX_KEPT_DEVICES, MAX_MODERATED, MAX_NAME_BYTES, MAX_OBJECTS, MAX_PARTITIONS, MAX_PERIOD_US,
     MAX_PLACED, MAX_POLICY_IMAGES, MAX_SERVICES, MAX_SHARED, MAX_SHARES, MAX_VCPUS,
     MAX_VCPUS_AT_HOME, MAX_VCPUS_GICV2, MIN_BUDGET_US, MIN_PERIOD_US, Memory, NameEntry, PA_BITS,
-    PartitionSet, Place, Places, Platform, Policy, PolicyImage, REDISTRIBUTOR_BYTES, Restart,
-    RestartPolicy, Service, SharedArea, Talk, Unanswered, Vcpu, Windows,
+    PartitionSet, Place, Places, Platform, Policy, PolicyImage, REDISTRIBUTOR_BYTES, RecordBytes,
+    Restart, RestartPolicy, Service, SharedArea, Talk, Unanswered, Vcpu, Windows,
 };
 #[cfg(feature = "alloc")]
 pub use writer::{

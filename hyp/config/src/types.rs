@@ -274,6 +274,40 @@ pub struct Service<'a> {
     pub to: PartitionSet,
 }
 
+/// Bytes of the hypervisor's records of a partition; the hypervisor's own are not smaller, which it checks when it is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordBytes {
+    /// The virtual distributor.
+    pub distributor: usize,
+    /// A vCPU's virtual interrupt interface.
+    pub interface: usize,
+    /// What is read of a vCPU's interrupts without a lock.
+    pub quick: usize,
+    /// A vCPU.
+    pub vcpu: usize,
+    /// The partition's life.
+    pub live: usize,
+}
+
+impl RecordBytes {
+    /// What they are.
+    pub const LEAST: Self =
+        Self { distributor: 16_536, interface: 496, quick: 192, vcpu: 1_616, live: 2_488 };
+
+    /// The pages of management memory that they take, of a partition with so many vCPUs: each kind its own, and a first one of the
+    /// list of its runs of memory.
+    #[must_use]
+    pub fn pages(self, vcpus: usize) -> u64 {
+        let kinds = [(self.distributor, 1), (self.live, 1)];
+        let of_vcpus = [self.interface, self.quick, self.vcpu].map(|bytes| (bytes, vcpus));
+        let pages = |(bytes, count): (usize, usize)| {
+            let bytes = u64::try_from(bytes.saturating_mul(count)).unwrap_or(u64::MAX);
+            bytes.div_ceil(shikiri_abi::PAGE_BYTES).max(1)
+        };
+        kinds.into_iter().chain(of_vcpus).map(pages).fold(1, u64::saturating_add)
+    }
+}
+
 /// The most message channels that one partition has by the description.
 pub const MAX_CHANNELS: usize = 64;
 

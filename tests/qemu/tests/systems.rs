@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::console::{behind, written_by};
 use shikiri_qemu_tests::{Gic, Machine, Overrides, System, paths, system};
 
@@ -41,6 +41,13 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     });
     topic.on_each(both_gics(2), "a_server_that_is_stopped_fails_its_clients_call", stopped);
     topic.on_each(both_gics(2), "crash_is_reported_and_started_again_and_timer_ticks_on", crashes);
+    for vcpus in [1, 4] {
+        topic.on_each(
+            both_gics(vcpus),
+            "a_partition_starts_with_the_least_management_memory_that_check_accepts",
+            move |machine| least(&machine, vcpus),
+        );
+    }
     for file in files {
         let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if file.starts_with(paths::root().join("boards/rpi4")) {
@@ -217,6 +224,32 @@ fn own_guest(machine: Machine) -> Outcome {
         Overrides { kernel, vcpus: Some(2), memory: Some(512 << 20), ..Overrides::default() };
     let system = System::find_on(machine.board(), "linux")?.with(changes);
     support::passes(&system, &machine)?;
+    Ok(())
+}
+
+/// What is needed the refusal of a limit says. With a page less it is refused by the same words, and with so much the partition runs.
+fn least(machine: &Machine, vcpus: u32) -> Outcome {
+    let limited = |pages: u64| {
+        let limit = format!("limits = {{ management_memory = \"{}KiB\" }}", pages * 4);
+        let hello = Partition::new("hello", "hello").with(&format!("cores = {vcpus}"));
+        support::system([hello.with(&limit)])
+    };
+    let refusal = |pages: u64| -> Result<String, Failed> {
+        match limited(pages)?.compile(machine) {
+            Ok(_) => Err(format!("{pages} pages are accepted").into()),
+            Err(error) => Ok(error.to_string()),
+        }
+    };
+    let first = refusal(1)?;
+    let needed = first.split("limit 1, needed ").nth(1).and_then(|rest| rest.split(' ').next());
+    let needed: u64 = needed.ok_or_else(|| format!("no need in: {first}"))?.parse()?;
+    let short = refusal(needed - 1)?;
+    if !short.contains(&format!("limit {}, needed {needed} pages", needed - 1)) {
+        return Err(short.into());
+    }
+    let mut running = limited(needed)?.boot(machine)?;
+    running.wait_for("hello: partition 1, start 1", PATIENCE)?;
+    running.wait_for_power_off(PATIENCE)?;
     Ok(())
 }
 

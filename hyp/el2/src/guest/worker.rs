@@ -341,6 +341,16 @@ fn usable(description: &Partition<'_>) -> [u32; 32] {
     usable
 }
 
+/// The description compiler counts on these, and refuses a limit of management memory below them.
+const _: () = {
+    let least = shikiri_config::RecordBytes::LEAST;
+    assert!(size_of::<Distributor>() >= least.distributor);
+    assert!(size_of::<CpuInterface>() >= least.interface);
+    assert!(size_of::<Quick>() >= least.quick);
+    assert!(size_of::<Vcpu>() >= least.vcpu);
+    assert!(size_of::<Live>() >= least.live);
+};
+
 /// Takes frames for several records, or for none: what was taken before a refusal goes back.
 fn take_all<const N: usize>(
     core: &CoreLocal,

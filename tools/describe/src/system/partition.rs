@@ -4,8 +4,8 @@ use serde_spanned::Spanned;
 use shikiri_abi::{AreaClass, IntId, Ipa, PAGE_BYTES, PageCount, RESOURCE_COUNT, Resource};
 use shikiri_config::{
     ChannelSpec, CoreTime, EventSpec, GIC_FRAME_BYTES, GicVersion, IPA_BITS, Image, ImageKind,
-    MAX_SHARES, PartitionSpec, Platform, REDISTRIBUTOR_BYTES, Restart, RestartPolicy, ServiceSpec,
-    SharedSpec, Talk, Windows,
+    MAX_SHARES, PartitionSpec, Platform, REDISTRIBUTOR_BYTES, RecordBytes, Restart, RestartPolicy,
+    ServiceSpec, SharedSpec, Talk, Windows,
 };
 
 use crate::Seed;
@@ -215,8 +215,11 @@ impl Builder<'_> {
         let devices: u64 = mapped.map(|device| device.bytes / PAGE_BYTES).sum();
         let [window, window_ipa, window_tables, ports] =
             channels::charges(self.channels, self.index);
-        let records = spec.talk.pages() + spec.windows.tables_pages();
-        let (mut shared, mut tables) = (0, records + window_tables + super::tables::least(spec));
+        let records = RecordBytes::LEAST.pages(spec.vcpus.len())
+            + spec.talk.pages()
+            + spec.windows.tables_pages();
+        let least = super::tables::least(spec, self.board.gic);
+        let (mut shared, mut tables) = (0, records + window_tables + least);
         for area in self.shared.iter().filter(|area| area.partitions.contains(self.index)) {
             let pages = PageCount(u64::from(area.pages));
             shared += pages.0;
@@ -235,14 +238,16 @@ impl Builder<'_> {
             let limit = limits[usize::from(resource.number())];
             if let Some(limit) = limit.filter(|limit| *limit < given) {
                 let name = &spec.name;
+                let is_needed = resource == Resource::ManagementMemory;
+                let (what, how) =
+                    if is_needed { ("needs to start", "needed") } else { ("is given", "given") };
                 let problem = Problem::new(format!(
-                    "the limit of {resource} of `{name}` is below what it is given"
+                    "the limit of {resource} of `{name}` is below what it {what}"
                 ));
                 let [limit, given] = [limit, given].map(|value| stated(resource, value));
-                let problem = problem.at(text.span(), format!("limit {limit}, given {given}"));
-                return Err(if resource == Resource::ManagementMemory {
-                    problem
-                        .help("the least that its tables take; more if its memory lies less well")
+                let problem = problem.at(text.span(), format!("limit {limit}, {how} {given}"));
+                return Err(if is_needed {
+                    problem.help("the least that its records and tables take; more if its memory lies less well")
                 } else {
                     problem
                 });

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use shikiri_config::{PartitionSpec, Place};
+use shikiri_abi::PAGE_BYTES;
+use shikiri_config::{GicVersion, PartitionSpec, Place};
 
 /// Pages of the root table: guest addresses of 40 bits take two in a row (Arm ARM, concatenated tables).
 const ROOT_PAGES: u64 = 2;
@@ -10,8 +11,8 @@ const ROOT_PAGES: u64 = 2;
 const LEVELS: [u32; 2] = [30, 21];
 
 /// Pages of tables for its memory and devices, were all memory without a place of its own at the best one: the hypervisor
-/// takes these, and more for memory that begins elsewhere or comes in pieces.
-pub(super) fn least(spec: &PartitionSpec) -> u64 {
+/// takes these, and more for memory that begins elsewhere or comes in pieces. A GICv2's virtual CPU interface is mapped, too.
+pub(super) fn least(spec: &PartitionSpec, gic: GicVersion) -> u64 {
     let memory = spec.memory.iter().map(|region| {
         let at = match region.place {
             Place::At(pa) => Some(pa.0),
@@ -21,7 +22,10 @@ pub(super) fn least(spec: &PartitionSpec) -> u64 {
     });
     let mapped = spec.devices.iter().filter(|device| !device.moderated);
     let devices = mapped.map(|device| (device.ipa.0, Some(device.pa.0), device.bytes));
-    let all: Vec<_> = memory.chain(devices).filter(|(_, _, bytes)| *bytes != 0).collect();
+    let interface =
+        (gic == GicVersion::V2).then_some((spec.platform.cpu_interface.0, None, PAGE_BYTES));
+    let all: Vec<_> =
+        memory.chain(devices).chain(interface).filter(|(_, _, bytes)| *bytes != 0).collect();
     let below = LEVELS.map(|shift| {
         all.iter().flat_map(|mapping| with_table(*mapping, shift)).collect::<BTreeSet<_>>().len()
             as u64
