@@ -89,7 +89,8 @@ pub(crate) fn port(intid: u32) -> Result<Port, Failure> {
 /// Connects to the owner, which may not listen yet.
 pub(crate) fn connect(owner: u8, service: u32, intid: u32) -> Result<Channel, Failure> {
     let mut port = port(intid)?;
-    loop {
+    let end = Ticks::from_now_us(60_000_000);
+    while !end.is_over() {
         match port.connect(owner, service, 0) {
             Ok(channel) => return Ok(channel),
             Err((_, NotConnected::NotAsked(why))) => {
@@ -99,6 +100,7 @@ pub(crate) fn connect(owner: u8, service: u32, intid: u32) -> Result<Channel, Fa
         }
         let _nothing = sleep::until(Ticks::from_now_us(100), || None::<()>);
     }
+    Err(Failure { what: "connected in a minute", got: 0, want: 1 })
 }
 
 /// Attaches the owner's area of so many words.
