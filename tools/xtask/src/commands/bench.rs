@@ -102,6 +102,7 @@ impl Bench {
             self.operations(values, &System::find("channels")?, gic)?;
         }
         self.operations(values, &System::find("shared")?, Gic::V3)?;
+        self.operations(values, &System::find("shared-1g")?, Gic::V3)?;
         self.operations(values, &System::find("switch")?, Gic::V3)?;
         self.operations(values, &System::find("sockets")?, Gic::V3)?;
         self.operations(values, &System::find("policy")?, Gic::V3)?;
