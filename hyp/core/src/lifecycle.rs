@@ -13,6 +13,10 @@
 //! [`Lifecycle`] is the record under the lock of the machine's decisions; [`Phase`] is what cores look at without
 //! it. A restart is a new incarnation with a new id under the same name; ids are never used twice.
 
+mod farewell;
+
+pub use farewell::Farewell;
+
 use core::fmt;
 
 use shikiri_abi::{Hold, PartitionId};

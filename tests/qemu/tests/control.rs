@@ -65,6 +65,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         "key_signals_end_what_is_typed_or_runs_and_nothing_that_init_keeps",
         keys::interrupted,
     );
+    topic.on_each(
+        one(),
+        "a_system_that_ends_itself_says_how_it_is_started_again",
+        keys::ends_itself,
+    );
     topic.on_each(one(), "key_presses_end_top_and_lines_are_edited_afterwards", keys::top_ends);
     topic.on_each(one(), "the_demo_is_run_from_its_shell_beside_linux", demo);
     topic.on_each(one(), "a_partition_that_was_made_is_a_peer_of_sockets", peer);

@@ -8,7 +8,7 @@ use shikiri_arch::hw::{Clock, PhysMem};
 use shikiri_arch::idreg::PmuView;
 use shikiri_config::{GicVersion, Partition, Talk, Windows};
 use shikiri_core::area::AreaSizes;
-use shikiri_core::lifecycle::{After, EndCause, Lifecycle, Phase, WrongPhase};
+use shikiri_core::lifecycle::{After, EndCause, Farewell, Lifecycle, Phase, WrongPhase};
 use shikiri_core::partition::build::Builder;
 use shikiri_core::partition::{BuildError, Holdings};
 use shikiri_core::party::Refusal;
@@ -542,17 +542,11 @@ fn finish(core: &mut CoreLocal, slot: &'static Slot) {
         let restarts = matches!(after, After::StartAt(_));
         policy::note_end(core, Notice { place: slot.number, id, cause, restarts, missed: 0 });
     }
-    if let Some(cause) = cause.filter(|cause| !cause.is_policy()) {
-        match after {
-            After::Stay => say!(world, "partition {name} (id {}) has ended: it {cause}", id.0),
-            After::GivenUp => say!(
-                world,
-                "partition {name} (id {}) has ended: it {cause}; restarted too often, it stays ended",
-                id.0
-            ),
-            After::StartAt(_) => {
-                say!(world, "partition {name} (id {}) has ended: it {cause}; it will restart", id.0)
-            }
+    if let Some(cause) = cause {
+        let makes_policy = world.policy.and_then(|policy| policy.holder) == Some(slot.number);
+        let farewell = Farewell { name, id, cause, after, makes_policy };
+        if farewell.is_said() {
+            say!(world, "{farewell}");
         }
     }
     let due = if let After::StartAt(at) = after { Some(at) } else { None };

@@ -3,8 +3,8 @@
 use libtest_mimic::Failed;
 use shikiri_qemu_tests::{Machine, Running};
 
-use super::{boot, converse, file, prompt, timer, with_talk};
-use crate::support::{self, Outcome, PATIENCE};
+use super::{boot, converse, file, prompt, scos, timer, with_talk};
+use crate::support::{self, Outcome, PATIENCE, Partition};
 
 /// ^C.
 const INTERRUPT: &str = "\u{3}";
@@ -73,6 +73,24 @@ fn processes(running: &mut Running) -> Result<String, Failed> {
         _ => None,
     });
     Ok(programs.collect())
+}
+
+/// The system that makes policy ends itself: before and after that it is said how it is started again, and that is so.
+pub(super) fn ends_itself(machine: Machine) -> Outcome {
+    // Beside one that lives: when all have ended the machine goes off.
+    let other = Partition::new("other", "timer").with("cmdline = \"ticks=1000000\"\ncores = [1]");
+    let mut running = support::system([scos(None), other])?.boot(&machine)?;
+    prompt(&mut running)?;
+    running.send("part end scos\n")?;
+    let said = [
+        "scos| scos ends, and this shell with it; at the operator console (Ctrl-A c) `start scos` starts it again",
+        "partition scos (id 1) has ended: it was stopped by the policy program; Ctrl-A c, then 'start scos' starts it",
+    ];
+    running.wait_for_all(&said, PATIENCE)?;
+    support::open_operator(&mut running)?;
+    running.send("start scos\r")?;
+    running.wait_for("scos| shikiri:/# ", PATIENCE)?;
+    Ok(())
 }
 
 /// One byte is a key; afterwards lines are edited and echoed as before.

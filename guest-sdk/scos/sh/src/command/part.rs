@@ -15,6 +15,8 @@ use crate::system::System;
 
 /// The pause between two looks at a partition that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long what takes a moment is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) const COMMAND: Command = Command {
     name: "part",
@@ -107,6 +109,9 @@ fn act(
 ) -> Result<(), Failure> {
     let Some(act) = act_named(verb) else { return misused(verb) };
     let it = partition(word, system)?;
+    if act == Act::End {
+        return end(&it, system, said);
+    }
     let mut id = it.id;
     if matches!(act, Act::Start | Act::Restart) && system.machine().is_held_first(id)? {
         id = with_tree(&it, act, system)?;
@@ -117,6 +122,30 @@ fn act(
         said.say(format_args!("{} has the id {} now\n", it.name, id.id.0));
     }
     Ok(())
+}
+
+/// Ends one, and says so when it is over. With the partition that makes policy this shell ends: what to do then is said before.
+fn end(it: &Partition, system: &mut dyn System, said: &mut Said<'_>) -> Result<(), Failure> {
+    let name = &it.name;
+    if it.makes_policy {
+        said.say(format_args!(
+            "{name} ends, and this shell with it; at the operator console (Ctrl-A c) `start {name}` starts it again\n"
+        ));
+        said.flush(system).map_err(|error| Failure::Other(error.to_string()))?;
+    }
+    system.machine().act(it.id, Act::End)?;
+    let end = system.now().saturating_add(PATIENCE);
+    loop {
+        let now = system.machine().partitions()?.into_iter().find(|now| now.name == *name);
+        // Somebody may have started it again since, or have destroyed it.
+        let is_over = now.is_none_or(|now| now.id != it.id || now.phase == Phase::Ended);
+        if is_over || system.now() >= end {
+            let how = if is_over { "has ended" } else { "is ending" };
+            said.say(format_args!("{name} {how}\n"));
+            return Ok(());
+        }
+        look_again_later(system)?;
+    }
 }
 
 /// Starts one that gets a device tree, when it is built; to start it again it is ended first. What somebody else does meanwhile counts.
@@ -150,7 +179,6 @@ fn until(
     system: &mut dyn System,
     is_so: fn(&Partition) -> bool,
 ) -> Result<Partition, Failure> {
-    const PATIENCE: Duration = Duration::from_secs(60);
     let end = system.now().saturating_add(PATIENCE);
     loop {
         let it = partition(name, system)?;

@@ -65,7 +65,8 @@ fn a_partition_is_made_started_and_ended() {
     assert_eq!(say(&mut fake, "part limit w memory"), (0, "8M\n".into()));
     assert_eq!(say(&mut fake, "part limit w event_ports"), (0, "5\n".into()));
     assert_eq!(say(&mut fake, "part start w"), (0, "w has the id 4 now\n".into()));
-    assert_eq!(say(&mut fake, "part pause w && part resume w && part stop w"), (0, String::new()));
+    let ended = say(&mut fake, "part pause w && part resume w && part stop w");
+    assert_eq!(ended, (0, "w has ended\n".into()));
     assert_eq!(fake.partitions[2].phase, Phase::Ended);
     assert_eq!(say(&mut fake, "part destroy w"), (0, String::new()));
     assert_eq!(fake.partitions.len(), 2);
@@ -89,6 +90,27 @@ fn linux_is_made_with_a_ram_disk_and_a_command_line_and_started_when_it_is_built
     fake.during = vec![|fake| fake.partitions[2].phase = Phase::Held];
     assert_eq!(say(&mut fake, "part restart l"), (0, "l has the id 5 now\n".into()));
     assert_eq!(fake.partitions[2].phase, Phase::Active);
+}
+
+#[test]
+fn an_end_is_said_when_it_is_over_or_before_it_takes_the_shell() {
+    let mut fake = Fake::new();
+    fake.partitions[1].phase = Phase::Active;
+    fake.ends_slowly = true;
+    fake.during = vec![|_| {}, |fake| fake.partitions[1].phase = Phase::Ended];
+    assert_eq!(say(&mut fake, "part end hello"), (0, "hello has ended\n".into()));
+    assert_eq!(fake.pauses, 2);
+    // Its restart policy has started it again meanwhile.
+    fake.partitions[1].phase = Phase::Active;
+    fake.during = vec![|fake| {
+        fake.partitions[1].phase = Phase::Active;
+        fake.partitions[1].id = reference(77);
+    }];
+    assert_eq!(say(&mut fake, "part end hello").1, "hello has ended\n");
+    fake.partitions[1].phase = Phase::Active;
+    assert_eq!(say(&mut fake, "part end hello").1, "hello is ending\n");
+    let own = "scos ends, and this shell with it; at the operator console (Ctrl-A c) `start scos` starts it again\n";
+    assert!(say(&mut fake, "part end scos").1.starts_with(own));
 }
 
 #[test]

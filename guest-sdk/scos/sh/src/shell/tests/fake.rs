@@ -37,6 +37,8 @@ pub(super) struct Fake {
     pub(super) pauses: u32,
     /// ^C was typed.
     pub(super) is_interrupted: bool,
+    /// What is ended has still to be taken apart.
+    pub(super) ends_slowly: bool,
     /// A key waits.
     pub(super) is_key_pressed: bool,
     /// Whether keys come singly, and how often that was so.
@@ -166,6 +168,7 @@ impl Machine for Fake {
             }
             Act::Pause => it.phase = Phase::Paused,
             Act::Resume => it.phase = Phase::Active,
+            Act::End if self.ends_slowly => it.phase = Phase::Ending,
             Act::End => (it.phase, it.cause) = (Phase::Ended, Some(Cause::Stopped)),
             Act::Destroy => {
                 self.partitions.remove(at);
