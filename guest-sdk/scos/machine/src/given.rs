@@ -136,7 +136,10 @@ impl NewPartition {
             Time::Reservation { .. } | Time::Owned => None,
         });
         if let Some([budget, period]) = longer {
-            return Some(("share", format!("a budget of {budget} in a period of {period}")));
+            return Some((
+                "share",
+                format!("a budget of {budget} is longer than its period of {period}"),
+            ));
         }
         let regions = self.memory.len();
         if regions == 0 || regions > MOST_REGIONS {

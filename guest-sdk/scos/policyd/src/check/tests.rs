@@ -156,7 +156,7 @@ fn mistakes_are_named_with_line_key_and_cause() {
         (create("vcpus = 0"), "line 3: partition `a`: create: vcpus: 0 vCPUs; 1 to 8 are possible"),
         (
             create("share = { budget = \"2ms\", period = \"1ms\" }"),
-            "line 3: partition `a`: create: share: a budget of 2ms in a period of 1ms",
+            "line 3: partition `a`: create: share: a budget of 2ms is longer than its period of 1ms",
         ),
         (
             create("share = { budget = \"1s\", period = \"72m\" }"),

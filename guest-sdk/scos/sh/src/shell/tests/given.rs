@@ -77,7 +77,7 @@ fn a_budget_is_no_longer_than_its_period() {
     let mut fake = Fake::new();
     let create = |share: &str| format!("part create x image=w.bin memory=2M cores=1 share={share}");
     for (share, why) in [
-        ("2ms/1ms", "part: share=: a budget of 2ms in a period of 1ms\n"),
+        ("2ms/1ms", "part: share=: a budget of 2ms is longer than its period of 1ms\n"),
         ("1s/72m", "part: `72m` is too long\n"),
     ] {
         let (result, text) = say(&mut fake, &create(share));
