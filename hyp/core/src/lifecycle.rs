@@ -102,8 +102,7 @@ impl Phase {
             Self::Ended => "ended",
             Self::Building => "building",
             Self::Active => "active",
-            Self::Ending => "ending",
-            Self::TearingDown => "tearing down",
+            Self::Ending | Self::TearingDown => "ending",
             Self::Held => "held",
             Self::Paused => "paused",
             Self::Free => "free",
@@ -145,6 +144,21 @@ impl EndCause {
     /// Whether somebody wants it now, whatever the restart policy and what came before.
     const fn is_wish(self) -> bool {
         matches!(self, Self::Operator | Self::OperatorRestart | Self::Policy | Self::PolicyRestart)
+    }
+
+    /// In a word, for tables: those of the system control OS's shell. Behind `code` comes the code.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Reset => "reset",
+            Self::Code(_) => "code",
+            Self::Fault => "fault",
+            Self::NotBuilt => "not built",
+            Self::Operator | Self::OperatorRestart | Self::Policy | Self::PolicyRestart => {
+                "stopped"
+            }
+        }
     }
 
     /// Whether the policy program did it: it knows, and nobody else has to be told.

@@ -14,6 +14,7 @@ pub use editor::{LINE_BYTES, Line, LineEditor, PROMPT};
 use crate::account;
 use crate::console::Name;
 use crate::invariants::Audit;
+use crate::lifecycle::EndCause;
 use core::fmt;
 use shikiri_abi::{CoreSet, PageCount, PartitionId, Resource};
 
@@ -24,16 +25,20 @@ pub struct PartitionRow {
     pub name: Name,
     /// The id of its present or last run; `None` if it never ran.
     pub id: Option<PartitionId>,
-    /// Its state in one word: `active`, `ended`, `fault`, …
+    /// Its state in one word: `active`, `ended`, …
     pub state: &'static str,
+    /// Why it ended last.
+    pub end: Option<EndCause>,
+    /// It has ended, and its restart policy starts it again.
+    pub will_restart: bool,
     /// How many vCPUs it has.
     pub vcpus: u8,
     /// Where they may run.
     pub cores: CoreSet,
-    /// Its memory.
+    /// The memory that it has now.
     pub memory: PageCount,
-    /// How often it was started again.
-    pub restarts: u32,
+    /// How often it was started.
+    pub starts: u32,
 }
 
 /// What the operator's commands can look at.
@@ -177,7 +182,9 @@ fn list(
     out: &mut impl fmt::Write,
 ) -> fmt::Result {
     if index == 0 {
-        out.write_str("  name               id state    vCPUs    memory restarts  cores\n")?;
+        out.write_str(
+            "  name               id state    vCPUs    memory   starts  cores  last end\n",
+        )?;
     }
     let Some(row) = view.partition(index) else { return Ok(()) };
     write!(out, "  {:<16} ", row.name)?;
@@ -187,7 +194,14 @@ fn list(
     }
     write!(out, " {:<8} {:>5} ", row.state, row.vcpus)?;
     amount(out, 9, Resource::Memory, row.memory.0)?;
-    writeln!(out, " {:>8}  {}", row.restarts, row.cores)
+    write!(out, " {:>8}  {}", row.starts, row.cores)?;
+    if let Some(end) = row.end {
+        write!(out, "  {}", end.word())?;
+        if let EndCause::Code(code) = end {
+            write!(out, " {code}")?;
+        }
+    }
+    out.write_str(if row.will_restart { ", restarts\n" } else { "\n" })
 }
 
 fn accounts(

@@ -9,7 +9,7 @@ use shikiri_abi::{CoreSet, PageCount, Resource};
 use shikiri_core::account::Line;
 use shikiri_core::console::{Focus, Name};
 use shikiri_core::invariants::Audit;
-use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
+use shikiri_core::lifecycle::{EndCause, Phase};
 use shikiri_core::operator::{MachineView, PartitionRow, Request, Rest, answer};
 
 use crate::boot;
@@ -203,24 +203,25 @@ impl MachineView for World {
 
     fn partition(&self, index: usize) -> Option<PartitionRow> {
         let slot = self.slots.get(index)?;
+        let memory = PageCount(slot.account_line(Resource::Memory).used);
         let mut lifecycle = slot.lifecycle.lock();
         if lifecycle.phase() == Phase::Free {
             return None;
         }
-        let (name, bytes, cores) = slot.read(&mut lifecycle, |partition| {
-            let memory = partition.memory();
-            let bytes = memory.fold(0_u64, |sum, memory| sum.saturating_add(memory.bytes));
+        let (name, cores) = slot.read(&mut lifecycle, |partition| {
             let cores = partition.vcpus().fold(0, |set, vcpu| set | vcpu.cores.0);
-            (Name::new(partition.name), bytes, cores)
+            (Name::new(partition.name), cores)
         });
         Some(PartitionRow {
             name,
             id: (lifecycle.starts() > 0).then(|| lifecycle.id()),
-            state: state(&lifecycle),
+            state: lifecycle.phase().name(),
+            end: lifecycle.cause(),
+            will_restart: lifecycle.restart_at().is_some(),
             vcpus: u8::try_from(slot.homes.len()).unwrap_or(u8::MAX),
             cores: CoreSet(cores),
-            memory: PageCount::for_bytes(bytes),
-            restarts: lifecycle.starts().saturating_sub(1),
+            memory,
+            starts: lifecycle.starts(),
         })
     }
 
@@ -241,24 +242,5 @@ impl MachineView for World {
 
     fn boot_log(&self, write: &mut dyn FnMut(&[u8])) {
         boot::log::show(write);
-    }
-}
-
-/// A partition's state in one short word.
-const fn state(lifecycle: &Lifecycle) -> &'static str {
-    match (lifecycle.phase(), lifecycle.cause()) {
-        (Phase::Active, _) => "active",
-        (Phase::Building, _) => "building",
-        (Phase::Ending | Phase::TearingDown, _) => "ending",
-        (Phase::Held, _) => "held",
-        (Phase::Paused, _) => "paused",
-        (Phase::Free, _) => "free",
-        (Phase::Created, _) => "created",
-        (Phase::Leaving, _) => "leaving",
-        (Phase::Ended, _) if lifecycle.restart_at().is_some() => "waiting",
-        (Phase::Ended, Some(EndCause::Fault)) => "fault",
-        (Phase::Ended, Some(EndCause::NotBuilt)) => "failed",
-        (Phase::Ended, Some(EndCause::Operator | EndCause::Policy)) => "stopped",
-        (Phase::Ended, _) => "ended",
     }
 }

@@ -185,7 +185,7 @@ fn too_early() -> Outcome {
 
 fn piped() -> Outcome {
     let ran = run(&spin()?, &LONG, "\u{1}clist\raccounts\roff\r")?;
-    ran.expect(0, &["shikiri> list", "restarts  cores", "high water", "powering off"], &[])
+    ran.expect(0, &["shikiri> list", "starts  cores", "high water", "powering off"], &[])
 }
 
 fn piped_without_a_start() -> Outcome {

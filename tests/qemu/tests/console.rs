@@ -153,8 +153,8 @@ fn restarts(machine: Machine) -> Outcome {
     let row = row_of(&mut running, "right")?;
     let words: Vec<_> = row.split_whitespace().collect();
     match words.as_slice() {
-        // Name, id, state, vCPUs, memory, restarts, cores.
-        ["right", "3", "active", "1", "4", "MiB", "1", _] => {}
+        // Name, id, state, vCPUs, memory, starts, cores.
+        ["right", "3", "active", "1", "4", "MiB", "2", _] => {}
         _ => return Err(running.failure(format!("the row is {row:?}")).into()),
     }
     operate(&mut running, "stop right", "has ended: it was stopped by the operator")?;

@@ -288,7 +288,7 @@ pub(crate) fn wait_until_stopped(running: &mut Running, name: &str) -> Outcome {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         let row = row_of(running, name)?;
-        if ["stopped", "ended", "fault", "failed"].iter().any(|state| row.contains(state)) {
+        if row.contains(" ended ") && !row.trim_end().ends_with(", restarts") {
             return Ok(());
         }
     }

@@ -9,6 +9,7 @@ use crate::account::Line;
 use crate::console::{Again, Multiplexer, NAME_BYTES, Name, OWN_BYTES};
 use crate::frame::Finding;
 use crate::invariants::{Audit, Violation};
+use crate::lifecycle::EndCause;
 use crate::vuart::ConsolePort;
 use core::fmt::{self, Write};
 use shikiri_abi::{CoreId, CoreSet, PageCount, PartitionId, PartitionSlot, Resource};
@@ -40,19 +41,23 @@ impl MachineView for Machine {
                 name: Name::new("linux"),
                 id: Some(PartitionId(1)),
                 state: "active",
+                end: None,
+                will_restart: false,
                 vcpus: 2,
                 cores,
                 memory: PageCount(65536),
-                restarts: 0,
+                starts: 1,
             }),
             1 => Some(PartitionRow {
                 name: Name::new("crash"),
                 id: None,
                 state: "ended",
+                end: Some(EndCause::Code(7)),
+                will_restart: true,
                 vcpus: 1,
                 cores: CoreSet::one(CoreId(3)),
                 memory: PageCount(515),
-                restarts: 12,
+                starts: 12,
             }),
             _ => None,
         }
@@ -108,11 +113,13 @@ impl MachineView for Crowd {
         (index < 64).then(|| PartitionRow {
             name: Name::new(&name),
             id: Some(PartitionId(u32::MAX)),
-            state: "building",
+            state: "being destroyed",
+            end: Some(EndCause::Code(u32::MAX)),
+            will_restart: true,
             vcpus: 64,
             cores: CoreSet(u128::MAX),
             memory: PageCount(u64::MAX >> 3),
-            restarts: u32::MAX,
+            starts: u32::MAX,
         })
     }
 
@@ -192,9 +199,9 @@ fn what_a_partition_has_in_an_answer_is_a_piece_at_most() {
 #[test]
 fn list_shows_every_partition() {
     let expected = "  \
-name               id state    vCPUs    memory restarts  cores
-  linux               1 active       2   256 MiB        0  0,1
-  crash               - ended        1  2060 KiB       12  3
+name               id state    vCPUs    memory   starts  cores  last end
+  linux               1 active       2   256 MiB        1  0,1
+  crash               - ended        1  2060 KiB       12  3  code 7, restarts
 ";
     let (request, out) = answered("list");
     assert_eq!((request, out.as_str()), (Request::Done, expected), "\n{out}");
