@@ -16,6 +16,12 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "a_spinning_guest_delays_others_by_its_budget_at_most", budgets)
         .on_each(both_gics(1), "a_spinning_vcpu_gets_its_budget_and_no_more_beside_another", beside)
         .on_each(both_gics(1), "a_spinning_vcpu_gets_its_budget_and_no_more_alone", alone)
+        .on_each(both_gics(1), "who_waits_leaves_the_core_to_others", sleeper)
+        .on_each(
+            both_gics(1),
+            "who_is_put_off_while_it_handles_its_timer_keeps_nobody_elses",
+            holder,
+        )
         .on_each(both_gics(1), "siblings_that_flood_delay_others_by_their_budget_at_most", floods);
 }
 
@@ -53,6 +59,29 @@ fn budgets(machine: Machine) -> Outcome {
         .with("cmdline = \"reports=1 report_ms=400 limit_us=4100\"");
     let spin = share(Partition::new("spin", "spin"), 4, 10);
     let mut running = system([witness, spin])?.boot(&machine.icount())?;
+    let console = running.wait_for("witness| done", support::PATIENCE)?;
+    support::approve(&console)
+}
+
+/// One that sleeps nearly all the time has 4 ms in every 10 ms, too, and does not hold the core while it sleeps.
+fn sleeper(machine: Machine) -> Outcome {
+    let witness = share(Partition::new("witness", "witness"), 5, 10)
+        .with("cmdline = \"reports=1 report_ms=200 limit_us=100\"");
+    let sleeper = share(Partition::new("sleeper", "timer"), 4, 10)
+        .with("cmdline = \"ticks=0 period_us=3000\"");
+    let mut running = system([witness, sleeper])?.boot(&machine.icount())?;
+    let console = running.wait_for("witness| done", support::PATIENCE)?;
+    support::approve(&console)
+}
+
+/// One handles each interrupt of its timer for longer than it may run at a time: the physical interrupt is active when the
+/// other comes, whose timer is the same PPI.
+fn holder(machine: Machine) -> Outcome {
+    let witness = share(Partition::new("witness", "witness"), 5, 10)
+        .with("cmdline = \"reports=1 report_ms=100 limit_us=4100\"");
+    let holder = share(Partition::new("holder", "witness"), 4, 10)
+        .with("cmdline = \"reports=0 period_us=15000 hold_us=9000\"");
+    let mut running = system([witness, holder])?.boot(&machine.icount())?;
     let console = running.wait_for("witness| done", support::PATIENCE)?;
     support::approve(&console)
 }

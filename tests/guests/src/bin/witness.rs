@@ -1,7 +1,8 @@
 //! Watches its own timer while others misbehave: a tick each period, and how late the worst one was.
 //!
 //! Command line: `period_us=N` (default 1000), `report_ms=N` (default 1000: how often a line is printed), `reports=N`
-//! (default 3, then `done`; 0 = for ever), `limit_us=N` (a later tick prints `FAIL`; without it nothing can fail).
+//! (default 3, then `done`; 0 = for ever), `limit_us=N` (a later tick prints `FAIL`; without it nothing can fail),
+//! `hold_us=N` (how long each interrupt is handled, besides).
 //! `row=NAME` prints the worst for a benchmark at the end, with `cycles` in cycles of this core, and how many 1,024 ticks are. The first
 //! tick is not among it: a vCPU's first interrupt takes more, whatever others do. Without `cycles` neither are the latest of each 100:
 //! under `-icount` the emulator ends a core's turn in the middle of its interrupt now and then, and lets others run until some deadline.
@@ -26,6 +27,7 @@ static LATE: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
 static SUM: AtomicU64 = AtomicU64::new(0);
 static MISSED: AtomicU64 = AtomicU64::new(0);
 static PERIOD: AtomicU64 = AtomicU64::new(0);
+static HOLD_US: AtomicU64 = AtomicU64::new(0);
 
 shikiri_rt::entry!(main);
 
@@ -35,6 +37,7 @@ fn main() {
     let per_report = (platform::number_of("report_ms").unwrap_or(1000) * 1000 / period_us).max(1);
     let reports = platform::number_of("reports").unwrap_or(3);
     PERIOD.store(period, Ordering::Relaxed);
+    HOLD_US.store(platform::number_of("hold_us").unwrap_or(0), Ordering::Relaxed);
     irq::set_handler(tick);
     gic::enable(Timer::Virtual.intid());
     Timer::Virtual.set_deadline(Timer::Virtual.now() + period);
@@ -111,6 +114,10 @@ fn tick(_intid: u32) {
     MISSED.fetch_add(late / period, Ordering::Relaxed);
     if let Some(place) = LATE.get(TICKS.fetch_add(1, Ordering::Relaxed) as usize) {
         place.store(late, Ordering::Relaxed);
+    }
+    match HOLD_US.load(Ordering::Relaxed) {
+        0 => {}
+        hold => timer::spin(hold),
     }
     Timer::Virtual.set_deadline(Timer::Virtual.deadline() + (late / period + 1) * period);
 }
