@@ -230,11 +230,35 @@ fn wrong_name() -> Outcome {
 }
 
 fn check() -> Outcome {
-    let explained = ["hello", "cores", "memory"];
+    let explained = [
+        "machine   qemu-virt (linux,dummy-virt): 1 core, 1 GiB of memory, GICv3\n",
+        "\npartition hello\n  start      order 0, restart never\n  program    hello, entry 0x40080000, ",
+        "\n  vCPU 0     owns core 0\n  memory     2 MiB, for the guest 0x40000000 to 0x401fffff, ",
+        "\n  device     virtual PL011, 0x9000000, SPI 1\n",
+        "\nleft over\n  cores      none\n  memory     ",
+        "\n  device     /pl031@9010000: nobody's\n",
+    ];
     xtask(&["check", "--no-build", "hello"], "")?.expect(0, &explained, &[])?;
-    let twice = system([Partition::new("twin", "hello"), Partition::new("twin", "spin")])?;
-    let file = twice.file().to_string_lossy();
-    xtask(&["check", "--no-build", &file], "")?.expect(1, &[], &["twin", "system.toml:"])
+    let at = |name: &str, place: &str| {
+        Partition::new(name, "hello").with_memory(&format!("{{ size = \"4MiB\", at = {place} }}"))
+    };
+    let overlapping = system([at("one", "0x5000_0000"), at("other", "0x5020_0000")])?;
+    let file = overlapping.file().to_string_lossy();
+    let under = "─".repeat(17);
+    // Both lines, with a mark under each of the two values and who it is of.
+    let said = [
+        "error: physical address 0x50200000 is claimed by memory of `one` and by memory of",
+        &format!("{file}:4:10]"),
+        &format!(
+            "memory = {{ size = \"4MiB\", at = 0x5000_0000 }}\n   ·          {under}┬{under}\n"
+        ),
+        "╰── memory of `one`: 0x50000000 to 0x503fffff\n",
+        &format!(
+            "memory = {{ size = \"4MiB\", at = 0x5020_0000 }}\n   ·          {under}┬{under}\n"
+        ),
+        "╰── memory of `other`: 0x50200000 to 0x505fffff\n",
+    ];
+    xtask(&["check", "--no-build", &file], "")?.expect(1, &[], &said)
 }
 
 /// On a terminal keys go to the machine as they are typed, also those that a terminal has uses for, and Ctrl-] ends it. `script`
