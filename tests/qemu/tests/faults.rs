@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::console::Event;
 use shikiri_qemu_tests::stacks::{STACK, Stacks};
-use shikiri_qemu_tests::{Gic, Machine, paths, system as systems};
+use shikiri_qemu_tests::{Gic, Machine, Running, paths, system as systems};
 use std::time::Instant;
 
 use crate::support::{Outcome, PATIENCE, Partition, Topic, system};
@@ -21,6 +21,13 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             move || overrun(core),
         );
     }
+    for case in PROTECTED {
+        topic.only_on_virt(
+            "EL2's own tables are the same",
+            &format!("{}_stops_its_core_alone", case.0),
+            move || protected(case),
+        );
+    }
 }
 
 /// The vectors of synchronous exceptions from guests, from the start of the vectors (Arm ARM D1.4.2): AArch64 and AArch32.
@@ -29,6 +36,12 @@ const FROM_AARCH32: usize = 0x600;
 
 /// STP X0, X1, \[SP, #-16\]!: what the first begins with.
 const PUSH: u32 = 0xa9bf_07e0;
+
+/// How the report of a fault begins.
+const FAULT: &str = "shikiri: EL2 FAULT: synchronous exception in the hypervisor";
+
+/// The same again and again: STP X0, X1, \[SP, #-16\]!, and B to it.
+const WITHOUT_END: [u32; 2] = [PUSH, 0x17ff_ffff];
 
 /// The call that nobody has, which the guest `crash` makes.
 const CALL: u32 = 0xc600_beef;
@@ -47,11 +60,10 @@ fn overrun(core: u32) -> Outcome {
     let scratch = tempfile::tempdir_in(paths::scratch())?;
     let (machine, stacks) = Stacks::watch(machine)?;
     let mut running =
-        systems::start(&machine, overrunning(scratch.path().join("img"))?, &bundle, None)?;
+        systems::start(&machine, patched(scratch.path().join("img"), WITHOUT_END)?, &bundle, None)?;
     running.wait_for("crash| crash: hvc", PATIENCE)?;
-    let deadline = Instant::now() + PATIENCE;
     let words = [
-        "shikiri: EL2 FAULT: synchronous exception in the hypervisor",
+        FAULT,
         // A store that no leaf translates (Arm ARM D24.2.40: EC 0x25, WnR, translation fault of level 3).
         "shikiri:   ESR 0x96000047 ",
         &format!(
@@ -60,12 +72,7 @@ fn overrun(core: u32) -> Outcome {
         "witness| ok witness report",
         "witness| ok witness report",
     ];
-    for word in words {
-        let event = running.console().wait_for_any(Some(word), Some(deadline), || false);
-        if event != Event::Text {
-            return Err(running.failure(format!("no {word:?}: {event:?}")).into());
-        }
-    }
+    wait_for_each(&running, &words)?;
     let depths = stacks.depths()?;
     for (number, depth) in (0..).zip(depths) {
         if stacks.is_guard_touched(number)? || (depth == STACK) != (number == core) {
@@ -80,8 +87,48 @@ fn overrun(core: u32) -> Outcome {
     Ok(())
 }
 
-/// A copy of the hypervisor in which a guest's call with number [`CALL`] pushes without end.
-fn overrunning(file: PathBuf) -> Result<PathBuf, Failed> {
+/// What EL2's own tables do not allow, the instructions for it, and its syndrome: a permission fault of level 3 (Arm ARM
+/// D24.2.40: EC 0x25 with WnR, or 0x21).
+const PROTECTED: [(&str, [u32; 2], &str); 2] = [
+    // ADR X1, .; STR W0, [X1]
+    ("a_store_to_code", [0x1000_0001, 0xb900_0020], "ESR 0x9600004f "),
+    // MOV X1, SP; BR X1
+    ("a_jump_to_the_stack", [0x9100_03e1, 0xd61f_0020], "ESR 0x8600000f "),
+];
+
+/// Code is not written, and what can be written is not executed. If one were, the machine would come to its end.
+fn protected((_, instead, syndrome): (&str, [u32; 2], &str)) -> Outcome {
+    let on = |name: &str, core: u32| Partition::new(name, name).with(&format!("cores = [{core}]"));
+    let crash = on("crash", 1).with("cmdline = \"crash=hvc\"");
+    let witness = on("witness", 0).with("cmdline = \"reports=10 report_ms=20\"");
+    let machine = Machine::new().gic(Gic::V3).cpus(2).icount();
+    let bundle = system([crash, witness])?.compile(&machine)?.bundle;
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let image = patched(scratch.path().join("img"), instead)?;
+    let running = systems::start(&machine, image, &bundle, None)?;
+    let words = [
+        FAULT,
+        syndrome,
+        "core MPIDR 0x1; last boot checkpoint [11]; this core stops, the others go on",
+        "witness| ok witness report",
+    ];
+    wait_for_each(&running, &words)
+}
+
+/// Waits for one after the other, though the hypervisor has failed.
+fn wait_for_each(running: &Running, words: &[&str]) -> Outcome {
+    let deadline = Instant::now() + PATIENCE;
+    for word in words {
+        let event = running.console().wait_for_any(Some(word), Some(deadline), || false);
+        if event != Event::Text {
+            return Err(running.failure(format!("no {word:?}: {event:?}")).into());
+        }
+    }
+    Ok(())
+}
+
+/// A copy of the hypervisor in which a guest's call with number [`CALL`] does something else.
+fn patched(file: PathBuf, instead: [u32; 2]) -> Result<PathBuf, Failed> {
     let mut image = std::fs::read(paths::hypervisor())?;
     let word =
         |image: &[u8], at: usize| image.get(at..)?.first_chunk().map(|it| u32::from_le_bytes(*it));
@@ -98,17 +145,17 @@ fn overrunning(file: PathBuf) -> Result<PathBuf, Failed> {
     patch(&mut image, FROM_AARCH64, &[branch(FROM_AARCH64, FROM_AARCH32)]);
     let (low, high) = (CALL & 0xffff, CALL >> 16);
     let end = FROM_AARCH32 + 7 * 4;
-    let instead = [
+    let code = [
         PUSH,
-        0x5280_0001 | low << 5,        // MOV W1, #low
-        0x72a0_0001 | high << 5,       // MOVK W1, #high, LSL #16
-        0x6b01_001f,                   // CMP W0, W1
-        0x5400_0001 | 3 << 5,          // B.NE end
-        PUSH,                          // again:
-        0x17ff_ffff,                   // B again
+        0x5280_0001 | low << 5,  // MOV W1, #low
+        0x72a0_0001 | high << 5, // MOVK W1, #high, LSL #16
+        0x6b01_001f,             // CMP W0, W1
+        0x5400_0001 | 3 << 5,    // B.NE end
+        instead[0],
+        instead[1],
         branch(end, FROM_AARCH64 + 4), // end: what follows sets X1 anew
     ];
-    patch(&mut image, FROM_AARCH32, &instead);
+    patch(&mut image, FROM_AARCH32, &code);
     std::fs::write(&file, image)?;
     Ok(file)
 }
