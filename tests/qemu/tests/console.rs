@@ -41,6 +41,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             prompt,
         )
         .on_each(both_gics(2), "the_last_words_are_the_last_on_the_line", last_words)
+        .on_each(both_gics(2), "who_leaves_a_line_open_is_shown_after_20_ms", left_open)
         .on_each(both_gics(2), "who_outruns_the_line_is_held_back_and_nothing_is_lost", flooded);
 }
 
@@ -74,6 +75,34 @@ fn flooded(machine: Machine) -> Outcome {
     match between {
         Some((between, _)) if between.contains("flood 0") => Ok(()),
         _ => Err(Failure::new("one after the other", &console).into()),
+    }
+}
+
+/// One has the focus and says all the time what time it is; the other leaves a line open. What the first has written next
+/// before and next behind that says when it was shown.
+fn left_open(machine: Machine) -> Outcome {
+    /// When it has to be shown, in microseconds after it was written; the emulator's cores take turns of 1 ms.
+    const SHOWN: std::ops::RangeInclusive<u64> = 19_000..=23_000;
+    let role = |name, words: &str| {
+        Partition::new(name, "lines").with(&format!("cmdline = \"role={words}\""))
+    };
+    let guests = [role("clock", "clock lines=90"), role("other", "open")];
+    let mut running = system(guests)?.boot(&machine.icount())?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    let number = |words: &str| -> Option<u64> {
+        let end = words.find(|c: char| !c.is_ascii_digit()).unwrap_or(words.len());
+        words.get(..end)?.parse().ok()
+    };
+    let times = || {
+        let (before, behind) = console.split_once("open ")?;
+        let written = number(behind)?;
+        let last = number(before.rsplit_once("clock ")?.1)?;
+        let next = number(behind.split_once("clock ")?.1)?;
+        Some((last.checked_sub(written)?, next.checked_sub(written)?))
+    };
+    match times() {
+        Some((last, next)) if SHOWN.contains(&last) && SHOWN.contains(&next) => Ok(()),
+        times => Err(Failure::new(format!("shown between {times:?}"), &console).into()),
     }
 }
 

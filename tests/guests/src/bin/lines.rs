@@ -2,7 +2,8 @@
 //!
 //! Command line: `lines=N` numbered ones. `role=flood`: as fast as they can be written, and more than the line takes. `role=quiet`:
 //! each in two parts, the second after 2 ms, so that the others' lines wait meanwhile; no byte of its own has to wait, and no part
-//! takes longer than `limit_us=N`. `role=echo`: it repeats each line that it hears, up to `end`.
+//! takes longer than `limit_us=N`. `role=echo`: it repeats each line that it hears, up to `end`. `role=clock`: each says when it is
+//! written, in microseconds, 500 of them apart. `role=open`: one that says when it is written, too, and ends 35 ms later.
 #![no_std]
 #![no_main]
 
@@ -17,6 +18,8 @@ fn main() {
     let lines = platform::number_of("lines").unwrap_or(100);
     match platform::value_of("role") {
         Some("quiet") => case("no_byte_has_to_wait_for_others", || quiet(lines)),
+        Some("clock") => clock(lines),
+        Some("open") => open(),
         Some("echo") => case("it_hears_what_is_typed_to_it", echo),
         _ => case("the_line_holds_it_back", || flood(lines)),
     }
@@ -28,6 +31,25 @@ fn flood(lines: u64) -> Outcome {
         println!("flood {number:04} of as many lines as the console takes, and then some");
     }
     ensure("a full FIFO", console::waits() > 0)
+}
+
+fn clock(lines: u64) {
+    for _ in 0..lines {
+        println!("clock {}", now_us());
+        timer::spin(500);
+    }
+}
+
+fn open() {
+    timer::spin(3000);
+    print!("open {},", now_us());
+    timer::spin(35_000);
+    println!(" closed");
+}
+
+/// The same clock for all partitions.
+fn now_us() -> u64 {
+    Timer::Virtual.now() / timer::ticks(1)
 }
 
 fn echo() -> Outcome {
