@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use shikiri_rt::timer::{self, Timer, control};
 use shikiri_rt::{gic, irq, platform, println, reg};
 use shikiri_test_guests::report::Outcome;
-use shikiri_test_guests::{answers, case, done, ensure, equal};
+use shikiri_test_guests::{Failure, answers, case, done, ensure, equal};
 
 /// How many interrupts came.
 static FIRED: AtomicU64 = AtomicU64::new(0);
@@ -210,7 +210,7 @@ fn far(timer: Timer) -> Outcome {
     Ok(())
 }
 
-/// `rounds=N` and `period_us=N` on the command line; the worst lateness is printed.
+/// `rounds=N` and `period_us=N` on the command line; the worst lateness is printed, and at most `limit_us=N`.
 fn deadlines(timer: Timer) -> Outcome {
     let rounds = platform::number_of("rounds").unwrap_or(100);
     let period = timer::ticks(platform::number_of("period_us").unwrap_or(2000));
@@ -231,7 +231,12 @@ fn deadlines(timer: Timer) -> Outcome {
         sum / rounds.max(1),
         timer::frequency()
     );
-    Ok(())
+    match platform::number_of("limit_us").map(timer::ticks) {
+        Some(limit) if worst > limit => {
+            Err(Failure { what: "worst lateness", got: worst, want: limit })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn level(timer: Timer) -> Outcome {
