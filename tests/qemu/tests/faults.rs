@@ -41,7 +41,7 @@ const PUSH: u32 = 0xa9bf_07e0;
 const FAULT: &str = "shikiri: EL2 FAULT: synchronous exception in the hypervisor";
 
 /// The same again and again: STP X0, X1, \[SP, #-16\]!, and B to it.
-const WITHOUT_END: [u32; 2] = [PUSH, 0x17ff_ffff];
+const WITHOUT_END: &[u32] = &[PUSH, 0x17ff_ffff];
 
 /// The call that nobody has, which the guest `crash` makes.
 const CALL: u32 = 0xc600_beef;
@@ -89,15 +89,19 @@ fn overrun(core: u32) -> Outcome {
 
 /// What EL2's own tables do not allow, the instructions for it, and its syndrome: a permission fault of level 3 (Arm ARM
 /// D24.2.40: EC 0x25 with WnR, or 0x21).
-const PROTECTED: [(&str, [u32; 2], &str); 2] = [
+const PROTECTED: [(&str, &[u32], &str); 2] = [
     // ADR X1, .; STR W0, [X1]
-    ("a_store_to_code", [0x1000_0001, 0xb900_0020], "ESR 0x9600004f "),
-    // MOV X1, SP; BR X1
-    ("a_jump_to_the_stack", [0x9100_03e1, 0xd61f_0020], "ESR 0x8600000f "),
+    ("a_store_to_code", &[0x1000_0001, 0xb900_0020], "ESR 0x9600004f "),
+    // MOV W2, #a RET; STP X2, X2, [SP, #-16]!; MOV X1, SP; BLR X1
+    (
+        "a_jump_to_the_stack",
+        &[0x5280_7802, 0x72ba_cbe2, 0xa9bf_0be2, 0x9100_03e1, 0xd63f_0020],
+        "ESR 0x8600000f ",
+    ),
 ];
 
 /// Code is not written, and what can be written is not executed. If one were, the machine would come to its end.
-fn protected((_, instead, syndrome): (&str, [u32; 2], &str)) -> Outcome {
+fn protected((_, instead, syndrome): (&str, &[u32], &str)) -> Outcome {
     let on = |name: &str, core: u32| Partition::new(name, name).with(&format!("cores = [{core}]"));
     let crash = on("crash", 1).with("cmdline = \"crash=hvc\"");
     let witness = on("witness", 0).with("cmdline = \"reports=10 report_ms=20\"");
@@ -128,7 +132,7 @@ fn wait_for_each(running: &Running, words: &[&str]) -> Outcome {
 }
 
 /// A copy of the hypervisor in which a guest's call with number [`CALL`] does something else.
-fn patched(file: PathBuf, instead: [u32; 2]) -> Result<PathBuf, Failed> {
+fn patched(file: PathBuf, instead: &[u32]) -> Result<PathBuf, Failed> {
     let mut image = std::fs::read(paths::hypervisor())?;
     let word =
         |image: &[u8], at: usize| image.get(at..)?.first_chunk().map(|it| u32::from_le_bytes(*it));
@@ -144,17 +148,16 @@ fn patched(file: PathBuf, instead: [u32; 2]) -> Result<PathBuf, Failed> {
     };
     patch(&mut image, FROM_AARCH64, &[branch(FROM_AARCH64, FROM_AARCH32)]);
     let (low, high) = (CALL & 0xffff, CALL >> 16);
-    let end = FROM_AARCH32 + 7 * 4;
-    let code = [
+    let mut code = vec![
         PUSH,
         0x5280_0001 | low << 5,  // MOV W1, #low
         0x72a0_0001 | high << 5, // MOVK W1, #high, LSL #16
         0x6b01_001f,             // CMP W0, W1
-        0x5400_0001 | 3 << 5,    // B.NE end
-        instead[0],
-        instead[1],
-        branch(end, FROM_AARCH64 + 4), // end: what follows sets X1 anew
     ];
+    let end = FROM_AARCH32 + (code.len() + 1 + instead.len()) * 4;
+    code.push(0x5400_0001 | (u32::try_from(instead.len())? + 1) << 5); // B.NE end
+    code.extend(instead);
+    code.push(branch(end, FROM_AARCH64 + 4)); // end: what follows sets X1 anew
     patch(&mut image, FROM_AARCH32, &code);
     std::fs::write(&file, image)?;
     Ok(file)
