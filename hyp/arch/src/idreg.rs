@@ -208,31 +208,15 @@ impl IdTable {
     /// Whether a core of which `core` is the view has all that this one shows: then guests may run there with this one.
     #[must_use]
     pub fn holds_on(&self, core: &Self) -> bool {
-        self.common(core) == *self
-    }
-
-    /// The view that holds on two kinds of core: field by field the lesser.
-    fn common(&self, other: &Self) -> Self {
-        let pmu = lesser(self.pmu, other.pmu);
-        let mut table = Self { values: [0; COUNT], revidr: self.revidr, pmu };
-        for &(crm, op2, shift, rule) in FIELDS {
-            let mine = self.value(crm, op2).wrapping_shr(shift) & 0xf;
-            let theirs = other.value(crm, op2).wrapping_shr(shift) & 0xf;
-            table.add(crm, op2, rule.lesser(mine, theirs).wrapping_shl(shift));
-        }
-        let has_aarch32 = table.value(4, 0) & 0xf == 2;
-        for crm in 1..=3 {
-            for op2 in 0..8 {
-                if has_aarch32 {
-                    table.add(
-                        crm,
-                        op2,
-                        lesser_nibbles(self.value(crm, op2), other.value(crm, op2)),
-                    );
-                }
-            }
-        }
-        table
+        let has_fields = FIELDS.iter().all(|&(crm, op2, shift, rule)| {
+            let [mine, theirs] =
+                [self, core].map(|table| table.value(crm, op2).wrapping_shr(shift) & 0xf);
+            rule.lesser(mine, theirs) == mine
+        });
+        // Without AArch32 these show nothing.
+        let mut narrow =
+            AARCH32.iter().map(|&(crm, op2, _)| [self, core].map(|table| table.value(crm, op2)));
+        has_fields && self.pmu <= core.pmu && narrow.all(|[mine, theirs]| are_at_most(mine, theirs))
     }
 
     /// What the guest reads; `None` if the register is not of the group.
@@ -293,13 +277,9 @@ const fn lesser(a: u64, b: u64) -> u64 {
     if a < b { a } else { b }
 }
 
-/// The lesser of each field of four bits.
-fn lesser_nibbles(a: u64, b: u64) -> u64 {
-    (0..16_u32).fold(0, |joined, index| {
-        let shift = index.wrapping_mul(4);
-        let field = |value: u64| value.wrapping_shr(shift) & 0xf;
-        joined | lesser(field(a), field(b)).wrapping_shl(shift)
-    })
+/// Whether each field of four bits is at most the other's.
+fn are_at_most(a: u64, b: u64) -> bool {
+    (0..64).step_by(4).all(|shift| a.wrapping_shr(shift) & 0xf <= b.wrapping_shr(shift) & 0xf)
 }
 
 /// ID_AA64DFR0_EL1, and its field PMUVer: PMUv3 of Armv8.0.

@@ -1,6 +1,6 @@
 //! The view on the cores that the tests of the hypervisor run on, and on one that has everything.
 
-use super::{AARCH32, FIELDS, GicView, IdTable, REVIDR_EL1, Rule, encoding};
+use super::{AARCH32, FIELDS, FIRST, GicView, IdTable, REVIDR_EL1, Rule, encoding};
 use crate::exit::SysregEncoding;
 use std::collections::BTreeSet;
 
@@ -213,19 +213,27 @@ fn only_the_group_and_revidr_have_a_value() {
 }
 
 #[test]
-fn different_cores_share_the_lesser_of_each_field() {
+fn a_view_holds_on_cores_that_have_all_it_shows() {
     let (a72, n1) = (view(A72, GicView::SystemRegisters), view(N1, GicView::SystemRegisters));
-    let common = a72.common(&n1);
-    assert_eq!(common, n1.common(&a72));
-    assert_eq!(field(&common, 6, 0, 20), 0, "no atomics on the A72");
-    assert_eq!(field(&common, 4, 0, 16), 0, "FP without half precision");
-    assert_eq!(field(&common, 7, 0, 0), 2);
-    assert_eq!(a72.common(&a72), a72);
-    assert!(
-        a72.holds_on(&a72) && n1.holds_on(&n1) && common.holds_on(&a72) && common.holds_on(&n1)
-    );
-    assert!(!n1.holds_on(&a72), "atomics would be undefined there");
-    let absent = uniform(0xf).common(&a72);
-    assert_eq!(field(&absent, 4, 0, 16), 0xf, "no FP at all on one core");
-    assert_eq!(uniform(1).common(&a72).read(encoding(1, 0)), Some(0), "one without AArch32");
+    assert!(a72.holds_on(&a72) && n1.holds_on(&n1));
+    assert!(!n1.holds_on(&a72), "no atomics there");
+    assert!(!a72.holds_on(&n1), "less of AArch32 at EL0");
+    // One field of one register less, and one more.
+    for (crm, op2, shift, rule) in FIELDS.iter().copied() {
+        let most = uniform(1);
+        let with = |value: u64| {
+            let mut other = most.clone();
+            let offset = usize::from(encoding(crm, op2).0.wrapping_sub(FIRST.0));
+            other.values[offset] = (other.values[offset] & !(0xf << shift)) | (value << shift);
+            other
+        };
+        let shown = field(&most, crm, op2, shift);
+        if shown != 0 && shown != 0xf {
+            assert!(!most.holds_on(&with(shown - 1)), "{crm} {op2} {shift}");
+            assert!(with(shown - 1).holds_on(&most));
+        }
+        let absent = matches!(rule, Rule::SignedUpTo(_)).then(|| with(0xf));
+        assert!(absent.is_none_or(|absent| !most.holds_on(&absent) && absent.holds_on(&most)));
+    }
+    assert!(!view(A72, GicView::MemoryMapped).holds_on(&uniform(1)), "one without AArch32");
 }

@@ -362,8 +362,8 @@ mod tests {
 
     #[test]
     fn a_virtual_interface_that_cannot_be_switched_or_trapped_is_refused() {
-        let vtr = |preemption_bits: u64, tds: u64| preemption_bits - 1 << 26 | tds << 19 | 3;
-        assert_eq!(check_virtual_interface(vtr(5, 1) | 4 << 29), Ok(()));
+        let vtr = |preemption_bits: u64, tds: u64| ((preemption_bits - 1) << 26) | (tds << 19) | 3;
+        assert_eq!(check_virtual_interface(vtr(5, 1) | (4 << 29)), Ok(()));
         for bits in [6, 7] {
             let refused = Err(GicError::PreemptionBits(bits));
             assert_eq!(check_virtual_interface(vtr(bits.into(), 1)), refused);

@@ -132,6 +132,7 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
         vmids: TicketLock::new(VmidPool::new()),
         format,
         ids,
+        kind: guest::ids::kind(),
         objects,
         policy,
         shared: core::array::from_fn(|_| Claim::default()),
@@ -570,6 +571,15 @@ fn start_console(board: &Board, ticks_per_ms: u64, bundle: &Bundle<'_>, gic: &Gi
 
 /// Refuses a core that lacks what the boot core has: guests see that one's features, and the stage-2 tables have its format.
 pub(crate) fn check_core(world: &World, id: CoreId) {
+    if guest::ids::kind() != world.kind {
+        check_unlike_core(world, id);
+    }
+}
+
+/// The same for a core of another kind.
+#[cold]
+#[inline(never)]
+fn check_unlike_core(world: &World, id: CoreId) {
     let view = match world.gich {
         Some(_) => GicView::MemoryMapped,
         None => GicView::SystemRegisters,

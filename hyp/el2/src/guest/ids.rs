@@ -6,6 +6,8 @@ use core::arch::asm;
 use shikiri_arch::exit::SysregEncoding;
 use shikiri_arch::idreg::{GicView, IdTable};
 
+use crate::regs;
+
 /// Reads a register of the ID group by its encoding; 0 for one that is not in the list.
 macro_rules! id_group {
     ($register:expr; $($crm:literal $op2:literal),* $(,)?) => {{
@@ -21,6 +23,20 @@ macro_rules! id_group {
         }
         value
     }};
+}
+
+/// MIDR_EL1, and the AArch64 registers that a view of a core comes from: cores with the same need no comparison of their views.
+pub(crate) type Kind = [u64; 10];
+
+/// This core's.
+pub(crate) fn kind() -> Kind {
+    const REGISTERS: [(u16, u16); 9] =
+        [(4, 0), (4, 1), (5, 0), (6, 0), (6, 1), (6, 2), (7, 0), (7, 1), (7, 2)];
+    let mut kind = [regs::midr_el1(); 10];
+    for (place, (crm, op2)) in kind.iter_mut().skip(1).zip(REGISTERS) {
+        *place = read(SysregEncoding::new(3, 0, 0, crm, op2));
+    }
+    kind
 }
 
 /// The hardware's value.
