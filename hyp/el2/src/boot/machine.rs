@@ -65,12 +65,8 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
             "there is no bundle: the device tree has no linux,initrd-start (load it as the initial RAM disk)"
         ));
     };
-    let (mut ram, mut taken) = ([(Pa(0), 0); MAX_RANGES], [(Item::Nought, Pa(0), 0); MAX_IN_USE]);
-    let ram = ram_of(board, &mut ram);
-    let taken = in_use(board, [initrd, tree], &mut taken);
-    if let Err(error) = check_loaded(ram, taken.get(..LOADED).unwrap_or(&[])) {
-        refuse(format_args!("{error}"));
-    }
+    let loaded = [initrd, tree];
+    check_load(board, loaded);
     // SAFETY: the loader put the bundle there, and nobody writes it.
     let bytes = unsafe { mem::bytes(Pa(initrd.start), initrd.end.saturating_sub(initrd.start)) };
     log::checkpoint(
@@ -82,13 +78,13 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
         Err(error) => refuse(format_args!("the bundle: {error}")),
     };
     let own_registers = board.own_registers();
-    fits(&bundle, board, &own_registers, (ram, taken));
+    fits(&bundle, board, &own_registers, loaded);
     log::checkpoint(
         Checkpoint::BundleChecked,
         format_args!("{} partitions", bundle.partition_count()),
     );
     show_trust(&bundle);
-    let frames = frames(board, &bundle, taken);
+    let frames = frames(board, &bundle, loaded);
     let total = frames.free_pages().0 / 256;
     let cores = leak(&frames, board.core_count, |core| {
         CoreShared::new(board.cores.get(core).map_or(0, |fact| fact.mpidr))
@@ -192,19 +188,29 @@ fn in_use<'r>(
     rows.get(..count).unwrap_or(&[])
 }
 
-/// How many of them the boot loader has put there.
-const LOADED: usize = 3;
+/// Rows without anything in them: made by a loop, and no constant of their size.
+fn no_use() -> [InUse; MAX_IN_USE] {
+    core::array::from_fn(|_| (Item::Nought, Pa(0), 0))
+}
+
+/// Refuses what was loaded over something else, or where there is no memory. Apart, as the next, so that its tables are off the stack
+/// when the rest is made.
+#[inline(never)]
+fn check_load(board: &Board, loaded: [Range; 2]) {
+    let (mut ram, mut taken) = ([(Pa(0), 0); MAX_RANGES], no_use());
+    // The image, the bundle, the tree: what the tree reserves may be any of them.
+    let taken = in_use(board, loaded, &mut taken).get(..3).unwrap_or(&[]);
+    if let Err(error) = check_loaded(ram_of(board, &mut ram), taken) {
+        refuse(format_args!("{error}"));
+    }
+}
 
 /// How many ranges are in use at most.
 const MAX_IN_USE: usize = 40;
 
-/// Refuses a bundle that was made for another machine, which has this RAM, and of it in use what is `taken`.
-fn fits(
-    bundle: &Bundle<'_>,
-    board: &Board,
-    own: &OwnRegisters,
-    (ram, taken): (&[(Pa, u64)], &[InUse]),
-) {
+/// Refuses a bundle that was made for another machine.
+#[inline(never)]
+fn fits(bundle: &Bundle<'_>, board: &Board, own: &OwnRegisters, loaded: [Range; 2]) {
     let wants = bundle.board();
     let has = match board.gic {
         GicFact::V2 { .. } => GicVersion::V2,
@@ -216,6 +222,9 @@ fn fits(
             wants.compatible, board.compatible
         ));
     }
+    let (mut ram, mut taken) = ([(Pa(0), 0); MAX_RANGES], no_use());
+    let ram = ram_of(board, &mut ram);
+    let taken = in_use(board, loaded, &mut taken);
     let (cores, console) = (board.core_count, board.uart.intid);
     let facts = MachineFacts { cores, gic: has, ram, own, taken, console };
     if let Err(error) = bundle.check_machine(&facts) {
@@ -270,9 +279,9 @@ fn pointer(at: u64) -> NonNull<u8> {
 
 /// The machine's frames: in the pool all RAM but what is in use for ever and what the description places by address; in
 /// the ledger all of it.
-fn frames(board: &Board, bundle: &Bundle<'_>, taken: &[InUse]) -> FrameStore<'static, Ram> {
+fn frames(board: &Board, bundle: &Bundle<'_>, loaded: [Range; 2]) -> FrameStore<'static, Ram> {
     let mut reserved = [FrameRange::default(); MAX_IN_USE];
-    let reserved = fill(&mut reserved, taken.iter().copied().map(whole_frames));
+    let reserved = frames_in_use(board, loaded, &mut reserved);
     let mut fixed = [FrameRange::default(); MAX_PLACED];
     let placed =
         bundle.partitions().flat_map(|partition| partition.memory()).filter_map(|memory| {
@@ -296,6 +305,17 @@ fn frames(board: &Board, bundle: &Bundle<'_>, taken: &[InUse]) -> FrameStore<'st
     let mut ledger = ledger(&mut pool, ram, slots);
     reserved.iter().for_each(|range| ledger.reserve(run_of(*range)));
     FrameStore::new(ledger, pool)
+}
+
+/// The frames that are in use for ever, in these rows.
+#[inline(never)]
+fn frames_in_use<'r>(
+    board: &Board,
+    loaded: [Range; 2],
+    rows: &'r mut [FrameRange; MAX_IN_USE],
+) -> &'r [FrameRange] {
+    let mut taken = no_use();
+    fill(rows, in_use(board, loaded, &mut taken).iter().copied().map(whole_frames))
 }
 
 /// How many window slots the description gives.
