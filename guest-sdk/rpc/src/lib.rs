@@ -50,6 +50,7 @@ mod error;
 mod facade;
 mod leg;
 mod message;
+mod owed;
 mod pending;
 mod pool;
 mod pools;

@@ -30,6 +30,7 @@ use crate::error::{FetchError, SendError, Status};
 use crate::facade::atomic::{AtomicU64, Ordering};
 use crate::leg::{Leg, Patience};
 use crate::message::{CallId, Kind, Message};
+use crate::owed::Owed;
 use crate::pool::DEFAULT_BUFFER_BYTES;
 use crate::service::Dispatch;
 use crate::transport::{PeerGone, Transport};
@@ -62,6 +63,7 @@ pub struct Server<'a, T> {
     leg: Leg<'a, T>,
     patience: Patience,
     rejected: AtomicU64,
+    owed: Owed,
 }
 
 /// A call to be executed. Its arguments are here, and none of it is in shared memory any more.
@@ -78,7 +80,7 @@ impl<'a, T: Transport> Server<'a, T> {
     /// A server on this leg. `patience` is for replies that find no buffer or no room: with `Fail` the caller gets
     /// [`Status::NoBuffer`].
     pub fn new(leg: Leg<'a, T>, patience: Patience) -> Self {
-        Self { leg, patience, rejected: AtomicU64::new(0) }
+        Self { leg, patience, rejected: AtomicU64::new(0), owed: Owed::new() }
     }
 
     /// Its leg.
@@ -87,7 +89,8 @@ impl<'a, T: Transport> Server<'a, T> {
     }
 
     /// Takes the next request: copies its arguments to the context and gives its buffer back. Does not wait. What is
-    /// malformed or too large for the context is refused here.
+    /// malformed or too large for the context is refused here. A caller that leaves no room for refusals has none of its requests
+    /// taken until these are sent.
     ///
     /// # Errors
     /// [`PeerGone`].
@@ -143,6 +146,9 @@ impl<'a, T: Transport> Server<'a, T> {
         copy: &mut [u8],
     ) -> Result<Option<(u16, usize, Answer<'_, 'a, T>)>, PeerGone> {
         for _ in 0..BATCH {
+            if !self.owes_nothing() {
+                return Ok(None);
+            }
             let Some(message) = self.leg.transport().receive()? else { return Ok(None) };
             if let Some(length) = self.accept(&message, copy) {
                 let answer = Answer { server: self, call: message.call, is_due: true };
@@ -167,10 +173,17 @@ impl<'a, T: Transport> Server<'a, T> {
         self.rejected.fetch_add(1, Ordering::Relaxed);
         let answer = Answer { server: self, call: message.call, is_due: true };
         // Without waiting: who sends what is malformed holds nobody up.
-        if let Err(NotSent { answer, .. }) = answer.send_payload(why.code(), &Raw(&[])) {
-            answer.forget();
-        }
+        answer.refuse_now(why);
         None
+    }
+
+    /// Sends the refusals that found no room, as far as there is some now.
+    #[inline]
+    fn owes_nothing(&self) -> bool {
+        self.owed.settle(|call, code| {
+            let sent = self.leg.send(Kind::Reply, code, call, &Raw(&[]));
+            sent != Err(SendError::Full) || self.leg.transport().is_peer_gone()
+        })
     }
 }
 
@@ -212,12 +225,27 @@ impl<'s, 'a, T: Transport> Answer<'s, 'a, T> {
         }
     }
 
-    /// Answers without a result, as the server's patience says. If even that finds no room the caller learns of it by
-    /// its own deadline, or not.
+    /// Answers without a result, as the server's patience says. If even that finds no room it is sent when the server next looks for
+    /// requests.
     pub fn refuse(self, status: Status) {
-        if let Err(NotSent { answer, .. }) = self.send_patiently(status.code(), &Raw(&[])) {
-            answer.forget();
+        if let Err(NotSent { answer, why }) = self.send_patiently(status.code(), &Raw(&[])) {
+            answer.owe(status, why);
         }
+    }
+
+    /// The same without waiting.
+    fn refuse_now(self, status: Status) {
+        if let Err(NotSent { answer, why }) = self.send_payload(status.code(), &Raw(&[])) {
+            answer.owe(status, why);
+        }
+    }
+
+    /// The server sends the refusal later, if room was all that was missing.
+    fn owe(self, status: Status, why: SendError) {
+        if why == SendError::Full {
+            self.server.owed.keep(self.call, status);
+        }
+        self.forget();
     }
 
     /// Sends, and waits for a buffer or for room if the server's patience says so.
@@ -276,9 +304,11 @@ fn refusal(why: SendError) -> Status {
 impl<T: Transport> Drop for Answer<'_, '_, T> {
     fn drop(&mut self) {
         if self.is_due {
-            let code = Status::Abandoned.code();
-            // Best effort: the caller has a deadline, or waits until the peer is gone.
-            let _sent = self.server.leg.send(Kind::Reply, code, self.call, &Raw(&[]));
+            let status = Status::Abandoned;
+            let sent = self.server.leg.send(Kind::Reply, status.code(), self.call, &Raw(&[]));
+            if sent == Err(SendError::Full) {
+                self.server.owed.keep(self.call, status);
+            }
         }
     }
 }

@@ -350,6 +350,36 @@ fn a_full_transport_and_full_slots_are_answers() {
 }
 
 #[test]
+fn a_refusal_that_finds_no_room_comes_when_there_is_some() {
+    let too_large = |server: &WireServer<'_>| {
+        assert!(server.receive(&mut Context::<2>::new()).unwrap().is_none());
+    };
+    type Answers<'f> = &'f dyn Fn(&WireServer<'_>);
+    let ways: [(Status, u16, Answers<'_>); 3] = [
+        (Status::NoSuchMethod, 99, &|server| serve_now(server)),
+        (Status::Abandoned, 1, &|server| drop(server.receive(&mut Context::<64>::new()))),
+        (Status::TooLarge, 1, &too_large),
+    ];
+    for (status, method, answer) in ways {
+        let wire = Wire::new(2, 0, 64);
+        let (client, server) = pair::<4>(&wire);
+        let begin = |method| client.begin::<_, u32>(method, &[0u8; 3][..]).unwrap();
+        let served = (begin(1), begin(1));
+        serve_now(&server);
+        // The ring is full of replies that the caller has not looked at.
+        let (refused, later) = (begin(method), begin(1));
+        answer(&server);
+        serve_now(&server);
+        // Now it looks: there is room, and who looks for requests first sends what is owed.
+        let Err(refused) = refused.finish() else { panic!("nothing had room") };
+        serve_now(&server);
+        assert_eq!(refused.finish().ok(), Some(Err(CallError::Refused(status))));
+        assert_eq!(later.finish().ok(), Some(Ok(3)), "it was served after that");
+        assert_eq!((served.0.finish().ok(), served.1.finish().ok()), (Some(Ok(3)), Some(Ok(3))));
+    }
+}
+
+#[test]
 fn what_the_server_refuses_the_caller_is_told() {
     let wire = Wire::new(8, 4, 1024);
     let (client, server) = pair::<8>(&wire);

@@ -1,0 +1,68 @@
+//! Refusals that found no room in the transport: a server keeps them until there is, so that nobody waits for a call that is over.
+
+use crate::error::Status;
+use crate::facade::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::message::CallId;
+
+/// How many can be kept. While there are any a server takes no requests, so that more come only from as many calls as are executed at
+/// that moment.
+const MOST: usize = 32;
+
+/// In an entry: it is one. Below it the status, and in the low half the call.
+const DUE: u64 = 1 << 63;
+
+/// Who is still to be told that its call was refused.
+pub(crate) struct Owed {
+    /// How many entries there are, or will be in a moment.
+    count: AtomicU32,
+    entries: [AtomicU64; MOST],
+}
+
+impl Owed {
+    pub(crate) fn new() -> Self {
+        let entries = core::array::from_fn(|_| AtomicU64::new(0));
+        Self { count: AtomicU32::new(0), entries }
+    }
+
+    /// Keeps a refusal; one that finds all entries taken is lost.
+    pub(crate) fn keep(&self, call: CallId, status: Status) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        if !self.place(DUE | u64::from(status.code()) << 32 | u64::from(call.0)) {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nothing is owed any more, behind sending what is. `send` answers whether there was room.
+    #[inline]
+    pub(crate) fn settle(&self, send: impl FnMut(CallId, u16) -> bool) -> bool {
+        self.count.load(Ordering::Relaxed) == 0 || self.send_all(send)
+    }
+
+    #[cold]
+    fn send_all(&self, mut send: impl FnMut(CallId, u16) -> bool) -> bool {
+        for entry in &self.entries {
+            let word = entry.swap(0, Ordering::Relaxed);
+            if word == 0 {
+                continue;
+            }
+            let [c0, c1, c2, c3, s0, s1, ..] = word.to_le_bytes();
+            let call = CallId(u32::from_le_bytes([c0, c1, c2, c3]));
+            let is_sent = send(call, u16::from_le_bytes([s0, s1]));
+            if is_sent || !self.place(word) {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+            }
+            if !is_sent {
+                return false;
+            }
+        }
+        // Another thread may have one in its hands.
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    fn place(&self, word: u64) -> bool {
+        let put = |entry: &AtomicU64| {
+            entry.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        self.entries.iter().any(put)
+    }
+}
