@@ -104,7 +104,7 @@
 enum shikiri_status {
     SHIKIRI_OK = 0,                  /* done */
     SHIKIRI_PENDING = 1,             /* accepted, the answer follows as an event */
-    SHIKIRI_NOT_SUPPORTED = -1,      /* no such call */
+    SHIKIRI_NOT_SUPPORTED = -1,      /* no such call, or none here */
     SHIKIRI_INVALID_PARAMETER = -3,  /* bad argument */
     SHIKIRI_BAD_HANDLE = -16,        /* bad handle */
     SHIKIRI_NOT_PERMITTED = -17,     /* not permitted */
@@ -470,7 +470,7 @@ static inline struct shikiri_answer shikiri_peer_info(uint64_t partition)
  * value[0] = area: its handle
  * value[1] = address: where it is mapped
  * value[2] = pages: its size in pages
- * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, RANGE, OVER_LIMIT, NO_MEMORY, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, RANGE, OVER_LIMIT, NO_MEMORY, AGAIN.
  */
 static inline struct shikiri_answer shikiri_area_alloc(uint64_t bytes, uint64_t class_, uint64_t area)
 {
@@ -480,7 +480,7 @@ static inline struct shikiri_answer shikiri_area_alloc(uint64_t bytes, uint64_t 
 /* Frees an area, or discards one that was received. It is unmapped at once; AGAIN asks for another call to
  *   give all of its memory back. (C3)
  * area: its handle
- * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_area_free(uint64_t area)
 {
@@ -492,7 +492,7 @@ static inline struct shikiri_answer shikiri_area_free(uint64_t area)
  * value[0] = address: where it is mapped
  * value[1] = pages: its size in pages
  * value[2] = class: its slot: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB
- * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE.
  */
 static inline struct shikiri_answer shikiri_area_info(uint64_t area)
 {
@@ -502,7 +502,7 @@ static inline struct shikiri_answer shikiri_area_info(uint64_t area)
 /* Keeps an area that was received: it is charged as the partition's own, stays where it is, and its window
  *   gets another slot. (C3)
  * area: its handle
- * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, OVER_LIMIT.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, OVER_LIMIT.
  */
 static inline struct shikiri_answer shikiri_area_keep(uint64_t area)
 {
@@ -514,7 +514,7 @@ static inline struct shikiri_answer shikiri_area_keep(uint64_t area)
  *   same call goes on. (C3)
  * area: its handle
  * bytes: what stays, rounded up to pages: one at least
- * Answers: OK, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, RANGE, OVER_LIMIT, NO_MEMORY, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, RANGE, OVER_LIMIT, NO_MEMORY, AGAIN.
  */
 static inline struct shikiri_answer shikiri_area_trim(uint64_t area, uint64_t bytes)
 {
@@ -529,7 +529,7 @@ static inline struct shikiri_answer shikiri_area_trim(uint64_t area, uint64_t by
  * value[0] = port: its handle
  * value[1] = arrivals: where its arrivals page is mapped, read-only
  * value[2] = credits: where its credits page is mapped
- * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, OVER_LIMIT, NO_MEMORY.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, OVER_LIMIT, NO_MEMORY.
  */
 static inline struct shikiri_answer shikiri_channel_create(uint64_t events, uint64_t slots, uint64_t class_)
 {
@@ -542,7 +542,8 @@ static inline struct shikiri_answer shikiri_channel_create(uint64_t events, uint
  * partition: the other partition's number, as the device tree has it
  * service: which service is meant, as in SIGNAL_ASK
  * word: a word for the other partition
- * Answers: PENDING, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, PEER_GONE, AGAIN.
+ * Answers: PENDING, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT,
+ *   PEER_GONE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_channel_connect(uint64_t port, uint64_t partition, uint64_t service, uint64_t word)
 {
@@ -553,7 +554,7 @@ static inline struct shikiri_answer shikiri_channel_connect(uint64_t port, uint6
  *   (C2)
  * request: its handle
  * port: a message port that is not connected
- * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, PEER_GONE, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, PEER_GONE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_channel_accept(uint64_t request, uint64_t port)
 {
@@ -567,7 +568,7 @@ static inline struct shikiri_answer shikiri_channel_accept(uint64_t request, uin
  * short0: the short message
  * short1: the short message
  * short2: the short message
- * Answers: OK, BAD_HANDLE, WRONG_STATE, NOT_OWNER, RANGE, FULL, REFUSED, PEER_GONE, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, BAD_HANDLE, WRONG_STATE, NOT_OWNER, RANGE, FULL, REFUSED, PEER_GONE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_channel_send(uint64_t port, uint64_t area, uint64_t bytes, uint64_t short0, uint64_t short1, uint64_t short2)
 {
@@ -576,7 +577,7 @@ static inline struct shikiri_answer shikiri_channel_send(uint64_t port, uint64_t
 
 /* Says that a message port has credits again: a peer that was answered FULL gets an event. (C2)
  * port: the message port
- * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_channel_notify(uint64_t port)
 {
@@ -586,7 +587,7 @@ static inline struct shikiri_answer shikiri_channel_notify(uint64_t port)
 /* Closes a message port: its peer is told, its pages and its window are gone. Areas that lie in the window
  *   stay, as the partition's own. (C2)
  * port: the message port
- * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_channel_close(uint64_t port)
 {
@@ -597,7 +598,8 @@ static inline struct shikiri_answer shikiri_channel_close(uint64_t port)
  *   for those who may only read; AGAIN asks for another call to go on. (C5)
  * area: its handle
  * events: a receive port to which nothing is connected: it is raised when a user leaves; 0: none
- * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, NOT_OWNER, OVER_LIMIT, NO_MEMORY, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, NOT_OWNER, OVER_LIMIT, NO_MEMORY,
+ *   AGAIN.
  */
 static inline struct shikiri_answer shikiri_shared_offer(uint64_t area, uint64_t events)
 {
@@ -607,7 +609,7 @@ static inline struct shikiri_answer shikiri_shared_offer(uint64_t area, uint64_t
 /* Takes an offered area from all of its users, one in each call, and makes it the caller's alone: it can be
  *   sent and freed then. AGAIN asks for another call. (C5)
  * area: its handle
- * Answers: OK, INVALID_PARAMETER, WRONG_STATE, NOT_OWNER, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, WRONG_STATE, NOT_OWNER, AGAIN.
  */
 static inline struct shikiri_answer shikiri_shared_withdraw(uint64_t area)
 {
@@ -618,7 +620,7 @@ static inline struct shikiri_answer shikiri_shared_withdraw(uint64_t area)
  *   PEER_GONE: it has not attached the area. (C5)
  * area: its handle
  * partition: the user's number, as the device tree has it
- * Answers: OK, INVALID_PARAMETER, WRONG_STATE, NOT_OWNER, PEER_GONE, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, WRONG_STATE, NOT_OWNER, PEER_GONE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_shared_revoke(uint64_t area, uint64_t partition)
 {
@@ -634,7 +636,7 @@ static inline struct shikiri_answer shikiri_shared_revoke(uint64_t area, uint64_
  * value[0] = attachment: its handle
  * value[1] = address: where the area will be
  * value[2] = pages: the most that it may have
- * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, OVER_LIMIT, RANGE.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, OVER_LIMIT, RANGE.
  */
 static inline struct shikiri_answer shikiri_shared_create(uint64_t events, uint64_t bytes, uint64_t class_)
 {
@@ -647,7 +649,8 @@ static inline struct shikiri_answer shikiri_shared_create(uint64_t events, uint6
  * partition: the other's number, as the device tree has it
  * service: which area is meant, a service as in SIGNAL_ASK
  * word: a word for the other
- * Answers: PENDING, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT, PEER_GONE, AGAIN.
+ * Answers: PENDING, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, NOT_PERMITTED, WRONG_STATE, OVER_LIMIT,
+ *   PEER_GONE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_shared_connect(uint64_t attachment, uint64_t partition, uint64_t service, uint64_t word)
 {
@@ -659,7 +662,8 @@ static inline struct shikiri_answer shikiri_shared_connect(uint64_t attachment, 
  * request: the request
  * area: an area that the caller offers
  * access: 0: the asker may only read; 1: it may write, too
- * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, NOT_OWNER, RANGE, EXISTS, PEER_GONE, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, NOT_OWNER, RANGE, EXISTS,
+ *   PEER_GONE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_shared_accept(uint64_t request, uint64_t area, uint64_t access)
 {
@@ -673,7 +677,7 @@ static inline struct shikiri_answer shikiri_shared_accept(uint64_t request, uint
  * value[0] = address: where the area is
  * value[1] = pages: its size in pages
  * value[2] = how: bit 0: the caller may write there; bit 1: its owner has left
- * Answers: OK, PENDING, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE.
+ * Answers: OK, PENDING, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE.
  */
 static inline struct shikiri_answer shikiri_shared_state(uint64_t attachment)
 {
@@ -684,7 +688,7 @@ static inline struct shikiri_answer shikiri_shared_state(uint64_t attachment)
  *   caller offers to those who use it. Who was left last gives the memory back. AGAIN asks for another call.
  *   (C5)
  * attachment: the attachment, or an offered area
- * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, AGAIN.
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_shared_detach(uint64_t attachment)
 {

@@ -38,7 +38,7 @@ pub struct CallRow {
     pub arguments: &'static [Argument],
     /// `x1` and up after success.
     pub results: &'static [Argument],
-    /// The statuses that it can answer besides `NOT_SUPPORTED`.
+    /// The statuses that it can answer: `NOT_SUPPORTED` among them if a partition can be without what it is about.
     pub statuses: &'static [Status],
     /// The requirement that it serves.
     pub requirement: &'static str,

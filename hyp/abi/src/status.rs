@@ -38,8 +38,8 @@ statuses! {
     Ok = 0, "done";
     /// Accepted; the answer follows as an event.
     Pending = 1, "accepted, the answer follows as an event";
-    /// No such call (SMCCC).
-    NotSupported = -1, "no such call";
+    /// No such call (SMCCC), or nothing for it here: a partition without places for areas, or for shared ones.
+    NotSupported = -1, "no such call, or none here";
     /// An argument is out of its range, or a reserved one is not zero; `x1` = which.
     InvalidParameter = -3, "bad argument";
     /// The handle is stale, foreign or never was.

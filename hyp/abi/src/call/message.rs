@@ -25,6 +25,7 @@ pub(super) const ROWS: &[CallRow] = &[
         ],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::NotOwner,
             Status::WrongState,
@@ -43,6 +44,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::NotOwner,
             Status::WrongState,
@@ -60,7 +62,13 @@ pub(super) const ROWS: &[CallRow] = &[
             arg("pages", "its size in pages"),
             arg("class", "its slot: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB"),
         ],
-        statuses: &[Status::Ok, Status::InvalidParameter, Status::NotOwner, Status::WrongState],
+        statuses: &[
+            Status::Ok,
+            Status::NotSupported,
+            Status::InvalidParameter,
+            Status::NotOwner,
+            Status::WrongState,
+        ],
         requirement: "C3",
     },
     CallRow {
@@ -71,6 +79,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::NotOwner,
             Status::WrongState,
@@ -89,6 +98,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::NotOwner,
             Status::WrongState,
@@ -116,6 +126,7 @@ pub(super) const ROWS: &[CallRow] = &[
         ],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::BadHandle,
             Status::WrongState,
@@ -137,6 +148,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Pending,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::BadHandle,
             Status::NotPermitted,
@@ -158,6 +170,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::BadHandle,
             Status::WrongState,
@@ -184,6 +197,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::BadHandle,
             Status::WrongState,
             Status::NotOwner,
@@ -203,6 +217,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::BadHandle,
             Status::WrongState,
@@ -218,7 +233,13 @@ pub(super) const ROWS: &[CallRow] = &[
         summary: "Closes a message port: its peer is told, its pages and its window are gone. Areas that lie in the window stay, as the partition's own.",
         arguments: &[arg("port", "the message port")],
         results: &[],
-        statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::Again],
+        statuses: &[
+            Status::Ok,
+            Status::NotSupported,
+            Status::InvalidParameter,
+            Status::BadHandle,
+            Status::Again,
+        ],
         requirement: "C2",
     },
 ];

@@ -19,6 +19,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::BadHandle,
             Status::WrongState,
@@ -37,6 +38,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::WrongState,
             Status::NotOwner,
@@ -55,6 +57,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::WrongState,
             Status::NotOwner,
@@ -82,6 +85,7 @@ pub(super) const ROWS: &[CallRow] = &[
         ],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::BadHandle,
             Status::WrongState,
@@ -103,6 +107,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Pending,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::BadHandle,
             Status::NotPermitted,
@@ -125,6 +130,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::BadHandle,
             Status::WrongState,
@@ -149,6 +155,7 @@ pub(super) const ROWS: &[CallRow] = &[
         statuses: &[
             Status::Ok,
             Status::Pending,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::BadHandle,
             Status::WrongState,
@@ -165,6 +172,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[],
         statuses: &[
             Status::Ok,
+            Status::NotSupported,
             Status::InvalidParameter,
             Status::BadHandle,
             Status::WrongState,

@@ -24,6 +24,8 @@ This page is generated from the call table (`hyp/abi/src/call.rs`) and the statu
 - A refusal changes nothing. With INVALID_PARAMETER, `x1` says which argument register was wrong.
 - Calls never wait and are bounded. An unknown call is NOT_SUPPORTED, and nothing is printed: what a guest does
   is nobody else's noise.
+- NOT_SUPPORTED is also what AREA_… and CHANNEL_… answer in a partition whose description gives it no `areas`, and SHARED_… in one
+  without `shared` among them.
 - Numbers below `0x100` are for every guest; `0x100` to `0x1ff` need the policy capability, which the description gives to one
   partition: whoever has it not is answered NOT_PERMITTED, whatever the arguments. A number is never given twice.
 
@@ -121,11 +123,9 @@ fn statuses(page: &mut String) {
     for status in Status::ALL {
         let by: Vec<&str> =
             CALLS.iter().filter(|row| row.statuses.contains(status)).map(|row| row.name).collect();
-        let by = if *status == Status::NotSupported {
-            "what does not exist".into()
-        } else {
-            by.join(", ")
-        };
+        let others = (*status == Status::NotSupported).then_some("what does not exist");
+        let by: Vec<&str> = others.into_iter().chain(by).collect();
+        let by = by.join(", ");
         let text = format!("| {} | {} | {status} | {by} |", status.code(), status_name(*status));
         line(page, &text);
     }

@@ -24,6 +24,7 @@ fn main() {
     case("account_read_refuses_other_numbers", account_range);
     case("partition_end_refuses_long_codes", end_range);
     case("numbers_without_a_row_are_not_supported", unknown);
+    case("who_has_no_areas_is_told_so_by_the_rows_that_say_it", without_areas);
     case("the_function_id_is_in_w0", upper_half);
     case("smc_is_as_good_as_hvc", smc);
     case("calls_keep_x4_to_x30", registers);
@@ -113,6 +114,16 @@ fn unknown() -> Outcome {
         if CALLS.iter().all(|row| u64::from(row.number) != number) {
             status("unknown", call(number, [1, 2, 3, 4, 5, 6]), Status::NotSupported)?;
         }
+    }
+    Ok(())
+}
+
+/// This partition has neither areas nor handles; what its calls with good arguments answer is what their rows say.
+fn without_areas() -> Outcome {
+    for row in CALLS.iter().filter(|row| (0x10..0x100).contains(&row.number)) {
+        let says = row.statuses.contains(&Status::NotSupported);
+        let answer = call(u64::from(row.number), [0; 6])[0];
+        equal(row.name, u64::from(answer == Status::NotSupported.code() as u64), u64::from(says))?;
     }
     Ok(())
 }
