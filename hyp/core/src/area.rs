@@ -158,7 +158,12 @@ pub(crate) enum InSlot {
     /// A complete area.
     Area(AreaNumber),
     /// A page of a message port.
-    Page(Pa),
+    Page {
+        /// Its frame.
+        at: Pa,
+        /// The guest writes its credits; its arrivals it only reads.
+        is_writable: bool,
+    },
     /// A shared area.
     Shared {
         /// Which.
@@ -180,7 +185,7 @@ impl Areas {
             return self.in_share(row);
         }
         let page = self.ports.iter().find_map(|port| port.page_at(slot));
-        page.map_or(InSlot::Nothing, InSlot::Page)
+        page.map_or(InSlot::Nothing, |(at, is_writable)| InSlot::Page { at, is_writable })
     }
 
     /// The entry of the area that is being made.

@@ -238,7 +238,7 @@ pub fn audit_partition<P: PhysMem>(
     // Pages of message ports are management memory, and what is shared is its keeper's.
     let is_anothers = |leaf: &Leaf| {
         let there = in_slot(holdings, leaf.ipa);
-        matches!(there, Some(InSlot::Page(_) | InSlot::Shared { is_kept: false, .. }))
+        matches!(there, Some(InSlot::Page { .. } | InSlot::Shared { is_kept: false, .. }))
     };
     let leaves = stage2
         .leaves(mem)
@@ -340,6 +340,11 @@ pub fn audit_frames<M: DirectMap>(
 const WRITABLE: u64 = 1 << 7;
 const NEVER_EXECUTED: u64 = 1 << 54;
 
+/// Whether a leaf of the window region lets its guest do what it should: write or not, and never execute.
+const fn has_rights(raw: u64, is_writable: bool) -> bool {
+    (raw & WRITABLE != 0) == is_writable && raw & NEVER_EXECUTED != 0
+}
+
 /// A leaf of guest memory leads where the extents say; one that is not RAM is a device, which the bundle's check
 /// has given to one partition only, and never one of the hypervisor's own.
 fn check_leaf(
@@ -352,15 +357,15 @@ fn check_leaf(
     let bytes = run.pages.bytes().unwrap_or(u64::MAX);
     match in_slot(holdings, ipa) {
         Some(InSlot::Nothing) => return Err(wrong),
-        Some(InSlot::Page(page)) => {
-            let is_it = (page, Some(FrameState::Management(holdings.slot())));
-            return if is_it == (run.base, ledger.state(run.base)) { Ok(()) } else { Err(wrong) };
+        Some(InSlot::Page { at, is_writable }) => {
+            let is_its = ledger.state(run.base) == Some(FrameState::Management(holdings.slot()));
+            let is_it = at == run.base && is_its && has_rights(raw, is_writable);
+            return if is_it { Ok(()) } else { Err(wrong) };
         }
         Some(found @ (InSlot::Area(area) | InSlot::Shared { area, .. })) => {
             let is_writable = !matches!(found, InSlot::Shared { access: Access::ReadOnly, .. });
             let is_all = ledger.are_all(run, FrameState::Area(area));
-            let is_it = is_all && is_writable == (raw & WRITABLE != 0) && raw & NEVER_EXECUTED != 0;
-            return if is_it { Ok(()) } else { Err(wrong) };
+            return if is_all && has_rights(raw, is_writable) { Ok(()) } else { Err(wrong) };
         }
         None => {}
     }

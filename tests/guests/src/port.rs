@@ -115,7 +115,8 @@ pub struct Port {
     /// Its handle.
     pub handle: Handle,
     events: Handle,
-    arrivals: Ipa,
+    /// Where what has come stands.
+    pub arrivals: Ipa,
     credits: Ipa,
     taken: u64,
     posted: u64,

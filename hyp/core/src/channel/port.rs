@@ -48,11 +48,11 @@ impl Port {
         Self { used: None }
     }
 
-    /// The frame of the port's page that hangs at a slot.
-    pub(crate) fn page_at(&self, slot: WindowSlot) -> Option<Pa> {
+    /// The frame of the port's page that hangs at a slot, and whether the guest may write there.
+    pub(crate) fn page_at(&self, slot: WindowSlot) -> Option<(Pa, bool)> {
         let used = self.used.as_ref()?;
-        let bases = [used.arrivals.base(), used.credits.base()];
-        used.linked.iter().zip(bases).find_map(|(at, base)| (at.slot() == slot).then_some(base))
+        let pages = [(used.arrivals.base(), false), (used.credits.base(), true)];
+        used.linked.iter().zip(pages).find_map(|(at, page)| (at.slot() == slot).then_some(page))
     }
 
     /// The window of a row in use: class and number of slots.

@@ -9,7 +9,7 @@ use shikiri_rt::hvc::raw;
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::platform;
 use shikiri_test_guests::answers::refused_for;
-use shikiri_test_guests::port::{Port, made, refused, set, wait, word};
+use shikiri_test_guests::port::{Port, clear_line, made, refused, set, wait, word, write};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::taken;
 use shikiri_test_guests::{Failure, ensure, equal};
@@ -196,6 +196,18 @@ pub(crate) fn areas() -> Outcome {
     equal("its size", made(message::info(area.handle))?.pages.0, 1)?;
     made(taken::free(block.handle))?;
     made(taken::free(area.handle))?;
+    port.close()
+}
+
+/// The page of what has come can only be read: no store gets there, nor one that the cache makes.
+pub(crate) fn arrivals() -> Outcome {
+    let port = connect(crate::ECHO, AreaClass::Page)?;
+    let before = word(port.arrivals)?;
+    for at in [0, 8, 64, 4088] {
+        ensure("a store faults", write(port.arrivals.wrapping_add(at), 7).is_err())?;
+    }
+    ensure("a cleared line faults", clear_line(port.arrivals).is_err())?;
+    equal("it is as it was", word(port.arrivals)?, before)?;
     port.close()
 }
 
