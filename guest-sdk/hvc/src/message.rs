@@ -33,12 +33,26 @@ pub struct Port {
     pub credits: Ipa,
 }
 
-/// Calls `AREA_ALLOC` until the area is complete.
+/// Calls `AREA_ALLOC` until the area is complete; while another vCPU makes one, this waits. An interrupt handler calls [`try_alloc`]: what
+/// it has interrupted may be making one, and goes on only behind it.
 ///
 /// # Errors
-/// `NotSupported`; `Range` if the class does not hold it; `OverLimit`, `NoMemory`: then what was made so far is freed.
-/// While another vCPU makes one, this waits.
+/// As [`try_alloc`]'s, but for `Again`.
 pub fn alloc(bytes: u64, class: AreaClass) -> Result<Area, Refusal> {
+    loop {
+        match try_alloc(bytes, class) {
+            Err(refusal) if refusal.status() == Some(Status::Again) => {}
+            done => return done,
+        }
+    }
+}
+
+/// Calls `AREA_ALLOC` until the area is complete, unless one is being made: a partition makes one at a time.
+///
+/// # Errors
+/// `Again`: one is being made; `NotSupported`; `Range` if the class does not hold it; `OverLimit`, `NoMemory`: then what was made so
+/// far is freed.
+pub fn try_alloc(bytes: u64, class: AreaClass) -> Result<Area, Refusal> {
     let mut handle = 0;
     loop {
         match request::<ALLOC>([bytes, u64::from(class.code()), handle, 0, 0, 0]) {
@@ -46,7 +60,9 @@ pub fn alloc(bytes: u64, class: AreaClass) -> Result<Area, Refusal> {
                 let (handle, address) = (Handle(handle), Ipa(address));
                 return Ok(Area { handle, address, pages: PageCount(pages) });
             }
-            Err(refusal) if refusal.status() == Some(Status::Again) => handle = refusal.which,
+            Err(refusal) if refusal.status() == Some(Status::Again) && refusal.which != 0 => {
+                handle = refusal.which;
+            }
             Err(refusal) => {
                 if handle != 0 {
                     // SAFETY: nobody has seen its memory, nor where it would be.

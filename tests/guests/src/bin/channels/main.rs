@@ -199,6 +199,10 @@ fn client() {
     case("what_is_used_up_is_named", refusals::limits);
     case("what_an_area_is_not_is_refused", refusals::areas);
     case("a_peer_that_cannot_be_asked_is_refused", refusals::peers);
+    case(
+        "one_area_is_made_at_a_time_and_who_asks_for_another_need_not_wait",
+        refusals::one_at_a_time,
+    );
     case("the_arrivals_can_only_be_read", refusals::arrivals);
     case("an_area_is_cleared_and_faults_when_it_is_freed", area_alone);
     case("a_message_takes_its_area_there_and_back", there_and_back);

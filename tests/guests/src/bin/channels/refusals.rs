@@ -199,6 +199,17 @@ pub(crate) fn areas() -> Outcome {
     port.close()
 }
 
+/// While an area is being made, by what an interrupt may have interrupted, who asks for another one is told so, and does not wait.
+pub(crate) fn one_at_a_time() -> Outcome {
+    let [status, making, ..] =
+        answer(0x20, [2 << 20, u64::from(AreaClass::Block.code()), 0, 0, 0, 0]);
+    equal("it takes several calls", status, Status::Again.code().cast_unsigned())?;
+    let another = || message::try_alloc(4096, AreaClass::Page);
+    refusal(|| refused("another", another(), Status::Again))?;
+    made(taken::free(Handle(making)))?;
+    made(taken::free(made(another())?.handle))
+}
+
 /// The page of what has come can only be read: no store gets there, nor one that the cache makes.
 pub(crate) fn arrivals() -> Outcome {
     let port = connect(crate::ECHO, AreaClass::Page)?;
