@@ -27,6 +27,9 @@ pub const OPERATOR_ENDS: Count = Count { short: 4, full: 300 };
 /// Steps of the hostile guest: calls, accesses, register reads and writes, exceptions.
 pub const HOSTILE_STEPS: Count = Count { short: 20_000, full: 5_000_000 };
 
+/// The same where each call is followed by a comparison of all books.
+pub const HOSTILE_STEPS_CHECKED: u64 = 5_000;
+
 /// Calls of a policy program that goes wild.
 pub const HOSTILE_POLICY: Count = Count { short: 20_000, full: 1_000_000 };
 
@@ -60,7 +63,8 @@ impl Count {
 /// Steps of the hostile guest in this run: `SHIKIRI_STEPS`, or the count that holds.
 #[must_use]
 pub fn hostile_steps() -> u64 {
-    number("SHIKIRI_STEPS").unwrap_or_else(|| HOSTILE_STEPS.now())
+    let usual = || if is_checked() { HOSTILE_STEPS_CHECKED } else { HOSTILE_STEPS.now() };
+    number("SHIKIRI_STEPS").unwrap_or_else(usual)
 }
 
 fn number(variable: &str) -> Option<u64> {
