@@ -128,7 +128,7 @@ fn measure<C: Clock>(unit: Unit) -> Result<(), Failed> {
     if has_rows("send") {
         alone("channel_send_short", send_short::<C>()?);
     }
-    if has_rows("polling") {
+    if has_rows("polling") || platform::has_word("areas") {
         alone("channel_send_area", send_area::<C>()?);
     }
     if has_rows("polled") {
@@ -154,6 +154,7 @@ fn measure<C: Clock>(unit: Unit) -> Result<(), Failed> {
             talk::create_receive()?;
         }
         alone("channel_send_short_4000_ports", send_short::<C>()?);
+        alone("channel_send_area_4000_ports", send_area::<C>()?);
     }
     let told = the_others_end()?;
     if has_rows("end") {

@@ -315,7 +315,7 @@ fn system_text(name: &str) -> Result<String> {
 fn many_partitions() -> Result<String> {
     let mut text = system_text("channels")?
         .replace("cores = 2\n", "cores = 4\n")
-        .replace("role=bench", "role=bench rows=send suffix=_60_partitions");
+        .replace("role=bench", "role=bench rows=send areas suffix=_60_partitions");
     for index in 0..IDLE {
         write!(
             text,

@@ -31,7 +31,7 @@ const RATIO: &str = "cycles_per_1024_ticks";
 /// The rows of the systems beside `cycles`, which has all others.
 const SYSTEMS: [(&str, &[&str]); 6] = [
     ("cycles-shared", &["event_flood_witness", "vcpu_switch", "vcpu_wake"]),
-    ("cycles-60", &["channel_send_short_60_partitions"]),
+    ("cycles-60", &["channel_send_short_60_partitions", "channel_send_area_60_partitions"]),
     ("cycles-sockets", SOCKETS),
     ("cycles-policy", POLICY),
     ("cycles-linux", &["linux_boot"]),
