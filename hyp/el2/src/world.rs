@@ -378,7 +378,7 @@ impl World {
             }
         }
         // A call holds its partition's lock from the pool to the ledger: with all of them no frame is in a call's hands. Whoever calls
-        // meanwhile waits for one pass over the ledger.
+        // meanwhile waits for one pass over the ledger, and so does a guest that is about to take an abort.
         let mut works: [_; MAX_PARTITIONS] = core::array::from_fn(|_| None);
         for (place, slot) in works.iter_mut().zip(self.slots) {
             *place = Some(slot.work.lock());
