@@ -39,6 +39,11 @@ impl Shell {
         self.is_over
     }
 
+    /// ^C came instead of a line.
+    pub const fn interrupt(&mut self) {
+        self.result = INTERRUPTED;
+    }
+
     /// Runs a line; what there is to complain about goes to `complain`. ^C ends the command that runs, and what stands behind it is not run.
     pub fn run(&mut self, line: &str, system: &mut dyn System, complain: &mut dyn FnMut(&str)) {
         let list = match parse(line) {

@@ -14,9 +14,11 @@ const QUIT: &str = "\u{1c}";
 const STOP: &str = "\u{1a}\u{15}";
 
 /// What is typed, what shows that it has begun, and what would show that the line went on behind it.
-const COMMANDS: [(&str, &str); 3] = [
+const COMMANDS: [(&str, &str); 4] = [
     ("part wait timer active 600s; echo ne''ver\n", "echo ne''ver"),
     ("cat; echo ne''ver\n", "echo ne''ver"),
+    // The shell within does not go on either, and neither does this one behind it.
+    ("sh -c \"cat; echo ne''ver\"; echo ne''ver\n", "sh -c"),
     ("top -d 600s; echo ne''ver\n", "partition  id  state"),
 ];
 
@@ -83,7 +85,7 @@ pub(super) fn ends_itself(machine: Machine) -> Outcome {
     prompt(&mut running)?;
     running.send("part end scos\n")?;
     let said = [
-        "scos| scos ends, and this shell with it; at the operator console (Ctrl-A c) `start scos` starts it again",
+        "scos| scos is to end, and this shell with it; at the operator console (Ctrl-A c) `start scos` starts it again",
         "partition scos (id 1) has ended: it was stopped by the policy program; Ctrl-A c, then 'start scos' starts it",
     ];
     running.wait_for_all(&said, PATIENCE)?;

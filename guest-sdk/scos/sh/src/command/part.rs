@@ -129,7 +129,7 @@ fn end(it: &Partition, system: &mut dyn System, said: &mut Said<'_>) -> Result<(
     let name = &it.name;
     if it.makes_policy {
         said.say(format_args!(
-            "{name} ends, and this shell with it; at the operator console (Ctrl-A c) `start {name}` starts it again\n"
+            "{name} is to end, and this shell with it; at the operator console (Ctrl-A c) `start {name}` starts it again\n"
         ));
         said.flush(system).map_err(|error| Failure::Other(error.to_string()))?;
     }

@@ -109,7 +109,7 @@ fn an_end_is_said_when_it_is_over_or_before_it_takes_the_shell() {
     assert_eq!(say(&mut fake, "part end hello").1, "hello has ended\n");
     fake.partitions[1].phase = Phase::Active;
     assert_eq!(say(&mut fake, "part end hello").1, "hello is ending\n");
-    let own = "scos ends, and this shell with it; at the operator console (Ctrl-A c) `start scos` starts it again\n";
+    let own = "scos is to end, and this shell with it; at the operator console (Ctrl-A c) `start scos` starts it again\n";
     assert!(say(&mut fake, "part end scos").1.starts_with(own));
 }
 

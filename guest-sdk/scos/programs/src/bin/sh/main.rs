@@ -35,6 +35,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
+    if !arguments.is_empty() && system.is_interrupted() {
+        // Ended by the same signal, so that whoever has started this shell does not go on either.
+        terminal::end_by_interrupt();
+    }
     ExitCode::from(u8::try_from(shell.result()).unwrap_or(u8::MAX))
 }
 
@@ -55,6 +59,7 @@ fn interact(shell: &mut Shell, system: &mut Unix) {
         let line = match system.line() {
             Ok(Typed::Line(line)) => line,
             Ok(Typed::Interrupted) => {
+                shell.interrupt();
                 println!();
                 continue;
             }

@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::termios::{
     InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr,
     tcsetattr,
 };
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Pid, getpgrp, read, setpgid, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, getpid, read, setpgid, tcsetpgrp};
 use shikiri_scos_programs::os;
 
 /// The signals that end what is typed, or runs.
@@ -38,6 +38,12 @@ pub(crate) fn is_interrupted() -> bool {
 /// Takes note that it ended a program.
 pub(crate) fn note_interrupt() {
     IS_INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// Ends this process as ^C does.
+pub(crate) fn end_by_interrupt() {
+    // It has no handler where nobody types.
+    let _has_ended = kill(getpid(), Signal::SIGINT);
 }
 
 /// What came of waiting for a line.
@@ -87,16 +93,19 @@ impl Terminal {
         }
     }
 
-    /// Shows the prompt and waits for a line.
+    /// Shows the prompt and waits for a line. ^C behind the line's end is for the command that it is.
     ///
     /// # Errors
     /// The terminal cannot be written or read.
     pub(crate) fn line(&self, prompt: &str) -> io::Result<Typed> {
+        self.restore();
         IS_INTERRUPTED.store(false, Ordering::Relaxed);
         print!("{prompt}");
         io::stdout().flush()?;
         let line = self.wait_for_line();
-        IS_INTERRUPTED.store(false, Ordering::Relaxed);
+        if matches!(line, Ok(Typed::Interrupted)) {
+            IS_INTERRUPTED.store(false, Ordering::Relaxed);
+        }
         line
     }
 

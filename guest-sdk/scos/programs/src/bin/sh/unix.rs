@@ -117,14 +117,11 @@ impl Unix {
         Ok(())
     }
 
-    /// A program's result. One that a signal has ended may have left the terminal otherwise than it was.
-    fn result(&self, status: ExitStatus) -> i32 {
+    /// A program's result. One that ^C has ended ends what stands behind it, in a script as well.
+    fn result(status: ExitStatus) -> i32 {
         let Some(signal) = status.signal() else { return status.code().unwrap_or(0) };
-        if let Some(terminal) = &self.terminal {
-            terminal.restore();
-            if signal == libc::SIGINT {
-                terminal::note_interrupt();
-            }
+        if [libc::SIGINT, libc::SIGQUIT].contains(&signal) {
+            terminal::note_interrupt();
         }
         128 + signal
     }
@@ -177,7 +174,7 @@ impl System for Unix {
                 // It waits for one that could not be started; it may have ended already.
                 let _was_there = child.kill();
             }
-            result = child.wait().map(|status| self.result(status));
+            result = child.wait().map(Self::result);
         }
         terminal::give_to(getpgrp());
         spawned.and(result)
