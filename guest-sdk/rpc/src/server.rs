@@ -177,6 +177,12 @@ impl<'a, T: Transport> Server<'a, T> {
         None
     }
 
+    /// Keeps a refusal that found no room. Whoever serves may have fallen asleep before: it is woken, and looks whether there is some.
+    fn owe(&self, call: CallId, status: Status) {
+        self.owed.keep(call, status);
+        self.leg.transport().wake();
+    }
+
     /// Sends the refusals that found no room, as far as there is some now.
     #[inline]
     fn owes_nothing(&self) -> bool {
@@ -243,7 +249,7 @@ impl<'s, 'a, T: Transport> Answer<'s, 'a, T> {
     /// The server sends the refusal later, if room was all that was missing.
     fn owe(self, status: Status, why: SendError) {
         if why == SendError::Full {
-            self.server.owed.keep(self.call, status);
+            self.server.owe(self.call, status);
         }
         self.forget();
     }
@@ -307,7 +313,7 @@ impl<T: Transport> Drop for Answer<'_, '_, T> {
             let status = Status::Abandoned;
             let sent = self.server.leg.send(Kind::Reply, status.code(), self.call, &Raw(&[]));
             if sent == Err(SendError::Full) {
-                self.server.owed.keep(self.call, status);
+                self.server.owe(self.call, status);
             }
         }
     }
