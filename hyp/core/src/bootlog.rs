@@ -61,7 +61,7 @@ checkpoints! {
     MmuOn = 3, "own memory mapped, MMU and caches on",
         "the GIC's registers are not where the device tree says.";
     InterruptsReady = 4, "interrupt controller ready",
-        "the generic timer's frequency is zero or its interrupt is missing in the device tree.";
+        "what the loader put into memory is not all in RAM, or one lies in the other: the next line names both. Else the generic timer's frequency is zero or its interrupt is missing in the device tree.";
     BundleFound = 5, "bundle found",
         "the bundle is damaged or of another version: the next line says how.";
     BundleChecked = 6, "bundle checked",

@@ -104,7 +104,7 @@ fn link_repository(folder: &Path) -> Outcome {
 /// Types this, and gives what was printed. What is not there is not fetched.
 fn run(folder: &Path, script: &str) -> Result<String, Failed> {
     let output = Command::new("timeout")
-        .args(["300", "sh", "-c", script])
+        .args(["1200", "sh", "-c", script])
         .current_dir(folder)
         .env("XTASK", paths::xtask())
         .env("CARGO_NET_OFFLINE", "true")
@@ -118,7 +118,8 @@ fn run(folder: &Path, script: &str) -> Result<String, Failed> {
     if output.status.success() {
         return Ok(out);
     }
-    Err(format!("{}\nstdout: {out}\nstderr: {err}", output.status).into())
+    let why = if output.status.code() == Some(124) { ": not in 1200 s" } else { "" };
+    Err(format!("{}{why}\nstdout: {out}\nstderr: {err}", output.status).into())
 }
 
 /// The lines come, in this order.

@@ -241,10 +241,10 @@ fn least(machine: &Machine, vcpus: u32) -> Outcome {
         }
     };
     let first = refusal(1)?;
-    let needed = first.split("limit 1, needed ").nth(1).and_then(|rest| rest.split(' ').next());
-    let needed: u64 = needed.ok_or_else(|| format!("no need in: {first}"))?.parse()?;
+    let needed = first.split("limit 4KiB, needed ").nth(1).and_then(|it| it.split("KiB").next());
+    let needed = needed.ok_or_else(|| format!("no need in: {first}"))?.parse::<u64>()? / 4;
     let short = refusal(needed - 1)?;
-    if !short.contains(&format!("limit {}, needed {needed} pages", needed - 1)) {
+    if !short.contains(&format!("limit {}KiB, needed {}KiB", (needed - 1) * 4, needed * 4)) {
         return Err(short.into());
     }
     let mut running = limited(needed)?.boot(machine)?;
