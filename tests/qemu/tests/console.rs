@@ -230,7 +230,8 @@ fn dump_of_many(machine: Machine) -> Outcome {
     let mut running = one_guest("spin", "", 8)?.boot(&machine)?;
     running.wait_for("spin: 8 vCPUs spin", PATIENCE)?;
     open_operator(&mut running)?;
-    let heads: Vec<String> = (0..8).map(|vcpu| format!("; vCPU {vcpu} on core {vcpu}")).collect();
+    // One that was told to start may not have done so yet, and is on no core then.
+    let heads: Vec<String> = (0..8).map(|vcpu| format!("; vCPU {vcpu} on ")).collect();
     let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
     operate_until(&mut running, "dump spin", &heads)?;
     // What comes behind the last report shows that it is complete.
