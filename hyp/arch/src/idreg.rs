@@ -241,6 +241,12 @@ impl IdTable {
         }
     }
 
+    /// Whether guests find the GIC's CPU interface in system registers (ID_AA64PFR0_EL1.GIC).
+    #[must_use]
+    pub fn has_gic_registers(&self) -> bool {
+        (self.value(4, 0) >> 24) & 0xf != 0
+    }
+
     fn value(&self, crm: u8, op2: u8) -> u64 {
         self.read(encoding(crm, op2)).unwrap_or(0)
     }

@@ -57,7 +57,7 @@ pub fn decide(
     if access.is_read {
         read(access.register, (ids, pmu), timer, now)
     } else {
-        write(access.register, value, timer, now)
+        write(access.register, value, ids, timer, now)
     }
 }
 
@@ -72,7 +72,7 @@ fn read(
         CNTP_CVAL_EL0 => SysregOutcome::Read(timer.compare()),
         CNTP_TVAL_EL0 => SysregOutcome::Read(timer.value(now)),
         ACTLR_EL1 | AIDR_EL1 => SysregOutcome::Read(0),
-        ICC_SRE_EL1 => SysregOutcome::Read(ICC_SRE_SYSTEM_REGISTERS),
+        ICC_SRE_EL1 if ids.has_gic_registers() => SysregOutcome::Read(ICC_SRE_SYSTEM_REGISTERS),
         SysregEncoding(_) => match ids.read_by(register, pmu) {
             Some(value) => SysregOutcome::Read(value),
             None if is_named(register, Direction::Read) => SysregOutcome::Read(0),
@@ -84,6 +84,7 @@ fn read(
 fn write(
     register: SysregEncoding,
     value: u64,
+    ids: &IdTable,
     timer: &mut PhysicalTimer,
     now: u64,
 ) -> SysregOutcome {
@@ -95,7 +96,8 @@ fn write(
         ICC_ASGI1R_EL1 => return SysregOutcome::Sgi { register: SgiRegister::OtherGroup1, value },
         ICC_DIR_EL1 => return SysregOutcome::Deactivate(value),
         DC_ISW | DC_CSW | DC_CISW => return set_way::decide(value),
-        ACTLR_EL1 | ICC_SRE_EL1 => return SysregOutcome::Ignored,
+        ACTLR_EL1 => return SysregOutcome::Ignored,
+        ICC_SRE_EL1 if ids.has_gic_registers() => return SysregOutcome::Ignored,
         SysregEncoding(_) if is_named(register, Direction::Write) => return SysregOutcome::Ignored,
         SysregEncoding(_) => return SysregOutcome::Undefined,
     }
@@ -267,7 +269,8 @@ const ICC_ASGI1R_EL1: SysregEncoding = encode(3, 0, 12, 11, 6);
 const ICC_SGI0R_EL1: SysregEncoding = encode(3, 0, 12, 11, 7);
 /// Traps because ICH_HCR_EL2.TDIR is set: an active interrupt may have left its list register.
 const ICC_DIR_EL1: SysregEncoding = encode(3, 0, 12, 11, 1);
-/// Traps because ICC_SRE_EL2.Enable is clear: the register belongs to whoever shares the core, too.
+/// Traps because ICC_SRE_EL2.Enable is clear: the register belongs to whoever shares the core, too. On a machine with a GICv2 it does
+/// not exist for guests, whatever the core has.
 const ICC_SRE_EL1: SysregEncoding = encode(3, 0, 12, 12, 5);
 /// SRE, DFB and DIB: system registers, and no bypass (IHI 0069, ICC_SRE_EL1, all of them RAO/WI).
 const ICC_SRE_SYSTEM_REGISTERS: u64 = 7;

@@ -72,6 +72,13 @@ fn nobody_goes_back_to_the_memory_mapped_interface() {
     for value in [0, 6, 7, u64::MAX] {
         assert_eq!(write_value(sre, value), SysregOutcome::Ignored);
     }
+    // Of a GICv2 no guest has system registers, though the core may have them.
+    let ids = IdTable::new(|_register| u64::MAX, GicView::MemoryMapped);
+    for is_read in [true, false] {
+        let mut timer = PhysicalTimer::new();
+        let outcome = decide(access(sre, is_read), 7, (&ids, PmuView::Hidden), &mut timer, 0);
+        assert_eq!(outcome, SysregOutcome::Undefined);
+    }
 }
 
 #[test]
