@@ -237,12 +237,12 @@ static inline struct shikiri_answer shikiri_partition_end(uint64_t code)
 
 /* Asks for more than the caller's limits allow, for a vCPU or a device that is kept back, or to be permitted
  *   to ask another partition for connections. Core time is added to a vCPU's budget at its home for this
- *   life; a device's registers are there, and its interrupts can be enabled, until this life ends. The policy
- *   program sees it before anything is changed, and answers with as much as it grants, or refuses: PENDING,
- *   and REQUEST_STATE tells the answer. A partition has one request at a time: WRONG_STATE. OK: there is no
- *   limit, or that of core time allows so much, or the device is there already, or nobody makes policy and
- *   the description's default grants it; then OVER_LIMIT says by x1 what there is no more of, as in
- *   REQUEST_ANSWER. (P8)
+ *   life; a device's registers are there, and its interrupts can be enabled, until this life ends. Of a peer
+ *   with services what is open to anyone can be asked for then. The policy program sees it before anything is
+ *   changed, and answers with as much as it grants, or refuses: PENDING, and REQUEST_STATE tells the answer.
+ *   A partition has one request at a time: WRONG_STATE. OK: there is no limit, or that of core time allows so
+ *   much, or the device is there already, or nobody makes policy and the description's default grants it;
+ *   then OVER_LIMIT says by x1 what there is no more of, as in REQUEST_ANSWER. (P8)
  * what: 1 IPA space (pages), 2 memory (pages), 3 management memory (pages), 4 event ports: the limit is
  *   raised; 0: core time; 16: a peer; 17: vCPUs; 18: a device
  * amount: how much more; of core time bits 0 to 31 the ppm of a core, bits 32 to 39 which vCPU's; of a peer
