@@ -1,7 +1,7 @@
 //! Errata of cores that the hypervisor works around, by MIDR_EL1. On by default, all revisions.
 //!
 //! Not here, since it is done for every core: no walks of EL1's tables while VTTBR_EL2 and EL1's translation registers change one by
-//! one (Cortex-A57 1319537, Cortex-A72 1319367; `el2/guest/context.rs`).
+//! one (Cortex-A57 1319537, Cortex-A72 1319367; `shikiri_stage2::switch`).
 
 const IMPLEMENTER_ARM: u64 = 0x41;
 const IMPLEMENTER_NVIDIA: u64 = 0x4e;

@@ -7,10 +7,8 @@
 //!
 //! The last context synchronization event is the ERET to the guest.
 
-use shikiri_arch::hw::{Regime, Vttbr};
+use shikiri_arch::hw::{Regime, SCTLR_EL1_RESET, Vttbr};
 
-/// SCTLR_EL1 at a vCPU's start: RES1 bits, MMU and caches off (PSCI 6.4, *initial core configuration*).
-pub const SCTLR_EL1_RESET: u64 = 0x30d0_0800;
 /// SCTLR_EL1.M.
 const SCTLR_M: u64 = 1;
 /// TCR_EL1.EPD0 and EPD1: no stage-1 walks.

@@ -1,4 +1,4 @@
-//! B1, one side at a time; two at a time in `tests/loom.rs`, against a model in `tests/pool_properties.rs`.
+//! B1, one side at a time; two at a time in `tests/loom.rs`, against a model in `tests/properties.rs`.
 
 extern crate std;
 

@@ -14,5 +14,5 @@ pub use clock::Clock;
 pub use cores::Cores;
 pub use phys_irq::{ActivePriorities, ListRegisters, PhysIrq};
 pub use phys_mem::PhysMem;
-pub use regime::Regime;
+pub use regime::{Regime, SCTLR_EL1_RESET};
 pub use tlb::{Tlb, Vttbr};

@@ -2,6 +2,9 @@
 
 use super::Vttbr;
 
+/// SCTLR_EL1 at a vCPU's start: RES1 bits, MMU and caches off (PSCI 6.4, *initial core configuration*).
+pub const SCTLR_EL1_RESET: u64 = 0x30d0_0800;
+
 /// What a core does to its guest's regime between two vCPUs.
 ///
 /// The sequences are in `shikiri_stage2::switch`, where tests mutate them; implementations add nothing. A write takes effect at

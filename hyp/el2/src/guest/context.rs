@@ -8,9 +8,9 @@
 use core::arch::asm;
 use core::mem::offset_of;
 
-use shikiri_arch::hw::Vttbr;
+use shikiri_arch::hw::{SCTLR_EL1_RESET, Vttbr};
 use shikiri_core::report::Registers;
-use shikiri_stage2::switch::{self, Controls, SCTLR_EL1_RESET};
+use shikiri_stage2::switch::{self, Controls};
 
 use crate::hw::tlb::MachineRegime;
 use crate::regs;

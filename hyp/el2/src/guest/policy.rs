@@ -73,8 +73,8 @@ fn carry_out(core: &CoreLocal, loaded: Loaded, call: PolicyCall) -> Answer {
         PolicyCall::LimitSet(who, resource, limit) => {
             limit_set(world, policy, who, (resource, limit))
         }
-        PolicyCall::Start(who, hold) => start(world, policy, who, Some(hold)),
-        PolicyCall::GoOn(who) => start(world, policy, who, None),
+        PolicyCall::Start(who, hold) => start(world, policy, who, hold),
+        PolicyCall::GoOn(who) => go_on(world, who),
         PolicyCall::Stop(who) => stop(world, who),
         PolicyCall::Restart(who) => restart(world, who),
         PolicyCall::Pause(who) => pause(world, loaded, who),
@@ -247,24 +247,33 @@ pub(super) fn set_limits(world: &World, slot: &Slot, account: &mut Account) -> b
     true
 }
 
-/// Begins a life, or lets a held one go on; without `hold` only that.
-fn start(world: &World, policy: &Policy, who: PartitionRef, hold: Option<Hold>) -> Answer {
+/// Begins a life, or lets a held one go on.
+fn start(world: &World, policy: &Policy, who: PartitionRef, hold: Hold) -> Answer {
     let (slot, mut lifecycle) = find(world, who)?;
     match (lifecycle.phase(), hold) {
-        (Phase::Held, None | Some(Hold::No)) => release(world, slot, &mut lifecycle)?,
-        (_, None) => return Err(Refusal::WrongState),
-        (Phase::Created, Some(hold)) => {
-            maker::start(world, policy, (slot, &mut lifecycle), hold)?;
-        }
-        (_, Some(hold)) => {
+        (Phase::Held, Hold::No) => release(world, slot, &mut lifecycle)?,
+        (Phase::Created, hold) => maker::start(world, policy, (slot, &mut lifecycle), hold)?,
+        (_, hold) => {
             worker::begin_life(world, slot, &mut lifecycle, hold)?;
         }
     }
+    Ok(begun(world, slot, lifecycle))
+}
+
+/// Lets a held life go on, and begins no other one.
+fn go_on(world: &World, who: PartitionRef) -> Answer {
+    let (slot, mut lifecycle) = find(world, who)?;
+    release(world, slot, &mut lifecycle)?;
+    Ok(begun(world, slot, lifecycle))
+}
+
+/// Tells the core of what was begun; the answer.
+fn begun(world: &World, slot: &Slot, lifecycle: Guard<'_, Lifecycle, rank::Machine>) -> [u64; 3] {
     slot.is_quiet.store(true, Ordering::Relaxed);
     let word = word(slot, &lifecycle);
     drop(lifecycle);
     run::wake(world, slot, VcpuIndex(0));
-    Ok([word, 0, 0])
+    [word, 0, 0]
 }
 
 /// Lets a held partition go on.
