@@ -186,10 +186,17 @@ impl<'a, T: Transport> Server<'a, T> {
     /// Sends the refusals that found no room, as far as there is some now.
     #[inline]
     fn owes_nothing(&self) -> bool {
-        self.owed.settle(|call, code| {
+        let mut has_sent = false;
+        let is_settled = self.owed.settle(|call, code| {
             let sent = self.leg.send(Kind::Reply, code, call, &Raw(&[]));
-            sent != Err(SendError::Full) || self.leg.transport().is_peer_gone()
-        })
+            has_sent = sent != Err(SendError::Full) || self.leg.transport().is_peer_gone();
+            has_sent
+        });
+        if is_settled && has_sent {
+            // Who looked for requests meanwhile took none, and may have fallen asleep.
+            self.leg.transport().wake();
+        }
+        is_settled
     }
 }
 

@@ -6,14 +6,14 @@ mod support;
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread;
 
 use shikiri_rpc::{
     Area, Begin, Blocking, Body, CallError, CallId, Client, Context, Doorbell, Epoch, INLINE_BYTES,
-    Kind, Leg, Message, Patience, Pool, Reference, Ring, SendError, Server, Side, Status,
+    Kind, Leg, Message, Patience, PeerGone, Pool, Reference, Ring, SendError, Server, Side, Status,
     Transport,
 };
 use support::{Queue, Wire, WireLeg, queues, words};
@@ -377,6 +377,87 @@ fn a_refusal_that_finds_no_room_comes_when_there_is_some() {
         assert_eq!(later.finish().ok(), Some(Ok(3)), "it was served after that");
         assert_eq!((served.0.finish().ok(), served.1.finish().ok()), (Some(Ok(3)), Some(Ok(3))));
     }
+}
+
+/// A queue that stops its user in the middle of a message, once it is told to.
+struct Stopping {
+    queue: Queue,
+    is_told: AtomicBool,
+    stops: Barrier,
+}
+
+impl Transport for Stopping {
+    fn inline_bytes(&self) -> usize {
+        self.queue.inline_bytes()
+    }
+
+    fn send(&self, message: &Message) -> Result<(), SendError> {
+        if self.is_told.swap(false, Ordering::Relaxed) {
+            self.stops.wait();
+            self.stops.wait();
+        }
+        self.queue.send(message)
+    }
+
+    fn receive(&self) -> Result<Option<Message>, PeerGone> {
+        self.queue.receive()
+    }
+
+    fn notify(&self) {
+        self.queue.notify();
+    }
+
+    fn watch(&self) -> Epoch {
+        self.queue.watch()
+    }
+
+    fn wait(&self, seen: Epoch) {
+        self.queue.wait(seen);
+    }
+
+    fn wake(&self) {
+        self.queue.wake();
+    }
+
+    fn is_peer_gone(&self) -> bool {
+        self.queue.is_peer_gone()
+    }
+}
+
+#[test]
+fn who_sleeps_while_another_thread_sends_a_refusal_is_woken_for_what_is_behind_it() {
+    let [near, queue] = queues(2);
+    let far = Stopping { queue, is_told: AtomicBool::new(false), stops: Barrier::new(2) };
+    let client = Client::<_, 8>::new(Leg::new(near));
+    let server = Server::new(Leg::new(far), Patience::Fail);
+    let begin = |method| client.begin::<_, ()>(method, &()).unwrap();
+    let served = (begin(4), begin(4));
+    serve_now(&server);
+    // The way back is full: the refusal is owed, and two calls wait behind it.
+    let refused = begin(99);
+    serve_now(&server);
+    let later = (begin(4), begin(4));
+    assert_eq!((served.0.finish().ok(), served.1.finish().ok()), (Some(Ok(())), Some(Ok(()))));
+    let far = server.leg().transport();
+    far.is_told.store(true, Ordering::Relaxed);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            let mut context = Context::<64>::new();
+            // It is executed for long.
+            server.receive(&mut context).unwrap().map(|request| request.answer)
+        });
+        far.stops.wait();
+        // As `Server::wait` does, up to where it sleeps.
+        let seen = far.watch();
+        assert!(server.receive(&mut Context::<64>::new()).unwrap().is_none());
+        far.stops.wait();
+        let answer = first.join().unwrap().expect("the first that waited");
+        assert_ne!(far.watch(), seen, "the second one waits, and nobody else will ring for it");
+        answer.send(&()).unwrap();
+    });
+    assert_eq!(refused.wait(), Err(CallError::Refused(Status::NoSuchMethod)));
+    serve_now(&server);
+    assert_eq!((later.0.wait(), later.1.wait()), (Ok(()), Ok(())));
 }
 
 #[test]
