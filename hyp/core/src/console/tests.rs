@@ -1,14 +1,16 @@
 //! Tests of the multiplexer: partitions, a board's UART with a FIFO, and a clock that the test moves.
 
+mod focus;
+mod properties;
+
 use super::{Again, Focus, MAX_SLOTS, Multiplexer, OWN_BYTES, Ports, Typed};
 use crate::lifecycle::Lifecycle;
 use crate::report::{ExitRecord, ExitReport, ExitRing, Registers, Syndrome};
 use crate::vuart::{Access, ConsolePort, FIFO_DEPTH, OUTPUT_BYTES, VirtualUart};
-use proptest::prelude::*;
 use shikiri_abi::{CoreId, PartitionId, VcpuIndex};
 use std::fmt::Write;
 use std::format;
-use std::string::{String, ToString};
+use std::string::String;
 use std::vec::Vec;
 
 const MS: u64 = 1000;
@@ -365,116 +367,6 @@ fn guests_that_saw_a_full_fifo_are_named_as_relieved() {
 }
 
 #[test]
-fn the_prefix_key_switches_the_focus_and_shows_it() {
-    let mut board = Board::with(&["linux", "hello", "timer"]);
-    assert_eq!(board.mux.focus(), Focus::Slot(0));
-    board.type_text(b"\x01n");
-    assert_eq!((board.mux.focus(), board.pumped().as_str()), (Focus::Slot(1), "[focus: hello]\n"));
-    board.type_text(b"\x01n\x01n");
-    assert_eq!(board.mux.focus(), Focus::Slot(0), "after the last comes the first");
-    board.pumped();
-    board.type_text(b"\x013");
-    assert_eq!((board.mux.focus(), board.pumped().as_str()), (Focus::Slot(2), "[focus: timer]\n"));
-    board.type_text(b"\x014");
-    assert_eq!(board.mux.focus(), Focus::Slot(2));
-    assert_eq!(board.pumped(), "[there is no console 4]\n");
-    assert_eq!(board.type_text(b"\x01c"), [Typed::Done, Typed::OperatorFocused]);
-    assert_eq!(board.pumped(), "[focus: operator console]\n");
-    assert_eq!(board.type_text(b"l"), [Typed::Operator(b'l')]);
-    board.type_text(b"\x01n");
-    assert_eq!(board.mux.focus(), Focus::Slot(0));
-}
-
-#[test]
-fn help_names_the_keys_and_the_consoles() {
-    let mut board = Board::with(&["linux", "hello"]);
-    board.type_text(b"\x01h");
-    let seen = board.pumped();
-    assert!(seen.contains("[console 1: linux (focus)]\n[console 2: hello]\n"), "{seen}");
-    board.type_text(b"\x01z");
-    assert_eq!(board.pumped(), "[Ctrl-A h shows the keys]\n");
-}
-
-#[test]
-fn a_number_stays_with_its_partition_whoever_ends() {
-    let mut board = Board::with(&["scos", "hello", "timer"]);
-    board.mux.detach(0);
-    board.mux.detach(1);
-    board.pumped();
-    assert!(!board.mux.is_attached(1));
-    board.type_text(b"\x01c\x013");
-    assert_eq!(board.mux.focus(), Focus::Slot(2));
-    board.pumped();
-    board.type_text(b"\x012\x01h");
-    let seen = board.pumped();
-    assert!(seen.starts_with("[there is no console 2]\n"), "{seen}");
-    assert!(seen.ends_with("itself]\n[console 3: timer (focus)]\n"), "{seen}");
-    // The next life has the number of the former one.
-    board.mux.attach(1, "hello");
-    board.type_text(b"\x012");
-    assert_eq!(board.mux.focus(), Focus::Slot(1));
-}
-
-#[test]
-fn typed_bytes_reach_the_focused_partition_in_order_and_no_other() {
-    let mut board = Board::with(&["linux", "hello"]);
-    let typed = "echo 0123456789 abcdefghijklmnopqrstuvwxyz\r";
-    assert!(board.type_text(typed.as_bytes()).iter().all(|answer| *answer == Typed::Queued));
-    assert_eq!(board.mux.deliver(board.ports.as_slice()), Some(0));
-    assert!(board.ports[0].input_waits());
-    assert_eq!(board.read_input(0), typed);
-    assert!(!board.ports[0].input_waits());
-    assert_eq!(board.read_input(1), "");
-    board.type_text(b"\x01\x01\x01a");
-    assert_eq!(board.read_input(0), "\x01\x01", "Ctrl-A twice, or a, sends Ctrl-A itself");
-}
-
-#[test]
-fn a_partition_that_loses_the_focus_is_not_asked_to_ask_for_more() {
-    let mut board = Board::with(&["a", "b"]);
-    board.type_text(&[b'x'; 40]);
-    assert_eq!(board.mux.deliver(board.ports.as_slice()), Some(0));
-    assert!(board.ports[0].input_waits());
-    board.type_text(b"\x01c");
-    assert_eq!(board.mux.deliver(board.ports.as_slice()), None);
-    assert!(!board.ports[0].input_waits());
-}
-
-#[test]
-fn a_full_queue_leaves_bytes_in_the_uart_until_the_guest_reads() {
-    let mut board = Board::with(&["linux"]);
-    let mut typed = 0;
-    while board.mux.accepts_input(board.now) {
-        assert_eq!(board.mux.input(board.now, b'x'), Typed::Queued);
-        typed += 1;
-        assert!(typed <= 256);
-    }
-    assert_eq!(typed, 256);
-    assert_eq!(board.pump(), Again::At(1000 * MS), "the wait is bounded");
-    assert_eq!(board.read_input(0).len(), 256);
-    assert!(board.mux.accepts_input(board.now));
-    assert_eq!(board.pump(), Again::Idle);
-}
-
-#[test]
-fn a_guest_that_never_reads_cannot_lock_the_operator_out() {
-    let mut board = Board::with(&["deaf", "hello"]);
-    while board.mux.accepts_input(board.now) {
-        let _queued = board.mux.input(board.now, b'x');
-        let _moved = board.mux.deliver(board.ports.as_slice());
-    }
-    board.now = 1000 * MS;
-    assert!(board.mux.accepts_input(board.now));
-    assert_eq!(board.type_text(b"yz"), [Typed::Done, Typed::Done]);
-    assert_eq!(board.pumped(), "[what is typed is not read, and now thrown away]\n");
-    board.type_text(b"\x01n");
-    assert_eq!(board.pumped(), "[256 typed bytes were not read]\n[focus: hello]\n");
-    board.type_text(b"ok");
-    let _moved = board.mux.deliver(board.ports.as_slice());
-    assert_eq!(board.read_input(1), "ok");
-}
-
-#[test]
 fn a_detached_console_goes_after_its_last_words() {
     let mut board = Board::with(&["linux", "crash"]);
     assert!(board.mux.set_focus(Focus::Slot(1)));
@@ -551,99 +443,6 @@ fn all_64_slots_work() {
     assert!(names.iter().all(|name| seen.contains(&format!("{name}| here\n"))), "{seen}");
 }
 
-/// A partition's text, cut into the pieces in which it is written.
-fn pieces() -> impl Strategy<Value = Vec<(usize, String, u64)>> {
-    let piece = prop_oneof![
-        "[a-z ]{1,30}\n",
-        "[a-z ]{1,20}",
-        "[a-z]{0,4}(\r\n|\n){1,3}",
-        "([a-z]{1,8}\n){1,4}",
-    ];
-    proptest::collection::vec((0_usize..3, piece, prop_oneof![Just(0_u64), 0_u64..40]), 1..30)
-}
-
-proptest! {
-    #[test]
-    fn whatever_is_written_appears_once_in_order_under_the_right_name(
-        pieces in pieces(),
-        rooms in proptest::collection::vec(1_usize..80, 1..20),
-    ) {
-        let names = ["zero", "one", "two"];
-        let mut board = Board::with(&names);
-        let mut written = [const { String::new() }; 3];
-        let mut rooms = rooms.iter().cycle();
-        let mut seen = String::new();
-        for (slot, text, pause) in &pieces {
-            board.guest(*slot, text);
-            written[*slot] += text;
-            board.now += pause * MS;
-            board.room = *rooms.next().unwrap();
-            board.pump();
-            seen += &String::from_utf8(core::mem::take(&mut board.wire)).unwrap();
-        }
-        board.room = usize::MAX;
-        for _ in 0..10 {
-            board.now += 200 * MS;
-            board.pump();
-        }
-        seen += &String::from_utf8(core::mem::take(&mut board.wire)).unwrap();
-        prop_assert!(!seen.replace("\r\n", "").contains(['\r', '\n']), "every line ends in CR LF");
-        for (slot, name) in names.iter().enumerate() {
-            let prefix = format!("{name}| ");
-            let own: String = seen
-                .split("\r\n")
-                .filter_map(|line| line.strip_prefix(prefix.as_str()))
-                .collect();
-            prop_assert_eq!(own, written[slot].replace(['\r', '\n'], ""));
-        }
-        let nameless = seen.split("\r\n").find(|line| !line.is_empty() && !line.contains("| "));
-        prop_assert_eq!(nameless, None);
-    }
-
-    #[test]
-    fn complete_lines_of_unfocused_partitions_are_never_torn(
-        lines in proptest::collection::vec((1_usize..4, "[a-z]{1,40}", 0_u64..30), 1..25),
-    ) {
-        let mut board = Board::with(&["focus", "one", "two", "three"]);
-        let mut expected = Vec::new();
-        for (slot, text, pause) in &lines {
-            board.guest(*slot, &format!("{text}\n"));
-            board.guest(0, "p");
-            expected.push(format!("{}| {text}", ["focus", "one", "two", "three"][*slot]));
-            board.now += pause * MS;
-            board.room = 30;
-            board.pump();
-        }
-        board.room = usize::MAX;
-        for _ in 0..5 {
-            board.now += 200 * MS;
-            board.pump();
-        }
-        let seen = board.seen();
-        let mut seen: Vec<String> =
-            seen.lines().filter(|line| !line.starts_with("focus| ")).map(ToString::to_string).collect();
-        seen.sort();
-        expected.sort();
-        prop_assert_eq!(seen, expected);
-    }
-
-    #[test]
-    fn no_input_and_no_output_of_any_kind_fails(
-        steps in proptest::collection::vec((0_u8..4, any::<u8>(), 0_u64..50), 1..200),
-    ) {
-        let mut board = Board::with(&["a", "b", "c"]);
-        for (kind, byte, pause) in steps {
-            board.now = board.now.wrapping_add(pause * MS);
-            match kind {
-                0 => { let _typed = board.mux.input(board.now, byte); }
-                1 => { board.ports[usize::from(byte & 1)].output.push(byte); }
-                2 => { let _moved = board.mux.deliver(board.ports.as_slice()); }
-                _ => { board.pump(); }
-            }
-        }
-    }
-}
-
 #[test]
 fn a_slice_of_ports_has_no_port_behind_its_end() {
     let ports = [ConsolePort::new()];
@@ -676,17 +475,6 @@ fn a_prompt_that_another_partition_has_broken_is_known_to_be_broken() {
     board.now += 100 * MS;
     assert_eq!(board.pumped(), "shikiri> \na| tick\n");
     assert!(!board.mux.is_own_line_open());
-}
-
-#[test]
-fn when_the_machine_goes_off_the_focus_moves_without_a_word() {
-    let mut board = Board::with(&["a", "b"]);
-    board.mux.close_down();
-    board.guest(0, "bye\n");
-    board.mux.detach(0);
-    board.mux.detach(1);
-    assert_eq!(board.pumped(), "a| bye\n");
-    assert_eq!(board.mux.focus(), Focus::Operator);
 }
 
 /// A line of 115,200 baud beside a partition that crashes and restarts ten times a second.
