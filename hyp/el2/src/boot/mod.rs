@@ -1,10 +1,12 @@
 //! From reset to the run loop.
 #![expect(unsafe_code, reason = "the entry is assembly")]
 
+mod cores;
 mod image;
 mod known;
 pub(crate) mod log;
 mod machine;
+mod memory;
 mod mmu;
 mod primary;
 mod secondary;

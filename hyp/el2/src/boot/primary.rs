@@ -8,7 +8,7 @@ use shikiri_core::bootlog::Checkpoint;
 
 use super::log::{self, refuse};
 use super::mmu::MapBuilder;
-use super::{image, known, machine, secondary};
+use super::{cores, image, known, machine, secondary};
 use crate::hw::mem;
 use crate::hw::uart::Direct;
 use crate::{guest, regs};
@@ -66,14 +66,14 @@ extern "C" fn boot_primary(tree_at: u64, loaded_at: u64, level: u64) -> ! {
     mmu.enable();
     log::checkpoint(Checkpoint::MmuOn, format_args!(""));
     let world = machine::make(board, tree.unwrap_or_default());
-    let core = machine::join(world, board.boot_core);
+    let core = cores::join(world, board.boot_core);
     secondary::start(world, board, &mmu);
     log::checkpoint(Checkpoint::CoresAsked, format_args!(""));
     secondary::wait_for_all(world);
     log::checkpoint(Checkpoint::CoresHere, format_args!("{}", world.cores.len()));
     log::checkpoint(Checkpoint::PartitionsMade, format_args!("{}", world.slots.len()));
     machine::start_partitions(world);
-    machine::run(core)
+    cores::run(core)
 }
 
 /// Before a refusal that would be silent, since no console is known: looks for one where the known boards have it.

@@ -9,7 +9,7 @@ use shikiri_arch::hw::{Clock, PhysMem};
 
 use super::log::refuse;
 use super::mmu::MmuRegisters;
-use super::{image, machine};
+use super::{cores, image};
 use crate::hw::clock::Counter;
 use crate::hw::mem::Ram;
 use crate::regs;
@@ -148,7 +148,7 @@ pub(crate) fn wait_for_all(world: &World) {
 extern "C" fn boot_secondary(number: u64) -> ! {
     let id = CoreId(u8::try_from(number).unwrap_or(u8::MAX));
     let Some(world) = WORLD.get() else { crate::fault::stop() };
-    machine::check_core(world, id);
-    let core = machine::join(world, id);
-    machine::run(core)
+    cores::check_core(world, id);
+    let core = cores::join(world, id);
+    cores::run(core)
 }
