@@ -3,10 +3,8 @@
 //!
 //! What both boards have is in the other topics, from the same list: `cargo xtask test --board rpi4`.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod dma;
+mod refusals;
 
 use dtoolkit::fdt::Fdt;
 use dtoolkit::memreserve::MemoryReservation;
@@ -36,22 +34,28 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .test("a_psci_node_does_not_replace_the_spin_table_of_a_core", psci_beside_spin_table)
         .test("cores_are_started_by_the_firmwares_psci_where_the_tree_says_so", psci)
         .test("linux_drives_the_other_uart_with_its_interrupt", other_uart)
-        .test("a_trusted_bus_master_is_named_at_boot_and_its_guest_told_of_its_windows", bus_master)
-        .test("a_trusted_dma_engine_copies_at_bus_addresses_whatever_they_are_of", dma_engine)
-        .test("what_a_device_writes_after_its_partitions_end_harms_nobody", writes_after_the_end)
-        .test("without_a_device_tree_it_says_so_on_the_boards_known_console", no_tree)
-        .test("entered_at_el1_it_says_so_and_stops", at_el1)
-        .test("a_tree_without_an_interrupt_controller_is_refused", no_gic)
-        .test("a_tree_that_is_cut_off_is_refused", cut_tree)
-        .test("the_tree_of_another_machine_is_refused", other_tree)
-        .test("a_tree_whose_uart_nobody_knows_is_refused", no_console)
-        .test("a_spin_table_outside_memory_is_refused", bad_spin_table)
-        .test("a_core_that_nothing_can_start_is_named", no_way_to_start)
+        .test(
+            "a_trusted_bus_master_is_named_at_boot_and_its_guest_told_of_its_windows",
+            dma::bus_master,
+        )
+        .test("a_trusted_dma_engine_copies_at_bus_addresses_whatever_they_are_of", dma::dma_engine)
+        .test(
+            "what_a_device_writes_after_its_partitions_end_harms_nobody",
+            dma::writes_after_the_end,
+        )
+        .test("without_a_device_tree_it_says_so_on_the_boards_known_console", refusals::no_tree)
+        .test("entered_at_el1_it_says_so_and_stops", refusals::at_el1)
+        .test("a_tree_without_an_interrupt_controller_is_refused", refusals::no_gic)
+        .test("a_tree_that_is_cut_off_is_refused", refusals::cut_tree)
+        .test("the_tree_of_another_machine_is_refused", refusals::other_tree)
+        .test("a_tree_whose_uart_nobody_knows_is_refused", refusals::no_console)
+        .test("a_spin_table_outside_memory_is_refused", refusals::bad_spin_table)
+        .test("a_core_that_nothing_can_start_is_named", refusals::no_way_to_start)
         .test("cores_may_look_at_the_same_release_address", shared_release)
-        .test("without_a_bundle_it_says_so_and_stops", no_bundle)
-        .test("too_little_memory_is_refused", little_memory)
-        .test("a_bundle_for_another_board_is_refused", other_board);
-    topic.slow().test("a_core_that_does_not_come_is_named", missing_core);
+        .test("without_a_bundle_it_says_so_and_stops", refusals::no_bundle)
+        .test("too_little_memory_is_refused", refusals::little_memory)
+        .test("a_bundle_for_another_board_is_refused", refusals::other_board);
+    topic.slow().test("a_core_that_does_not_come_is_named", refusals::missing_core);
 }
 
 /// As the board's demo: two bare-metal guests, one of which crashes, and a Linux.
@@ -308,161 +312,6 @@ fn other_uart() -> Outcome {
     Err(running.failure(format!("the PL011 has sent {} bytes: {text:.80}", text.len())).into())
 }
 
-/// Below /soc a master sees memory at 0xc0000000.
-fn bus_master() -> Outcome {
-    let linux = Partition::linux("linux", "quiet")
-        .with_memory("{ size = \"256MiB\", at = 0x1000_0000, ipa = 0x1000_0000 }")
-        .with("devices = [{ path = \"/soc/usb@7e980000\", dma = \"trusted\" }]");
-    let mut running = system([linux])?.boot(&Machine::rpi4())?;
-    running.wait_for("partition linux is trusted with DMA by /soc/usb@7e980000", PATIENCE)?;
-    running.wait_for("# ", PATIENCE)?;
-    running.send("echo $(hexdump -ve '1/1 \"%02x\"' /proc/device-tree/bus-0/dma-ranges)\n")?;
-    running.wait_for("00000000c000000000000000000000000000000040000000", PATIENCE)?;
-    running.send("poweroff\n")?;
-    running.wait_for_power_off(PATIENCE)?;
-    Ok(())
-}
-
-/// A partition at IPA = PA that is trusted with these devices of /soc, each named by the end of its path.
-fn trusted(devices: &[&str], words: &str) -> Result<Partition, Failed> {
-    let device = |end: &&str| {
-        Ok::<_, Failed>(format!("{{ path = \"{}\", dma = \"trusted\" }}", below_soc(end)?))
-    };
-    let devices: Vec<String> = devices.iter().map(device).collect::<Result<_, _>>()?;
-    let partition = Partition::new("dma", "dma")
-        .with_memory("{ size = \"4MiB\", at = 0x1000_0000, ipa = 0x1000_0000 }")
-        .with(&format!("devices = [{}]", devices.join(", ")))
-        .with(&format!("cmdline = \"{words}\""));
-    Ok(partition)
-}
-
-/// The path of the node at this bus address; its name changes from kernel to kernel.
-fn below_soc(address: &str) -> Result<String, Failed> {
-    let tree = Tree::new()?;
-    let soc = tree.0.root.child("soc").ok_or("there is no /soc")?;
-    let is_it = |node: &&DeviceTreeNode| node.name().ends_with(&format!("@{address}"));
-    let node = soc.children().find(is_it).ok_or_else(|| format!("nothing is at {address}"))?;
-    Ok(format!("/soc/{}", node.name()))
-}
-
-/// The engine sees memory at 0xc0000000. It reads a neighbour's as well: nothing but trust is between them, and the boot report
-/// says so.
-fn dma_engine() -> Outcome {
-    let engine = trusted(&["7e007000"], "others=0x11080000")?;
-    let neighbour =
-        Partition::new("neighbour", "witness").with_memory("{ size = \"4MiB\", at = 0x1100_0000 }");
-    let neighbour = neighbour.with("cmdline = \"reports=1 report_ms=100\"");
-    let mut running = system([engine, neighbour])?.boot(&Machine::rpi4())?;
-    running.wait_for("partition dma is trusted with DMA by /soc/dma", PATIENCE)?;
-    let console = running.wait_for_power_off(PATIENCE)?;
-    support::approve(&console)?;
-    if console.matches("dma| ok ").count() == 4 {
-        return Ok(());
-    }
-    Err(running.failure("not all cases ran".into()).into())
-}
-
-/// The guest leaves its USB controller waiting for a key and ends. The key comes then: it is written where the guest has said, to
-/// frames that no other partition can have, until the same one starts again, and finds them cleared.
-fn writes_after_the_end() -> Outcome {
-    let scratch = tempfile::tempdir_in(paths::scratch())?;
-    let socket = scratch.path().join("monitor");
-    let monitor = format!("unix:{},server=on,wait=off", socket.display());
-    let machine = Machine::rpi4().args(["-device", "usb-kbd,port=1", "-monitor", &monitor]);
-    let other = Partition::new("other", "spin");
-    let mut running = system([trusted(&["7e980000"], "arms")?, other])?.boot(&machine)?;
-    running.wait_for("partition dma is trusted with DMA by /soc/usb", PATIENCE)?;
-    let mut monitor = Monitor::new(&socket)?;
-    // The other one has the id 2.
-    for id in [1, 3, 4] {
-        running.wait_for("the key goes to 0x", PATIENCE)?;
-        let address = running.wait_for(".", PATIENCE)?;
-        let page = u64::from_str_radix(address.trim_end_matches('.'), 16)?;
-        let ended = format!("partition dma (id {id}) has ended");
-        if !running.console().text().contains(&ended) {
-            running.wait_for(&ended, PATIENCE)?;
-        }
-        if id == 1 {
-            support::open_operator(&mut running)?;
-        }
-        support::audit(&mut running)?;
-        let before = monitor.bytes(page)?;
-        if before != [0xa5; 16] {
-            return Err(running.failure(format!("{before:x?} before the key")).into());
-        }
-        monitor.ask("sendkey a")?;
-        let end = Instant::now() + PATIENCE;
-        // A keyboard's report: no modifiers, the key that is down ("a" is 4 in the usage table). What follows is as it was.
-        let wanted = [[0, 0, 4, 0, 0, 0, 0, 0], [0xa5; 8]].concat();
-        while monitor.bytes(page)? != wanted {
-            if Instant::now() > end {
-                return Err(running.failure(format!("{:x?}", monitor.bytes(page)?)).into());
-            }
-        }
-        let answer = support::audit(&mut running)?;
-        if !answer.contains("1 compared, 1 ended and without frames") {
-            return Err(running.failure(answer).into());
-        }
-        if id < 4 {
-            running.send("start dma\r")?;
-        }
-    }
-    support::approve(&running.console().text())
-}
-
-/// QEMU's monitor.
-struct Monitor(UnixStream);
-
-impl Monitor {
-    const PROMPT: &str = "(qemu) ";
-
-    fn new(socket: &Path) -> Result<Self, Failed> {
-        let mut monitor = Self(UnixStream::connect(socket)?);
-        monitor.0.set_read_timeout(Some(PATIENCE))?;
-        monitor.answer()?;
-        Ok(monitor)
-    }
-
-    fn ask(&mut self, command: &str) -> Result<String, Failed> {
-        writeln!(self.0, "{command}")?;
-        self.answer()
-    }
-
-    /// Sixteen bytes of the machine's memory.
-    fn bytes(&mut self, address: u64) -> Result<Vec<u8>, Failed> {
-        let text = self.ask(&format!("xp /16xb {address:#x}"))?;
-        // Behind the line that was typed, lines of `ADDRESS: 0x00 0x00`.
-        let words = text.lines().skip(1).filter_map(|line| line.split_once(": "));
-        let bytes = words.flat_map(|(_, bytes)| bytes.split_whitespace());
-        Ok(bytes.filter_map(|byte| u8::from_str_radix(byte.get(2..)?, 16).ok()).collect())
-    }
-
-    /// All up to the next prompt.
-    fn answer(&mut self) -> Result<String, Failed> {
-        let mut text = String::new();
-        let mut bytes = [0; 256];
-        while !text.ends_with(Self::PROMPT) {
-            let count = self.0.read(&mut bytes)?;
-            let bytes = bytes.get(..count).filter(|bytes| !bytes.is_empty());
-            text += &String::from_utf8_lossy(bytes.ok_or("the monitor is gone")?);
-        }
-        Ok(text)
-    }
-}
-
-/// What a boot without a console in the tree says first. QEMU's mini UART is always on, as the firmware's with `enable_uart=1`.
-const ON_THE_PINS: &str = "this is a mini UART at 0xfe215040, as the Raspberry Pi 4 has it";
-
-const NOT_A_TREE: &str =
-    "boot refused: x0 does not point to a device tree (FDT magic 0xd00dfeed missing)";
-
-fn no_tree() -> Outcome {
-    let boot = Boot::Raw { image: paths::hypervisor() };
-    let mut running = Running::start(&Machine::rpi4(), &boot, None, None)?;
-    running.wait_for(ON_THE_PINS, PATIENCE)?;
-    refused(running, NOT_A_TREE)
-}
-
 /// TF-A as the board's stub: cores by PSCI, power-off too, and no word of a spin table.
 fn psci() -> Outcome {
     const BUNDLE: u64 = 0xa00_0000;
@@ -497,103 +346,6 @@ fn psci() -> Outcome {
     running.wait_for("[09] all cores here (4)", PATIENCE)?;
     let console = running.wait_for_power_off(PATIENCE)?;
     support::approve(&console)
-}
-
-/// A kernel that goes down to EL1 and jumps to our image, with x0 as it was.
-const DOWN_TO_EL1: [u32; 7] = [
-    0xd2b0_0001, // mov x1, #0x80000000: HCR_EL2.RW
-    0xd51c_1101, // msr hcr_el2, x1
-    0xd280_78a1, // mov x1, #0x3c5: EL1h, masked
-    0xd51c_4001, // msr spsr_el2, x1
-    0xd2a0_0401, // mov x1, #0x200000
-    0xd51c_4021, // msr elr_el2, x1
-    0xd69f_03e0, // eret
-];
-
-fn at_el1() -> Outcome {
-    let scratch = tempfile::tempdir_in(paths::scratch())?;
-    let image = scratch.path().join("down");
-    std::fs::write(&image, DOWN_TO_EL1.map(u32::to_le_bytes).as_flattened())?;
-    let file = format!("loader,file={},addr=0x200000,force-raw=on", paths::hypervisor().display());
-    let machine = Machine::rpi4().args(["-device", &file]);
-    let boot = Boot::Image { image, el2: true };
-    let mut running = Running::start(&machine, &boot, Some(scratch), None)?;
-    running.wait_for("shikiri: [01] entered (at EL1", PATIENCE)?;
-    refused(
-        running,
-        "boot refused: entered at EL1, but a hypervisor needs EL2 (QEMU: -machine virtualization=on)",
-    )
-}
-
-fn no_gic() -> Outcome {
-    let gic = ["soc", "interrupt-controller@40041000"];
-    let (machine, _tree) = Tree::new()?.set(&gic, "compatible", "arm,another-gic")?.machine()?;
-    refused(
-        with_bundle(&machine, &bundle()?)?,
-        "boot refused: the device tree has no GICv2 or GICv3 (arm,cortex-a15-gic, arm,gic-400, arm,gic-v3)",
-    )
-}
-
-/// A kernel that jumps to our image with another tree.
-const WITH_ANOTHER_TREE: [u32; 3] = [
-    0xd2a1_2000, // mov x0, #0x9000000
-    0xd2a0_0401, // mov x1, #0x200000
-    0xd61f_0020, // br x1
-];
-
-/// The Pi with this tree at x0.
-fn with_tree(tree: &[u8]) -> Result<Running, Failed> {
-    let scratch = tempfile::tempdir_in(paths::scratch())?;
-    let (image, file) = (scratch.path().join("jump"), scratch.path().join("tree"));
-    std::fs::write(&image, WITH_ANOTHER_TREE.map(u32::to_le_bytes).as_flattened())?;
-    std::fs::write(&file, tree)?;
-    let mut machine = Machine::rpi4();
-    for (file, at) in [(&paths::hypervisor(), "0x200000"), (&file, "0x9000000")] {
-        let place = format!("loader,file={},addr={at},force-raw=on", file.display());
-        machine = machine.args(["-device", &place]);
-    }
-    let boot = Boot::Image { image, el2: true };
-    Ok(Running::start(&machine, &boot, Some(scratch), None)?)
-}
-
-/// Its header promises more than there is: zeros where the nodes should be.
-fn cut_tree() -> Outcome {
-    let mut tree = Machine::rpi4().device_tree()?;
-    tree[64..].fill(0);
-    let mut running = with_tree(&tree)?;
-    running.wait_for(ON_THE_PINS, PATIENCE)?;
-    refused(running, NOT_A_TREE)
-}
-
-/// That of `virt`, whose console would be in the Pi's memory.
-fn other_tree() -> Outcome {
-    let mut running = with_tree(&Machine::new().device_tree()?)?;
-    running.wait_for(ON_THE_PINS, PATIENCE)?;
-    refused(
-        running,
-        "boot refused: the device tree is another machine's: this image does not lie in the memory that it names",
-    )
-}
-
-fn no_console() -> Outcome {
-    let uart = ["soc", "serial@7e215040"];
-    let (machine, _tree) = Tree::new()?.set(&uart, "compatible", "brcm,another-uart")?.machine()?;
-    let mut running = with_bundle(&machine, &bundle()?)?;
-    running.wait_for(ON_THE_PINS, PATIENCE)?;
-    refused(
-        running,
-        "boot refused: the device tree's /chosen/stdout-path names no PL011 and no mini UART",
-    )
-}
-
-fn bad_spin_table() -> Outcome {
-    let place = 0xfe20_1000_u64.to_be_bytes().to_vec();
-    let tree = Tree::new()?.set(&["cpus", "cpu@2"], "cpu-release-addr", place)?;
-    let (machine, _tree) = tree.machine()?;
-    refused(
-        with_bundle(&machine, &bundle()?)?,
-        "boot refused: core 2: its cpu-release-addr 0xfe201000 is not in RAM",
-    )
 }
 
 /// What the cores 1 to 3 wait in, at 0x900: the firmware's code for a table of one word, at 0xa00.
@@ -636,60 +388,6 @@ fn shared_release() -> Outcome {
     Ok(())
 }
 
-/// The tree wants core 2 to be started by PSCI, and has none.
-fn no_way_to_start() -> Outcome {
-    let tree = Tree::new()?.set(&["cpus", "cpu@2"], "enable-method", "psci")?;
-    let (machine, _tree) = tree.machine()?;
-    refused(
-        with_bundle(&machine, &bundle()?)?,
-        "boot refused: core 2 (MPIDR 0x2): the device tree has no way to start it: no PSCI by SMC, no spin table",
-    )
-}
-
-/// Core 2 looks at 0xe8, and the tree says another place, in memory that the firmware keeps.
-fn missing_core() -> Outcome {
-    let place = 0x800_u64.to_be_bytes().to_vec();
-    let tree = Tree::new()?.set(&["cpus", "cpu@2"], "cpu-release-addr", place)?;
-    let (machine, _tree) = tree.machine()?;
-    refused(
-        with_bundle(&machine, &bundle()?)?,
-        "boot refused: core 2 was asked to start and has not come",
-    )
-}
-
-fn no_bundle() -> Outcome {
-    let boot = Boot::Image { image: paths::hypervisor(), el2: true };
-    refused(
-        Running::start(&Machine::rpi4(), &boot, None, None)?,
-        "boot refused: there is no bundle: the device tree has no linux,initrd-start (load it as the initial RAM disk)",
-    )
-}
-
-/// What the firmware keeps leaves too little for the partition, or nothing at all.
-fn little_memory() -> Outcome {
-    let some = "partition hello (id 1) cannot be started: no ";
-    for (from, reason, rest) in [
-        (0x40_0000, some, " free pages are left in the machine"),
-        (0, "boot refused: memory: no ", " free frames in a row for the pool's table"),
-    ] {
-        let mut tree = Tree::new()?;
-        tree.0.memory_reservations.push(MemoryReservation::new(from, 0x3c00_0000 - from));
-        let (machine, _tree) = tree.machine()?;
-        let mut running = with_bundle(&machine, &bundle()?)?;
-        running.wait_for(reason, PATIENCE)?;
-        refused(running, rest)?;
-    }
-    Ok(())
-}
-
-fn other_board() -> Outcome {
-    let bundle = one_guest("hello", "", 1)?.compile(&Machine::new())?.bundle;
-    refused(
-        with_bundle(&Machine::rpi4(), &bundle)?,
-        "boot refused: the bundle is for the board linux,dummy-virt, and this is raspberrypi,4-model-b",
-    )
-}
-
 /// A bundle for the Pi as it is.
 fn bundle() -> Result<Vec<u8>, Failed> {
     Ok(one_guest("hello", "", 1)?.compile(&Machine::rpi4())?.bundle)
@@ -697,13 +395,4 @@ fn bundle() -> Result<Vec<u8>, Failed> {
 
 fn with_bundle(machine: &Machine, bundle: &[u8]) -> Result<Running, Failed> {
     Ok(systems::start(machine, paths::hypervisor(), bundle, None)?)
-}
-
-/// The reason has to come; after it no guest runs.
-fn refused(mut running: Running, reason: &str) -> Outcome {
-    running.wait_for(reason, PATIENCE)?;
-    if let Ok(more) = running.wait_for("hello:", Duration::from_millis(500)) {
-        return Err(running.failure(format!("a guest ran: {more}")).into());
-    }
-    Ok(())
 }
