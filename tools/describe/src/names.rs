@@ -80,11 +80,7 @@ fn openers(description: &Description, entry: &NameText) -> Result<PartitionSet, 
         let index = check_exists(description, name)?;
         let one = PartitionSet::one(index);
         if set.union(one) == set {
-            let problem = Problem::new(format!("`{}` is named twice", name.get_ref()));
-            let first = entry.partitions.iter().find(|other| other.get_ref() == name.get_ref());
-            return Err(problem
-                .at(first.map_or(name.span(), Spanned::span), "the first time")
-                .at(name.span(), "again"));
+            return Err(Problem::named_twice(&entry.partitions, name));
         }
         set = set.union(one);
         let partition = description.partitions[index].get_ref();

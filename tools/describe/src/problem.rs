@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use serde_spanned::Spanned;
 
 /// An error in a description: a sentence, places in the file with what stands there, and advice.
 #[derive(Clone, Debug)]
@@ -19,6 +20,17 @@ impl Problem {
     /// Says what is wrong.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self { said: Box::new(MietteDiagnostic::new(message)), is_extended: false, file: None }
+    }
+
+    /// Says that a name stands again in a list, or in lists, that have each once.
+    pub(crate) fn named_twice<'n>(
+        names: impl IntoIterator<Item = &'n Spanned<String>>,
+        again: &Spanned<String>,
+    ) -> Self {
+        let first = names.into_iter().find(|name| name.get_ref() == again.get_ref());
+        Self::new(format!("`{}` is named twice", again.get_ref()))
+            .at(first.map_or(again.span(), Spanned::span), "the first time")
+            .at(again.span(), "again")
     }
 
     /// Points at a place. What the command line says has none, and is added to the sentence; a claimant that the tool has

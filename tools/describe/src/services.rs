@@ -89,11 +89,7 @@ fn askers(
     for asker in list {
         let one = PartitionSet::one(check_exists(description, asker)?);
         if set.union(one) == set {
-            let problem = Problem::new(format!("`{}` is named twice", asker.get_ref()));
-            let first = list.iter().find(|other| other.get_ref() == asker.get_ref());
-            return Err(problem
-                .at(first.map_or(asker.span(), Spanned::span), "the first time")
-                .at(asker.span(), "again"));
+            return Err(Problem::named_twice(list, asker));
         }
         set = set.union(one);
         if !server.accept_from.iter().any(|other| other.get_ref() == asker.get_ref()) {

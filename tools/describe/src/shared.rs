@@ -78,12 +78,7 @@ fn users(
     for name in names {
         let one = PartitionSet::one(check_exists(description, name)?);
         if set.union(others).union(one) == set.union(others) {
-            let all = area.partitions.iter().chain(names);
-            let first = all.clone().find(|other| other.get_ref() == name.get_ref());
-            let problem = Problem::new(format!("`{}` is named twice", name.get_ref()));
-            return Err(problem
-                .at(first.map_or(name.span(), Spanned::span), "the first time")
-                .at(name.span(), "again"));
+            return Err(Problem::named_twice(area.partitions.iter().chain(names), name));
         }
         set = set.union(one);
     }

@@ -54,11 +54,7 @@ fn named(
         }
         let one = PartitionSet::one(index);
         if set.union(one) == set {
-            let problem = Problem::new(format!("`{}` is named twice", name.get_ref()));
-            let first = names.iter().find(|other| other.get_ref() == name.get_ref());
-            return Err(problem
-                .at(first.map_or(name.span(), Spanned::span), "the first time")
-                .at(name.span(), "again"));
+            return Err(Problem::named_twice(names, name));
         }
         set = set.union(one);
     }
