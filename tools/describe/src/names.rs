@@ -84,7 +84,7 @@ fn openers(description: &Description, entry: &NameText) -> Result<PartitionSet, 
         }
         set = set.union(one);
         let partition = description.partitions[index].get_ref();
-        if partition.handles.as_ref().is_none_or(|handles| *handles.get_ref() == 0) {
+        if !partition.has_handles() {
             let problem = Problem::new(format!(
                 "`{}` may open `{written}`, but has no handles",
                 name.get_ref()

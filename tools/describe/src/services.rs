@@ -60,7 +60,7 @@ fn check_unlike<'a>(
 
 /// Whoever is asked has a table for what it takes.
 fn check_handles(service: &ServiceText, server: &PartitionText) -> Result<(), Problem> {
-    if server.handles.as_ref().is_some_and(|handles| *handles.get_ref() != 0) {
+    if server.has_handles() {
         return Ok(());
     }
     let (name, of) = (service.name.get_ref(), server.name.get_ref());
@@ -68,7 +68,7 @@ fn check_handles(service: &ServiceText, server: &PartitionText) -> Result<(), Pr
     Err(problem
         .at(service.of.span(), "is asked for it")
         .at(server.name.span(), "needs `handles`")
-        .help("`handles` is how many ports, and requests of others, it can have at a time"))
+        .help(PartitionText::HANDLES_HELP))
 }
 
 /// Who may ask for it: each once, and permitted to ask its partition at all.

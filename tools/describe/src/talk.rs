@@ -70,9 +70,7 @@ fn check_amounts(partition: &PartitionText, talk: Talk) -> Result<(), Problem> {
         let span = peer.map(Spanned::span).or(requests.map(Spanned::span));
         if let Some(span) = span {
             let problem = Problem::new(format!("`{name}` may talk, but has no handles"));
-            return Err(problem.at(span, "needs `handles`").help(
-                "`handles` is how many ports, and requests of others, it can have at a time",
-            ));
+            return Err(problem.at(span, "needs `handles`").help(PartitionText::HANDLES_HELP));
         }
     }
     if talk.requests == 0

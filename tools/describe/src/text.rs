@@ -339,6 +339,17 @@ pub(crate) struct PartitionText {
     pub(crate) limits: Option<Spanned<LimitsText>>,
 }
 
+impl PartitionText {
+    /// Advice for whoever needs handles for ports or requests.
+    pub(crate) const HANDLES_HELP: &str =
+        "`handles` is how many ports, and requests of others, it can have at a time";
+
+    /// Whether the description gives it handles.
+    pub(crate) fn has_handles(&self) -> bool {
+        self.handles.as_ref().is_some_and(|handles| *handles.get_ref() != 0)
+    }
+}
+
 fn yes() -> bool {
     true
 }
