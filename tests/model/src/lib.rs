@@ -1,7 +1,7 @@
 //! The model machine: memory and translation caches for the host tests of the hypervisor's rules.
 //!
 //! [`memory`] is physical memory that knows what walkers may still see, [`tlb`] the translation caches at their most
-//! hostile, [`machine`] RAM with its books of frames, [`estates`] partitions
+//! hostile, [`mutant`] what breaks a sequence on its way to them, [`machine`] RAM with its books of frames, [`estates`] partitions
 //! with areas and ports on it, [`regime`] cores between two vCPUs, [`calls`] what their guests call, [`description`] small systems. One handle per machine; no global state, so tests run side by side.
 
 pub mod calls;
@@ -9,6 +9,7 @@ pub mod description;
 pub mod estates;
 pub mod machine;
 pub mod memory;
+pub mod mutant;
 pub mod regime;
 pub mod tlb;
 pub mod vgic_hw;

@@ -3,9 +3,9 @@
 
 use shikiri_abi::{Pa, Vmid};
 use shikiri_arch::hw::{Regime, Vttbr};
+use shikiri_model::mutant::{self, Mutator};
 use shikiri_model::regime::{ModelCore, ModelCores, ModelVcpu};
 use shikiri_stage2::switch::{Controls, hold_walks, put_on, with_walks_held};
-use std::cell::{Cell, RefCell};
 
 const MMU_ON: u64 = 0x30d0_1805;
 const MMU_OFF: u64 = 0x30d0_0800;
@@ -28,13 +28,7 @@ const FIRST: ModelVcpu = VCPUS[0];
 const SIBLING: ModelVcpu = VCPUS[1];
 const OTHER: ModelVcpu = VCPUS[3];
 
-/// What happens to the instruction at a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mutation {
-    None,
-    Drop(usize),
-    SwapWithNext(usize),
-}
+type Mutation = mutant::Mutation<Instruction>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Instruction {
@@ -50,16 +44,12 @@ enum Instruction {
 /// A core behind a fault: what it executes is not quite what the sequence says.
 struct Mutant<'m> {
     real: ModelCore<'m>,
-    mutation: Mutation,
-    position: Cell<usize>,
-    held: Cell<Option<Instruction>>,
-    seen: RefCell<Vec<Instruction>>,
+    mutator: Mutator<Instruction>,
 }
 
 impl<'m> Mutant<'m> {
     fn new(real: ModelCore<'m>, mutation: Mutation) -> Self {
-        let (position, held, seen) = (Cell::new(0), Cell::new(None), RefCell::default());
-        Self { real, mutation, position, held, seen }
+        Self { real, mutator: Mutator::new(mutation) }
     }
 
     fn execute(&self, instruction: Instruction) {
@@ -75,18 +65,7 @@ impl<'m> Mutant<'m> {
     }
 
     fn issue(&self, instruction: Instruction) {
-        let position = self.position.replace(self.position.get() + 1);
-        self.seen.borrow_mut().push(instruction);
-        match self.mutation {
-            Mutation::Drop(at) if at == position => {}
-            Mutation::SwapWithNext(at) if at == position => self.held.set(Some(instruction)),
-            Mutation::None | Mutation::Drop(_) | Mutation::SwapWithNext(_) => {
-                self.execute(instruction);
-                if let Some(held) = self.held.take() {
-                    self.execute(held);
-                }
-            }
-        }
+        self.mutator.issue(instruction, |instruction| self.execute(instruction));
     }
 }
 
@@ -137,7 +116,7 @@ fn change(
     put_on(&mutant, controls, next.vttbr, may_follow_sibling, || {
         mutant.real.load_registers(next);
     });
-    (mutant.seen.take(), cores.enter(core, next))
+    (mutant.mutator.seen(), cores.enter(core, next))
 }
 
 /// A machine on whose first core `before` have run, one after the other.
@@ -227,7 +206,7 @@ fn visit(vcpu: ModelVcpu, mutation: Mutation) -> (Vec<Instruction>, Result<(), S
         mutant.real.isb();
         mutant.real.load_vttbr(vcpu.vttbr);
     });
-    (mutant.seen.take(), cores.enter(0, vcpu))
+    (mutant.mutator.seen(), cores.enter(0, vcpu))
 }
 
 #[test]

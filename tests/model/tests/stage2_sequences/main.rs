@@ -220,7 +220,7 @@ fn nothing_mapped_needs_no_invalidation() {
     let whole = space.whole();
     let done = space.unmap(&mem, &mutant, &mut tables, whole, u32::MAX);
     assert_eq!(done, Ok(Progress::Done));
-    assert_eq!(mutant.seen.borrow().as_slice(), []);
+    assert_eq!(mutant.mutator.seen(), []);
     let rights = (Access::ReadOnly, Execute::Never);
     let refused = space.protect(&mem, &mutant, &mut tables, range(HOLE, 1), rights, 1);
     assert_eq!(refused, Err(MapError::NotMapped { at: Ipa(HOLE) }));

@@ -1,9 +1,8 @@
 //! The TLB behind a fault: one instruction of a sequence dropped, swapped with the next or replaced.
 
-use std::cell::{Cell, RefCell};
-
 use shikiri_abi::Ipa;
 use shikiri_arch::hw::{Tlb, Vttbr};
+use shikiri_model::mutant::{self, Mutator};
 use shikiri_model::tlb::ModelTlb;
 
 /// One instruction of a sequence.
@@ -19,39 +18,17 @@ pub(crate) enum Instruction {
 }
 
 /// What a mutant does to the instruction at a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mutation {
-    None,
-    Drop(usize),
-    SwapWithNext(usize),
-    Replace(usize, Instruction),
-}
+pub(crate) type Mutation = mutant::Mutation<Instruction>;
 
 /// The model's TLB behind a fault: what EL2 executes is not quite what stage 2 asked for.
 pub(crate) struct Mutant<'a, 'm> {
     real: &'a ModelTlb<'m>,
-    mutation: Cell<Mutation>,
-    position: Cell<usize>,
-    held: Cell<Option<Instruction>>,
-    pub(crate) seen: RefCell<Vec<Instruction>>,
+    pub(crate) mutator: Mutator<Instruction>,
 }
 
 impl<'a, 'm> Mutant<'a, 'm> {
     pub(crate) fn new(real: &'a ModelTlb<'m>) -> Self {
-        Self {
-            real,
-            mutation: Cell::new(Mutation::None),
-            position: Cell::new(0),
-            held: Cell::new(None),
-            seen: RefCell::default(),
-        }
-    }
-
-    /// Starts the operation under test.
-    pub(crate) fn arm(&self, mutation: Mutation) {
-        self.mutation.set(mutation);
-        self.position.set(0);
-        self.seen.borrow_mut().clear();
+        Self { real, mutator: Mutator::new(Mutation::None) }
     }
 
     fn execute(&self, instruction: Instruction) {
@@ -67,22 +44,7 @@ impl<'a, 'm> Mutant<'a, 'm> {
     }
 
     fn issue(&self, instruction: Instruction) {
-        let position = self.position.replace(self.position.get() + 1);
-        self.seen.borrow_mut().push(instruction);
-        match self.mutation.get() {
-            Mutation::Drop(at) if at == position => {}
-            Mutation::SwapWithNext(at) if at == position => self.held.set(Some(instruction)),
-            Mutation::Replace(at, other) if at == position => self.execute(other),
-            Mutation::None
-            | Mutation::Drop(_)
-            | Mutation::SwapWithNext(_)
-            | Mutation::Replace(..) => {
-                self.execute(instruction);
-                if let Some(held) = self.held.take() {
-                    self.execute(held);
-                }
-            }
-        }
+        self.mutator.issue(instruction, |instruction| self.execute(instruction));
     }
 }
 

@@ -169,7 +169,7 @@ pub(crate) fn run(
     tlb.run(0, current);
     tlb.run(1, own);
     assert!(tlb.is_settled(current), "the preparation is complete");
-    trial.mutant.arm(mutation);
+    trial.mutant.mutator.arm(mutation);
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         (scenario.change)(&mut trial);
         // Pages that were given back get a hostile new owner at once.
@@ -183,7 +183,7 @@ pub(crate) fn run(
         assert!(tlb.conflicts().is_empty(), "{:?}", tlb.conflicts());
         assert!(tlb.is_settled(trial.current), "something is still under way");
     }));
-    let seen = trial.mutant.seen.borrow().clone();
+    let seen = trial.mutant.mutator.seen();
     outcome.map(|()| seen).map_err(|cause| {
         cause.downcast_ref::<String>().cloned().unwrap_or_else(|| "assertion".to_owned())
     })
