@@ -45,12 +45,23 @@ pub fn refused_for<T>(
     equal(what, refusal.which, which)
 }
 
+/// The longest that a case waits for what another has to do, in microseconds: the host may let others wait.
+pub const MINUTE_US: u64 = 60_000_000;
+
+/// Waits for a condition that can be asked for at any time, a minute at most.
+///
+/// # Errors
+/// The time is over.
+pub fn soon(what: &'static str, mut condition: impl FnMut() -> bool) -> Outcome {
+    wait(what, || Ok(condition()))
+}
+
 /// Waits for a condition, a minute at most.
 ///
 /// # Errors
 /// The condition's own, or the time is over.
 pub fn wait(what: &'static str, mut condition: impl FnMut() -> Result<bool, Failure>) -> Outcome {
-    let end = reg::now() + timer::ticks(60_000_000);
+    let end = reg::now() + timer::ticks(MINUTE_US);
     while !condition()? {
         if reg::now() > end {
             return Err(Failure { what, got: 0, want: 1 });

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_rt::mmio::Registers;
 use shikiri_rt::{gic, irq, memory, platform, println, reg, timer};
+use shikiri_test_guests::answers::soon;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{case, done, ensure, equal};
 
@@ -138,16 +139,6 @@ fn ask() {
     write(page + AVAILABLE + 2, made as u16);
     reg::dsb_sy();
     device().write32(QUEUE_NOTIFY, 0);
-}
-
-/// Waits for a condition, a minute at most.
-fn soon(what: &'static str, condition: impl Fn() -> bool) -> Outcome {
-    let end = reg::now() + timer::ticks(60_000_000);
-    while !condition() {
-        ensure(what, reg::now() < end)?;
-        reg::yield_now();
-    }
-    Ok(())
 }
 
 /// Whether the device has served all requests, and asserted its interrupt for the last.

@@ -17,6 +17,7 @@ use shikiri_rt::platform::platform;
 use shikiri_rt::smp::{self, StartError};
 use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::{gic, irq, reg};
+use shikiri_test_guests::answers::soon;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{case, done, ensure, equal, fault};
 
@@ -152,16 +153,6 @@ static ARRIVALS: AtomicU64 = AtomicU64::new(0);
 
 fn arrive() {
     ARRIVALS.fetch_add(1, Ordering::Release);
-}
-
-/// Waits until a condition holds, at most a minute.
-fn soon(what: &'static str, condition: impl Fn() -> bool) -> Outcome {
-    let end = reg::now().wrapping_add(timer::ticks(60_000_000));
-    while !condition() {
-        ensure(what, reg::now() < end)?;
-        reg::yield_now();
-    }
-    Ok(())
 }
 
 fn is_off(index: usize) -> bool {

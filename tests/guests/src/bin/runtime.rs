@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_rt::platform::platform;
-use shikiri_rt::{Lock, heap, memory, mmu, reg, smp, timer};
+use shikiri_rt::{Lock, heap, memory, mmu, smp};
+use shikiri_test_guests::answers::soon;
 use shikiri_test_guests::fault::{self, Fault, attempt};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{case, done, ensure, equal};
@@ -157,11 +158,7 @@ fn count() {
 fn lock() -> Outcome {
     let running = smp::start_all(count) as u64;
     count();
-    let end = reg::now() + timer::ticks(60_000_000);
-    while FINISHED.load(Ordering::Acquire) < running {
-        ensure("all finish", reg::now() < end)?;
-        reg::yield_now();
-    }
+    soon("all finish", || FINISHED.load(Ordering::Acquire) >= running)?;
     let pair = SHARED.lock();
     equal("first", pair.0, running * ROUNDS)?;
     equal("second", pair.1, running * ROUNDS)

@@ -6,6 +6,7 @@ use shikiri_rt::gic::{self, Version};
 use shikiri_rt::hvc::{Conduit, psci};
 use shikiri_rt::platform::{MAX_VCPUS, platform};
 use shikiri_rt::{irq, reg, smp, timer};
+use shikiri_test_guests::answers::soon;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{ensure, equal};
 
@@ -44,16 +45,6 @@ fn advance(step: u64) {
 
 fn reach(step: u64) -> Outcome {
     soon("the other vCPU", || STEP.load(Ordering::Acquire) >= step)
-}
-
-/// Waits for a condition, at most a minute.
-fn soon(what: &'static str, condition: impl Fn() -> bool) -> Outcome {
-    let end = reg::now() + timer::ticks(60_000_000);
-    while !condition() {
-        ensure(what, reg::now() < end)?;
-        reg::yield_now();
-    }
-    Ok(())
 }
 
 fn is_off(index: usize) -> bool {

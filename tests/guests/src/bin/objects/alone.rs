@@ -17,7 +17,7 @@ use shikiri_rt::timer::Timer;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, ensure, equal};
 
-use crate::tools::{FIRST, came, made, port, refused, wait, waiting};
+use crate::tools::{FIRST, came, made, port, refused, soon, waiting};
 
 const NOTHING: [u64; 3] = [0; 3];
 const BAD: (Status, u64) = (Status::BadHandle, 0);
@@ -338,13 +338,13 @@ pub(crate) fn told() -> Outcome {
     let before = came(FIRST);
     ensure("nothing", !made(event.try_wait())?)?;
     made(event.post())?;
-    wait("told", || came(FIRST) == before + 1)?;
+    soon("told", || came(FIRST) == before + 1)?;
     // Told already, and not noted again as waiting.
     made(event.post())?;
     ensure("there", made(event.try_wait())?)?;
     ensure("nothing", !made(event.try_wait())?)?;
     made(event.post())?;
-    wait("told again", || came(FIRST) == before + 2)?;
+    soon("told again", || came(FIRST) == before + 2)?;
     drop(event);
     let queue = made(Queue::open("log/q", 1))?;
     made(queue.try_send([1, 2, 3]))?;
@@ -352,10 +352,10 @@ pub(crate) fn told() -> Outcome {
     // A message is there when the port is chosen.
     let queue = Waiting::new(queue, port(FIRST + 1)?);
     let queue = made(queue.map_err(|(_, _, refusal)| refusal))?;
-    wait("told at once", || came(FIRST + 1) == before + 1)?;
+    soon("told at once", || came(FIRST + 1) == before + 1)?;
     ensure("full", !made(queue.try_send([4, 5, 6]))?)?;
     ensure("one", made(queue.try_receive())? == Some([1, 2, 3]))?;
-    wait("told of the room", || came(FIRST + 1) == before + 2)?;
+    soon("told of the room", || came(FIRST + 1) == before + 2)?;
     let (queue, port) = queue.into_parts();
     ensure("room", made(queue.try_send([4, 5, 6]))?)?;
     drop(port);
@@ -394,7 +394,7 @@ pub(crate) fn ports() -> Outcome {
     let other = crate::tools::port(FIRST)?;
     let before = came(FIRST);
     made(notify(&first, Some(other.handle())))?;
-    wait("told at the other", || came(FIRST) == before + 1)
+    soon("told at the other", || came(FIRST) == before + 1)
 }
 
 pub(crate) fn deadlines() -> Outcome {

@@ -7,7 +7,7 @@ use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::{ensure, equal};
 
-use crate::tools::{FIRST, came, made, wait, waiting};
+use crate::tools::{FIRST, came, made, soon, waiting};
 
 const NAMES: [&str; 4] = ["any/a", "any/b", "any/c", "solo"];
 
@@ -79,7 +79,7 @@ pub(crate) fn flooded() {
     let working = || -> Outcome {
         let event = waiting(Event::open("flood"), FIRST)?;
         let enough = made(Event::open("enough"))?;
-        wait("the first post", || event.try_wait().unwrap_or(false))?;
+        soon("the first post", || event.try_wait().unwrap_or(false))?;
         for round in 1..=5_u64 {
             let (end, before) = (reg::now() + timer::ticks(20_000), came(FIRST));
             let mut seen = 0_u64;

@@ -4,18 +4,12 @@ use shikiri_object::{Object, Waiting};
 use shikiri_rt::event::{Bound, ReceivePort, Sharing};
 use shikiri_rt::gic;
 use shikiri_rt::hvc::partition::Refusal;
-pub(crate) use shikiri_test_guests::answers::{made, refused_for as refused};
+use shikiri_test_guests::Failure;
+pub(crate) use shikiri_test_guests::answers::{made, refused_for as refused, soon};
 pub(crate) use shikiri_test_guests::interrupts::{came, count};
-use shikiri_test_guests::report::Outcome;
-use shikiri_test_guests::{Failure, answers};
 
 /// The first interrupt for objects.
 pub(crate) const FIRST: u32 = 64;
-
-/// Waits for a condition.
-pub(crate) fn wait(what: &'static str, condition: impl Fn() -> bool) -> Outcome {
-    answers::wait(what, || Ok(condition()))
-}
 
 /// A port with an interrupt of its own, which is enabled.
 pub(crate) fn port(intid: u32) -> Result<Bound, Failure> {

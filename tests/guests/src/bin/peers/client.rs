@@ -11,7 +11,7 @@ use shikiri_test_guests::{Failure, case, done, ensure, equal};
 use shikiri_abi::{PartitionId, Status};
 
 use crate::tools::{
-    EVENT, NOTICE, came, joined, made, notice, port, refused as is_refused, service, wait,
+    EVENT, NOTICE, came, joined, made, notice, port, refused as is_refused, service, soon,
 };
 
 /// The server's number.
@@ -74,7 +74,7 @@ fn used() -> Result<u64, Failure> {
 }
 
 pub(crate) fn permitted() -> Outcome {
-    wait("the server lives", || talk::peer(server()).is_ok_and(|peer| peer.id.is_some()))?;
+    soon("the server lives", || talk::peer(server()).is_ok_and(|peer| peer.id.is_some()))?;
     let peer = made(talk::peer(server()))?;
     ensure("may be asked", peer.may_be_asked)?;
     let name = made(talk::peer_name(server()))?;
@@ -93,7 +93,7 @@ pub(crate) fn accepted() -> Outcome {
     let _notice = notice()?;
     let told = came(NOTICE);
     let sender = connected(ask(service::ECHO, 0xfeed_f00d_dead_beef)?)?;
-    wait("told of the answer", || came(NOTICE) > told)?;
+    soon("told of the answer", || came(NOTICE) > told)?;
     // The server asks back.
     let back = port(EVENT)?;
     let request = taken()?;
@@ -105,7 +105,7 @@ pub(crate) fn accepted() -> Outcome {
     let before = came(EVENT);
     for count in 1..=10 {
         made(sender.send())?;
-        wait("the echo", || came(EVENT) >= before + count)?;
+        soon("the echo", || came(EVENT) >= before + count)?;
     }
     drop((sender, back));
     Ok(())
@@ -132,7 +132,7 @@ pub(crate) fn channel_refused() -> Outcome {
     let channel = made(message::create(events.handle(), 0, AreaClass::Page))?;
     made(message::connect(channel.handle, server(), service::KEEP, 0))?;
     let state = || message::notify(channel.handle).err().and_then(|refusal| refusal.status());
-    wait("refused", || state() == Some(Status::Refused))?;
+    soon("refused", || state() == Some(Status::Refused))?;
     made(shikiri_test_guests::taken::close(channel.handle))
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn ping_pong() -> Outcome {
     let before = came(EVENT);
     for count in 1..=1000 {
         made(sender.send())?;
-        wait("the echo", || came(EVENT) >= before + count)?;
+        soon("the echo", || came(EVENT) >= before + count)?;
     }
     equal("as many as were sent", came(EVENT), before + 1000)
 }
@@ -160,7 +160,7 @@ pub(crate) fn refused() -> Outcome {
                 return Err(Failure { what: "refused", got: 0, want: 1 });
             }
         };
-        wait("told", || came(NOTICE) > told)?;
+        soon("told", || came(NOTICE) > told)?;
     }
     Ok(())
 }
@@ -208,12 +208,12 @@ pub(crate) fn withdrawn() -> Outcome {
 pub(crate) fn closed() -> Outcome {
     let sender = connected(ask(service::CLOSE, 0)?)?;
     made(sender.send())?;
-    wait("gone", || sender.send().is_err_and(|refusal| refusal.status() == Some(Status::PeerGone)))
+    soon("gone", || sender.send().is_err_and(|refusal| refusal.status() == Some(Status::PeerGone)))
 }
 
 /// Waits for a life of the server's that is another than this one.
 pub(crate) fn wait_for_life(last: Option<PartitionId>) -> Result<Option<PartitionId>, Failure> {
-    wait("the server lives", || {
+    soon("the server lives", || {
         talk::peer(server()).is_ok_and(|peer| peer.id.is_some() && peer.id != last)
     })?;
     Ok(made(talk::peer(server()))?.id)
@@ -238,7 +238,7 @@ pub(crate) fn ends() -> Outcome {
         for asking in [kept, end, waiting] {
             ensure("gone", is_gone(&answer(asking)?))?;
         }
-        wait("told", || came(NOTICE) > told)?;
+        soon("told", || came(NOTICE) > told)?;
         is_refused("send", connected.send(), Status::PeerGone)?;
         is_refused("send", waker.send(), Status::PeerGone)?;
         ensure("its own request is withdrawn", made(event::take_request())?.is_none())?;
@@ -250,7 +250,7 @@ pub(crate) fn ends() -> Outcome {
 /// Queues requests that are numbered, then says so by an event, and waits to be ended.
 pub(crate) fn queue() {
     let queued = || -> Outcome {
-        wait("the server lives", || talk::peer(server()).is_ok_and(|peer| peer.id.is_some()))?;
+        soon("the server lives", || talk::peer(server()).is_ok_and(|peer| peer.id.is_some()))?;
         let ready = connected(ask(service::ECHO, 0)?)?;
         let count = platform::number_of("count").unwrap_or(1);
         let mut kept = [const { None }; 16];
@@ -312,7 +312,7 @@ pub(crate) fn churn() {
 /// Sends as fast as it can, for ever.
 pub(crate) fn flood() {
     let flooding = || -> Outcome {
-        wait("the server lives", || talk::peer(server()).is_ok_and(|peer| peer.id.is_some()))?;
+        soon("the server lives", || talk::peer(server()).is_ok_and(|peer| peer.id.is_some()))?;
         let sender = connected(ask(service::ECHO, 0)?)?;
         println!("ok flooding");
         while sender.send().is_ok() {}

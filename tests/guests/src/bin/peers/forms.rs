@@ -9,7 +9,7 @@ use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, ensure, equal};
 
 use crate::client::{ask, server, sleep, wait_for_life};
-use crate::tools::{EVENT, came, joined, made, port, refused, service, wait};
+use crate::tools::{EVENT, came, joined, made, port, refused, service, soon};
 
 /// The interrupts of what is told here, which the guest's handler does not see.
 const NOTICES: u32 = 80;
@@ -88,7 +88,7 @@ fn asked_by(told: &impl Told) -> Outcome {
     for sender in [first, second, third] {
         made(sender.send())?;
         let is_gone = || sender.send().is_err_and(|why| why.status() == Some(Status::PeerGone));
-        wait("the server closes it", is_gone)?;
+        soon("the server closes it", is_gone)?;
     }
     // Refused: the port can ask again, in another form.
     let no = NotConnected::Refused;
@@ -163,10 +163,10 @@ fn echoed<T: Told>(told: &T, next: impl FnOnce(&T) -> Result<Request, Failure>) 
     joined(request.accept(&back))?;
     let before = came(EVENT);
     made(sender.send())?;
-    wait("the echo", || came(EVENT) > before)?;
+    soon("the echo", || came(EVENT) > before)?;
     drop(back);
     // The server finds its way back closed, and closes this one.
-    wait("the server closes it", || {
+    soon("the server closes it", || {
         sender.send().is_err_and(|why| why.status() == Some(Status::PeerGone))
     })
 }

@@ -7,7 +7,7 @@ use shikiri_rt::{gic, irq, platform, power, println, reg, timer};
 use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::{Failure, ensure, equal};
 
-use crate::tools::{EVENT, NOTICE, came, joined, made, notice, port, service, wait};
+use crate::tools::{EVENT, NOTICE, came, joined, made, notice, port, service, soon};
 
 const MOST: usize = 8;
 
@@ -146,7 +146,7 @@ pub(crate) fn turns() {
             *place = Some((port, from));
         }
         for intid in [EVENT, EVENT + 1] {
-            wait("a client is ready", || came(intid) > 0)?;
+            soon("a client is ready", || came(intid) > 0)?;
         }
         let (long, short) = (counts("long"), counts("short"));
         let mut words = [0_u64; 2];

@@ -2,10 +2,9 @@
 
 use shikiri_rt::event::{self, Bound, ReceivePort, Sharing};
 use shikiri_rt::gic;
-pub(crate) use shikiri_test_guests::answers::{joined, made, refused};
+use shikiri_test_guests::Failure;
+pub(crate) use shikiri_test_guests::answers::{joined, made, refused, soon};
 pub(crate) use shikiri_test_guests::interrupts::{came, count};
-use shikiri_test_guests::report::Outcome;
-use shikiri_test_guests::{Failure, answers};
 
 /// The interrupt for requests and answers.
 pub(crate) const NOTICE: u32 = 64;
@@ -28,11 +27,6 @@ pub(crate) mod service {
     pub(crate) const END: u32 = 6;
     /// Refuse, and then take nothing more, until the event of an earlier connection with `CLOSE`.
     pub(crate) const SLEEP: u32 = 7;
-}
-
-/// Waits for a condition.
-pub(crate) fn wait(what: &'static str, condition: impl Fn() -> bool) -> Outcome {
-    answers::wait(what, || Ok(condition()))
 }
 
 /// A port with an interrupt of its own, which is enabled.

@@ -6,9 +6,10 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::{gic, irq, platform, println, reg, smp};
+use shikiri_test_guests::answers::soon;
+use shikiri_test_guests::equal;
 use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::Outcome;
-use shikiri_test_guests::{ensure, equal};
 
 use crate::el1;
 
@@ -38,11 +39,7 @@ pub(crate) fn survive(has_disr: bool) -> Outcome {
     FINISHED.store(0, Ordering::Relaxed);
     let running = smp::start_all(watch) as u64;
     watch();
-    let end = reg::now() + timer::ticks(60_000_000);
-    while FINISHED.load(Ordering::Acquire) < running {
-        ensure("all vCPUs finish", reg::now() < end)?;
-        reg::yield_now();
-    }
+    soon("all vCPUs finish", || FINISHED.load(Ordering::Acquire) >= running)?;
     println!("regs: {running} vCPUs, {} rounds", ROUNDS.load(Ordering::Relaxed));
     equal("first register that changed, plus 1", WRONG.load(Ordering::Relaxed), 0)
 }
