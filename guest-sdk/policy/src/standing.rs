@@ -1,0 +1,148 @@
+//! How a partition stands, and its end.
+
+use core::fmt;
+
+use crate::Partition;
+
+/// Where a partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is being described, and owns nothing.
+    Created,
+    /// It is being built.
+    Building,
+    /// It is built, and waits for another start.
+    Held,
+    /// It runs.
+    Active,
+    /// Its vCPUs are kept off their cores.
+    Paused,
+    /// It is being stopped and taken apart.
+    Ending,
+    /// It has ended.
+    Ended,
+    /// It is being destroyed.
+    Leaving,
+}
+
+impl State {
+    pub(crate) const fn of(phase: u8) -> Option<Self> {
+        Some(match phase {
+            1 => Self::Created,
+            2 => Self::Building,
+            3 => Self::Held,
+            4 => Self::Active,
+            5 => Self::Paused,
+            6 => Self::Ending,
+            7 => Self::Ended,
+            8 => Self::Leaving,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Created => "created",
+            Self::Building => "building",
+            Self::Held => "held",
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Ending => "ending",
+            Self::Ended => "ended",
+            Self::Leaving => "leaving",
+        })
+    }
+}
+
+/// Why a partition has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It turned itself off.
+    Off,
+    /// It asked for a reset.
+    Reset,
+    /// It ended itself with this code.
+    Code(u32),
+    /// An exit that could not be served.
+    Fault,
+    /// The operator stopped it.
+    Operator,
+    /// The operator restarted it.
+    OperatorRestart,
+    /// It could not be built.
+    NotBuilt,
+    /// [`Partition::stop`].
+    Stopped,
+    /// [`Partition::restart`].
+    Restarted,
+    /// Something that this version does not know.
+    Unknown(u8),
+}
+
+impl Cause {
+    pub(crate) const fn of(number: u8, code: u32) -> Self {
+        match number {
+            1 => Self::Off,
+            2 => Self::Reset,
+            3 => Self::Code(code),
+            4 => Self::Fault,
+            5 => Self::Operator,
+            6 => Self::OperatorRestart,
+            7 => Self::NotBuilt,
+            8 => Self::Stopped,
+            9 => Self::Restarted,
+            number => Self::Unknown(number),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Reset => f.write_str("reset"),
+            Self::Code(code) => write!(f, "code {code}"),
+            Self::Fault => f.write_str("fault"),
+            Self::Operator => f.write_str("stopped by the operator"),
+            Self::OperatorRestart => f.write_str("restarted by the operator"),
+            Self::NotBuilt => f.write_str("could not be built"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Restarted => f.write_str("restarted"),
+            Self::Unknown(number) => write!(f, "cause {number}"),
+        }
+    }
+}
+
+/// What can be known of a partition at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Where it stands.
+    pub state: State,
+    /// Why its last life ended; none while it lives, and before its first.
+    pub cause: Option<Cause>,
+    /// It will start again by itself.
+    pub restarts: bool,
+    /// How often it was started.
+    pub starts: u32,
+    /// How many vCPUs it has.
+    pub vcpus: u8,
+    /// It was made at run time.
+    pub is_made: bool,
+    /// It is the partition that asks.
+    pub is_caller: bool,
+}
+
+/// A partition's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The life that has ended.
+    pub partition: Partition,
+    /// Why.
+    pub cause: Cause,
+    /// It will start again by itself.
+    pub restarts: bool,
+    /// Ends of the same partition before this one that were not told.
+    pub missed: u64,
+}
