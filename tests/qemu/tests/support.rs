@@ -55,6 +55,20 @@ pub(crate) fn each_kind(cores: u32) -> Vec<Variant> {
     kinds
 }
 
+/// What takes longer than this by itself is worth knowing, where the whole run has a limit.
+const SLOW: Duration = Duration::from_secs(20);
+
+/// Runs a test, and says how long it took if that was long.
+fn telling_if_slow(name: &str, test: impl FnOnce() -> Outcome) -> Outcome {
+    let started = Instant::now();
+    let outcome = test();
+    let took = started.elapsed();
+    if took >= SLOW {
+        eprintln!("{} s: {name}", took.as_secs());
+    }
+    outcome
+}
+
 /// How a test for several machines stands with the Raspberry Pi 4.
 #[derive(Clone, Copy)]
 enum OnRpi4 {
@@ -126,7 +140,8 @@ impl<'a> Topic<'a> {
         sentence: &str,
         test: impl FnOnce() -> Outcome + Send + 'static,
     ) -> &mut Self {
-        let trial = Trial::test(format!("{}::{sentence}", self.name), test);
+        let name = format!("{}::{sentence}", self.name);
+        let trial = Trial::test(name.clone(), move || telling_if_slow(&name, test));
         self.trials.push(trial.with_ignored_flag(self.is_slow && counts::is_fast()));
         self
     }
