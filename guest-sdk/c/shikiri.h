@@ -136,6 +136,11 @@ enum shikiri_resource {
     SHIKIRI_RESOURCE_BUS_SHARE = 7,
 };
 
+/* What a control signal asks for: bits 56 to 63 of SIGNAL_TAKE's request. */
+#define SHIKIRI_ASKS_EVENT_CONNECTION 0
+#define SHIKIRI_ASKS_MESSAGE_CHANNEL 1
+#define SHIKIRI_ASKS_SHARED_AREA 2
+
 /* Message areas: classes, and where the window region starts. */
 #define SHIKIRI_CLASS_PAGE 0 /* 1 pages */
 #define SHIKIRI_CLASS_BLOCK 1 /* 512 pages */

@@ -7,7 +7,7 @@ use core::task::{Context, Poll, Waker};
 use shikiri_abi::{PartitionId, Status};
 use shikiri_hvc::message;
 use shikiri_hvc::partition::Refusal;
-use shikiri_hvc::talk::{self, Handle, Sharing, Signal};
+use shikiri_hvc::talk::{self, Handle, Sharing, Signal, SignalKind};
 use shikiri_rt::event::{self, Bound, ReceivePort, Told};
 use shikiri_rt::gic;
 use shikiri_rt::seat::Seat;
@@ -16,9 +16,6 @@ use shikiri_rt::sleep::Ticks;
 use crate::channel::Channel;
 use crate::port::Port;
 use crate::{table, windows};
-
-/// What a control signal asks for, in [`Signal::kind`]: a message channel.
-const CHANNEL: u8 = 1;
 
 /// Gets the requests of other partitions. One is enough, for all services: a second one takes its interrupts away.
 ///
@@ -65,11 +62,7 @@ impl Listener {
     /// # Errors
     /// `OverLimit` if there is no handle left for it.
     pub fn try_signal(&self) -> Result<Option<Signal>, Refusal> {
-        match talk::take_signal() {
-            Ok(signal) => Ok(Some(signal)),
-            Err(refusal) if refusal.status() == Some(Status::Empty) => Ok(None),
-            Err(refusal) => Err(refusal),
-        }
+        event::take_signal()
     }
 
     /// Waits for the next request of any kind.
@@ -166,7 +159,7 @@ impl Request {
     /// The signal, if it asks for something else.
     pub fn of(signal: Signal) -> Result<Self, Signal> {
         let Signal { request, kind, from, service, word } = signal;
-        if kind == CHANNEL {
+        if kind == Some(SignalKind::ChannelConnect) {
             Ok(Self { handle: request, from, service, word })
         } else {
             Err(signal)

@@ -1,7 +1,7 @@
 //! The calls by which partitions talk, one function per row of the call table. `shikiri_rt::event` makes values of them.
 
-pub use shikiri_abi::Sharing;
 use shikiri_abi::{NamePart, PartitionId, Status};
+pub use shikiri_abi::{Sharing, SignalKind};
 
 use crate::partition::{Refusal, function, request, request_in_full};
 
@@ -23,8 +23,8 @@ pub enum State {
 pub struct Signal {
     /// The request, to be accepted, refused or closed.
     pub request: Handle,
-    /// What is asked: 0 is an event connection.
-    pub kind: u8,
+    /// What is asked; none for what this library does not know.
+    pub kind: Option<SignalKind>,
     /// Who asks.
     pub from: PartitionId,
     /// Which service is meant.
@@ -166,7 +166,7 @@ pub fn take_signal() -> Result<Signal, Refusal> {
     let [.., kind] = request.to_le_bytes();
     Ok(Signal {
         request: Handle(request << 8 >> 8),
-        kind,
+        kind: SignalKind::from_code(kind),
         from: PartitionId(u32::from_le_bytes([a, b, c, d])),
         service: u32::from_le_bytes([e, f, g, h]),
         word,

@@ -22,7 +22,7 @@ use core::mem;
 
 use shikiri_abi::Status;
 use shikiri_hvc::partition::Refusal;
-use shikiri_hvc::talk::{self, Handle, State};
+use shikiri_hvc::talk::{self, Handle, Signal, SignalKind, State};
 
 use crate::smp;
 
@@ -273,11 +273,11 @@ impl Request {
     ///
     /// # Errors
     /// The signal, if it asks for something else.
-    pub fn of(signal: talk::Signal) -> Result<Self, talk::Signal> {
-        if signal.kind != EVENT {
+    pub fn of(signal: Signal) -> Result<Self, Signal> {
+        if signal.kind != Some(SignalKind::EventConnect) {
             return Err(signal);
         }
-        let talk::Signal { request, from, service, word, .. } = signal;
+        let Signal { request, from, service, word, .. } = signal;
         Ok(Self { handle: Owned(request), from, service, word })
     }
 
@@ -300,8 +300,17 @@ impl Request {
     pub fn refuse(self) {}
 }
 
-/// A signal's kind: it asks for an event connection.
-const EVENT: u8 = 0;
+/// Takes the next control signal, whatever it asks for; `None` if none waits.
+///
+/// # Errors
+/// `OverLimit` if there is no handle left for it.
+pub fn take_signal() -> Result<Option<Signal>, Refusal> {
+    match talk::take_signal() {
+        Ok(signal) => Ok(Some(signal)),
+        Err(refusal) if refusal.status() == Some(Status::Empty) => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
+}
 
 /// Takes the next request for an event connection; `None` if none waits. What asks for something else is refused: who serves channels
 /// or shared areas as well looks for requests with `shikiri-channel`'s listener.
@@ -309,19 +318,13 @@ const EVENT: u8 = 0;
 /// # Errors
 /// `OverLimit` if there is no handle left for it.
 pub fn take_request() -> Result<Option<Request>, Refusal> {
-    loop {
-        let signal = match talk::take_signal() {
-            Ok(signal) => signal,
-            Err(refusal) if refusal.status() == Some(Status::Empty) => {
-                return Ok(None);
-            }
-            Err(refusal) => return Err(refusal),
-        };
+    while let Some(signal) = take_signal()? {
         match Request::of(signal) {
             Ok(request) => return Ok(Some(request)),
             Err(other) => talk::refuse(other.request)?,
         }
     }
+    Ok(None)
 }
 
 /// Chooses the port that is told of requests, when none waits, and of answers; now, if a request waits already.

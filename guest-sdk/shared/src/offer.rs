@@ -7,7 +7,7 @@ use shikiri_abi::PartitionId;
 use shikiri_channel::Area;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::shared::{self as calls, Access};
-use shikiri_hvc::talk::{self, Handle, Signal};
+use shikiri_hvc::talk::{self, Handle, Signal, SignalKind};
 
 use crate::view::{View, Words};
 use crate::{OUT_OF_SIGHT, Owned};
@@ -98,9 +98,6 @@ pub struct Request {
     pub word: u64,
 }
 
-/// What a control signal asks for, in [`Signal::kind`]: a shared area.
-const SHARED: u8 = 2;
-
 impl Request {
     /// Makes a request of a control signal that was taken.
     ///
@@ -108,7 +105,11 @@ impl Request {
     /// The signal, if it asks for something else.
     pub fn of(signal: Signal) -> Result<Self, Signal> {
         let Signal { request, kind, from, service, word } = signal;
-        if kind == SHARED { Ok(Self { handle: request, from, service, word }) } else { Err(signal) }
+        if kind == Some(SignalKind::AreaAttach) {
+            Ok(Self { handle: request, from, service, word })
+        } else {
+            Err(signal)
+        }
     }
 
     /// Gives the sender the area.

@@ -40,4 +40,4 @@ pub use policy::{
 pub use resource::{RESOURCE_COUNT, Resource};
 pub use shared::SharedCall;
 pub use status::Status;
-pub use talk::{Sharing, TalkCall};
+pub use talk::{Sharing, SignalKind, TalkCall};

@@ -1,5 +1,7 @@
 //! The calls by which partitions talk, decoded. Handles are numbers here: whoever has the table looks them up.
 
+use core::fmt;
+
 use crate::call::{DecodeError, check_unused};
 use crate::{IntId, NamePart, VcpuIndex};
 
@@ -81,6 +83,53 @@ pub enum Sharing {
     Grouped,
 }
 
+/// What a control signal asks for: bits 56 to 63 of what `SIGNAL_TAKE` answers in x1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalKind {
+    /// To connect a send port of the sender's to a receive port of the receiver's.
+    EventConnect,
+    /// To connect a message port of the sender's to one of the receiver's.
+    ChannelConnect,
+    /// To attach a shared area of the receiver's.
+    AreaAttach,
+}
+
+impl SignalKind {
+    /// All of them, by number.
+    pub const ALL: [Self; 3] = [Self::EventConnect, Self::ChannelConnect, Self::AreaAttach];
+
+    /// The number: 0, 1 or 2.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::EventConnect => 0,
+            Self::ChannelConnect => 1,
+            Self::AreaAttach => 2,
+        }
+    }
+
+    /// The kind with this number; none if it has come later than this.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::EventConnect),
+            1 => Some(Self::ChannelConnect),
+            2 => Some(Self::AreaAttach),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for SignalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EventConnect => "an event connection",
+            Self::ChannelConnect => "a message channel",
+            Self::AreaAttach => "a shared area",
+        })
+    }
+}
+
 /// Words of 64 handles.
 const WORDS: u64 = 1024;
 
@@ -146,9 +195,25 @@ fn flag(value: u64, register: u8) -> Result<bool, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Sharing, TalkCall, decode};
+    use std::format;
+    use std::vec::Vec;
+
+    use super::{Sharing, SignalKind, TalkCall, decode};
     use crate::call::DecodeError;
-    use crate::{IntId, NamePart, VcpuIndex};
+    use crate::{CALLS, IntId, NamePart, VcpuIndex};
+
+    #[test]
+    fn the_kinds_of_signals_are_those_that_the_call_table_tells() {
+        let told: Vec<_> =
+            SignalKind::ALL.iter().map(|kind| format!("{} {kind}", kind.code())).collect();
+        let row = CALLS.iter().find(|row| row.name == "SIGNAL_TAKE").unwrap();
+        assert!(row.results[0].meaning.ends_with(&told.join(", ")), "{told:?}");
+        for code in 0..=u8::MAX {
+            let kind = SignalKind::ALL.get(usize::from(code)).copied();
+            assert_eq!(SignalKind::from_code(code), kind);
+            assert_eq!(kind.map_or(code, SignalKind::code), code);
+        }
+    }
 
     #[test]
     fn arguments_arrive_where_they_belong() {

@@ -36,7 +36,8 @@ pub use fixed::first_handle;
 pub use permit::permit;
 pub use queue::Record;
 pub use shikiri_abi::Sharing;
-pub use signal::{Ask, Signal, SignalKind};
+pub use shikiri_abi::SignalKind;
+pub use signal::{Ask, Signal};
 pub use storage::{Locked, Sizes, Tables};
 
 use crate::account::{Account, Charge, OverLimit};

@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use shikiri_abi::{AreaClass, Status};
 use shikiri_arrivals::{Arrival, Pages, Receiver};
 use shikiri_hvc::partition::Refusal as Refused;
-use shikiri_hvc::talk::{self, Handle, Sharing};
+use shikiri_hvc::talk::{self, Handle, Sharing, SignalKind};
 use shikiri_hvc::{message, smccc};
 use shikiri_scos_files::abi::socket::Window;
 use shikiri_scos_files::socket::{Arrived, Channels, Connecting, Received, Refusal, Request};
@@ -17,8 +17,6 @@ use crate::arch::{self, Page};
 const REQUESTS: u32 = 64;
 /// The interrupts of ports: one for each.
 const PORTS: core::ops::RangeInclusive<u32> = 65..=191;
-/// What a request asks for: a message channel.
-const CHANNEL: u8 = 1;
 /// The most requests for other things that are refused at once.
 const AT_ONCE: usize = 64;
 
@@ -154,7 +152,7 @@ impl Channels for Hypervisor {
     fn take_request(&mut self) -> Result<Option<Request>, Refusal> {
         for _ in 0..AT_ONCE {
             match talk::take_signal() {
-                Ok(signal) if signal.kind == CHANNEL => {
+                Ok(signal) if signal.kind == Some(SignalKind::ChannelConnect) => {
                     let (handle, service) = (signal.request.0, signal.service);
                     return Ok(Some(Request { handle, from: signal.from.0, service }));
                 }

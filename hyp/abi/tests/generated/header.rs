@@ -1,6 +1,8 @@
 //! The header for C, `guest-sdk/c/shikiri.h`.
 
-use shikiri_abi::{AreaClass, Argument, CALLS, CallRow, Resource, Status, WINDOWS, channel, smccc};
+use shikiri_abi::{
+    AreaClass, Argument, CALLS, CallRow, Resource, SignalKind, Status, WINDOWS, channel, smccc,
+};
 
 use crate::{line, status_name};
 
@@ -55,6 +57,7 @@ pub(crate) fn text() -> String {
     numbers(&mut text);
     statuses(&mut text);
     resources(&mut text);
+    signals(&mut text);
     channels(&mut text);
     text.push_str(CALLING);
     for row in CALLS {
@@ -99,6 +102,15 @@ fn resources(text: &mut String) {
         line(text, &format!("    SHIKIRI_RESOURCE_{name} = {},", resource.number()));
     }
     line(text, "};");
+}
+
+fn signals(text: &mut String) {
+    line(text, "\n/* What a control signal asks for: bits 56 to 63 of SIGNAL_TAKE's request. */");
+    for kind in SignalKind::ALL {
+        let name = format!("{kind}");
+        let words = name.split(' ').skip(1).collect::<Vec<_>>().join("_").to_uppercase();
+        define(text, &format!("ASKS_{words}"), &kind.code().to_string(), "");
+    }
 }
 
 fn channels(text: &mut String) {

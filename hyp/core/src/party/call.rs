@@ -114,7 +114,7 @@ const fn made(Handle(handle): Handle) -> Done {
 /// As the row of SIGNAL_TAKE says.
 fn signalled(signal: &Signal) -> Done {
     let [ok, ..] = status(Status::Ok);
-    let request = signal.request.0 | u64::from(signal.kind.number()) << 56;
+    let request = signal.request.0 | u64::from(signal.kind.code()) << 56;
     let sender = u64::from(signal.from.0) | signal.service << 32;
     Done { answer: [ok, request, sender, signal.word], ..raised(None) }
 }

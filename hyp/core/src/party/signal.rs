@@ -8,43 +8,18 @@
 //!
 //! Whether a partition may ask another, and for what, is checked before, by [`permit`](super::permit()).
 
-use shikiri_abi::{PartitionId, PartitionSlot, Resource};
+use shikiri_abi::{PartitionId, PartitionSlot, Resource, SignalKind};
 
 use super::{Party, Record, Refusal, check_idle};
 use crate::event::{PortId, Raise, Send, asker, request};
 use crate::handle::{Handle, HandleEntry, Kind, Rights, find};
 
-/// What a control signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignalKind {
-    /// To connect a send port of the sender's to a receive port of the receiver's.
-    EventConnect,
-    /// To connect a message port of the sender's to one of the receiver's.
-    ChannelConnect,
-    /// To attach a shared area of the receiver's.
-    AreaAttach,
-}
-
-impl SignalKind {
-    /// The kinds of the port that asks and of the request when it is taken.
-    const fn kinds(self) -> (Kind, Kind) {
-        match self {
-            Self::EventConnect => (Kind::Send, Kind::Request),
-            Self::ChannelConnect => (Kind::Channel, Kind::ChannelRequest),
-            Self::AreaAttach => (Kind::Attachment, Kind::AttachRequest),
-        }
-    }
-}
-
-impl SignalKind {
-    /// The number in the ABI.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::EventConnect => 0,
-            Self::ChannelConnect => 1,
-            Self::AreaAttach => 2,
-        }
+/// The kinds of the port that asks and of the request when it is taken.
+const fn kinds(asked: SignalKind) -> (Kind, Kind) {
+    match asked {
+        SignalKind::EventConnect => (Kind::Send, Kind::Request),
+        SignalKind::ChannelConnect => (Kind::Channel, Kind::ChannelRequest),
+        SignalKind::AreaAttach => (Kind::Attachment, Kind::AttachRequest),
     }
 }
 
@@ -111,7 +86,7 @@ impl<'a> Party<'a> {
         peer: Option<&mut Party<'a>>,
         Ask { port, service, word }: Ask,
     ) -> Result<Option<Raise>, Refusal> {
-        let port = find(self.shared.entries, port, kind.kinds().0, Rights::CHANGE)?;
+        let port = find(self.shared.entries, port, kinds(kind).0, Rights::CHANGE)?;
         check_idle(port)?;
         let other = peer.as_deref().map_or(&*self.state, |peer| &*peer.state);
         let (to, was_quiet) = (other.slot, other.queues.is_quiet());
@@ -155,7 +130,7 @@ impl<'a> Party<'a> {
         let port = PortId { slot: sender, index: record.port };
         let other = if sender == own { None } else { peer.as_deref() };
         let kind = other.unwrap_or(self).asked_by(record.port);
-        let (index, handle) = self.insert(kind.kinds().1, request(Some(port)));
+        let (index, handle) = self.insert(kinds(kind).1, request(Some(port)));
         let taken = Send::Taken { by: PortId { slot: own, index } };
         let other = if sender == own { None } else { peer };
         other.unwrap_or(self).set_value(record.port, taken.encode());

@@ -6,7 +6,7 @@ mod refusals;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use shikiri_abi::{AreaClass, Ipa, Status, WindowSlot};
+use shikiri_abi::{AreaClass, Ipa, SignalKind, Status, WindowSlot};
 use shikiri_rt::hvc::message::{self, Area};
 use shikiri_rt::hvc::shared;
 use shikiri_rt::hvc::talk::{self, Handle};
@@ -389,7 +389,8 @@ fn serve_one() -> Outcome {
             Err(_) => reg::yield_now(),
         }
     };
-    equal("kind", u64::from(signal.kind), 1)?;
+    let is_for_a_channel = signal.kind == Some(SignalKind::ChannelConnect);
+    equal("kind", u64::from(is_for_a_channel), 1)?;
     if ![ECHO, END, TELL].contains(&signal.service) {
         return made(talk::refuse(signal.request));
     }
