@@ -25,7 +25,6 @@ use crate::{table, windows};
 #[derive(Debug)]
 pub struct Listener {
     events: Bound,
-    seat: Seat,
 }
 
 /// A request for a channel. Dropped, it is refused.
@@ -54,7 +53,7 @@ impl Listener {
         }
         table::own_by_listener(intid);
         gic::enable(intid);
-        Ok(Self { events, seat: Seat::here() })
+        Ok(Self { events })
     }
 
     /// The next request of any kind, if there is one: [`Request::of`] tells those for channels apart.
@@ -70,7 +69,7 @@ impl Listener {
     /// # Errors
     /// `OverLimit` if there is no handle left for it.
     pub fn signal(&self) -> Result<Signal, Refusal> {
-        self.seat.until_there(|| self.try_signal().transpose())
+        self.seat().until_there(|| self.try_signal().transpose())
     }
 
     /// Waits for the next request of any kind; none if there was none in time.
@@ -78,7 +77,7 @@ impl Listener {
     /// # Errors
     /// `OverLimit` if there is no handle left for it.
     pub fn signal_until(&self, deadline: Ticks) -> Result<Option<Signal>, Refusal> {
-        self.seat.until(deadline, || self.try_signal().transpose()).transpose()
+        self.seat().until(deadline, || self.try_signal().transpose()).transpose()
     }
 
     /// Waits for the next request of any kind.
@@ -108,7 +107,7 @@ impl Listener {
     /// # Errors
     /// `OverLimit` if there is no handle left for it.
     pub fn next(&self) -> Result<Request, Refusal> {
-        self.seat.until_there(|| self.try_next().transpose())
+        self.seat().until_there(|| self.try_next().transpose())
     }
 
     /// Waits for the next request; none if there was none in time.
@@ -116,7 +115,7 @@ impl Listener {
     /// # Errors
     /// `OverLimit` if there is no handle left for it.
     pub fn next_until(&self, deadline: Ticks) -> Result<Option<Request>, Refusal> {
-        self.seat.until(deadline, || self.try_next().transpose()).transpose()
+        self.seat().until(deadline, || self.try_next().transpose()).transpose()
     }
 
     /// Waits for the next request.
@@ -138,7 +137,7 @@ impl Listener {
 
 impl Told for Listener {
     fn seat(&self) -> Seat {
-        self.seat
+        self.events.seat()
     }
 
     fn register(&self, waker: &Waker) {

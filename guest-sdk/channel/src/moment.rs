@@ -1,5 +1,6 @@
 //! Waiting for whatever happens at a port, for libraries that look for themselves what it was.
 
+use shikiri_rt::event::Told as _;
 use shikiri_rt::gic;
 
 use crate::channel::Channel;
@@ -25,13 +26,13 @@ impl Channel {
         // A message of which no interrupt tells.
         let has_come = || port.polls() && port.next().has_come();
         let attempt = || (self.moment() != seen || has_come()).then_some(());
-        port.seat.until_there_by(|| port.doze(), attempt);
+        port.seat().until_there_by(|| port.doze(), attempt);
     }
 
     /// Ends the waits of [`Channel::wait_since`], on whichever vCPU.
     pub fn wake(&self) {
         self.0.home.pass();
-        if let Some(elsewhere) = self.0.seat.elsewhere() {
+        if let Some(elsewhere) = self.0.seat().elsewhere() {
             gic::send_sgi(executor::SGI, elsewhere);
         }
     }

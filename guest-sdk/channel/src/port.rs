@@ -2,14 +2,14 @@
 #![expect(unsafe_code, reason = "closing a port takes its pages away")]
 
 use core::future::poll_fn;
-use core::task::{Context, Poll};
+use core::task::Waker;
 
 use shikiri_abi::{AreaClass, Status};
 use shikiri_arrivals::{Pages, Receiver};
 use shikiri_hvc::message;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::{Handle, Sharing};
-use shikiri_rt::event::{Bound, NotConnected, ReceivePort, Receiving as _};
+use shikiri_rt::event::{Bound, NotConnected, ReceivePort, Receiving as _, Told};
 use shikiri_rt::seat::Seat;
 use shikiri_rt::sleep::Ticks;
 use shikiri_rt::{gic, reg};
@@ -60,7 +60,6 @@ pub(crate) struct Owned {
     pub(crate) class: AreaClass,
     pub(crate) handle: Handle,
     pub(crate) home: Home,
-    pub(crate) seat: Seat,
     /// Its two pages; they are there until it is dropped.
     arrivals: Page,
     credits: Page,
@@ -75,6 +74,17 @@ impl Drop for Owned {
         // SAFETY: its pages are in no row any more.
         let _closed = unsafe { message::close(self.handle) };
         table::disown(self.events.intid());
+    }
+}
+
+impl Told for Owned {
+    #[inline]
+    fn seat(&self) -> Seat {
+        self.events.seat()
+    }
+
+    fn register(&self, waker: &Waker) {
+        self.home.register(waker);
     }
 }
 
@@ -176,8 +186,7 @@ impl Port {
         gic::enable(intid);
         // By which `Channel::wake` reaches this vCPU from another one.
         executor::enable();
-        let (class, seat) = (window.class, Seat::here());
-        Ok(Self(Owned { windows, class, handle, home, seat, arrivals, credits, events }))
+        Ok(Self(Owned { windows, class: window.class, handle, home, arrivals, credits, events }))
     }
 
     /// Asks the partition with this number (its place among the device tree's peers) to connect it: does not wait.
@@ -233,14 +242,14 @@ impl Asking {
     /// # Errors
     /// [`NotConnected`]; the port comes back.
     pub fn wait(self) -> Result<Channel, (Port, NotConnected)> {
-        let answer = self.port.seat.until_there(|| self.look());
+        let answer = self.port.seat().until_there(|| self.look());
         self.end(answer)
     }
 
     /// Waits for the answer; [`Answer::Open`] if there was none in time.
     #[must_use]
     pub fn wait_until(self, deadline: Ticks) -> Answer {
-        let _answer = self.port.seat.until(deadline, || self.look());
+        let _answer = self.port.seat().until(deadline, || self.look());
         self.answer()
     }
 
@@ -249,16 +258,8 @@ impl Asking {
     /// # Errors
     /// [`NotConnected`]; the port comes back.
     pub async fn answered(self) -> Result<Channel, (Port, NotConnected)> {
-        let answer = poll_fn(|context| self.poll(context)).await;
+        let answer = poll_fn(|context| self.port.poll_for(context, || self.look())).await;
         self.end(answer)
-    }
-
-    fn poll(&self, context: &Context<'_>) -> Poll<Result<(), NotConnected>> {
-        if let Some(answer) = self.look() {
-            return Poll::Ready(answer);
-        }
-        self.port.home.register(context.waker());
-        self.look().map_or(Poll::Pending, Poll::Ready)
     }
 
     fn end(self, answer: Result<(), NotConnected>) -> Result<Channel, (Port, NotConnected)> {

@@ -3,6 +3,7 @@
 use core::future::{Future, poll_fn};
 use core::task::{Context, Poll};
 
+use shikiri_rt::event::Told as _;
 use shikiri_rt::sleep::Ticks;
 
 use crate::area::Area;
@@ -26,7 +27,7 @@ impl Channel {
     pub fn receive(&self) -> Result<Message, PeerGone> {
         loop {
             let next = self.0.next();
-            self.0.seat.until_there_by(|| next.doze(), || next.is_settled().then_some(()));
+            self.0.seat().until_there_by(|| next.doze(), || next.is_settled().then_some(()));
             if let Some(result) = self.take() {
                 return result;
             }
@@ -41,7 +42,7 @@ impl Channel {
         loop {
             let next = self.0.next();
             let settled = || next.is_settled().then_some(());
-            let in_time = self.0.seat.until_by(deadline, || next.doze(), settled);
+            let in_time = self.0.seat().until_by(deadline, || next.doze(), settled);
             match (self.try_receive()?, in_time) {
                 // Another vCPU has taken it.
                 (None, Some(())) => {}
@@ -63,19 +64,12 @@ impl Channel {
     /// # Errors
     /// [`PeerGone`], after the last message.
     pub fn poll_receive(&self, context: &Context<'_>) -> Poll<Result<Message, PeerGone>> {
-        if let Some(result) = self.try_receive().transpose() {
-            return Poll::Ready(result);
-        }
-        self.0.home.register(context.waker());
-        // What came before the waker was there has woken nobody.
-        if let Some(result) = self.try_receive().transpose() {
-            return Poll::Ready(result);
-        }
+        let received = self.0.poll_for(context, || self.try_receive().transpose());
         // No interrupt wakes it: the task looks again and again.
-        if self.0.polls() {
+        if received.is_pending() && self.0.polls() {
             context.waker().wake_by_ref();
         }
-        Poll::Pending
+        received
     }
 
     /// The next message, if one has come, or that no more will. Inlined, so that a message is written once, where it is wanted.

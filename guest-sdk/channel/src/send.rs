@@ -8,6 +8,7 @@ use core::task::{Context, Poll};
 use shikiri_abi::Status;
 use shikiri_hvc::message;
 use shikiri_hvc::partition::Refusal;
+use shikiri_rt::event::Told as _;
 use shikiri_rt::sleep::Ticks;
 
 use crate::area::Area;
@@ -102,7 +103,7 @@ impl Channel {
         short: [u64; 3],
         deadline: Ticks,
     ) -> Result<(), NotSent<C>> {
-        let sent = self.0.seat.until(deadline, || unless_full(self.offer(&cargo, short)));
+        let sent = self.0.seat().until(deadline, || unless_full(self.offer(&cargo, short)));
         self.done(cargo, sent.unwrap_or(Err(Why::Full)))
     }
 
@@ -141,12 +142,7 @@ impl Channel {
         short: [u64; 3],
         context: &Context<'_>,
     ) -> Poll<Result<(), Why>> {
-        if let Some(result) = unless_full(self.offer(cargo, short)) {
-            return Poll::Ready(result);
-        }
-        self.0.home.register(context.waker());
-        // Room that came before the waker was there has woken nobody.
-        unless_full(self.offer(cargo, short)).map_or(Poll::Pending, Poll::Ready)
+        self.0.poll_for(context, || unless_full(self.offer(cargo, short)))
     }
 
     /// Ends a send: the cargo has gone, or comes back.
@@ -169,7 +165,7 @@ impl Channel {
 
     #[cold]
     fn offer_when_there_is_room<C: Cargo>(&self, cargo: &C, short: [u64; 3]) -> Result<(), Why> {
-        self.0.seat.until_there(|| unless_full(self.offer(cargo, short)))
+        self.0.seat().until_there(|| unless_full(self.offer(cargo, short)))
     }
 
     /// Tries to send. On success the cargo is the peer's: what is left here of it is to be forgotten at once, by [`Channel::done`].

@@ -10,7 +10,7 @@
 //! is another kind. What is dropped is closed. [`Waiting`] ties an object to the receive port that is raised for it:
 //! without one there is nothing to sleep by, and so nothing that waits. A [`Unit`] goes back when it is dropped.
 //!
-//! A wait sleeps on the vCPU that calls it, which has to be the one that the port's interrupt goes to. Other vCPUs poll.
+//! A wait sleeps on the vCPU where the port was bound, to which its interrupt goes. Other vCPUs may wait, too: they look again and again.
 //!
 //! In tasks, `received`, `sent`, `taken` and `waited` are futures, which any executor runs; interrupts have to be unmasked for them. The
 //! interrupt of a port that a task has waited at is this library's (`shikiri_rt::irq::add_hook`), and does not come to the guest's handler.

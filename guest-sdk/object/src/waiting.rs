@@ -2,59 +2,29 @@
 
 use core::future::poll_fn;
 use core::ops::Deref;
-use core::task::Poll;
 
 use shikiri_hvc::object as calls;
 use shikiri_hvc::partition::Refusal;
-use shikiri_rt::event::{Bound, Receiving as _};
+use shikiri_rt::event::{Awaited, Bound, Receiving as _, Told as _};
 use shikiri_rt::sleep::Ticks;
-use shikiri_rt::{gic, sleep, wakers};
 
 use crate::{Counter, Event, Message, Object, Queue, Semaphore, Unit};
-
-/// Tries until there is something, or a refusal.
-fn until_there<T>(attempt: impl Fn() -> Result<Option<T>, Refusal>) -> Result<T, Refusal> {
-    sleep::until_there(|| attempt().transpose())
-}
-
-/// The same, until the deadline.
-fn until<T>(
-    deadline: Ticks,
-    attempt: impl Fn() -> Result<Option<T>, Refusal>,
-) -> Result<Option<T>, Refusal> {
-    sleep::until(deadline, || attempt().transpose()).transpose()
-}
 
 /// An object with the port that is raised for it.
 #[derive(Debug)]
 pub struct Waiting<T: Object> {
     object: T,
-    port: Bound,
-    awaited: Awaited,
-}
-
-/// The interrupt, which is no task's any more when this goes.
-#[derive(Debug)]
-struct Awaited(u32);
-
-impl Drop for Awaited {
-    fn drop(&mut self) {
-        wakers::disown(self.0);
-    }
+    port: Awaited,
 }
 
 impl<T: Object> Waiting<T> {
-    /// Ties them together, and enables the port's interrupt on this vCPU.
+    /// Ties them together, and enables the port's interrupt.
     ///
     /// # Errors
     /// `WrongState` if something else is connected to the port; both come back.
     pub fn new(object: T, port: Bound) -> Result<Self, (T, Bound, Refusal)> {
         match calls::notify(object.handle(), Some(port.handle())) {
-            Ok(()) => {
-                gic::enable(port.intid());
-                let awaited = Awaited(port.intid());
-                Ok(Self { object, port, awaited })
-            }
+            Ok(()) => Ok(Self { object, port: Awaited::of(port) }),
             Err(refusal) => Err((object, port, refusal)),
         }
     }
@@ -62,29 +32,37 @@ impl<T: Object> Waiting<T> {
     /// Parts them again.
     #[must_use]
     pub fn into_parts(self) -> (T, Bound) {
-        let Self { object, port, awaited } = self;
+        let Self { object, port } = self;
         // The port stays, so the hypervisor has to be told.
         let _is_free = calls::notify(object.handle(), None);
-        drop(awaited);
-        (object, port)
+        (object, port.into_bound())
     }
 }
 
 impl<T: Object> Waiting<T> {
-    /// Tries until there is something, or a refusal; the task is woken by the port's interrupt.
+    /// Tries until there is something, or a refusal.
+    fn until_there<R>(
+        &self,
+        attempt: impl Fn() -> Result<Option<R>, Refusal>,
+    ) -> Result<R, Refusal> {
+        self.port.seat().until_there(|| attempt().transpose())
+    }
+
+    /// The same, until the deadline.
+    fn until<R>(
+        &self,
+        deadline: Ticks,
+        attempt: impl Fn() -> Result<Option<R>, Refusal>,
+    ) -> Result<Option<R>, Refusal> {
+        self.port.seat().until(deadline, || attempt().transpose()).transpose()
+    }
+
+    /// The same in a task, which the port's interrupt wakes.
     async fn until_woken<R>(
         &self,
         attempt: impl Fn() -> Result<Option<R>, Refusal>,
     ) -> Result<R, Refusal> {
-        poll_fn(|context| {
-            if let Some(result) = attempt().transpose() {
-                return Poll::Ready(result);
-            }
-            wakers::register(self.awaited.0, context.waker());
-            // What came before the waker was there has woken nobody.
-            attempt().transpose().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
+        poll_fn(|context| self.port.poll_for(context, || attempt().transpose())).await
     }
 }
 
@@ -102,7 +80,7 @@ impl Waiting<Event> {
     /// # Errors
     /// None while the value lives.
     pub fn wait(&self) -> Result<(), Refusal> {
-        until_there(|| Ok(self.try_wait()?.then_some(())))
+        self.until_there(|| Ok(self.try_wait()?.then_some(())))
     }
 
     /// Waits for a post, in a task.
@@ -118,7 +96,7 @@ impl Waiting<Event> {
     /// # Errors
     /// None while the value lives.
     pub fn wait_until(&self, deadline: Ticks) -> Result<bool, Refusal> {
-        until(deadline, || Ok(self.try_wait()?.then_some(()))).map(|seen| seen.is_some())
+        self.until(deadline, || Ok(self.try_wait()?.then_some(()))).map(|seen| seen.is_some())
     }
 }
 
@@ -128,7 +106,7 @@ impl Waiting<Semaphore> {
     /// # Errors
     /// None while the value lives.
     pub fn take(&self) -> Result<Unit<'_>, Refusal> {
-        until_there(|| self.try_take())
+        self.until_there(|| self.try_take())
     }
 
     /// Waits for a unit, in a task.
@@ -144,7 +122,7 @@ impl Waiting<Semaphore> {
     /// # Errors
     /// None while the value lives.
     pub fn take_until(&self, deadline: Ticks) -> Result<Option<Unit<'_>>, Refusal> {
-        until(deadline, || self.try_take())
+        self.until(deadline, || self.try_take())
     }
 }
 
@@ -154,7 +132,7 @@ impl Waiting<Counter> {
     /// # Errors
     /// None while the value lives.
     pub fn take(&self) -> Result<(), Refusal> {
-        until_there(|| Ok(self.try_take()?.then_some(())))
+        self.until_there(|| Ok(self.try_take()?.then_some(())))
     }
 
     /// Waits until there is one to take, in a task.
@@ -170,7 +148,7 @@ impl Waiting<Counter> {
     /// # Errors
     /// None while the value lives.
     pub fn take_until(&self, deadline: Ticks) -> Result<bool, Refusal> {
-        until(deadline, || Ok(self.try_take()?.then_some(()))).map(|taken| taken.is_some())
+        self.until(deadline, || Ok(self.try_take()?.then_some(()))).map(|taken| taken.is_some())
     }
 }
 
@@ -180,7 +158,7 @@ impl Waiting<Queue> {
     /// # Errors
     /// None while the value lives.
     pub fn receive(&self) -> Result<Message, Refusal> {
-        until_there(|| self.try_receive())
+        self.until_there(|| self.try_receive())
     }
 
     /// Waits for a message, in a task.
@@ -196,7 +174,7 @@ impl Waiting<Queue> {
     /// # Errors
     /// None while the value lives.
     pub fn receive_until(&self, deadline: Ticks) -> Result<Option<Message>, Refusal> {
-        until(deadline, || self.try_receive())
+        self.until(deadline, || self.try_receive())
     }
 
     /// Waits for room, and appends a message.
@@ -204,7 +182,7 @@ impl Waiting<Queue> {
     /// # Errors
     /// None while the value lives.
     pub fn send(&self, message: Message) -> Result<(), Refusal> {
-        until_there(|| Ok(self.try_send(message)?.then_some(())))
+        self.until_there(|| Ok(self.try_send(message)?.then_some(())))
     }
 
     /// Waits for room, and appends a message, in a task.
@@ -220,6 +198,7 @@ impl Waiting<Queue> {
     /// # Errors
     /// None while the value lives.
     pub fn send_until(&self, message: Message, deadline: Ticks) -> Result<bool, Refusal> {
-        until(deadline, || Ok(self.try_send(message)?.then_some(()))).map(|sent| sent.is_some())
+        self.until(deadline, || Ok(self.try_send(message)?.then_some(())))
+            .map(|sent| sent.is_some())
     }
 }

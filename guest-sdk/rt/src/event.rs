@@ -24,7 +24,7 @@ use shikiri_abi::Status;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::{self, Handle, Signal, SignalKind, State};
 
-use crate::smp;
+use crate::seat::Seat;
 
 mod awaited;
 mod notices;
@@ -66,6 +66,7 @@ pub struct ReceivePort(Owned);
 pub struct Bound {
     port: Owned,
     intid: u32,
+    seat: Seat,
 }
 
 /// A request of another partition's that was taken. Dropped, it is refused.
@@ -204,9 +205,9 @@ impl ReceivePort {
     /// # Errors
     /// `InvalidParameter` if that is no SPI for events; `WrongState` if it is used otherwise.
     pub fn bind(self, intid: u32, sharing: Sharing) -> Result<Bound, Failed<Self>> {
-        let vcpu = u64::try_from(smp::index()).unwrap_or(0);
-        match talk::bind(self.0.0, intid, vcpu, sharing) {
-            Ok(()) => Ok(Bound { port: self.0, intid }),
+        let seat = Seat::here();
+        match talk::bind(self.0.0, intid, seat.number(), sharing) {
+            Ok(()) => Ok(Bound { port: self.0, intid, seat }),
             Err(refusal) => Err((self, refusal)),
         }
     }
@@ -217,6 +218,12 @@ impl Bound {
     #[must_use]
     pub const fn intid(&self) -> u32 {
         self.intid
+    }
+
+    /// The vCPU that it was bound on, to which the interrupt goes.
+    #[must_use]
+    pub const fn seat(&self) -> Seat {
+        self.seat
     }
 }
 

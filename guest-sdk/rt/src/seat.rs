@@ -20,6 +20,11 @@ impl Seat {
         (!self.is_here()).then_some(self.0)
     }
 
+    /// Its number in calls.
+    pub(crate) fn number(self) -> u64 {
+        u64::try_from(self.0).unwrap_or(0)
+    }
+
     fn is_here(self) -> bool {
         self == Self::here()
     }

@@ -60,8 +60,8 @@ fn alone(share: &str, machine: &Machine) -> Outcome {
         .with(&name("others", &["other"], ""))
         .with(&name("solo", &["objects"], ""))
         .with(&name("log/*", &["objects", "other"], "objects = 2"));
-    let share = if share.is_empty() { "cores = [0]" } else { share };
-    let machine = if share == SHARE { machine.clone() } else { machine.clone().cpus(2) };
+    let share = if share.is_empty() { "cores = [0, 1]" } else { share };
+    let machine = if share == SHARE { machine.clone() } else { machine.clone().cpus(3) };
     passes(&system([guest("objects", "", share), other])?, &machine)?;
     Ok(())
 }

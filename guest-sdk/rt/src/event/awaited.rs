@@ -32,12 +32,11 @@ pub trait Told {
 #[derive(Debug)]
 pub struct Awaited {
     port: Bound,
-    seat: Seat,
     // Until the port is closed the interrupt may come.
-    _owned: Owned,
+    owned: Owned,
 }
 
-/// An interrupt that does not come to the guest's handler.
+/// An interrupt that does not come to the guest's handler, or not once a task has waited for it.
 #[derive(Debug)]
 struct Owned(u32);
 
@@ -58,9 +57,23 @@ impl Awaited {
         if !wakers::own(intid) {
             return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
         }
-        let owned = Owned(intid);
-        gic::enable(intid);
-        Ok(Self { port, seat: Seat::here(), _owned: owned })
+        Ok(Self::of(port))
+    }
+
+    /// Makes one of a port that is bound: its interrupt, which is enabled, comes to the guest's handler until a task has waited for it.
+    #[must_use]
+    pub fn of(port: Bound) -> Self {
+        gic::enable(port.intid());
+        let owned = Owned(port.intid());
+        Self { port, owned }
+    }
+
+    /// The port, whose interrupt comes to the guest's handler again.
+    #[must_use]
+    pub fn into_bound(self) -> Bound {
+        let Self { port, owned } = self;
+        drop(owned);
+        port
     }
 }
 
@@ -72,10 +85,10 @@ impl Receiving for Awaited {
 
 impl Told for Awaited {
     fn seat(&self) -> Seat {
-        self.seat
+        self.port.seat()
     }
 
     fn register(&self, waker: &Waker) {
-        wakers::register(self.port.intid(), waker);
+        wakers::register(self.owned.0, waker);
     }
 }

@@ -4,12 +4,13 @@
 #![no_main]
 
 mod alone;
+mod elsewhere;
 mod holder;
 mod pair;
 mod restless;
 mod tools;
 
-use shikiri_rt::{irq, platform};
+use shikiri_rt::{irq, platform, smp};
 use shikiri_test_guests::{case, done};
 
 shikiri_rt::entry!(main);
@@ -46,5 +47,8 @@ fn alone() {
     case("a_port_serves_one_object", alone::ports);
     case("a_wait_ends_at_its_deadline", alone::deadlines);
     case("a_task_is_woken_by_what_it_waits_for", alone::tasks);
+    if smp::count() > 1 {
+        case("who_waits_on_another_vcpu_sees_it", elsewhere::waits);
+    }
     done()
 }
