@@ -33,7 +33,7 @@ use shikiri_test_guests::{done, fault, port};
 
 use act::{Kind, Worker};
 
-global_asm!(include_str!("../../hostile.s"));
+global_asm!(include_str!("pieces.s"));
 
 /// How many actions of each kind were done, and how many of all raised an exception.
 static COUNTS: [AtomicU64; Kind::ALL.len()] = [const { AtomicU64::new(0) }; Kind::ALL.len()];

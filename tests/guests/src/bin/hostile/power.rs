@@ -19,7 +19,7 @@ unsafe extern "C" {
     fn hostile_resume(a: u64, b: u64) -> u64;
 }
 
-/// What hostile.s keeps of a vCPU whose power goes, in cache lines of its own.
+/// What pieces.s keeps of a vCPU whose power goes, in cache lines of its own.
 #[repr(C, align(64))]
 struct Kept([AtomicU64; 24]);
 
@@ -46,7 +46,7 @@ pub(crate) fn standby(_worker: &mut Worker) -> Result<u64, Fault> {
 pub(crate) fn power_down(worker: &mut Worker) -> Result<u64, Fault> {
     wake_soon();
     let state = 1 << 16;
-    // SAFETY: what is kept is this vCPU's; hostile.s comes back as if it were a call.
+    // SAFETY: what is kept is this vCPU's; pieces.s comes back as if it were a call.
     let done = unsafe { attempt(hostile_power_down, kept(smp::index()), state) };
     wake_up(worker);
     done

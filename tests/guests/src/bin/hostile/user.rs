@@ -32,7 +32,7 @@ const END_A32: u32 = 0xef00_0000 | END_NUMBER;
 const END_T32: u32 = 0xdf00 | END_NUMBER;
 const END_NUMBER: u32 = 0xe0;
 
-/// What hostile.s starts a program with: ELR, SPSR, `x0` and `x1`.
+/// What pieces.s starts a program with: ELR, SPSR, `x0` and `x1`.
 #[repr(C)]
 struct Start([u64; 4]);
 
