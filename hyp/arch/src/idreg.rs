@@ -171,16 +171,19 @@ pub struct IdTable {
     revidr: u64,
     /// ID_AA64DFR0_EL1.PMUVer for those who have the performance monitors.
     pmu: u64,
+    /// CTR_EL0 and DCZID_EL0, which guests read of the core that they are on.
+    caches: [u64; 2],
 }
 
 impl IdTable {
-    /// Computes the guest's view out of a core's registers. `read` answers the hardware's value of a
-    /// register of [`IdTable::sources`]; any other may be asked for too, and 0 is right for it.
+    /// Computes the guest's view out of a core's registers. `read` answers the hardware's value of REVIDR_EL1, CTR_EL0, DCZID_EL0
+    /// and the registers of the group that have a field in the allow-list; no others are asked for.
     #[must_use]
     pub fn new(read: impl Fn(SysregEncoding) -> u64, gic: GicView) -> Self {
         let dfr0 = read(DFR0);
         let pmu = if has_pmu(dfr0) { PMUVER_ARMV8_0 } else { 0 };
-        let mut table = Self { values: [0; COUNT], revidr: read(REVIDR_EL1), pmu };
+        let caches = [read(CTR_EL0), read(DCZID_EL0)];
+        let mut table = Self { values: [0; COUNT], revidr: read(REVIDR_EL1), pmu, caches };
         for &(crm, op2, shift, rule) in FIELDS {
             let hardware = read(encoding(crm, op2)).wrapping_shr(shift) & 0xf;
             table.add(crm, op2, rule.apply(hardware, gic).wrapping_shl(shift));
@@ -197,15 +200,8 @@ impl IdTable {
         table
     }
 
-    /// The registers whose hardware values [`IdTable::new`] asks for: REVIDR_EL1 and those with a field in
-    /// the allow-list.
-    pub fn sources() -> impl Iterator<Item = SysregEncoding> {
-        let wide = FIELDS.iter().map(|&(crm, op2, _, _)| encoding(crm, op2));
-        let narrow = AARCH32.iter().map(|&(crm, op2, _)| encoding(crm, op2));
-        core::iter::once(REVIDR_EL1).chain(wide).chain(narrow)
-    }
-
-    /// Whether a core of which `core` is the view has all that this one shows: then guests may run there with this one.
+    /// Whether a core of which `core` is the view has all that this one shows, and the same cache lines: then guests may run there
+    /// with this one. What a guest has learned of lines on one core, or of DC ZVA's block, it does on the others, too.
     #[must_use]
     pub fn holds_on(&self, core: &Self) -> bool {
         let has_fields = FIELDS.iter().all(|&(crm, op2, shift, rule)| {
@@ -216,7 +212,10 @@ impl IdTable {
         // Without AArch32 these show nothing.
         let mut narrow =
             AARCH32.iter().map(|&(crm, op2, _)| [self, core].map(|table| table.value(crm, op2)));
-        has_fields && self.pmu <= core.pmu && narrow.all(|[mine, theirs]| are_at_most(mine, theirs))
+        has_fields
+            && self.pmu <= core.pmu
+            && self.caches == core.caches
+            && narrow.all(|[mine, theirs]| are_at_most(mine, theirs))
     }
 
     /// What the guest reads; `None` if the register is not of the group.
@@ -294,6 +293,10 @@ const PMUVER_ARMV8_0: u64 = 1 << 8;
 
 /// REVIDR_EL1, in the group of HCR_EL2.TID1.
 pub const REVIDR_EL1: SysregEncoding = SysregEncoding::new(3, 0, 0, 0, 6);
+/// CTR_EL0: cache lines, and which maintenance they need.
+pub const CTR_EL0: SysregEncoding = SysregEncoding::new(3, 3, 0, 0, 1);
+/// DCZID_EL0: DC ZVA's block.
+pub const DCZID_EL0: SysregEncoding = SysregEncoding::new(3, 3, 0, 0, 7);
 /// The first register of the group: ID_PFR0_EL1. The others follow without a gap.
 const FIRST: SysregEncoding = SysregEncoding::new(3, 0, 0, 1, 0);
 

@@ -276,8 +276,6 @@ pub(crate) struct World {
     pub(crate) format: Format,
     /// The guests' view of the feature registers.
     pub(crate) ids: &'static IdTable,
-    /// The kind of core whose features they are.
-    pub(crate) kind: crate::guest::ids::Kind,
     /// What the policy program keeps here, if the description gives the capability to somebody, or answers requests by itself.
     pub(crate) policy: Option<&'static Policy>,
     /// Named objects.

@@ -1,8 +1,12 @@
 //! The view on the cores that the tests of the hypervisor run on, and on one that has everything.
 
-use super::{AARCH32, FIELDS, FIRST, GicView, IdTable, REVIDR_EL1, Rule, encoding};
+use super::{
+    AARCH32, CTR_EL0, DCZID_EL0, FIELDS, FIRST, GicView, IdTable, REVIDR_EL1, Rule, encoding,
+};
 use crate::exit::SysregEncoding;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::vec::Vec;
 
 /// ID registers of a core: CRm, op2, value.
 type Core = &'static [(u8, u8, u64)];
@@ -198,8 +202,14 @@ fn every_field_stands_once_and_every_source_is_of_the_group() {
     }));
     let narrow: BTreeSet<_> = AARCH32.iter().map(|(crm, op2, _)| (crm, op2)).collect();
     assert_eq!(narrow.len(), AARCH32.len());
-    let table = uniform(1);
-    assert!(IdTable::sources().all(|register| table.read(register).is_some()));
+    let asked = RefCell::new(BTreeSet::new());
+    let read = |register: SysregEncoding| {
+        asked.borrow_mut().insert(register);
+        0x1111_1111_1111_1112
+    };
+    let table = IdTable::new(read, GicView::SystemRegisters);
+    let beside: Vec<_> = asked.take().into_iter().filter(|it| table.read(*it).is_none()).collect();
+    assert_eq!(beside, [CTR_EL0, DCZID_EL0]);
 }
 
 #[test]
@@ -236,4 +246,23 @@ fn a_view_holds_on_cores_that_have_all_it_shows() {
         assert!(absent.is_none_or(|absent| !most.holds_on(&absent) && absent.holds_on(&most)));
     }
     assert!(!view(A72, GicView::MemoryMapped).holds_on(&uniform(1)), "one without AArch32");
+}
+
+/// CTR_EL0 and DCZID_EL0: a guest reads them of the core that it is on, and goes on with them on another.
+#[test]
+fn cores_have_the_same_cache_lines() {
+    let with = |ctr: u64, dczid: u64| {
+        let read = |register| match register {
+            CTR_EL0 => ctr,
+            DCZID_EL0 => dczid,
+            _ => 0,
+        };
+        IdTable::new(read, GicView::SystemRegisters)
+    };
+    let own = with(0x8444_c004, 4);
+    assert!(own.holds_on(&with(0x8444_c004, 4)));
+    assert!(!own.holds_on(&with(0x8443_c004, 4)), "shorter lines");
+    assert!(!own.holds_on(&with(0x8445_c004, 4)), "longer lines");
+    assert!(!own.holds_on(&with(0x8444_c004, 5)), "a larger block");
+    assert!(!own.holds_on(&with(0x8444_c004, 0x14)), "no DC ZVA");
 }

@@ -24,16 +24,8 @@ use crate::world::{self, World};
 const GUESTS_PRIORITY: u8 = 0xa0;
 
 /// Refuses a core that lacks what the boot core has: guests see that one's features, and the stage-2 tables have its format.
-pub(crate) fn check_core(world: &World, id: CoreId) {
-    if guest::ids::kind() != world.kind {
-        check_unlike_core(world, id);
-    }
-}
-
-/// The same for a core of another kind.
-#[cold]
 #[inline(never)]
-fn check_unlike_core(world: &World, id: CoreId) {
+pub(crate) fn check_core(world: &World, id: CoreId) {
     let view = match world.gich {
         Some(_) => GicView::MemoryMapped,
         None => GicView::SystemRegisters,
@@ -42,7 +34,7 @@ fn check_unlike_core(world: &World, id: CoreId) {
     let has_format = format.is_some_and(|own| world.format.holds_on(own));
     if !has_format || !world.ids.holds_on(&guest::ids::view(view)) {
         refuse(format_args!(
-            "core {} (MIDR {:#x}) lacks features of core {}, which booted: guests would see them there too",
+            "core {} (MIDR {:#x}) lacks features of core {}, which booted, or differs in CTR_EL0 or DCZID_EL0",
             id.0,
             regs::midr_el1(),
             world.boot_core.0

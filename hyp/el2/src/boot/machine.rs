@@ -99,7 +99,7 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
     let Some(ids) = ids else {
         refuse(format_args!("there is not enough RAM for the hypervisor itself"))
     };
-    WORLD.call_once(|| World {
+    WORLD.call_once(move || World {
         bundle,
         slots,
         cores,
@@ -117,7 +117,6 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
         vmids: TicketLock::new(VmidPool::new()),
         format,
         ids,
-        kind: guest::ids::kind(),
         objects,
         policy,
         shared: core::array::from_fn(|_| Claim::default()),

@@ -4,7 +4,7 @@
 use core::arch::asm;
 
 use shikiri_arch::exit::SysregEncoding;
-use shikiri_arch::idreg::{GicView, IdTable};
+use shikiri_arch::idreg::{CTR_EL0, DCZID_EL0, GicView, IdTable};
 
 use crate::regs;
 
@@ -25,25 +25,15 @@ macro_rules! id_group {
     }};
 }
 
-/// MIDR_EL1, and the AArch64 registers that a view of a core comes from: cores with the same need no comparison of their views.
-pub(crate) type Kind = [u64; 10];
-
-/// This core's.
-pub(crate) fn kind() -> Kind {
-    const REGISTERS: [(u16, u16); 9] =
-        [(4, 0), (4, 1), (5, 0), (6, 0), (6, 1), (6, 2), (7, 0), (7, 1), (7, 2)];
-    let mut kind = [regs::midr_el1(); 10];
-    for (place, (crm, op2)) in kind.iter_mut().skip(1).zip(REGISTERS) {
-        *place = read(SysregEncoding::new(3, 0, 0, crm, op2));
-    }
-    kind
-}
-
 /// The hardware's value.
 pub(crate) fn read(register: SysregEncoding) -> u64 {
-    id_group!(register;
-        0 6, 1 0, 1 1, 1 2, 1 3, 1 4, 1 5, 1 6, 1 7, 2 0, 2 1, 2 2, 2 3, 2 4, 2 5, 2 6, 2 7, 3 0, 3 1, 3 2,
-        3 4, 3 5, 3 6, 4 0, 4 1, 4 2, 4 5, 5 0, 5 1, 6 0, 6 1, 6 2, 6 3, 7 0, 7 1, 7 2, 7 3, 7 4)
+    match register {
+        CTR_EL0 => regs::ctr_el0(),
+        DCZID_EL0 => regs::dczid_el0(),
+        other => id_group!(other;
+            0 6, 1 0, 1 1, 1 2, 1 3, 1 4, 1 5, 1 6, 1 7, 2 0, 2 1, 2 2, 2 3, 2 4, 2 5, 2 6, 2 7, 3 0, 3 1, 3 2,
+            3 4, 3 5, 3 6, 4 0, 4 1, 4 2, 4 5, 5 0, 5 1, 6 0, 6 1, 6 2, 6 3, 7 0, 7 1, 7 2, 7 3, 7 4),
+    }
 }
 
 /// The guests' view of this core.
