@@ -19,7 +19,7 @@ enum Children {
     Cores,
     /// Reserved memory.
     Reserved,
-    /// Nothing that matters.
+    /// Nothing that matters, but for PSCI.
     Ignored,
 }
 
@@ -114,6 +114,7 @@ impl<'a> Finding<'a> {
             }
             next = tokens.next();
         }
+        self.firmware(&facts);
         let children = match (parent, place) {
             (None, _) => {
                 self.compatible = facts.compatible;
@@ -140,7 +141,7 @@ impl<'a> Finding<'a> {
         };
         let below = bridge.as_ref().unwrap_or(bus);
         while let Some(Token::Begin(child)) = next {
-            if children == Children::Ignored || depth >= MAX_DEPTH {
+            if depth >= MAX_DEPTH {
                 tokens.skip_node();
             } else {
                 self.node(tokens, child, below, Some(&facts), (children, depth.saturating_add(1)));
@@ -182,8 +183,6 @@ impl<'a> Finding<'a> {
             return Children::Cores;
         } else if facts.name == b"reserved-memory" {
             return Children::Reserved;
-        } else if kind == Some(Kind::Psci) {
-            self.has_psci_by_smc = facts.method == b"smc\0";
         } else if kind == Some(Kind::GicV3) {
             self.gic = gic_v3(next_reg);
         } else if kind == Some(Kind::GicV2) {
@@ -202,6 +201,14 @@ impl<'a> Finding<'a> {
             return Children::Devices;
         }
         Children::Ignored
+    }
+
+    /// PSCI, wherever it is: some trees have it below `/firmware`, which is no bus.
+    #[inline(never)]
+    fn firmware(&mut self, facts: &NodeFacts<'a>) {
+        if facts.is_okay && facts.kind() == Some(Kind::Psci) {
+            self.has_psci_by_smc = facts.method == b"smc\0";
+        }
     }
 
     #[inline(never)]

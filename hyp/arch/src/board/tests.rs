@@ -309,6 +309,20 @@ fn a_psci_node_is_believed_and_each_core_has_its_own_way() {
     assert!(board.cores.iter().take(4).all(|core| core.start == StartMethod::Psci));
 }
 
+/// Wherever it is: some trees have it below a node that is no bus.
+#[test]
+fn a_psci_node_is_found_anywhere() {
+    let below = |status: &str| {
+        let path = ["firmware", "inner", "psci"];
+        let tree = Tree::of(RPI4).add(&[], "firmware");
+        let tree = tree.add(&path[..1], "inner").add(&path[..2], "psci");
+        let tree = tree.set(&path, "compatible", "arm,psci-0.2").set(&path, "method", "smc");
+        tree.set(&path, "status", status).board().has_psci_by_smc
+    };
+    assert!(below("okay"));
+    assert!(!below("disabled"));
+}
+
 /// As the firmware writes it: below the VideoCore's memory, above it, and from 4 GiB on.
 #[test]
 fn the_memory_of_each_model_is_read_whole() {
