@@ -97,12 +97,19 @@ pub enum Gic {
 
 impl Gic {
     /// Puts the distributor into a known state: all SPIs disabled, not pending, not active, in the group that EL2
-    /// takes, with one priority; then lets interrupts through. Once, on the boot core, before the others.
+    /// takes, with one priority; no LPIs on any core; then lets interrupts through. Once, on the boot core, before the others, and
+    /// before memory is given out.
     ///
-    /// Takes two to three register accesses for 32 SPIs and one for 4.
-    pub fn start(&self) {
+    /// Takes two to three register accesses for 32 SPIs and one for 4, and three for each core.
+    ///
+    /// # Errors
+    /// [`GicError::LpisStayOn`].
+    pub fn start(&self) -> Result<(), GicError> {
         match self {
-            Self::V2(gic) => gic.start(),
+            Self::V2(gic) => {
+                gic.start();
+                Ok(())
+            }
             Self::V3(gic) => gic.start(),
         }
     }

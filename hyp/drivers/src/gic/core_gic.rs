@@ -23,7 +23,7 @@ pub struct Acknowledged(u32);
 impl Acknowledged {
     /// The interrupt. From 1020 up it is none: [`IntId::SPURIOUS`] if nothing was pending, and nothing to end.
     ///
-    /// Ten bits, though a GICv3 has INTIDs above: its extended PPIs and SPIs are disabled, and its LPIs off, or the core would not be
+    /// Ten bits, though a GICv3 has INTIDs above: its extended PPIs and SPIs are disabled, and its LPIs off, or no core would be
     /// here ([`GicError::LpisStayOn`]).
     #[inline]
     #[must_use]
@@ -46,7 +46,6 @@ impl Gic {
     ///
     /// # Errors
     /// [`GicError::NoRedistributor`]: the device tree's GICv3 has none for `mpidr`, this core's MPIDR_EL1.
-    /// [`GicError::LpisStayOn`].
     pub fn start_core(&self, mpidr: u64) -> Result<(CoreGic, CoreTarget), GicError> {
         match self {
             Self::V2(gic) => {
@@ -55,7 +54,7 @@ impl Gic {
             }
             Self::V3(gic) => {
                 let redistributor = gic.redistributor(mpidr)?;
-                redistributor.start()?;
+                redistributor.start();
                 start_cpu_interface();
                 Ok((CoreGic::V3(redistributor), CoreTarget::from_mpidr(mpidr)))
             }

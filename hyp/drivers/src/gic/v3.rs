@@ -63,8 +63,11 @@ impl GicV3 {
         Ok(Self { distributor: distributor.cast(), bank, regions: all })
     }
 
-    /// Puts the distributor into a known state ([`super::Gic::start`]).
-    pub fn start(&self) {
+    /// Puts the distributor into a known state, and turns every core's LPIs off ([`super::Gic::start`]).
+    ///
+    /// # Errors
+    /// [`GicError::LpisStayOn`].
+    pub fn start(&self) -> Result<(), GicError> {
         let mut distributor = GicDistributor::new(self.block());
         // The groups are off while affinity routing goes on (IHI 0069, 12.9.4, ARE_NS). Seen from the non-secure
         // side of a GIC with two security states, bits 0 and 1 are its two enables of group 1.
@@ -73,6 +76,10 @@ impl GicV3 {
         distributor.enable_all_interrupts(false);
         self.bank.reset_states(IntId::FIRST_SPI, self.spi_end());
         distributor.configure_default_settings();
+        match self.find(&mut |frame| frame.stop_lpis().is_err()) {
+            Some(_) => Err(GicError::LpisStayOn),
+            None => Ok(()),
+        }
     }
 
     /// One past the last SPI that is implemented.
@@ -107,9 +114,34 @@ impl GicV3 {
     /// [`GicError::NoRedistributor`].
     pub fn redistributor(&self, mpidr: u64) -> Result<Redistributor, GicError> {
         let wanted = CoreTarget::from_mpidr(mpidr).affinity;
-        let mut frames = self.regions.iter().flatten().flat_map(|region| Frames::of(*region));
-        let found = frames.find(|frame| frame.affinity() == wanted);
+        let found = self.find(&mut |frame| frame.affinity() == wanted);
         found.ok_or(GicError::NoRedistributor(mpidr))
+    }
+
+    /// The first redistributor of which this is true: of a region's, until its end or the one that is marked the last.
+    #[inline(never)]
+    fn find(&self, is_it: &mut dyn FnMut(&Redistributor) -> bool) -> Option<Redistributor> {
+        for region in self.regions.iter().flatten() {
+            let (mut base, mut bytes_left) = (region.base, region.bytes);
+            while bytes_left >= FRAME_BYTES {
+                // SAFETY: SGI_base lies inside the region: at least one whole frame is left.
+                let sgi_base = unsafe { base.add(SGI_BASE) };
+                // SAFETY: a frame of a region that `new`'s caller promised.
+                let bank = unsafe { InterruptBank::new(sgi_base) };
+                let frame = Redistributor { frame: base.cast(), bank };
+                if is_it(&frame) {
+                    return Some(frame);
+                }
+                if frame.is_last() {
+                    break;
+                }
+                let stride = frame.stride();
+                bytes_left = bytes_left.saturating_sub(stride);
+                // Behind the region's end nothing is looked at.
+                base = base.map_addr(|at| at.saturating_add(stride));
+            }
+        }
+        None
     }
 
     fn block(&self) -> UniqueMmioPointer<'_, Gicd> {
@@ -141,42 +173,6 @@ pub fn check_virtual_interface(vtr: u64) -> Result<(), GicError> {
 /// ICH_VTR_EL2.TDS.
 const VTR_TDS: u64 = 1 << 19;
 
-/// The redistributors of a region, until its end or the one that is marked the last.
-struct Frames {
-    next: Option<NonNull<u8>>,
-    bytes_left: usize,
-}
-
-impl Frames {
-    fn of(region: RedistributorRegion) -> Self {
-        Self { next: Some(region.base), bytes_left: region.bytes }
-    }
-}
-
-impl Iterator for Frames {
-    type Item = Redistributor;
-
-    fn next(&mut self) -> Option<Redistributor> {
-        let base = self.next.take()?;
-        if self.bytes_left < FRAME_BYTES {
-            return None;
-        }
-        // SAFETY: SGI_base lies inside the region: at least one whole frame is left.
-        let sgi_base = unsafe { base.add(SGI_BASE) };
-        // SAFETY: a frame of a region that `GicV3::new`'s caller promised.
-        let bank = unsafe { InterruptBank::new(sgi_base) };
-        let frame = Redistributor { frame: base.cast(), bank };
-        let stride = frame.stride();
-        if !frame.is_last() {
-            self.bytes_left = self.bytes_left.saturating_sub(stride);
-            // SAFETY: used by the next round only if a whole frame is left there; `wrapping` arithmetic is not
-            // needed, since a region does not pass the end of the address space.
-            self.next = Some(unsafe { base.add(stride) });
-        }
-        Some(frame)
-    }
-}
-
 /// One core's redistributor: its SGIs and PPIs.
 pub struct Redistributor {
     frame: NonNull<GicrSgi>,
@@ -190,24 +186,21 @@ unsafe impl Sync for Redistributor {}
 
 impl Redistributor {
     /// Wakes the redistributor and puts its SGIs and PPIs into a known state: disabled, not pending, not active,
-    /// group 1, one priority, level; and no LPIs, which firmware or a kernel before us may have had. On its own core, once each time the
-    /// core comes up.
-    ///
-    /// # Errors
-    /// [`GicError::LpisStayOn`]: where GICR_CTLR.EnableLPIs cannot be cleared once it is set (IHI 0069, 12.11, GICR_CTLR).
-    pub fn start(&self) -> Result<(), GicError> {
+    /// group 1, one priority, level. On its own core, once each time the core comes up.
+    pub fn start(&self) {
         let mut redistributor = GicRedistributor::new(self.block());
         match redistributor.mark_core_awake() {
             // `AlreadyAwake` is what a core finds that was handed over running; there is no other error here.
             Ok(()) | Err(ArmGicError::AlreadyAwake) => {}
             Err(_) => {}
         }
-        self.stop_lpis()?;
         self.bank.reset_states(IntId(0), IntId::FIRST_SPI);
         redistributor.configure_default_settings();
-        Ok(())
     }
 
+    /// Turns LPIs off, which firmware or a kernel before us may have had: their pending table lies in memory that will be others'. Any
+    /// core may do this for any other (the register is memory-mapped). It fails where GICR_CTLR.EnableLPIs cannot be cleared once it is
+    /// set (IHI 0069, 12.11, GICR_CTLR).
     fn stop_lpis(&self) -> Result<(), GicError> {
         let mut block = self.block();
         let mut frame = field!(block, gicr);
@@ -297,7 +290,7 @@ mod tests {
         let (gicd, gic) = gic(&[]);
         gicd.write(0x000, 7);
         gicd.write(0x104, 5);
-        gic.start();
+        gic.start().unwrap();
         assert_eq!(gic.spi_end(), IntId(64));
         // ARE and group 1; group 0 is off.
         assert_eq!(gicd.read(0x000), 0x12);
@@ -349,15 +342,30 @@ mod tests {
         let block = redistributors(FRAME_BYTES, &[(0, 0), (1, LAST)]);
         let (_, gic) = gic(&[region(block, 2 * FRAME_BYTES)]);
         let core = gic.redistributor(1).unwrap();
-        block.write(FRAME_BYTES, LPIS);
-        core.start().unwrap();
+        core.start();
         core.bank().enable(IntId(27));
-        assert_eq!(block.read(FRAME_BYTES) & LPIS, 0, "LPIs of who was here before");
         let sgi = |offset| block.read(FRAME_BYTES + 0x1_0000 + offset);
         assert_eq!([0x080, 0x180, 0x280, 0x380].map(sgi), [u32::MAX; 4]);
         assert_eq!((sgi(0x400), sgi(0x41c), sgi(0x420)), (0x8080_8080, 0x8080_8080, 0));
         assert_eq!(sgi(0x100), 1 << 27);
         assert_eq!(block.read(0x1_0080), 0, "another core's");
+    }
+
+    /// The cores of the others come later, and what their redistributors write meanwhile would be memory that was given out.
+    #[test]
+    fn the_lpis_of_all_cores_are_off_from_the_start() {
+        let first = redistributors(FRAME_BYTES, &[(0, 0), (1, 0)]);
+        let second = redistributors(2 * FRAME_BYTES, &[(2, VLPIS), (3, VLPIS | LAST)]);
+        let (_, gic) = gic(&[region(first, 2 * FRAME_BYTES), region(second, 4 * FRAME_BYTES)]);
+        let places = [(first, 0), (first, FRAME_BYTES), (second, 0), (second, 2 * FRAME_BYTES)];
+        for (block, at) in places {
+            block.write(at, 0x0700_0000 | LPIS);
+        }
+        gic.start().unwrap();
+        assert_eq!(places.map(|(block, at)| block.read(at)), [0x0700_0000; 4]);
+        // One that still writes its table (RWP) is not waited for without end.
+        first.write(FRAME_BYTES, 1 << 3 | LPIS);
+        assert_eq!(gic.start(), Err(GicError::LpisStayOn));
     }
 
     #[test]

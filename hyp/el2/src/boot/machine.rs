@@ -47,7 +47,9 @@ const UART_CLOCK_HZ: u32 = 24_000_000;
 /// Makes the world of the board and its bundle, or refuses the boot with the reason.
 pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
     let gic = gic(board);
-    gic.start();
+    if let Err(error) = gic.start() {
+        refuse(format_args!("{error}"));
+    }
     log::checkpoint(Checkpoint::InterruptsReady, format_args!("{}", gic_name(board)));
     let Some(initrd) = board.initrd else {
         refuse(format_args!(
