@@ -154,6 +154,8 @@ pub struct Board {
     pub boot_core: CoreId,
     /// The interrupt controller.
     pub gic: GicFact,
+    /// The first pages of a GICv3's ITSs, which are only turned off.
+    pub its: Ranges<4>,
     /// The console.
     pub uart: UartFact,
     /// Whether PSCI's conduit is SMC.
@@ -257,7 +259,7 @@ impl fmt::Display for TreeError {
             Self::NoMemory => "the device tree has no /memory node",
             Self::OtherMachine => "the device tree is another machine's: this image does not lie in the memory that it names",
             Self::Cores => "the device tree has no usable core, or more than 128",
-            Self::TooManyRanges => "the device tree has more ranges of memory (16) or reserved ones (32) than this image holds",
+            Self::TooManyRanges => "the device tree has more ranges of memory (16), reserved ones (32) or ITSs (4) than this image holds",
             Self::BadReg => "the device tree has a reg of memory, or of a reserved region, that is no list of whole entries",
         })
     }

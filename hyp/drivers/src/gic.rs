@@ -33,7 +33,7 @@ pub enum GicError {
     TooManyRegions,
     /// No redistributor in the regions belongs to the core with this MPIDR.
     NoRedistributor(u64),
-    /// The redistributor's LPIs are on and stay on: it writes into memory that is now others'.
+    /// A redistributor's LPIs, or an ITS, are on and stay on: they write into memory that is now others'.
     LpisStayOn,
     /// The virtual interface has so many preemption bits, and so more than one register of active priorities for a group.
     PreemptionBits(u8),
@@ -46,7 +46,7 @@ impl fmt::Display for GicError {
         match self {
             Self::TooManyRegions => f.write_str("more than 8 redistributor regions"),
             Self::NoRedistributor(mpidr) => write!(f, "no redistributor for MPIDR {mpidr:#x}"),
-            Self::LpisStayOn => f.write_str("LPIs are on and cannot be turned off"),
+            Self::LpisStayOn => f.write_str("LPIs or an ITS are on and cannot be turned off"),
             Self::PreemptionBits(bits) => {
                 write!(f, "ICH_VTR_EL2.PREbits: {bits} preemption bits, and 5 can be switched")
             }
@@ -97,7 +97,7 @@ pub enum Gic {
 
 impl Gic {
     /// Puts the distributor into a known state: all SPIs disabled, not pending, not active, in the group that EL2
-    /// takes, with one priority; no LPIs on any core; then lets interrupts through. Once, on the boot core, before the others, and
+    /// takes, with one priority; no ITS, and no LPIs on any core; then lets interrupts through. Once, on the boot core, before the others, and
     /// before memory is given out.
     ///
     /// Takes two to three register accesses for 32 SPIs and one for 4, and three for each core.

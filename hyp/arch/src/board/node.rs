@@ -134,18 +134,23 @@ impl<'a> NodeFacts<'a> {
     }
 }
 
-/// What an entry of `compatible` stands for.
-#[inline(never)]
+/// What entries of `compatible` stand for.
+const KNOWN: &[(&[u8], Kind)] = &[
+    (b"arm,psci-1.0", Kind::Psci),
+    (b"arm,psci-0.2", Kind::Psci),
+    (b"arm,gic-v3", Kind::GicV3),
+    (b"arm,gic-v3-its", Kind::Its),
+    (b"arm,gic-400", Kind::GicV2),
+    (b"arm,cortex-a15-gic", Kind::GicV2),
+    (b"arm,cortex-a7-gic", Kind::GicV2),
+    (b"arm,pl011", Kind::Uart(UartKind::Pl011)),
+    (b"brcm,bcm2835-aux-uart", Kind::Uart(UartKind::Mini)),
+    (b"brcm,bcm2835-pm-wdt", Kind::BcmPower),
+];
+
+/// A table and no match: the comparisons of one are a kilobyte of code.
 fn kind_of(entry: &[u8]) -> Option<Kind> {
-    match entry {
-        b"arm,psci-1.0" | b"arm,psci-0.2" => Some(Kind::Psci),
-        b"arm,gic-v3" => Some(Kind::GicV3),
-        b"arm,gic-400" | b"arm,cortex-a15-gic" | b"arm,cortex-a7-gic" => Some(Kind::GicV2),
-        b"arm,pl011" => Some(Kind::Uart(UartKind::Pl011)),
-        b"brcm,bcm2835-aux-uart" => Some(Kind::Uart(UartKind::Mini)),
-        b"brcm,bcm2835-pm-wdt" => Some(Kind::BcmPower),
-        _ => None,
-    }
+    KNOWN.iter().find(|(name, _)| *name == entry).map(|(_, kind)| *kind)
 }
 
 fn small_cell(value: &[u8]) -> usize {
@@ -157,6 +162,7 @@ fn small_cell(value: &[u8]) -> usize {
 pub(super) enum Kind {
     Psci,
     GicV3,
+    Its,
     GicV2,
     Uart(UartKind),
     BcmPower,

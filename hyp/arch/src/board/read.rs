@@ -1,7 +1,7 @@
 //! The walk through the tree that finds the board's facts.
 
 use crate::devicetree::{Blob, Token, Tokens};
-use shikiri_abi::{CoreId, IntId, MAX_CORES, Pa};
+use shikiri_abi::{CoreId, IntId, MAX_CORES, PAGE_BYTES, Pa};
 
 use super::node::{Bus, Cells, Kind, NodeFacts};
 use super::{Board, CoreFact, GicFact, Range, Ranges, StartMethod, TreeError, UartFact};
@@ -31,6 +31,7 @@ struct Finding<'a> {
     cores: [CoreFact; MAX_CORES],
     core_count: usize,
     gic: Option<GicFact>,
+    its: Ranges<4>,
     gic_lacks_virtual: bool,
     /// UARTs, by node name.
     uarts: [Option<(&'a [u8], UartFact)>; 8],
@@ -62,6 +63,7 @@ pub fn read(
         cores: [NO_CORE; MAX_CORES],
         core_count: 0,
         gic: None,
+        its: Ranges::new(),
         gic_lacks_virtual: false,
         uarts: [None; 8],
         stdout: &[],
@@ -185,6 +187,12 @@ impl<'a> Finding<'a> {
             return Children::Reserved;
         } else if kind == Some(Kind::GicV3) {
             self.gic = gic_v3(next_reg);
+            // The ITSs are below it.
+            if facts.ranges.is_some() {
+                return Children::Devices;
+            }
+        } else if kind == Some(Kind::Its) {
+            self.is_full |= !next_reg().is_none_or(|(base, _)| self.its.push(base, PAGE_BYTES));
         } else if kind == Some(Kind::GicV2) {
             self.gic = gic_v2(next_reg);
             self.gic_lacks_virtual = self.gic.is_none();
@@ -287,6 +295,7 @@ impl<'a> Finding<'a> {
             core_count: self.core_count,
             boot_core: CoreId(0),
             gic: self.gic.ok_or(missing_gic)?,
+            its: self.its,
             uart: uart.ok_or(TreeError::NoUart)?,
             has_psci_by_smc: self.has_psci_by_smc,
             bcm_power: self.bcm_power,

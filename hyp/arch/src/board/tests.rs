@@ -323,6 +323,25 @@ fn a_psci_node_is_found_anywhere() {
     assert!(!below("disabled"));
 }
 
+/// QEMU's is a child of the interrupt controller.
+#[test]
+fn an_its_is_found_and_five_are_too_many() {
+    let board = Tree::of(VIRT).board();
+    assert_eq!(board.its.as_slice(), [range(0x0808_0000, 0x1000)]);
+    assert!(Tree::of(RPI4).board().its.as_slice().is_empty());
+    let gic = "intc@8000000";
+    let with = |more: &[&str]| {
+        more.iter().fold(Tree::of(VIRT), |tree, name| {
+            let tree = tree.add(&[gic], name).set(&[gic, name], "compatible", "arm,gic-v3-its");
+            tree.set(&[gic, name], "reg", cells(&[0, 0x0a00_0000, 0, 0x2_0000]).as_slice())
+        })
+    };
+    assert_eq!(with(&["a", "b", "c"]).board().its.as_slice().len(), 4);
+    assert_eq!(with(&["a", "b", "c", "d"]).read().err(), Some(TreeError::TooManyRanges));
+    let off = Tree::of(VIRT).set(&[gic, "its@8080000"], "status", "disabled");
+    assert!(off.board().its.as_slice().is_empty());
+}
+
 /// As the firmware writes it: below the VideoCore's memory, above it, and from 4 GiB on.
 #[test]
 fn the_memory_of_each_model_is_read_whole() {

@@ -12,6 +12,7 @@ use core::ptr::NonNull;
 
 use arm_gic::gicv3::registers::{Gicd, GicdCtlr, GicrCtlr, GicrSgi};
 use arm_gic::gicv3::{GicDistributor, GicError as ArmGicError, GicRedistributor};
+use safe_mmio::fields::ReadPureWrite;
 use safe_mmio::{UniqueMmioPointer, field, field_shared};
 use shikiri_abi::IntId;
 
@@ -19,6 +20,11 @@ use super::bank::InterruptBank;
 use super::{CoreTarget, GicError, PRIORITY, RedistributorRegion};
 
 const MAX_REGIONS: usize = 8;
+const MAX_ITS: usize = 4;
+/// GITS_CTLR.Enabled and ImDe (IHI 0069, 12.19).
+const ITS_ON: u32 = 3;
+/// GITS_CTLR.Quiescent.
+const ITS_IS_QUIET: u32 = 1 << 31;
 /// RD_base and SGI_base, 64 KiB each.
 const FRAME_BYTES: usize = 0x2_0000;
 /// The same with GICv4's VLPI frames (GICR_TYPER.VLPIS).
@@ -33,6 +39,7 @@ pub struct GicV3 {
     distributor: NonNull<Gicd>,
     bank: InterruptBank,
     regions: [Option<RedistributorRegion>; MAX_REGIONS],
+    its: [Option<NonNull<u8>>; MAX_ITS],
 }
 
 // SAFETY: device registers have no thread, and the controller orders the accesses of several cores.
@@ -41,17 +48,18 @@ unsafe impl Send for GicV3 {}
 unsafe impl Sync for GicV3 {}
 
 impl GicV3 {
-    /// Takes the distributor at `distributor` and the redistributors in `regions`.
+    /// Takes the distributor at `distributor`, the redistributors in `regions`, and up to four ITSs, of which only GITS_CTLR is used.
     ///
     /// # Errors
     /// [`GicError::TooManyRegions`].
     ///
     /// # Safety
-    /// The addresses are those of a GICv3's blocks (distributor 64 KiB, regions as given), mapped as device memory
+    /// The addresses are those of a GICv3's blocks (distributor 64 KiB, regions as given, an ITS's first page), mapped as device memory
     /// for as long as the machine runs, and only the drivers of this crate use them.
     pub unsafe fn new(
         distributor: NonNull<u8>,
         regions: &[RedistributorRegion],
+        its: impl Iterator<Item = NonNull<u8>>,
     ) -> Result<Self, GicError> {
         let mut all = [None; MAX_REGIONS];
         if regions.len() > all.len() {
@@ -60,10 +68,12 @@ impl GicV3 {
         all.iter_mut().zip(regions).for_each(|(slot, region)| *slot = Some(*region));
         // SAFETY: the caller's promise covers the distributor.
         let bank = unsafe { InterruptBank::new(distributor) };
-        Ok(Self { distributor: distributor.cast(), bank, regions: all })
+        let mut all_its = [None; MAX_ITS];
+        all_its.iter_mut().zip(its).for_each(|(slot, its)| *slot = Some(its));
+        Ok(Self { distributor: distributor.cast(), bank, regions: all, its: all_its })
     }
 
-    /// Puts the distributor into a known state, and turns every core's LPIs off ([`super::Gic::start`]).
+    /// Puts the distributor into a known state, and turns the ITSs and then every core's LPIs off ([`super::Gic::start`]).
     ///
     /// # Errors
     /// [`GicError::LpisStayOn`].
@@ -76,9 +86,13 @@ impl GicV3 {
         distributor.enable_all_interrupts(false);
         self.bank.reset_states(IntId::FIRST_SPI, self.spi_end());
         distributor.configure_default_settings();
+        let is_quiet = self.its.iter().flatten().all(|its| {
+            // SAFETY: `new`'s caller promised the mapping, and nothing else uses the register.
+            stop_its(unsafe { UniqueMmioPointer::new(its.cast()) })
+        });
         match self.find(&mut |frame| frame.stop_lpis().is_err()) {
-            Some(_) => Err(GicError::LpisStayOn),
-            None => Ok(()),
+            None if is_quiet => Ok(()),
+            _ => Err(GicError::LpisStayOn),
         }
     }
 
@@ -149,6 +163,14 @@ impl GicV3 {
         // single loads and stores that the controller arbitrates; `start`, which does more, runs before them.
         unsafe { UniqueMmioPointer::new(self.distributor) }
     }
+}
+
+/// Turns an ITS off, which has its tables and commands in memory that will be others'. Whether it has become quiescent: until then it
+/// may still write (IHI 0069, 12.19, GITS_CTLR).
+fn stop_its(mut control: UniqueMmioPointer<'_, ReadPureWrite<u32>>) -> bool {
+    let found = control.read();
+    control.write(found & !ITS_ON);
+    (0..PATIENCE_READS).any(|_| control.read() & ITS_IS_QUIET != 0)
 }
 
 /// Whether a core's virtual interface is what `shikiri_vgic` takes it for, by its ICH_VTR_EL2 (IHI 0069, 12.4).
@@ -279,10 +301,28 @@ mod tests {
     }
 
     fn gic(regions: &[RedistributorRegion]) -> (FakeBlock, GicV3) {
+        gic_with(regions, &[])
+    }
+
+    fn gic_with(regions: &[RedistributorRegion], its: &[FakeBlock]) -> (FakeBlock, GicV3) {
         let gicd = FakeBlock::new(0x1_0000);
         gicd.write(0x004, 1);
+        let its = its.iter().map(|its| its.base());
         // SAFETY: blocks of the tests' own, used through raw pointers only.
-        (gicd, unsafe { GicV3::new(gicd.base(), regions) }.unwrap())
+        (gicd, unsafe { GicV3::new(gicd.base(), regions, its) }.unwrap())
+    }
+
+    #[test]
+    fn its_are_off_from_the_start() {
+        let all = [0, 1].map(|_| FakeBlock::new(0x1000));
+        let (_, gic) = gic_with(&[], &all);
+        // Quiescent and enabled: what holds still shows what was written.
+        all.iter().for_each(|its| its.write(0, 0x8000_0013));
+        assert_eq!(gic.start(), Ok(()));
+        assert_eq!(all.map(|its| its.read(0)), [0x8000_0010; 2]);
+        all[1].write(0, 1);
+        assert_eq!(gic.start(), Err(GicError::LpisStayOn), "one that does not come to rest");
+        assert_eq!(all[1].read(0), 0);
     }
 
     #[test]
@@ -394,7 +434,7 @@ mod tests {
         let block = redistributors(FRAME_BYTES, &[(0, LAST)]);
         let regions = [region(block, FRAME_BYTES); 9];
         // SAFETY: never used.
-        let refused = unsafe { GicV3::new(block.base(), &regions) };
+        let refused = unsafe { GicV3::new(block.base(), &regions, [].into_iter()) };
         assert!(matches!(refused, Err(GicError::TooManyRegions)));
     }
 }

@@ -180,8 +180,9 @@ fn gic(board: &Board) -> Gic {
                 *region = RedistributorRegion { base: pointer(range.start), bytes };
             }
             let regions = regions.get(..found.len()).unwrap_or(&[]);
+            let its = board.its.as_slice().iter().map(|its| pointer(its.start));
             // SAFETY: as above.
-            match unsafe { GicV3::new(pointer(gicd.0), regions) } {
+            match unsafe { GicV3::new(pointer(gicd.0), regions, its) } {
                 Ok(gic) => Gic::V3(gic),
                 Err(error) => refuse(format_args!("{error}")),
             }

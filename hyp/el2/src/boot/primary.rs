@@ -154,7 +154,7 @@ fn map(board: &Board) -> MapBuilder {
         }
         GicFact::V3 { gicd, gicr } => {
             map.device(gicd.0, 0x1_0000);
-            for region in gicr.as_slice() {
+            for region in gicr.as_slice().iter().chain(board.its.as_slice()) {
                 map.device(region.start, region.end.saturating_sub(region.start));
             }
         }
