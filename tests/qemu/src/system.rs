@@ -35,7 +35,14 @@ impl System {
     /// There is no such file; the error lists the systems that exist.
     pub fn find(name: &str) -> Result<Self> {
         let is_path = name.ends_with(".toml") || name.contains('/');
-        let file = if is_path { PathBuf::from(name) } else { named(name)? };
+        let file = match named(name) {
+            _ if is_path => PathBuf::from(name),
+            Err(_) if Path::new(name).is_dir() => PathBuf::from(name),
+            found => found?,
+        };
+        if file.is_dir() {
+            bail!("{} is a directory; a system description is a file", file.display());
+        }
         if !file.is_file() {
             bail!("there is no file {}", file.display());
         }

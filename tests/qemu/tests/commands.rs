@@ -2,10 +2,11 @@
 //!
 //! The program itself is started, as it was built; the images are those that the other tests use.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
 
 use libtest_mimic::{Failed, Trial};
+use rustix::process::{Pid, Signal, kill_process};
 use shikiri_qemu_tests::console::{Console, Found};
 use shikiri_qemu_tests::{System, paths};
 
@@ -17,7 +18,7 @@ type Test = fn() -> Outcome;
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("commands", trials);
-    let tests: [(&str, Test); 16] = [
+    let tests: [(&str, Test); 18] = [
         ("run_succeeds_when_the_text_that_is_waited_for_appears", until),
         ("run_does_not_take_the_boots_own_lines_for_the_text", until_of_the_boot),
         ("run_says_how_it_ended_on_a_line_of_its_own", partial_line),
@@ -34,6 +35,8 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         ("run_names_the_systems_that_there_are", wrong_name),
         ("run_on_a_terminal_is_raw_and_ends_with_its_key", terminal),
         ("check_explains_a_description_or_points_at_the_mistake", check),
+        ("check_says_that_a_directory_is_no_description", check_directory),
+        ("check_ends_quietly_when_nobody_reads_on", check_unread),
     ];
     for (sentence, test) in tests {
         topic.only_on_virt("commands are the same for each board", sentence, test);
@@ -80,6 +83,31 @@ pub(crate) fn xtask(arguments: &[&str], input: &str) -> Result<Ran, Failed> {
     Ok(Ran { code: ended.status.code(), out, err })
 }
 
+/// A command that is typed to while it runs. It ends with the test, however that ends.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Result<Self, Failed> {
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        started.map(Self).map_err(|error| format!("{command:?}: {error}").into())
+    }
+
+    /// Types something when something is shown.
+    fn see(&mut self, console: &Console, shown: &str, typed: &str) -> Outcome {
+        if !matches!(console.wait(shown, PATIENCE), Found::Text(_)) {
+            return Err(format!("{shown:?} does not come: {}", console.text()).into());
+        }
+        Ok(self.0.stdin.as_mut().ok_or("no input")?.write_all(typed.as_bytes())?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Whoever has ended already has no need of it.
+        let _is_over = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 /// `run` of a system of ours.
 fn run(system: &System, arguments: &[&str], input: &str) -> Result<Ran, Failed> {
     let file = system.file().to_string_lossy();
@@ -118,31 +146,28 @@ fn until_of_the_boot() -> Outcome {
 /// QEMU is killed while the console shows a prompt.
 fn partial_line() -> Outcome {
     let (program, system) = (paths::xtask(), spin()?);
-    let mut child = Command::new(program)
-        .args(["run", "--no-build"])
-        .arg(system.file())
-        .args(LONG)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let (console, thread) = Console::collect(child.stdout.take().ok_or("no output")?, None);
+    let mut run = Running::start(
+        Command::new(program)
+            .args(["run", "--no-build"])
+            .arg(system.file())
+            .args(LONG)
+            .stderr(Stdio::piped()),
+    )?;
+    let (console, thread) = Console::collect(run.0.stdout.take().ok_or("no output")?, None);
     // Behind the prompt nobody has anything to say.
-    let quiet = console.wait("spin: 1 vCPU", PATIENCE);
-    child.stdin.take().ok_or("no input")?.write_all(b"\x01c")?;
-    let prompt = console.wait("shikiri> ", PATIENCE);
-    let children = format!("/proc/{0}/task/{0}/children", child.id());
-    let qemu = std::fs::read_to_string(children)?;
-    let killed = Command::new("kill").arg("-KILL").args(qemu.split_whitespace()).status()?;
-    let ended = child.wait_with_output()?;
-    drop(thread.join());
-    let err = String::from_utf8_lossy(&ended.stderr).into_owned();
-    let ran = Ran { code: ended.status.code(), out: console.text(), err };
-    let is_there = |found: &Found| matches!(found, Found::Text(_));
-    if !is_there(&quiet) || !is_there(&prompt) || !killed.success() {
-        return ran.expect(0, &["shikiri> "], &["a QEMU to kill"]);
+    for (shown, typed) in [("spin: 1 vCPU", "\u{1}c"), ("shikiri> ", "")] {
+        run.see(&console, shown, typed)?;
     }
-    ran.expect(1, &[], &["\n\nerror: QEMU failed: signal: 9"])
+    let children = format!("/proc/{0}/task/{0}/children", run.0.id());
+    for qemu in std::fs::read_to_string(children)?.split_whitespace() {
+        let qemu = Pid::from_raw(qemu.parse()?).ok_or("no process has the number 0")?;
+        kill_process(qemu, Signal::KILL)?;
+    }
+    let mut err = String::new();
+    run.0.stderr.take().ok_or("no errors")?.read_to_string(&mut err)?;
+    let code = run.0.wait()?.code();
+    drop(thread.join());
+    Ran { code, out: console.text(), err }.expect(1, &[], &["\n\nerror: QEMU failed: signal: 9"])
 }
 
 /// With the hypervisor's symbols, at the addresses that it runs at.
@@ -261,21 +286,41 @@ fn check() -> Outcome {
     xtask(&["check", "--no-build", &file], "")?.expect(1, &[], &said)
 }
 
+fn check_directory() -> Outcome {
+    for folder in [paths::root().join("boards"), std::env::temp_dir()] {
+        let folder = folder.to_string_lossy();
+        let said = format!("error: {folder} is a directory; a system description is a file");
+        xtask(&["check", "--no-build", &folder], "")?.expect(1, &[], &[&said])?;
+    }
+    // Without a slash it could be a name.
+    xtask(&["check", "--no-build", "."], "")?.expect(1, &[], &["error: . is a directory"])
+}
+
+/// As `| head -1` leaves it. What a shell says of who is ended by SIGPIPE is 141.
+fn check_unread() -> Outcome {
+    let (unread, output) = std::io::pipe()?;
+    drop(unread);
+    let mut check = Command::new(paths::xtask());
+    let ended = check.args(["check", "--no-build", "hello"]).stdout(output).output()?;
+    let err = String::from_utf8_lossy(&ended.stderr).into_owned();
+    if ended.status.code() == Some(141) && err.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{}: {err}", ended.status).into())
+}
+
 /// On a terminal keys go to the machine as they are typed, also those that a terminal has uses for, and Ctrl-] ends it. `script`
 /// (of Debian's base system) is the terminal.
 fn terminal() -> Outcome {
     let system = spin()?;
     let words = [&paths::xtask(), system.file()].map(|path| path.display().to_string());
     let [program, file] = words;
-    let mut script = Command::new("script")
-        .args(["-q", "-e", "-c", &format!("'{program}' run --no-build '{file}' --timeout 300")])
-        .arg("/dev/null")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("script: {error}"))?;
-    let output = script.stdout.take().ok_or("no output")?;
-    let mut keys = script.stdin.take().ok_or("no input")?;
+    let mut script = Running::start(
+        Command::new("script")
+            .args(["-q", "-e", "-c", &format!("'{program}' run --no-build '{file}' --timeout 300")])
+            .arg("/dev/null"),
+    )?;
+    let output = script.0.stdout.take().ok_or("no output")?;
     let (console, thread) = Console::collect(output, None);
     let steps = [
         ("spin: 1 vCPU", "\u{1}h"),
@@ -285,13 +330,9 @@ fn terminal() -> Outcome {
         ("^C", "no\u{4}\u{1a}\u{1d}"),
     ];
     for (shown, typed) in steps {
-        if !matches!(console.wait(shown, PATIENCE), Found::Text(_)) {
-            drop(script.kill());
-            return Err(format!("{shown:?} does not come: {}", console.text()).into());
-        }
-        keys.write_all(typed.as_bytes())?;
+        script.see(&console, shown, typed)?;
     }
-    let status = script.wait()?;
+    let status = script.0.wait()?;
     drop(thread.join());
     let ran = Ran { code: status.code(), out: console.text(), err: String::new() };
     ran.expect(0, &["(Ctrl-] ends QEMU", "shikiri> lis^C"], &[])

@@ -1,7 +1,8 @@
 //! Running other programs, with visible progress and errors that say what failed.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, ExitCode, Stdio};
+use std::fmt::Display;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::process::{self, Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use shikiri_qemu_tests::paths;
@@ -9,6 +10,19 @@ use shikiri_qemu_tests::paths;
 /// Says on standard error what is being done now.
 pub(crate) fn step(what: &str) {
     eprintln!("==> {what}");
+}
+
+/// What a program results in that SIGPIPE has ended, as a shell has it: 128 and the signal's number.
+const ENDED_BY_SIGPIPE: i32 = 141;
+
+/// Prints text. Where nobody reads any more, as behind `| head -1`, this program ends with it, quietly.
+pub(crate) fn print(text: impl Display) {
+    let mut out = io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => process::exit(ENDED_BY_SIGPIPE),
+        Err(error) => eprintln!("error: standard output: {error}"),
+        Ok(()) => {}
+    }
 }
 
 /// `cargo`, in the workspace's root.
@@ -66,7 +80,7 @@ pub(crate) fn watch(command: &mut Command, mut each: impl FnMut(&str) -> bool) -
         let line = String::from_utf8_lossy(&line);
         let is_empty = line.trim().is_empty();
         if each(&line) && !(is_empty && was_empty) {
-            println!("{line}");
+            print(format_args!("{line}\n"));
             was_empty = is_empty;
         }
     }

@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::process::print;
+
 /// What was counted so far.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -75,13 +77,13 @@ impl Tally {
         if !self.failures.is_empty() {
             // Whoever has only the end of a long output is to find there what was wrong.
             self.reasons.iter().for_each(Reason::print);
-            println!("\nFailed:");
+            print("\nFailed:\n");
             for name in &self.failures {
-                println!("  {name}");
+                print(format_args!("  {name}\n"));
             }
         }
         eprintln!("({} s)", started.elapsed().as_secs());
-        println!("{} passed, {} failed", self.passed, self.failed);
+        print(format_args!("{} passed, {} failed\n", self.passed, self.failed));
         match (self.failed, self.passed) {
             (0, 0) => bail!("no test has such a name"),
             (0, passed) => Ok(passed),
@@ -93,9 +95,9 @@ impl Tally {
 impl Reason {
     /// The beginning, which says what was expected, and the end of what the machine said.
     fn print(&self) {
-        println!("\n---- {} ----", self.test);
+        print(format_args!("\n---- {} ----\n", self.test));
         for line in shortened(&self.lines) {
-            println!("{line}");
+            print(format_args!("{line}\n"));
         }
     }
 }

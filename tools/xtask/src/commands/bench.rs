@@ -22,7 +22,7 @@ use shikiri_qemu_tests::{Board, Gic, Machine, Overrides, Running, Stacks, System
 use crate::bench_table::{self, Values};
 use crate::commands::{build, run, setup};
 use crate::insn_count::{self, InsnCount};
-use crate::process::step;
+use crate::process::{self, step};
 use crate::{doc_table, flatten};
 use start::{first_instruction, hypervisors_ram};
 
@@ -257,7 +257,7 @@ impl Bench {
         let name = self.table();
         let table = doc_table::read(&file, name)?;
         let judged = bench_table::judge(&table, values, !self.no_linux)?;
-        print!("{}", judged.table);
+        process::print(&judged.table);
         if self.write {
             doc_table::replace(&file, name, &judged.table)?;
         }

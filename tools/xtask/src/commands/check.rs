@@ -5,6 +5,7 @@ use clap::Args;
 use shikiri_qemu_tests::{Board, Gic, Machine, System};
 
 use crate::commands::{build, run, setup};
+use crate::process;
 
 /// Checks a system description and explains it.
 #[derive(Debug, Args)]
@@ -48,7 +49,8 @@ impl Check {
             setup::rust_target()?;
             build::guests()?;
         }
-        println!("{}", system.compile(&machine)?.explanation);
+        let explanation = system.compile(&machine)?.explanation;
+        process::print(format_args!("{explanation}\n"));
         Ok(())
     }
 }

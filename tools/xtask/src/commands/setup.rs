@@ -30,13 +30,17 @@ impl Setup {
         device_tree_compiler()?;
         linux()?;
         c_compiler()?;
-        println!("All that is needed is there:");
-        println!("  Rust targets       {BARE_METAL}, {PROGRAMS_TARGET}");
-        println!("  QEMU               {}", qemu_version().map_or_else(String::new, |v| v.1));
-        println!("  C cross compiler   {}", c_guests::compiler().unwrap_or_default());
-        println!("  Linux guest        {}", paths::linux_kernel().display());
-        println!("  its initrd         {}", paths::linux_initrd().display());
-        println!("  Raspberry Pi 4     {}", paths::rpi4_tree().display());
+        process::print("All that is needed is there:\n");
+        for (what, is) in [
+            ("Rust targets", format!("{BARE_METAL}, {PROGRAMS_TARGET}")),
+            ("QEMU", qemu_version().map_or_else(String::new, |v| v.1)),
+            ("C cross compiler", c_guests::compiler().unwrap_or_default().to_owned()),
+            ("Linux guest", paths::linux_kernel().display().to_string()),
+            ("its initrd", paths::linux_initrd().display().to_string()),
+            ("Raspberry Pi 4", paths::rpi4_tree().display().to_string()),
+        ] {
+            process::print(format_args!("  {what:<18} {is}\n"));
+        }
         Ok(())
     }
 }

@@ -57,11 +57,11 @@ impl Test {
         self.check(&mut tally, "clippy-bare-metal", || clippy_bare_metal(&workspace));
         self.check(&mut tally, "clippy-programs", clippy_programs);
         self.check(&mut tally, "misuse", misuse::check);
-        self.tests(&mut tally, "host tests", &mut host_tests(&workspace));
+        let host_tests = |words| host_tests(&workspace, words);
+        self.tests(&mut tally, "host tests", host_tests);
         if !self.fast {
-            for tests in &mut loom_tests() {
-                self.tests(&mut tally, "interleavings (loom)", tests);
-            }
+            self.tests(&mut tally, "interleavings (loom)", loom_tests_outside);
+            self.tests(&mut tally, "interleavings (loom) of the virtual GIC", loom_tests_inside);
         }
         self.machines(&mut tally);
         if !self.fast && self.selects(Checked::IN_EVERY_TEST) {
@@ -94,8 +94,17 @@ impl Test {
         }
     }
 
-    /// Tests of one `cargo test`, each counted.
-    fn tests(&self, tally: &mut Tally, name: &str, cargo: &mut Command) {
+    /// Tests of one `cargo test`, each counted. What a first build takes minutes for is seen, line by line.
+    fn tests(&self, tally: &mut Tally, name: &str, command: impl Fn(Words) -> Command) {
+        step(&format!("building: {name} (all of them, whichever are run)"));
+        if let Err(error) = process::run(&mut command(BUILD)) {
+            return tally.fail(format!("{name}: {error:#}"));
+        }
+        self.run_tests(tally, name, command(RUN).arg("--"));
+    }
+
+    /// Runs the chosen ones of tests that are built, or nearly.
+    fn run_tests(&self, tally: &mut Tally, name: &str, cargo: &mut Command) {
         step(name);
         if let Some(filter) = &self.filter {
             cargo.arg(filter);
@@ -128,7 +137,7 @@ impl Test {
         if self.fast {
             cargo.env("SHIKIRI_FAST", "1");
         }
-        self.tests(tally, "QEMU tests", &mut cargo);
+        self.run_tests(tally, "QEMU tests", &mut cargo);
     }
 
     fn selects(&self, name: &str) -> bool {
@@ -183,29 +192,38 @@ fn clippy_programs() -> Result<()> {
     process::run(cargo.args(["--", "-D", "warnings"]))
 }
 
-fn host_tests(workspace: &Workspace) -> Command {
+/// Words for cargo.
+type Words = &'static [&'static str];
+/// Only builds tests, and says what.
+const BUILD: Words = &["test", "--no-run"];
+/// Runs them.
+const RUN: Words = &["test", "--quiet", "--no-fail-fast"];
+
+fn host_tests(workspace: &Workspace, words: Words) -> Command {
     let mut cargo = process::cargo();
-    cargo.args(["test", "--quiet", "--no-fail-fast"]);
+    cargo.args(words);
     for package in workspace.host_packages() {
         cargo.args(["-p", &package.name]);
     }
-    cargo.arg("--");
     cargo
 }
 
 /// The same crates compiled against loom's atomics and threads, which try every interleaving.
-fn loom_tests() -> [Command; 2] {
-    let outside = ["-p", "shikiri-sync", "-p", "shikiri-core", "-p", RPC, "--test", "loom"];
-    // What races in the virtual GIC is inside of it.
-    let inside = ["-p", "shikiri-vgic", "--lib"];
-    [&outside[..], &inside[..]].map(|what| {
-        let mut cargo = process::cargo();
-        cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
-        cargo.args(["test", "--quiet", "--release"]).args(what).arg("--target-dir");
-        cargo.arg(shikiri_qemu_tests::paths::target().join("loom"));
-        cargo.arg("--");
-        cargo
-    })
+fn loom_tests(words: Words, what: &[&str]) -> Command {
+    let mut cargo = process::cargo();
+    cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
+    cargo.args(words).arg("--release").args(what).arg("--target-dir");
+    cargo.arg(shikiri_qemu_tests::paths::target().join("loom"));
+    cargo
+}
+
+fn loom_tests_outside(words: Words) -> Command {
+    loom_tests(words, &["-p", "shikiri-sync", "-p", "shikiri-core", "-p", RPC, "--test", "loom"])
+}
+
+/// What races in the virtual GIC is inside of it.
+fn loom_tests_inside(words: Words) -> Command {
+    loom_tests(words, &["-p", "shikiri-vgic", "--lib"])
 }
 
 /// Runs the QEMU tests alone with additional settings, for the long commands: those that one of the filters chooses, one filter

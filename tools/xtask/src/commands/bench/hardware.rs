@@ -17,7 +17,7 @@ use shikiri_qemu_tests::{Board, Machine, System, paths, system};
 use crate::bench_table::{self, Values};
 use crate::commands::{build, setup};
 use crate::doc_table;
-use crate::process::step;
+use crate::process::{self, step};
 use crate::serial_port::{self, Line};
 
 /// How long QEMU's board may take for one system; a busy host plays 60 partitions slowly.
@@ -81,7 +81,7 @@ type Cells = BTreeMap<String, String>;
 pub(super) fn collect(port: &str, table: &str, patience: Duration) -> Result<()> {
     step(&format!("listening to {port}: turn the board on"));
     let heard = listen(serial_port::open(port)?, patience)?;
-    print!("{}", beside(table, &cells_of(&heard)?)?);
+    process::print(beside(table, &cells_of(&heard)?)?);
     Ok(())
 }
 
@@ -200,7 +200,7 @@ pub(crate) fn check_against_qemu() -> Result<()> {
         let port = running.wait_for(" ", super::TIMEOUT)?;
         let line = serial_port::open(port.trim())?;
         running.send("cont\n")?;
-        print!("{}", beside(&table, &cells_of(&listen(line, FOR_QEMU)?)?)?);
+        process::print(beside(&table, &cells_of(&listen(line, FOR_QEMU)?)?)?);
     }
     Ok(())
 }
