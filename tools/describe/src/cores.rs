@@ -9,6 +9,7 @@ use shikiri_config::{CoreTime, MAX_VCPUS_AT_HOME, Vcpu};
 use crate::board::Board;
 use crate::problem::{Place, Problem};
 use crate::text::{Cores, Description, PartitionText, VcpuText};
+use crate::units::how_many;
 use rules::{
     check_count, check_each_once, check_shape, core_set, no_seat, overbooked, pinned_home,
     reservation,
@@ -204,7 +205,8 @@ impl CorePlan {
         if chosen.len() < wanted_cores {
             let (total, left) = (self.cores.len(), chosen.len());
             let problem = Problem::new(format!(
-                "`{name}` wants {wanted} cores of its own, but {left} of the machine's {total} are left"
+                "`{name}` wants {} of its own, but {left} of the machine's {total} are left",
+                how_many(wanted, "core")
             ));
             let problem = problem.at(place, format!("`{name}` wants {wanted}"));
             return Err(match self.cores.iter().find_map(|core| core.owner.as_ref()) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_spanned::Spanned;
-use shikiri_abi::{CoreSet, Resource};
+use shikiri_abi::{CoreSet, PAGE_BYTES, Resource};
 use shikiri_config::{
     CoreTime, PartitionSet, PartitionSpec, Place, RestartPolicy, Unanswered, Vcpu, Windows,
 };
@@ -15,7 +15,7 @@ use crate::memory::span_text;
 use crate::shared::{self, View};
 use crate::system::Plan;
 use crate::talk;
-use crate::units::{Size, stated};
+use crate::units::{Size, how_many, stated};
 
 /// Explains a plan.
 pub(crate) fn explain(plan: &Plan<'_>, bundle_bytes: usize) -> String {
@@ -108,8 +108,10 @@ fn write_talk(out: &mut String, plan: &Plan<'_>, partition: &PartitionSpec) -> s
     let pages = talk.pages();
     writeln!(
         out,
-        "  talk       {} handles, {} requests, {pages} pages",
-        talk.handles, talk.requests
+        "  talk       {}, {}, {}",
+        how_many(talk.handles, "handle"),
+        how_many(talk.requests, "request"),
+        how_many(pages, "page")
     )?;
     let windows = partition.windows;
     if !windows.is_none() {
@@ -276,11 +278,20 @@ fn write_policy(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
         Unanswered::Granted => "granted",
     };
     writeln!(out)?;
-    writeln!(out, "policy    {holder}, {} partitions at run time", policy.spare)?;
+    let spare = how_many(policy.spare, "partition");
+    writeln!(out, "policy    {holder}, {spare} at run time")?;
     writeln!(out, "  requests   {default} if not answered within {} ms", policy.answer_ms)?;
     for resource in Resource::ALL {
         if let Some(limit) = policy.handout[usize::from(resource.number())] {
-            writeln!(out, "  hand out   {resource} up to {}", stated(resource, limit))?;
+            let most = stated(resource, limit);
+            writeln!(out, "  hand out   {resource} up to {most}")?;
+            if let Some(left) = left_of(plan, resource).filter(|left| limit > *left) {
+                let left = stated(resource, left);
+                writeln!(
+                    out,
+                    "  warning    {most} of {resource} may be handed out, and {left} is left over while all described partitions live"
+                )?;
+            }
         }
     }
     let images: Vec<_> = plan.spec.policy_images.iter().map(|image| image.name.as_str()).collect();
@@ -294,6 +305,23 @@ fn write_policy(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// What no described partition has of a resource that the machine bounds, in the unit of its account.
+fn left_of(plan: &Plan<'_>, resource: Resource) -> Option<u64> {
+    match resource {
+        Resource::CoreTime => {
+            let whole = plan.cores.left().iter().map(|_| 1_000_000_u64);
+            let shared = plan.cores.shared().map(|(_, ppm)| 1_000_000_u64.saturating_sub(ppm));
+            Some(whole.chain(shared).fold(0, u64::saturating_add))
+        }
+        Resource::Memory | Resource::ManagementMemory => Some(plan.memory.left / PAGE_BYTES),
+        Resource::IpaSpace
+        | Resource::EventPorts
+        | Resource::Devices
+        | Resource::CacheShare
+        | Resource::BusShare => None,
+    }
 }
 
 fn write_left(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {

@@ -40,6 +40,12 @@ pub(crate) fn stated(resource: Resource, value: u64) -> String {
     }
 }
 
+/// So many of what has this word: `1 core`, `2 cores`.
+pub(crate) fn how_many<N: fmt::Display + PartialEq + From<u8>>(count: N, word: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {word}{plural}")
+}
+
 /// Splits a number from its unit.
 fn split(text: &str) -> (&str, &str) {
     let end =

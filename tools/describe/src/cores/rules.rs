@@ -8,7 +8,7 @@ use super::{Core, percent};
 use crate::board::Board;
 use crate::problem::{Place, Problem};
 use crate::text::{Cores, PartitionText, VcpuText};
-use crate::units::Micros;
+use crate::units::{Micros, how_many};
 
 /// A core's reservations pass 100 %.
 pub(super) fn overbooked(
@@ -93,10 +93,14 @@ pub(super) fn check_count(
     if wanted == vcpus {
         return Ok(());
     }
-    let problem = Problem::new(format!("`{name}` has {wanted} vCPUs on {vcpus} cores of its own"));
+    let problem = Problem::new(format!(
+        "`{name}` has {} on {} of its own",
+        how_many(wanted, "vCPU"),
+        how_many(vcpus, "core")
+    ));
     let problem = problem.at(&place, "as many vCPUs as owned cores");
     let problem = match &partition.cores {
-        Some(cores) => problem.at(cores.span(), format!("{vcpus} cores")),
+        Some(cores) => problem.at(cores.span(), how_many(vcpus, "core")),
         None => problem,
     };
     Err(problem.help("add `share` to let several vCPUs take turns on a core"))

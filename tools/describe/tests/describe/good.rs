@@ -414,6 +414,29 @@ fn a_policy_has_its_holder_its_files_and_what_it_may_hand_out() {
     assert!(compiled.explanation.contains(shown), "{}", compiled.explanation);
 }
 
+/// HELLO has one of four cores and 2 MiB.
+#[test]
+fn a_hand_out_of_more_than_is_left_over_is_warned_of_with_both_amounts() {
+    let warnings = |handout: &str| {
+        let policy = format!("[policy]\npartition = \"hello\"\nhandout = {{ {handout} }}\n");
+        let shown = compiled("handout", &format!("{HELLO}{policy}"), Board::VirtGic3).explanation;
+        let lines = shown.lines().filter_map(|line| line.strip_prefix("  warning    "));
+        let left = shown.split("\n  memory     ").last().and_then(|it| it.split(';').next());
+        let left = left.unwrap().replace(' ', "");
+        (lines.map(str::to_owned).collect::<Vec<_>>(), left)
+    };
+    assert_eq!(warnings("memory = \"64MiB\", core_time = \"300%\", event_ports = 9999").0, [""; 0]);
+    let (said, left) = warnings("memory = \"4GiB\", core_time = \"301%\"");
+    let behind = "is left over while all described partitions live";
+    assert_eq!(
+        said,
+        [
+            format!("301% of core time may be handed out, and 300% {behind}"),
+            format!("4GiB of memory may be handed out, and {left} {behind}"),
+        ]
+    );
+}
+
 #[test]
 fn a_policy_file_that_names_what_nobody_makes_is_taken_and_it_is_said() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
