@@ -2,5 +2,6 @@
 
 pub mod os;
 pub mod partitions;
+pub mod processes;
 pub mod report;
 pub mod socket;

@@ -55,6 +55,8 @@ pub(super) fn governed(machine: Machine) -> Outcome {
         &[
             ("part wait driver ended 60s; acct -h", "devices                -     1"),
             ("part start clock", "start: wrong state"),
+            ("policyd; echo is=$?", "policyd: another one runs already, as process"),
+            ("policyd > /tmp/said; echo is=$?", "| is=1"),
         ],
     )
 }

@@ -1,10 +1,9 @@
 //! Sends a signal: `kill [-SIGNAL] PROCESS…`, where PROCESS is a number, or the name of a program of which one or more run.
 
 use std::env;
-use std::fs;
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 
-use shikiri_scos_programs::os;
+use shikiri_scos_programs::{os, processes};
 
 /// Signals by the names that people use.
 const SIGNALS: [(&str, i32); 9] = [
@@ -50,7 +49,7 @@ fn signal(word: &str) -> Option<i32> {
 fn send(name: &str, signal: i32) -> Result<(), String> {
     let ids = match name.parse() {
         Ok(id) => vec![id],
-        Err(_) => processes_of(name),
+        Err(_) => processes::of_program(name),
     };
     if ids.is_empty() {
         return Err("no process of that name".to_owned());
@@ -60,17 +59,4 @@ fn send(name: &str, signal: i32) -> Result<(), String> {
         os::kill(id, signal).map_err(failure)?;
     }
     Ok(())
-}
-
-/// The processes that run this program, without the one that asks.
-fn processes_of(name: &str) -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    ids.filter(|id| u32::try_from(*id).is_ok_and(|id| id != process::id()))
-        .filter(|id| {
-            let words = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            let program = words.split(|byte| *byte == 0).next().unwrap_or_default();
-            program.rsplit(|byte| *byte == b'/').next() == Some(name.as_bytes())
-        })
-        .collect()
 }

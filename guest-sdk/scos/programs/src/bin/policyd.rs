@@ -10,11 +10,17 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 use shikiri_machine::{Act, Device, Door, Events, Machine, Refusal};
 use shikiri_policyd::{Action, Engine, FILE, Policy, Seen};
+use shikiri_scos_programs::processes;
 
 /// Where the notes are that each policy program leaves to the next one of the same file, for this life of the system.
 const NOTES: &str = "/run/policyd";
 
 fn main() -> ExitCode {
+    // Two would answer and start the same partitions by turns.
+    if let Some(other) = processes::of_program("policyd").first() {
+        say(&format!("another one runs already, as process {other}; `kill policyd` ends it"));
+        return ExitCode::FAILURE;
+    }
     let path = env::args().nth(1).unwrap_or_else(|| FILE.to_owned());
     let policy = match fs::read_to_string(&path) {
         Ok(text) => Policy::parse(&text).map_err(|error| error.to_string()),

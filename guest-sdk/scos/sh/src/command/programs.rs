@@ -95,8 +95,8 @@ it is TERM. What ends is a process of this system: partitions are ended by `part
         "policyd",
         "policyd [FILE]",
         "the policy at work",
-        "Reads a policy, by default /etc/policy.toml, and goes by it: starts partitions in order, answers their requests, starts again what ends. init keeps it; only one at a
-time is told of requests. A policy that cannot be read ends it with 2, and init leaves it so.",
+        "Reads a policy, by default /etc/policy.toml, and goes by it: starts partitions in order, answers their requests, starts again what ends. init keeps it, and one runs at
+a time: another one is refused. A policy that cannot be read ends it with 2, and init leaves it so.",
     ),
     program(
         "ps",
