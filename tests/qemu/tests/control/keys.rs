@@ -107,6 +107,10 @@ pub(super) fn top_ends(machine: Machine) -> Outcome {
         running.send("echo ed''itedx\u{7f}")?;
         running.wait_for("echo ed''itedx", PATIENCE)?;
         converse(&mut running, &[("", "| edited\r\n")])?;
+        // Arrow keys are no letters: the line before comes back by ↑, and another arrow changes nothing.
+        running.send("half\u{1b}[A\u{1b}[D")?;
+        running.wait_for("echo ed''ited", PATIENCE)?;
+        converse(&mut running, &[("\u{1b}[C 'again", "")])?;
     }
     Ok(())
 }

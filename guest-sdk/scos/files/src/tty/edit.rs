@@ -1,5 +1,6 @@
 //! What becomes of a byte that was typed.
 
+use super::sequence::{Part, Sequence};
 use super::{INPUT, LINES, SIGNALS, Terminal, Typed};
 use crate::Signal;
 use crate::abi::termios::{
@@ -84,6 +85,11 @@ impl Terminal {
     /// A byte with ICANON.
     fn edit(&mut self, byte: u8) {
         let is_extended = self.has(IEXTEN);
+        match self.sequence.take(byte) {
+            Part::Up if is_extended => return self.recall(),
+            Part::Inside if is_extended => return,
+            Part::Up | Part::Inside | Part::Outside => {}
+        }
         match byte {
             _ if self.is(VERASE, byte) => self.erase_character(),
             _ if self.is(VKILL, byte) => self.kill(byte),
@@ -124,9 +130,22 @@ impl Terminal {
         if self.room() == 0 || self.lines.len() >= LINES {
             return;
         }
+        if self.has(ECHO) && !self.line.is_empty() {
+            self.former = self.line.iter().map(|typed| typed.byte).collect();
+        }
         let columns = self.echo(byte);
         self.line.push(Typed { byte, columns });
         self.finish_line();
+    }
+
+    /// Puts the line that was typed before in place of this one.
+    fn recall(&mut self) {
+        while !self.line.is_empty() {
+            self.erase_character();
+        }
+        let former = core::mem::take(&mut self.former);
+        former.iter().for_each(|byte| self.add(*byte));
+        self.former = former;
     }
 
     /// What was typed can be read, without a line's end; nothing is an end of file.
@@ -197,5 +216,6 @@ impl Terminal {
         self.input.clear();
         self.lines.clear();
         self.line.clear();
+        self.sequence = Sequence::default();
     }
 }

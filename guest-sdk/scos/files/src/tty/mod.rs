@@ -1,11 +1,13 @@
 //! The console as a terminal: lines that can be edited, echo, signals, raw mode (termios(3), the discipline N_TTY).
 //!
 //! Differences from Linux: there is one terminal; with VMIN above 0, VTIME has no meaning; programs in the background may read and write
-//! (no SIGTTIN, SIGTTOU); UTF-8 is erased as characters whatever IUTF8 says.
+//! (no SIGTTIN, SIGTTOU); UTF-8 is erased as characters whatever IUTF8 says. With ICANON and IEXTEN what the arrow keys and their like
+//! send is no part of the line, unless VLNEXT comes before it; ↑ brings the line before back, which nobody else edits here.
 
 mod control;
 mod edit;
 mod screen;
+mod sequence;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -16,6 +18,7 @@ use crate::wakes::Wakes;
 use crate::{Answer, Key, Now, Signal, Step};
 
 use screen::Screen;
+use sequence::Sequence;
 
 /// The most bytes of input that wait, those of the line that is edited included.
 const INPUT: usize = 4096;
@@ -41,6 +44,9 @@ pub(crate) struct Terminal {
     lines: VecDeque<usize>,
     /// The line that is edited.
     line: Vec<Typed>,
+    /// The last one that was typed and seen, without its end.
+    former: Vec<u8>,
+    sequence: Sequence,
     is_literal: bool,
     screen: Screen,
     signals: VecDeque<Signal>,
@@ -70,6 +76,8 @@ impl Terminal {
             input: VecDeque::new(),
             lines: VecDeque::new(),
             line: Vec::new(),
+            former: Vec::new(),
+            sequence: Sequence::default(),
             is_literal: false,
             screen: Screen::default(),
             signals: VecDeque::new(),

@@ -5,10 +5,11 @@ use crate::abi::ioctl::{
     FIONREAD, TCFLSH, TCGETS, TCSETS, TIOCGPGRP, TIOCGWINSZ, TIOCSPGRP, TIOCSWINSZ,
 };
 use crate::abi::poll::{POLLIN, POLLOUT};
-use crate::abi::termios::{ECHO, ICANON, ISIG, NOFLSH, OPOST, Termios, VMIN, VTIME};
+use crate::abi::termios::{ECHO, ICANON, IEXTEN, ISIG, NOFLSH, OPOST, Termios, VMIN, VTIME};
 use crate::wakes::Wakes;
 use crate::{Errno, Now, Signal, Step};
 use proptest::prelude::*;
+use std::format;
 use std::string::String;
 use std::vec;
 use std::vec::Vec;
@@ -185,6 +186,56 @@ fn raw_mode_without_vmin_waits_as_long_as_vtime_says() {
     assert_eq!((desk.read(9), desk.terminal.alarm()), (None, Some(400_000_000)));
     assert_eq!(desk.typed(b"x").read(9).unwrap(), b"x");
     assert_eq!(desk.terminal.alarm(), None);
+}
+
+#[test]
+fn what_keys_without_a_letter_send_is_no_part_of_a_line() {
+    // Left, delete, F1 (application mode), page up with shift, and a lone ESC.
+    for keys in ["\x1b[D", "\x1b[3~", "\x1bOP", "\x1b[5;2~", "\x1b", "\x1b\x1b[C"] {
+        let mut desk = Desk::new();
+        desk.typed(format!("a{keys}bA\n").as_bytes());
+        assert_eq!(desk.read(99).unwrap(), b"abA\n", "{keys:?}");
+        assert_eq!(desk.shown(), "abA\r\n", "{keys:?}");
+    }
+    // Behind VLNEXT, and where nobody edits, they are letters.
+    let mut desk = Desk::new();
+    assert_eq!(desk.typed(b"\x16\x1b[D\n").read(99).unwrap(), b"\x1b[D\n");
+    let mut plain = Desk::with(|modes| modes.local &= !IEXTEN);
+    assert_eq!(plain.typed(b"\x1b[A\n").read(99).unwrap(), b"\x1b[A\n");
+    let mut raw = Desk::with(|modes| modes.local &= !ICANON);
+    assert_eq!(raw.typed(b"\x1b[A").read(99).unwrap(), b"\x1b[A");
+    // A line's end within one, and a signal, end it.
+    let mut desk = Desk::new();
+    assert_eq!(desk.typed(b"a\x1b[1\n").read(99).unwrap(), b"a\n");
+    assert_eq!(desk.typed(b"\x1b\x03[b\n").read(99).unwrap(), b"[b\n");
+}
+
+#[test]
+fn the_key_up_brings_the_line_before_back_and_it_can_be_edited() {
+    const UP: &[u8] = b"\x1b[A";
+    let mut desk = Desk::new();
+    assert_eq!(desk.typed(UP).typed(b"ls\n").read(99).unwrap(), b"ls\n", "there is none yet");
+    desk.shown();
+    desk.typed(b"half").typed(UP);
+    assert_eq!(desk.shown(), "half\x08 \x08\x08 \x08\x08 \x08\x08 \x08ls");
+    assert_eq!(desk.typed(b"\x7fx\n").read(99).unwrap(), b"lx\n");
+    // An empty line is none; and again it is the same one.
+    desk.typed(b"\n").typed(UP).typed(UP).typed(b"\n");
+    assert_eq!(
+        (desk.read(99).unwrap(), desk.read(99).unwrap()),
+        (b"\n".to_vec(), b"lx\n".to_vec())
+    );
+    // What was typed unseen is not shown.
+    let mut modes = Termios::new();
+    modes.local &= !ECHO;
+    desk.control(TCSETS, 0, &mut modes.to_bytes()).unwrap();
+    desk.typed(b"secret\n");
+    desk.control(TCSETS, 0, &mut Termios::new().to_bytes()).unwrap();
+    desk.typed(UP).typed(b"\n");
+    assert_eq!(
+        (desk.read(99).unwrap(), desk.read(99).unwrap()),
+        (b"secret\n".to_vec(), b"lx\n".to_vec())
+    );
 }
 
 #[test]
