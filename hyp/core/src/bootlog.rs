@@ -77,6 +77,11 @@ checkpoints! {
     FirstStart = 11, "first partition started",
         "the boot is over; look at the partition's own console.";
 }
+/// What is put behind a word of which there are so many.
+#[must_use]
+pub const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
 
 /// The log in RAM.
 ///

@@ -1,6 +1,6 @@
 //! Tests of the boot log.
 
-use super::{BootLog, Checkpoint, LOG_BYTES};
+use super::{BootLog, Checkpoint, LOG_BYTES, plural};
 use std::string::String;
 use std::vec::Vec;
 
@@ -17,9 +17,11 @@ fn a_checkpoint_is_printed_with_its_number_and_kept() {
     let mut printed = Vec::new();
     log.checkpoint(Checkpoint::Entered, format_args!("EL{}", 2), &mut |byte| printed.push(byte));
     log.checkpoint(Checkpoint::FirstStart, format_args!(""), &mut |byte| printed.push(byte));
-    log.line(format_args!("{} cores", 4), &mut |byte| printed.push(byte));
+    log.line(format_args!("4 core{}, 1 bundle{}", plural(4), plural(1)), &mut |byte| {
+        printed.push(byte)
+    });
     let expected = "shikiri: [01] entered (EL2)\nshikiri: [11] first partition started\n\
-                    shikiri: 4 cores\n";
+                    shikiri: 4 cores, 1 bundle\n";
     assert_eq!(String::from_utf8(printed).unwrap(), expected);
     assert_eq!(kept(&log), expected);
     assert_eq!(log.last(), Some(Checkpoint::FirstStart));

@@ -9,7 +9,7 @@ use shikiri_arch::board::{Board, GicFact, OwnRegisters, Range};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
 use shikiri_config::{Bundle, CoreTime, DRAFT_VCPUS, GicVersion, MachineFacts, Partition};
-use shikiri_core::bootlog::Checkpoint;
+use shikiri_core::bootlog::{Checkpoint, plural};
 use shikiri_core::frame::{FrameState, MAX_RANGES};
 use shikiri_core::object::{Object, Objects};
 use shikiri_core::partition::FrameStore;
@@ -70,10 +70,8 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
     };
     let own_registers = board.own_registers();
     fits(&bundle, board, &own_registers, loaded);
-    log::checkpoint(
-        Checkpoint::BundleChecked,
-        format_args!("{} partitions", bundle.partition_count()),
-    );
+    let count = bundle.partition_count();
+    log::checkpoint(Checkpoint::BundleChecked, format_args!("{count} partition{}", plural(count)));
     show_trust(&bundle);
     let frames = frames(board, &bundle, loaded);
     let total = frames.free_pages().0 / 256;

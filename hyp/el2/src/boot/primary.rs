@@ -4,7 +4,7 @@
 use shikiri_abi::{PAGE_BYTES, Pa};
 use shikiri_arch::board::{self, Board, GicFact, Range, TreeError, UartKind};
 use shikiri_arch::devicetree::Blob;
-use shikiri_core::bootlog::Checkpoint;
+use shikiri_core::bootlog::{Checkpoint, plural};
 
 use super::log::{self, refuse};
 use super::mmu::MapBuilder;
@@ -59,8 +59,9 @@ extern "C" fn boot_primary(tree_at: u64, loaded_at: u64, level: u64) -> ! {
             "the core that boots, MPIDR {mpidr:#x}, is not among the device tree's"
         ));
     }
-    let Board { compatible, core_count, boot_core, .. } = &*board;
-    let detail = format_args!("{compatible}, {core_count} cores, on core {}", boot_core.0);
+    let Board { ref compatible, core_count, boot_core, .. } = *board;
+    let plural = plural(core_count);
+    let detail = format_args!("{compatible}, {core_count} core{plural}, on core {}", boot_core.0);
     log::checkpoint(Checkpoint::TreeRead, detail);
     let mmu = map(board).finish(regs::id_aa64mmfr0_el1() & 15);
     mmu.enable();
