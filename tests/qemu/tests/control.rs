@@ -243,15 +243,32 @@ fn refused(machine: Machine) -> Outcome {
             ("part create a image=none memory=2M cores=3", "there is no image `none`; there are"),
             (
                 "part create a image=timer memory=32M cores=3",
-                "over what may be handed out of memory",
+                "a limit of 32M is over what may be handed out of memory: 16M in all, 0K of it given",
             ),
             (
                 "part create a image=timer memory=2M cores=0",
-                "over what these cores have left, 0% at most",
+                "cores: `0`: over what these cores have left, 0% at most; a vCPU takes 100%",
             ),
-            ("part create timer image=timer memory=2M cores=3", "create: exists"),
+            (
+                "part create timer image=timer memory=2M cores=3",
+                "part: name: `timer`: there is one of this name already",
+            ),
+            (
+                "part create Timer image=timer memory=2M cores=3",
+                "part: name: `Timer`: 1 to 31 of a-z, 0-9, _ and - are possible",
+            ),
+            (
+                "part create a image=timer memory=2M cores=2-9",
+                "part: cores: `2-9`: the machine has cores 0 to 3",
+            ),
             ("part start ghost", "there is no partition `ghost`; there are"),
-            ("part resume timer", "resume: wrong state"),
+            ("part resume timer", "part: timer is ended: only one that is paused can be resumed"),
+            ("trace timer", "trace: timer is ended: only one that lives has exits"),
+            ("trace scos 5", "trace: scos has no vCPU 5; its last one is 0"),
+            ("chan timer", "chan: timer is ended: only one that lives has ports"),
+            ("part pause scos", "part: scos cannot pause itself"),
+            ("part show #77", "part: there is no partition `#77`; there are timer, #1 (scos)"),
+            ("cat /nosuch", "cat: /nosuch: No such file or directory"),
             (
                 "part create a image=timer memory=2M cores=3 devices=timer:0",
                 "devices: `timer:0`: `timer` has no such device",
@@ -260,7 +277,10 @@ fn refused(machine: Machine) -> Outcome {
                 "part create a image=timer memory=2M cores=3 handles=8 areas=blocks:600",
                 "areas: more than 4,096 pages, 512 blocks, 510 giants or 64 shares",
             ),
-            ("part destroy timer", "destroy: bad argument"),
+            (
+                "part destroy timer",
+                "part: timer is of the description: only one that was made at run time can be",
+            ),
             ("part wait timer active 50ms", "timer is ended and not active after 50ms"),
             ("acct -h", "memory               16M    0K"),
             ("part list && echo whole", "| whole"),

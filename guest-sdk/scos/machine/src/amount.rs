@@ -57,6 +57,12 @@ pub fn resource_named(word: &str) -> Option<Resource> {
     Resource::ALL.into_iter().find(|resource| resource_word(*resource) == word)
 }
 
+/// All their words, for people.
+#[must_use]
+pub fn resource_words() -> String {
+    Resource::ALL.map(resource_word).join(", ")
+}
+
 /// How a resource is counted.
 enum Unit {
     Share,

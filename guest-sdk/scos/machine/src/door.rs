@@ -4,6 +4,7 @@
 
 mod make;
 mod note;
+mod refused;
 mod start;
 
 use std::io;
@@ -15,7 +16,7 @@ use shikiri_tree::Gic;
 
 use crate::Machine;
 use crate::look::{Exit, Thing};
-use crate::refusal::{Act, Over, Refusal};
+use crate::refusal::{Act, Over, Refusal, Rule};
 use crate::view::{Account, Asked, Cause, Line, NewPartition, Partition, Phase, Wanted};
 
 /// Makes policy calls.
@@ -71,6 +72,7 @@ const PEERS_SET: u16 = 0x118;
 pub(crate) const PARTITION_LOAD: u16 = 0x119;
 const HANDOUT_READ: u16 = 0x11a;
 const IMAGE_INFO: u16 = 0x11b;
+const CORE_READ: u16 = 0x11c;
 const AREAS_SET: u16 = 0x11d;
 const DEVICE_ADD: u16 = 0x11e;
 const REQUEST_TAKE: u16 = 0x120;
@@ -176,7 +178,8 @@ impl<C: Calls> Door<C> {
     ) -> Result<(), Refusal> {
         let number = u64::from(resource.number());
         let x = [id.encode(), number, limit.unwrap_or(UNSET), 0, 0, 0];
-        self.call(("limit", Some(id)), LIMIT_SET, x).map(|_| ())
+        let set = self.call(("limit", Some(id)), LIMIT_SET, x).map(|_| ());
+        set.map_err(|refusal| self.not_limited(resource, limit, refusal))
     }
 }
 
@@ -290,10 +293,12 @@ impl<C: Calls + Trees> Machine for Door<C> {
     fn create(&mut self, new: &NewPartition) -> Result<PartitionRef, Refusal> {
         let step = "create";
         let Some([a, b, c, d]) = name_words(&new.name) else {
-            return Err(Refusal::new(step, None, Status::InvalidParameter));
+            let refusal = Refusal::new(step, None, Status::InvalidParameter);
+            return Err(Self::not_made(new, refusal));
         };
         let plan = self.plan(new)?;
-        let [word, ..] = self.call((step, None), PARTITION_CREATE, [a, b, c, d, 0, 0])?;
+        let made = self.call((step, None), PARTITION_CREATE, [a, b, c, d, 0, 0]);
+        let [word, ..] = made.map_err(|refusal| Self::not_made(new, refusal))?;
         let Some(id) = PartitionRef::decode(word) else {
             return Err(Refusal::new(step, None, Status::NotSupported));
         };
@@ -360,7 +365,9 @@ impl<C: Calls + Trees> Machine for Door<C> {
 
     fn permit(&mut self, from: PartitionRef, to: PartitionRef, may: bool) -> Result<(), Refusal> {
         let x = [from.encode(), to.encode(), u64::from(may), 0, 0, 0];
-        self.call(("permission", Some(from)), PEERS_SET, x).map(|_| ())
+        let set = self.call(("permission", Some(from)), PEERS_SET, x).map(|_| ());
+        let itself = || Rule::Other("a partition needs no permission to talk to itself".to_owned());
+        set.map_err(|refusal| if from == to { refusal.for_that(itself()) } else { refusal })
     }
 
     fn console(&self, id: PartitionRef, from: u64) -> Result<(Vec<u8>, u64), Refusal> {
@@ -393,7 +400,7 @@ impl<C: Calls + Trees> Machine for Door<C> {
             let words = match self.call(("ports", Some(id)), PORT_READ, x) {
                 Ok(words) => words,
                 Err(refusal) if refusal.status == Status::Range => break,
-                Err(refusal) => return Err(refusal),
+                Err(refusal) => return Err(self.not_seen(id, "one that lives has ports", refusal)),
             };
             things.extend(Thing::decode(words));
             let [entry, ..] = words;
@@ -408,14 +415,20 @@ impl<C: Calls + Trees> Machine for Door<C> {
             let x = [id.encode(), u64::from(vcpu), back, 0, 0, 0];
             match self.call(("exits", Some(id)), EXIT_READ, x) {
                 Ok(words) => exits.push(Exit::decode(words)),
-                Err(refusal) if refusal.status == Status::Range && back > 0 => break,
-                Err(refusal) => return Err(refusal),
+                Err(refusal) if refusal.status == Status::Range => break,
+                Err(refusal) => return Err(self.not_seen(id, "one that lives has exits", refusal)),
             }
         }
         Ok(exits)
     }
 
     fn act(&mut self, id: PartitionRef, act: Act) -> Result<PartitionRef, Refusal> {
+        self.done(id, act).map_err(|refusal| self.not_done(act, id, refusal))
+    }
+}
+
+impl<C: Calls + Trees> Door<C> {
+    fn done(&self, id: PartitionRef, act: Act) -> Result<PartitionRef, Refusal> {
         let step = act.word();
         match act {
             Act::Start => self.start(id),

@@ -129,6 +129,9 @@ impl NewPartition {
                 format!("{kept} of {vcpus} vCPUs; the first one is never kept back"),
             ));
         }
+        if let Some(why) = self.vcpus.iter().find_map(|vcpu| out_of_range(vcpu.time)) {
+            return Some(("share", why));
+        }
         let longer = self.vcpus.iter().find_map(|vcpu| match vcpu.time {
             Time::Reservation { budget_us, period_us } if budget_us > period_us => {
                 Some([budget_us, period_us].map(Span::of_us))
@@ -180,6 +183,17 @@ impl NewPartition {
         let own = self.devices.iter().map(|device| ("devices", device));
         own.chain(self.kept_devices.iter().map(|device| (KEPT, device)))
     }
+}
+
+/// What VCPU_ADD does not take: a budget below 50 us, a period below 100 us or above 1 s.
+fn out_of_range(time: Time) -> Option<String> {
+    let Time::Reservation { budget_us, period_us } = time else { return None };
+    let [budget, period] = [budget_us, period_us].map(Span::of_us);
+    if budget_us < 50 {
+        return Some(format!("a budget of {budget}; 50us is the least"));
+    }
+    let is_possible = (100..=1_000_000).contains(&period_us);
+    (!is_possible).then(|| format!("a period of {period}; 100us to 1s are possible"))
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ mod table;
 mod view;
 mod words;
 
-pub use amount::{Amount, BadAmount, Span, is_enforced, resource_named, resource_word};
+pub use amount::{
+    Amount, BadAmount, Span, is_enforced, resource_named, resource_word, resource_words,
+};
 pub use device::{Device, Events, PATH as DEVICE, replace};
 pub use door::{Calls, Door, Trees};
 pub use given::{MOST_VCPUS, OwnedDevice};

@@ -4,7 +4,8 @@ use core::fmt;
 
 use shikiri_abi::{PAGE_BYTES, PartitionRef, Resource, Status};
 
-use crate::amount::Amount;
+use crate::amount::{Amount, resource_word};
+use crate::view::{Line, Partition, Phase};
 
 /// What can be done to a partition with a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,30 @@ impl Act {
             Self::Destroy => "destroy",
         }
     }
+
+    /// Whether it can be done to one in this state.
+    const fn is_for(self, phase: Phase) -> bool {
+        match self {
+            Self::Start => matches!(phase, Phase::Created | Phase::Held | Phase::Ended),
+            Self::Pause => matches!(phase, Phase::Active),
+            Self::Resume => matches!(phase, Phase::Paused),
+            Self::End => !matches!(phase, Phase::Created | Phase::Ended),
+            Self::Restart => !matches!(phase, Phase::Created),
+            Self::Destroy => matches!(phase, Phase::Created | Phase::Ended),
+        }
+    }
+
+    /// To whom it can be done, in words.
+    const fn only(self) -> &'static str {
+        match self {
+            Self::Start => "one that is created or ended can be started",
+            Self::Pause => "one that is active can be paused",
+            Self::Resume => "one that is paused can be resumed",
+            Self::End => "one that lives can be ended",
+            Self::Restart => "one that was started before can be restarted",
+            Self::Destroy => "one that is created or ended can be destroyed",
+        }
+    }
 }
 
 /// The hypervisor refused, or what it would have been asked for cannot be.
@@ -57,7 +82,7 @@ pub struct Refusal {
     pub rule: Option<Rule>,
 }
 
-/// What a new partition does not keep to.
+/// What is not kept to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// There is no image of this name; there are those.
@@ -85,6 +110,12 @@ pub enum Rule {
     NoTree(String),
     /// What a key says cannot be given, for this reason.
     Key(&'static str, String),
+    /// The partition of this name is in a state in which that cannot be; only such a one has it or can have it done.
+    State(String, Phase, &'static str),
+    /// A limit is more than can be handed out, of which so much may be and is; `None` is no limit.
+    HandOut(Resource, Option<u64>, Line),
+    /// Something else, in words.
+    Other(String),
 }
 
 impl fmt::Display for Rule {
@@ -105,6 +136,20 @@ impl fmt::Display for Rule {
             }
             Self::NoTree(why) => write!(f, "its device tree: {why}"),
             Self::Key(key, why) => write!(f, "{key}: {why}"),
+            Self::State(name, phase, only) => write!(f, "{name} is {phase}: only {only}"),
+            Self::HandOut(resource, limit, Line { limit: most, used, .. }) => {
+                let amount = |value| Amount { resource: *resource, value };
+                let limit =
+                    limit.map_or("no limit".to_owned(), |it| format!("a limit of {}", amount(it)));
+                let most = most.map_or("nothing".to_owned(), |it| amount(it).to_string());
+                let (over, used) = (Over::Handout(*resource), amount(*used));
+                write!(
+                    f,
+                    "{}: {limit} is over {over}: {most} in all, {used} of it given already",
+                    resource_word(*resource)
+                )
+            }
+            Self::Other(text) => f.write_str(text),
         }
     }
 }
@@ -169,9 +214,28 @@ impl Refusal {
             Rule::Image { .. } => Status::NotFound,
             Rule::Memory { .. } | Rule::Tree { .. } => Status::Range,
             Rule::NoTree(_) => Status::NoMemory,
-            Rule::Key(..) => Status::InvalidParameter,
+            Rule::Key(..) | Rule::Other(_) => Status::InvalidParameter,
+            Rule::State(..) => Status::WrongState,
+            Rule::HandOut(..) => Status::OverLimit,
         };
-        Self { rule: Some(rule), ..Self::new("create", None, status) }
+        Self::new("create", None, status).for_that(rule)
+    }
+
+    /// What is done to a partition does not fit its state, which this is now.
+    #[must_use]
+    pub fn of_state(act: Act, now: &Partition) -> Self {
+        let plain = Self::new(act.word(), Some(now.id), Status::WrongState);
+        // It may have changed since: that would be no reason.
+        if act.is_for(now.phase) {
+            return plain;
+        }
+        plain.for_that(Rule::State(now.name.clone(), now.phase, act.only()))
+    }
+
+    /// The same refusal, with the rule that is behind its status.
+    #[must_use]
+    pub(crate) fn for_that(self, rule: Rule) -> Self {
+        Self { rule: Some(rule), ..self }
     }
 }
 
@@ -199,8 +263,9 @@ impl std::error::Error for Refusal {}
 
 #[cfg(test)]
 mod tests {
-    use super::{Over, Refusal, Rule};
-    use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Status};
+    use super::{Act, Over, Refusal, Rule};
+    use crate::view::{Line, Partition, Phase};
+    use shikiri_abi::{PartitionId, PartitionRef, PartitionSlot, Resource, Status};
 
     #[test]
     fn a_refusal_names_what_whom_and_which_rule() {
@@ -225,8 +290,49 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_fit_a_state_says_which_state_that_is_and_which_fits() {
+        let mut it = Partition {
+            id: PartitionRef { place: PartitionSlot(1), id: PartitionId(7) },
+            name: "w".to_owned(),
+            phase: Phase::Active,
+            cause: None,
+            vcpus: 1,
+            starts: 1,
+            is_dynamic: true,
+            makes_policy: false,
+        };
+        for (act, phase, text) in [
+            (
+                Act::Start,
+                Phase::Active,
+                "w is active: only one that is created or ended can be started",
+            ),
+            (Act::Pause, Phase::Ended, "w is ended: only one that is active can be paused"),
+            (Act::Resume, Phase::Active, "w is active: only one that is paused can be resumed"),
+            (Act::End, Phase::Ended, "w is ended: only one that lives can be ended"),
+            (
+                Act::Restart,
+                Phase::Created,
+                "w is created: only one that was started before can be restarted",
+            ),
+            (
+                Act::Destroy,
+                Phase::Paused,
+                "w is paused: only one that is created or ended can be destroyed",
+            ),
+            // It has changed since it was refused.
+            (Act::Resume, Phase::Paused, "resume of partition 7: wrong state"),
+        ] {
+            it.phase = phase;
+            let refusal = Refusal::of_state(act, &it);
+            assert_eq!((refusal.status, refusal.to_string().as_str()), (Status::WrongState, text));
+        }
+    }
+
+    #[test]
     fn a_new_partition_s_mistake_is_said_with_its_rule() {
         let there = vec!["a".to_owned(), "b".to_owned()];
+        let hand_out = Line { limit: Some(65_536), used: 1024, high: 1024 };
         for (rule, text) in [
             (
                 Rule::Image { wanted: "c".to_owned(), there },
@@ -239,6 +345,18 @@ mod tests {
             (
                 Rule::Tree { bytes: 70_000, most: 65_536 },
                 "the device tree is too large: 70000 bytes, and at most 65536 fit",
+            ),
+            (
+                Rule::HandOut(Resource::Memory, Some(1 << 18), hand_out),
+                "memory: a limit of 1G is over what may be handed out of memory: 256M in all, 4M of it given already",
+            ),
+            (
+                Rule::HandOut(
+                    Resource::CoreTime,
+                    None,
+                    Line { limit: Some(2_500_000), used: 0, high: 0 },
+                ),
+                "core_time: no limit is over what may be handed out of core time: 250% in all, 0% of it given already",
             ),
         ] {
             assert_eq!(Refusal::by(rule).to_string(), text);

@@ -30,6 +30,12 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
+    /// Whether it has no rows.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     fn width(&self, column: usize) -> usize {
         let heading = self.columns.get(column).map_or(0, |(heading, _)| heading.chars().count());
         let cells = self.rows.iter().filter_map(|row| row.get(column));

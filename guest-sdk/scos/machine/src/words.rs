@@ -4,13 +4,34 @@ use std::str::FromStr;
 
 use shikiri_abi::{NewAreas, Resource};
 
-use crate::amount::{Amount, Span, resource_named, resource_word};
+use crate::amount::{Amount, Span, resource_named, resource_word, resource_words};
 use crate::given::{KEPT, MOST_VCPUS, OwnedDevice, areas_in, areas_text};
 use crate::memory::{self, Region};
 use crate::view::{Boot, Cores, NewPartition, NewVcpu, Time};
 
 /// The most bytes of a note (NOTE_SET: 252 pieces of 16).
 pub(crate) const MOST_NOTE: usize = 4032;
+
+/// What is given, or said, of a new partition.
+const KEYS: [&str; 17] = [
+    "image",
+    "kernel",
+    "initrd",
+    "cmdline",
+    "memory",
+    "cores",
+    "vcpus",
+    "kept_vcpus",
+    "share",
+    "priority",
+    "console",
+    "handles",
+    "requests",
+    "areas",
+    "devices",
+    KEPT,
+    "x0",
+];
 
 /// The last word of a note, because it has spaces.
 const CMDLINE: &str = " cmdline=";
@@ -187,9 +208,23 @@ impl Said {
 /// A limit; that of what a key of its own gives has a word of its own.
 fn limit(key: &str, value: &str) -> Result<(Resource, u64), String> {
     let resource = resource_named(key.strip_suffix("_limit").unwrap_or(key));
-    let resource = resource.ok_or_else(|| format!("there is no resource `{key}`"))?;
+    let resource = resource.ok_or_else(|| no_key(key))?;
     let amount = Amount::parse(resource, value).map_err(|bad| bad.to_string())?;
     Ok((resource, amount.value))
+}
+
+/// That a key is none, with those that are.
+fn no_key(key: &str) -> String {
+    let resources = resource_words();
+    match key.strip_suffix("_limit") {
+        Some(resource) => {
+            format!("`{key}`: there is no resource `{resource}`; there are {resources}")
+        }
+        None => format!(
+            "there is no key `{key}`; there are {}, and RESOURCE_limit of {resources}",
+            KEYS.join(", ")
+        ),
+    }
 }
 
 /// A key's number.

@@ -71,7 +71,10 @@ impl Command {
         let wanted = form.usage.split_whitespace().skip(2).filter(|it| !it.starts_with('['));
         match wanted.into_iter().nth(given.len()) {
             Some(missing) => misused(format!("{word}: {missing} is missing")),
-            None => misused(format!("{word}: there are words too many")),
+            None => {
+                let last = given.last().unwrap_or(word);
+                misused(format!("{word}: `{last}` is one word too many"))
+            }
         }
     }
 }
@@ -144,6 +147,11 @@ pub(crate) fn misused<T>(text: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Misused(text.into()))
 }
 
+/// That a word is one too many, and what is wanted.
+pub(crate) fn too_many(word: &str, wanted: &str) -> String {
+    format!("`{word}` is one word too many: {wanted}")
+}
+
 /// What a command says, and what else comes of it.
 pub(crate) struct Said<'a> {
     command: &'a Simple,
@@ -174,13 +182,18 @@ impl<'a> Said<'a> {
 /// The partition that a word means: a name, or an id with `#` before it.
 pub(crate) fn partition(word: &str, system: &mut dyn System) -> Result<Partition, Failure> {
     let partitions = system.machine().partitions()?;
-    let id = word.strip_prefix('#').and_then(|id| id.parse::<u32>().ok());
+    // One that was never started has none.
+    let id = word.strip_prefix('#').and_then(|id| id.parse::<u32>().ok()).filter(|id| *id != 0);
     let found = partitions.iter().find(|it| it.name == word || id == Some(it.id.id.0));
     match found {
         Some(found) => Ok(found.clone()),
         None => {
-            let names: Vec<&str> = partitions.iter().map(|it| it.name.as_str()).collect();
-            let names = names.join(", ");
+            // As it was asked.
+            let name = |it: &Partition| match (word.strip_prefix('#'), it.id.id.0) {
+                (Some(_), id @ 1..) => format!("#{id} ({})", it.name),
+                _ => it.name.clone(),
+            };
+            let names = partitions.iter().map(name).collect::<Vec<_>>().join(", ");
             Err(Failure::Other(format!("there is no partition `{word}`; there are {names}")))
         }
     }

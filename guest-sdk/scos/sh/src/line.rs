@@ -188,7 +188,7 @@ pub fn parse(line: &str) -> Result<List, BadLine> {
 fn tokens(line: &str) -> Result<Vec<Token>, BadLine> {
     let mut tokens = Vec::new();
     let mut rest = line.trim_start();
-    while !rest.is_empty() && !rest.starts_with('#') {
+    while !rest.is_empty() && !is_comment(rest, tokens.last()) {
         let operator = OPERATORS.into_iter().find(|operator| rest.starts_with(operator));
         rest = if let Some(operator) = operator {
             tokens.push(Token::Operator(operator));
@@ -203,6 +203,13 @@ fn tokens(line: &str) -> Result<Vec<Token>, BadLine> {
         rest = rest.trim_start();
     }
     Ok(tokens)
+}
+
+/// Whether a comment begins here. What follows a command as `#5` is a partition's id.
+fn is_comment(rest: &str, before: Option<&Token>) -> bool {
+    let Some(text) = rest.strip_prefix('#') else { return false };
+    let is_argument = matches!(before, Some(Token::Word(_)));
+    !(is_argument && text.starts_with(|letter: char| letter.is_ascii_digit()))
 }
 
 /// The word at the front, and what is behind it.
@@ -288,6 +295,9 @@ mod tests {
             ("  a\tb  # c\n", vec!["a", "b"]),
             ("a b\r\n", vec!["a", "b"]),
             ("a#b", vec!["a#b"]),
+            ("part show #5 # the fifth", vec!["part", "show", "#5"]),
+            ("#5 is no command", vec![]),
+            ("a #b", vec!["a"]),
             ("'a  b' \"c d\" e\\ f", vec!["a  b", "c d", "e f"]),
             ("'' \"\"", vec!["", ""]),
             ("$name '$name' \"$name\" $none x$?y $", vec!["a b", "$name", "a b", "x7y", "$"]),

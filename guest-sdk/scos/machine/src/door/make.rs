@@ -92,7 +92,8 @@ impl<C: Calls + Trees> Door<C> {
             };
             let kept = u64::from(number >= running) << 8;
             let x = [it.encode(), vcpu.cores.0, time, u64::from(vcpu.priority) | kept, 0, 0];
-            self.call(("vCPU", Some(it)), VCPU_ADD, x)?;
+            let added = self.call(("vCPU", Some(it)), VCPU_ADD, x);
+            added.map_err(|refusal| self.no_vcpu(new, vcpu, refusal))?;
         }
         let word = it.encode();
         // Before its memory, which is named then if both are at one place.

@@ -18,7 +18,9 @@ fn copy() -> io::Result<()> {
     let mut output = io::stdout().lock();
     let files: Vec<String> = std::env::args().skip(1).collect();
     for file in &files {
-        io::copy(&mut File::open(file)?, &mut output)?;
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{file}: {error}"));
+        let mut input = File::open(file).map_err(named)?;
+        io::copy(&mut input, &mut output).map_err(named)?;
     }
     if files.is_empty() {
         io::copy(&mut io::stdin().lock(), &mut output)?;

@@ -3,7 +3,7 @@
 use shikiri_abi::Resource;
 use shikiri_machine::{Account, Align, Amount, Table, is_enforced, resource_word};
 
-use super::{Command, Said, misused, partition};
+use super::{Command, Said, misused, partition, too_many};
 
 pub(super) const COMMAND: Command = Command {
     name: "acct",
@@ -53,7 +53,7 @@ The shares of cache and memory bus are recorded and not enforced.",
             show(&system.machine().account(it.id)?, said);
             Ok(())
         }
-        _ => misused("one partition"),
+        [_, more, ..] => misused(too_many(more, "one partition")),
     },
 };
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use shikiri_abi::Status;
 use shikiri_machine::{Align, Exit, Partition, Stand, Table, Thing, What};
 
-use super::{Command, Failure, Form, Said, misused, partition};
+use super::{Command, Failure, Form, Said, misused, partition, too_many};
 use crate::system::System;
 
 pub(super) const CHAN: Command = Command {
@@ -69,9 +69,10 @@ that the hypervisor serves slowly: accesses to devices, trapped registers and in
         [word] => trace(word, 0, system, said),
         [word, vcpu] => match vcpu.parse() {
             Ok(vcpu) => trace(word, vcpu, system, said),
-            Err(_) => misused(format!("`{vcpu}` is no vCPU")),
+            Err(_) => misused(format!("`{vcpu}` is no number of a vCPU, such as 0")),
         },
-        _ => misused("one partition, and perhaps a vCPU"),
+        [_, _, more, ..] => misused(too_many(more, "one partition, and perhaps a vCPU")),
+        [] => misused("PARTITION is missing"),
     },
 };
 
@@ -95,7 +96,7 @@ fn list(
     let chosen = match arguments {
         [] => all.clone(),
         [word] => vec![partition(word, system)?],
-        _ => return misused("one partition, or none"),
+        [_, more, ..] => return misused(too_many(more, "one partition, or none")),
     };
     let mut table = Table::new(&[
         ("partition", Align::Left),
@@ -212,13 +213,21 @@ fn trace(
     said: &mut Said<'_>,
 ) -> Result<(), Failure> {
     let it = partition(word, system)?;
+    if u32::from(vcpu) >= it.vcpus {
+        let (name, last) = (it.name, it.vcpus.saturating_sub(1));
+        return Err(Failure::Other(format!("{name} has no vCPU {vcpu}; its last one is {last}")));
+    }
     let mut table =
         Table::new(&[("ago", Align::Right), ("pc", Align::Right), ("why", Align::Left)]);
     for exit in system.machine().exits(it.id, vcpu)? {
         let Exit { ago, pc, .. } = exit;
         table.row([rounded(ago), format!("{pc:#x}"), exit.to_string()]);
     }
-    said.say(table);
+    said.say(if table.is_empty() {
+        "no exit of that kind yet\n".to_owned()
+    } else {
+        table.to_string()
+    });
     Ok(())
 }
 

@@ -4,10 +4,10 @@ mod forms;
 
 use core::time::Duration;
 
-use shikiri_abi::{PartitionRef, Resource, Status};
+use shikiri_abi::{PartitionRef, Resource};
 use shikiri_machine::{
     Act, Align, Amount, NewPartition, Partition, Phase, Refusal, Span, Table, is_enforced,
-    resource_named, resource_word,
+    resource_named, resource_word, resource_words,
 };
 
 use super::{Command, Failure, Said, account, look, misused, partition};
@@ -155,7 +155,7 @@ fn with_tree(it: &Partition, act: Act, system: &mut dyn System) -> Result<Partit
         system.machine().act(it.id, Act::End)?;
         until(&it.name, system, |now| now.phase == Phase::Ended)?;
     } else if matches!(it.phase, Phase::Active | Phase::Paused) {
-        return Err(Refusal::new(act.word(), Some(it.id), Status::WrongState).into());
+        return Err(Refusal::of_state(act, it).into());
     }
     let begun = system.machine().act(it.id, Act::Start);
     let built = until(&it.name, system, |now| now.phase != Phase::Building)?;
@@ -231,7 +231,7 @@ fn limit(
 fn named(word: &str) -> Result<Resource, Failure> {
     match resource_named(word) {
         Some(resource) => Ok(resource),
-        None => misused(format!("there is no resource `{word}`")),
+        None => misused(format!("there is no resource `{word}`; there are {}", resource_words())),
     }
 }
 
@@ -243,7 +243,8 @@ fn wait(
 ) -> Result<(), Failure> {
     const STATES: [Phase; 4] = [Phase::Created, Phase::Active, Phase::Paused, Phase::Ended];
     let Some(wanted) = STATES.into_iter().find(|phase| phase.to_string() == state) else {
-        return misused(format!("`{state}` is no state to wait for"));
+        let states = STATES.map(|phase| phase.to_string()).join(", ");
+        return misused(format!("`{state}` is no state to wait for; those are {states}"));
     };
     let patience =
         time.map_or(Ok(Duration::from_secs(10)), |time| Span::parse(time).map(|it| it.0))?;

@@ -52,16 +52,18 @@ fn options(arguments: &[&str]) -> Result<(Option<u32>, Duration), Failure> {
     let (mut times, mut pause) = (None, Duration::from_secs(1));
     let mut arguments = arguments.iter();
     while let Some(option) = arguments.next() {
+        if !["-n", "-d"].contains(option) {
+            return misused(format!("`{option}` is no option; -n and -d are"));
+        }
         let Some(value) = arguments.next() else {
             return misused(format!("{option} needs a value"));
         };
         match *option {
             "-n" => match value.parse::<u32>() {
                 Ok(number) if number > 0 => times = Some(number),
-                _ => return misused(format!("`{value}` is no number of times")),
+                _ => return misused(format!("`{value}` is no number of times; 1 and more are")),
             },
-            "-d" => pause = Span::parse(value)?.0,
-            _ => return misused(format!("there is no option {option}")),
+            _ => pause = Span::parse(value)?.0,
         }
     }
     Ok((times, pause))

@@ -50,6 +50,9 @@ bus_share              -    0%       0%  recorded, not enforced
 ";
     assert_eq!(say(&mut fake, "part show hello"), (0, expected.into()));
     assert_eq!(say(&mut fake, "part show '#2'"), (0, expected.into()));
+    assert_eq!(say(&mut fake, "part show #2"), (0, expected.into()));
+    let none = "part: there is no partition `#5`; there are #1 (scos), #2 (hello)\n";
+    assert_eq!(say(&mut fake, "part show #5"), (1, none.into()));
     let none = "part: there is no partition `ghost`; there are scos, hello\n";
     assert_eq!(say(&mut fake, "part show ghost"), (1, none.into()));
 }
@@ -140,7 +143,7 @@ fn what_the_policy_program_does_to_one_that_is_started_counts() {
     fake.during = vec![|fake| fake.partitions[2].phase = Phase::Held];
     assert_eq!(say(&mut fake, "part start l"), (0, String::new()));
     assert_eq!(fake.partitions[2].phase, Phase::Active);
-    let runs = "part: start of partition 3: wrong state\n";
+    let runs = "part: l is active: only one that is created or ended can be started\n";
     assert_eq!(say(&mut fake, "part start l"), (1, runs.into()), "it runs before all that");
     // It lets it run, just before the shell would.
     fake.before = vec![|_| {}, |_| {}, |fake| fake.partitions[2].phase = Phase::Active];
@@ -153,7 +156,7 @@ fn what_the_policy_program_does_to_one_that_is_started_counts() {
     assert_eq!(say(&mut fake, "part start l"), (0, String::new()));
     // One that is just going cannot be started.
     fake.partitions[2].phase = Phase::Ending;
-    let goes = "part: start of partition 4: wrong state\n";
+    let goes = "part: l is ending: only one that is created or ended can be started\n";
     assert_eq!(say(&mut fake, "part start l"), (1, goes.into()));
 }
 
@@ -220,7 +223,7 @@ fn what_is_missing_or_wrong_is_named_with_the_usage() {
         ("part create x image=a memory=2M cores=1 share=2ms", "part: `2ms` is no share"),
         (
             "part create x image=a memory=2M cores=1 colour=red",
-            "part: there is no resource `colour`",
+            "part: there is no key `colour`; there are image, kernel, initrd,",
         ),
         (
             "part create x image=a memory=2M cores=1 console=maybe",
@@ -263,10 +266,30 @@ fn what_is_missing_or_wrong_is_named_with_the_usage() {
             "part: x0=: that is where the device tree is, which it is given",
         ),
         ("part create x image", "part: `image` is no KEY=VALUE"),
-        ("part wait hello flying", "part: `flying` is no state to wait for"),
+        (
+            "part create x image=a memory=2M cores=1 shar=1ms/10ms",
+            "part: there is no key `shar`; there are image, kernel, initrd, cmdline, memory, cores, vcpus, kept_vcpus, share,",
+        ),
+        (
+            "part create x image=a memory=2M cores=1 ports_limit=1",
+            "part: `ports_limit`: there is no resource `ports`; there are core_time, ipa_space, memory,",
+        ),
+        (
+            "part wait hello flying",
+            "part: `flying` is no state to wait for; those are created, active, paused, ended\n",
+        ),
+        ("part wait hello ended soon", "part: `soon` is not a time such as `500us`, `10ms`"),
+        (
+            "part limit hello foo",
+            "part: there is no resource `foo`; there are core_time, ipa_space,",
+        ),
+        ("part end hello at once", "part: end: `once` is one word too many\n"),
+        ("top x", "top: `x` is no option; -n and -d are\n"),
+        ("trace hello 0 1", "trace: `1` is one word too many: one partition, and perhaps a vCPU"),
+        ("chan hello 1", "chan: `1` is one word too many: one partition, or none"),
         ("top -n 0", "top: `0` is no number of times"),
-        ("top -x 1", "top: there is no option -x"),
-        ("acct a b", "acct: one partition"),
+        ("top -x 1", "top: `-x` is no option; -n and -d are"),
+        ("acct a b", "acct: `b` is one word too many: one partition"),
         ("exit 256", "exit: `256` is no result from 0 to 255"),
         ("set 1", "set: a name and a value"),
     ] {
@@ -366,7 +389,8 @@ fn the_last_exits_are_shown_with_their_reasons() {
     let rows = ["    ago          pc  why", "2500 us  0x40080000  WFI"];
     let expected = rows.join("\n") + "\n   61 s  0x40080000  read at 0x9000018\n";
     assert_eq!(text, expected);
-    assert_eq!(say(&mut fake, "trace hello 1").0, 1);
+    let none = "trace: hello has no vCPU 1; its last one is 0\n";
+    assert_eq!(say(&mut fake, "trace hello 1"), (1, none.into()));
     assert_eq!(say(&mut fake, "trace hello x").0, 2);
 }
 

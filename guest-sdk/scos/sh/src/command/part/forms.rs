@@ -79,7 +79,9 @@ cache_colors and bus_share are recorded, and not enforced",
     Form {
         words: &["console"],
         usage: "part console PARTITION",
-        page: "gives it the keyboard; what it says comes with its name before it. Ctrl-A and a number, or n, takes the keyboard elsewhere",
+        page: "\
+gives it the keyboard; what it says comes with its name before it. Ctrl-A and a number from 1 to 9, or n for the next one, takes the keyboard
+elsewhere; Ctrl-A h shows the numbers",
     },
     Form {
         words: &["wait"],

@@ -156,7 +156,7 @@ impl Machine for Fake {
         match act {
             Act::Start if it.phase == Phase::Held => it.phase = Phase::Active,
             Act::Start if is_held_first && matches!(it.phase, Phase::Building | Phase::Ending) => {
-                return Err(Refusal::new("start", Some(id), Status::WrongState));
+                return Err(Refusal::of_state(Act::Start, it));
             }
             Act::Start if is_held_first && matches!(it.phase, Phase::Active | Phase::Paused) => {}
             Act::Start | Act::Restart => {

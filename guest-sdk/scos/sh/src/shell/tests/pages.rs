@@ -72,7 +72,7 @@ fn every_command_of_two_words_has_a_page_and_says_what_is_missing() {
         ("part create", "part: create: NAME is missing\nusage: part create NAME image="),
         ("part limit hello", "part: limit: RESOURCE is missing\nusage: part limit PARTITION RES"),
         ("part wait hello", "part: wait: STATE is missing\nusage: part wait PARTITION STATE ["),
-        ("part list all", "part: list: there are words too many\nusage: part list\n"),
+        ("part list all", "part: list: `all` is one word too many\nusage: part list\n"),
         ("chan permit scos", "chan: permit: TO is missing\nusage: chan permit FROM TO\n"),
         (
             "part",
