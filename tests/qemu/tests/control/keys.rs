@@ -110,7 +110,7 @@ pub(super) fn top_ends(machine: Machine) -> Outcome {
         // Arrow keys are no letters: the line before comes back by ↑, and another arrow changes nothing.
         running.send("half\u{1b}[A\u{1b}[D")?;
         running.wait_for("echo ed''ited", PATIENCE)?;
-        converse(&mut running, &[("\u{1b}[C 'again", "")])?;
+        converse(&mut running, &[("\u{1b}[C twice", "| edited twice\r\n")])?;
     }
     Ok(())
 }
