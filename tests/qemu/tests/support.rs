@@ -26,7 +26,8 @@ pub(crate) struct Variant {
 impl Variant {
     /// A machine with this interrupt controller, number of cores and CPU model.
     pub(crate) fn new(gic: Gic, cores: u32, cpu: &str) -> Self {
-        let name = format!("gic{}, {cores} cores, {cpu}", gic.number());
+        let plural = if cores == 1 { "" } else { "s" };
+        let name = format!("gic{}, {cores} core{plural}, {cpu}", gic.number());
         Self { name, cores, machine: Machine::new().gic(gic).cpus(cores).cpu(cpu) }
     }
 

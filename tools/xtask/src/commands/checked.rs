@@ -25,7 +25,7 @@ const TOPICS: [&str; 7] = [
 /// One test of each way to talk that runs in seconds, so that the checks do not rot between the long runs.
 const SOME: [&str; 3] = [
     "events::between_partitions_on_different_cores [gic3, 2 cores, cortex-a72]",
-    "channels::areas_go_there_and_back_on_a_shared_core [gic3, 1 cores, cortex-a72]",
+    "channels::areas_go_there_and_back_on_a_shared_core [gic3, 1 core, cortex-a72]",
     "objects::between_partitions_on_different_cores [gic3, 2 cores, cortex-a72]",
 ];
 
