@@ -43,6 +43,7 @@
 #define SHIKIRI_AREA_INFO 0xc6000022u
 #define SHIKIRI_AREA_KEEP 0xc6000023u
 #define SHIKIRI_AREA_TRIM 0xc6000024u
+#define SHIKIRI_AREA_SPLIT 0xc6000025u
 #define SHIKIRI_CHANNEL_CREATE 0xc6000028u
 #define SHIKIRI_CHANNEL_CONNECT 0xc6000029u
 #define SHIKIRI_CHANNEL_ACCEPT 0xc600002au
@@ -524,6 +525,25 @@ static inline struct shikiri_answer shikiri_area_keep(uint64_t area)
 static inline struct shikiri_answer shikiri_area_trim(uint64_t area, uint64_t bytes)
 {
     return shikiri_call(SHIKIRI_AREA_TRIM, area, bytes, 0, 0, 0, 0);
+}
+
+/* Makes an own area's tail another area of the partition's own: all pages behind the first bytes go to the
+ *   end of a new area, or of the one that is named. The rest keeps its address and contents; what is in the
+ *   pages that go stays in them, and their order is anyone's. An access of another vCPU to what stays waits
+ *   for the step at hand. AGAIN: a part has gone, both areas are whole, and the same call with the answered
+ *   tail goes on. (C3)
+ * area: its handle
+ * bytes: what stays, rounded up to pages: one at least
+ * class: the slot of a new area: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB
+ * tail: the area that the pages go to; 0: a new one, which is charged for no page
+ * value[0] = tail: the handle of the area that the pages have gone to
+ * value[1] = address: where that is mapped
+ * value[2] = pages: its size in pages
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, NOT_OWNER, WRONG_STATE, RANGE, OVER_LIMIT, NO_MEMORY, AGAIN.
+ */
+static inline struct shikiri_answer shikiri_area_split(uint64_t area, uint64_t bytes, uint64_t class_, uint64_t tail)
+{
+    return shikiri_call(SHIKIRI_AREA_SPLIT, area, bytes, class_, tail, 0, 0);
 }
 
 /* Makes a message port with a window; all that can come into the window is charged now. It is not connected

@@ -116,6 +116,61 @@ impl Area {
         Ok(())
     }
 
+    /// Frees the pages behind its first bytes: they go back to the partition's account. Its length is at most these bytes then. One in
+    /// a port's window is [kept](Area::keep) first.
+    ///
+    /// # Errors
+    /// `WrongState` if it lies in a window; `Range` if no page would stay or it has fewer; `OverLimit`, `NoMemory` for tables: it may be
+    /// smaller then.
+    pub fn trim(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let wanted = u64::try_from(bytes).unwrap_or(u64::MAX);
+        // SAFETY: whoever borrows its memory borrows `self`, which is borrowed exclusively.
+        let trimmed = unsafe { message::trim(self.handle, wanted) };
+        self.look_again(bytes);
+        trimmed
+    }
+
+    /// Makes the pages behind its first bytes another area, in a slot of this class, without copying or clearing: what was written there
+    /// is in the other one, page by page in any order. Its length is at most these bytes then, the other one's is its capacity.
+    ///
+    /// # Errors
+    /// `WrongState` if it lies in a window; `Range` if no page would stay or go, or the class does not hold those that go; `OverLimit`,
+    /// `NoMemory`: then some pages may have gone, which are freed.
+    pub fn split_off(
+        &mut self,
+        windows: Windows,
+        class: AreaClass,
+        bytes: usize,
+    ) -> Result<Self, Refusal> {
+        let wanted = u64::try_from(bytes).unwrap_or(u64::MAX);
+        // SAFETY: as for `trim`.
+        let split = unsafe { message::split(self.handle, wanted, class) };
+        self.look_again(bytes);
+        match split {
+            Ok(message::Area { handle, address, pages }) => {
+                let memory = windows.memory(address, pages);
+                let mut area = Self { handle, class, memory, length: 0, home: None };
+                area.set_len(area.capacity());
+                Ok(area)
+            }
+            Err((refusal, gone)) => {
+                if let Some(gone) = gone {
+                    // SAFETY: nobody has seen it.
+                    let _freed = unsafe { message::free(gone) };
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Takes over how many pages it has now, and that no more than these bytes are meant.
+    fn look_again(&mut self, bytes: usize) {
+        if let Ok(message::Area { pages, .. }) = message::info(self.handle) {
+            self.memory.shrink(pages);
+        }
+        self.set_len(self.meant().min(bytes));
+    }
+
     /// Whether it lies in a port's window, and so takes room there.
     #[must_use]
     pub const fn is_in_window(&self) -> bool {

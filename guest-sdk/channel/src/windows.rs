@@ -112,6 +112,11 @@ impl Memory {
         PageCount(u64::from(self.pages))
     }
 
+    /// It has no more pages than these.
+    pub(crate) fn shrink(&mut self, pages: PageCount) {
+        self.pages = u32::try_from(pages.0).map_or(self.pages, |pages| pages.min(self.pages));
+    }
+
     /// How large it is in bytes: it is seen, so that they fit.
     #[inline]
     pub(crate) fn bytes(&self) -> usize {

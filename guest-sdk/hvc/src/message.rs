@@ -114,6 +114,32 @@ pub unsafe fn trim(area: Handle, bytes: u64) -> Result<(), Refusal> {
     again(|| request::<TRIM>([area.0, bytes, 0, 0, 0, 0])).map(|_| ())
 }
 
+/// Calls `AREA_SPLIT` until no more than the first `bytes` of an own area are left, rounded up to pages: the others are a new area
+/// then, in a slot of this class. What was in these pages is in there, in any order.
+///
+/// # Safety
+/// As for [`trim`].
+///
+/// # Errors
+/// As [`trim`]'s, and `Range` if no page is behind these bytes or the class does not hold those that are. With those for tables it may be
+/// smaller already: what has gone is in the area that comes with the refusal.
+pub unsafe fn split(area: Handle, bytes: u64, class: AreaClass) -> Result<Area, Unsplit> {
+    let mut tail = 0;
+    loop {
+        match request::<SPLIT>([area.0, bytes, u64::from(class.code()), tail, 0, 0]) {
+            Ok([handle, address, pages]) => {
+                let (handle, address) = (Handle(handle), Ipa(address));
+                return Ok(Area { handle, address, pages: PageCount(pages) });
+            }
+            Err(refusal) if refusal.status() == Some(Status::Again) => tail = refusal.which,
+            Err(refusal) => return Err((refusal, (tail != 0).then_some(Handle(tail)))),
+        }
+    }
+}
+
+/// Why an area could not be split to the end, and what has gone by then.
+pub type Unsplit = (Refusal, Option<Handle>);
+
 /// Calls `CHANNEL_CREATE`.
 ///
 /// # Errors
@@ -179,13 +205,14 @@ pub unsafe fn close(port: Handle) -> Result<(), Refusal> {
 }
 
 /// How many rows have their wrapper here.
-pub(crate) const CALLS: usize = 11;
+pub(crate) const CALLS: usize = 12;
 
 const ALLOC: u32 = function("AREA_ALLOC", 3);
 const FREE: u32 = function("AREA_FREE", 1);
 const INFO: u32 = function("AREA_INFO", 1);
 const KEEP: u32 = function("AREA_KEEP", 1);
 const TRIM: u32 = function("AREA_TRIM", 2);
+const SPLIT: u32 = function("AREA_SPLIT", 4);
 const CREATE: u32 = function("CHANNEL_CREATE", 3);
 const CONNECT: u32 = function("CHANNEL_CONNECT", 4);
 const ACCEPT: u32 = function("CHANNEL_ACCEPT", 2);

@@ -28,6 +28,17 @@ pub enum MessageCall {
         /// What stays.
         pages: PageCount,
     },
+    /// `AREA_SPLIT`
+    Split {
+        /// The area.
+        area: u64,
+        /// What stays.
+        pages: PageCount,
+        /// The class of the slot of a new area.
+        class: AreaClass,
+        /// The area that the tail goes to; 0 for a new one.
+        tail: u64,
+    },
     /// `CHANNEL_CREATE`
     Create {
         /// The receive port for its events.
@@ -80,7 +91,7 @@ pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<MessageCall, DecodeErr
         0x21..=0x23 | 0x2c | 0x2d => 1,
         0x24 | 0x2a => 2,
         0x20 | 0x28 => 3,
-        0x29 => 4,
+        0x25 | 0x29 => 4,
         0x2b => 6,
         _ => return Err(DecodeError::NotSupported),
     };
@@ -98,6 +109,10 @@ pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<MessageCall, DecodeErr
         0x22 => C::Info(a),
         0x23 => C::Keep(a),
         0x24 => C::Trim { area: a, pages: PageCount::for_bytes(b) },
+        0x25 => {
+            let class = AreaClass::from_code(c).ok_or(bad(3))?;
+            C::Split { area: a, pages: PageCount::for_bytes(b), class, tail: d }
+        }
         0x28 => C::Create {
             events: a,
             slots: u16::try_from(b).map_err(|_| bad(2))?,
@@ -132,6 +147,9 @@ mod tests {
         assert_eq!(decode(0x20, &[4097, 1, 9, 0, 0, 0]), Ok(MessageCall::AllocMore(9)));
         let trim = MessageCall::Trim { area: 9, pages: PageCount(2) };
         assert_eq!(decode(0x24, &[9, 4097, 0, 0, 0, 0]), Ok(trim));
+        let (pages, class) = (PageCount(2), AreaClass::Giant);
+        let split = MessageCall::Split { area: 9, pages, class, tail: 8 };
+        assert_eq!(decode(0x25, &[9, 4097, 2, 8, 0, 0]), Ok(split));
         let create = MessageCall::Create { events: 7, slots: 60, class: AreaClass::Giant };
         assert_eq!(decode(0x28, &[7, 60, 2, 0, 0, 0]), Ok(create));
         let connect = MessageCall::Connect { port: 1, partition: 2, service: 3, word: 4 };
@@ -146,6 +164,7 @@ mod tests {
     fn arguments_out_of_range_are_named() {
         for (number, x, which) in [
             (0x20, [1, 3, 0, 0, 0, 0], 2),
+            (0x25, [1, 1, 3, 0, 0, 0], 3),
             (0x28, [1, 0x1_0000, 0, 0, 0, 0], 2),
             (0x28, [1, 1, 3, 0, 0, 0], 3),
             (0x29, [1, 256, 0, 0, 0, 0], 2),

@@ -7,7 +7,8 @@
 //! ```text
 //!   alloc ──▶ Making ──(steps)──▶ Area ──▶ send: to a window slot of another partition
 //!                │                  │ ▲
-//!                └──── free ────────┤ └── keep: out of a window slot, to be the partition's own; trim: with fewer pages
+//!                └──── free ────────┤ └── keep: out of a window slot, to be the partition's own; trim: with fewer pages;
+//!                                   │     split: with fewer pages, and the others in another one
 //!                                   ▼
 //!                                Ending ──(steps)──▶ vacant
 //! ```
@@ -24,13 +25,15 @@ mod alloc;
 mod end;
 mod free;
 mod slots;
+mod split;
 mod storage;
 mod tables;
 mod trim;
 
 use shikiri_abi::{Pa, PageCount, Resource, WindowSlot};
+use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::{DirectMap, PageSlice};
-use shikiri_stage2::{Access, Stage2, Subtree};
+use shikiri_stage2::{Access, Growing, Stage2, Subtree};
 
 pub(crate) use alloc::refusal;
 pub use alloc::{Made, Wanted};
@@ -102,6 +105,34 @@ pub(crate) struct Parts<'h> {
     pub(crate) areas: &'h mut Areas,
 }
 
+/// An area that was taken out of its slot, so that no walker can find it and it can change.
+struct Open {
+    number: AreaNumber,
+    growing: Growing,
+}
+
+impl Parts<'_> {
+    /// Takes a complete area out of its slot.
+    fn open<P: PhysMem, T: Tlb>(&mut self, (mem, tlb): (&P, &T), slot: WindowSlot) -> Open {
+        let Body::Area(Area { number, linked }) = self.areas.slots.clear(slot) else {
+            unreachable!("it is complete");
+        };
+        Open { number, growing: self.space.unlink(mem, tlb, linked).open() }
+    }
+
+    /// Puts an area that has a page into an empty slot.
+    fn close<P: PhysMem, T: Tlb>(
+        &mut self,
+        (mem, tlb): (&P, &T),
+        slot: WindowSlot,
+        Open { number, growing }: Open,
+    ) {
+        let Some(subtree) = growing.finish(tlb) else { unreachable!("it has a page") };
+        let linked = self.space.link(mem, tlb, slot, subtree);
+        self.areas.slots.put(slot, Body::Area(Area { number, linked }));
+    }
+}
+
 impl Areas {
     /// Charges an own area, or the window of a port, in pages: memory and IPA space, and management memory.
     pub(crate) fn charge(
@@ -130,6 +161,15 @@ impl Areas {
         refund_part(account, self.memory.as_mut(), memory);
         refund_part(account, self.ipa_space.as_mut(), ipa_space);
         refund_part(account, self.management.as_mut(), management);
+    }
+
+    /// How large a complete area of the partition's own is.
+    ///
+    /// # Errors
+    /// `NotOwner`; `WrongState` if it is being made or freed, lies in a window, or is shared.
+    fn own(&self, slot: WindowSlot) -> Result<PageCount, Refusal> {
+        let pages = self.slots.complete(slot)?.linked.pages();
+        if self.slots.window_of(slot).is_some() { Err(Refusal::WrongState) } else { Ok(pages) }
     }
 
     /// What is charged for more than lies in the partition's windows, or has come to it with a shared area, at this moment: (memory,

@@ -240,7 +240,8 @@ impl<'a> Ledger<'a> {
         from: FrameState,
         to: FrameState,
     ) -> Result<PageCount, Refusal> {
-        if !from.may_become(to) {
+        let is_of_areas = from.area().is_some() && to.area().is_some();
+        if !from.may_become(to) || (is_of_areas && self.owner(from) != self.owner(to)) {
             return Err(Refusal::NoSuchStep { from, to });
         }
         let step = self.check(run, from)?;

@@ -173,6 +173,13 @@ impl Growing {
         missing
     }
 
+    /// The last leaf; `None` if it is empty.
+    pub fn last<M: PhysMem>(&self, mem: &M) -> Option<LeafRun> {
+        let offset = self.pages.checked_sub(1)?.wrapping_mul(PAGE_BYTES);
+        let (level, _, raw) = self.leaf_of(mem, offset);
+        Some(LeafRun { pa: address(raw), pages: PageCount(pages_under(level)) })
+    }
+
     /// Takes the last leaf off, and gives the tables back that it leaves empty; `None` if it is empty.
     pub fn pop<M: PhysMem, P: TablePages>(&mut self, mem: &M, tables: &mut P) -> Option<LeafRun> {
         let offset = self.pages.checked_sub(1)?.wrapping_mul(PAGE_BYTES);

@@ -2,9 +2,10 @@
 //! (`crate::fault`).
 #![expect(unsafe_code, reason = "the calls are unsafe for whoever refers to the memory")]
 
+use shikiri_rt::hvc::message::{self, Area, AreaClass};
 use shikiri_rt::hvc::partition::Refusal;
+use shikiri_rt::hvc::shared;
 use shikiri_rt::hvc::talk::Handle;
-use shikiri_rt::hvc::{message, shared};
 
 /// `AREA_FREE`, to its end.
 ///
@@ -22,6 +23,15 @@ pub fn free(area: Handle) -> Result<(), Refusal> {
 pub fn trim(area: Handle, bytes: u64) -> Result<(), Refusal> {
     // SAFETY: as above.
     unsafe { message::trim(area, bytes) }
+}
+
+/// `AREA_SPLIT`, to its end.
+///
+/// # Errors
+/// See [`message::split`].
+pub fn split(area: Handle, bytes: u64, class: AreaClass) -> Result<Area, Refusal> {
+    // SAFETY: as above.
+    unsafe { message::split(area, bytes, class) }.map_err(|(refusal, _)| refusal)
 }
 
 /// `CHANNEL_SEND`.

@@ -47,6 +47,8 @@ pub const INFO: u32 = 0x22;
 pub const KEEP: u32 = 0x23;
 /// AREA_TRIM
 pub const TRIM: u32 = 0x24;
+/// AREA_SPLIT
+pub const SPLIT: u32 = 0x25;
 /// CHANNEL_CREATE
 pub const CREATE: u32 = 0x28;
 /// CHANNEL_CONNECT

@@ -9,6 +9,7 @@ use shikiri_core::frame::FrameState;
 use shikiri_core::handle::Handle;
 use shikiri_core::party::Refusal;
 use shikiri_model::MOST_PAGES;
+use shikiri_model::calls::{CREATE_RECEIVE, call};
 use shikiri_model::estates::{Estates, HANDLES};
 use shikiri_stage2::WindowSizes;
 
@@ -220,6 +221,154 @@ fn a_trim_that_is_not_possible_changes_nothing_c3() {
     assert!(estates.write(0, made.slot.ipa().wrapping_add(511 * PAGE_BYTES), 1), "it is whole");
     free(&mut estates, making).unwrap();
     free(&mut estates, made.handle).unwrap();
+    estates.end(0);
+}
+
+/// What AREA_SPLIT moves goes to a new area, and to the end of this one with each further step.
+fn split(estates: &mut Estates, pair: [Handle; 2], wanted: Wanted) -> Result<(Made, u64), Refusal> {
+    let [area, mut tail] = pair;
+    for steps in 1..100_000 {
+        let progress = estates.of(0, |own, machine| own.split(machine, [area, tail], wanted))?;
+        estates.audit();
+        match progress {
+            Progress::Done(made) => return Ok((made, steps)),
+            Progress::Again(handle) => {
+                assert!(tail == Handle(0) || tail == handle, "it goes on with the same");
+                tail = handle;
+            }
+        }
+    }
+    panic!("the tail is never another area");
+}
+
+/// The first word of each page of an area; behind them nothing is mapped.
+fn first_words(estates: &Estates, Made { slot, pages, .. }: Made) -> Vec<u64> {
+    let at = |page: u64| slot.ipa().wrapping_add(page * PAGE_BYTES);
+    if pages.0 < slot.class.pages().0 {
+        assert_eq!(estates.read(0, at(pages.0)), None, "nothing is behind it");
+    }
+    (0..pages.0).map(|page| estates.read(0, at(page)).unwrap()).collect()
+}
+
+/// The tail is an area of its own, with all that was in its pages; nothing is charged but tables, nothing is lost.
+#[test]
+fn an_area_is_split_wherever_its_leaves_end_c3() {
+    let mut estates = Estates::new(1, 16, SIZES);
+    let (free_pages, before) = (estates.machine.store.free_pages(), lines(&mut estates));
+    for (class, pages, stays, tail_class) in [
+        (AreaClass::Block, 2, 1, AreaClass::Page),
+        (AreaClass::Block, 512, 1, AreaClass::Block),
+        (AreaClass::Block, 50, 20, AreaClass::Block),
+        (AreaClass::Block, 512, 511, AreaClass::Page),
+        (AreaClass::Giant, 1100, 512, AreaClass::Giant),
+        (AreaClass::Giant, 1536, 512, AreaClass::Giant),
+        (AreaClass::Giant, 1536, 1100, AreaClass::Block),
+        (AreaClass::Giant, 1536, 3, AreaClass::Giant),
+    ]
+    .into_iter()
+    .filter(|(_, pages, ..)| *pages <= MOST_PAGES)
+    {
+        let (mut made, _) = alloc(&mut estates, wanted(pages, class)).unwrap();
+        for page in 0..pages {
+            let at = made.slot.ipa().wrapping_add(page * PAGE_BYTES);
+            assert!(estates.write(0, at, page + 1));
+        }
+        let frames = estates.machine.store.free_pages();
+        let what = wanted(stays, tail_class);
+        let (tail, steps) = split(&mut estates, [made.handle, Handle(0)], what).unwrap();
+        assert!(steps <= 1 + (pages - stays) / STEP, "{steps} steps for {pages} {stays}");
+        assert_eq!((tail.pages.0, tail.slot.class), (pages - stays, tail_class));
+        made.pages = PageCount(stays);
+        for area in [made, tail] {
+            let info = estates.of(0, |own, _| own.info(area.handle)).unwrap();
+            assert_eq!(info, AreaInfo { slot: area.slot, pages: area.pages });
+        }
+        let head: Vec<_> = (1..=stays).collect();
+        assert_eq!(first_words(&estates, made), head, "what stays is where it was");
+        let mut words = first_words(&estates, tail);
+        words.sort_unstable();
+        assert!(words.into_iter().eq(stays + 1..=pages), "what goes is all there");
+        let now = lines(&mut estates);
+        assert_eq!((now[0] - before[0], now[1] - before[1]), (pages, pages));
+        let tables = frames.0 - estates.machine.store.free_pages().0;
+        assert!(tables <= 2 * class.most_tables(), "{tables} frames were taken");
+        let held = estates.machine.store.held(PartitionSlot(0)).0;
+        assert_eq!(held, now[0] + now[2]);
+        // Back to the end of the first, where it has room; and both are freed, each by itself.
+        if stays < pages - stays && tail_class == class {
+            let (back, _) =
+                split(&mut estates, [tail.handle, made.handle], wanted(1, class)).unwrap();
+            assert_eq!((back.slot, back.pages.0), (made.slot, pages - 1));
+            assert!(first_words(&estates, back).starts_with(&head));
+        }
+        free(&mut estates, tail.handle).unwrap();
+        free(&mut estates, made.handle).unwrap();
+        assert_eq!((lines(&mut estates), estates.machine.store.free_pages()), (before, free_pages));
+    }
+    estates.end(0);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "takes thousands of frames one by one: minutes under Miri")]
+fn a_split_that_is_not_possible_changes_nothing_c3() {
+    let mut estates = Estates::new(1, 16, SIZES);
+    let block = |pages| wanted(pages, AreaClass::Block);
+    let (made, _) = alloc(&mut estates, block(512)).unwrap();
+    let (other, _) = alloc(&mut estates, block(100)).unwrap();
+    let making = estates.of(0, |own, machine| own.alloc(machine, block(300)));
+    let Ok(Progress::Again(making)) = making else { panic!("{making:?}") };
+    let before = (lines(&mut estates), estates.machine.store.free_pages());
+    let refused = |estates: &mut Estates, pair, what, refusal| {
+        assert_eq!(split(estates, pair, what), Err(refusal), "{pair:?} {what:?}");
+        assert_eq!((lines(estates), estates.machine.store.free_pages()), before);
+    };
+    let none = Handle(0);
+    for (pair, what, refusal) in [
+        ([none, none], block(1), Refusal::NotOwner),
+        ([made.handle, Handle(0x700_0000)], block(1), Refusal::NotOwner),
+        ([making, none], block(1), Refusal::WrongState),
+        ([made.handle, making], block(1), Refusal::WrongState),
+        ([made.handle, none], block(0), Refusal::Range),
+        ([made.handle, none], block(512), Refusal::Range),
+        ([made.handle, none], block(513), Refusal::Range),
+        ([made.handle, none], block(u64::MAX), Refusal::Range),
+        ([made.handle, made.handle], block(1), Refusal::Range),
+        ([made.handle, none], wanted(510, AreaClass::Page), Refusal::Range),
+        // 413 pages do not fit behind 100 of 512.
+        ([made.handle, other.handle], block(99), Refusal::Range),
+    ] {
+        refused(&mut estates, pair, what, refusal);
+    }
+    // Of a block that is split both parts need a table: none is left in the account, or one; then none in the machine, or one.
+    for left in [0, 1] {
+        let line = Resource::ManagementMemory;
+        estates.side(0).holdings.account_mut().set_limit(line, Some(before.0[2] + left));
+        refused(&mut estates, [made.handle, none], block(100), Refusal::OverLimit(line));
+        estates.side(0).holdings.account_mut().set_limit(line, None);
+        let hoarded = estates.machine.hoard(left);
+        let result = split(&mut estates, [made.handle, none], block(100));
+        estates.machine.give(hoarded);
+        assert_eq!(result, Err(Refusal::NoMemory));
+        assert_eq!((lines(&mut estates), estates.machine.store.free_pages()), before);
+    }
+    assert!(estates.write(0, made.slot.ipa().wrapping_add(511 * PAGE_BYTES), 1), "it is whole");
+    // No slot is left, then no handle.
+    free(&mut estates, making).unwrap();
+    let (last, _) = alloc(&mut estates, block(2)).unwrap();
+    alloc(&mut estates, block(2)).unwrap();
+    let slots = Refusal::OverLimit(Resource::IpaSpace);
+    assert_eq!(split(&mut estates, [made.handle, none], block(1)), Err(slots));
+    while call(&mut estates, 0, CREATE_RECEIVE, &[]).0[0] == 0 {}
+    let handles = Refusal::OverLimit(Resource::ManagementMemory);
+    let giant = wanted(1, AreaClass::Giant);
+    assert_eq!(split(&mut estates, [made.handle, none], giant), Err(handles));
+    // To an area that is there it needs neither.
+    let (grown, _) = split(&mut estates, [made.handle, other.handle], block(412)).unwrap();
+    assert_eq!((grown.handle, grown.pages.0), (other.handle, 200));
+    // Nothing is behind the pages that stay: it is done.
+    let (same, _) = split(&mut estates, [made.handle, other.handle], block(412)).unwrap();
+    assert_eq!(same, grown);
+    free(&mut estates, last.handle).unwrap();
     estates.end(0);
 }
 

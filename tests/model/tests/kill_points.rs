@@ -13,7 +13,7 @@ use shikiri_abi::{AreaClass, CALLS, Ipa, PAGE_BYTES, PageCount, Status};
 use shikiri_core::area::{AreaSizes, LeaveStep};
 use shikiri_model::calls::{
     ACCEPT, ALLOC, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, FREE, INFO, KEEP,
-    NOTIFY, NOTIFY_ME, REFUSE, SEND, TAKE, TRIM, Told, call, refused, told,
+    NOTIFY, NOTIFY_ME, REFUSE, SEND, SPLIT, TAKE, TRIM, Told, call, refused, told,
 };
 use shikiri_model::estates::Estates;
 use shikiri_stage2::WindowSizes;
@@ -28,8 +28,9 @@ const SIGNALS: u64 = 41;
 /// An area with tables: some steps to make, some to free.
 const CLASS: AreaClass = AreaClass::Giant;
 const PAGES: u64 = 700;
-/// What stays of it when it is trimmed.
+/// What stays of it when it is trimmed, and of that when it is split.
 const LESS: u64 = 600;
+const LEAST: u64 = 500;
 
 /// What a guest does in a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +60,9 @@ enum Op {
     Receive,
     Keep,
     Trim,
+    /// Makes its tail another area, and frees that.
+    Split,
+    FreeTail,
     Free,
     Close,
     CloseEvents,
@@ -87,6 +91,8 @@ const SCRIPT: &[(usize, Op)] = &[
     (C, Op::Alloc),
     (C, Op::Info),
     (C, Op::Trim),
+    (C, Op::Split),
+    (C, Op::FreeTail),
     (C, Op::Write),
     (C, Op::Send),
     (S, Op::Receive),
@@ -130,6 +136,8 @@ struct Guest {
     /// The area, complete or on its way, and where it is.
     area: u64,
     address: u64,
+    /// What was split off, or a part of it.
+    tail: u64,
     taken: u64,
     at: usize,
 }
@@ -202,6 +210,11 @@ impl Run {
             Op::SendShort => (SEND, vec![or_none(g.port), 0, 0, 4, 5, 6]),
             Op::Keep => (KEEP, vec![or_none(g.area)]),
             Op::Trim => (TRIM, vec![or_none(g.area), LESS * PAGE_BYTES]),
+            Op::Split => {
+                let class = u64::from(CLASS.code());
+                (SPLIT, vec![or_none(g.area), LEAST * PAGE_BYTES, class, g.tail])
+            }
+            Op::FreeTail => (FREE, vec![or_none(g.tail)]),
             Op::Free => (FREE, vec![or_none(g.area)]),
             Op::Close => (CLOSE, vec![or_none(g.port)]),
             Op::CloseEvents => (CLOSE_HANDLE, vec![or_none(g.events)]),
@@ -214,6 +227,10 @@ impl Run {
             guest.area = x1;
             return false;
         }
+        if status == refused(Status::Again) && matches!(op, Op::Split | Op::FreeTail) {
+            guest.tail = x1;
+            return false;
+        }
         if status != refused(Status::Ok) {
             return true;
         }
@@ -223,6 +240,8 @@ impl Run {
             Op::Create => (guest.port, guest.arrivals, guest.credits) = (x1, x2, x3),
             Op::Take => guest.request = x1 & ((1 << 56) - 1),
             Op::Alloc => (guest.area, guest.address) = (x1, x2),
+            Op::Split => guest.tail = x1,
+            Op::FreeTail => guest.tail = 0,
             Op::Send | Op::Free => guest.area = 0,
             Op::Close => guest.arrivals = 0,
             _ => {}

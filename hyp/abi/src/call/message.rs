@@ -109,6 +109,37 @@ pub(super) const ROWS: &[CallRow] = &[
         ],
         requirement: "C3",
     },
+    CallRow {
+        name: "AREA_SPLIT",
+        number: 0x25,
+        summary: "Makes an own area's tail another area of the partition's own: all pages behind the first bytes go to the end of a new area, or of the one that is named. The rest keeps its address and contents; what is in the pages that go stays in them, and their order is anyone's. An access of another vCPU to what stays waits for the step at hand. AGAIN: a part has gone, both areas are whole, and the same call with the answered tail goes on.",
+        arguments: &[
+            arg("area", "its handle"),
+            arg("bytes", "what stays, rounded up to pages: one at least"),
+            arg("class", "the slot of a new area: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB"),
+            arg(
+                "tail",
+                "the area that the pages go to; 0: a new one, which is charged for no page",
+            ),
+        ],
+        results: &[
+            arg("tail", "the handle of the area that the pages have gone to"),
+            arg("address", "where that is mapped"),
+            arg("pages", "its size in pages"),
+        ],
+        statuses: &[
+            Status::Ok,
+            Status::NotSupported,
+            Status::InvalidParameter,
+            Status::NotOwner,
+            Status::WrongState,
+            Status::Range,
+            Status::OverLimit,
+            Status::NoMemory,
+            Status::Again,
+        ],
+        requirement: "C3",
+    },
     // ---- message channels ----
     CallRow {
         name: "CHANNEL_CREATE",

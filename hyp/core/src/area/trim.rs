@@ -6,12 +6,11 @@
 use shikiri_abi::PageCount;
 use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::DirectMap;
-use shikiri_stage2::{Format, Growing};
+use shikiri_stage2::Format;
 
 use super::alloc::refusal;
 use super::tables::AreaTables;
-use super::{Area, Areas, Body, Estate, Machine, Parts, Progress, STEP, give_leaf};
-use crate::frame::AreaNumber;
+use super::{Estate, Machine, Open, Progress, STEP, give_leaf};
 use crate::handle::Handle;
 use crate::partition::FrameStore;
 use crate::party::Refusal;
@@ -30,32 +29,23 @@ impl Estate<'_> {
         wanted: PageCount,
     ) -> Result<Progress<()>, Refusal> {
         let slot = self.slot_of(handle)?;
-        let Parts { account, space, areas } = self.holdings.area_parts()?;
-        let pages = areas.slots.complete(slot)?.linked.pages();
-        if areas.slots.window_of(slot).is_some() {
-            return Err(Refusal::WrongState);
-        }
+        let mut parts = self.holdings.area_parts()?;
+        let pages = parts.areas.own(slot)?;
         if wanted.0 == 0 || wanted > pages {
             return Err(Refusal::Range);
         }
         if wanted == pages {
             return Ok(Progress::Done(()));
         }
-        let Body::Area(Area { number, linked }) = areas.slots.clear(slot) else {
-            unreachable!("it is complete");
-        };
-        let mut growing = space.unlink(mem, tlb, linked).open();
-        let format = space.format();
-        let Areas { management, slots, .. } = areas;
-        let mut tables =
-            AreaTables { store, area: number, payer: Some((&mut *account, management)) };
-        let result = take_off((mem, format), &mut growing, &mut tables, (store, number, wanted));
-        let left = growing.pages();
-        let Some(subtree) = growing.finish(tlb) else { unreachable!("a page stays") };
-        let linked = space.link(mem, tlb, slot, subtree);
-        slots.put(slot, Body::Area(Area { number, linked }));
+        let mut open = parts.open((mem, tlb), slot);
+        let payer = (&mut *parts.account, &mut parts.areas.management);
+        let mut tables = AreaTables { store, area: open.number, payer: Some(payer) };
+        let hw = (mem, parts.space.format());
+        let result = take_off(hw, &mut open, &mut tables, (store, wanted));
+        let left = open.growing.pages();
+        parts.close((mem, tlb), slot, open);
         let freed = pages.0.saturating_sub(left.0);
-        areas.refund(account, (freed, freed, 0));
+        parts.areas.refund(parts.account, (freed, freed, 0));
         match result {
             Err(refusal) if freed == 0 => Err(refusal),
             _ if left > wanted => Ok(Progress::Again(handle)),
@@ -67,14 +57,14 @@ impl Estate<'_> {
 /// Takes leaves off the end of an area that no walker can find, until it has so many pages or the step is over.
 fn take_off<M: DirectMap, P: PhysMem>(
     hw: (&P, Format),
-    growing: &mut Growing,
+    Open { number, growing }: &mut Open,
     tables: &mut AreaTables<'_, '_, M>,
-    (store, number, wanted): (&FrameStore<'_, M>, AreaNumber, PageCount),
+    (store, wanted): (&FrameStore<'_, M>, PageCount),
 ) -> Result<(), Refusal> {
     for _ in 0..STEP {
         let most = PageCount(growing.pages().0.saturating_sub(wanted.0));
         match growing.shorten(hw, tables, most).map_err(refusal)? {
-            Some(run) => give_leaf(store, number, run),
+            Some(run) => give_leaf(store, *number, run),
             None => break,
         }
     }

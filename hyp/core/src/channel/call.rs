@@ -38,6 +38,7 @@ impl Party<'_> {
             | MessageCall::Info(_)
             | MessageCall::Keep(_)
             | MessageCall::Trim { .. }
+            | MessageCall::Split { .. }
             | MessageCall::Create { .. } => None,
         }
     }
@@ -75,6 +76,11 @@ impl<'a> Estate<'a> {
                 Progress::Done(()) => Ok(done([0; 3])),
                 Progress::Again(handle) => Ok(again(handle)),
             },
+            MessageCall::Split { area, pages, class, tail } => {
+                let wanted = Wanted { pages, class };
+                self.split(machine, [Handle(area), Handle(tail)], wanted)
+                    .map(|made| made_or_again(&made))
+            }
             MessageCall::Create { events, slots, class } => {
                 let wanted = WindowWanted { slots, class };
                 let Created { handle, arrivals, credits } =

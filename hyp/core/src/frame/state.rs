@@ -79,13 +79,15 @@ impl FrameState {
 
     /// Whether a frame may go from this state to `next` in one step. A frame never goes from one partition
     /// to another (an area does, and its frames' states do not change), and never back from quarantine but through
-    /// *free*.
+    /// *free*. From one area to another it goes if both are the same partition's, which only the registry knows.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         let stays = self.owner() == next.owner();
         match (self, next) {
             (Self::Free, Self::Free | Self::Quarantined(_)) => false,
             (Self::Free, _) | (_, Self::Free) => true,
+            // A part of an area becomes another's.
+            (Self::Area(_), Self::Area(_)) => true,
             (Self::Private(_) | Self::Device(_), Self::Quarantined(_)) => stays,
             (
                 Self::Hypervisor

@@ -136,6 +136,7 @@ fn only_the_listed_steps_exist() {
             let expected = is_taken
                 || (from, to) == (FrameState::Free, FrameState::Hypervisor)
                 || (to == FrameState::Free && from != FrameState::Free)
+                || matches!((from, to), (FrameState::Area(_), FrameState::Area(_)))
                 || listed.contains(&(from, to));
             assert_eq!(from.may_become(to), expected, "{from} to {to}");
         }
@@ -424,7 +425,10 @@ proptest! {
             let pages = asked.pages.0;
             let numbers = (0..pages).map(|page| asked.base.0 + page * PAGE_BYTES);
             let wrong = numbers.clone().find(|frame| model.get(frame) != Some(&from));
-            let expected = if from.may_become(to) {
+            // From area to area only where both are the same partition's.
+            let is_between = from.area().is_some() && to.area().is_some();
+            let may = from.may_become(to) && (!is_between || ledger.owner(from) == ledger.owner(to));
+            let expected = if may {
                 match wrong {
                     None => Ok(PageCount(pages)),
                     Some(frame) => Err(match model.get(&frame) {

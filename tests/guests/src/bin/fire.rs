@@ -10,7 +10,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_abi::{AreaClass, Ipa, Status};
 use shikiri_rt::hvc::message::{self, Area};
-use shikiri_rt::hvc::talk;
+use shikiri_rt::hvc::partition::Refusal;
+use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::mmu::Access;
 use shikiri_rt::{irq, platform, reg, smp};
 use shikiri_test_guests::port::{
@@ -85,7 +86,15 @@ fn main() {
         case("a_contiguous_block_is_sent_under_fire", || {
             under_fire(AreaClass::Block, 2 * MIB, Shape::Leaf)
         });
-        case("what_stays_of_a_trimmed_block_is_always_there", head_under_fire);
+        case("what_stays_of_a_trimmed_block_is_always_there", || {
+            head_under_fire(1, |handle, pages| taken::trim(handle, pages << 12))
+        });
+        case("what_stays_of_a_split_block_is_always_there", || {
+            head_under_fire(16, |handle, pages| {
+                let tail = taken::split(handle, pages << 12, AreaClass::Block)?;
+                taken::free(tail.handle)
+            })
+        });
     }
     done()
 }
@@ -145,15 +154,15 @@ fn one_round(port: &mut Port, class: AreaClass, bytes: u64, shape: Shape, round:
     ensure("all is refunded", used()? == before)
 }
 
-/// Trims an area while the other vCPUs use what stays of it. The hypervisor takes it out of its slot meanwhile, and who meets that
+/// Makes an area shorter, by so many pages with each call, while the other vCPUs use what stays of it. The hypervisor takes it out of its slot meanwhile, and who meets that
 /// finds it in its place again.
-fn head_under_fire() -> Outcome {
+fn head_under_fire(step: usize, shorten: impl Fn(Handle, u64) -> Result<(), Refusal>) -> Outcome {
     for round in 1..=2 {
         let Area { handle, address, .. } = made(message::alloc(2 << 20, AreaClass::Block))?;
         open_fire((address, 4096), 4 * round + HEAD)?;
-        // In as many calls as there are leaves, each of which takes it out once.
-        for pages in (1..512).rev() {
-            made(taken::trim(handle, pages << 12))?;
+        // In as many calls as there are leaves or more, each of which takes it out once.
+        for pages in (1..512).rev().step_by(step) {
+            made(shorten(handle, pages))?;
         }
         PHASE.store(4 * round + IDLE, Ordering::SeqCst);
         made(taken::free(handle))?;

@@ -241,6 +241,7 @@ fn area_alone() -> Outcome {
             }
             equal("charged", used()?[0] - before[0], area.pages.0)?;
             if area.pages.0 > 1 {
+                split(&area, bytes / 4 * 3, before)?;
                 trimmed(&area, bytes / 2, before)?;
             }
             made(taken::free(area.handle))?;
@@ -250,6 +251,36 @@ fn area_alone() -> Outcome {
         }
     }
     ensure("all is refunded", used()? == before)
+}
+
+/// Makes the tail of an area another one, and frees that; the rest stays.
+fn split(area: &Area, bytes: u64, before: [u64; 3]) -> Outcome {
+    let (stays, tail) = (bytes.div_ceil(4096), area.pages.0 - bytes.div_ceil(4096));
+    for no_head_or_tail in [0, area.pages.0 << 12] {
+        let split = taken::split(area.handle, no_head_or_tail, AreaClass::Block);
+        refused("split", split, Status::Range)?;
+    }
+    let split = taken::split(area.handle, 4096, AreaClass::Page);
+    refused("more than a page", split, Status::Range)?;
+    let other = made(taken::split(area.handle, bytes, AreaClass::Block))?;
+    equal("pages that go", other.pages.0, tail)?;
+    equal("pages that stay", made(message::info(area.handle))?.pages.0, stays)?;
+    equal("charged", used()?[0] - before[0], area.pages.0)?;
+    for at in (0..stays << 12).step_by(1024) {
+        equal("kept", word(area.address.wrapping_add(at))?, !at)?;
+    }
+    ensure("the tail faults", read(area.address.wrapping_add(stays << 12)).is_err())?;
+    // Every page of the tail is there once, with all that was in it.
+    let mut sum = 0;
+    for page in 0..tail {
+        let at = other.address.wrapping_add(page << 12);
+        let first = !word(at)?;
+        equal("its second word", word(at.wrapping_add(1024))?, !(first + 1024))?;
+        sum += first >> 12;
+    }
+    equal("all pages", sum, (stays..area.pages.0).sum::<u64>())?;
+    made(taken::free(other.handle))?;
+    ensure("what is freed faults", read(other.address).is_err())
 }
 
 /// Frees the tail of an area; the rest stays.

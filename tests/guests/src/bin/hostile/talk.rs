@@ -36,6 +36,7 @@ const FREE: Meaning = Of(&[Noun::Receive]);
 const FREE_OR_NONE: Meaning = OrNone(&[Noun::Receive]);
 const PORT: Meaning = Of(&[Noun::Message, Noun::Channel]);
 const AREA: Meaning = Of(&[Noun::Area, Noun::Received]);
+const AREA_OR_NONE: Meaning = OrNone(&[Noun::Area, Noun::Received]);
 const OFFERED: Meaning = Of(&[Noun::Offered, Noun::Used]);
 const ATTACHMENT: Meaning = Of(&[Noun::Attachment]);
 const EITHER: Meaning = Of(&[Noun::Attachment, Noun::Attached, Noun::Offered, Noun::Used]);
@@ -83,6 +84,7 @@ const ROWS: [Row; COUNT] = [
     (0x22, &[AREA]),
     (0x23, &[Of(&[Noun::Received])]),
     (0x24, &[AREA, Bytes]),
+    (0x25, &[AREA, Bytes, Class, AREA_OR_NONE]),
     (0x28, &[FREE, Below(4), Class]),
     (0x29, &[PORT, Partition, Below(8), Below(8)]),
     (0x2a, &[Of(&[Noun::ChannelRequest]), Of(&[Noun::Message])]),

@@ -147,6 +147,11 @@ impl<'q> Player<'q> {
             Step::Notify => return unless_gone(message::notify(self.port()?.handle)),
             Step::AllocBegin | Step::AllocMore => ensure("it takes more steps", !self.alloc()?)?,
             Step::AllocAll => while !self.alloc()? {},
+            Step::Split => {
+                let (area, _) = self.area()?;
+                let tail = made(taken::split(area, BYTES / 4 * 3, CLASS))?;
+                made(taken::free(tail.handle))?;
+            }
             Step::Trim => made(taken::trim(self.area()?.0, BYTES / 2))?,
             Step::Write => {
                 let (_, address) = self.area()?;

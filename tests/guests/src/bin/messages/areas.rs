@@ -26,6 +26,36 @@ pub(crate) fn owned() -> Outcome {
     })
 }
 
+pub(crate) fn split() -> Outcome {
+    charged_back(|| {
+        for (bytes, stays) in [(0x5000, 0x2001), (2 << 20, 4096), (2 << 20, 0x10_0000)] {
+            let mut area = made(Area::alloc(windows()?, AreaClass::Block, bytes))?;
+            area.fill(1);
+            area.get_mut(stays..).into_iter().flatten().for_each(|byte| *byte = 2);
+            for no_part in [0, bytes] {
+                let refused = area.split_off(windows()?, AreaClass::Block, no_part).is_err();
+                ensure("both parts have a page", refused)?;
+                equal("it is as it was", area.capacity() as u64, bytes as u64)?;
+                area.set_len(bytes);
+            }
+            let tail = made(area.split_off(windows()?, AreaClass::Block, stays))?;
+            let whole = stays.next_multiple_of(4096);
+            equal("what stays", area.capacity() as u64, whole as u64)?;
+            equal("its length", area.len() as u64, stays as u64)?;
+            equal("what goes", tail.len() as u64, (bytes - whole) as u64)?;
+            ensure("the first part", area.iter().all(|byte| *byte == 1))?;
+            ensure("the other", tail.iter().all(|byte| *byte == 2))?;
+            ensure("by itself", tail.class() == AreaClass::Block && !tail.is_in_window())?;
+            drop(tail);
+            made(area.trim(4096))?;
+            equal("shorter", area.capacity() as u64, 4096)?;
+            equal("no longer than that", area.len() as u64, stays.min(4096) as u64)?;
+            ensure("a page stays", area.trim(0).is_err() && area.capacity() == 4096)?;
+        }
+        Ok(())
+    })
+}
+
 pub(crate) fn there_and_back() -> Outcome {
     charged_back(|| {
         for (class, bytes) in

@@ -32,6 +32,7 @@ fn main() {
         done()
     }
     case("an_area_is_a_slice_of_its_own", areas::owned);
+    case("an_area_is_shortened_and_split", areas::split);
     case("an_area_takes_its_bytes_there_and_back", areas::there_and_back);
     case("an_area_of_another_class_comes_back", areas::another_class);
     case("an_area_can_be_kept_and_outlives_its_port", areas::kept);
