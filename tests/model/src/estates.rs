@@ -3,19 +3,16 @@
 //! Each is built from a description, has its party and its areas, and can be looked at as its guest sees it: every access
 //! goes through its stage-2 tables.
 
-use std::sync::atomic::AtomicU64;
-
 use shikiri_abi::{Ipa, PartitionId, PartitionSlot, Resource};
 use shikiri_arch::hw::PhysMem as _;
 use shikiri_config::{Bundle, GicVersion, Memory, PartitionSpec, Place, Service};
 use shikiri_core::account::Line;
 use shikiri_core::area::{AreaSizes, Estate, LeaveStep};
 use shikiri_core::event::{Raise, Shared};
-use shikiri_core::handle::HandleEntry;
 use shikiri_core::invariants;
 use shikiri_core::object::{self, Objects};
 use shikiri_core::partition::Holdings;
-use shikiri_core::party::{Cold, EndStep, Party, PartyState, Record, check};
+use shikiri_core::party::{EndStep, Locked, Party, PartyState, Sizes, Tables, check};
 use shikiri_stage2::Access;
 
 use crate::description;
@@ -23,19 +20,16 @@ use crate::machine::{Machine, OWN_REGISTERS, Ram};
 
 /// Handles of each partition.
 pub const HANDLES: usize = 48;
-/// Requests of each partition that can wait.
-const RECORDS: usize = 4;
+/// What its party has room for: its handles, and requests that can wait.
+const PARTY: Sizes = Sizes { handles: HANDLES as u16, requests: 4 };
 /// Of so many audits that a test asks for one is made. An audit reads thousands of descriptors of each partition: seconds
 /// under Miri, for which the numbers in the books are not what counts.
 const AUDITED: u64 = if cfg!(miri) { 64 } else { 1 };
 
 /// A partition.
 pub struct Side {
-    entries: Vec<HandleEntry>,
-    pending: Vec<AtomicU64>,
-    state: PartyState,
-    cold: Vec<Cold>,
-    records: Vec<Record>,
+    tables: Tables,
+    locked: Locked,
     /// Its account and its memory.
     pub holdings: Holdings,
 }
@@ -43,9 +37,8 @@ pub struct Side {
 impl Side {
     /// Opens it for an operation.
     pub fn open(&mut self) -> Estate<'_> {
-        let Self { entries, pending, state, cold, records, holdings } = self;
-        let party = Party::open(state, Shared::new(entries, pending), cold, records);
-        Estate { party, holdings }
+        let Self { tables, locked, holdings } = self;
+        Estate { party: tables.party(locked), holdings }
     }
 
     /// The pages or ports on a line of its account.
@@ -123,15 +116,9 @@ impl Estates {
         let hardware = (&self.machine.ram, &self.machine.ram, &self.machine.store);
         self.sizes.build(&mut holdings, hardware).unwrap();
         self.lives += 1;
-        let id = PartitionId(self.lives);
-        self.sides[who] = Some(Side {
-            entries: (0..HANDLES).map(|_| HandleEntry::new()).collect(),
-            pending: vec![AtomicU64::new(0)],
-            state: PartyState::new(id, PartitionSlot(slot), 2, [!0; 32]),
-            cold: vec![Cold::default(); HANDLES],
-            records: vec![Record::new(); RECORDS],
-            holdings,
-        });
+        let state = PartyState::new(PartitionId(self.lives), PartitionSlot(slot), 2, [!0; 32]);
+        let (tables, locked) = PARTY.build(&mut holdings, &self.machine.store, state).unwrap();
+        self.sides[who] = Some(Side { tables, locked, holdings });
     }
 
     /// The hardware and the frames.
@@ -191,20 +178,19 @@ impl Estates {
     /// What all cores see of a partition's ports.
     #[must_use]
     pub fn shared(&self, who: usize) -> Option<Shared<'_>> {
-        let side = self.sides.get(who)?.as_ref()?;
-        Some(Shared::new(&side.entries, &side.pending))
+        Some(self.sides.get(who)?.as_ref()?.tables.shared())
     }
 
     /// All that the partitions' books say of ports and of what is charged, so that one text is as another only if nothing changed.
     #[must_use]
     pub fn snapshot(&self) -> String {
         let of = |side: &Side| {
-            let Side { entries, pending, state, cold, records, holdings } = side;
+            let Side { tables, locked, holdings } = side;
             let charged = Resource::ALL.map(|line| {
                 let Line { limit, used, .. } = holdings.account().line(line);
                 (limit, used)
             });
-            format!("{charged:?} {entries:?} {pending:?} {state:?} {cold:?} {records:?}")
+            format!("{charged:?} {tables:?} {locked:?}")
         };
         let sides: Vec<_> = self.sides.iter().map(|side| side.as_ref().map(of)).collect();
         format!("{:?} free, {sides:?}", self.machine.store.free_pages())
@@ -258,8 +244,9 @@ impl Estates {
 
     /// Takes a partition apart whose party has come to its end: nobody finds it any more.
     pub fn bury(&mut self, who: usize) {
-        let side = self.sides[who].take().unwrap();
-        self.machine.end(side.holdings);
+        let Side { tables, locked, mut holdings } = self.sides[who].take().unwrap();
+        tables.give(locked, &mut holdings, &self.machine.store);
+        self.machine.end(holdings);
     }
 
     /// Ends a partition: its ports and areas, its party, its memory. Nothing is left of it.

@@ -120,6 +120,12 @@ impl Ram {
         self.0.cleaned.borrow_mut().remove(&page.0)
     }
 
+    /// Whether something is unmapped that a TLB may still have.
+    #[must_use]
+    pub fn has_stale(&self) -> bool {
+        self.0.is_stale.get()
+    }
+
     fn place(&self, at: Pa, bytes: u64) -> NonNull<u8> {
         let offset = at.0.checked_sub(RAM_BASE).unwrap_or_else(|| panic!("{at} is not RAM"));
         assert!(offset + bytes <= self.0.layout.size() as u64, "{at} + {bytes:#x} is not RAM");
