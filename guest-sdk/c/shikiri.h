@@ -50,6 +50,7 @@
 #define SHIKIRI_CHANNEL_SEND 0xc600002bu
 #define SHIKIRI_CHANNEL_NOTIFY 0xc600002cu
 #define SHIKIRI_CHANNEL_CLOSE 0xc600002du
+#define SHIKIRI_EVENT_PAGE 0xc600002eu
 #define SHIKIRI_SHARED_OFFER 0xc6000030u
 #define SHIKIRI_SHARED_WITHDRAW 0xc6000031u
 #define SHIKIRI_SHARED_REVOKE 0xc6000032u
@@ -617,6 +618,19 @@ static inline struct shikiri_answer shikiri_channel_notify(uint64_t port)
 static inline struct shikiri_answer shikiri_channel_close(uint64_t port)
 {
     return shikiri_call(SHIKIRI_CHANNEL_CLOSE, port, 0, 0, 0, 0, 0);
+}
+
+/* Shows the caller, in a page that it can only read, which of its ports are pending that share an interrupt.
+ *   Each of the first 32,768 handles has a bit: bit n of word w that of index 64 * w + n. A bit is set before
+ *   the interrupt is raised, and cleared by EVENT_TAKE of its word; that of a port that was polled or closed
+ *   may be left. The page is normal, Write-Back memory, takes a place for an area of 4 KiB, and stays until
+ *   the partition ends; another call answers the same. NOT_SUPPORTED: the partition has no areas. (C1)
+ * value[0] = address: where the page is mapped
+ * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, OVER_LIMIT.
+ */
+static inline struct shikiri_answer shikiri_event_page(void)
+{
+    return shikiri_call(SHIKIRI_EVENT_PAGE, 0, 0, 0, 0, 0, 0);
 }
 
 /* Offers an own, complete area to others. From here on it is neither sent nor freed. Its tables are copied

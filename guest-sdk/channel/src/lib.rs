@@ -38,6 +38,9 @@
 //! **Interrupts** of ports are handled here: [`Windows::map`] adds a hook to the run-time's (`shikiri_rt::irq`), beside the guest's own
 //! handler. Interrupts have to be unmasked for `async`, and for nothing else.
 //!
+//! **Event ports that share an interrupt** (`shikiri_rt::event`): [`PendingPage`] tells without a call which of them are pending. It stands
+//! here because the page is seen where areas are.
+//!
 //! No allocation. At most [`MAX_PORTS`] ports at a time.
 #![no_std]
 
@@ -46,6 +49,7 @@ mod channel;
 mod executor;
 mod listener;
 mod moment;
+mod pending;
 mod port;
 mod receive;
 mod send;
@@ -58,6 +62,7 @@ pub use channel::{Channel, Message, PeerGone};
 pub use executor::block_on;
 pub use listener::{Listener, Request};
 pub use moment::Moment;
+pub use pending::PendingPage;
 pub use port::{Answer, Asking, Port, Window};
 pub use send::{Cargo, NotSent, Why};
 pub use shikiri_abi::AreaClass;

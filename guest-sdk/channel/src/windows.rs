@@ -147,7 +147,8 @@ impl Memory {
     }
 }
 
-/// A page of a message port, which the hypervisor reads or writes at any time. It goes before the port is closed.
+/// A page of a message port, which the hypervisor reads or writes at any time, and goes before the port is closed; or the bitmap of
+/// pending ports, which stays.
 #[derive(Debug)]
 pub(crate) struct Page(Memory);
 
@@ -156,7 +157,7 @@ impl Page {
     pub(crate) fn words(&self) -> &[AtomicU64] {
         let first = core::ptr::with_exposed_provenance::<AtomicU64>(self.0.base);
         // SAFETY: the page is mapped there as long as its port exists, and both sides make single-copy atomic accesses only;
-        // the arrivals page, which is read-only, is only loaded from, by loads of 64 bits.
+        // the arrivals page and the bitmap, which are read-only, are only loaded from, by loads of 64 bits.
         unsafe { core::slice::from_raw_parts(first, WORDS) }
     }
 }

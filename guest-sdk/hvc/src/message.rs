@@ -193,6 +193,14 @@ pub fn notify(port: Handle) -> Result<(), Refusal> {
     again(|| request::<NOTIFY>([port.0, 0, 0, 0, 0, 0])).map(|_| ())
 }
 
+/// Calls `EVENT_PAGE`: where the bitmap of the first 32,768 handles is, to be loaded from only.
+///
+/// # Errors
+/// `NotSupported` if the partition has no areas; `OverLimit` of IPA space.
+pub fn event_page() -> Result<Ipa, Refusal> {
+    request::<EVENT_PAGE>([0; 6]).map(|[address, ..]| Ipa(address))
+}
+
 /// Calls `CHANNEL_CLOSE`.
 ///
 /// # Safety
@@ -219,3 +227,4 @@ const ACCEPT: u32 = function("CHANNEL_ACCEPT", 2);
 const SEND: u32 = function("CHANNEL_SEND", 6);
 const NOTIFY: u32 = function("CHANNEL_NOTIFY", 1);
 const CLOSE: u32 = function("CHANNEL_CLOSE", 1);
+const EVENT_PAGE: u32 = function("EVENT_PAGE", 0);

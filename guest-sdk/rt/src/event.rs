@@ -346,7 +346,7 @@ pub fn notify(port: &impl Receiving) -> Result<(), Refusal> {
 }
 
 /// Takes the pending ports among 64 neighbours, of those that share an interrupt: bit n stands for [`Receiving::index`]
-/// 64 × `word` + n.
+/// 64 × `word` + n. Which words have any tells `shikiri_channel::PendingPage` without a call.
 #[must_use]
 pub fn take(word: u16) -> u64 {
     talk::take(word).unwrap_or(0)

@@ -81,6 +81,8 @@ pub enum MessageCall {
     Notify(u64),
     /// `CHANNEL_CLOSE`
     Close(u64),
+    /// `EVENT_PAGE`
+    EventPage,
 }
 
 /// Decodes the calls from 0x20 to 0x2f.
@@ -88,6 +90,7 @@ pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<MessageCall, DecodeErr
     use MessageCall as C;
     let [a, b, c, d, e, f] = *x;
     let used = match number {
+        0x2e => 0,
         0x21..=0x23 | 0x2c | 0x2d => 1,
         0x24 | 0x2a => 2,
         0x20 | 0x28 => 3,
@@ -127,7 +130,8 @@ pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<MessageCall, DecodeErr
         0x2a => C::Accept { request: a, port: b },
         0x2b => C::Send { port: a, area: b, bytes: c, short: [d, e, f] },
         0x2c => C::Notify(a),
-        _ => C::Close(a),
+        0x2d => C::Close(a),
+        _ => C::EventPage,
     })
 }
 

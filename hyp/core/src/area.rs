@@ -22,8 +22,10 @@
 //! Everything here runs under the partition's lock and its tables' ([`Estate`]); each call is bounded.
 
 mod alloc;
+mod bitmap;
 mod end;
 mod free;
+mod page;
 mod slots;
 mod split;
 mod storage;
@@ -37,6 +39,7 @@ use shikiri_stage2::{Access, Growing, Stage2, Subtree};
 
 pub(crate) use alloc::refusal;
 pub use alloc::{Made, Wanted};
+use bitmap::Bitmap;
 pub use end::LeaveStep;
 pub(crate) use slots::{Area, Body, Home, Slots, Source, Target};
 pub use storage::AreaSizes;
@@ -88,6 +91,8 @@ pub struct Areas {
     memory: Option<Charge>,
     ipa_space: Option<Charge>,
     pub(crate) management: Option<Charge>,
+    /// The bitmap of pending ports.
+    bitmap: Bitmap,
 }
 
 /// A partition's party and its holdings, opened together for one operation.
@@ -197,11 +202,11 @@ pub(crate) enum InSlot {
     Nothing,
     /// A complete area.
     Area(AreaNumber),
-    /// A page of a message port.
+    /// A page of a message port, or the bitmap of pending ports.
     Page {
         /// Its frame.
         at: Pa,
-        /// The guest writes its credits; its arrivals it only reads.
+        /// The guest writes its credits; the others it only reads.
         is_writable: bool,
     },
     /// A shared area.
@@ -224,7 +229,8 @@ impl Areas {
         if let Some(row) = self.slots.share_at(slot) {
             return self.in_share(row);
         }
-        let page = self.ports.iter().find_map(|port| port.page_at(slot));
+        let page =
+            self.bitmap.at(slot).or_else(|| self.ports.iter().find_map(|port| port.page_at(slot)));
         page.map_or(InSlot::Nothing, |(at, is_writable)| InSlot::Page { at, is_writable })
     }
 

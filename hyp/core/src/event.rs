@@ -38,8 +38,8 @@ use crate::party::Refusal;
 
 /// What all cores may touch of a partition's communication: its handles and its pending bitmap.
 ///
-/// The bitmap has a bit for each entry of the handle table, in words of 64 ([`Shared::words`] of them); a guest
-/// may be given its pages to read, and nothing here believes what stands in them.
+/// The bitmap has a bit for each entry of the handle table, in words of 64 (at least [`Shared::words`] of them). Its guest
+/// may have the first page of it to read (`Estate::show_bitmap`).
 #[derive(Clone, Copy, Debug)]
 pub struct Shared<'s> {
     pub(crate) entries: &'s [HandleEntry],

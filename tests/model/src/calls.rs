@@ -61,6 +61,8 @@ pub const SEND: u32 = 0x2b;
 pub const NOTIFY: u32 = 0x2c;
 /// CHANNEL_CLOSE
 pub const CLOSE: u32 = 0x2d;
+/// EVENT_PAGE
+pub const EVENT_PAGE: u32 = 0x2e;
 /// SHARED_OFFER
 pub const OFFER: u32 = 0x30;
 /// SHARED_WITHDRAW

@@ -12,8 +12,8 @@ use shikiri_abi::channel::{CONNECTED, CONSUMED, POSTED, STATE, entry};
 use shikiri_abi::{AreaClass, CALLS, Ipa, PAGE_BYTES, PageCount, Status};
 use shikiri_core::area::{AreaSizes, LeaveStep};
 use shikiri_model::calls::{
-    ACCEPT, ALLOC, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, FREE, INFO, KEEP,
-    NOTIFY, NOTIFY_ME, REFUSE, SEND, SPLIT, TAKE, TRIM, Told, call, refused, told,
+    ACCEPT, ALLOC, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, EVENT_PAGE, FREE,
+    INFO, KEEP, NOTIFY, NOTIFY_ME, REFUSE, SEND, SPLIT, TAKE, TRIM, Told, call, refused, told,
 };
 use shikiri_model::estates::Estates;
 use shikiri_stage2::WindowSizes;
@@ -41,6 +41,8 @@ enum Op {
     Signals,
     BindSignals,
     NotifyMe,
+    /// Asks for the page of pending ports; there is no way back but its end.
+    ShowPending,
     Create,
     Connect,
     Take,
@@ -76,6 +78,7 @@ const SCRIPT: &[(usize, Op)] = &[
     (S, Op::NotifyMe),
     (C, Op::Events),
     (C, Op::BindEvents),
+    (C, Op::ShowPending),
     (C, Op::Create),
     (C, Op::Connect),
     (S, Op::Take),
@@ -99,6 +102,7 @@ const SCRIPT: &[(usize, Op)] = &[
     (S, Op::Write),
     (S, Op::Post),
     (S, Op::Notify),
+    (S, Op::ShowPending),
     (S, Op::Send),
     (C, Op::Receive),
     (C, Op::Post),
@@ -198,6 +202,7 @@ impl Run {
             Op::BindEvents => (BIND, vec![or_none(g.events), EVENTS]),
             Op::BindSignals => (BIND, vec![or_none(g.signals), SIGNALS]),
             Op::NotifyMe => (NOTIFY_ME, vec![or_none(g.signals)]),
+            Op::ShowPending => (EVENT_PAGE, vec![]),
             Op::Create => (CREATE, vec![or_none(g.events), 2, u64::from(CLASS.code())]),
             Op::Connect => (CONNECT, vec![or_none(g.port), 1 - who as u64, 7, 8]),
             Op::Take => (TAKE, vec![]),
@@ -312,6 +317,7 @@ impl Run {
             LeaveStep::LeaveShare => unreachable!("nothing is shared here"),
             LeaveStep::Unmap(_) => EndPoint::Unmap,
             LeaveStep::Free(_) => EndPoint::Free,
+            LeaveStep::HideBitmap => EndPoint::HideBitmap,
             LeaveStep::Done => {
                 let (is_done, raise) = self.estates.party_step(who);
                 heard.extend(told([raise]));
@@ -329,6 +335,7 @@ enum EndPoint {
     ClosePort,
     Unmap,
     Free,
+    HideBitmap,
     Party,
     Done,
 }
@@ -475,8 +482,14 @@ fn an_end_at_every_point_leaves_nothing_and_the_restarted_side_can_go_on_c4() {
             }
         }
     }
-    let all =
-        [EndPoint::ClosePort, EndPoint::Unmap, EndPoint::Free, EndPoint::Party, EndPoint::Done];
+    let all = [
+        EndPoint::ClosePort,
+        EndPoint::Unmap,
+        EndPoint::Free,
+        EndPoint::HideBitmap,
+        EndPoint::Party,
+        EndPoint::Done,
+    ];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), all, "a step of the end was never met");
 }
 

@@ -220,7 +220,8 @@ fn within(vcpus: u32, share: &str, machine: &Machine) -> Outcome {
 fn thousands(machine: Machine) -> Outcome {
     let handles = counts::many_handles();
     let guest = Partition::new("events", "events")
-        .with(&format!("handles = {handles}\ncmdline = \"many handles={handles}\""));
+        .with(&format!("handles = {handles}\ncmdline = \"many page handles={handles}\""))
+        .with("areas = { pages = 1 }");
     passes(&system([guest])?, &machine)?;
     Ok(())
 }

@@ -273,4 +273,13 @@ pub(super) const ROWS: &[CallRow] = &[
         ],
         requirement: "C2",
     },
+    CallRow {
+        name: "EVENT_PAGE",
+        number: 0x2e,
+        summary: "Shows the caller, in a page that it can only read, which of its ports are pending that share an interrupt. Each of the first 32,768 handles has a bit: bit n of word w that of index 64 * w + n. A bit is set before the interrupt is raised, and cleared by EVENT_TAKE of its word; that of a port that was polled or closed may be left. The page is normal, Write-Back memory, takes a place for an area of 4 KiB, and stays until the partition ends; another call answers the same. NOT_SUPPORTED: the partition has no areas.",
+        arguments: &[],
+        results: &[arg("address", "where the page is mapped")],
+        statuses: &[Status::Ok, Status::NotSupported, Status::InvalidParameter, Status::OverLimit],
+        requirement: "C1",
+    },
 ];

@@ -20,6 +20,8 @@ pub enum LeaveStep {
     Unmap(WindowSlot),
     /// Gives back frames of an area that is unmapped.
     Free(WindowSlot),
+    /// Unmaps the bitmap of pending ports.
+    HideBitmap,
     /// Nothing is left.
     Done,
 }
@@ -36,6 +38,7 @@ impl<'a> Estate<'a> {
             return LeaveStep::LeaveShare;
         }
         match areas.slots.filled(0).next() {
+            None if areas.shows_bitmap() => LeaveStep::HideBitmap,
             None => LeaveStep::Done,
             Some((_, slot)) => match areas.slots.body(slot) {
                 Some(Body::Ending { .. }) => LeaveStep::Free(slot),
@@ -65,6 +68,7 @@ impl<'a> Estate<'a> {
             LeaveStep::Free(slot) => {
                 self.free_some(machine, slot);
             }
+            LeaveStep::HideBitmap => self.hide_bitmap(machine),
         }
         (EndStep::Again, None)
     }

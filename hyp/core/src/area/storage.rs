@@ -6,7 +6,7 @@ use shikiri_pages::{DirectMap, PageSlice};
 use shikiri_stage2::WindowSizes;
 
 use super::slots::Row;
-use super::{Areas, Machine, Slots};
+use super::{Areas, Bitmap, Machine, Slots};
 use crate::channel::Port;
 use crate::partition::{BuildError, FrameStore, Holdings};
 use crate::share::Share;
@@ -81,6 +81,7 @@ impl AreaSizes {
             memory: None,
             ipa_space: None,
             management: None,
+            bitmap: Bitmap::default(),
         });
         Ok(())
     }

@@ -39,7 +39,8 @@ impl Party<'_> {
             | MessageCall::Keep(_)
             | MessageCall::Trim { .. }
             | MessageCall::Split { .. }
-            | MessageCall::Create { .. } => None,
+            | MessageCall::Create { .. }
+            | MessageCall::EventPage => None,
         }
     }
 }
@@ -105,6 +106,7 @@ impl<'a> Estate<'a> {
             }
             MessageCall::Notify(port) => self.notify_peer(peer, Handle(port)).map(raised),
             MessageCall::Close(port) => self.close_port(peer, machine, Handle(port)).map(raised),
+            MessageCall::EventPage => self.show_bitmap(machine).map(|at| done([at.0, 0, 0])),
         }
     }
 }

@@ -83,7 +83,8 @@ impl<'a> Estate<'a> {
     ) {
         let Some(row) = self.party.port_row(index) else { return };
         self.party.untie(index);
-        let Ok(Parts { account, space, areas }) = self.holdings.area_parts() else { return };
+        let Ok(mut parts) = self.holdings.area_parts() else { return };
+        let Parts { account, areas, .. } = &mut parts;
         let Some(port) = areas.set_port(row, None) else { return };
         let (memory, ipa_space, management) = charge_of(port.count, port.class);
         let (mut kept_pages, mut kept_tables) = (0_u64, 0_u64);
@@ -111,17 +112,10 @@ impl<'a> Estate<'a> {
         );
         let (linked, pages) = port.into_parts();
         for linked in linked {
-            let slot = linked.slot();
-            drop_page(space.unlink(mem, tlb, linked));
-            areas.slots.give(slot);
+            parts.hide_page((mem, tlb), linked);
         }
         for page in pages {
             self.holdings.give_management(store, page.into_frames());
         }
     }
-}
-
-/// A port's page is a leaf without tables: its frame is in the row.
-fn drop_page(page: shikiri_stage2::Subtree) {
-    assert!(page.tables() == 0, "a port's page has a table");
 }

@@ -4,7 +4,7 @@ use shikiri_abi::channel::MAX_WINDOW;
 use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PageCount, Resource};
 use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::{DirectMap, Frames, PageSlice};
-use shikiri_stage2::{Attributes, Subtree};
+use shikiri_stage2::Attributes;
 use shikiri_sync::atomic::AtomicU64;
 
 use super::port::Used;
@@ -107,16 +107,12 @@ impl Estate<'_> {
         frames: [Frames; 2],
         (entry, class): (u16, AreaClass),
     ) -> (Used, [Ipa; 2]) {
-        let Ok(Parts { space, areas, .. }) = self.holdings.area_parts() else {
+        let Ok(mut parts) = self.holdings.area_parts() else {
             unreachable!("a port of a partition that has no areas");
         };
-        let format = space.format();
         let pages = frames.map(|frames| PageSlice::from_fn(frames, WORDS, |_| AtomicU64::new(0)));
         let mut hang = |page: &PageSlice<AtomicU64>, attributes| {
-            let slot = areas.slots.take(AreaClass::Page, Home::PortPage);
-            // A guest that reads around the caches must not find what the frame held before.
-            mem.clean_invalidate(page.base(), PAGE_BYTES);
-            space.link(mem, tlb, slot, Subtree::page(format, page.base(), attributes))
+            parts.show_page((mem, tlb), page.base(), attributes)
         };
         let [arrivals, credits] = &pages;
         let linked =

@@ -36,6 +36,9 @@ pub struct Locked {
     records: PageSlice<Record>,
 }
 
+/// Words of a page.
+const WORDS: usize = 512;
+
 /// The five runs of frames.
 const RUNS: usize = 5;
 
@@ -83,13 +86,15 @@ impl Sizes {
         let [Some(entries), Some(pending), Some(own), Some(cold), Some(records)] = runs else {
             unreachable!("five runs were taken");
         };
+        holdings.note_bitmap(pending.base());
         Ok(self.place([entries, pending, own, cold, records], state))
     }
 
     fn place(self, runs: [Frames; RUNS], state: PartyState) -> (Tables, Locked) {
         let [entries, pending, own, cold, records] = runs;
         let (handles, requests) = (usize::from(self.handles), usize::from(self.requests));
-        let words = Shared::words(handles);
+        // Whole pages: a guest may read the first.
+        let words = Shared::words(handles).next_multiple_of(WORDS);
         let tables = Tables {
             entries: PageSlice::from_fn(entries, handles, |_| HandleEntry::new()),
             pending: PageSlice::from_fn(pending, words, |_| AtomicU64::new(0)),

@@ -167,6 +167,35 @@ fn a_grouped_event_is_taken_or_raised() {
     });
 }
 
+/// A guest that looks into the page finds the bit there when the interrupt has come, and what it does not find is raised behind
+/// its look. The interrupt's way to its core is one release and one acquire at least.
+#[test]
+fn a_bit_is_seen_no_later_than_its_interrupt() {
+    loom::model(|| {
+        let (world, mut locked) = (World::new(), Locked::new());
+        let (send, receive) = locked.connected(&world);
+        locked.bind(&world, receive, Sharing::Grouped);
+        let raised = Arc::new(AtomicU64::new(0));
+        let sender = {
+            let (world, raised) = (Arc::clone(&world), Arc::clone(&raised));
+            thread::spawn(move || {
+                assert!(world.send(send).unwrap().raise.is_some());
+                raised.store(1, Ordering::Release);
+            })
+        };
+        let has_come = raised.load(Ordering::Acquire) == 1;
+        let seen = world.pending[0].load(Ordering::Relaxed);
+        assert!(seen == 2 || seen == 0 && !has_come, "the interrupt came first");
+        let early = if seen == 0 { 0 } else { world.shared().take(0) };
+        assert_eq!(early, seen, "a word that was not zero has its port");
+        sender.join().unwrap();
+        assert_eq!(raised.load(Ordering::Acquire), 1);
+        assert_eq!(early | world.shared().take(0), 2, "an event is lost");
+        assert_eq!(world.pending[0].load(Ordering::Relaxed), 0);
+        locked.finish(&world);
+    });
+}
+
 /// A poll that meets a send: it tells the event, or the interrupt is raised behind it.
 #[test]
 fn a_poll_loses_nothing() {

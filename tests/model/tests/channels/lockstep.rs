@@ -11,8 +11,8 @@ use shikiri_abi::channel::{CONNECTED, CONSUMED, POLLS, POSTED, STARVED, STATE, e
 use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, Resource, Status};
 use shikiri_core::party::Refusal;
 use shikiri_model::calls::{
-    ACCEPT, ALLOC, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, FREE, INFO, KEEP,
-    NOTIFY, NOTIFY_ME, REFUSE, SEND, TAKE, TRIM, call, refused, told, word,
+    ACCEPT, ALLOC, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, EVENT_PAGE, FREE,
+    INFO, KEEP, NOTIFY, NOTIFY_ME, REFUSE, SEND, TAKE, TRIM, call, refused, told, word,
 };
 use shikiri_model::estates::Estates;
 use shikiri_model::{random_calls, steps};
@@ -37,6 +37,7 @@ enum Act {
     Credits { port: usize, posted: Posted, polls: u64 },
     Notify(usize),
     Close(usize),
+    ShowPending,
     End,
 }
 
@@ -86,6 +87,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(port, posted, polls)| Act::Credits { port, posted, polls }),
         3 => one().prop_map(Act::Notify),
         3 => one().prop_map(Act::Close),
+        1 => Just(Act::ShowPending),
         1 => prop::bool::weighted(0.3).prop_map(|ends| if ends { Act::End } else { Act::Take }),
     ]
 }
@@ -223,6 +225,7 @@ impl World {
                 self.call((who, NOTIFY), &[handle], ("notify", wanted));
             }
             Act::Close(which) => self.close(who, port(which)),
+            Act::ShowPending => self.show_pending(who),
             Act::End => self.end(who),
         }
         self.check();
@@ -320,12 +323,7 @@ impl World {
         };
         let (arrivals, credits) = (Ipa(arrivals), Ipa(credits));
         assert!(!self.estates.write(who, arrivals, 1), "arrivals are read only");
-        for page in [arrivals, credits] {
-            let ram = self.estates.machine.ram.clone();
-            let stage2 = self.estates.side(who).holdings.stage2().unwrap();
-            let leaf = stage2.leaf_at(&ram, page).unwrap();
-            assert!(ram.was_cleaned(leaf.pa), "who looks around the caches finds the last owner's");
-        }
+        [arrivals, credits].into_iter().for_each(|page| self.is_clean(who, page));
         let port = Port {
             owner: who,
             handle,
@@ -346,6 +344,29 @@ impl World {
         let id = self.model.new_id();
         self.model.ports.insert(id, port);
         self.seen[who].ports.push(handle);
+    }
+
+    /// A page of the hypervisor's that has just been shown.
+    fn is_clean(&mut self, who: usize, page: Ipa) {
+        let ram = self.estates.machine.ram.clone();
+        let stage2 = self.estates.side(who).holdings.stage2().unwrap();
+        let leaf = stage2.leaf_at(&ram, page).unwrap();
+        assert!(ram.was_cleaned(leaf.pa), "who looks around the caches finds the last owner's");
+    }
+
+    fn show_pending(&mut self, who: usize) {
+        let wanted = self.model.show_pending(who).map(|()| ((), vec![]));
+        let Some(((), [page, ..])) = self.call((who, EVENT_PAGE), &[], ("page", wanted)) else {
+            return;
+        };
+        let page = Ipa(page);
+        match self.model.pending[who].replace(page) {
+            Some(shown) => assert_eq!(page, shown, "it stays where it is"),
+            None => {
+                assert!(!self.estates.write(who, page, 1), "pending ports are read only");
+                self.is_clean(who, page);
+            }
+        }
     }
 
     fn send(&mut self, who: usize, port: u64, (area, bytes): (u64, u64)) {
@@ -425,7 +446,9 @@ impl World {
             let mut all = self.model.areas.values();
             let area = all.find(|area| (area.owner, area.address) == (*who, *at));
             let is_page = |(_, port): (_, &Port)| [port.arrivals, port.credits].contains(at);
-            if area.is_some() || !self.model.ports_of(*who).any(is_page) {
+            let is_shown =
+                self.model.ports_of(*who).any(is_page) || self.model.pending[*who] == Some(*at);
+            if area.is_some() || !is_shown {
                 let found = self.estates.read(*who, *at);
                 assert_eq!(found, area.map(|area| area.stamp), "partition {who} at {at:?}");
             }
@@ -541,6 +564,7 @@ fn the_random_calls_reach_every_answer() {
         ),
         ("notify", &["OK", "BadHandle", "WrongState", "Refused", "PeerGone"]),
         ("close", &["OK", "BadHandle"]),
+        ("page", &["OK", "OverLimit(IpaSpace)"]),
     ];
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let acts = prop::collection::vec((0..PARTITIONS, act()), 200);

@@ -12,8 +12,8 @@ use shikiri_core::area::{AreaSizes, LeaveStep};
 use shikiri_core::handle::Handle;
 use shikiri_core::party::Refusal;
 use shikiri_model::calls::{
-    ACCEPT, ALLOC, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, FREE, INFO, KEEP,
-    NOTIFY, REFUSE, SEND, TAKE, TRIM, Told, call, refused, told, word,
+    ACCEPT, ALLOC, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, EVENT_PAGE, FREE,
+    INFO, KEEP, NOTIFY, REFUSE, SEND, TAKE, TRIM, Told, call, refused, told, word,
 };
 use shikiri_model::estates::Estates;
 use shikiri_stage2::WindowSizes;
@@ -504,6 +504,7 @@ const MOMENTS: [Moment; 9] = [
 /// Brings two partitions to a moment of the sequence; their ports.
 fn come_to(estates: &mut Estates, moment: Moment) -> (Port, Port) {
     let (class, bytes) = (AreaClass::Block, 200 * PAGE_BYTES);
+    ok(estates, CLIENT, EVENT_PAGE, &[]);
     let client = port(estates, CLIENT, 2, class, 40);
     let server = port(estates, SERVER, 2, class, 50);
     let ports = (client, server);
@@ -574,8 +575,9 @@ fn an_end_at_every_step_of_the_sequence_leaves_nothing_behind() {
                         LeaveStep::ClosePort => 0,
                         LeaveStep::Unmap(_) => 1,
                         LeaveStep::Free(_) => 2,
+                        LeaveStep::HideBitmap => 3,
                         LeaveStep::LeaveShare => unreachable!("nothing is shared here"),
-                        LeaveStep::Done => 3,
+                        LeaveStep::Done => 4,
                     });
                     let (is_done, raise) = estates.leave_step(victim);
                     told.extend(raise.map(|raise| (raise.partition.0, raise.intid.0)));
@@ -627,7 +629,7 @@ fn an_end_at_every_step_of_the_sequence_leaves_nothing_behind() {
             }
         }
     }
-    assert_eq!(seen.len(), 4, "a step of the end was never met");
+    assert_eq!(seen.len(), 5, "a step of the end was never met");
 }
 
 #[test]

@@ -85,6 +85,8 @@ pub(crate) struct Model {
     pub(crate) areas: BTreeMap<Id, Area>,
     pub(crate) ports: BTreeMap<Id, Port>,
     pub(crate) requests: BTreeMap<Id, Request>,
+    /// Where a partition sees which of its ports are pending.
+    pub(crate) pending: [Option<Ipa>; PARTITIONS],
     /// Ports that have asked, with their words, by sender and receiver, the oldest first.
     queues: BTreeMap<(usize, usize), Vec<(Id, u64)>>,
     next: Id,
@@ -139,7 +141,8 @@ impl Model {
             let pages = if class == AreaClass::Page { 2 } else { 0 };
             pages + if port.class == class { port.slots } else { 0 }
         });
-        u64::from(SIZES.windows.of(class)) - own - kept.sum::<u64>()
+        let shown = class == AreaClass::Page && self.pending[who].is_some();
+        u64::from(SIZES.windows.of(class)) - own - kept.sum::<u64>() - u64::from(shown)
     }
 
     /// What is charged: event ports, memory, IPA space, management memory, beyond a partition that has nothing.
@@ -155,6 +158,7 @@ impl Model {
             let pages = port.slots * port.class.pages().0;
             add([1, pages, pages + 2, 2 + port.slots * port.class.most_tables()]);
         }
+        add([0, 0, u64::from(self.pending[who].is_some()), 0]);
         all
     }
 
@@ -383,6 +387,14 @@ impl Model {
         told
     }
 
+    /// Asks for the page of pending ports: once it is there it stays.
+    pub(crate) fn show_pending(&self, who: usize) -> Result<(), Refusal> {
+        if self.pending[who].is_some() {
+            return Ok(());
+        }
+        self.check_slots(who, AreaClass::Page, 1)
+    }
+
     /// A partition ends: all that it had is gone, and whoever had to do with it is told.
     pub(crate) fn end(&mut self, who: usize) -> Told {
         let mut told = vec![];
@@ -390,6 +402,7 @@ impl Model {
         for id in ports {
             told.append(&mut self.remove_port(id));
         }
+        self.pending[who] = None;
         self.areas.retain(|_, area| area.owner != who);
         let requests = std::mem::take(&mut self.requests);
         let (own, others) = requests.into_iter().partition(|(_, request)| request.owner == who);

@@ -18,7 +18,7 @@ use shikiri_stage2::WindowSizes;
 use crate::{Arg, PARTITIONS, Row, THINGS, Thing};
 
 const SIZES: AreaSizes =
-    AreaSizes { windows: WindowSizes { pages: 18, blocks: 4, giants: 2 }, ports: 3, shares: 3 };
+    AreaSizes { windows: WindowSizes { pages: 19, blocks: 4, giants: 2 }, ports: 3, shares: 3 };
 /// Where a guest writes the name that it opens.
 const NAME: Ipa = Ipa(0x4000_1000);
 pub(crate) const ENTRIES: [NameEntry<'_>; 2] = [

@@ -6,6 +6,7 @@
 
 mod cases;
 mod interrupts;
+mod page;
 
 use shikiri_rt::{irq, platform, smp};
 use shikiri_test_guests::{case, done};

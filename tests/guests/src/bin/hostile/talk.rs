@@ -101,6 +101,7 @@ const ROWS: [Row; COUNT] = [
     ),
     (0x2c, &[PORT]),
     (0x2d, &[PORT]),
+    (0x2e, &[]),
     (0x30, &[AREA, FREE_OR_NONE]),
     (0x31, &[OFFERED]),
     (0x32, &[Of(&[Noun::Used]), Partition]),
