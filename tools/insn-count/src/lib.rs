@@ -1,5 +1,6 @@
 //! A QEMU TCG plugin that counts the instructions a guest executes from its first one on, the hypervisor's among them
-//! and idle time not: what `cargo xtask bench` needs to compare a boot under the hypervisor with one without it.
+//! and idle time not: what `cargo xtask bench` needs to compare a boot under the hypervisor with one without it. Or those of each
+//! core alone between two marks ([`waits`]).
 //!
 //! `-plugin libshikiri_insn_count.so,first=HEX,low=HEX,high=HEX,out=FILE`: counts from the execution of a block of
 //! instructions that begins with the 8 bytes `first` (a little-endian number: the first two instructions of a kernel
@@ -8,6 +9,8 @@
 //! whose CPUs are in clusters wrongly when they count themselves under `-icount`. The interface is QEMU's plugin interface, version 4 (`qemu-plugin.h`); its
 //! functions are found in QEMU itself when it loads the plugin.
 #![expect(unsafe_code, reason = "a plugin is called by C, and calls C")]
+
+mod waits;
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::ops::Range;
@@ -106,8 +109,14 @@ unsafe extern "C" fn qemu_plugin_install(
         // SAFETY: each ends with a zero.
         unsafe { CStr::from_ptr(*text) }.to_string_lossy().into_owned()
     });
-    let Some(arguments) = read_arguments(texts) else {
-        eprintln!("insn-count: needs first=HEX,low=HEX,high=HEX,out=FILE");
+    let texts: Vec<String> = texts.collect();
+    if let Some(marks) = waits::read_arguments(&texts) {
+        return waits::install(id, marks);
+    }
+    let Some(arguments) = read_arguments(texts.into_iter()) else {
+        eprintln!(
+            "insn-count: needs first=HEX,low=HEX,high=HEX,out=FILE, or from=HEX,to=HEX,out=FILE"
+        );
         return 1;
     };
     // SAFETY: QEMU takes any size.
@@ -197,10 +206,17 @@ fn first_two(block: *const c_void, count: usize) -> Option<u64> {
     for (index, half) in bytes.chunks_exact_mut(4).enumerate() {
         // SAFETY: the block has two instructions at least.
         let insn = unsafe { qemu_plugin_tb_get_insn(block, index) };
-        // SAFETY: QEMU writes at most as many bytes as it is told.
-        let _written = unsafe { qemu_plugin_insn_data(insn, half.as_mut_ptr().cast(), half.len()) };
+        half.copy_from_slice(&code_of(insn).to_le_bytes());
     }
     Some(u64::from_le_bytes(bytes))
+}
+
+/// An instruction's code.
+fn code_of(insn: *const c_void) -> u32 {
+    let mut code = [0_u8; 4];
+    // SAFETY: QEMU writes at most as many bytes as it is told.
+    let _written = unsafe { qemu_plugin_insn_data(insn, code.as_mut_ptr().cast(), code.len()) };
+    u32::from_le_bytes(code)
 }
 
 extern "C" fn on_first(_vcpu: c_uint, _data: *mut c_void) {
