@@ -9,6 +9,7 @@ pub mod code;
 pub mod cycles;
 pub mod fault;
 pub mod interrupts;
+pub mod many;
 pub mod points;
 pub mod port;
 pub mod random;

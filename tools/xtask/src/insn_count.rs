@@ -1,4 +1,4 @@
-//! Counts the instructions of a whole run with the plugin of `tools/insn-count`.
+//! Counts instructions with the plugin of `tools/insn-count`: those of a whole run, or those of a core from its sleep to a mark.
 
 use std::ffi::OsString;
 use std::fs;
@@ -39,10 +39,7 @@ impl InsnCount {
     /// Builds the plugin; `kernel` is the image whose first instruction starts the count, and the board's constant says
     /// where ours is.
     pub(crate) fn new(kernel: &Path, (hypervisor, how): (u64, &'static str)) -> Result<Self> {
-        let mut cargo = process::cargo();
-        cargo.args(["build", "--quiet", "--release", "-p", "shikiri-insn-count", "--target-dir"]);
-        process::run(cargo.arg(paths::target()))?;
-        let plugin = paths::target().join("release/libshikiri_insn_count.so");
+        let plugin = plugin()?;
         let image = fs::read(kernel).with_context(|| kernel.display().to_string())?;
         let first = image.first_chunk().context("a kernel image of fewer than 8 bytes")?;
         let scratch = tempfile::tempdir_in(paths::scratch())?;
@@ -72,5 +69,68 @@ impl InsnCount {
 
     fn out(&self) -> PathBuf {
         self.scratch.path().join("count")
+    }
+}
+
+/// Counts what a core executes itself from each WFI to the mark behind it, which test guests have.
+pub(crate) struct Waits {
+    plugin: PathBuf,
+    scratch: tempfile::TempDir,
+}
+
+impl Waits {
+    /// WFI.
+    const FROM: u32 = 0xd503_207f;
+    /// HINT #127, which the guest `witness` has.
+    const TO: u32 = 0xd503_2fff;
+
+    /// Builds the plugin.
+    pub(crate) fn new() -> Result<Self> {
+        let (plugin, scratch) = (plugin()?, tempfile::tempdir_in(paths::scratch())?);
+        Ok(Self { plugin, scratch })
+    }
+
+    /// A machine whose run is counted.
+    pub(crate) fn watch(&self, machine: Machine) -> Machine {
+        let mut plugin = OsString::from(&self.plugin);
+        plugin.push(format!(",from={:x},to={:x},out=", Self::FROM, Self::TO));
+        plugin.push(self.out());
+        machine.arg("-plugin").arg(plugin)
+    }
+
+    /// What the one core that has the mark executed each time, in the run that has ended.
+    pub(crate) fn take(&self) -> Result<Vec<u64>> {
+        let text = fs::read_to_string(self.out()).context("the plugin has counted nothing")?;
+        waits_of(&text).with_context(|| format!("not of one core: {text:?}"))
+    }
+
+    fn out(&self) -> PathBuf {
+        self.scratch.path().join("waits")
+    }
+}
+
+/// Builds the plugin.
+fn plugin() -> Result<PathBuf> {
+    let mut cargo = process::cargo();
+    cargo.args(["build", "--quiet", "--release", "-p", "shikiri-insn-count", "--target-dir"]);
+    process::run(cargo.arg(paths::target()))?;
+    Ok(paths::target().join("release/libshikiri_insn_count.so"))
+}
+
+/// The counts of the only line.
+fn waits_of(text: &str) -> Option<Vec<u64>> {
+    let line = text.strip_suffix('\n')?;
+    line.split_terminator(' ').map(|word| word.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_are_those_of_one_core() {
+        assert_eq!(waits_of("130 131 129 \n").unwrap(), [130, 131, 129]);
+        assert_eq!(waits_of("7 8 \n130 \n"), None);
+        assert_eq!(waits_of(""), None);
     }
 }

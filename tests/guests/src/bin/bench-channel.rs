@@ -3,7 +3,8 @@
 //!
 //! Run as `bench`: one tick is one instruction, of all cores together, and both sides sleep while they wait. So each row is all
 //! that both guests and the hypervisor do, without the cost of reading the clock. Each is the median of 1,000 and printed as
-//! `bench: ROW N`, with the value of `suffix=` behind the row's name. `rows=` leaves all but some out: `send`, or `trips`.
+//! `bench: ROW N`, with the value of `suffix=` behind the row's name. `rows=` leaves all but some out: `send`, or `trips`. `scattered` is for a
+//! machine of its own, whose memory it takes.
 //! With `cycles`, and performance monitors, the rows are cycles: of the core alone where nobody sleeps, else by the counter.
 //! `largest=2m` is for a machine without memory for areas of 1 GiB.
 #![no_std]
@@ -11,17 +12,19 @@
 
 use core::hint::black_box;
 
+use shikiri_abi::Status;
 use shikiri_channel::{
-    Area, AreaClass, Channel, Listener, NotConnected, PeerGone, Port, Refusal, Wait, Window,
-    Windows,
+    Area, AreaClass, Channel, Listener, NotConnected, PeerGone, Port, Refusal, Request, Wait,
+    Window, Windows,
 };
 use shikiri_rpc::{Blocking, Client, Context, Leg, Patience, Server};
 use shikiri_rpc_channel::Wire;
-use shikiri_rt::hvc::talk;
+use shikiri_rt::hvc::partition;
 use shikiri_rt::sleep;
 use shikiri_rt::timer::{self, Timer};
 use shikiri_rt::{Lock, irq, platform, power, println};
 use shikiri_test_guests::cycles::{Clock, Cycles, Ticks, Unit};
+use shikiri_test_guests::many;
 use shikiri_test_guests::random::Random;
 
 shikiri_rt::entry!(main);
@@ -29,6 +32,8 @@ shikiri_rt::entry!(main);
 const ROUNDS: usize = 1000;
 const LISTENER: u32 = 64;
 const PORT: u32 = 65;
+/// That of event ports of which there are many.
+const GROUP: u32 = 66;
 /// Services of the other side: it sends each message back with its clock, or receives nothing.
 const ECHO: u32 = 1;
 const DEAF: u32 = 2;
@@ -44,7 +49,7 @@ const POLLED: u32 = 6;
 const ECHO_BY_EVENT: u32 = 7;
 /// Messages that wait at a deaf port while one is measured.
 const WAITING: usize = 50;
-/// Event ports that the partition has in the row about many.
+/// Event ports that both partitions have in the rows about many.
 const MANY_PORTS: usize = 4000;
 
 static SAMPLES: Lock<[u32; ROUNDS]> = Lock::new([0; ROUNDS]);
@@ -140,6 +145,9 @@ fn measure<C: Clock>(unit: Unit) -> Result<(), Failed> {
     if has_rows("trips") {
         trips(Wait::Interrupt, &elapsed)?;
     }
+    if platform::has_word("scattered") {
+        scattered_trip(&elapsed)?;
+    }
     if has_rows("wfe") {
         trips(Wait::Event, &elapsed)?;
     }
@@ -150,9 +158,8 @@ fn measure<C: Clock>(unit: Unit) -> Result<(), Failed> {
         copies::<C>(&alone)?;
     }
     if has_rows("ports") {
-        for _ in 0..MANY_PORTS {
-            talk::create_receive()?;
-        }
+        // On both sides, connected between the two.
+        many::connect(echo(), MANY_PORTS)?;
         alone("channel_send_short_4000_ports", send_short::<C>()?);
         alone("channel_send_area_4000_ports", send_area::<C>()?);
     }
@@ -168,7 +175,7 @@ fn measure<C: Clock>(unit: Unit) -> Result<(), Failed> {
 /// wait itself. So each look in vain that comes before a sleep is in the count, as on a machine that sleeps; were a turn cut short there
 /// would be one more, but that is not in the median.
 fn trips(wait: Wait, row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
-    for ([one_way_name, round_trip_name, wfe_name], class) in [
+    for (names, class) in [
         (["channel_one_way_4k", "channel_round_trip_4k", "channel_wfe_trip_4k"], AreaClass::Page),
         (["channel_one_way_2m", "channel_round_trip_2m", "channel_wfe_trip_2m"], AreaClass::Block),
         (["channel_one_way_1g", "channel_round_trip_1g", "channel_wfe_trip_1g"], AreaClass::Giant),
@@ -179,24 +186,74 @@ fn trips(wait: Wait, row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
         let service = if wait == Wait::Event { ECHO_BY_EVENT } else { ECHO };
         let channel = connect(service, class)?;
         channel.set_wait(wait);
-        let bytes = 1 << class.shift();
-        let mut area = Some(Area::alloc(windows()?, class, bytes)?);
-        let mut there = |what: fn(u64, u64, u64) -> u64| {
-            median(|| {
-                let start = now();
-                channel.send(area.take(), [0; 3]).map_err(|_| Failed)?;
-                let message = channel.receive()?;
-                let end = now();
-                area = message.area;
-                Ok(what(start, message.short[0], end))
-            })
-        };
-        if wait == Wait::Interrupt {
-            row(one_way_name, there(|start, middle, _| middle - start)?);
-        }
-        let name = if wait == Wait::Interrupt { round_trip_name } else { wfe_name };
-        row(name, there(|start, _, end| end - start)?);
+        let area = Area::alloc(windows()?, class, 1 << class.shift())?;
+        let _area = there_and_back(&channel, wait, area, names, row)?;
     }
+    Ok(())
+}
+
+/// An area there and back, and back it comes.
+fn there_and_back(
+    channel: &Channel,
+    wait: Wait,
+    area: Area,
+    [one_way, round_trip, wfe_trip]: [&str; 3],
+    row: &dyn Fn(&str, u64),
+) -> Result<Option<Area>, Failed> {
+    let mut area = Some(area);
+    let mut there = |what: fn(u64, u64, u64) -> u64| {
+        median(|| {
+            let start = now();
+            channel.send(area.take(), [0; 3]).map_err(|_| Failed)?;
+            let message = channel.receive()?;
+            let end = now();
+            area = message.area;
+            Ok(what(start, message.short[0], end))
+        })
+    };
+    if wait == Wait::Interrupt {
+        row(one_way, there(|start, middle, _| middle - start)?);
+    }
+    let name = if wait == Wait::Interrupt { round_trip } else { wfe_trip };
+    row(name, there(|start, _, end| end - start)?);
+    Ok(area)
+}
+
+/// An area of 2 MiB of single pages, no two of which lie together: all that is free is taken, and then every second page of a run is given
+/// back, so that nothing else is left to make it of.
+fn scattered_trip(row: &dyn Fn(&str, u64)) -> Result<(), Failed> {
+    const PAGES: usize = 512;
+    let channel = connect(ECHO, AreaClass::Block)?;
+    static HELD: Lock<[Option<Area>; 2 * PAGES + 64]> = Lock::new([const { None }; 2 * PAGES + 64]);
+    static REST: Lock<[Option<Area>; 24]> = Lock::new([const { None }; 24]);
+    let mut held = HELD.lock();
+    for place in held.iter_mut() {
+        *place = Some(Area::alloc(windows()?, AreaClass::Page, 4096)?);
+    }
+    let mut rest = REST.lock();
+    let mut places = rest.iter_mut();
+    let mut bytes = 1 << 30;
+    while bytes >= 4096 {
+        match Area::alloc(windows()?, AreaClass::Giant, bytes) {
+            Ok(area) => *places.next().ok_or(Failed)? = Some(area),
+            Err(refusal) if refusal.status() == Some(Status::NoMemory) => bytes /= 2,
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+    held.iter_mut().step_by(2).for_each(|place| *place = None);
+    let used = || {
+        let used = partition::account(partition::Resource::ManagementMemory);
+        used.map(|line| line.used)
+    };
+    let before = used()?;
+    let area = Area::alloc(windows()?, AreaClass::Block, PAGES * 4096)?;
+    // A table, and so no block.
+    if used()? != before + 1 {
+        println!("an area of one block, {before} pages of tables");
+        return Err(Failed);
+    }
+    let names = ["channel_one_way_2m_scattered", "channel_round_trip_2m_scattered", ""];
+    let _area = there_and_back(&channel, Wait::Interrupt, area, names, row)?;
     Ok(())
 }
 
@@ -395,7 +452,7 @@ fn now() -> u64 {
 fn serve<C: Clock>(_unit: Unit) -> Result<(), Failed> {
     irq::unmask();
     let listener = Listener::new(LISTENER)?;
-    let mut request = listener.next()?;
+    let mut request = next(&listener)?;
     let mut polled = Polled { samples: [0; ROUNDS], count: 0 };
     while request.service != END {
         let class = AreaClass::from_code(request.word).unwrap_or(AreaClass::Page);
@@ -423,7 +480,7 @@ fn serve<C: Clock>(_unit: Unit) -> Result<(), Failed> {
             }
             (_, Err(_)) => {}
         }
-        request = listener.next()?;
+        request = next(&listener)?;
         if let (POLL, Some(channel)) = (service, &waiting) {
             polled.take_all::<C>(channel);
         }
@@ -436,6 +493,16 @@ fn serve<C: Clock>(_unit: Unit) -> Result<(), Failed> {
     let channel = request.accept(port).map_err(|_| Failed)?;
     channel.send((), [now(), 0, 0]).map_err(|_| Failed)?;
     power::off()
+}
+
+/// The next request for a channel; what asks for an event port gets one.
+fn next(listener: &Listener) -> Result<Request, Failed> {
+    loop {
+        match Request::of(listener.signal()?) {
+            Ok(request) => return Ok(request),
+            Err(signal) => many::accept(&signal, GROUP)?,
+        }
+    }
 }
 
 /// What it costs to look for a message that is there.

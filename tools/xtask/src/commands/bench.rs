@@ -21,7 +21,7 @@ use shikiri_qemu_tests::{Board, Gic, Machine, Overrides, Running, Stacks, System
 
 use crate::bench_table::{self, Values};
 use crate::commands::{build, run, setup};
-use crate::insn_count::{self, InsnCount};
+use crate::insn_count::{self, InsnCount, Waits};
 use crate::process::{self, step};
 use crate::{doc_table, flatten};
 use start::{first_instruction, hypervisors_ram};
@@ -99,6 +99,7 @@ impl Bench {
         for gic in [Gic::V3, Gic::V2] {
             self.operations(values, &System::find("bench")?, gic)?;
             self.operations(values, &System::find("events")?, gic)?;
+            self.operations(values, &System::find("events-between")?, gic)?;
             self.operations(values, &System::find("channels")?, gic)?;
         }
         self.operations(values, &System::find("shared")?, Gic::V3)?;
@@ -106,8 +107,16 @@ impl Bench {
         self.operations(values, &System::find("switch")?, Gic::V3)?;
         self.operations(values, &System::find("sockets")?, Gic::V3)?;
         self.operations(values, &System::find("policy")?, Gic::V3)?;
-        self.operations(values, &System::from_text(&many_partitions()?)?, Gic::V3)?;
-        self.operations(values, &System::find("flood")?, Gic::V3)?;
+        for text in [among_60("channels")?, among_60("events-between")?, with_many_ports()?] {
+            self.operations(values, &System::from_text(&text)?, Gic::V3)?;
+        }
+        self.operations(values, &System::find("scattered")?, Gic::V3)?;
+        self.operations(values, &System::find("flood-shared")?, Gic::V3)?;
+        for (row, name) in WITNESSES {
+            let system = System::find(name)?;
+            let machine = system.machine()?.gic(Gic::V3).cpu(&self.counting_cpu()).icount();
+            witness(values, row, &system, machine)?;
+        }
         self.stacks(values)?;
         for cores in [1, 4] {
             let machine = self.counting().cpus(cores);
@@ -311,11 +320,13 @@ fn system_text(name: &str) -> Result<String> {
     fs::read_to_string(&file).with_context(|| file.display().to_string())
 }
 
-/// The system that measures messages, with as many partitions besides as make 60: they live, on cores of their own.
-fn many_partitions() -> Result<String> {
-    let mut text = system_text("channels")?
+/// A system that measures, with as many partitions besides as make 60: they live, on cores of their own.
+fn among_60(name: &str) -> Result<String> {
+    const SUFFIX: &str = "suffix=_60_partitions";
+    let mut text = system_text(name)?
         .replace("cores = 2\n", "cores = 4\n")
-        .replace("role=bench", "role=bench rows=send areas suffix=_60_partitions");
+        .replace("role=bench", &format!("role=bench rows=send areas {SUFFIX}"))
+        .replace("role=sender", &format!("role=sender {SUFFIX}"));
     for index in 0..IDLE {
         write!(
             text,
@@ -325,6 +336,33 @@ fn many_partitions() -> Result<String> {
         )?;
     }
     Ok(text)
+}
+
+/// The system that measures events between partitions, with 4,000 ports that are connected between the two.
+fn with_many_ports() -> Result<String> {
+    let text = system_text("events-between")?;
+    Ok(text
+        .replace("role=sender", "role=sender ports=4000 suffix=_4000_ports")
+        .replace("role=receiver", "role=receiver ports=4000"))
+}
+
+/// The rows of a witness whose core's own instructions are counted, and their systems.
+const WITNESSES: [(&str, &str); 2] =
+    [("witness_alone", "flood-none"), ("event_flood_witness", "flood")];
+
+/// The most instructions that a witness's core executed itself from its sleep to its timer's handler, of all ticks; and of all but the first,
+/// for which the hypervisor has to find a list register.
+fn witness(values: &mut Values, row: &str, system: &System, machine: Machine) -> Result<()> {
+    const TICKS: usize = 600;
+    step(&format!("counting a witness's own instructions ({row})"));
+    let waits = Waits::new()?;
+    let console = system.boot(&waits.watch(machine))?.wait_for_power_off(TIMEOUT)?;
+    let taken = waits.take()?;
+    ensure!(taken.len() >= TICKS, "{} ticks of {TICKS}:\n{console}", taken.len());
+    let most_from = |tick| taken.iter().skip(tick).max().copied().context("no tick");
+    values.insert(row.to_owned(), most_from(0)?);
+    values.insert(format!("{row}_later"), most_from(1)?);
+    Ok(())
 }
 
 /// The device tree that the bundle holds for its one guest, found by its magic number.

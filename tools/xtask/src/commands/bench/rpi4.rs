@@ -3,7 +3,9 @@
 use anyhow::Result;
 use shikiri_qemu_tests::{Board, Machine, System, paths, system};
 
-use super::{Bench, linux_overrides, many_partitions, measured, system_text};
+use super::{
+    Bench, WITNESSES, among_60, linux_overrides, measured, system_text, with_many_ports, witness,
+};
 use crate::bench_table::Values;
 use crate::commands::setup;
 use crate::insn_count::{self, InsnCount};
@@ -44,12 +46,28 @@ impl Bench {
     pub(super) fn rpi4(&self, values: &mut Values) -> Result<()> {
         // The board's device tree comes with the kernel.
         setup::linux()?;
-        for name in
-            ["bench", "events", "switch", "channels", "shared", "flood", "sockets", "policy"]
-        {
+        for name in [
+            "bench",
+            "events",
+            "events-between",
+            "switch",
+            "channels",
+            "scattered",
+            "shared",
+            "flood-shared",
+            "sockets",
+            "policy",
+        ] {
             operations(values, name, &system_text(name)?)?;
         }
-        operations(values, "channels among 60 partitions", &many_partitions()?)?;
+        for name in ["channels", "events-between"] {
+            operations(values, &format!("{name} among 60 partitions"), &among_60(name)?)?;
+        }
+        operations(values, "events with 4,000 ports", &with_many_ports()?)?;
+        for (row, name) in WITNESSES {
+            let system = System::from_text(&on_this_board(&system_text(name)?))?;
+            witness(values, row, &system, counting())?;
+        }
         values.retain(|name, _| !EXEMPT.iter().any(|(exempt, _)| exempt == name));
         let reset = System::from_text(&on_this_board(&system_text("reset")?))?;
         self.reset(values, &reset, &counting(), 4)?;
