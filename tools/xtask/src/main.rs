@@ -1,11 +1,13 @@
 //! `cargo xtask`: builds, runs, tests and measures Shikiri. `cargo xtask --help` lists the commands.
 
+mod bench_relations;
 mod bench_table;
 mod c_guests;
 mod card;
 mod commands;
 mod debian;
 mod doc_table;
+mod figures;
 mod files;
 mod flatten;
 mod initrd;

@@ -23,7 +23,7 @@ use crate::bench_table::{self, Values};
 use crate::commands::{build, run, setup};
 use crate::insn_count::{self, InsnCount, Waits};
 use crate::process::{self, step};
-use crate::{doc_table, flatten};
+use crate::{bench_relations, doc_table, figures, flatten};
 use start::{first_instruction, hypervisors_ram};
 
 /// Counts instructions and bytes, and compares them with the limits in `hyp/doc/spec.md`.
@@ -260,22 +260,50 @@ impl Bench {
         }
     }
 
-    /// Prints the table, writes it if asked to, and fails over a limit.
+    /// Prints the table and what is to be alike, writes them if asked to, and fails over a limit.
     fn judge(&self, values: &Values) -> Result<()> {
         let file = paths::root().join("hyp/doc/spec.md");
         let name = self.table();
         let table = doc_table::read(&file, name)?;
-        let judged = bench_table::judge(&table, values, !self.no_linux)?;
-        process::print(&judged.table);
+        let mut judged = bench_table::judge(&table, values, !self.no_linux)?;
+        let alike = bench_relations::table(values);
+        judged.problems.extend(bench_relations::problems(values));
+        process::print(&format!("{}\n{alike}\n{NOT_IN_IT}\n", judged.table));
         if self.write {
             doc_table::replace(&file, name, &judged.table)?;
+            doc_table::replace(&file, &format!("{name}-alike"), &alike)?;
+        }
+        if self.board == Board::QemuVirt {
+            let shown = if self.write { &judged.table } else { &table };
+            judged.problems.extend(self.figures(&bench_table::measured(shown)?)?);
         }
         if judged.problems.is_empty() {
             return Ok(());
         }
         bail!("the limits are not kept:\n{}", judged.problems.join("\n"))
     }
+
+    /// Writes the figures in the documents' text if asked to; else one line for each document that says something else than its table.
+    fn figures(&self, values: &Values) -> Result<Vec<String>> {
+        let mut stale = Vec::new();
+        for document in figures::DOCUMENTS {
+            let file = paths::root().join(document);
+            let text = fs::read_to_string(&file).with_context(|| document.to_owned())?;
+            let filled = figures::fill(&text, values)?;
+            match text == filled {
+                true => {}
+                false if self.write => fs::write(&file, filled)?,
+                false => stale
+                    .push(format!("{document}: figures in its text are not those of the table")),
+            }
+        }
+        Ok(stale)
+    }
 }
+
+/// What no figure has in it; it is said wherever they are printed.
+const NOT_IN_IT: &str =
+    "Executed instructions and bytes: TLB and cache costs are not in any of these figures.";
 
 /// All that can be asked for at the operator console; the end comes last.
 const OPERATOR: [&str; 10] = [
