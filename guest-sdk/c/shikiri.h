@@ -531,8 +531,8 @@ static inline struct shikiri_answer shikiri_area_trim(uint64_t area, uint64_t by
 /* Makes an own area's tail another area of the partition's own: all pages behind the first bytes go to the
  *   end of a new area, or of the one that is named. The rest keeps its address and contents; what is in the
  *   pages that go stays in them, and their order is anyone's. An access of another vCPU to what stays waits
- *   for the step at hand. AGAIN: a part has gone, both areas are whole, and the same call with the answered
- *   tail goes on. (C3)
+ *   for the step at hand. AGAIN: a part has gone, both areas are whole, the results are those of now, and the
+ *   same call with the answered tail goes on. (C3)
  * area: its handle
  * bytes: what stays, rounded up to pages: one at least
  * class: the slot of a new area: 0 of 4 KiB, 1 of 2 MiB, 2 of 1 GiB

@@ -112,7 +112,7 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "AREA_SPLIT",
         number: 0x25,
-        summary: "Makes an own area's tail another area of the partition's own: all pages behind the first bytes go to the end of a new area, or of the one that is named. The rest keeps its address and contents; what is in the pages that go stays in them, and their order is anyone's. An access of another vCPU to what stays waits for the step at hand. AGAIN: a part has gone, both areas are whole, and the same call with the answered tail goes on.",
+        summary: "Makes an own area's tail another area of the partition's own: all pages behind the first bytes go to the end of a new area, or of the one that is named. The rest keeps its address and contents; what is in the pages that go stays in them, and their order is anyone's. An access of another vCPU to what stays waits for the step at hand. AGAIN: a part has gone, both areas are whole, the results are those of now, and the same call with the answered tail goes on.",
         arguments: &[
             arg("area", "its handle"),
             arg("bytes", "what stays, rounded up to pages: one at least"),

@@ -11,7 +11,7 @@ use shikiri_stage2::{Format, Growing, LeafRun};
 
 use super::alloc::refusal;
 use super::tables::AreaTables;
-use super::{Estate, Home, Machine, Made, Open, Progress, STEP, Wanted};
+use super::{Estate, Home, Machine, Made, Open, STEP, Wanted};
 use crate::account::{Account, Charge};
 use crate::event::area;
 use crate::frame::FrameState;
@@ -21,7 +21,7 @@ use crate::party::Refusal;
 
 impl Estate<'_> {
     /// Moves all but the first pages of an own area to the end of another own one, up to [`STEP`] leaves in each call; without
-    /// one (handle 0) a new one in a slot of the wanted class is made for them.
+    /// one (handle 0) a new one in a slot of the wanted class is made for them. Answers what the other one is now, and whether all have gone.
     ///
     /// # Errors
     /// `NotSupported`; `NotOwner`; `WrongState` if one of the two is being made or freed, or lies in a window, or is shared; `Range` if no
@@ -33,7 +33,7 @@ impl Estate<'_> {
         (mem, tlb, store): Machine<'_, '_, P, T, M>,
         [from, to]: [Handle; 2],
         Wanted { pages: wanted, class }: Wanted,
-    ) -> Result<Progress<Made>, Refusal> {
+    ) -> Result<(Made, bool), Refusal> {
         let owner = self.holdings.slot();
         let slot = self.slot_of(from)?;
         let tail = if to.0 == 0 { None } else { Some(self.slot_of(to)?) };
@@ -86,8 +86,7 @@ impl Estate<'_> {
         parts.close((mem, tlb), tail, last);
         match result {
             Err(refusal) if grown == there => Err(refusal),
-            _ if is_done => Ok(Progress::Done(Made { handle, slot: tail, pages: grown })),
-            _ => Ok(Progress::Again(handle)),
+            _ => Ok((Made { handle, slot: tail, pages: grown }, is_done)),
         }
     }
 }

@@ -79,8 +79,8 @@ impl<'a> Estate<'a> {
             },
             MessageCall::Split { area, pages, class, tail } => {
                 let wanted = Wanted { pages, class };
-                self.split(machine, [Handle(area), Handle(tail)], wanted)
-                    .map(|made| made_or_again(&made))
+                let (tail, is_done) = self.split(machine, [Handle(area), Handle(tail)], wanted)?;
+                Ok(made(if is_done { Status::Ok } else { Status::Again }, tail))
             }
             MessageCall::Create { events, slots, class } => {
                 let wanted = WindowWanted { slots, class };
@@ -129,9 +129,14 @@ const fn raised(raise: Option<Raise>) -> Done {
     Done { raises: [raise, None], ..done([0; 3]) }
 }
 
+fn made(code: Status, Made { handle, slot, pages }: Made) -> Done {
+    let [code, ..] = status(code);
+    Done { answer: [code, handle.0, slot.ipa().0, pages.0], raises: [None; 2] }
+}
+
 fn made_or_again(progress: &Progress<Made>) -> Done {
     match progress {
-        Progress::Done(Made { handle, slot, pages }) => done([handle.0, slot.ipa().0, pages.0]),
+        Progress::Done(area) => made(Status::Ok, *area),
         Progress::Again(handle) => again(*handle),
     }
 }
