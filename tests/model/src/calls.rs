@@ -142,21 +142,35 @@ pub fn call(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -
             estates.meet(who, slot_of(met), |own, peer, machine| own.share(peer, machine, call))
         }
         Call::Talk(call) => {
-            let met = slot_of(estates.side(who).open().party.meets(call));
-            let done = estates.meet(who, met, |own, peer, _| {
-                let peer = peer.map(|peer| &mut peer.party);
-                own.party.carry_out(peer, own.holdings.account_mut(), call)
-            });
-            return match done {
-                Ok(done) => (done.answer, told([done.raise])),
-                Err(refusal) => (refusal.registers(), Told::new()),
-            };
+            let (answer, told, _) = carry_out(estates, who, call);
+            return (answer, told);
         }
         other => panic!("{other:?}"),
     };
     match done {
         Ok(done) => (done.answer, told(done.raises)),
         Err(refusal) => (refusal.registers(), Told::new()),
+    }
+}
+
+/// A call about event ports and requests that needs a lock, as [`call`] makes it, and the interrupt that no port has any more.
+pub fn talk(estates: &mut Estates, who: usize, call: TalkCall) -> ([u64; 4], Told, Option<u16>) {
+    estates.calls += 1;
+    match permitted(estates, who, &Call::Talk(call)) {
+        Ok(()) => carry_out(estates, who, call),
+        Err(refusal) => (refusal.registers(), Told::new(), None),
+    }
+}
+
+fn carry_out(estates: &mut Estates, who: usize, call: TalkCall) -> ([u64; 4], Told, Option<u16>) {
+    let met = estates.side(who).open().party.meets(call);
+    let done = estates.meet(who, met.map(|slot| usize::from(slot.0)), |own, peer, _| {
+        let peer = peer.map(|peer| &mut peer.party);
+        own.party.carry_out(peer, own.holdings.account_mut(), call)
+    });
+    match done {
+        Ok(done) => (done.answer, told([done.raise]), done.unused.map(|intid| intid.0)),
+        Err(refusal) => (refusal.registers(), Told::new(), None),
     }
 }
 

@@ -9,19 +9,20 @@ use shikiri_config::{Bundle, GicVersion, Memory, PartitionSpec, Place, Service};
 use shikiri_core::account::Line;
 use shikiri_core::area::{AreaSizes, Estate, LeaveStep};
 use shikiri_core::event::{Raise, Shared};
+use shikiri_core::frame::FrameState;
 use shikiri_core::invariants;
 use shikiri_core::object::{self, Objects};
 use shikiri_core::partition::Holdings;
 use shikiri_core::party::{EndStep, Locked, Party, PartyState, Sizes, Tables, check};
-use shikiri_stage2::Access;
+use shikiri_stage2::{Access, Leaf};
 
 use crate::description;
 use crate::machine::{Machine, OWN_REGISTERS, Ram};
 
 /// Handles of each partition.
 pub const HANDLES: usize = 48;
-/// What its party has room for: its handles, and requests that can wait.
-const PARTY: Sizes = Sizes { handles: HANDLES as u16, requests: 4 };
+/// Requests of each partition that can wait.
+const REQUESTS: u16 = 4;
 /// Of so many audits that a test asks for one is made. An audit reads thousands of descriptors of each partition: seconds
 /// under Miri, for which the numbers in the books are not what counts.
 const AUDITED: u64 = if cfg!(miri) { 64 } else { 1 };
@@ -49,6 +50,19 @@ impl Side {
     }
 }
 
+/// How many partitions there are, and what each has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Partitions.
+    pub partitions: usize,
+    /// Entries of each table of handles.
+    pub handles: u16,
+    /// Requests of each partition that can wait.
+    pub requests: u16,
+    /// INTIDs that no event port may have.
+    pub devices: &'static [u16],
+}
+
 /// The partitions of a machine; each has the slot of its index.
 pub struct Estates {
     /// Before the machine, because they are dropped in this order, and what is in them lies in its memory.
@@ -61,6 +75,7 @@ pub struct Estates {
     pub calls: u64,
     bundle: Bundle<'static>,
     sizes: AreaSizes,
+    shape: Shape,
     /// How many lives there were: no id is given twice.
     lives: u32,
     /// Audits that were asked for.
@@ -95,15 +110,24 @@ impl Estates {
     /// `count` partitions on a machine of `mib` MiB.
     #[must_use]
     pub fn new(count: usize, mib: usize, sizes: AreaSizes) -> Self {
-        let bundle = bundle(count);
+        let mut estates = Self::shaped(
+            mib,
+            sizes,
+            Shape { partitions: count, handles: HANDLES as u16, requests: REQUESTS, devices: &[] },
+        );
+        (0..count).for_each(|number| estates.start(number));
+        estates
+    }
+
+    /// A machine of `mib` MiB, none of whose partitions lives.
+    #[must_use]
+    pub fn shaped(mib: usize, sizes: AreaSizes, shape: Shape) -> Self {
+        let bundle = bundle(shape.partitions);
         let machine = Machine::new(mib, &bundle, &[]);
         let (sides, services) = (Vec::new(), Vec::new());
         let mut estates =
-            Self { sides, machine, services, calls: 0, bundle, sizes, lives: 0, audits: 0 };
-        for number in 0..count {
-            estates.sides.push(None);
-            estates.start(number);
-        }
+            Self { sides, machine, services, calls: 0, bundle, sizes, shape, lives: 0, audits: 0 };
+        estates.sides.resize_with(shape.partitions, || None);
         estates
     }
 
@@ -116,8 +140,15 @@ impl Estates {
         let hardware = (&self.machine.ram, &self.machine.ram, &self.machine.store);
         self.sizes.build(&mut holdings, hardware).unwrap();
         self.lives += 1;
-        let state = PartyState::new(PartitionId(self.lives), PartitionSlot(slot), 2, [!0; 32]);
-        let (tables, locked) = PARTY.build(&mut holdings, &self.machine.store, state).unwrap();
+        let id = PartitionId(self.lives);
+        let Shape { handles, requests, devices, .. } = self.shape;
+        let mut usable = [!0; 32];
+        for intid in devices {
+            usable[usize::from(intid >> 5)] &= !(1 << (intid & 31));
+        }
+        let party = Sizes { handles, requests };
+        let state = PartyState::new(id, PartitionSlot(slot), 2, usable);
+        let (tables, locked) = party.build(&mut holdings, &self.machine.store, state).unwrap();
         self.sides[who] = Some(Side { tables, locked, holdings });
     }
 
@@ -175,6 +206,17 @@ impl Estates {
         Some(self.machine.ram.read_u64(leaf.translate(ipa)))
     }
 
+    /// How many tables the ledger has for the area that a partition's guest has at an address.
+    #[must_use]
+    pub fn tables(&self, who: usize, ipa: Ipa) -> u64 {
+        let side = self.sides[who].as_ref().unwrap();
+        let leaf = side.holdings.stage2().unwrap().leaf_at(&self.machine.ram, ipa).unwrap();
+        self.machine.store.with_books(|ledger, _| match ledger.state(leaf.translate(ipa)) {
+            Some(FrameState::Area(area)) => ledger.pages_in(FrameState::AreaTable(area)).0,
+            other => panic!("{ipa:?} is {other:?}"),
+        })
+    }
+
     /// What all cores see of a partition's ports.
     #[must_use]
     pub fn shared(&self, who: usize) -> Option<Shared<'_>> {
@@ -196,11 +238,21 @@ impl Estates {
         format!("{:?} free, {sides:?}", self.machine.store.free_pages())
     }
 
-    /// Has a partition's guest write; false if the access faults.
-    pub fn write(&self, who: usize, ipa: Ipa, value: u64) -> bool {
+    fn writable(&self, who: usize, ipa: Ipa) -> Option<Leaf> {
         let side = self.sides[who].as_ref().unwrap();
         let leaf = side.holdings.stage2().unwrap().leaf_at(&self.machine.ram, ipa);
-        match leaf.filter(|leaf| leaf.attributes.access == Access::ReadWrite) {
+        leaf.filter(|leaf| leaf.attributes.access == Access::ReadWrite)
+    }
+
+    /// Whether a store of a partition's guest would fault.
+    #[must_use]
+    pub fn may_write(&self, who: usize, ipa: Ipa) -> bool {
+        self.writable(who, ipa).is_some()
+    }
+
+    /// Has a partition's guest write; false if the access faults.
+    pub fn write(&self, who: usize, ipa: Ipa, value: u64) -> bool {
+        match self.writable(who, ipa) {
             Some(leaf) => {
                 self.machine.ram.write_u64(leaf.translate(ipa), value);
                 true

@@ -2,15 +2,19 @@
 //!
 //! [`memory`] is physical memory that knows what walkers may still see, [`tlb`] the translation caches at their most
 //! hostile, [`mutant`] what breaks a sequence on its way to them, [`machine`] RAM with its books of frames, [`estates`] partitions
-//! with areas and ports on it, [`regime`] cores between two vCPUs, [`calls`] what their guests call, [`description`] small systems. One handle per machine; no global state, so tests run side by side.
+//! with areas and ports on it, [`regime`] cores between two vCPUs, [`calls`] what their guests call, [`description`] small systems;
+//! [`spec`] what each call answers, [`lockstep`] core and specification side by side, [`guests`] who makes any calls there. One handle per machine; no global state, so tests run side by side.
 
 pub mod calls;
 pub mod description;
 pub mod estates;
+pub mod guests;
+pub mod lockstep;
 pub mod machine;
 pub mod memory;
 pub mod mutant;
 pub mod regime;
+pub mod spec;
 pub mod tlb;
 pub mod vgic_hw;
 
@@ -47,7 +51,13 @@ pub const IMAGE_BYTES: usize = if cfg!(miri) { 9_001 } else { 700_001 };
 pub fn random_calls<S: Strategy>(steps: &S, case: impl Fn(S::Value) -> u64) {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     let cases = cases.unwrap_or(192);
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    // A long case takes a second; a minute makes a failure small enough to read.
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        max_shrink_time: 60_000,
+        ..ProptestConfig::default()
+    };
     let calls = Cell::new(0_u64);
     let mut runner = TestRunner::new(config);
     let done = runner.run(steps, |steps| {

@@ -48,6 +48,17 @@ pub const OWN_REGISTERS: OwnRegisters = [
 /// thousands of descriptors, and what a build does with memory is the same without.
 const UNAUDITED: u32 = if cfg!(miri) { 0 } else { 17 };
 
+/// What has been done with RAM and TLBs, in words and instructions: how long a sequence is, whoever runs it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Words that were loaded, and stored.
+    pub loads: u64,
+    /// See `loads`.
+    pub stores: u64,
+    /// TLB invalidations.
+    pub invalidations: u64,
+}
+
 struct Memory {
     start: NonNull<u8>,
     layout: Layout,
@@ -59,6 +70,7 @@ struct Memory {
     is_invalidating: Cell<bool>,
     /// The pages that were cleaned to the point of coherency.
     cleaned: RefCell<BTreeSet<u64>>,
+    work: Cell<Work>,
 }
 
 impl Drop for Memory {
@@ -83,8 +95,8 @@ impl Ram {
         // SAFETY: as many bytes as were allocated.
         unsafe { start.write_bytes(DIRT, layout.size()) };
         start.as_ptr().expose_provenance();
-        let (moved, is_stale, is_invalidating, cleaned) = Default::default();
-        Self(Rc::new(Memory { start, layout, moved, is_stale, is_invalidating, cleaned }))
+        let (moved, is_stale, is_invalidating, cleaned, work) = Default::default();
+        Self(Rc::new(Memory { start, layout, moved, is_stale, is_invalidating, cleaned, work }))
     }
 
     /// All of it.
@@ -126,6 +138,18 @@ impl Ram {
         self.0.is_stale.get()
     }
 
+    /// What has been done so far.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.0.work.get()
+    }
+
+    fn count(&self, more: impl FnOnce(&mut Work)) {
+        let mut work = self.0.work.get();
+        more(&mut work);
+        self.0.work.set(work);
+    }
+
     fn place(&self, at: Pa, bytes: u64) -> NonNull<u8> {
         let offset = at.0.checked_sub(RAM_BASE).unwrap_or_else(|| panic!("{at} is not RAM"));
         assert!(offset + bytes <= self.0.layout.size() as u64, "{at} + {bytes:#x} is not RAM");
@@ -148,6 +172,7 @@ unsafe impl DirectMap for Ram {
 impl PhysMem for Ram {
     fn read_u64(&self, at: Pa) -> u64 {
         assert!(at.is_aligned(8), "unaligned load at {at}");
+        self.count(|work| work.loads += 1);
         // SAFETY: inside the RAM, aligned.
         unsafe { self.place(at, 8).cast::<u64>().read() }
     }
@@ -157,6 +182,7 @@ impl PhysMem for Ram {
         if self.read_u64(at) & 1 == 1 {
             self.0.is_stale.set(true);
         }
+        self.count(|work| work.stores += 1);
         // SAFETY: inside the RAM, aligned.
         unsafe { self.place(at, 8).cast::<u64>().write(value) };
     }
@@ -210,14 +236,17 @@ impl Tlb for Ram {
     fn isb(&self) {}
 
     fn tlbi_ipas2e1is(&self, _ipa: Ipa) {
+        self.count(|work| work.invalidations += 1);
         self.0.is_invalidating.set(true);
     }
 
     fn tlbi_vmalle1is(&self) {
+        self.count(|work| work.invalidations += 1);
         self.0.is_invalidating.set(true);
     }
 
     fn tlbi_vmalls12e1is(&self) {
+        self.count(|work| work.invalidations += 1);
         self.0.is_invalidating.set(true);
     }
 
@@ -358,6 +387,22 @@ impl Machine {
                 .then(|| self.store.take(FrameState::Hypervisor, PageCount(1), PAGE_BYTES))?
         })
         .collect()
+    }
+
+    /// Takes the first frame of each 2 MiB that are free as a whole, so that no larger leaf can be made of what is left.
+    #[must_use]
+    pub fn scatter(&self) -> Vec<Frames> {
+        let block = PageCount(512);
+        let whole = std::iter::from_fn(|| {
+            self.store.take(FrameState::Hypervisor, block, block.0 * PAGE_BYTES)
+        });
+        let whole: Vec<Frames> = whole.collect();
+        let divided = whole.into_iter().map(|frames| {
+            let (kept, rest) = frames.split_at(PageCount(1)).unwrap();
+            self.store.give(FrameState::Hypervisor, rest);
+            kept
+        });
+        divided.collect()
     }
 
     /// Gives hoarded frames back.

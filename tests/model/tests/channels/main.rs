@@ -2,7 +2,6 @@
 //! interrupt and the words that its guest reads.
 
 mod lockstep;
-mod model;
 mod order;
 mod random;
 

@@ -1,57 +1,78 @@
-//! Named objects against a model of what their openers may expect (V4).
-//!
-//! Several partitions open, post, try, choose ports, close and end in any order, with stale, foreign and invented handles;
-//! what they owe each other is told at once or, as by a slow core, after other calls. After each call: the same
-//! answer and the same interrupts as the model, table, handles and accounts agree, a refusal has changed nothing, and
-//! whoever waits for what is there was told.
+//! Named objects against the specification (V4): several partitions open, post, try, choose ports, close and end in any order, with stale,
+//! foreign and invented handles; what they owe each other is told at once or, as by a slow core, after other calls.
 
-mod model;
-mod real;
-mod world;
-
-use std::collections::BTreeSet;
-
-use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use shikiri_abi::{ObjectKind, Units};
+use shikiri_abi::{ObjectKind, Resource, Status, Units};
 use shikiri_config::{NameEntry, PartitionSet};
-use shikiri_model::{random_calls, steps};
+use shikiri_core::area::AreaSizes;
+use shikiri_model::calls::{
+    BIND, CLOSE_HANDLE, CLOSE_OBJECT, CREATE_RECEIVE, NOTIFY_OF_OBJECT, OPEN, POLL, POST, WAIT,
+};
+use shikiri_model::guests::{Arg, Row, Topic, reach, try_all};
+use shikiri_model::lockstep::Setting;
+use shikiri_model::spec::Kind;
+use shikiri_stage2::WindowSizes;
 
-use world::{Step, World};
+const WORD: Arg = Arg::One(&[0, 0, 0, 0, 0, 5, 7]);
+const NONE: Arg = Arg::One(&[0]);
+const INTID: Arg = Arg::One(&[40, 41, 42, 43, 44]);
 
-const PARTITIONS: usize = 3;
-const HANDLES: usize = 6;
-/// Objects that a partition can pay for.
-const SHARES: u64 = 3;
-const ENTRIES: [NameEntry<'_>; 2] = [
-    NameEntry { text: "solo", is_prefix: false, partitions: PartitionSet(0b011), objects: 1 },
-    NameEntry { text: "log/", is_prefix: true, partitions: PartitionSet(0b111), objects: 3 },
-];
-const ROWS: usize = 4;
-const NAMES: [&str; 6] = ["solo", "log/a", "log/b", "log/c", "log/d", "other"];
-const KINDS: [ObjectKind; 5] = [
-    ObjectKind::Event,
-    ObjectKind::Semaphore { initial: 1, maximum: 2, units: Units::Held },
-    ObjectKind::Semaphore { initial: 0, maximum: 2, units: Units::Spent },
-    ObjectKind::Queue { depth: 1 },
-    ObjectKind::Queue { depth: 3 },
-];
+#[rustfmt::skip]
+const ROWS: &[(usize, Row)] = {
+    use Arg::{Fresh, Of};
+    use Kind::{Object, Receive};
+    &[
+        (6, (OPEN, &[])),
+        (6, (WAIT, &[Of(Object)])),
+        (8, (POST, &[Of(Object), WORD, WORD, NONE])),
+        (2, (CLOSE_OBJECT, &[Of(Object)])),
+        (4, (NOTIFY_OF_OBJECT, &[Of(Object), Fresh])),
+        (1, (CREATE_RECEIVE, &[])),
+        (1, (BIND, &[Of(Receive), INTID, NONE, NONE])),
+        (1, (POLL, &[Of(Receive)])),
+        (2, (CLOSE_HANDLE, &[Of(Receive)])),
+    ]
+};
+
+static TOPIC: Topic = Topic {
+    setting: Setting {
+        partitions: 3,
+        mib: 16,
+        areas: AreaSizes {
+            windows: WindowSizes { pages: 4, blocks: 1, giants: 1 },
+            ports: 1,
+            shares: 1,
+        },
+        handles: 6,
+        records: 1,
+        devices: &[],
+        names: &[
+            NameEntry { text: "solo", is_prefix: false, partitions: PartitionSet(3), objects: 1 },
+            NameEntry { text: "log/", is_prefix: true, partitions: PartitionSet(7), objects: 3 },
+        ],
+    },
+    rows: ROWS,
+    others: [0, 0, 1, 0, 1],
+    names: &["solo", "log/a", "log/b", "log/c", "log/d", "other"],
+    kinds: &[
+        ObjectKind::Event,
+        ObjectKind::Semaphore { initial: 1, maximum: 2, units: Units::Held },
+        ObjectKind::Semaphore { initial: 0, maximum: 2, units: Units::Spent },
+        ObjectKind::Queue { depth: 1 },
+        ObjectKind::Queue { depth: 3 },
+    ],
+    // Of objects, a page each.
+    limits: &[(Resource::ManagementMemory, 3)],
+    is_tight: false,
+    is_slow: true,
+    ends_at_once: false,
+    steps: 1,
+    begin: |_, _| {},
+    meet: |_| {},
+};
 
 #[test]
 fn any_calls_of_any_partitions_agree_with_the_model() {
-    random_calls(&prop::collection::vec(any::<Step>(), 1..steps(250)), |steps| {
-        let mut world = World::new();
-        for step in steps {
-            world.step(step);
-        }
-        world.catch_up();
-        for who in 0..PARTITIONS {
-            world.end(who, false);
-            world.check();
-        }
-        assert!(world.model.rows.iter().all(Option::is_none));
-        world.calls
-    });
+    try_all(&TOPIC, 250);
 }
 
 /// The walk is worth something only if it gets everywhere.
@@ -60,38 +81,23 @@ fn any_calls_of_any_partitions_agree_with_the_model() {
     miri,
     ignore = "hundreds of cases that reach everything only together: hours under Miri"
 )]
+#[rustfmt::skip]
 fn the_random_calls_reach_every_answer() {
-    let wanted = [
-        "open",
-        "open: NotPermitted",
-        "open: Exists",
-        "open: OverLimit(ManagementMemory)",
-        "open: Full",
-        "try",
-        "try: BadHandle",
-        "try: Empty",
-        "post",
-        "post: BadHandle",
-        "post: Argument(2)",
-        "post: Range",
-        "post: Full",
-        "close",
-        "close: BadHandle",
-        "notify",
-        "notify: BadHandle",
-        "notify: WrongState",
-    ];
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let steps = prop::collection::vec(any::<Step>(), 250);
-    let mut seen = BTreeSet::new();
-    for _ in 0..40 {
-        let mut world = World::new();
-        for step in steps.new_tree(&mut runner).unwrap().current() {
-            world.step(step);
-        }
-        seen.append(&mut world.seen);
-    }
-    for answer in wanted {
-        assert!(seen.contains(answer), "never seen: {answer}");
-    }
+    const OK: (Status, u64) = (Status::Ok, 0);
+    const BAD_HANDLE: (Status, u64) = (Status::BadHandle, 0);
+    const WRONG_STATE: (Status, u64) = (Status::WrongState, 0);
+    const NOT_PERMITTED: (Status, u64) = (Status::NotPermitted, 0);
+    const EXISTS: (Status, u64) = (Status::Exists, 0);
+    const EMPTY: (Status, u64) = (Status::Empty, 0);
+    const FULL: (Status, u64) = (Status::Full, 0);
+    const RANGE: (Status, u64) = (Status::Range, 0);
+    const WORD: (Status, u64) = (Status::InvalidParameter, 2);
+    const NO_PAGE: (Status, u64) = (Status::OverLimit, Resource::ManagementMemory.number() as u64);
+    reach(&TOPIC, (40, 250), &[
+        (OPEN, &[OK, NOT_PERMITTED, EXISTS, NO_PAGE, FULL]),
+        (WAIT, &[OK, BAD_HANDLE, EMPTY]),
+        (POST, &[OK, BAD_HANDLE, WORD, RANGE, FULL]),
+        (CLOSE_OBJECT, &[OK, BAD_HANDLE]),
+        (NOTIFY_OF_OBJECT, &[OK, BAD_HANDLE, WRONG_STATE]),
+    ]);
 }

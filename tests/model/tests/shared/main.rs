@@ -2,7 +2,6 @@
 //! read and write.
 
 mod lockstep;
-mod model;
 
 use shikiri_abi::{
     AreaClass, Call, Ipa, PAGE_BYTES, PageCount, PartitionId, PartitionSlot, Resource, Status,
