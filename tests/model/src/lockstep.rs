@@ -2,7 +2,7 @@
 //!
 //! Partitions of an [`Estates`] make calls, write to their memory, get other limits, end and start again. Each of these is done by both, and
 //! then compared: the answer, the interrupts and who was told; the accounts and frames; what each partition reads at each address at which
-//! one ever had something, and whether it could write there; what stands in the arrivals. All books of the core are audited besides.
+//! one ever had something, and whether it could write there; what stands in the arrivals; how each of its ports stands. All books of the core are audited besides.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -385,6 +385,7 @@ impl Lockstep {
             let pending: Vec<u16> = self.interrupts[who].iter().copied().collect();
             assert_eq!(pending, self.spec.interrupts(who), "interrupts of {who}");
         }
+        self.check_ports(who);
         let shown = self.spec.shown(who);
         for (word, marked) in shown.iter().flat_map(|(_, words)| words) {
             let at = shown.as_ref().map_or(0, |(at, _)| at + 8 * word);
@@ -415,6 +416,25 @@ impl Lockstep {
                     "word {word} of {who}"
                 );
             }
+        }
+    }
+
+    /// What PORT_READ shows of a partition: connections, requests, what is pending.
+    fn check_ports(&self, who: usize) {
+        let shared = self.estates.shared(who).expect("it lives");
+        let (mut found, mut from) = (Vec::new(), 0);
+        while let Some([what, peer, detail]) = shared.look(from) {
+            from = (what & 0xffff) as u16 + 1;
+            // None of the entries that it has passed is one.
+            if what >> 16 != 0 {
+                found.push((what, peer, detail));
+            }
+        }
+        let ports = self.spec.ports(who);
+        assert_eq!(found.len(), ports.len(), "{found:x?} of {who}, and {ports:x?}");
+        for ((what, peer, detail), expected) in found.into_iter().zip(ports) {
+            let detail = expected.2.map(|_| detail);
+            assert_eq!((what, peer, detail), expected, "entry {:#x} of {who}", what & 0xffff);
         }
     }
 

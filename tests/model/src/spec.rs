@@ -16,6 +16,7 @@
 //! | `shares.rs` | memory that several partitions reach |
 //! | `names.rs` | events, semaphores and queues that have names |
 //! | `memory.rs` | what a guest finds when it reads and writes |
+//! | `ports.rs` | what all of these look like from outside |
 //! | `ends.rs` | a partition ends, piece by piece |
 //!
 //! (`look.rs` is for tests, which ask what there is.)
@@ -38,6 +39,7 @@ mod handles;
 mod look;
 mod memory;
 mod names;
+mod ports;
 mod shares;
 mod signals;
 

@@ -32,10 +32,11 @@ pub(super) enum From {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receive {
     pub(super) from: From,
-    is_masked: bool,
-    pub(super) bound: Option<(u16, Sharing)>,
+    pub(super) is_masked: bool,
+    /// Its interrupt, where that goes first, and who else has it.
+    pub(super) bound: Option<(u16, u8, Sharing)>,
     /// An event has come that is no interrupt.
-    is_pending: bool,
+    pub(super) is_pending: bool,
     /// Its bit in the bitmap.
     is_marked: bool,
 }
@@ -130,14 +131,14 @@ impl Spec {
         if receive.bound.is_some() {
             return Err(WRONG_STATE);
         }
-        receive.bound = Some((intid, sharing));
+        receive.bound = Some((intid, vcpu, sharing));
         Ok(Done::told(self.release(port)))
     }
 
     /// How the ports share an interrupt that are bound to it.
     pub(super) fn users_of(&self, who: usize, intid: u16) -> impl Iterator<Item = Sharing> {
         self.of(who).things.values().filter_map(move |thing| match thing {
-            Thing::Receive(Receive { bound: Some((its, sharing)), .. }) if *its == intid => {
+            Thing::Receive(Receive { bound: Some((its, _, sharing)), .. }) if *its == intid => {
                 Some(*sharing)
             }
             _ => None,
@@ -164,9 +165,9 @@ impl Spec {
     pub(super) fn arrive(&mut self, port: Ref) -> Told {
         let receive = self.receive_mut(port).expect("a receive port is connected");
         match (receive.bound, receive.is_masked) {
-            (Some((intid, Sharing::Alone)), false) => self.raise(port.0, intid),
+            (Some((intid, _, Sharing::Alone)), false) => self.raise(port.0, intid),
             _ if receive.is_pending => vec![],
-            (Some((intid, Sharing::Grouped)), false) => {
+            (Some((intid, _, Sharing::Grouped)), false) => {
                 (receive.is_pending, receive.is_marked) = (true, true);
                 self.raise(port.0, intid)
             }
@@ -180,7 +181,7 @@ impl Spec {
     /// An event that was kept comes out, since the port can raise now.
     fn release(&mut self, port: Ref) -> Told {
         let receive = self.receive_mut(port).expect("a receive port is released");
-        let (Some((intid, sharing)), false, true) =
+        let (Some((intid, _, sharing)), false, true) =
             (receive.bound, receive.is_masked, receive.is_pending)
         else {
             return vec![];
@@ -197,7 +198,7 @@ impl Spec {
         let receive = self.receive_mut(port)?;
         receive.is_marked = false;
         let (mut had_come, bound) = (std::mem::take(&mut receive.is_pending), receive.bound);
-        if let Some((intid, Sharing::Alone)) = bound {
+        if let Some((intid, _, Sharing::Alone)) = bound {
             had_come |= self.of_mut(port.0).interrupts.remove(&intid);
         }
         Ok(Done::with([u64::from(had_come), 0, 0]))
@@ -210,7 +211,7 @@ impl Spec {
             if let Thing::Receive(receive) = thing
                 && index(*handle) / 64 == word
                 && std::mem::take(&mut receive.is_marked)
-                && matches!(receive.bound, Some((_, Sharing::Grouped)))
+                && matches!(receive.bound, Some((_, _, Sharing::Grouped)))
                 && std::mem::take(&mut receive.is_pending)
             {
                 taken |= 1 << (index(*handle) % 64);
@@ -278,7 +279,7 @@ impl Spec {
             From::Object(_) | From::Nobody => {}
         }
         // The last port of an interrupt takes it along.
-        if let Some((intid, _)) = receive.bound
+        if let Some((intid, ..)) = receive.bound
             && self.users_of(who, intid).count() == 1
         {
             self.of_mut(who).interrupts.remove(&intid);

@@ -130,7 +130,7 @@ fn meet(guests: &mut Guests) {
         let [_own, shared] = [0, 1].map(|_| guests.ok(who, ALLOC, &[4096, 0, 0]));
         let send = guests.ok(who, CREATE_SEND, &[]);
         let port = message_port(guests, who);
-        let events = guests.ok(who, CREATE_RECEIVE, &[]);
+        let events = guests.fresh(who).unwrap();
         let attachment = guests.ok(who, CREATE_SHARE, &[events, 4096, 0]);
         guests.ok(who, OFFER, &[shared, 0]);
         guests.ok(who, ASK, &[send, next, 7, 8]);
@@ -155,7 +155,7 @@ fn meet(guests: &mut Guests) {
 }
 
 fn message_port(guests: &mut Guests, who: usize) -> u64 {
-    let events = guests.ok(who, CREATE_RECEIVE, &[]);
+    let events = guests.fresh(who).unwrap();
     guests.ok(who, CREATE, &[events, 2, 0])
 }
 
