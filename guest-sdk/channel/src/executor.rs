@@ -2,12 +2,13 @@
 #![expect(unsafe_code, reason = "a waker without allocation is made of a table of functions")]
 
 use core::future::Future;
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use shikiri_rt::platform::MAX_VCPUS;
-use shikiri_rt::{gic, irq, smp};
+use shikiri_rt::sleep::Ticks;
+use shikiri_rt::{gic, irq, sleep, smp};
 
 use crate::windows;
 
@@ -35,19 +36,40 @@ pub(crate) fn enable() {
 /// Runs a future to its end on this vCPU, asleep while it has nothing to do. Interrupts are unmasked meanwhile. One at a time on
 /// each vCPU: called from inside a future, it takes the outer one's wake-ups and gives it some of its own.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let index = smp::index();
-    enable();
-    let waker = waker(index);
-    let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
-        if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
+        if let Some(result) = poll(future.as_mut()) {
             return result;
         }
-        irq::wait_until(|| {
-            WOKEN.get(index).is_none_or(|woken| woken.swap(false, Ordering::AcqRel))
-        });
+        irq::wait_until(was_woken);
     }
+}
+
+/// The same, until a deadline; none if the future has not ended by then, and is dropped.
+pub fn block_on_until<T>(deadline: Ticks, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    loop {
+        let result = poll(future.as_mut());
+        if result.is_some() || deadline.is_over() {
+            return result;
+        }
+        let _in_time = sleep::until(deadline, || was_woken().then_some(()));
+    }
+}
+
+/// Polls the future of this vCPU; its result, if it has ended.
+fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    enable();
+    let waker = waker(smp::index());
+    match future.poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(result) => Some(result),
+        Poll::Pending => None,
+    }
+}
+
+/// Whether this vCPU's future was woken since the last look.
+fn was_woken() -> bool {
+    WOKEN.get(smp::index()).is_none_or(|woken| woken.swap(false, Ordering::AcqRel))
 }
 
 /// Whether an interrupt is the executor's.

@@ -59,7 +59,7 @@ mod windows;
 
 pub use area::Area;
 pub use channel::{Channel, Message, PeerGone};
-pub use executor::block_on;
+pub use executor::{block_on, block_on_until};
 pub use listener::{Listener, Request};
 pub use moment::Moment;
 pub use pending::PendingPage;

@@ -1,7 +1,10 @@
 //! Waiting for whatever happens at a port, for libraries that look for themselves what it was.
 
+use core::task::Waker;
+
 use shikiri_rt::event::Told as _;
 use shikiri_rt::gic;
+use shikiri_rt::sleep::Ticks;
 
 use crate::channel::Channel;
 use crate::executor;
@@ -23,13 +26,34 @@ impl Channel {
     /// [`Channel::wake`].
     pub fn wait_since(&self, seen: Moment) {
         let port = &self.0;
-        // A message of which no interrupt tells.
-        let has_come = || port.polls() && port.next().has_come();
-        let attempt = || (self.moment() != seen || has_come()).then_some(());
-        port.seat().until_there_by(|| port.doze(), attempt);
+        port.seat().until_there_by(|| port.doze(), || self.has_passed(seen));
     }
 
-    /// Ends the waits of [`Channel::wait_since`], on whichever vCPU.
+    /// The same, until the deadline at most; false if nothing has happened by then.
+    pub fn wait_since_until(&self, seen: Moment, deadline: Ticks) -> bool {
+        let port = &self.0;
+        port.seat().until_by(deadline, || port.doze(), || self.has_passed(seen)).is_some()
+    }
+
+    /// Whether something has happened since.
+    fn has_passed(&self, seen: Moment) -> Option<()> {
+        let port = &self.0;
+        // A message of which no interrupt tells.
+        let has_come = || port.polls() && port.next().has_come();
+        (self.moment() != seen || has_come()).then_some(())
+    }
+
+    /// Has a task woken by the next that happens: what ends [`Channel::wait_since`]. Who registers, then looks for what it wants, misses
+    /// nothing. Where messages are polled for ([`Wait::Event`](crate::Wait::Event)) no interrupt wakes the task: it is woken at once,
+    /// and looks again and again.
+    pub fn register(&self, waker: &Waker) {
+        self.0.home.register(waker);
+        if self.0.polls() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Ends the waits of [`Channel::wait_since`], on whichever vCPU, and wakes the tasks that have registered.
     pub fn wake(&self) {
         self.0.home.pass();
         if let Some(elsewhere) = self.0.seat().elsewhere() {

@@ -17,7 +17,7 @@ use crate::windows::Page;
 pub const MAX_PORTS: usize = 64;
 
 /// The most futures that wait for one port; one more wakes another one, which asks again.
-const MAX_WAKERS: usize = 4;
+const MAX_WAKERS: usize = 8;
 
 static ROWS: [Lock<Row>; MAX_PORTS] = [const { Lock::new(Row { life: 0, port: None }) }; MAX_PORTS];
 
@@ -110,9 +110,10 @@ impl Home {
         moment(self.row.get()).map_or(0, |moment| moment.load(Ordering::Acquire))
     }
 
-    /// Something has happened.
+    /// Something has happened: wakes the futures that wait.
     pub(crate) fn pass(self) {
         pass(self.row.get());
+        self.with(|open| open.wakers.take()).into_iter().for_each(Wakers::wake);
     }
 
     /// Takes the port out, before it is closed: nothing looks at its pages any more.

@@ -17,8 +17,9 @@
 #![no_std]
 
 use core::sync::atomic::{AtomicU64, Ordering, fence};
+use core::task::Waker;
 
-use shikiri_channel::{Channel, Moment, Why};
+use shikiri_channel::{Channel, Moment, Ticks, Why};
 use shikiri_rpc::{Area, Epoch, Message, PeerGone, SendError, Side, Transport};
 
 /// The most bytes of payload in a short message.
@@ -86,6 +87,8 @@ pub fn pool_part(area: Area<'_>) -> Option<Area<'_>> {
 }
 
 impl Transport for Wire<'_> {
+    type Deadline = Ticks;
+
     fn inline_bytes(&self) -> usize {
         INLINE_BYTES
     }
@@ -138,6 +141,18 @@ impl Transport for Wire<'_> {
 
     fn wait(&self, Epoch(seen): Epoch) {
         self.channel.wait_since(Moment(seen));
+    }
+
+    fn wait_until(&self, Epoch(seen): Epoch, deadline: Ticks) {
+        let _has_happened = self.channel.wait_since_until(Moment(seen), deadline);
+    }
+
+    fn is_over(&self, deadline: Ticks) -> bool {
+        deadline.is_over()
+    }
+
+    fn register(&self, waker: &Waker) {
+        self.channel.register(waker);
     }
 
     fn wake(&self) {

@@ -6,7 +6,6 @@ use crate::facade::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::leg::{Leg, Patience};
 use crate::message::{Kind, Message};
 use crate::pending::Pending;
-use crate::room::WhenRoom;
 use crate::slot::{Delivered, Slot, call_id, place_of};
 use crate::transport::{PeerGone, Transport};
 use serde_core::Serialize;
@@ -70,49 +69,60 @@ impl<'a, T: Transport, const CALLS: usize> Client<'a, T, CALLS> {
     ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
         match self.begin(method, arguments) {
             Err(why) if why.is_shortage() && patience == Patience::Wait => {
-                self.begin_until(method, arguments, || false)
+                self.begin_by(method, arguments, None)
             }
             result => result,
         }
     }
 
-    /// Begins a call, and waits for a buffer, for room or for a slot until `is_over`, which is asked at each wake-up.
+    /// Begins a call, and waits for a buffer, for room or for a slot until the deadline if need be.
     ///
     /// # Errors
-    /// As [`Client::begin`].
+    /// As [`Client::begin`]; a shortage, if it has lasted until then.
     pub fn begin_until<A: Serialize + ?Sized, R>(
         &self,
         method: u16,
         arguments: &A,
-        is_over: impl FnMut() -> bool,
+        deadline: T::Deadline,
+    ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
+        self.begin_by(method, arguments, Some(deadline))
+    }
+
+    /// Begins a call, with or without a deadline.
+    fn begin_by<A: Serialize + ?Sized, R>(
+        &self,
+        method: u16,
+        arguments: &A,
+        until: Option<T::Deadline>,
     ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
         self.leg.persist(
             || self.begin(method, arguments),
             |why| why.is_shortage(),
-            is_over,
+            until,
             || self.receive_for(None).unwrap_or(false),
         )
     }
 
-    /// A future that repeats `attempt` (which begins a call) whenever there may be a buffer, room or a slot again.
-    pub fn when_room<R, F>(&self, attempt: F) -> WhenRoom<'_, 'a, T, CALLS, F>
-    where
-        F: FnMut() -> Result<R, CallError> + Unpin,
-    {
-        WhenRoom::new(self, attempt)
+    /// Repeats `attempt` (which begins a call) whenever there may be a buffer, room or a slot again; for a task.
+    ///
+    /// # Errors
+    /// The attempt's, if it is none of these that is missing.
+    pub async fn when_room<R>(
+        &self,
+        attempt: impl FnMut() -> Result<R, CallError>,
+    ) -> Result<R, CallError> {
+        self.leg
+            .persisted(attempt, |why| why.is_shortage(), || self.receive_for(None).unwrap_or(false))
+            .await
     }
 
-    /// Brings the replies that have arrived to their slots, and wakes the tasks that wait for them, or for room. To be
-    /// called when the transport's event comes, if tasks wait; who polls or waits for a call does it by itself. Returns
-    /// whether there may be more.
+    /// Brings the replies that have arrived to their slots, and wakes who waits for them, or for room. Who waits for a call, polls or
+    /// awaits it does this by itself. Returns whether there may be more.
     ///
     /// # Errors
     /// [`PeerGone`]: all calls without a reply have failed.
     pub fn receive(&self) -> Result<bool, PeerGone> {
-        let received = self.receive_for(None);
-        // Whatever the peer has freed. Threads that wait for it are woken by the event itself.
-        self.leg.waiters().wake();
-        received
+        self.receive_for(None)
     }
 
     /// Brings the replies that have arrived to their slots, for who waits for slot `own` and need not be woken for that.
@@ -218,10 +228,6 @@ impl<'a, T: Transport, const CALLS: usize> Client<'a, T, CALLS> {
     /// The peer is gone: tells everybody, once.
     fn lose_peer(&self) -> Result<bool, PeerGone> {
         if !self.is_gone.swap(true, Ordering::AcqRel) {
-            for slot in &self.slots {
-                slot.wake();
-            }
-            self.leg.has_freed_here();
             self.leg.transport().wake();
         }
         Err(PeerGone)

@@ -116,6 +116,8 @@ pub enum CallError {
     Refused(Status),
     /// The call has ended before and its result was taken.
     Over,
+    /// The deadline came first, and the call was left.
+    TooLate,
 }
 
 impl CallError {
@@ -125,9 +127,12 @@ impl CallError {
         match self {
             Self::Send(why) => why.is_shortage(),
             Self::Busy => true,
-            Self::PeerGone | Self::BadReply | Self::TooLarge | Self::Refused(_) | Self::Over => {
-                false
-            }
+            Self::PeerGone
+            | Self::BadReply
+            | Self::TooLarge
+            | Self::Refused(_)
+            | Self::Over
+            | Self::TooLate => false,
         }
     }
 }
@@ -159,7 +164,9 @@ impl From<CallError> for Status {
     fn from(why: CallError) -> Self {
         match why {
             CallError::Send(SendError::TooLarge) | CallError::TooLarge => Self::TooLarge,
-            CallError::Send(SendError::NotMarshalled) | CallError::Over => Self::Abandoned,
+            CallError::Send(SendError::NotMarshalled) | CallError::Over | CallError::TooLate => {
+                Self::Abandoned
+            }
             CallError::Send(SendError::PeerGone) | CallError::PeerGone => Self::PeerGone,
             CallError::Send(SendError::NoBuffer | SendError::NoMemory | SendError::Full)
             | CallError::Busy => Self::NoBuffer,
@@ -189,6 +196,7 @@ impl fmt::Display for CallError {
             Self::Refused(Status::PeerGone) => "the server behind the intermediary is gone",
             Self::Refused(Status::BadMessage) => "the other side did not understand the message",
             Self::Over => "the call's result was taken before",
+            Self::TooLate => "the deadline came before the result",
         })
     }
 }
@@ -238,6 +246,7 @@ mod tests {
             (CallError::BadReply, Status::BadMessage),
             (CallError::TooLarge, Status::TooLarge),
             (CallError::Over, Status::Abandoned),
+            (CallError::TooLate, Status::Abandoned),
         ];
         for (call, status) in rest {
             assert_eq!(Status::from(call), status);

@@ -1,11 +1,14 @@
 //! One leg of a call: a transport, the areas that go with it, and who waits for either.
 
+use core::future::poll_fn;
+use core::task::{Context, Poll};
+
 use crate::codec::Payload;
 use crate::error::{FetchError, SendError};
 use crate::message::{Body, CallId, INLINE_BYTES, Inline, Kind, Message};
 use crate::pools::Pools;
-use crate::room::Waiters;
-use crate::transport::Transport;
+use crate::room::{Waiters, Waiting};
+use crate::transport::{Epoch, Transport};
 
 /// What to do when there is no buffer, no room or no call slot at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +51,22 @@ impl<'a, T: Transport> Leg<'a, T> {
         &self.transport
     }
 
-    /// Who waits for a buffer or for room.
-    pub(crate) fn waiters(&self) -> &Waiters {
-        &self.waiters
+    /// Whoever has the result waits for a buffer, for room or for a slot: what this side frees from here on wakes it.
+    pub(crate) fn enter(&self) -> Waiting<'_> {
+        self.waiters.enter()
+    }
+
+    /// Waits until something has happened since `seen`, at most until a deadline.
+    pub(crate) fn doze(&self, seen: Epoch, until: Option<T::Deadline>) {
+        match until {
+            Some(deadline) => self.transport.wait_until(seen, deadline),
+            None => self.transport.wait(seen),
+        }
+    }
+
+    /// Whether there is a deadline and it has come.
+    pub(crate) fn is_over(&self, until: Option<T::Deadline>) -> bool {
+        until.is_some_and(|deadline| self.transport.is_over(deadline))
     }
 
     /// Sends a message with this payload: in the message if it is small, else in a buffer.
@@ -129,34 +145,62 @@ impl<'a, T: Transport> Leg<'a, T> {
 
     /// Something that only this side uses has become free.
     pub(crate) fn has_freed_here(&self) {
-        if self.waiters.wake() {
+        if self.waiters.are_there() {
             self.transport.wake();
         }
     }
 
-    /// Tries until it succeeds, fails otherwise than by a shortage, `is_over`, or the peer is gone; waits in between.
+    /// Tries until it succeeds, fails otherwise than by a shortage, a deadline has come, or the peer is gone; waits in between.
     /// `receive` has to take in what has arrived, so that the peer can go on, and says whether there is more.
     pub(crate) fn persist<R, E>(
         &self,
         mut attempt: impl FnMut() -> Result<R, E>,
         is_shortage: impl Fn(&E) -> bool,
-        mut is_over: impl FnMut() -> bool,
+        until: Option<T::Deadline>,
         mut receive: impl FnMut() -> bool,
     ) -> Result<R, E> {
-        let _waits = self.waiters.enter();
+        let _waits = self.enter();
         loop {
             let seen = self.transport.watch();
             // The end first: the attempt after it is the last.
             let is_gone = self.transport.is_peer_gone();
             let has_more = receive();
             match attempt() {
-                Err(why) if is_shortage(&why) && !is_gone && !is_over() => {}
+                Err(why) if is_shortage(&why) && !is_gone && !self.is_over(until) => {}
                 result => return result,
             }
             if !has_more {
-                self.transport.wait(seen);
+                self.doze(seen, until);
             }
         }
+    }
+
+    /// The same for a task, without a deadline.
+    pub(crate) async fn persisted<R, E>(
+        &self,
+        mut attempt: impl FnMut() -> Result<R, E>,
+        is_shortage: impl Fn(&E) -> bool,
+        mut receive: impl FnMut() -> bool,
+    ) -> Result<R, E> {
+        let _waits = self.enter();
+        poll_fn(|task| {
+            self.watch_for(task);
+            let is_gone = self.transport.is_peer_gone();
+            if receive() {
+                task.waker().wake_by_ref();
+            }
+            match attempt() {
+                Err(why) if is_shortage(&why) && !is_gone => Poll::Pending,
+                result => Poll::Ready(result),
+            }
+        })
+        .await
+    }
+
+    /// What happens from here on wakes the task.
+    pub(crate) fn watch_for(&self, task: &Context<'_>) {
+        self.transport.register(task.waker());
+        self.transport.watch();
     }
 }
 

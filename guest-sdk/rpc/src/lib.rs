@@ -28,10 +28,19 @@
 //! |---|---|
 //! | share buffers | [`Pool`], [`Buffer`]; several areas: [`Pools`] |
 //! | define a service | [`service!`](crate::service): trait, client stub and dispatcher |
-//! | call it | [`Client`], then [`Blocking`] or [`Begin`]; what began is polled, waited for, or awaited: [`Pending`] |
+//! | call it | [`Client`], then [`Blocking`], [`Timed`] or [`Begin`]; what began is polled, waited for, or awaited: [`Pending`] |
 //! | serve it | [`Server`], [`Context`], [`Dispatch`] |
 //! | stand between | [`Relay`] |
 //! | connect | [`Leg`] over a [`Transport`]: a [`Ring`] in shared memory with a [`Doorbell`], or another |
+//!
+//! | form | call | server | relay |
+//! |---|---|---|---|
+//! | polling | [`Client::begin`], [`Pending::finish`] | [`Server::receive`] | [`Relay::step`] |
+//! | blocking | [`Client::begin_patiently`], [`Pending::wait`] | [`Server::wait`], [`Server::serve`] | [`Relay::run`], blocked on |
+//! | timed | [`Client::begin_until`], [`Pending::wait_until`] | [`Server::wait_until`], [`Server::serve_until`] | [`Relay::run`], blocked on until then |
+//! | `async` | [`Client::when_room`], [`Pending`] itself | [`Server::received`], [`Server::served`] | [`Relay::run`] |
+//!
+//! Threads and tasks wait at the [`Transport`], which knows the clock: nobody has to call anything for them.
 //!
 //! **The peer is hostile.** Any shared word may change at any time. All shared memory is atomic words ([`Area`]), read
 //! once into memory of one's own and checked there; a reference is an offset that is looked up and checked, never a
@@ -39,7 +48,7 @@
 //! connection that it is a part of, and refuse to answer. A wait without a deadline is as long as the peer likes, or
 //! until it is gone.
 //!
-//! No allocation, no clock, no `unsafe`. `hyp/doc/rpc.md` has the formats and the reasons.
+//! No allocation, no `unsafe`. `hyp/doc/rpc.md` has the formats and the reasons.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -76,9 +85,8 @@ pub use pool::{
 pub use pools::{MAX_AREAS, Pools};
 pub use relay::{Relay, Step};
 pub use ring::{Ring, RingError, Side};
-pub use room::WhenRoom;
 pub use server::{Answer, Context, NotSent, Request, Server};
-pub use service::{Begin, Blocking, Dispatch, Invoke};
+pub use service::{Begin, Blocking, Dispatch, Invoke, Timed};
 pub use source::{Carve, Source};
 pub use transport::{Doorbell, Epoch, PeerGone, Transport};
 

@@ -110,7 +110,7 @@ impl<'c, 'a, T: Transport, const CALLS: usize, R> Pending<'c, 'a, T, CALLS, R> {
     /// # Errors
     /// [`CallError`].
     pub fn wait_in<'s, B: Deserialize<'s>>(mut self, copy: &'s mut [u8]) -> Outcome<B> {
-        let reply = self.wait_for_reply(|| false).unwrap_or(Err(CallError::Over));
+        let reply = self.wait_for_reply(None).unwrap_or(Err(CallError::Over));
         self.unmarshal_in(reply, copy)
     }
 
@@ -142,23 +142,21 @@ impl<'c, 'a, T: Transport, const CALLS: usize, R> Pending<'c, 'a, T, CALLS, R> {
         Look { reply, has_more: received.unwrap_or(false) }
     }
 
-    /// Waits for the reply, or until `is_over`.
-    fn wait_for_reply(
-        &mut self,
-        mut is_over: impl FnMut() -> bool,
-    ) -> Option<Result<Message, CallError>> {
+    /// Waits for the reply; none if it has not come until the deadline.
+    fn wait_for_reply(&mut self, until: Option<T::Deadline>) -> Option<Result<Message, CallError>> {
         // Without the announcement that one waits the peer need not ring.
         if let Some(reply) = self.look().reply {
             return Some(reply);
         }
         loop {
-            let seen = self.client.leg().transport().watch();
+            let leg = self.client.leg();
+            let seen = leg.transport().watch();
             let look = self.look();
-            if look.reply.is_some() || is_over() {
+            if look.reply.is_some() || leg.is_over(until) {
                 return look.reply;
             }
             if !look.has_more {
-                self.client.leg().transport().wait(seen);
+                leg.doze(seen, until);
             }
         }
     }
@@ -204,17 +202,16 @@ impl<T: Transport, const CALLS: usize, R: DeserializeOwned> Pending<'_, '_, T, C
     /// # Errors
     /// [`CallError`].
     pub fn wait(mut self) -> Outcome<R> {
-        let reply = self.wait_for_reply(|| false).unwrap_or(Err(CallError::Over));
+        let reply = self.wait_for_reply(None).unwrap_or(Err(CallError::Over));
         self.unmarshal(reply)
     }
 
-    /// Waits for the end of the call until `is_over`, which is asked at each wake-up (so that something has to wake
-    /// this side then: a timer's interrupt ends [`Transport::wait`] early).
+    /// Waits for the end of the call, at most until the deadline, whatever the peer does.
     ///
     /// # Errors
     /// The call itself, still in flight.
-    pub fn wait_until(mut self, is_over: impl FnMut() -> bool) -> Result<Outcome<R>, Self> {
-        match self.wait_for_reply(is_over) {
+    pub fn wait_until(mut self, deadline: T::Deadline) -> Result<Outcome<R>, Self> {
+        match self.wait_for_reply(Some(deadline)) {
             Some(reply) => Ok(self.unmarshal(reply)),
             None => Err(self),
         }
@@ -237,7 +234,7 @@ impl<T: Transport, const CALLS: usize, R: DeserializeOwned> Pending<'_, '_, T, C
     }
 }
 
-/// Ready when the call is over. Somebody has to call [`Client::receive`] when the transport's event comes.
+/// Ready when the call is over.
 impl<T: Transport, const CALLS: usize, R: DeserializeOwned> Future
     for Pending<'_, '_, T, CALLS, R>
 {
@@ -245,8 +242,7 @@ impl<T: Transport, const CALLS: usize, R: DeserializeOwned> Future
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        this.slot.register(context.waker());
-        this.client.leg().transport().watch();
+        this.client.leg().watch_for(context);
         let look = this.look();
         match look.reply {
             Some(reply) => Poll::Ready(this.unmarshal(reply)),

@@ -7,14 +7,24 @@
 //!
 //! The relay gives a buffer of one leg back before it asks for one of the other, so that no leg holds up the other.
 //! While the server executes, neither leg has a buffer for the call.
+//!
+//! It waits for what happens on two legs, and so in a task: [`Relay::run`], for an executor. A thread that is to wait runs that task to
+//! its end, or until a deadline (`shikiri_channel::block_on` and `block_on_until`); one that has other work polls: [`Relay::step`].
+
+use core::future::poll_fn;
+use core::task::{Context, Poll};
 
 use crate::client::Client;
 use crate::codec::Raw;
 use crate::error::{CallError, SendError, Status};
 use crate::pending::Pending;
 use crate::pool::DEFAULT_BUFFER_BYTES;
-use crate::server::{Answer, NotSent, Server};
+use crate::room::Waiting;
+use crate::server::{Answer, NotSent, Received, Server};
 use crate::transport::{PeerGone, Transport};
+
+/// The most steps in a turn: a caller that sends without end keeps no other task of the executor's waiting.
+const BATCH: usize = 64;
 
 /// What a step has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +79,35 @@ where
         !matches!(self.state, State::Free)
     }
 
+    /// Serves calls in a task, one after the other, until the caller's side is gone. Dropped before, it leaves the call that it has
+    /// where it is, and goes on with it when it is run or stepped again.
+    pub async fn run(&mut self) {
+        let mut waits = None;
+        poll_fn(|task| self.poll_run(task, &mut waits)).await;
+    }
+
+    /// Steps until there is nothing to do. Who finds something missing counts as one that waits for it, from before the last look.
+    fn poll_run(
+        &mut self,
+        task: &Context<'_>,
+        waits: &mut Option<(Waiting<'r>, Waiting<'r>)>,
+    ) -> Poll<()> {
+        self.up.leg().watch_for(task);
+        self.down.leg().watch_for(task);
+        for _ in 0..BATCH {
+            match self.step() {
+                Err(PeerGone) => return Poll::Ready(()),
+                Ok(Step::Moved) => *waits = None,
+                Ok(Step::Waiting) if waits.is_none() => {
+                    *waits = Some((self.up.leg().enter(), self.down.leg().enter()));
+                }
+                Ok(Step::Waiting | Step::Idle) => return Poll::Pending,
+            }
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Does what can be done without waiting, at most one step of a call.
     ///
     /// # Errors
@@ -89,9 +128,8 @@ where
 
     /// Copies the next request, whose buffer is free then.
     fn take_request(&mut self) -> Result<Step, PeerGone> {
-        let Some((method, length, answer)) = self.up.receive_raw(&mut self.copy)? else {
-            return Ok(Step::Idle);
-        };
+        let Some(received) = self.up.receive_raw(&mut self.copy)? else { return Ok(Step::Idle) };
+        let Received { method, length, answer } = received;
         self.state = State::Request { answer, method, length };
         Ok(Step::Moved)
     }

@@ -15,6 +15,8 @@
 //! makes its change, executes a full fence and looks at the word. One of the two sees the other, and the doorbell is
 //! rung only for who waits.
 
+use core::task::Waker;
+
 use crate::area::Area;
 use crate::error::SendError;
 use crate::facade::atomic::{AtomicU64, Ordering, fence};
@@ -110,6 +112,8 @@ impl<'a, D: Doorbell> Ring<'a, D> {
 }
 
 impl<D: Doorbell> Transport for Ring<'_, D> {
+    type Deadline = D::Deadline;
+
     fn inline_bytes(&self) -> usize {
         INLINE_BYTES
     }
@@ -154,6 +158,18 @@ impl<D: Doorbell> Transport for Ring<'_, D> {
 
     fn wait(&self, seen: Epoch) {
         self.doorbell.wait(seen);
+    }
+
+    fn wait_until(&self, seen: Epoch, deadline: D::Deadline) {
+        self.doorbell.wait_until(seen, deadline);
+    }
+
+    fn is_over(&self, deadline: D::Deadline) -> bool {
+        self.doorbell.is_over(deadline)
+    }
+
+    fn register(&self, waker: &Waker) {
+        self.doorbell.register(waker);
     }
 
     fn wake(&self) {

@@ -22,6 +22,8 @@
 //! ```
 
 use core::fmt;
+use core::future::poll_fn;
+use core::task::Poll;
 
 use serde_core::Serialize;
 
@@ -99,10 +101,7 @@ impl<'a, T: Transport> Server<'a, T> {
         context: &'c mut Context<BYTES>,
     ) -> Result<Option<Request<'_, 'c, 'a, T>>, PeerGone> {
         let received = self.receive_raw(&mut context.copy)?;
-        Ok(received.map(|(method, length, answer)| {
-            let arguments = context.copy.get(..length).unwrap_or_default();
-            Request { method, arguments, answer }
-        }))
+        Ok(received.map(|received| received.request(&context.copy)))
     }
 
     /// As [`Server::receive`], but waits for a request.
@@ -113,18 +112,42 @@ impl<'a, T: Transport> Server<'a, T> {
         &self,
         context: &'c mut Context<BYTES>,
     ) -> Result<Request<'_, 'c, 'a, T>, PeerGone> {
-        let (method, length, answer) = loop {
-            if let Some(received) = self.receive_raw(&mut context.copy)? {
+        let received = loop {
+            if let Some(received) = self.wait_raw(&mut context.copy, None)? {
                 break received;
             }
-            let seen = self.leg.transport().watch();
-            if let Some(received) = self.receive_raw(&mut context.copy)? {
-                break received;
-            }
-            self.leg.transport().wait(seen);
         };
-        let arguments = context.copy.get(..length).unwrap_or_default();
-        Ok(Request { method, arguments, answer })
+        Ok(received.request(&context.copy))
+    }
+
+    /// The same; none if none has come until the deadline.
+    ///
+    /// # Errors
+    /// [`PeerGone`].
+    pub fn wait_until<'c, const BYTES: usize>(
+        &self,
+        context: &'c mut Context<BYTES>,
+        deadline: T::Deadline,
+    ) -> Result<Option<Request<'_, 'c, 'a, T>>, PeerGone> {
+        let received = self.wait_raw(&mut context.copy, Some(deadline))?;
+        Ok(received.map(|received| received.request(&context.copy)))
+    }
+
+    /// The same in a task, without a deadline.
+    ///
+    /// # Errors
+    /// [`PeerGone`].
+    pub async fn received<'c, const BYTES: usize>(
+        &self,
+        context: &'c mut Context<BYTES>,
+    ) -> Result<Request<'_, 'c, 'a, T>, PeerGone> {
+        let copy = &mut context.copy;
+        let received = poll_fn(|task| {
+            self.leg.watch_for(task);
+            self.receive_raw(copy).transpose().map_or(Poll::Pending, Poll::Ready)
+        });
+        let received = received.await?;
+        Ok(received.request(&context.copy))
     }
 
     /// Serves calls with this context until the peer is gone.
@@ -134,25 +157,75 @@ impl<'a, T: Transport> Server<'a, T> {
         }
     }
 
+    /// Serves calls with this context until the deadline. A reply that waits for a buffer or for room then becomes a refusal.
+    ///
+    /// # Errors
+    /// [`PeerGone`], before that.
+    pub fn serve_until<const BYTES: usize>(
+        &self,
+        context: &mut Context<BYTES>,
+        service: &impl Dispatch,
+        deadline: T::Deadline,
+    ) -> Result<(), PeerGone> {
+        // A peer that calls without end is no reason to go on.
+        while !self.leg.transport().is_over(deadline)
+            && let Some(mut request) = self.wait_until(context, deadline)?
+        {
+            request.answer.until = Some(deadline);
+            service.dispatch(request);
+        }
+        Ok(())
+    }
+
+    /// Serves calls with this context until the peer is gone, in a task: also where a reply waits for a buffer or for room.
+    pub async fn served<const BYTES: usize>(
+        &self,
+        context: &mut Context<BYTES>,
+        service: &impl Dispatch,
+    ) {
+        while let Ok(request) = self.received(context).await {
+            service.dispatched(request).await;
+        }
+    }
+
     /// How many messages were refused: no requests, buffers that do not exist, arguments that are too large.
     #[must_use]
     pub fn rejected(&self) -> u64 {
         self.rejected.load(Ordering::Relaxed)
     }
 
-    /// The next good request: method, length of the copied arguments, and the answer that is due.
+    /// Waits for a good request; none if none has come until the deadline.
+    fn wait_raw(
+        &self,
+        copy: &mut [u8],
+        until: Option<T::Deadline>,
+    ) -> Result<Option<Received<'_, 'a, T>>, PeerGone> {
+        // Without the announcement that one waits the peer need not ring.
+        let mut received = self.receive_raw(copy)?;
+        while received.is_none() {
+            let seen = self.leg.transport().watch();
+            received = self.receive_raw(copy)?;
+            if received.is_some() || self.leg.is_over(until) {
+                break;
+            }
+            self.leg.doze(seen, until);
+        }
+        Ok(received)
+    }
+
+    /// The next good request.
     pub(crate) fn receive_raw(
         &self,
         copy: &mut [u8],
-    ) -> Result<Option<(u16, usize, Answer<'_, 'a, T>)>, PeerGone> {
+    ) -> Result<Option<Received<'_, 'a, T>>, PeerGone> {
         for _ in 0..BATCH {
             if !self.owes_nothing() {
                 return Ok(None);
             }
             let Some(message) = self.leg.transport().receive()? else { return Ok(None) };
             if let Some(length) = self.accept(&message, copy) {
-                let answer = Answer { server: self, call: message.call, is_due: true };
-                return Ok(Some((message.code, length, answer)));
+                let answer = Answer::due(self, message.call);
+                return Ok(Some(Received { method: message.code, length, answer }));
             }
         }
         Ok(None)
@@ -171,7 +244,7 @@ impl<'a, T: Transport> Server<'a, T> {
             Err(FetchError::TooLarge) => Status::TooLarge,
         };
         self.rejected.fetch_add(1, Ordering::Relaxed);
-        let answer = Answer { server: self, call: message.call, is_due: true };
+        let answer = Answer::due(self, message.call);
         // Without waiting: who sends what is malformed holds nobody up.
         answer.refuse_now(why);
         None
@@ -206,6 +279,24 @@ pub struct Answer<'s, 'a, T: Transport> {
     server: &'s Server<'a, T>,
     call: CallId,
     is_due: bool,
+    /// How long it may wait for a buffer or for room.
+    until: Option<T::Deadline>,
+}
+
+/// A request whose arguments were copied.
+pub(crate) struct Received<'s, 'a, T: Transport> {
+    pub(crate) method: u16,
+    /// The arguments' length.
+    pub(crate) length: usize,
+    pub(crate) answer: Answer<'s, 'a, T>,
+}
+
+impl<'s, 'a, T: Transport> Received<'s, 'a, T> {
+    /// The request with its arguments, which lie at the copy's begin.
+    fn request(self, copy: &[u8]) -> Request<'s, '_, 'a, T> {
+        let Self { method, length, answer } = self;
+        Request { method, arguments: copy.get(..length).unwrap_or_default(), answer }
+    }
 }
 
 /// An answer that was not sent, and why; it can be tried again.
@@ -223,6 +314,10 @@ impl<T: Transport> fmt::Debug for NotSent<'_, '_, T> {
 }
 
 impl<'s, 'a, T: Transport> Answer<'s, 'a, T> {
+    fn due(server: &'s Server<'a, T>, call: CallId) -> Self {
+        Self { server, call, is_due: true, until: None }
+    }
+
     /// Answers with a result, in a fresh buffer if it is not small. Does not wait.
     ///
     /// # Errors
@@ -246,6 +341,20 @@ impl<'s, 'a, T: Transport> Answer<'s, 'a, T> {
         }
     }
 
+    /// As [`Answer::settle`], for a task.
+    pub async fn settled<R: Serialize + ?Sized>(self, result: &R) {
+        if let Err(NotSent { answer, why }) = self.sent_patiently(0, &Value(result)).await {
+            answer.refused(refusal(why)).await;
+        }
+    }
+
+    /// As [`Answer::refuse`], for a task.
+    pub async fn refused(self, status: Status) {
+        if let Err(NotSent { answer, why }) = self.sent_patiently(status.code(), &Raw(&[])).await {
+            answer.owe(status, why);
+        }
+    }
+
     /// The same without waiting.
     fn refuse_now(self, status: Status) {
         if let Err(NotSent { answer, why }) = self.send_payload(status.code(), &Raw(&[])) {
@@ -263,25 +372,39 @@ impl<'s, 'a, T: Transport> Answer<'s, 'a, T> {
 
     /// Sends, and waits for a buffer or for room if the server's patience says so.
     fn send_patiently(self, code: u16, payload: &impl Payload) -> Result<(), NotSent<'s, 'a, T>> {
-        let first = self.send_payload(code, payload);
-        let Err(NotSent { answer, why }) = first else { return Ok(()) };
-        if !why.is_shortage() || answer.server.patience == Patience::Fail {
+        let Err(NotSent { answer, why }) = self.send_payload(code, payload) else { return Ok(()) };
+        if !answer.may_wait(why) {
             return Err(NotSent { answer, why });
         }
         let (leg, call) = (&answer.server.leg, answer.call);
         let sent = leg.persist(
             || leg.send(Kind::Reply, code, call, payload),
             |why| why.is_shortage(),
-            || false,
+            answer.until,
             || false,
         );
-        match sent {
-            Ok(()) => {
-                answer.forget();
-                Ok(())
-            }
-            Err(why) => Err(NotSent { answer, why }),
+        answer.end(sent)
+    }
+
+    /// The same for a task.
+    async fn sent_patiently(
+        self,
+        code: u16,
+        payload: &impl Payload,
+    ) -> Result<(), NotSent<'s, 'a, T>> {
+        let Err(NotSent { answer, why }) = self.send_payload(code, payload) else { return Ok(()) };
+        if !answer.may_wait(why) {
+            return Err(NotSent { answer, why });
         }
+        let (leg, call) = (&answer.server.leg, answer.call);
+        let attempt = || leg.send(Kind::Reply, code, call, payload);
+        let sent = leg.persisted(attempt, |why| why.is_shortage(), || false).await;
+        answer.end(sent)
+    }
+
+    /// Whether it waits for what is missing.
+    fn may_wait(&self, why: SendError) -> bool {
+        why.is_shortage() && self.server.patience == Patience::Wait
     }
 
     /// Answers with this payload.
@@ -290,7 +413,13 @@ impl<'s, 'a, T: Transport> Answer<'s, 'a, T> {
         code: u16,
         payload: &impl Payload,
     ) -> Result<(), NotSent<'s, 'a, T>> {
-        match self.server.leg.send(Kind::Reply, code, self.call, payload) {
+        let sent = self.server.leg.send(Kind::Reply, code, self.call, payload);
+        self.end(sent)
+    }
+
+    /// It is no longer due if it was sent.
+    fn end(self, sent: Result<(), SendError>) -> Result<(), NotSent<'s, 'a, T>> {
+        match sent {
             Ok(()) => {
                 self.forget();
                 Ok(())

@@ -1,5 +1,7 @@
 //! Typed services: from a trait to the stub of its callers and the dispatcher of its servers.
 
+use core::future::Future;
+
 use serde_core::Serialize;
 use serde_core::de::DeserializeOwned;
 
@@ -14,6 +16,10 @@ use crate::transport::Transport;
 pub trait Dispatch {
     /// Executes a request and settles its answer.
     fn dispatch<T: Transport>(&self, request: Request<'_, '_, '_, T>);
+
+    /// The same in a task, where the answer has to wait for a buffer or for room.
+    fn dispatched<T: Transport>(&self, request: Request<'_, '_, '_, T>)
+    -> impl Future<Output = ()>;
 }
 
 /// A way to make calls; a stub is generic over it.
@@ -47,6 +53,29 @@ impl<T: Transport, const CALLS: usize> Invoke for Blocking<'_, '_, T, CALLS> {
 
     fn invoke<A: Serialize, R: DeserializeOwned>(&self, method: u16, arguments: &A) -> Outcome<R> {
         self.client.begin_patiently(method, arguments, self.patience)?.wait()
+    }
+}
+
+/// Calls that wait for their result until a deadline. One that has none by then is left, and [`CallError::TooLate`]; if it could not
+/// even begin, what was missing is the error.
+pub struct Timed<'c, 'a, T: Transport, const CALLS: usize> {
+    client: &'c Client<'a, T, CALLS>,
+    deadline: T::Deadline,
+}
+
+impl<'c, 'a, T: Transport, const CALLS: usize> Timed<'c, 'a, T, CALLS> {
+    /// Calls through this client, all of which end by then.
+    pub fn new(client: &'c Client<'a, T, CALLS>, deadline: T::Deadline) -> Self {
+        Self { client, deadline }
+    }
+}
+
+impl<T: Transport, const CALLS: usize> Invoke for Timed<'_, '_, T, CALLS> {
+    type Call<R: DeserializeOwned> = Outcome<R>;
+
+    fn invoke<A: Serialize, R: DeserializeOwned>(&self, method: u16, arguments: &A) -> Outcome<R> {
+        let pending = self.client.begin_until(method, arguments, self.deadline)?;
+        pending.wait_until(self.deadline).unwrap_or(Err(CallError::TooLate))
     }
 }
 
@@ -189,6 +218,26 @@ macro_rules! service {
                         },
                     )*
                     _ => answer.refuse($crate::Status::NoSuchMethod),
+                }
+            }
+
+            async fn dispatched<T: $crate::Transport>(
+                &self,
+                request: $crate::Request<'_, '_, '_, T>,
+            ) {
+                let $crate::Request { method, arguments, answer } = request;
+                match method {
+                    $(
+                        $number => match $crate::decode::<($($Type,)*)>(arguments) {
+                            Ok(($($argument,)*)) => {
+                                answer.settled(&self.0.$method($($argument),*)).await;
+                            }
+                            Err($crate::BadPayload) => {
+                                answer.refused($crate::Status::BadArguments).await;
+                            }
+                        },
+                    )*
+                    _ => answer.refused($crate::Status::NoSuchMethod).await,
                 }
             }
         }

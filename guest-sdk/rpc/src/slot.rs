@@ -11,10 +11,6 @@
 //! The generation *g* is part of the call's number: a reply to a call that its caller has left fits no slot, however
 //! late it comes (until the slot has been used 2^20 times more).
 
-use core::task::Waker;
-
-use atomic_waker::AtomicWaker;
-
 use crate::facade::atomic::{AtomicU64, Ordering};
 use crate::message::{CallId, MESSAGE_WORDS, Message, words_of};
 
@@ -54,7 +50,6 @@ pub(crate) struct Slot {
     /// Generation and phase.
     state: AtomicU64,
     words: [AtomicU64; MESSAGE_WORDS],
-    waker: AtomicWaker,
 }
 
 impl Slot {
@@ -62,7 +57,6 @@ impl Slot {
         Self {
             state: AtomicU64::new(state(0, FREE)),
             words: core::array::from_fn(|_| AtomicU64::new(0)),
-            waker: AtomicWaker::new(),
         }
     }
 
@@ -86,7 +80,6 @@ impl Slot {
             self.free(generation);
             return Delivered::Unwanted;
         }
-        self.waker.wake();
         Delivered::Taken
     }
 
@@ -122,16 +115,6 @@ impl Slot {
         }
         // It goes from waiting to filling to arrived and not back: the reply is here.
         self.take(generation)
-    }
-
-    /// The task to be woken when the reply comes.
-    pub(crate) fn register(&self, waker: &Waker) {
-        self.waker.register(waker);
-    }
-
-    /// Wakes the task that waits for the reply.
-    pub(crate) fn wake(&self) {
-        self.waker.wake();
     }
 
     fn free(&self, generation: u32) {

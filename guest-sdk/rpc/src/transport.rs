@@ -1,5 +1,7 @@
 //! What carries messages: the two traits that connect this crate to the world.
 
+use core::task::Waker;
+
 use crate::error::SendError;
 use crate::message::Message;
 
@@ -14,8 +16,12 @@ pub struct Epoch(pub u32);
 /// One end of a connection that carries messages both ways, in order, each once. Any number of threads or vCPUs of one
 /// side may use it at the same time.
 ///
-/// How one waits without missing anything: `watch`, look once more, then `wait`.
+/// How one waits without missing anything: `watch`, look once more, then `wait` or `wait_until`; a task: `register`, `watch`, look once
+/// more. What can happen is a message, room, a free buffer, the peer's end, or [`Transport::wake`].
 pub trait Transport: Sync {
+    /// A moment of this side's clock.
+    type Deadline: Copy;
+
     /// The most bytes of payload that a message itself can carry: at most [`INLINE_BYTES`](crate::INLINE_BYTES).
     fn inline_bytes(&self) -> usize;
 
@@ -38,11 +44,19 @@ pub trait Transport: Sync {
     /// Announces that this side is about to wait; from here on the peer wakes it.
     fn watch(&self) -> Epoch;
 
-    /// Waits until something has happened since `seen`, or returns early. What can happen: a message, room, a free
-    /// buffer, the peer's end, [`Transport::wake`].
+    /// Waits until something has happened since `seen`, or returns early.
     fn wait(&self, seen: Epoch);
 
-    /// Wakes what waits on this side: another of its threads has made something happen.
+    /// The same, but not beyond the deadline: also if nothing happens at all.
+    fn wait_until(&self, seen: Epoch, deadline: Self::Deadline);
+
+    /// Whether the deadline has come.
+    fn is_over(&self, deadline: Self::Deadline) -> bool;
+
+    /// Has a task woken once, by the next that happens. A transport that has no room for one more task wakes one of them at once.
+    fn register(&self, waker: &Waker);
+
+    /// Wakes what waits on this side, threads and tasks: another one has made something happen.
     fn wake(&self);
 
     /// Whether the peer has ended or has left. Stays so; what it sent before may still be here.
@@ -52,9 +66,12 @@ pub trait Transport: Sync {
 /// How two sides that share memory wake each other: an event port, a channel, or a condition variable in a test.
 ///
 /// A doorbell does not count and does not carry anything. An implementation for a guest: `ring` sends an event; the
-/// handler of the peer's event, and `wake`, add one to a word and execute SEV; `wait` executes WFE until the word
-/// differs.
+/// handler of the peer's event, and `wake`, add one to a word, execute SEV, and wake the tasks that have registered; `wait` executes WFE
+/// until the word differs.
 pub trait Doorbell: Sync {
+    /// A moment of this side's clock.
+    type Deadline: Copy;
+
     /// Wakes the peer's waiters. Whether the peer still exists shows in [`Doorbell::is_peer_gone`].
     fn ring(&self);
 
@@ -62,10 +79,19 @@ pub trait Doorbell: Sync {
     fn epoch(&self) -> Epoch;
 
     /// Waits until the peer rings, the peer is gone, or somebody calls [`Doorbell::wake`], unless one of these has
-    /// happened since `seen`. May return early, for instance when a timer that the caller has set goes off.
+    /// happened since `seen`. May return early.
     fn wait(&self, seen: Epoch);
 
-    /// Wakes the waiters of this side.
+    /// The same, but not beyond the deadline.
+    fn wait_until(&self, seen: Epoch, deadline: Self::Deadline);
+
+    /// Whether the deadline has come.
+    fn is_over(&self, deadline: Self::Deadline) -> bool;
+
+    /// Has a task woken once, by the next that ends a wait. A doorbell that has no room for one more task wakes one of them at once.
+    fn register(&self, waker: &Waker);
+
+    /// Wakes the waiters of this side, threads and tasks.
     fn wake(&self);
 
     /// Whether the peer has ended or has left. Stays so.
@@ -73,6 +99,8 @@ pub trait Doorbell: Sync {
 }
 
 impl<D: Doorbell> Doorbell for &D {
+    type Deadline = D::Deadline;
+
     fn ring(&self) {
         (**self).ring();
     }
@@ -83,6 +111,18 @@ impl<D: Doorbell> Doorbell for &D {
 
     fn wait(&self, seen: Epoch) {
         (**self).wait(seen);
+    }
+
+    fn wait_until(&self, seen: Epoch, deadline: D::Deadline) {
+        (**self).wait_until(seen, deadline);
+    }
+
+    fn is_over(&self, deadline: D::Deadline) -> bool {
+        (**self).is_over(deadline)
+    }
+
+    fn register(&self, waker: &Waker) {
+        (**self).register(waker);
     }
 
     fn wake(&self) {

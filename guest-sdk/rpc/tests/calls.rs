@@ -8,15 +8,16 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
-use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::thread;
+use std::time::Instant;
 
 use shikiri_rpc::{
     Area, Begin, Blocking, Body, CallError, CallId, Client, Context, Doorbell, Epoch, INLINE_BYTES,
     Kind, Leg, Message, Patience, PeerGone, Pool, Reference, Ring, SendError, Server, Side, Status,
-    Transport,
+    Timed, Transport,
 };
-use support::{Queue, Wire, WireLeg, queues, words};
+use support::{Queue, Unpark, Wire, WireLeg, later, queues, run_all, soon, words};
 
 shikiri_rpc::service! {
     /// Something of everything.
@@ -240,13 +241,7 @@ fn no_free_buffer_is_an_answer_or_a_wait_or_another_area_b3() {
     assert_eq!(first.wait(), Ok(500));
     // Until a deadline.
     let held = stub.length(&[1; 500]).unwrap();
-    wire.bells[0].wake_once();
-    let mut looks = 0;
-    let late = client.begin_until::<_, u32>(1, &[1u8; 500][..], || {
-        looks += 1;
-        wire.bells[0].wake_once();
-        looks == 3
-    });
+    let late = client.begin_until::<_, u32>(1, &[1u8; 500][..], soon());
     assert_eq!(late.err(), Some(CallError::Send(SendError::NoBuffer)));
     // Another area, known to both.
     let larger = || Pool::attach(Area::new(&more), 2048).unwrap();
@@ -269,6 +264,9 @@ struct Silence {
 }
 
 impl Doorbell for Silence {
+    /// After so many waits.
+    type Deadline = u32;
+
     fn ring(&self) {}
 
     fn epoch(&self) -> Epoch {
@@ -279,6 +277,16 @@ impl Doorbell for Silence {
         let counter = if seen == self.epoch() { &self.lasting } else { &self.short };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+
+    fn wait_until(&self, seen: Epoch, _: u32) {
+        self.wait(seen);
+    }
+
+    fn is_over(&self, deadline: u32) -> bool {
+        self.lasting.load(Ordering::Relaxed) >= deadline
+    }
+
+    fn register(&self, _: &Waker) {}
 
     fn wake(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
@@ -297,17 +305,12 @@ fn who_waits_for_room_sleeps() {
     assert!(leg.pools().add(wire.pool()).is_ok());
     let client = Client::<_, 2>::new(leg);
     let _held = client.begin::<_, u32>(1, &[1u8; 500][..]).unwrap();
-    let mut looks = 0;
-    let mut is_over = || {
-        looks += 1;
-        looks % 5 == 0
-    };
-    let no_buffer = client.begin_until::<_, u32>(1, &[1u8; 500][..], &mut is_over);
+    let no_buffer = client.begin_until::<_, u32>(1, &[1u8; 500][..], 4);
     assert_eq!(no_buffer.err(), Some(CallError::Send(SendError::NoBuffer)));
     let other = client.begin::<_, u32>(1, &()).unwrap();
-    let no_slot = client.begin_until::<_, u32>(1, &(), &mut is_over);
+    let no_slot = client.begin_until::<_, u32>(1, &(), 8);
     assert_eq!(no_slot.err(), Some(CallError::Busy));
-    assert!(other.wait_until(&mut is_over).is_err());
+    assert!(other.wait_until(12).is_err());
     let counts = (bell.lasting.load(Ordering::Relaxed), bell.short.load(Ordering::Relaxed));
     assert_eq!(counts, (12, 0));
 }
@@ -387,6 +390,8 @@ struct Stopping {
 }
 
 impl Transport for Stopping {
+    type Deadline = Instant;
+
     fn inline_bytes(&self) -> usize {
         self.queue.inline_bytes()
     }
@@ -413,6 +418,18 @@ impl Transport for Stopping {
 
     fn wait(&self, seen: Epoch) {
         self.queue.wait(seen);
+    }
+
+    fn wait_until(&self, seen: Epoch, deadline: Instant) {
+        self.queue.wait_until(seen, deadline);
+    }
+
+    fn is_over(&self, deadline: Instant) -> bool {
+        self.queue.is_over(deadline)
+    }
+
+    fn register(&self, waker: &Waker) {
+        self.queue.register(waker);
     }
 
     fn wake(&self) {
@@ -538,16 +555,50 @@ fn a_timed_call_can_go_on_or_be_left() {
     let wire = Wire::new(4, 4, 1024);
     let (client, server) = pair::<4>(&wire);
     let pending = SampleStub(Begin::new(&client)).fill(500).unwrap();
-    let mut looks = 0;
-    let pending = pending
-        .wait_until(|| {
-            looks += 1;
-            wire.bells[0].wake_once();
-            looks == 3
-        })
-        .expect_err("nobody serves");
+    // Nothing happens at all: no interrupt, no message, nobody rings.
+    let deadline = soon();
+    let pending = pending.wait_until(deadline).expect_err("nobody serves");
+    assert!(Instant::now() >= deadline);
+    let stub = SampleStub(Timed::new(&client, soon()));
+    assert_eq!(stub.nothing(), Err(CallError::TooLate));
+    assert_eq!(client.in_flight(), 1, "what came too late was left");
     serve_now(&server);
-    assert_eq!(pending.wait_until(|| false).ok(), Some(Ok(Plain.fill(500))));
+    assert_eq!(pending.wait_until(later()).ok(), Some(Ok(Plain.fill(500))));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            server.serve_until(&mut Context::<512>::new(), &SampleServer(Plain), later())
+        });
+        assert_eq!(SampleStub(Timed::new(&client, later())).fill(500), Ok(Plain.fill(500)));
+        wire.bells[0].leave();
+    });
+}
+
+#[test]
+fn a_timed_server_stops_at_its_deadline_and_not_before() {
+    let wire = Wire::new(4, 2, 1024);
+    let client: WireClient<'_, 4> = Client::new(wire.leg(Side::A));
+    let server = Server::new(wire.leg(Side::B), Patience::Wait);
+    let mut context = Context::<1024>::new();
+    assert!(server.wait_until(&mut context, soon()).unwrap().is_none(), "nobody calls");
+    let deadline = soon();
+    assert!(server.serve_until(&mut context, &SampleServer(Plain), deadline).is_ok());
+    assert!(Instant::now() >= deadline);
+    // A reply that finds no buffer waits until then and is a refusal.
+    let pending = SampleStub(Begin::new(&client)).fill(500).unwrap();
+    let pool = wire.pool();
+    let held = (pool.take().unwrap(), pool.take().unwrap());
+    assert!(server.serve_until(&mut context, &SampleServer(Plain), soon()).is_ok());
+    assert_eq!(pending.wait(), Err(CallError::Refused(Status::NoBuffer)));
+    drop(held);
+    // Who calls without end does not keep it.
+    let _calls: Vec<_> = (0..3).map(|_| SampleStub(Begin::new(&client)).nothing()).collect();
+    assert!(server.serve_until(&mut context, &SampleServer(Plain), Instant::now()).is_ok());
+    let served = server.wait_until(&mut context, Instant::now()).unwrap();
+    assert!(served.is_some(), "what has come is there, whatever the time is");
+    drop(served);
+    wire.bells[0].leave();
+    while server.receive(&mut context).is_ok() {}
+    assert!(server.serve_until(&mut context, &SampleServer(Plain), later()).is_err());
 }
 
 #[test]
@@ -604,57 +655,23 @@ fn it_works_over_a_transport_of_short_messages() {
     assert_eq!(client.leg().pools().in_use(), 0);
 }
 
-/// Wakes a thread.
-struct Unpark(thread::Thread, AtomicUsize);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.unpark();
-    }
-}
-
-/// Runs futures until all are ready: polls only those that were woken, and brings in replies when the doorbell rings.
-fn run_all<F: Future, T: Transport>(
-    transport: &T,
-    receive: impl Fn(),
-    futures: Vec<F>,
-) -> Vec<F::Output> {
-    let mut results: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
-    let mut tasks: Vec<_> = futures
-        .into_iter()
-        .map(|future| (Box::pin(future), Arc::new(Unpark(thread::current(), AtomicUsize::new(1)))))
-        .collect();
-    while results.iter().any(Option::is_none) {
-        let seen = transport.watch();
-        receive();
-        let mut has_polled = false;
-        for ((future, waker), result) in tasks.iter_mut().zip(&mut results) {
-            if result.is_none() && waker.1.swap(0, Ordering::Relaxed) != 0 {
-                has_polled = true;
-                let waker = Waker::from(waker.clone());
-                if let Poll::Ready(output) =
-                    future.as_mut().poll(&mut TaskContext::from_waker(&waker))
-                {
-                    *result = Some(output);
-                }
-            }
-        }
-        if !has_polled {
-            transport.wait(seen);
-        }
-    }
-    results.into_iter().flatten().collect()
-}
-
-/// 40 tasks in one thread, with 4 call slots and 2 buffers.
+/// 40 tasks in one thread, with 4 call slots and 2 buffers, and two tasks that serve them in another one.
 #[test]
 fn calls_can_be_awaited() {
     let wire = Wire::new(4, 2, 1024);
     let client: WireClient<'_, 4> = Client::new(wire.leg(Side::A));
     let server = Server::new(wire.leg(Side::B), Patience::Wait);
     thread::scope(|scope| {
-        scope.spawn(|| server.serve(&mut Context::<1024>::new(), &SampleServer(Plain)));
+        scope.spawn(|| {
+            run_all(
+                vec![(); 2]
+                    .into_iter()
+                    .map(async |()| {
+                        server.served(&mut Context::<1024>::new(), &SampleServer(Plain)).await;
+                    })
+                    .collect(),
+            )
+        });
         let stub = SampleStub(Begin::new(&client));
         let tasks = (0..40u32).map(|task| {
             let (client, stub) = (&client, &stub);
@@ -666,8 +683,7 @@ fn calls_can_be_awaited() {
                 Ok::<_, CallError>((length, filled))
             }
         });
-        let receive = || assert!(client.receive().is_ok());
-        let results = run_all(client.leg().transport(), receive, tasks.collect());
+        let results = run_all(tasks.collect());
         for (task, result) in (0..).zip(results) {
             assert_eq!(result, Ok((task * 20, Plain.fill(task * 20))));
         }
@@ -691,8 +707,7 @@ fn tasks_learn_of_the_peers_end() {
     assert!(wants.as_mut().poll(&mut context).is_pending());
     assert_eq!(woken.1.load(Ordering::Relaxed), 0, "who waits is not woken by itself");
     wire.bells[1].leave();
-    assert!(client.receive().is_err());
-    assert!(woken.1.load(Ordering::Relaxed) >= 2);
+    assert!(woken.1.load(Ordering::Relaxed) >= 1, "by the end itself");
     assert_eq!(waits.as_mut().poll(&mut context), Poll::Ready(Err(CallError::PeerGone)));
     assert_eq!(wants.as_mut().poll(&mut context), Poll::Ready(Err(CallError::PeerGone)));
 }

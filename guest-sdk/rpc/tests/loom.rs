@@ -5,13 +5,18 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 #![expect(clippy::arithmetic_side_effects, reason = "a test")]
 
-use loom::sync::Arc;
-use loom::sync::atomic::AtomicU32;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
+
+use loom::sync::atomic::{AtomicBool, AtomicU32};
+use loom::sync::{Arc, Mutex};
 use loom::thread;
 use shikiri_rpc::atomic::{AtomicU64, Ordering};
 use shikiri_rpc::{
-    Area, Body, CallError, CallId, Client, Doorbell, Epoch, Inline, Kind, Leg, Message, PeerGone,
-    Pool, Reference, ReleaseError, Ring, SendError, Side, Transport,
+    Area, Body, CallError, CallId, Client, Doorbell, Epoch, Inline, Kind, Leg, Message, Patience,
+    PeerGone, Pool, Reference, ReleaseError, Ring, SendError, Side, Transport,
 };
 
 /// Shared memory for the rest of the program: an iteration leaves a few hundred bytes.
@@ -88,17 +93,28 @@ fn a_double_release_is_noticed_by_one_b1() {
     });
 }
 
-/// A doorbell that is a word.
+/// A doorbell that is a word, and whoever is woken when it changes.
 #[derive(Default)]
 struct Bell {
     epochs: [AtomicU32; 2],
+    tasks: [Mutex<Vec<Waker>>; 2],
+}
+
+impl Bell {
+    fn happen(&self, side: usize) {
+        self.epochs[side].fetch_add(1, Ordering::AcqRel);
+        let tasks = std::mem::take(&mut *self.tasks[side].lock().unwrap());
+        tasks.into_iter().for_each(Waker::wake);
+    }
 }
 
 struct End(Arc<Bell>, usize);
 
 impl Doorbell for End {
+    type Deadline = Infallible;
+
     fn ring(&self) {
-        self.0.epochs[1 - self.1].fetch_add(1, Ordering::AcqRel);
+        self.0.happen(1 - self.1);
     }
 
     fn epoch(&self) -> Epoch {
@@ -111,8 +127,20 @@ impl Doorbell for End {
         }
     }
 
+    fn wait_until(&self, _: Epoch, never: Infallible) {
+        match never {}
+    }
+
+    fn is_over(&self, never: Infallible) -> bool {
+        match never {}
+    }
+
+    fn register(&self, waker: &Waker) {
+        self.0.tasks[self.1].lock().unwrap().push(waker.clone());
+    }
+
     fn wake(&self) {
-        self.0.epochs[self.1].fetch_add(1, Ordering::AcqRel);
+        self.0.happen(self.1);
     }
 
     fn is_peer_gone(&self) -> bool {
@@ -199,16 +227,68 @@ fn who_waits_is_woken() {
     });
 }
 
+/// What a task waits by.
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: std::sync::Arc<Self>) {
+        // Not a store: one that is ordered before the waiter's last swap is seen by none.
+        self.0.swap(true, Ordering::AcqRel);
+    }
+}
+
+/// Runs a future to its end, polled only when it was woken.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let flag = std::sync::Arc::new(Flag(AtomicBool::new(true)));
+    let waker = Waker::from(flag.clone());
+    let mut future = pin!(future);
+    loop {
+        while !flag.0.swap(false, Ordering::AcqRel) {
+            thread::yield_now();
+        }
+        if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return result;
+        }
+    }
+}
+
+/// The same for a task, which registers, announces that it waits, and looks.
+#[test]
+fn who_awaits_is_woken() {
+    model(|| {
+        let (a, b) = rings();
+        let sender = thread::spawn(move || a.send(&message(1)).unwrap());
+        let received = block_on(poll_fn(|task| {
+            b.register(task.waker());
+            b.watch();
+            b.receive().unwrap().map_or(Poll::Pending, Poll::Ready)
+        }));
+        assert_eq!(received, message(1));
+        sender.join().unwrap();
+    });
+}
+
 /// A transport that answers the one call that it carries with a buffer.
 struct Echo {
     sent: AtomicU32,
     reference: u32,
     epoch: AtomicU32,
+    tasks: Mutex<Vec<Waker>>,
+}
+
+impl Echo {
+    /// Its replies come in this buffer, or inline.
+    fn new(reference: u32) -> Self {
+        let (sent, epoch) = (AtomicU32::new(NONE), AtomicU32::new(0));
+        Self { sent, reference, epoch, tasks: Mutex::default() }
+    }
 }
 
 const NONE: u32 = u32::MAX;
 
 impl Transport for Echo {
+    type Deadline = Infallible;
+
     fn inline_bytes(&self) -> usize {
         128
     }
@@ -243,8 +323,22 @@ impl Transport for Echo {
         }
     }
 
+    fn wait_until(&self, _: Epoch, never: Infallible) {
+        match never {}
+    }
+
+    fn is_over(&self, never: Infallible) -> bool {
+        match never {}
+    }
+
+    fn register(&self, waker: &Waker) {
+        self.tasks.lock().unwrap().push(waker.clone());
+    }
+
     fn wake(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap());
+        tasks.into_iter().for_each(Waker::wake);
     }
 
     fn is_peer_gone(&self) -> bool {
@@ -254,8 +348,7 @@ impl Transport for Echo {
 
 /// A client with one slot; the replies come in this buffer, or inline.
 fn client(area: Area<'static>, reference: u32) -> &'static Client<'static, Echo, 1> {
-    let (sent, epoch) = (AtomicU32::new(NONE), AtomicU32::new(0));
-    let leg = Leg::new(Echo { sent, reference, epoch });
+    let leg = Leg::new(Echo::new(reference));
     assert!(leg.pools().add(attach(area)).is_ok());
     Box::leak(Box::new(Client::new(leg)))
 }
@@ -290,6 +383,34 @@ fn a_reply_that_another_thread_brings_is_not_slept_on() {
     });
 }
 
+/// The same where the caller is a task.
+#[test]
+fn a_reply_that_another_thread_brings_wakes_the_task() {
+    model(|| {
+        let client = client(pool_memory(0), NONE);
+        let pending = client.begin::<_, ()>(1, &()).unwrap();
+        let receiver = thread::spawn(move || client.receive().unwrap());
+        assert_eq!(block_on(pending), Ok(()));
+        receiver.join().unwrap();
+        assert_eq!(client.in_flight(), 0);
+    });
+}
+
+/// The only slot becomes free while a task is about to wait for one.
+#[test]
+fn the_task_that_waits_for_a_slot_is_woken() {
+    model(|| {
+        let client = client(pool_memory(0), NONE);
+        let pending = client.begin::<_, ()>(1, &()).unwrap();
+        let waiter = thread::spawn(move || {
+            let attempt = || client.begin::<_, ()>(1, &()).map(drop);
+            block_on(client.when_room(attempt))
+        });
+        drop(pending);
+        assert_eq!(waiter.join().unwrap(), Ok::<(), CallError>(()));
+    });
+}
+
 /// The only slot becomes free while another thread is about to wait for one.
 #[test]
 fn who_waits_for_a_slot_is_woken() {
@@ -297,7 +418,7 @@ fn who_waits_for_a_slot_is_woken() {
         let client = client(pool_memory(0), NONE);
         let pending = client.begin::<_, ()>(1, &()).unwrap();
         let waiter = thread::spawn(move || {
-            let second = client.begin_until::<_, ()>(1, &(), || false);
+            let second = client.begin_patiently::<_, ()>(1, &(), Patience::Wait);
             second.map(drop)
         });
         drop(pending);
@@ -311,13 +432,12 @@ fn who_waits_for_a_buffer_is_woken() {
     model(|| {
         let area = pool_memory(1);
         let reference = attach(area).take().unwrap().hand_over();
-        let (sent, epoch) = (AtomicU32::new(NONE), AtomicU32::new(0));
-        let leg = Leg::with_threshold(Echo { sent, reference: reference.0, epoch }, 0);
+        let leg = Leg::with_threshold(Echo::new(reference.0), 0);
         assert!(leg.pools().add(attach(area)).is_ok());
         let client: &'static Client<'static, Echo, 2> = Box::leak(Box::new(Client::new(leg)));
         let pending = client.begin::<_, ()>(1, &()).unwrap();
         let waiter = thread::spawn(move || {
-            let second = client.begin_until::<_, ()>(1, &7u8, || false);
+            let second = client.begin_patiently::<_, ()>(1, &7u8, Patience::Wait);
             second.map(drop)
         });
         assert_eq!(pending.wait(), Err(CallError::BadReply), "four bytes are no ()");

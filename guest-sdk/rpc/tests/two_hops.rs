@@ -9,7 +9,7 @@ use shikiri_rpc::{
     CallError, Client, Context, Dispatch as _, Patience, Pending, Relay, Ring, Server, Side,
     Status, Step,
 };
-use support::{Bell, Wire};
+use support::{Bell, Wire, run_all};
 
 shikiri_rpc::service! {
     trait Reverse, stub ReverseStub, server ReverseServer {
@@ -194,10 +194,9 @@ fn many_calls_share_two_legs_b2() {
         for _ in 0..2 {
             scope.spawn(|| server.serve(&mut Context::<1024>::new(), &ReverseServer(Plain)));
             scope.spawn(|| {
+                // Two tasks, asleep while neither leg has anything for them.
                 let mut relays: [Middle<'_, '_, 3>; 2] = [(); 2].map(|()| Relay::new(&up, &down));
-                while relays.iter_mut().all(|relay| relay.step().is_ok()) {
-                    thread::yield_now();
-                }
+                run_all(relays.iter_mut().map(Relay::run).collect())
             });
         }
         let callers: Vec<_> = (0..4u32)

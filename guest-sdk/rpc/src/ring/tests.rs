@@ -3,6 +3,8 @@
 
 extern crate std;
 
+use core::convert::Infallible;
+use core::task::Waker;
 use std::vec::Vec;
 
 use super::*;
@@ -17,6 +19,8 @@ struct Bell {
 }
 
 impl Doorbell for Bell {
+    type Deadline = Infallible;
+
     fn ring(&self) {
         self.rung.fetch_add(1, Ordering::Relaxed);
     }
@@ -26,6 +30,16 @@ impl Doorbell for Bell {
     }
 
     fn wait(&self, _: Epoch) {}
+
+    fn wait_until(&self, _: Epoch, never: Infallible) {
+        match never {}
+    }
+
+    fn is_over(&self, never: Infallible) -> bool {
+        match never {}
+    }
+
+    fn register(&self, _: &Waker) {}
 
     fn wake(&self) {}
 

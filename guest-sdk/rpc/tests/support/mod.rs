@@ -5,7 +5,12 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test")]
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use shikiri_rpc::atomic::AtomicU64;
 use shikiri_rpc::{
@@ -24,6 +29,7 @@ struct End {
     epoch: u32,
     has_left: bool,
     rings: u64,
+    tasks: Vec<Waker>,
 }
 
 /// One end of a pair of doorbells.
@@ -40,15 +46,23 @@ pub(crate) fn bells() -> [Bell; 2] {
 impl Bell {
     /// This side ends.
     pub(crate) fn leave(&self) {
-        let mut sides = self.bells.sides.lock().unwrap();
-        sides[self.side].has_left = true;
-        sides[1 - self.side].epoch += 1;
-        self.bells.rung.notify_all();
+        self.bells.sides.lock().unwrap()[self.side].has_left = true;
+        self.happen(1 - self.side);
     }
 
-    /// Something happens at this side: a timer's interrupt.
-    pub(crate) fn wake_once(&self) {
-        self.wake();
+    /// Something happens at a side.
+    fn happen(&self, side: usize) {
+        let mut sides = self.bells.sides.lock().unwrap();
+        sides[side].epoch += 1;
+        let tasks = std::mem::take(&mut sides[side].tasks);
+        drop(sides);
+        self.bells.rung.notify_all();
+        tasks.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether nothing has happened since, and the peer is there.
+    fn has_nothing(&self, sides: &[End; 2], seen: Epoch) -> bool {
+        sides[self.side].epoch == seen.0 && !sides[1 - self.side].has_left
     }
 
     /// How often this side has rung for the other.
@@ -58,11 +72,11 @@ impl Bell {
 }
 
 impl Doorbell for Bell {
+    type Deadline = Instant;
+
     fn ring(&self) {
-        let mut sides = self.bells.sides.lock().unwrap();
-        sides[self.side].rings += 1;
-        sides[1 - self.side].epoch += 1;
-        self.bells.rung.notify_all();
+        self.bells.sides.lock().unwrap()[self.side].rings += 1;
+        self.happen(1 - self.side);
     }
 
     fn epoch(&self) -> Epoch {
@@ -71,20 +85,44 @@ impl Doorbell for Bell {
 
     fn wait(&self, seen: Epoch) {
         let sides = self.bells.sides.lock().unwrap();
-        let has_nothing = |sides: &mut [End; 2]| {
-            sides[self.side].epoch == seen.0 && !sides[1 - self.side].has_left
-        };
-        drop(self.bells.rung.wait_while(sides, has_nothing).unwrap());
+        drop(self.bells.rung.wait_while(sides, |sides| self.has_nothing(sides, seen)).unwrap());
+    }
+
+    fn wait_until(&self, seen: Epoch, deadline: Instant) {
+        let sides = self.bells.sides.lock().unwrap();
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let has_nothing = |sides: &mut [End; 2]| self.has_nothing(sides, seen);
+        drop(self.bells.rung.wait_timeout_while(sides, rest, has_nothing).unwrap());
+    }
+
+    fn is_over(&self, deadline: Instant) -> bool {
+        Instant::now() >= deadline
+    }
+
+    fn register(&self, waker: &Waker) {
+        let tasks = &mut self.bells.sides.lock().unwrap()[self.side].tasks;
+        if !tasks.iter().any(|there| there.will_wake(waker)) {
+            tasks.push(waker.clone());
+        }
     }
 
     fn wake(&self) {
-        self.bells.sides.lock().unwrap()[self.side].epoch += 1;
-        self.bells.rung.notify_all();
+        self.happen(self.side);
     }
 
     fn is_peer_gone(&self) -> bool {
         self.bells.sides.lock().unwrap()[1 - self.side].has_left
     }
+}
+
+/// So soon that nobody waits long for it, and not before what is under way.
+pub(crate) fn soon() -> Instant {
+    Instant::now() + Duration::from_millis(20)
+}
+
+/// Not before what another thread does at once.
+pub(crate) fn later() -> Instant {
+    Instant::now() + Duration::from_secs(60)
 }
 
 pub(crate) fn words(count: usize) -> Vec<AtomicU64> {
@@ -154,6 +192,8 @@ impl Queue {
 }
 
 impl Transport for Queue {
+    type Deadline = Instant;
+
     fn inline_bytes(&self) -> usize {
         8
     }
@@ -201,6 +241,18 @@ impl Transport for Queue {
         self.bell.wait(seen);
     }
 
+    fn wait_until(&self, seen: Epoch, deadline: Instant) {
+        self.bell.wait_until(seen, deadline);
+    }
+
+    fn is_over(&self, deadline: Instant) -> bool {
+        self.bell.is_over(deadline)
+    }
+
+    fn register(&self, waker: &Waker) {
+        self.bell.register(waker);
+    }
+
     fn wake(&self) {
         self.bell.wake();
     }
@@ -208,4 +260,40 @@ impl Transport for Queue {
     fn is_peer_gone(&self) -> bool {
         self.bell.is_peer_gone()
     }
+}
+
+/// Wakes a thread.
+pub(crate) struct Unpark(pub(crate) thread::Thread, pub(crate) AtomicUsize);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.unpark();
+    }
+}
+
+/// Runs futures until all are ready: polls only those that were woken, and sleeps when none was. Nobody else does anything.
+pub(crate) fn run_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut results: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    let mut tasks: Vec<_> = futures
+        .into_iter()
+        .map(|future| (Box::pin(future), Arc::new(Unpark(thread::current(), AtomicUsize::new(1)))))
+        .collect();
+    while results.iter().any(Option::is_none) {
+        let mut has_polled = false;
+        for ((future, waker), result) in tasks.iter_mut().zip(&mut results) {
+            if result.is_none() && waker.1.swap(0, Ordering::Relaxed) != 0 {
+                has_polled = true;
+                let waker = Waker::from(waker.clone());
+                if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
+                {
+                    *result = Some(output);
+                }
+            }
+        }
+        if !has_polled {
+            thread::park();
+        }
+    }
+    results.into_iter().flatten().collect()
 }

@@ -8,13 +8,13 @@ extern crate alloc;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use shikiri_channel::{Channel, Listener, NotConnected, Port, Window, Windows};
-use shikiri_rpc::{Blocking, Client, Context, Leg, Patience, Relay, Server, Step};
+use shikiri_channel::{Channel, Listener, NotConnected, Port, Window, Windows, block_on};
+use shikiri_rpc::{Blocking, Client, Context, Leg, Patience, Relay, Server};
 use shikiri_rpc_channel::Wire;
 use shikiri_rt::sleep::{self, Ticks};
 use shikiri_rt::{Lock, heap, irq, platform, smp};
 use shikiri_test_guests::report::Outcome;
-use shikiri_test_guests::{Failure, answers::made, case, done, ensure, equal};
+use shikiri_test_guests::{Failure, answers::made, case, done, equal};
 
 shikiri_rt::entry!(main);
 
@@ -92,16 +92,7 @@ fn serve() -> Outcome {
 fn relay() -> Outcome {
     let up = Server::new(Leg::new(Wire::new(accept()?)), Patience::Wait);
     let down = Client::<_, 4>::new(Leg::new(Wire::new(connect(DOWN)?)));
-    let mut relay = Relay::<_, _, 4, 64>::new(&up, &down);
-    let mut moved = 0_u64;
-    loop {
-        match relay.step() {
-            Ok(Step::Moved) => moved += 1,
-            Ok(Step::Idle | Step::Waiting) => rest(),
-            Err(_gone) => break,
-        }
-    }
-    ensure("each call in steps", moved >= 3 * u64::from(ROUNDS))?;
+    block_on(Relay::<_, _, 4, 64>::new(&up, &down).run());
     equal("in flight", down.in_flight() as u64, 0)
 }
 
