@@ -23,6 +23,7 @@ mod own;
 mod page;
 mod policy;
 mod pools;
+mod remote;
 mod rpi4;
 mod scos;
 mod services;
@@ -37,7 +38,7 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 27] = [
+const TOPICS: [Topic; 28] = [
     systems::trials,
     commands::trials,
     own::trials,
@@ -51,6 +52,7 @@ const TOPICS: [Topic; 27] = [
     shared::trials,
     services::trials,
     pools::trials,
+    remote::trials,
     objects::trials,
     policy::trials,
     control::trials,

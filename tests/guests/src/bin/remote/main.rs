@@ -1,0 +1,44 @@
+//! Remote calls between partitions (B2, B3): `role=server` serves as each connection asks for (see [`tools::form`]), `role=relay` stands
+//! between and passes that on, and any other has the cases, calling number `next=`. `hops` on the command line: that is the relay.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+mod deadlines;
+mod forms;
+mod many;
+mod policies;
+mod relay;
+mod server;
+mod tools;
+
+use shikiri_rt::{heap, irq, platform};
+use shikiri_test_guests::{case, done};
+
+shikiri_rt::entry!(main);
+
+/// The heap: contexts for the calls of all vCPUs.
+const HEAP_PAGES: u64 = 64;
+
+fn main() {
+    irq::set_handler(|_intid| {});
+    irq::unmask();
+    heap::init(HEAP_PAGES);
+    match platform::value_of("role") {
+        Some("server") => case("the_server_serves_in_each_form", server::serve),
+        Some("relay") => case("the_relay_passes_on_in_each_form", relay::serve),
+        _ => call(),
+    }
+    done()
+}
+
+fn call() {
+    if !platform::has_word("hops") {
+        case("no_call_with_a_deadline_waits_longer_for_a_mute_server", deadlines::run);
+        case("who_finds_no_buffer_is_told_or_waits_or_adds_another_area", policies::run);
+    }
+    case("calls_in_each_form_are_answered_in_each_form", forms::run);
+    case("many_calls_are_executed_at_a_time_and_no_buffer_is_in_use", many::run);
+    case("the_others_end", tools::end_others);
+}
