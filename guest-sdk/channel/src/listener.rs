@@ -8,7 +8,7 @@ use shikiri_abi::{PartitionId, Status};
 use shikiri_hvc::message;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::{self, Handle, Sharing, Signal, SignalKind};
-use shikiri_rt::event::{self, Bound, ReceivePort, Told};
+use shikiri_rt::event::{self, Bound, Claim, ReceivePort, Told};
 use shikiri_rt::gic;
 use shikiri_rt::seat::Seat;
 use shikiri_rt::sleep::Ticks;
@@ -17,7 +17,8 @@ use crate::channel::Channel;
 use crate::port::Port;
 use crate::{table, windows};
 
-/// Gets the requests of other partitions. One is enough, for all services: a second one takes its interrupts away.
+/// Gets the requests of other partitions, for all services: there is one at a time, or one object of the run-time's that is told of
+/// requests for events (`shikiri_rt::event::Notices`).
 ///
 /// Requests for other things than channels are refused by what waits for a [`Request`]. A partition that takes those, too, waits for a
 /// [`Signal`] and makes a request of it: [`Request::of`], `shikiri_rt::event::Request::of`, `shikiri_shared::Request::of`. It is told of the
@@ -25,6 +26,8 @@ use crate::{table, windows};
 #[derive(Debug)]
 pub struct Listener {
     events: Bound,
+    // Given up after the port.
+    _claim: Claim,
 }
 
 /// A request for a channel. Dropped, it is refused.
@@ -43,17 +46,18 @@ impl Listener {
     /// Makes one that is told by the interrupt `intid` on this vCPU: an SPI that nothing else has.
     ///
     /// # Errors
-    /// `OverLimit`, of the run-time's hooks to interrupts, too; `InvalidParameter` if `intid` is no SPI for events, `WrongState` if it is used otherwise.
+    /// `OverLimit`, of the run-time's hooks to interrupts, too; `InvalidParameter` if `intid` is no SPI for events, `WrongState` if it is used otherwise,
+    /// or if another one is told of requests.
     pub fn new(intid: u32) -> Result<Self, Refusal> {
         let events = ReceivePort::new()?;
         let events = events.bind(intid, Sharing::Alone).map_err(|(_, refusal)| refusal)?;
-        event::notify(&events)?;
+        let _claim = Claim::new(&events)?;
         if !windows::take_interrupts() {
             return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
         }
         table::own_by_listener(intid);
         gic::enable(intid);
-        Ok(Self { events })
+        Ok(Self { events, _claim })
     }
 
     /// The next request of any kind, if there is one: [`Request::of`] tells those for channels apart.

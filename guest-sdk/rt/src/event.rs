@@ -16,7 +16,7 @@
 //! | `async` | [`Notices::came`], [`Notices::poll_next`] | [`Asking::answered`] |
 //!
 //! A [`Sender`] whose peer has closed or ended says so on the next send. Who waits needs something that is told: [`Notices`], or the
-//! channels' listener. Who polls may do without, or name a port of its own by [`notify`].
+//! channels' listener. There is one of them at a time. Who polls may do without, or name a port of its own by [`notify`].
 
 use core::mem;
 
@@ -27,9 +27,11 @@ use shikiri_hvc::talk::{self, Handle, Signal, SignalKind, State};
 use crate::seat::Seat;
 
 mod awaited;
+mod claim;
 mod notices;
 
 pub use awaited::{Awaited, Told};
+pub use claim::{Claim, notify};
 pub use notices::Notices;
 pub use shikiri_abi::PartitionId;
 pub use shikiri_hvc::talk::Sharing;
@@ -332,17 +334,6 @@ pub fn take_request() -> Result<Option<Request>, Refusal> {
         }
     }
     Ok(None)
-}
-
-/// Chooses the port that is told of requests, when none waits, and of answers; now, if a request waits already.
-///
-/// One event may stand for several of them, and one may come when nothing is left. Whoever waits looks after each wake-up: takes
-/// requests until there is none ([`take_request`]), and asks each [`Asking`] for its answer.
-///
-/// # Errors
-/// `WrongState` if something is connected to it.
-pub fn notify(port: &impl Receiving) -> Result<(), Refusal> {
-    talk::notify(port.handle())
 }
 
 /// Takes the pending ports among 64 neighbours, of those that share an interrupt: bit n stands for [`Receiving::index`]

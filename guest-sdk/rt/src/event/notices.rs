@@ -6,26 +6,30 @@ use core::task::{Context, Poll, Waker};
 use shikiri_hvc::partition::Refusal;
 
 use super::{
-    Answer, Asking, Awaited, NotConnected, Request, SendPort, Sender, Told, notify, take_request,
+    Answer, Asking, Awaited, Claim, NotConnected, Request, SendPort, Sender, Told, take_request,
 };
 use crate::seat::Seat;
 use crate::sleep::Ticks;
 
 /// Gets the requests of other partitions for event connections, and is told of the answers to this one's. Requests for other things
 /// are refused: a partition that serves channels or shared areas as well has the channels' listener instead.
-/// One is enough: a second one takes its notices away.
+/// There is one at a time, or such a listener.
 #[derive(Debug)]
-pub struct Notices(Awaited);
+pub struct Notices {
+    told: Awaited,
+    // Given up after the port.
+    _claim: Claim,
+}
 
 impl Notices {
     /// Makes one that is told by the interrupt `intid` on this vCPU.
     ///
     /// # Errors
-    /// As [`Awaited::new`].
+    /// As [`Awaited::new`]; `WrongState` if there is one already, or a channels' listener.
     pub fn new(intid: u32) -> Result<Self, Refusal> {
-        let awaited = Awaited::new(intid)?;
-        notify(&awaited)?;
-        Ok(Self(awaited))
+        let told = Awaited::new(intid)?;
+        let _claim = Claim::new(&told)?;
+        Ok(Self { told, _claim })
     }
 
     /// The next request, if there is one; see [`take_request`].
@@ -71,11 +75,11 @@ impl Notices {
 
 impl Told for Notices {
     fn seat(&self) -> Seat {
-        self.0.seat()
+        self.told.seat()
     }
 
     fn register(&self, waker: &Waker) {
-        self.0.register(waker);
+        self.told.register(waker);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use shikiri_abi::Status;
 use shikiri_channel::{Listener, block_on};
-use shikiri_rt::event::{Answer, Asking, NotConnected, Notices, Request, SendPort, Sender, Told};
+use shikiri_rt::event::{
+    self, Answer, Asking, NotConnected, Notices, Request, SendPort, Sender, Told,
+};
 use shikiri_rt::hvc::partition::{self, Resource};
 use shikiri_rt::sleep::Ticks;
 use shikiri_test_guests::report::Outcome;
@@ -76,6 +78,27 @@ fn in_time(answer: Answer) -> Result<Sender, (SendPort, NotConnected)> {
 pub(crate) fn asked() -> Outcome {
     charged_back(|| asked_by(&made(Notices::new(NOTICES))?))?;
     charged_back(|| asked_by(&made(Listener::new(LISTENER))?))
+}
+
+/// While one is told of requests and answers a second one is refused, of either kind, and takes nothing away.
+pub(crate) fn one_at_a_time() -> Outcome {
+    let second = || {
+        refused("Notices", Notices::new(NOTICES + 2), Status::WrongState)?;
+        refused("a listener", Listener::new(LISTENER + 2), Status::WrongState)?;
+        let port = port(EVENT)?;
+        refused("a port", event::notify(&port), Status::WrongState)
+    };
+    charged_back(|| {
+        let told = made(Notices::new(NOTICES))?;
+        second()?;
+        echoed(&told, |told| made(told.next()))
+    })?;
+    charged_back(|| {
+        let listener = made(Listener::new(LISTENER))?;
+        second()?;
+        let event = |signal| Request::of(signal).map_err(|_| NOT_ASKED);
+        echoed(&listener, |listener| event(made(listener.signal())?))
+    })
 }
 
 fn asked_by(told: &impl Told) -> Outcome {

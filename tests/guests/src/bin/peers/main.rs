@@ -43,6 +43,7 @@ fn client() {
     case("events_go_both_ways_a_thousand_times", client::ping_pong);
     case("event_connections_are_asked_for_in_every_form", forms::asked);
     case("requests_for_events_are_waited_for_in_every_form", forms::taken);
+    case("who_is_told_of_requests_is_not_deafened_by_a_second_one", forms::one_at_a_time);
     case("a_request_for_a_channel_is_no_request_for_events", client::channel_refused);
     done()
 }

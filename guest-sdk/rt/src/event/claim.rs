@@ -1,0 +1,54 @@
+//! Who is told of requests and answers: one at a time.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use shikiri_abi::Status;
+use shikiri_hvc::partition::Refusal;
+use shikiri_hvc::talk;
+
+use super::Receiving;
+
+static IS_CLAIMED: AtomicBool = AtomicBool::new(false);
+
+/// A port is told of requests, when none waits, and of answers, and no other one is chosen until this goes.
+#[derive(Debug)]
+pub struct Claim(());
+
+impl Claim {
+    /// Chooses the port.
+    ///
+    /// # Errors
+    /// `WrongState` if another one has been chosen for good, or if something is connected to it.
+    pub fn new(port: &impl Receiving) -> Result<Self, Refusal> {
+        if IS_CLAIMED.swap(true, Ordering::Acquire) {
+            return Err(IN_USE);
+        }
+        // Refused, it is nobody's again.
+        let claim = Self(());
+        talk::notify(port.handle())?;
+        Ok(claim)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        IS_CLAIMED.store(false, Ordering::Release);
+    }
+}
+
+const IN_USE: Refusal = Refusal { code: Status::WrongState.code(), which: 0 };
+
+/// Chooses the port that is told of requests, when none waits, and of answers, until another one is chosen; it is told now, if a request
+/// waits already.
+///
+/// One event may stand for several of them, and one may come when nothing is left. Whoever waits looks after each wake-up: takes
+/// requests until there is none ([`take_request`](super::take_request)), and asks each [`Asking`](super::Asking) for its answer.
+///
+/// # Errors
+/// `WrongState` if something is connected to it, or while there are [`Notices`](super::Notices) or a channels' listener.
+pub fn notify(port: &impl Receiving) -> Result<(), Refusal> {
+    if IS_CLAIMED.load(Ordering::Acquire) {
+        return Err(IN_USE);
+    }
+    talk::notify(port.handle())
+}
