@@ -4,8 +4,9 @@
 //! let view = View::of(Windows::map()?);                        // where this guest sees the window region
 //!
 //! let offer = Offer::of(view, area, Some(events))?;            // the owner, of a message area of its own
-//! Request::of(listener.signal()?)?.accept(&offer, Access::ReadOnly)?;
+//! let user = Request::of(listener.signal()?)?.accept(&offer, Access::ReadOnly)?;
 //! offer.words()[0].store(7, Ordering::Release);
+//! offer.revoke(user)?;                                         // its accesses fault
 //! let area = offer.withdraw()?;                                // nobody else's any more: written, sent or dropped as before
 //!
 //! let shared = Attachment::new(view, PageCount(1), AreaClass::Page, 40)?.connect(owner, SERVICE, 0)?;
@@ -47,7 +48,7 @@ use shikiri_hvc::shared as calls;
 use shikiri_hvc::talk::Handle;
 
 pub use attachment::{Answer, Asking, Attachment, End, Shared};
-pub use offer::{Offer, Request};
+pub use offer::{Offer, Request, User};
 pub use shikiri_abi::PageCount;
 pub use shikiri_channel::NotConnected;
 pub use shikiri_hvc::shared::Access;

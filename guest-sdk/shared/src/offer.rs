@@ -3,7 +3,7 @@
 use core::mem::{self, ManuallyDrop};
 use core::sync::atomic::AtomicU64;
 
-use shikiri_abi::PartitionId;
+use shikiri_abi::{PartitionId, Status};
 use shikiri_channel::Area;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::shared::{self as calls, Access};
@@ -56,12 +56,16 @@ impl Offer<Area> {
 }
 
 impl<A> Offer<A> {
-    /// Takes the area from the partition with this number: its accesses fault from here on.
+    /// Takes the area from a user that was accepted: its accesses fault from here on.
     ///
     /// # Errors
-    /// `PeerGone` if it has not attached it.
-    pub fn revoke(&self, partition: u8) -> Result<(), Refusal> {
-        calls::revoke(self.owned.0, partition)
+    /// `PeerGone` if it has not got the area any more, or never had this one.
+    pub fn revoke(&self, user: User) -> Result<(), Refusal> {
+        // Who lives at its place by now may have been given the area, too.
+        if place_of(user.id)? != user.place {
+            return Err(GONE);
+        }
+        calls::revoke(self.owned.0, user.place)
     }
 
     /// Takes the area from all who have it; it is this partition's alone again, and what was offered comes back: an [`Area`], with
@@ -84,6 +88,26 @@ impl<A> Offer<A> {
     pub fn words(&self) -> &[AtomicU64] {
         self.words.get()
     }
+}
+
+/// Who was given an area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// Its id, which no other life of that partition has.
+    pub id: PartitionId,
+    /// Its number, by which the calls name it.
+    place: u8,
+}
+
+const GONE: Refusal = Refusal { code: Status::PeerGone.code(), which: 0 };
+
+/// The most numbers that partitions have.
+const PLACES: u8 = 64;
+
+/// Which number the partition with this id has.
+fn place_of(id: PartitionId) -> Result<u8, Refusal> {
+    let is_its = |place: &u8| talk::peer(*place).is_ok_and(|peer| peer.id == Some(id));
+    (0..PLACES).find(is_its).ok_or(GONE)
 }
 
 /// Another partition's request for a shared area. Dropped, it is refused.
@@ -112,17 +136,21 @@ impl Request {
         }
     }
 
-    /// Gives the sender the area.
+    /// Gives the sender the area: the answer is who can be told to leave it ([`Offer::revoke`]).
     ///
     /// # Errors
     /// `Range` if the sender's attachment is for another class or for less; `Exists` if it has the area already; `PeerGone` if it has
     /// ended or withdrawn the request. The request comes back.
-    pub fn accept<A>(self, offer: &Offer<A>, access: Access) -> Result<(), (Self, Refusal)> {
-        match calls::accept(self.handle, offer.owned.0, access) {
-            Ok(()) => {
+    pub fn accept<A>(self, offer: &Offer<A>, access: Access) -> Result<User, (Self, Refusal)> {
+        let id = self.from;
+        let accepted = place_of(id).and_then(|place| {
+            calls::accept(self.handle, offer.owned.0, access).map(|()| User { id, place })
+        });
+        match accepted {
+            Ok(user) => {
                 // The handle was spent.
                 mem::forget(self);
-                Ok(())
+                Ok(user)
             }
             Err(refusal) => Err((self, refusal)),
         }

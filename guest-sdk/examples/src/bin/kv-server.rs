@@ -17,7 +17,7 @@ use shikiri_rpc::{Context, Dispatch as _, Leg, Patience, PeerGone, Pool, Server,
 use shikiri_rpc_channel::{Wire, pool_part};
 use shikiri_rt::event::PartitionId;
 use shikiri_rt::{Lock, heap, hvc, irq, platform, println, sleep};
-use shikiri_shared::{Access, Offer, Request as PageRequest, View};
+use shikiri_shared::{Access, Offer, Request as PageRequest, User, View};
 
 shikiri_rt::entry!(main);
 
@@ -51,6 +51,8 @@ impl Store for Table {
 /// A client that is connected.
 struct Client<'o> {
     id: PartitionId,
+    /// Once it has the page.
+    user: Option<User>,
     server: Server<'o, Wire<'o>>,
 }
 
@@ -87,9 +89,10 @@ fn serve() -> Result<(), &'static str> {
                 Ok(false) => {}
                 Err(PeerGone) => {
                     println!("kv: partition {} has left; {served} calls so far", client.id.0);
+                    // Whoever had the page has it no longer; who has ended has left it already.
+                    let _revoked = client.user.map(|user| offer.revoke(user));
                     *place = None;
                     left += 1;
-                    take_back(offer);
                     has_worked = true;
                 }
             }
@@ -108,14 +111,6 @@ fn serve() -> Result<(), &'static str> {
 fn offer(windows: Windows) -> Option<Offer> {
     let area = Area::alloc(windows, AreaClass::Page, AREA_BYTES).ok()?;
     Offer::of(View::of(windows), area, None).ok()
-}
-
-/// Whoever had the page has it no longer.
-fn take_back(offer: &Offer) {
-    for partition in 0..64 {
-        // All but one have not attached it.
-        let _revoked = offer.revoke(partition);
-    }
 }
 
 /// Serves the next call, if one has come.
@@ -165,11 +160,13 @@ fn accept<'o>(
         // A request that is dropped is refused.
         Ok(_other) => {}
         Err(signal) => {
-            let mut known = clients.iter().zip(offers);
-            let own = known.find(|(client, _)| client.as_ref().is_some_and(|it| it.id == from));
-            if let (Some((_, offer)), Ok(request)) = (own, PageRequest::of(signal)) {
+            let own = clients.iter_mut().zip(offers).find_map(|(place, offer)| {
+                let client = place.as_mut().filter(|client| client.id == from)?;
+                Some((client, offer))
+            });
+            if let (Some((client, offer)), Ok(request)) = (own, PageRequest::of(signal)) {
                 // What cannot be accepted comes back, and goes: it is refused.
-                let _accepted = request.accept(offer, Access::ReadWrite);
+                client.user = request.accept(offer, Access::ReadWrite).ok();
             } else {
                 let _refused = hvc::talk::refuse(signal.request);
             }
@@ -193,5 +190,5 @@ fn connect<'o>(
     let leg = Leg::new(Wire::with_area(channel, area, Side::A)?);
     leg.pools().add(pool).ok()?;
     println!("kv: partition {} is connected", id.0);
-    Some(Client { id, server: Server::new(leg, Patience::Wait) })
+    Some(Client { id, user: None, server: Server::new(leg, Patience::Wait) })
 }

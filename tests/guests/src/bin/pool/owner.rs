@@ -4,12 +4,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use shikiri_abi::Status;
 use shikiri_channel::{Area, Channel, Listener, Message, PeerGone};
 use shikiri_rpc::{Buffer, Carve, Pool, Reference, TakeError};
 use shikiri_rt::hvc::partition;
 use shikiri_rt::println;
-use shikiri_shared::{Access, Offer, Request as AreaRequest, View};
-use shikiri_test_guests::answers::made;
+use shikiri_shared::{Access, Offer, Request as AreaRequest, User, View};
+use shikiri_test_guests::answers::{made, refused};
 use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, equal};
@@ -74,7 +75,7 @@ fn make(channel: &Channel, (count, bytes): (usize, usize)) -> Result<Offer, Fail
 }
 
 /// Answers the user's request for the area.
-fn give(listener: &Listener, offer: &Offer) -> Outcome {
+fn give(listener: &Listener, offer: &Offer) -> Result<User, Failure> {
     let no = |_| Failure { what: "a request for the area", got: 0, want: 1 };
     let request = AreaRequest::of(made(listener.signal())?).map_err(no)?;
     equal("service", u64::from(request.service), u64::from(AREA))?;
@@ -114,7 +115,7 @@ fn with_pool(
     } else {
         Pool::create(part, count, bytes).map_err(no)?
     };
-    give(listener, offer)?;
+    let user = give(listener, offer)?;
     let mut held: Vec<Buffer<'_>> = Vec::new();
     let mut random = Random::new(7);
     let mut _calls = None;
@@ -153,7 +154,11 @@ fn with_pool(
                 let _refused = partition::end(1);
                 [0; 3]
             }
-            command::TAKE_BACK => return Ok(()),
+            command::TAKE_BACK => {
+                // From the user that was accepted, who has it once.
+                made(offer.revoke(user))?;
+                return refused("revoked", offer.revoke(user), Status::PeerGone);
+            }
             _ => return Err(Failure { what: "no such command", got: what, want: 0 }),
         };
         say(channel, answer)?;
@@ -219,7 +224,7 @@ fn race_with(listener: &Listener, channel: &Channel, shape: (usize, usize)) -> O
     let offer: &'static Offer = Box::leak(Box::new(make(channel, shape)?));
     let pool = Pool::create(pool_part(offer.words(), shape)?, shape.0, shape.1);
     let pool = pool.map_err(|_| Failure { what: "a pool", got: 0, want: 1 })?;
-    give(listener, offer)?;
+    let _user = give(listener, offer)?;
     say(channel, race::run(offer.words(), pool)?)?;
     // The user leaves first.
     let _left = hear(channel);

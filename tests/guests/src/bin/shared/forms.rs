@@ -11,7 +11,7 @@ use core::task::Poll;
 
 use shikiri_abi::{AreaClass, Ipa, PageCount, Status, WINDOWS};
 use shikiri_channel::block_on;
-use shikiri_rt::hvc::message;
+use shikiri_rt::hvc::{message, shared as calls};
 use shikiri_rt::sleep::Ticks;
 use shikiri_shared::{Answer, Asking, Attachment, End, NotConnected, Offer, Shared, View};
 use shikiri_test_guests::report::Outcome;
@@ -216,7 +216,8 @@ pub(crate) fn typed() -> Outcome {
         let offer = made(unsafe { Offer::new(view(), area.handle, None) })?;
         offer.words().first().ok_or(NO)?.store(1, Ordering::Release);
         equal("its word", word(area.address)?, 1)?;
-        refused("nobody uses it", offer.revoke(owner()), Status::PeerGone)?;
+        let revoked = calls::revoke(area.handle, owner());
+        refused("nobody uses it", revoked, Status::PeerGone)?;
         let area = made(offer.withdraw().map_err(|(_, refusal)| refusal))?;
         // SAFETY: as above.
         drop(made(unsafe { Offer::new(view(), area, None) })?);
