@@ -14,13 +14,20 @@
 //!
 //! The channel's own events tell of messages, of room and of the peer's end. That a buffer is free again is told by a short
 //! message that is none of the calls', and only to a side that says that it waits.
+//!
+//! Where both sides share an area anyway, the messages can lie there too, in a ring (`shikiri_rpc::Ring`), with the channel as its doorbell:
+//! [`Bell`]. Then 128 bytes need no buffer, and who does not sleep is not rung for.
 #![no_std]
+
+mod bell;
 
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 use core::task::Waker;
 
 use shikiri_channel::{Channel, Moment, Ticks, Why};
 use shikiri_rpc::{Area, Epoch, Message, PeerGone, SendError, Side, Transport};
+
+pub use bell::Bell;
 
 /// The most bytes of payload in a short message.
 pub const INLINE_BYTES: usize = 8;

@@ -10,6 +10,7 @@ mod forms;
 mod many;
 mod policies;
 mod relay;
+mod ring;
 mod server;
 mod tools;
 
@@ -37,6 +38,7 @@ fn call() {
     if !platform::has_word("hops") {
         case("no_call_with_a_deadline_waits_longer_for_a_mute_server", deadlines::run);
         case("who_finds_no_buffer_is_told_or_waits_or_adds_another_area", policies::run);
+        case("small_calls_over_a_ring_in_shared_memory_need_no_buffer", ring::run);
     }
     case("calls_in_each_form_are_answered_in_each_form", forms::run);
     case("many_calls_are_executed_at_a_time_and_no_buffer_is_in_use", many::run);

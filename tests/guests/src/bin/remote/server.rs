@@ -15,9 +15,10 @@ use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{ensure, equal};
 
 use crate::many::{self, HELD};
+use crate::ring;
 use crate::tools::{
-    BUFFER_BYTES, End, MUTE_DEPTH, Page, Sample, SampleServer, Serving, accept, form, gate,
-    listener, near, no, on_all, rest, welcome,
+    BUFFER_BYTES, End, MUTE_DEPTH, Page, Sample, SampleServer, Serving, accept, accept_with_page,
+    form, gate, listener, near, no, on_all, rest, welcome,
 };
 
 /// Until somebody wants the end.
@@ -28,6 +29,10 @@ pub(crate) fn serve() -> Outcome {
         match request.service {
             form::END => return Ok(()),
             form::MUTE => mute(&accept(request, Window::of_short_messages().depth(MUTE_DEPTH))?),
+            form::RING => {
+                let (channel, page) = accept_with_page(&listener, request, ring::format)?;
+                ring::serve(page, channel)?;
+            }
             form => session(welcome(&listener, request)?, form)?,
         }
     }
@@ -46,9 +51,8 @@ fn mute(channel: &Channel) {
 
 fn session(End { leg, page }: End, form: u32) -> Outcome {
     let server = Arc::new(Server::new(leg, Patience::Wait));
-    let pool = page.pool(0)?;
     let shared = server.clone();
-    let service = SampleServer(Looks(pool));
+    let service = SampleServer(Looks(Some(page.pool(0)?)));
     TAKEN.store(0, Ordering::Release);
     match form {
         form::GATED => gated(&server, &service, page)?,
@@ -58,8 +62,8 @@ fn session(End { leg, page }: End, form: u32) -> Outcome {
     equal("rejected", server.rejected(), 0)
 }
 
-/// Executes, and looks at its leg's pool.
-struct Looks(Pool<'static>);
+/// Executes, and looks at its leg's pool, if it has one.
+pub(crate) struct Looks(pub(crate) Option<Pool<'static>>);
 
 impl Sample for Looks {
     fn sum(&self, a: u16, b: u16) -> u32 {
@@ -71,7 +75,7 @@ impl Sample for Looks {
     }
 
     fn in_use(&self, _bytes: &[u8]) -> u32 {
-        self.0.in_use() as u32
+        self.0.as_ref().map_or(0, Pool::in_use) as u32
     }
 
     // By hand, where calls are taken together.

@@ -33,10 +33,12 @@ pub(crate) mod form {
     pub(crate) const TOGETHER: u32 = 7;
     /// Not any more: whoever is asked ends.
     pub(crate) const END: u32 = 8;
+    /// Over a ring in the page, without buffers.
+    pub(crate) const RING: u32 = 9;
 }
 
 /// The service that the page is asked for by.
-const PAGE: u32 = 9;
+const PAGE: u32 = 10;
 
 pub(crate) const MUTE_DEPTH: u8 = 2;
 
@@ -169,14 +171,20 @@ pub(crate) fn connect(form: u32) -> Result<Channel, Failure> {
     }
 }
 
-/// Connects to the next one and attaches its page.
+/// Connects to the next one; the end of the leg with the page's first pool.
 pub(crate) fn reach(form: u32) -> Result<End, Failure> {
+    let (channel, page) = connect_with_page(form)?;
+    page.leg(channel, Side::B)
+}
+
+/// Connects to the next one and attaches its page.
+pub(crate) fn connect_with_page(form: u32) -> Result<(Channel, Page), Failure> {
     let channel = connect(form)?;
     let intid = NEXT_PAGE.fetch_add(1, Ordering::Relaxed);
     let place = made(Attachment::new(View::of(windows()?), PageCount(1), AreaClass::Page, intid))?;
     let shared = place.connect(next(), PAGE, 0).map_err(|_| no("the page"))?;
     let words = leaked(shared).words().ok_or(no("the page is read-only"))?;
-    Page(Area::new(words)).leg(channel, Side::B)
+    Ok((channel, Page(Area::new(words))))
 }
 
 /// Has the others end. The next one refuses that, and a relay has passed it on before.
@@ -201,18 +209,28 @@ pub(crate) fn accept(request: Request, window: Window) -> Result<Channel, Failur
     request.accept(port(UP, window)?).map_err(|_| no("accepted"))
 }
 
-/// Accepts a connection, and gives the other side its page.
+/// Accepts a connection, and gives the other side its page; the end of the leg with the page's first pool.
 pub(crate) fn welcome(listener: &Listener, request: Request) -> Result<End, Failure> {
+    let (channel, page) = accept_with_page(listener, request, Page::format)?;
+    page.leg(channel, Side::A)
+}
+
+/// Accepts a connection, and gives the other side its page, which is made ready before.
+pub(crate) fn accept_with_page(
+    listener: &Listener,
+    request: Request,
+    format: fn(Page) -> Outcome,
+) -> Result<(Channel, Page), Failure> {
     let area = made(Message::alloc(windows()?, AreaClass::Page, 4096))?;
     let offer = made(Offer::of(View::of(windows()?), area, None).map_err(|(why, _)| why))?;
     let offer = leaked(offer);
     let page = Page(Area::new(offer.words()));
-    page.format()?;
+    format(page)?;
     let channel = accept(request, Window::of_short_messages())?;
     let wanted = PageRequest::of(made(listener.signal())?).map_err(|_| no("asks for the page"))?;
     equal("its number", u64::from(wanted.service), u64::from(PAGE))?;
     made(wanted.accept(offer, Access::ReadWrite).map_err(|(_, why)| why))?;
-    page.leg(channel, Side::A)
+    Ok((channel, page))
 }
 
 /// Both of two futures, in one task.
