@@ -77,6 +77,12 @@ pub(crate) const fn on_interrupt(intid: u32) -> bool {
     intid == SGI
 }
 
+/// What wakes this vCPU from another one, whatever it sleeps for; a future that it runs is polled once more for it.
+pub(crate) fn waker_here() -> Waker {
+    enable();
+    waker(smp::index())
+}
+
 /// The waker of this vCPU's future. Its data is the vCPU's index; nothing is pointed to.
 fn waker(index: usize) -> Waker {
     // SAFETY: the functions of the table take any data, and may be called from any thread.

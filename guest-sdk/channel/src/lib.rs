@@ -27,10 +27,11 @@
 //! | `async` | [`Channel::received`], [`Channel::poll_receive`] | [`Channel::sent`], [`Channel::poll_send`] | [`Asking::answered`] |
 //!
 //! **Who waits where.** A port's interrupt goes to the vCPU that made the port. There, the blocking and timed forms sleep, in WFI or in WFE
-//! ([`Channel::set_wait`]); on other vCPUs they look again and again. Any number of vCPUs and interrupt handlers may use one
+//! ([`Channel::set_wait`]); on other vCPUs they look again and again, but who waits for a [`Moment`], as remote calls do, has itself called by
+//! the first one (SGI 15) and sleeps there, too. Any number of vCPUs and interrupt handlers may use one
 //! channel: what is the SDK's stands behind a lock that masks interrupts for some dozen instructions, and no call to the
 //! hypervisor is made under it. Each message goes to one of those that receive. [`block_on`] runs a future on the vCPU that
-//! calls it; any other executor will do as well.
+//! calls it, [`block_on_until`] until a deadline; any other executor will do as well.
 //!
 //! **Credits.** A port always offers to take [`Window::depth`] messages that wait; an area needs a vacant slot of the window in addition.
 //! A received area has a slot until it is dropped, sent on, or kept, on whichever vCPU; a peer that waits for it is told then.

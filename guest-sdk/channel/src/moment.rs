@@ -4,7 +4,7 @@ use core::task::Waker;
 
 use shikiri_rt::event::Told as _;
 use shikiri_rt::gic;
-use shikiri_rt::sleep::Ticks;
+use shikiri_rt::sleep::{self, Ticks};
 
 use crate::channel::Channel;
 use crate::executor;
@@ -25,19 +25,26 @@ impl Channel {
     /// Waits until something has happened since `seen`: a message to an empty port, room for one, the peer's end,
     /// [`Channel::wake`].
     pub fn wait_since(&self, seen: Moment) {
-        let port = &self.0;
-        port.seat().until_there_by(|| port.doze(), || self.has_passed(seen));
+        let (port, called) = (&self.0, self.called_here());
+        sleep::until_there_by(|| port.doze(), || self.has_passed(seen, called.as_ref()));
     }
 
     /// The same, until the deadline at most; false if nothing has happened by then.
     pub fn wait_since_until(&self, seen: Moment, deadline: Ticks) -> bool {
-        let port = &self.0;
-        port.seat().until_by(deadline, || port.doze(), || self.has_passed(seen)).is_some()
+        let (port, called) = (&self.0, self.called_here());
+        let attempt = || self.has_passed(seen, called.as_ref());
+        sleep::until_by(deadline, || port.doze(), attempt).is_some()
     }
 
-    /// Whether something has happened since.
-    fn has_passed(&self, seen: Moment) -> Option<()> {
+    /// What a vCPU sleeps by that the port's interrupt does not go to: the one that it goes to calls it, as it wakes a task.
+    fn called_here(&self) -> Option<Waker> {
+        self.0.seat().elsewhere().map(|_| executor::waker_here())
+    }
+
+    /// Whether something has happened since. Who has itself called says so first, and again after each call.
+    fn has_passed(&self, seen: Moment, called: Option<&Waker>) -> Option<()> {
         let port = &self.0;
+        called.into_iter().for_each(|waker| port.home.register(waker));
         // A message of which no interrupt tells.
         let has_come = || port.polls() && port.next().has_come();
         (self.moment() != seen || has_come()).then_some(())
