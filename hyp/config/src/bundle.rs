@@ -6,7 +6,7 @@ use shikiri_abi::{AreaClass, IntId, PAGE_BYTES, VcpuIndex};
 use zerocopy::FromBytes as _;
 
 use crate::check::{self, MachineFacts};
-use crate::error::BundleError;
+use crate::error::{BundleError, File};
 use crate::partition::{Partition, Tables, name_entry, name_of, shared_area, text};
 use crate::row::{
     BLOB_ALIGN, BlobRow, CRC_FROM, ChannelRow, EventRow, Header, MAGIC, MAGIC_WORD, NO_FOCUS,
@@ -37,7 +37,7 @@ pub(crate) struct SystemTables<'a> {
 impl<'a> Bundle<'a> {
     /// Reads and checks a bundle; `crc32` computes CRC-32 (IEEE, reflected, as in Ethernet).
     ///
-    /// The blobs' contents are not read: `Blob::verify` does that when one is loaded. The bytes behind the last
+    /// The blobs' contents are not read: [`Bundle::check_files`] does that. The bytes behind the last
     /// blob do not matter (a boot loader may round the size up).
     ///
     /// # Errors
@@ -55,6 +55,14 @@ impl<'a> Bundle<'a> {
         let bundle = Self { bytes: total.unwrap_or(bytes), board, tables, system };
         check::check(&bundle)?;
         Ok(bundle)
+    }
+
+    /// Compares the checksum of every file, each once, whoever loads it; `crc32` as for [`Bundle::parse`].
+    ///
+    /// # Errors
+    /// The first file that is damaged.
+    pub fn check_files(&self, crc32: impl Fn(&[u8]) -> u32) -> Result<(), File<'a>> {
+        check::check_files(self, crc32)
     }
 
     /// Checks the bundle against the machine that it has been loaded on.

@@ -4,6 +4,8 @@ use core::fmt;
 
 use shikiri_abi::{CoreId, Resource};
 
+use crate::types::ImageKind;
+
 /// One of two parties that want the same thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claimant<'a> {
@@ -118,6 +120,27 @@ impl fmt::Display for Contested {
 /// The number that a device tree writes for an SPI.
 fn spi(intid: u16) -> u16 {
     intid.saturating_sub(32)
+}
+
+/// A file in the bundle, by whose it is: the bundle has no other names of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum File<'a> {
+    /// What is loaded for the partition with this name.
+    Of(&'a str, ImageKind),
+    /// What the policy program may load, by its name.
+    Policy(&'a str),
+    /// Nobody's.
+    Unused,
+}
+
+impl fmt::Display for File<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(partition, kind) => write!(f, "{kind} of `{partition}`"),
+            Self::Policy(name) => write!(f, "policy image `{name}`"),
+            Self::Unused => f.write_str("a file of nobody"),
+        }
+    }
 }
 
 /// Why a bundle is refused.

@@ -29,7 +29,7 @@ pub use bundle::Bundle;
 pub use check::{DraftFault, MachineFacts, check_loaded};
 pub use crc::{crc32, crc32_step};
 pub use draft::{DRAFT_DEVICES, DRAFT_IMAGES, DRAFT_MEMORY, DRAFT_VCPUS, Draft, is_name};
-pub use error::{BundleError, Claimant, Contested, Item};
+pub use error::{BundleError, Claimant, Contested, File, Item};
 pub use partition::Partition;
 pub use types::{
     Blob, Board, Channel, ChannelEnd, CoreTime, Device, Event, GIC_FRAME_BYTES, GicVersion,

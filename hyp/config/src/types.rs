@@ -1,5 +1,7 @@
 //! What a description says, as plain values.
 
+use core::fmt;
+
 use shikiri_abi::{
     AreaClass, CoreId, CoreSet, IntId, Ipa, Pa, PageCount, RESOURCE_COUNT, VcpuIndex,
 };
@@ -543,6 +545,16 @@ pub enum ImageKind {
     Initrd,
     /// The guest's device tree.
     DeviceTree,
+}
+
+impl fmt::Display for ImageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Program => "image",
+            Self::Initrd => "initrd",
+            Self::DeviceTree => "device tree",
+        })
+    }
 }
 
 impl ImageKind {

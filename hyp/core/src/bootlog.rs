@@ -63,9 +63,9 @@ checkpoints! {
     InterruptsReady = 4, "interrupt controller ready",
         "what the loader put into memory is not all in RAM, or one lies in the other: the next line names both. Else the generic timer's frequency is zero or its interrupt is missing in the device tree.";
     BundleFound = 5, "bundle found",
-        "the bundle is damaged or of another version: the next line says how.";
+        "the bundle, or a file in it, is damaged, or it was made for another version or machine: the next line says which.";
     BundleChecked = 6, "bundle checked",
-        "the description does not fit this machine: the next line names the claimants.";
+        "there is less RAM than the hypervisor needs for its books of partitions and frames.";
     MemoryReady = 7, "frame ledger ready",
         "there is less RAM than the description needs for management.";
     CoresAsked = 8, "other cores asked to start",
@@ -73,7 +73,7 @@ checkpoints! {
     CoresHere = 9, "all cores here",
         "a partition could not be made: the next line names it.";
     PartitionsMade = 10, "partitions made",
-        "an image does not match its checksum: the next line names it.";
+        "no partition starts with the machine, or the first could not be put together: the next line says why.";
     FirstStart = 11, "first partition started",
         "the boot is over; look at the partition's own console.";
 }

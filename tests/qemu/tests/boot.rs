@@ -79,8 +79,12 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             "memory_that_is_in_use_is_refused_with_both_names",
             memory_in_use,
         )
-        .on_each(smallest(), "a_damaged_image_is_found_before_it_runs", damaged_image);
-    for part in 0..8 {
+        .on_each(
+            smallest(),
+            "a_damaged_file_of_one_partition_keeps_all_from_running",
+            damaged_file,
+        );
+    for part in 0..PLACES {
         topic.on_each(
             smallest(),
             &format!("a_damaged_bundle_is_refused_with_a_reason [{part}]"),
@@ -388,26 +392,74 @@ fn memory_in_use() -> Outcome {
     Ok(())
 }
 
-/// A bit of the description itself is wrong, in the part-th eighth of it.
+/// A bit of one part of the description is wrong.
 fn damaged_bundle(part: usize, machine: &Machine) -> Outcome {
     let mut bundle = bundle(machine)?;
-    // The image and the device tree are the last part; the description is the small first one.
-    let place = part * 48 + 5;
+    let (name, place) = *places(&bundle)?.get(part).ok_or("there are fewer parts")?;
     let byte = bundle.get_mut(place).ok_or("the bundle is too small")?;
     *byte ^= 0x10;
-    refused(boot_with(machine, &bundle)?, "the bundle: ")
+    refused(boot_with(machine, &bundle)?, "the bundle: ").map_err(|why| {
+        let why = why.message().unwrap_or("it boots").to_owned();
+        format!("with a wrong bit in its {name}: {why}").into()
+    })
 }
 
-/// A bit of the guest's image is wrong: the partition must not start, and the reason is shown.
-fn damaged_image(machine: Machine) -> Outcome {
-    let mut bundle = bundle(&machine)?;
-    let image = std::fs::read(paths::guests().join("hello.bin"))?;
+/// How many [`places`] there are.
+const PLACES: usize = 13;
+
+/// A byte of each part of a bundle's description: words of its header, and the middle of each table that has rows.
+fn places(bundle: &[u8]) -> Result<[(&'static str, usize); PLACES], Failed> {
+    /// Bytes of the header, and of a row of each table (`hyp/config`): checked below, by where the strings lie.
+    const HEADER: usize = 96;
+    let word = |at: usize| -> Result<usize, Failed> {
+        let bytes = bundle.get(at..).and_then(|rest| rest.first_chunk()).ok_or("too small")?;
+        Ok(usize::try_from(u32::from_le_bytes(*bytes))?)
+    };
+    // Counts of partitions, vCPUs, memory, images; then of blobs, and the strings' bytes.
+    let rows = [(24, 200), (28, 32), (32, 24), (36, 16), (72, 24)];
+    let mut end = HEADER;
+    let mut middles = [0; 5];
+    for (middle, (count, bytes)) in middles.iter_mut().zip(rows) {
+        let table = word(count)? * bytes;
+        *middle = end + table / 2;
+        end += table;
+    }
+    let (board, strings) = (b"linux,dummy-virt", word(76)?);
+    if bundle.get(end..).is_none_or(|rest| !rest.starts_with(board)) {
+        return Err("the tables are not where this test counts them".into());
+    }
+    let [partition, vcpu, memory, image, blob] = middles;
+    Ok([
+        ("magic", 3),
+        ("checksum", 9),
+        ("version", 12),
+        ("size", 17),
+        ("number of partitions", 24),
+        ("number of cores", 88),
+        ("row of the partition", partition),
+        ("row of the vCPU", vcpu),
+        ("row of the memory", memory),
+        ("row of an image", image),
+        ("row of a file", blob),
+        ("first string", end),
+        ("last string", end + strings - 1),
+    ])
+}
+
+/// A bit is wrong in what the second partition has, of which none of the first is: neither runs, and the reason says which.
+fn damaged_file(machine: Machine) -> Outcome {
+    let guests = [Partition::new("one", "hello"), Partition::new("other", "timer")];
+    let bundle = system(guests)?.compile(&machine)?.bundle;
+    let image = std::fs::read(paths::guests().join("timer.bin"))?;
     let start = image.first_chunk::<64>().ok_or("the image is too small")?;
-    let place = bundle
-        .windows(start.len())
-        .position(|window| window == start)
-        .ok_or("the image is not in the bundle")?;
-    let byte = bundle.get_mut(place + 100).ok_or("the bundle is too small")?;
-    *byte ^= 1;
-    refused(boot_with(&machine, &bundle)?, "checksum")
+    let find = |what: &[u8]| bundle.windows(what.len()).rposition(|window| window == what);
+    // A flattened device tree's magic number; the last partition's comes last.
+    for (file, start) in [("image", &start[..]), ("device tree", &[0xd0, 0x0d, 0xfe, 0xed])] {
+        let mut bundle = bundle.clone();
+        let place = find(start).ok_or("the file is not in the bundle")? + 50;
+        *bundle.get_mut(place).ok_or("the bundle is too small")? ^= 1;
+        let reason = format!("boot refused: the bundle: {file} of `other` is damaged");
+        refused(boot_with(&machine, &bundle)?, &reason)?;
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod address;
 mod channels;
 mod cores;
 mod draft;
+mod files;
 mod machine;
 mod names;
 mod partition;
@@ -20,6 +21,7 @@ pub(crate) use draft::{
     complete as draft_is_complete, devices as draft_devices, entry as draft_entry,
     images as draft_images, space as draft_space, vcpu as draft_vcpu, windows as draft_windows,
 };
+pub(crate) use files::check as check_files;
 pub(crate) use machine::check as check_machine;
 pub use machine::{MachineFacts, check_loaded};
 

@@ -24,7 +24,7 @@ fn image(name: &str, blob: usize) -> PolicyImageSpec {
     PolicyImageSpec { name: name.to_owned(), blob }
 }
 
-fn with_policy(change: impl Fn(&mut SystemSpec, &mut Policy)) -> SystemSpec {
+pub(crate) fn with_policy(change: impl Fn(&mut SystemSpec, &mut Policy)) -> SystemSpec {
     let (mut system, mut policy) = (system(), policy());
     system.policy_images = vec![image("hello", 0), image("tree", 1)];
     change(&mut system, &mut policy);

@@ -1,11 +1,12 @@
 //! What is written is read back, and damage is noticed.
 
+use crate::policy::with_policy;
 use crate::sample::{service, system};
 use proptest::prelude::*;
 use shikiri_abi::{CoreId, CoreSet, IntId, Ipa, Pa, Resource, VcpuIndex};
 use shikiri_config::{
-    Bundle, BundleError, CoreTime, GicVersion, ImageKind, Item, MachineFacts, PartitionSet, Place,
-    RestartPolicy, check_loaded, crc32, write,
+    BlobSpec, Bundle, BundleError, CoreTime, GicVersion, Image, ImageKind, Item, MachineFacts,
+    PartitionSet, Place, RestartPolicy, check_loaded, crc32, write,
 };
 
 #[test]
@@ -128,10 +129,32 @@ fn each_flipped_bit_is_noticed() {
 
 /// Whether a bundle parses and all its blobs are undamaged.
 fn is_believed(bytes: &[u8]) -> bool {
-    Bundle::parse(bytes, crc32).is_ok_and(|bundle| {
-        (0..bundle.blob_count())
-            .all(|index| bundle.blob(index).is_some_and(|blob| blob.verify(crc32)))
-    })
+    Bundle::parse(bytes, crc32).is_ok_and(|bundle| bundle.check_files(crc32).is_ok())
+}
+
+#[test]
+fn a_damaged_file_is_named_by_its_partition() {
+    let mut spec = with_policy(|spec, _| spec.policy_images[0].blob = 2);
+    spec.blobs.extend([BlobSpec { bytes: vec![0x2a; 30] }, BlobSpec { bytes: vec![0x3b; 30] }]);
+    spec.partitions[1].images.push(Image {
+        blob: 3,
+        load: Ipa(0x5000_1000),
+        kind: ImageKind::Initrd,
+    });
+    let good = write(&spec);
+    let damaged = |byte: u8| {
+        let mut bad = good.clone();
+        let last = bad.iter().rposition(|at| *at == byte).unwrap();
+        bad[last] ^= 1;
+        let bundle = Bundle::parse(&bad, crc32).unwrap();
+        bundle.check_files(crc32).unwrap_err().to_string()
+    };
+    // The first that loads it; both partitions have the same image.
+    assert_eq!(damaged(0x5a), "image of `a`");
+    assert_eq!(damaged(0xd0), "device tree of `a`");
+    assert_eq!(damaged(0x3b), "initrd of `b-2_x`");
+    assert_eq!(damaged(0x2a), "policy image `hello`");
+    Bundle::parse(&good, crc32).unwrap().check_files(crc32).unwrap();
 }
 
 #[test]

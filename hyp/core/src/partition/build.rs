@@ -57,19 +57,27 @@ pub struct Builder {
     hardware: Option<HardwarePage>,
     /// Whether the account's limits are set already, and not the description's.
     has_limits: bool,
+    /// Whether the images' checksums have been compared already.
+    is_checked: bool,
 }
 
 impl Builder {
     /// Starts at the beginning. `vmid` has no entry left in any TLB.
     #[must_use]
     pub const fn new(format: Format, vmid: Vmid, hardware: Option<HardwarePage>) -> Self {
-        Self { stage: Stage::Charge, format, vmid, hardware, has_limits: false }
+        Self { stage: Stage::Charge, format, vmid, hardware, has_limits: false, is_checked: false }
     }
 
     /// The same for an account whose limits are set: the description's do not matter.
     #[must_use]
     pub const fn with_limits(self) -> Self {
         Self { has_limits: true, ..self }
+    }
+
+    /// The same with images whose checksums were compared a moment ago, by [`Bundle::check_files`]: not once more.
+    #[must_use]
+    pub const fn with_checked_images(self) -> Self {
+        Self { is_checked: true, ..self }
     }
 
     /// One bounded step; true when the partition is complete.
@@ -98,7 +106,7 @@ impl Builder {
                 None => Stage::Load { image: 0, done: 0, crc: 0 },
             },
             Stage::Load { image, done, crc } => {
-                load(holdings, (description, bundle), loader, (image, done, crc))?
+                self.load(holdings, (description, bundle), loader, (image, done, crc))?
             }
             Stage::Done => return Ok(true),
         };
@@ -161,6 +169,40 @@ impl Builder {
             }
         }
         Ok(Stage::Clear { extent: 0, done: 0 })
+    }
+
+    /// Copies the next stretch of an image and adds it to its checksum, which is compared at its end.
+    fn load<L: Loader>(
+        &self,
+        holdings: &Holdings,
+        (description, bundle): (&Partition<'_>, &Bundle<'_>),
+        loader: &L,
+        (index, done, crc): (usize, u64, u32),
+    ) -> Result<Stage, BuildError> {
+        let Some(image) = description.images().nth(index) else {
+            loader.sync_instructions();
+            return Ok(Stage::Done);
+        };
+        let blob = bundle.blob(image.blob).ok_or(BuildError::Outside(image.kind))?;
+        let rest =
+            usize::try_from(done).ok().and_then(|done| blob.bytes.get(done..)).unwrap_or(&[]);
+        if rest.is_empty() {
+            if !self.is_checked && crc != blob.crc32 {
+                return Err(BuildError::Damaged(image.kind));
+            }
+            return Ok(Stage::Load { image: index.saturating_add(1), done: 0, crc: 0 });
+        }
+        let ipa = image.load.wrapping_add(done);
+        let (pa, room) = holdings.translate(ipa).ok_or(BuildError::Outside(image.kind))?;
+        let step = usize::try_from(room.min(STEP_BYTES)).unwrap_or(usize::MAX).min(rest.len());
+        let part = rest.get(..step).unwrap_or(rest);
+        loader.copy_in(pa, part);
+        let crc = if self.is_checked { crc } else { loader.crc32(crc, part) };
+        Ok(Stage::Load {
+            image: index,
+            done: done.saturating_add(u64::try_from(step).unwrap_or(u64::MAX)),
+            crc,
+        })
     }
 
     /// The register pages that the partition may come to have mapped, and has tables for: those of its own devices, and the interrupt
@@ -370,36 +412,4 @@ pub(super) fn map_some<P: PhysMem, T: Tlb>(
     };
     stage2.map(mem, tlb, arena, part).map_err(|error| BuildError::Map(ipa, error))?;
     Ok((bytes < left).then(|| done.saturating_add(bytes)))
-}
-
-/// Copies the next stretch of an image and adds it to its checksum.
-fn load<L: Loader>(
-    holdings: &Holdings,
-    (description, bundle): (&Partition<'_>, &Bundle<'_>),
-    loader: &L,
-    (index, done, crc): (usize, u64, u32),
-) -> Result<Stage, BuildError> {
-    let Some(image) = description.images().nth(index) else {
-        loader.sync_instructions();
-        return Ok(Stage::Done);
-    };
-    let blob = bundle.blob(image.blob).ok_or(BuildError::Outside(index))?;
-    let rest = usize::try_from(done).ok().and_then(|done| blob.bytes.get(done..)).unwrap_or(&[]);
-    if rest.is_empty() {
-        if crc != blob.crc32 {
-            return Err(BuildError::Damaged(index));
-        }
-        return Ok(Stage::Load { image: index.saturating_add(1), done: 0, crc: 0 });
-    }
-    let ipa = image.load.wrapping_add(done);
-    let (pa, room) = holdings.translate(ipa).ok_or(BuildError::Outside(index))?;
-    let step = usize::try_from(room.min(STEP_BYTES)).unwrap_or(usize::MAX).min(rest.len());
-    let part = rest.get(..step).unwrap_or(rest);
-    loader.copy_in(pa, part);
-    let crc = loader.crc32(crc, part);
-    Ok(Stage::Load {
-        image: index,
-        done: done.saturating_add(u64::try_from(step).unwrap_or(u64::MAX)),
-        crc,
-    })
 }

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use shikiri_abi::{Ipa, Pa, PageCount};
+use shikiri_config::ImageKind;
 use shikiri_stage2::MapError;
 
 use super::arena::MAX_TABLES;
@@ -29,10 +30,10 @@ pub enum BuildError {
     NoVmid,
     /// Stage 2 refused an address of the description.
     Map(Ipa, MapError),
-    /// The image with this index has another checksum than the bundle says.
-    Damaged(usize),
-    /// The image with this index does not lie in the partition's memory.
-    Outside(usize),
+    /// What is loaded has another checksum than the bundle says.
+    Damaged(ImageKind),
+    /// What is loaded does not lie in the partition's memory.
+    Outside(ImageKind),
 }
 
 impl From<OverLimit> for BuildError {
@@ -56,10 +57,8 @@ impl fmt::Display for BuildError {
             ),
             Self::NoVmid => f.write_str("all 255 VMIDs are in use"),
             Self::Map(ipa, error) => write!(f, "cannot map {ipa}: {error}"),
-            Self::Damaged(index) => {
-                write!(f, "its image {index} is damaged: the checksum differs from the bundle's")
-            }
-            Self::Outside(index) => write!(f, "its image {index} does not lie in its memory"),
+            Self::Damaged(kind) => write!(f, "its {kind} is damaged: another checksum"),
+            Self::Outside(kind) => write!(f, "its {kind} does not lie in its memory"),
         }
     }
 }

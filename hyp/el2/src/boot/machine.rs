@@ -64,12 +64,16 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
         Checkpoint::BundleFound,
         format_args!("{} bytes at {:#x}", bytes.len(), initrd.start),
     );
-    let bundle = match Bundle::parse(bytes, |bytes| mem::crc32(0, bytes)) {
+    let crc32 = |bytes: &[u8]| mem::crc32(0, bytes);
+    let bundle = match Bundle::parse(bytes, crc32) {
         Ok(bundle) => bundle,
         Err(error) => refuse(format_args!("the bundle: {error}")),
     };
     let own_registers = board.own_registers();
     fits(&bundle, board, &own_registers, loaded);
+    if let Err(file) = bundle.check_files(crc32) {
+        refuse(format_args!("the bundle: {file} is damaged: another checksum"));
+    }
     let count = bundle.partition_count();
     log::checkpoint(Checkpoint::BundleChecked, format_args!("{count} partition{}", plural(count)));
     show_trust(&bundle);

@@ -171,7 +171,7 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
         drop(work);
         // Nobody else begins it; under the lifecycle's lock a limit is set before or behind this.
         let lifecycle = slot.lifecycle.lock();
-        let begun = begin(world, slot, id).map(|begun| *slot.work.lock() = Some(begun));
+        let begun = begin(world, slot, &lifecycle).map(|begun| *slot.work.lock() = Some(begun));
         drop(lifecycle);
         begun
     };
@@ -199,13 +199,17 @@ fn give_up(world: &World, slot: &Slot, id: PartitionId, why: core::fmt::Argument
 
 /// A new incarnation that owns a VMID and nothing else. The lifecycle is locked, and the work is not: the books come between
 /// them in the order.
-fn begin(world: &World, slot: &Slot, id: PartitionId) -> Result<Work, BuildError> {
+fn begin(world: &World, slot: &Slot, lifecycle: &Lifecycle) -> Result<Work, BuildError> {
     let taken = world.vmids.lock().take().ok_or(BuildError::NoVmid)?;
     let vmid = taken.flushed_with(|vmid| {
         invalidate::whole_vmid(&MachineTlb, shikiri_arch::hw::Vttbr::new(shikiri_abi::Pa(0), vmid));
     });
     let mut builder = Builder::new(world.format, vmid.vmid(), world.virtual_cpu_interface(slot));
-    let mut holdings = Holdings::new(id, slot.number);
+    let mut holdings = Holdings::new(lifecycle.id(), slot.number);
+    if lifecycle.starts() == 1 && !slot.is_spare() {
+        // The boot has compared them for the first lives.
+        builder = builder.with_checked_images();
+    }
     if policy::set_limits(world, slot, holdings.account_mut()) {
         builder = builder.with_limits();
     }

@@ -5,7 +5,7 @@ use super::{
     program, rich, rich_blobs, used,
 };
 use shikiri_abi::{Ipa, PAGE_BYTES, Pa, RESOURCE_COUNT, Resource};
-use shikiri_config::{Bundle, BundleError, DeviceSpec, Place};
+use shikiri_config::{Bundle, BundleError, DeviceSpec, ImageKind, Place};
 use shikiri_core::account::OverLimit;
 use shikiri_core::partition::BuildError;
 use shikiri_model::machine::{Machine, RAM_BASE};
@@ -126,13 +126,14 @@ fn memory_at_unlike_addresses_gets_the_tables_that_it_needs() {
 #[test]
 #[cfg_attr(miri, ignore = "damages an image far from its end, and images are small under Miri")]
 fn a_damaged_image_is_refused() {
-    for at_end in [5, 100_000] {
-        let bundle = bundle(vec![rich()], rich_blobs(), |bytes| {
+    for (at_end, damaged) in [(5, ImageKind::Initrd), (100_000, ImageKind::Program)] {
+        let mut spec = rich();
+        spec.images[1].kind = ImageKind::Initrd;
+        let bundle = bundle(vec![spec], rich_blobs(), |bytes| {
             let length = bytes.len();
             bytes[length - at_end] ^= 0x10;
         });
         let machine = Machine::new(32, &bundle, &[]);
-        let damaged = usize::from(at_end == 5);
         assert_eq!(refused(&machine, &bundle), BuildError::Damaged(damaged));
     }
 }
