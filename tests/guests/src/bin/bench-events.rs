@@ -45,12 +45,14 @@ unsafe extern "C" {
 const EVENT_TAKE: u64 = 0xC600_0017;
 const EVENT_SEND: u64 = 0xC600_0018;
 
-/// The description's, by their places: events to the receiver, back, and to the receiver again; the page.
+/// The description's, by their places: events to the receiver, back, and two more to the receiver; the page.
 const THERE: Handle = Handle(1 << 16);
 const BACK: Handle = Handle(1 << 16 | 1);
 /// The receiver masks it: the first event sets a flag, the others find it.
 const KEPT: Handle = Handle(1 << 16 | 2);
-const PAGE: Handle = Handle(1 << 16 | 3);
+/// It leaves the interrupt of this one disabled.
+const DISABLED: Handle = Handle(1 << 16 | 3);
+const PAGE: Handle = Handle(1 << 16 | 4);
 
 /// The receiver's number.
 const RECEIVER: u8 = 1;
@@ -126,8 +128,9 @@ fn measure() -> Result<(), Refusal> {
     if let Some(grouped) = last {
         send_again("event_send_grouped", grouped)?;
     }
-    // Nobody else is in it.
+    // Nothing that there is more of has to do with these.
     if platform::value_of("suffix").is_none() {
+        send_again("event_send_disabled", DISABLED)?;
         take()?;
     }
     page[STATE].store(IS_OVER, Ordering::Release);

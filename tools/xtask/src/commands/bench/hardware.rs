@@ -59,7 +59,7 @@ const POLICY: &[&str] = &["policy_create_to_guest", "policy_load_64k", "policy_r
 
 /// Rows that do not come from a board: they are counted from outside of the machine, or there is no system for a board that has
 /// their guests.
-const NOT_ON_HARDWARE: [&str; 24] = [
+const NOT_ON_HARDWARE: [&str; 25] = [
     "linux_boot_bare",
     "linux_boot_more_ppm",
     "linux_boot_el2_ppm",
@@ -82,6 +82,7 @@ const NOT_ON_HARDWARE: [&str; 24] = [
     "event_other_between_60_partitions",
     "event_other_between_4000_ports",
     "event_send_grouped_4000_ports",
+    "event_send_disabled",
     "event_take_64",
     "event_take_none",
 ];
