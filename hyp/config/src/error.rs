@@ -4,8 +4,6 @@ use core::fmt;
 
 use shikiri_abi::{CoreId, Resource};
 
-use crate::types::ImageKind;
-
 /// One of two parties that want the same thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claimant<'a> {
@@ -122,24 +120,18 @@ fn spi(intid: u16) -> u16 {
     intid.saturating_sub(32)
 }
 
-/// A file in the bundle, by whose it is: the bundle has no other names of files.
+/// A file in the bundle, which has no names of files: what it is, and whose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum File<'a> {
-    /// What is loaded for the partition with this name.
-    Of(&'a str, ImageKind),
-    /// What the policy program may load, by its name.
-    Policy(&'a str),
-    /// Nobody's.
-    Unused,
+pub struct File<'a> {
+    /// What it is there.
+    pub what: &'static str,
+    /// The name of the first partition that loads it, or of the policy program's image.
+    pub of: &'a str,
 }
 
 impl fmt::Display for File<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Of(partition, kind) => write!(f, "{kind} of `{partition}`"),
-            Self::Policy(name) => write!(f, "policy image `{name}`"),
-            Self::Unused => f.write_str("a file of nobody"),
-        }
+        write!(f, "{} of `{}`", self.what, self.of)
     }
 }
 

@@ -1,7 +1,5 @@
 //! What a description says, as plain values.
 
-use core::fmt;
-
 use shikiri_abi::{
     AreaClass, CoreId, CoreSet, IntId, Ipa, Pa, PageCount, RESOURCE_COUNT, VcpuIndex,
 };
@@ -547,17 +545,17 @@ pub enum ImageKind {
     DeviceTree,
 }
 
-impl fmt::Display for ImageKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl ImageKind {
+    /// In words; code is the description's `image` or `kernel`.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
             Self::Program => "image",
             Self::Initrd => "initrd",
             Self::DeviceTree => "device tree",
-        })
+        }
     }
-}
 
-impl ImageKind {
     #[cfg(feature = "alloc")]
     pub(crate) const fn code(self) -> u32 {
         match self {

@@ -12,11 +12,11 @@ pub(crate) fn check<'a>(bundle: &Bundle<'a>, crc32: impl Fn(&[u8]) -> u32) -> Re
 
 /// A file by the first that loads it.
 fn whose<'a>(bundle: &Bundle<'a>, blob: usize) -> File<'a> {
-    for partition in bundle.partitions() {
+    for partition in (0..).map_while(|index| bundle.partition(index)) {
         if let Some(image) = partition.images().find(|image| image.blob == blob) {
-            return File::Of(partition.name, image.kind);
+            return File { what: image.kind.words(), of: partition.name };
         }
     }
     let policy = bundle.policy_images().find(|image| image.blob == blob);
-    policy.map_or(File::Unused, |image| File::Policy(image.name))
+    File { what: "policy image", of: policy.map_or("nobody", |image| image.name) }
 }

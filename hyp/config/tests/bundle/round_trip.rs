@@ -153,7 +153,7 @@ fn a_damaged_file_is_named_by_its_partition() {
     assert_eq!(damaged(0x5a), "image of `a`");
     assert_eq!(damaged(0xd0), "device tree of `a`");
     assert_eq!(damaged(0x3b), "initrd of `b-2_x`");
-    assert_eq!(damaged(0x2a), "policy image `hello`");
+    assert_eq!(damaged(0x2a), "policy image of `hello`");
     Bundle::parse(&good, crc32).unwrap().check_files(crc32).unwrap();
 }
 

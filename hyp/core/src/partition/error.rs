@@ -57,8 +57,8 @@ impl fmt::Display for BuildError {
             ),
             Self::NoVmid => f.write_str("all 255 VMIDs are in use"),
             Self::Map(ipa, error) => write!(f, "cannot map {ipa}: {error}"),
-            Self::Damaged(kind) => write!(f, "its {kind} is damaged: another checksum"),
-            Self::Outside(kind) => write!(f, "its {kind} does not lie in its memory"),
+            Self::Damaged(kind) => write!(f, "its {} is damaged", kind.words()),
+            Self::Outside(kind) => write!(f, "its {} does not lie in its memory", kind.words()),
         }
     }
 }

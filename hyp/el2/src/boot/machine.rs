@@ -72,7 +72,7 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
     let own_registers = board.own_registers();
     fits(&bundle, board, &own_registers, loaded);
     if let Err(file) = bundle.check_files(crc32) {
-        refuse(format_args!("the bundle: {file} is damaged: another checksum"));
+        refuse(format_args!("the bundle: {file} is damaged"));
     }
     let count = bundle.partition_count();
     log::checkpoint(Checkpoint::BundleChecked, format_args!("{count} partition{}", plural(count)));
