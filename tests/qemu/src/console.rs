@@ -131,25 +131,41 @@ impl Console {
     }
 
     /// Waits for whichever comes first: `text`, the console's end, a true answer of `is_stopped`, the deadline. Alarms
-    /// are not looked at. A text that names no checkpoint's number, such as `[09]`, is not looked for in the boot's numbered lines:
-    /// whoever waits for `ready` does not mean the interrupt controller. Whoever makes `is_stopped` true calls [`Console::wake`]
-    /// afterwards.
+    /// are not looked at. The text may stand in pieces, as for [`Console::wait_for_all`]. A single word is not looked for in the
+    /// boot's numbered lines: whoever waits for `ready` does not mean the interrupt controller. Whoever makes `is_stopped` true calls
+    /// [`Console::wake`] afterwards.
     pub fn wait_for_any(
         &self,
         text: Option<&str>,
         deadline: Option<Instant>,
         is_stopped: impl Fn() -> bool,
     ) -> Event {
-        self.look(deadline, |state| {
-            if text.is_some_and(|text| state.take_through_all(&[text], meant).is_some()) {
-                return Some(Event::Text);
+        let has_come = |state: &mut State, end_of| {
+            text.is_some_and(|text| state.take_through_all(&[text], end_of).is_some())
+        };
+        loop {
+            let now = Instant::now();
+            let next = text.map(|_| now + LOOK_FOR_PIECES);
+            let next = next.into_iter().chain(deadline).min();
+            let event = self.look(next, |state| {
+                if has_come(state, meant) {
+                    return Some(Event::Text);
+                }
+                if state.closed {
+                    return Some(Event::Closed);
+                }
+                is_stopped().then_some(Event::Stopped)
+            });
+            match event {
+                Some(Event::Text | Event::Stopped) => return event.unwrap_or(Event::Text),
+                _ if has_come(&mut self.lock(), in_pieces) => return Event::Text,
+                Some(event) => return event,
+                None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                    return Event::TimedOut;
+                }
+                None => {}
             }
-            if state.closed {
-                return Some(Event::Closed);
-            }
-            is_stopped().then_some(Event::Stopped)
-        })
-        .unwrap_or(Event::TimedOut)
+        }
     }
 
     /// Lets all who wait look again.
@@ -284,9 +300,14 @@ pub fn written_by(console: &str, name: &str) -> String {
     pieces.into_iter().map(|(_, piece)| String::from_utf8_lossy(piece)).collect()
 }
 
-/// Where the first `text` ends that stands there in one piece, or in pieces of one partition's line. The hypervisor breaks a line that
-/// stands still for 20 ms if others have something to say, and a host may let a vCPU stand still in the middle of one.
+/// Where the first `text` ends that stands there in one piece, or in pieces of one partition's line.
 fn end_of(console: &[u8], text: &[u8]) -> Option<usize> {
+    whole(console, text).into_iter().chain(in_pieces(console, text)).min()
+}
+
+/// Where the first `text` ends that stands in pieces of one partition's line. The hypervisor breaks a line that stands still for 20 ms if
+/// others have something to say, and a host may let a vCPU stand still in the middle of one.
+fn in_pieces(console: &[u8], text: &[u8]) -> Option<usize> {
     let broken = names(console).filter_map(|name| {
         let (is_line, words) = match find(text, SEPARATOR) {
             Some(0) => (true, text.get(SEPARATOR.len()..)?),
@@ -296,7 +317,7 @@ fn end_of(console: &[u8], text: &[u8]) -> Option<usize> {
         };
         end_in_pieces(&pieces(console, name), words, is_line)
     });
-    whole(console, text).into_iter().chain(broken).min()
+    broken.min()
 }
 
 /// Where the first `text` ends that stands there in one piece.
@@ -304,9 +325,9 @@ fn whole(console: &[u8], text: &[u8]) -> Option<usize> {
     find(console, text).map(|at| at + text.len())
 }
 
-/// The same outside the boot's numbered lines, unless the text names a number of them.
+/// The same; of a single word outside the boot's numbered lines.
 fn meant(console: &[u8], text: &[u8]) -> Option<usize> {
-    if text.windows(4).any(|word| number_of_checkpoint(word).is_some()) {
+    if text.iter().any(|byte| b" []".contains(byte)) {
         return whole(console, text);
     }
     let mut from = 0;
@@ -314,19 +335,10 @@ fn meant(console: &[u8], text: &[u8]) -> Option<usize> {
         let at = from + find(console.get(from..)?, text)?;
         let before = console.get(..at)?;
         let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let line = console.get(start..)?.strip_prefix(b"shikiri: ");
-        if line.and_then(number_of_checkpoint).is_none() {
+        if !console.get(start..)?.starts_with(b"shikiri: [") {
             return Some(at + text.len());
         }
         from = at + 1;
-    }
-}
-
-/// The digits of a checkpoint's number, if the text begins with one in its brackets.
-fn number_of_checkpoint(text: &[u8]) -> Option<[u8; 2]> {
-    match text {
-        [b'[', ten @ b'0'..=b'9', one @ b'0'..=b'9', b']', ..] => Some([*ten, *one]),
-        _ => None,
     }
 }
 
@@ -509,14 +521,33 @@ mod tests {
     }
 
     #[test]
-    fn the_boots_numbered_lines_are_meant_by_their_number_alone() {
+    fn a_single_word_does_not_mean_the_boots_numbered_lines() {
         let boot = "shikiri: [04] interrupt controller ready (GICv3)\r\nshikiri: [11] first ";
         assert_eq!(meant(boot.as_bytes(), b"ready"), None);
-        assert_eq!(meant(boot.as_bytes(), b"[04] interrupt"), Some(23));
+        assert_eq!(meant(boot.as_bytes(), b"[04]"), Some(13));
+        assert_eq!(meant(boot.as_bytes(), b"controller ready"), Some(40));
         for more in ["a| ready", "shikiri: ready", "a| shikiri: [04] ready"] {
             let console = format!("{boot}\r\n{more}");
             assert_eq!(meant(console.as_bytes(), b"ready"), Some(console.len()), "{more}");
         }
+    }
+
+    #[test]
+    fn a_line_that_others_break_ends_the_waiting_for_any() {
+        let any = |console: &Console, text| {
+            console.wait_for_any(Some(text), Some(Instant::now() + SOON), || false)
+        };
+        let broken = b"a| open 7,\r\nb| tick\r\na|  closed\r\n";
+        assert_eq!(any(&console_of(broken), "open 7, closed"), Event::Text);
+        assert_eq!(any(&console_of(broken), "open 7, tick"), Event::Closed);
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (console, thread) = Console::collect(reader, None);
+        writer.write_all(broken).unwrap();
+        assert_eq!(any(&console, "open 7, closed"), Event::Text, "the console is still open");
+        let soon = Some(Instant::now() + Duration::from_millis(20));
+        assert_eq!(console.wait_for_any(Some("open 8"), soon, || false), Event::TimedOut);
+        drop(writer);
+        thread.join().unwrap();
     }
 
     #[test]

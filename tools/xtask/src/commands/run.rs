@@ -43,7 +43,8 @@ pub(crate) struct Run {
     /// The machine's number of cores.
     #[arg(long, value_name = "N")]
     cpus: Option<u32>,
-    /// Ends with success as soon as this text appears on the console; in the boot's numbered lines only with the number, such as "[09]".
+    /// Ends with success as soon as this text appears on the console, also in a partition's line that others break; a single word
+    /// not in the boot's numbered lines: "ready" is a guest's.
     #[arg(long, value_name = "TEXT")]
     until: Option<String>,
     /// Ends with exit code 1 after this time.
