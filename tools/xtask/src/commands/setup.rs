@@ -23,13 +23,15 @@ pub(crate) struct Setup {}
 
 impl Setup {
     pub(crate) fn execute(&self) -> Result<()> {
-        rust_target()?;
-        programs_target()?;
-        rust_components()?;
-        qemu()?;
-        device_tree_compiler()?;
-        linux()?;
-        c_compiler()?;
+        all_of([
+            rust_target(),
+            programs_target(),
+            rust_components(),
+            qemu(),
+            device_tree_compiler(),
+            linux(),
+            c_compiler(),
+        ])?;
         process::print("All that is needed is there:\n");
         for (what, is) in [
             ("Rust targets", format!("{BARE_METAL}, {PROGRAMS_TARGET}")),
@@ -42,6 +44,17 @@ impl Setup {
             process::print(format_args!("  {what:<18} {is}\n"));
         }
         Ok(())
+    }
+}
+
+/// One error for all that could not be had: whoever has to install it himself does so once.
+fn all_of(checks: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    let failed = checks.into_iter().filter_map(Result::err).map(|error| format!("{error:#}"));
+    let failed: Vec<_> = failed.collect();
+    match failed.as_slice() {
+        [] => Ok(()),
+        [one] => bail!("{one}"),
+        several => bail!("{} things are missing:\n- {}", several.len(), several.join("\n- ")),
     }
 }
 
@@ -198,6 +211,17 @@ fn fetch_linux(folder: &Path, kernel: &Path, busybox: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_that_is_missing_is_named_at_once() {
+        let missing = |what| Err(anyhow::anyhow!("please provide: {what}"));
+        all_of([Ok(()), Ok(())]).unwrap();
+        let one = all_of([Ok(()), missing("a")]).unwrap_err();
+        assert_eq!(one.to_string(), "please provide: a");
+        let two = all_of([missing("a"), Ok(()), missing("b")]).unwrap_err();
+        let expected = "2 things are missing:\n- please provide: a\n- please provide: b";
+        assert_eq!(two.to_string(), expected);
+    }
 
     #[test]
     fn the_version_is_found_in_what_qemu_prints() {
