@@ -317,6 +317,9 @@ impl Machine {
             }
             tree.truncate(usize::try_from(u32::from_be_bytes([s0, s1, s2, s3]))?);
         }
+        if self.board == Board::QemuVirt && !has_timer_of_armv8(&tree) {
+            bail!("the CPU model {} is one of 32 bits: it cannot run the hypervisor", self.cpu);
+        }
         Ok(tree)
     }
 
@@ -437,6 +440,12 @@ impl Machine {
         }
         command.args(&self.extra);
     }
+}
+
+/// Whether the tree of a `virt` names the Armv8 generic timer, which QEMU has it do for such CPUs alone.
+fn has_timer_of_armv8(tree: &[u8]) -> bool {
+    let name = b"arm,armv8-timer\0";
+    tree.windows(name.len()).any(|bytes| bytes == name)
 }
 
 /// A command that the kernel ends when the thread that started it ends, however that happens.

@@ -1,7 +1,7 @@
 //! A system: a description, compiled into a bundle for one machine, ready to boot.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,24 @@ use shikiri_describe::Seed;
 
 pub use shikiri_describe::Overrides;
 
+/// Where the seeds of a system's partitions come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seeding {
+    /// There are none.
+    None,
+    /// From the host's generator, at each compilation.
+    Random,
+    /// The same each time.
+    Fixed,
+}
+
 /// A system description and what the command line changes in it.
 #[derive(Debug, Clone)]
 pub struct System {
     file: PathBuf,
     overrides: Overrides,
-    /// Whether its partitions get seeds.
-    is_seeded: bool,
+    /// The seeds that its partitions get.
+    seeding: Seeding,
     /// The folder of a file that was made for this system alone.
     _folder: Option<Arc<tempfile::TempDir>>,
 }
@@ -46,7 +57,7 @@ impl System {
         if !file.is_file() {
             bail!("there is no file {}", file.display());
         }
-        Ok(Self { file, overrides: Overrides::default(), is_seeded: false, _folder: None })
+        Ok(Self { file, overrides: Overrides::default(), seeding: Seeding::None, _folder: None })
     }
 
     /// The same among one board's own systems.
@@ -59,7 +70,7 @@ impl System {
         if name.ends_with(".toml") || name.contains('/') || !file.is_file() {
             return Self::find(name);
         }
-        Ok(Self { file, overrides: Overrides::default(), is_seeded: false, _folder: None })
+        Ok(Self { file, overrides: Overrides::default(), seeding: Seeding::None, _folder: None })
     }
 
     /// A system whose description is `text`; the file lives as long as the value.
@@ -73,7 +84,7 @@ impl System {
         Ok(Self {
             file,
             overrides: Overrides::default(),
-            is_seeded: false,
+            seeding: Seeding::None,
             _folder: Some(Arc::new(folder)),
         })
     }
@@ -86,7 +97,7 @@ impl System {
         let text =
             std::fs::read_to_string(&self.file).with_context(|| self.file.display().to_string())?;
         let moved = Self::from_text(&on_board(&text, board))?;
-        Ok(Self { is_seeded: self.is_seeded, ..moved.with(self.overrides.clone()) })
+        Ok(Self { seeding: self.seeding, ..moved.with(self.overrides.clone()) })
     }
 
     /// Changes what the command line may change.
@@ -100,7 +111,14 @@ impl System {
     /// seeded: the bundle is then the same each time.
     #[must_use]
     pub fn seeded(mut self) -> Self {
-        self.is_seeded = true;
+        self.seeding = Seeding::Random;
+        self
+    }
+
+    /// Gives each partition a seed that is the same each time: for runs that are to be the same, of guests that wait for one.
+    #[must_use]
+    pub fn seeded_alike(mut self) -> Self {
+        self.seeding = Seeding::Fixed;
         self
     }
 
@@ -145,7 +163,7 @@ impl System {
             board_dtb,
             image_dirs: vec![paths::guests()],
             overrides: self.overrides.clone(),
-            seeds: if self.is_seeded { seeds()? } else { Vec::new() },
+            seeds: seeds(self.seeding)?,
         };
         shikiri_describe::compile(&request).map_err(|report| explain(&report))
     }
@@ -155,36 +173,56 @@ impl System {
     /// # Errors
     /// The description is wrong, an image is missing, or QEMU does not start.
     pub fn boot(&self, machine: &Machine) -> Result<Running> {
-        self.boot_with(machine, None)
-    }
-
-    /// The same, with a copy of the console written to `tee`.
-    ///
-    /// # Errors
-    /// As [`System::boot`].
-    pub fn boot_with(
-        &self,
-        machine: &Machine,
-        tee: Option<Box<dyn Write + Send>>,
-    ) -> Result<Running> {
-        let image = paths::hypervisor();
-        if !image.is_file() {
-            bail!("{} is missing: run `cargo xtask build`", image.display());
-        }
-        start(machine, image, &self.compile(machine)?.bundle, tee)
+        boot(machine, &self.compile(machine)?.bundle, None)
     }
 }
 
-/// A seed from the host's generator for each partition that there can be.
-fn seeds() -> Result<Vec<Seed>> {
+/// Boots a compiled system under the hypervisor; a copy of the console is written to `tee`.
+///
+/// # Errors
+/// The hypervisor's image is missing, or QEMU does not start.
+pub fn boot(
+    machine: &Machine,
+    bundle: &[u8],
+    tee: Option<Box<dyn Write + Send>>,
+) -> Result<Running> {
+    let image = paths::hypervisor();
+    if !image.is_file() {
+        bail!("{} is missing: run `cargo xtask build`", image.display());
+    }
+    start(machine, image, bundle, tee)
+}
+
+/// A seed for each partition that there can be.
+fn seeds(seeding: Seeding) -> Result<Vec<Seed>> {
     const SOURCE: &str = "/dev/urandom";
-    let mut source = std::fs::File::open(SOURCE).context(SOURCE)?;
+    let mut source: Box<dyn Read> = match seeding {
+        Seeding::None => return Ok(Vec::new()),
+        Seeding::Random => Box::new(std::fs::File::open(SOURCE).context(SOURCE)?),
+        Seeding::Fixed => Box::new(Alike(1)),
+    };
     let mut seed = || {
         let (mut rng, mut kaslr) = ([0; 32], [0; 8]);
         source.read_exact(&mut rng).and_then(|()| source.read_exact(&mut kaslr)).context(SOURCE)?;
         Ok(Seed { rng, kaslr: u64::from_ne_bytes(kaslr) })
     };
     (0..shikiri_describe::MAX_PARTITIONS).map(|_| seed()).collect()
+}
+
+/// Bytes that look random and are the same each time: the upper ones of a linear congruential generator (Knuth's MMIX).
+struct Alike(u64);
+
+impl Read for Alike {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        for byte in &mut *into {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            *byte = (self.0 >> 56) as u8;
+        }
+        Ok(into.len())
+    }
 }
 
 /// A description's text with another board in its `[machine]`.
@@ -311,6 +349,15 @@ mod tests {
         let text = "[[partition]]\nname = \"a\"\n";
         let moved = "[machine]\nboard = \"rpi4\"\n\n[[partition]]\nname = \"a\"\n";
         assert_eq!(on_board(text, Board::Rpi4), moved);
+    }
+
+    #[test]
+    fn fixed_seeds_are_alike_and_differ_among_partitions() {
+        let fixed = seeds(Seeding::Fixed).unwrap();
+        assert_eq!(fixed, seeds(Seeding::Fixed).unwrap());
+        assert!(fixed[0] != fixed[1] && fixed[0].rng[..8] != fixed[0].rng[8..16]);
+        assert_ne!(seeds(Seeding::Random).unwrap(), seeds(Seeding::Random).unwrap());
+        assert_eq!(seeds(Seeding::None).unwrap(), []);
     }
 
     #[test]

@@ -51,6 +51,11 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    /// Whether it has said so on standard error.
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        self.err.contains(words)
+    }
+
     /// Fails unless it ended with this exit code and has written these words.
     pub(crate) fn expect(&self, code: i32, out: &[&str], err: &[&str]) -> Outcome {
         let lacks = |text: &str, words: &[&str]| words.iter().any(|words| !text.contains(words));
@@ -239,6 +244,8 @@ fn to_qemu() -> Outcome {
 fn refused_by_qemu() -> Outcome {
     let ran = run(&hello()?, &[&LONG[..], &["--cpu", "z80"]].concat(), "")?;
     ran.expect(1, &[], &["QEMU refuses this machine", "z80"])?;
+    let ran = run(&hello()?, &[&LONG[..], &["--cpu", "cortex-a15"]].concat(), "")?;
+    ran.expect(1, &[], &["the CPU model cortex-a15 is one of 32 bits"])?;
     let ran = run(&hello()?, &[&LONG[..], &["--", "-d", "nonsense"]].concat(), "")?;
     ran.expect(1, &[], &["QEMU refuses this machine", "Log items"])
 }

@@ -23,6 +23,8 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         let sentence = format!("a_flat_binary_is_entered_at_its_first_byte [gic{}]", gic.number());
         topic.only_on_virt(SAME, &sentence, move || entered(gic));
     }
+    topic.only_on_virt(SAME, "a_linux_runs_with_its_files_and_words", linux);
+    topic.only_on_virt(SAME, "a_tree_that_is_near_for_lack_of_memory_is_told", near);
     topic.only_on_virt(SAME, "what_cannot_run_is_refused_with_the_cause", refused);
     for memory in ["20484K", "301M", "3G", "5G"] {
         if memory.ends_with('G') {
@@ -39,6 +41,18 @@ fn run(kernel: &Path, arguments: &[&str]) -> Result<Ran, Failed> {
     let kernel = kernel.to_string_lossy();
     let guest = ["run", "--no-build", "linux", "--kernel", &kernel];
     xtask(&[&guest, &LONG[..], arguments].concat(), "")
+}
+
+/// Debian's kernel as somebody's own, with all that can be given to one.
+fn linux() -> Outcome {
+    let initrd = paths::linux_initrd().to_string_lossy().into_owned();
+    let words = "console=ttyAMA0 quiet shikiri.script=boot own=yes";
+    let shape = ["--vcpus", "2", "--memory", "300M", "--initrd", &initrd, "--append", words];
+    run(&paths::linux_kernel(), &shape)?.expect(
+        0,
+        &["shikiri-linux: script boot passed", "powering off"],
+        &[],
+    )
 }
 
 /// The guest that looks at all of it.
@@ -61,7 +75,8 @@ fn finds(gic: Gic, vcpus: u32) -> Outcome {
     let disk = scratch.path().join("disk");
     let bytes: Vec<u8> = (0..70_001_usize).map(|at| (at * 31 + (at >> 8)) as u8).collect();
     std::fs::write(&disk, &bytes)?;
-    let words = format!("{words} initrd={}", bytes.len());
+    // It may begin like a flag.
+    let words = format!("--own {words} initrd={}", bytes.len());
     let disk = disk.to_string_lossy();
     let ran = platform(&[&shape[..], &["--append", &words, "--initrd", &disk]].concat())?;
     ran.expect(0, &[&format!("command line: {words:?}")], &[])
@@ -71,6 +86,18 @@ fn finds(gic: Gic, vcpus: u32) -> Outcome {
 fn has_memory(memory: &str) -> Outcome {
     let kib = shikiri_describe::size(memory)? >> 10;
     platform(&["--memory", memory, "--append", &format!("ram_kib={kib}")])?;
+    Ok(())
+}
+
+/// A guest of 8 MiB cannot have its tree 16 MiB above, and whoever runs it hears so; one of 24 MiB can.
+fn near() -> Outcome {
+    let hello = paths::guests().join("hello.bin");
+    let note = "note: the memory of `linux` is small: its device tree is 7";
+    run(&hello, &["--memory", "8M"])?.expect(0, &["8192 KiB of RAM", "powering off"], &[note])?;
+    let ran = run(&hello, &["--memory", "24M"])?;
+    if ran.has_said("note: ") {
+        return ran.expect(0, &[], &["no such note"]);
+    }
     Ok(())
 }
 

@@ -19,7 +19,7 @@ const RAW_OFFSET: u64 = 0x8_0000;
 /// Linux wants to be at a multiple of this from its text offset, and its device tree to be smaller.
 const LINUX_ALIGN: u64 = 2 << 20;
 /// The device tree is at least this far above a program, when memory allows: a flat binary does not tell how much it uses.
-const TREE_DISTANCE: u64 = 16 << 20;
+pub(crate) const TREE_DISTANCE: u64 = 16 << 20;
 const PAGE: u64 = 4096;
 
 /// The files of a bundle, each one once.

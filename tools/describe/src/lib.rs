@@ -42,6 +42,7 @@ use crate::board::Board;
 use crate::problem::Problem;
 use crate::system::Plan;
 use crate::text::Description;
+use crate::units::Size;
 
 /// What to compile.
 #[derive(Clone, Debug)]
@@ -90,6 +91,8 @@ pub struct Compiled {
     pub bundle: Vec<u8>,
     /// What goes where, and what is left, as a table for people.
     pub explanation: String,
+    /// What the user's own kernel does not find as it is promised, because its memory is too small.
+    pub notes: Vec<String>,
 }
 
 /// The machine that a description asks for.
@@ -121,7 +124,27 @@ fn compile_text(request: &Request, text: &str) -> Result<Compiled, Problem> {
     let plan = Plan::make(request, &description, &board)?;
     let bundle = plan.bundle()?;
     let explanation = explain::explain(&plan, bundle.len());
-    Ok(Compiled { bundle, explanation })
+    let notes = match request.overrides.kernel {
+        Some(_) => near_trees(&plan),
+        None => Vec::new(),
+    };
+    Ok(Compiled { bundle, explanation, notes })
+}
+
+/// The partitions with a kernel whose device tree is nearer than it should be.
+fn near_trees(plan: &Plan<'_>) -> Vec<String> {
+    let partitions = plan.description.partitions.iter().zip(&plan.spec.partitions);
+    let kernels = partitions.filter(|(text, _)| text.get_ref().kernel.is_some());
+    let near = kernels.filter_map(|(_, spec)| {
+        let distance = spec.x0.checked_sub(spec.images.first()?.load.0)?;
+        (distance < images::TREE_DISTANCE).then(|| {
+            let (name, is, promised) = (&spec.name, Size(distance), Size(images::TREE_DISTANCE));
+            format!(
+                "the memory of `{name}` is small: its device tree is {is} above the program's start, not {promised}"
+            )
+        })
+    });
+    near.collect()
 }
 
 /// Reads what a description says about its machine, before there is a device tree to check it against.

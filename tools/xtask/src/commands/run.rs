@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use shikiri_qemu_tests::console::{Console, Event};
-use shikiri_qemu_tests::{Board, Ended, Gic, Machine, Overrides, Running, System};
+use shikiri_qemu_tests::{
+    Board, Ended, Gic, Machine, Overrides, Running, System, system as systems,
+};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::commands::{build, setup};
@@ -66,7 +68,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE")]
     initrd: Option<PathBuf>,
     /// Its command line.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     append: Option<String>,
     /// Its number of vCPUs.
     #[arg(long, value_name = "N")]
@@ -121,11 +123,9 @@ impl Run {
             check_file(flag, file.as_deref())?;
         }
         let system = System::find_on(self.board.unwrap_or(Board::QemuVirt), &self.system)?;
-        let mut system = system.with(self.overrides());
-        if !self.icount {
-            // As QEMU does for a kernel of its own.
-            system = system.seeded();
-        }
+        let system = system.with(self.overrides());
+        // As QEMU does for a kernel of its own; some wait for it.
+        let system = if self.icount { system.seeded_alike() } else { system.seeded() };
         let mut machine = self.machine(&system)?;
         let port = self.gdb.then(free_port).transpose()?;
         if let Some(port) = port {
@@ -142,13 +142,17 @@ impl Run {
         if !self.no_build {
             build::all()?;
         }
+        let compiled = system.compile(&machine)?;
+        for note in &compiled.notes {
+            eprintln!("note: {note}");
+        }
         step(&format!("booting {}", system.file().display()));
         let stop = Arc::new(AtomicI32::new(RUNNING));
         let boot = BootWatch { ends: !self.gdb, ..BootWatch::default() };
         let takes_input = Arc::clone(&boot.takes_input);
         let is_in_line = Arc::<AtomicBool>::default();
         let tee = Tee { stop: Arc::clone(&stop), boot, is_in_line: Arc::clone(&is_in_line) };
-        let running = system.boot_with(&machine, Some(Box::new(tee)))?;
+        let running = systems::boot(&machine, &compiled.bundle, Some(Box::new(tee)))?;
         if let Some(port) = port {
             step(&how_to_attach(machine.board(), port));
         }
@@ -163,6 +167,12 @@ impl Run {
             vcpus: self.vcpus,
             memory: self.memory,
         }
+    }
+
+    /// The size of the user's own files, which stay in the machine's memory for restarts.
+    fn file_bytes(&self) -> u64 {
+        let files = self.kernel.iter().chain(&self.initrd);
+        files.filter_map(|file| file.metadata().ok()).map(|data| data.len()).sum()
     }
 
     /// What the description asks for, changed by the flags.
@@ -190,7 +200,7 @@ impl Run {
             machine = machine.at_least_cpus(vcpus);
         }
         if let Some(memory) = self.memory {
-            machine = machine.room_for(memory);
+            machine = machine.room_for(memory.saturating_add(self.file_bytes()));
         }
         if self.icount {
             machine = machine.icount();
@@ -504,6 +514,24 @@ mod tests {
             "--kernel /dev/null: a device or a pipe; it has to be a file"
         );
         assert!(check_file("--kernel", None).is_ok());
+    }
+
+    #[test]
+    fn the_machine_has_room_for_the_users_files_beside_the_guests_memory() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            run: Run,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("disk");
+        std::fs::File::create(&disk).unwrap().set_len(300 << 20).unwrap();
+        let disk = disk.to_string_lossy().into_owned();
+        let words = ["run", "linux", "--memory", "1G", "--initrd", &disk, "--append", "-x quiet"];
+        let Line { run } = <Line as clap::Parser>::try_parse_from(words).unwrap();
+        assert_eq!(run.append.as_deref(), Some("-x quiet"));
+        let machine = run.machine(&System::find("linux").unwrap()).unwrap();
+        assert_eq!(machine.memory_bytes(), (1 << 30) + (300 << 20) + (256 << 20));
     }
 
     #[test]
