@@ -1,11 +1,15 @@
 //! From reset to the first guest, and the boots that have to be refused with a reason. P1, P2, V9.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use dtoolkit::ToPropertyValue;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use libtest_mimic::{Failed, Trial};
+use shikiri_qemu_tests::console::written_by;
 use shikiri_qemu_tests::machine::Boot;
 use shikiri_qemu_tests::{Gic, Machine, Running, System, paths, system as systems};
 
@@ -84,6 +88,12 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             "a_damaged_file_of_one_partition_keeps_all_from_running",
             damaged_file,
         );
+    topic.only_on_virt("it has four cores, always", "one_gets_the_rest_of_the_machine", rest);
+    topic.only_on_virt(
+        "the log is the same there",
+        "all_of_the_boot_is_in_memory_for_whoever_looks_there",
+        log_in_memory,
+    );
     for part in 0..PLACES {
         topic.on_each(
             smallest(),
@@ -325,10 +335,14 @@ fn large_tree() -> Outcome {
 
 /// The image, without a bundle, with this device tree.
 fn with_tree(tree: &[u8]) -> Result<Running, Failed> {
+    with_tree_on(Machine::new(), tree)
+}
+
+fn with_tree_on(machine: Machine, tree: &[u8]) -> Result<Running, Failed> {
     let scratch = tempfile::tempdir_in(paths::scratch())?;
     let file = scratch.path().join("edited.dtb");
     std::fs::write(&file, tree)?;
-    let machine = Machine::new().arg("-dtb").arg(file);
+    let machine = machine.arg("-dtb").arg(file);
     let boot = Boot::Image { image: paths::hypervisor(), el2: true };
     Ok(Running::start(&machine, &boot, Some(scratch), None)?)
 }
@@ -392,6 +406,87 @@ fn memory_in_use() -> Outcome {
     Ok(())
 }
 
+/// Of four cores and 256 MiB two cores are left, and all but what the hypervisor keeps for itself.
+fn rest() -> Outcome {
+    let text = "[[partition]]\nname = \"one\"\nimage = \"hello\"\nmemory = \"4MiB\"\ncores = [1, 2]\n\
+                [[partition]]\nname = \"all\"\nimage = \"hello\"\n\
+                [rest]\ncores = \"all\"\nmemory = \"all\"\ndevices = \"all\"\n";
+    let machine = Machine::new().cpus(4).memory(256 << 20);
+    let mut running = System::from_text(text)?.boot(&machine)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    let said = written_by(&console, "all");
+    let mib = || {
+        let (_, behind) = said.split_once("hello: 2 vCPU, ")?;
+        Some(behind.split_once(" KiB")?.0.parse::<u64>().ok()? >> 10)
+    };
+    match mib() {
+        // 16 MiB are the hypervisor's, and 4 the other's.
+        Some(200..=236) if written_by(&console, "one").contains("hello: 2 vCPU, 4096 KiB") => {
+            Ok(())
+        }
+        mib => Err(running.failure(format!("it has {mib:?} MiB, and said {said:?}")).into()),
+    }
+}
+
+/// By the machine's own view of its memory, through QEMU's monitor: once when a guest runs, and once when the tree tells no console.
+fn log_in_memory() -> Outcome {
+    let scratch = tempfile::tempdir_in(paths::scratch())?;
+    let socket = scratch.path().join("monitor");
+    let monitor = format!("unix:{},server=on,wait=off", socket.display());
+    let watched = |machine: Machine| machine.args(["-qmp", &monitor]);
+    let mut running = one_guest("spin", "", 1)?.boot(&watched(Machine::new()))?;
+    running.wait_for("spin: 1 vCPU", PATIENCE)?;
+    let steps = (1..=11).map(|number| format!("shikiri: [{number:02}] ")).collect::<Vec<_>>();
+    kept(&socket, scratch.path(), 11, &steps)?;
+    drop(running);
+    let mut tree = small_tree_of(&Machine::new())?;
+    let name = b"arm,pl011\0";
+    let at = tree.windows(name.len()).position(|bytes| bytes == name).ok_or("no PL011")?;
+    tree[at..at + 9].copy_from_slice(b"arm,plxxx");
+    let mut running = with_tree_on(watched(Machine::new()), &tree)?;
+    running.wait_for("boot refused: ", PATIENCE)?;
+    let refused = "shikiri: boot refused: the device tree's /chosen/stdout-path names no PL011";
+    kept(&socket, scratch.path(), 1, &["shikiri: [01] entered".into(), refused.into()])
+}
+
+/// The log has these lines, in this order, and this number as its last step's.
+fn kept(socket: &Path, scratch: &Path, last: u64, lines: &[String]) -> Outcome {
+    let file = scratch.join("memory");
+    let mut monitor = UnixStream::connect(socket)?;
+    let save = format!(
+        "{{\"execute\": \"pmemsave\", \"arguments\": {{\"val\": {}, \"size\": {}, \"filename\": {:?}}}}}",
+        0x4020_0000,
+        2 << 20,
+        file.display().to_string()
+    );
+    writeln!(monitor, "{{\"execute\": \"qmp_capabilities\"}}\n{save}")?;
+    let mut said = BufReader::new(monitor).lines();
+    // A greeting, and an answer to each of the two.
+    let answers = said.by_ref().filter(|line| {
+        line.as_ref().is_ok_and(|line| line.contains("\"return\"") || line.contains("\"error\""))
+    });
+    let answers = answers.take(2).collect::<Result<Vec<_>, _>>()?;
+    let memory = std::fs::read(&file).map_err(|error| format!("{error}: {answers:?}"))?;
+    // `doc/boot.md`: magic, version, size, bytes written, last step, ring.
+    let at = memory.windows(8).position(|it| it == b"SHIKILOG").ok_or("no log in memory")?;
+    let word = |offset: usize| -> Result<u64, Failed> {
+        let bytes = memory.get(at + offset..).and_then(|rest| rest.first_chunk());
+        Ok(u64::from_le_bytes(*bytes.ok_or("the log is cut off")?))
+    };
+    let (size, written) = (word(8)? >> 32, word(16)?);
+    if word(8)? & 0xffff_ffff != 1 || written > size || word(24)? != last {
+        return Err(format!("size {size}, {written} written, last step {}", word(24)?).into());
+    }
+    let ring = memory.get(at + 32..).and_then(|rest| rest.get(..usize::try_from(written).ok()?));
+    let text = String::from_utf8_lossy(ring.ok_or("the ring is cut off")?).into_owned();
+    let mut rest = &*text;
+    for line in lines {
+        let (_, behind) = rest.split_once(&**line).ok_or_else(|| format!("no {line:?}: {text}"))?;
+        rest = behind;
+    }
+    Ok(())
+}
+
 /// A bit of one part of the description is wrong.
 fn damaged_bundle(part: usize, machine: &Machine) -> Outcome {
     let mut bundle = bundle(machine)?;
@@ -424,8 +519,10 @@ fn places(bundle: &[u8]) -> Result<[(&'static str, usize); PLACES], Failed> {
         *middle = end + table / 2;
         end += table;
     }
-    let (board, strings) = (b"linux,dummy-virt", word(76)?);
-    if bundle.get(end..).is_none_or(|rest| !rest.starts_with(board)) {
+    let strings = word(76)?;
+    let has =
+        |board: &str| bundle.get(end..).is_some_and(|rest| rest.starts_with(board.as_bytes()));
+    if !["linux,dummy-virt", "raspberrypi,4-model-b"].into_iter().any(has) {
         return Err("the tables are not where this test counts them".into());
     }
     let [partition, vcpu, memory, image, blob] = middles;

@@ -3,7 +3,9 @@
 //! The program itself is started, as it was built; the images are those that the other tests use.
 
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use libtest_mimic::{Failed, Trial};
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,11 +20,12 @@ type Test = fn() -> Outcome;
 /// Adds this topic's tests.
 pub(crate) fn trials(trials: &mut Vec<Trial>) {
     let mut topic = Topic::new("commands", trials);
-    let tests: [(&str, Test); 18] = [
+    let tests: [(&str, Test); 19] = [
         ("run_succeeds_when_the_text_that_is_waited_for_appears", until),
         ("run_does_not_take_the_boots_own_lines_for_the_text", until_of_the_boot),
         ("run_says_how_it_ended_on_a_line_of_its_own", partial_line),
         ("run_with_gdb_says_how_to_attach_once_it_waits", debugger),
+        ("run_with_gdb_has_a_debugger_answered", attached),
         ("run_fails_when_its_time_is_over_and_says_what_it_waited_for", timeout),
         ("run_fails_when_the_boot_is_refused", refused),
         ("run_succeeds_when_the_machine_powers_off", power_off),
@@ -187,6 +190,54 @@ fn debugger() -> Outcome {
         return Ok(());
     }
     ran.expect(1, &[], &["the line behind `booting`, with a file that is there"])
+}
+
+/// What it says to attach to answers as a debugger's stub does: to the question why the machine stands still with a signal.
+fn attached() -> Outcome {
+    let system = spin()?;
+    let mut child = Command::new(paths::xtask())
+        .args(["run", "--no-build", "--gdb"])
+        .arg(system.file())
+        .args(LONG)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (console, thread) = Console::collect(child.stderr.take().ok_or("no output")?, None);
+    let answer = || -> Result<String, Failed> {
+        const REMOTE: &str = "target remote 127.0.0.1:";
+        let (Found::Text(_), Found::Text(port)) =
+            (console.wait(REMOTE, PATIENCE), console.wait("'", PATIENCE))
+        else {
+            return Err(format!("no port: {}", console.text()).into());
+        };
+        let port = port.trim_end_matches('\'').parse::<u16>()?;
+        // QEMU listens a moment after it was started; GDB tries again, too (`set tcp auto-retry`).
+        let end = Instant::now() + PATIENCE;
+        let mut stub = loop {
+            match TcpStream::connect(("127.0.0.1", port)) {
+                Err(_) if Instant::now() < end => std::thread::yield_now(),
+                connected => break connected?,
+            }
+        };
+        stub.set_read_timeout(Some(PATIENCE))?;
+        stub.write_all(b"$?#3f")?;
+        let mut answer = String::new();
+        // A packet ends with # and two digits (GDB's remote protocol).
+        while answer.split_once('#').is_none_or(|(_, sum)| sum.len() < 2) {
+            let mut byte = [0];
+            stub.read_exact(&mut byte)?;
+            answer.push(char::from(byte[0]));
+        }
+        Ok(answer)
+    };
+    let answer = answer();
+    // It ends the machine, too.
+    let _ended = Command::new("kill").arg(child.id().to_string()).status()?;
+    child.wait()?;
+    drop(thread.join());
+    let answer = answer?;
+    if answer.starts_with("+$T05") { Ok(()) } else { Err(format!("the answer: {answer}").into()) }
 }
 
 fn timeout() -> Outcome {

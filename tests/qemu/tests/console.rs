@@ -42,6 +42,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         )
         .on_each(both_gics(2), "the_last_words_are_the_last_on_the_line", last_words)
         .on_each(both_gics(2), "who_leaves_a_line_open_is_shown_after_20_ms", left_open)
+        .on_each(both_gics(2), "who_has_the_focus_is_shown_at_once_with_a_line_open", open_in_focus)
         .on_each(both_gics(2), "who_outruns_the_line_is_held_back_and_nothing_is_lost", flooded);
 }
 
@@ -103,6 +104,28 @@ fn left_open(machine: Machine) -> Outcome {
     match times() {
         Some((last, next)) if SHOWN.contains(&last) && SHOWN.contains(&next) => Ok(()),
         times => Err(Failure::new(format!("shown between {times:?}"), &console).into()),
+    }
+}
+
+/// The roles the other way round: of what the other has said since, nothing comes before the open line.
+fn open_in_focus(machine: Machine) -> Outcome {
+    let role = |name, words: &str| {
+        Partition::new(name, "lines").with(&format!("cmdline = \"role={words}\""))
+    };
+    let guests = [role("focused", "open"), role("clock", "clock lines=90")];
+    let mut running = system(guests)?.boot(&machine.icount())?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    let number = |words: &str| -> Option<u64> {
+        words.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    let times = || {
+        let (before, behind) = console.split_once("open ")?;
+        Some((number(behind)?, number(before.rsplit_once("clock ")?.1)?))
+    };
+    match times() {
+        // The emulator's cores take turns of 1 ms.
+        Some((written, last)) if last < written + 2000 => Ok(()),
+        times => Err(Failure::new(format!("open and last before it: {times:?}"), &console).into()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use libtest_mimic::{Failed, Trial};
+use shikiri_qemu_tests::console::written_by;
 use shikiri_qemu_tests::{Machine, Running, counts};
 
 use crate::guests::NO_CLOCK;
@@ -71,12 +72,68 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(both_gics(2), "a_stop_holds_between_two_lives_as_well", stops_hold);
     topic.on_each(both_gics(2), "a_guest_that_resets_without_end_is_slowed_down", resets);
     topic.on_each(both_gics(1), "a_guest_that_cannot_say_why_it_ends_ends_all_the_same", mute);
+    topic.on_each(both_gics(2), "each_kind_of_crash_ends_with_what_it_was", kinds);
+    topic.on_each(both_gics(2), "partitions_start_in_their_order", in_order);
     for case in REPORTED {
         let Reported { crash, at, owner, .. } = case;
         topic.not_on_rpi4(NO_CLOCK);
         let sentence = format!("crash_{crash}_at_{at}_is_reported_as: {owner}");
         topic.on_each(both_gics(2), &sentence, move |machine| reported(&machine, case));
     }
+}
+
+/// Every crash that a guest's own vectors catch, each in a partition of its own: the guest says what it was and where, and ends with the
+/// run-time's code. A call of a secure monitor that nobody has is answered, and is no crash.
+fn kinds(machine: Machine) -> Outcome {
+    let (exception, panic) = (Some(102), Some(101));
+    let kinds = [
+        ("read", "data abort", "far  0000007000000000", exception),
+        ("write", "data abort", "far  0000007000000000", exception),
+        ("exec", "instruction abort", "elr 0000007000000000", exception),
+        ("undef", "undefined instruction", "elr 0000", exception),
+        ("svc", "SVC", "esr 0000000056000000", exception),
+        ("brk", "BRK", "esr 00000000f2000000", exception),
+        ("overflow", "data abort", "far  0000", exception),
+        ("panic", "asked to panic", "crash.rs", panic),
+        ("smc", "smc: ", "crash: still here", None),
+    ];
+    let crash = |(kind, ..): &(&str, &str, &str, Option<u32>)| {
+        Partition::new(kind, "crash")
+            .with(&format!("cmdline = \"crash={kind}\""))
+            .with("cores = [0, 1]")
+            .with("share = { budget = \"1ms\", period = \"10ms\" }")
+    };
+    let mut running = system(kinds.iter().map(crash))?.boot(&machine)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    for (kind, what, place, code) in kinds {
+        let said = written_by(&console, kind);
+        let ended = match code {
+            Some(code) => format!("has ended: it ended itself with code {code}"),
+            None => "has ended: it powered itself off".to_owned(),
+        };
+        let named = format!("shikiri: partition {kind} (id ");
+        let is_ended = console.lines().any(|it| it.starts_with(&named) && it.contains(&ended));
+        if !said.contains(what) || !said.contains(place) || !is_ended {
+            return Err(running.failure(format!("{kind}: {ended}, {said:?}")).into());
+        }
+    }
+    Ok(())
+}
+
+/// Lower numbers first, whatever the order of the file: ids are given when a life begins.
+fn in_order(machine: Machine) -> Outcome {
+    let guest = |name, order: u32| {
+        Partition::new(name, "hello")
+            .with(&format!("start_order = {order}"))
+            .with("cores = [0]")
+            .with("share = { budget = \"1ms\", period = \"10ms\" }")
+    };
+    let guests = [guest("last", 20), guest("first", 0), guest("later", 3), guest("second", 1)];
+    let mut running = system(guests)?.boot(&machine)?;
+    let ended = ["first (id 1)", "second (id 2)", "later (id 3)", "last (id 4)"];
+    let ended = ended.map(|who| format!("partition {who} has ended"));
+    running.wait_for_all(&ended.each_ref().map(String::as_str), PATIENCE)?;
+    Ok(())
 }
 
 /// Two on one core, the second of which starts when the first has ended, and twice: it gets the frames that are free again. Each

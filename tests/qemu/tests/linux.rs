@@ -1,8 +1,9 @@
 //! Unmodified Debian Linux. P2, V1, V2, V3.
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Failed, Trial};
 use shikiri_qemu_tests::console::has;
-use shikiri_qemu_tests::{Gic, Machine, counts};
+use shikiri_qemu_tests::system::on_board;
+use shikiri_qemu_tests::{Gic, Machine, System, counts};
 
 use crate::lifecycle::{nothing_is_used, wait_until_stopped};
 use crate::support::{
@@ -95,9 +96,7 @@ fn sleeps(machine: Machine) -> Outcome {
 }
 
 fn two(machine: Machine) -> Outcome {
-    let words = &format!("quiet shikiri.script=all shikiri.seconds=5 {LATE_ON_A_BUSY_HOST}");
-    let partitions = ["left", "right"].map(|name| linux(name, machine.cpu_count() / 2, words));
-    let mut running = system(partitions)?.boot(&machine)?;
+    let mut running = shipped("two-linux", &machine)?.boot(&machine)?;
     let console = running.wait_for_power_off(PATIENCE * 3)?;
     for name in ["left", "right"] {
         if !has(&console, &format!("{name}| shikiri-linux: script all passed")) {
@@ -143,18 +142,17 @@ fn ids(console: &str, what: &str) -> Vec<u32> {
         .collect()
 }
 
+/// A system that comes with the repository, whose Linux goes through all scripts.
+fn shipped(name: &str, machine: &Machine) -> Result<System, Failed> {
+    const WORDS: &str = "cmdline = \"console=ttyAMA0";
+    let text = std::fs::read_to_string(System::find(name)?.file())?;
+    let scripts = format!(" quiet shikiri.script=all shikiri.seconds=5 {LATE_ON_A_BUSY_HOST}");
+    let text = text.replace(WORDS, &format!("{WORDS}{scripts}"));
+    Ok(System::from_text(&on_board(&text, machine.board()))?)
+}
+
 fn shared(machine: Machine) -> Outcome {
-    let linux = Partition::linux(
-        "linux",
-        &format!("quiet shikiri.script=all shikiri.seconds=5 {LATE_ON_A_BUSY_HOST}"),
-    )
-    .with("vcpus = 2")
-    .with("cores = [0, 1]")
-    .with("share = { budget = \"6ms\", period = \"10ms\" }");
-    let spin = Partition::new("spin", "spin")
-        .with("cores = [0, 1]")
-        .with("share = { budget = \"2ms\", period = \"10ms\" }");
-    let mut running = system([linux, spin])?.boot(&machine)?;
+    let mut running = shipped("shared-core", &machine)?.boot(&machine)?;
     running.wait_for("linux| shikiri-linux: script all passed", PATIENCE * 4)?;
     Ok(())
 }
