@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use shikiri_abi::channel::{CONSUMED, POLLS, POSTED};
 use shikiri_abi::{ObjectKind, Resource, Status};
 
-use crate::calls::{BIND, CLOSE_HANDLE, CREATE_RECEIVE, NOTIFY_ME, OPEN, refused};
+use crate::calls::{ALLOC, BIND, CLOSE_HANDLE, CREATE_RECEIVE, NOTIFY_ME, OPEN, TAKE, refused};
 use crate::lockstep::{Lockstep, Setting};
 use crate::spec::Kind;
 use crate::{random_calls, steps};
@@ -64,8 +64,8 @@ pub struct Topic {
     pub is_slow: bool,
     /// Whether an end is made at once, or in steps between which the others go on.
     pub ends_at_once: bool,
-    /// How many steps of one call a guest makes before others do something.
-    pub steps: usize,
+    /// How many steps of making an area, and of any other call, a guest makes before others do something.
+    pub steps: [usize; 2],
     /// What a partition does when it begins to live.
     pub begin: fn(&mut Guests, usize),
     /// What all do before anything random.
@@ -210,7 +210,7 @@ impl Guests {
 
     /// Takes a request.
     pub fn request(&mut self, who: usize) -> u64 {
-        self.ok(who, crate::calls::TAKE, &[]) & ((1 << 56) - 1)
+        self.ok(who, TAKE, &[]) & ((1 << 56) - 1)
     }
 
     /// A receive port that is bound to an interrupt and tells of nothing; `None` if there cannot be one more.
@@ -326,6 +326,8 @@ impl Guests {
             Arg::Fresh if at < 25 => 0,
             Arg::Maybe(kind) | Arg::Seldom(kind) => self.handle(who, kind, at / 5),
             Arg::Fresh | Arg::Needed if at < 220 => self.fresh(who).unwrap_or(0x1_0001),
+            // A handle of nothing, or of any receive port.
+            Arg::Fresh | Arg::Needed if at >= 245 => u64::MAX,
             Arg::Fresh | Arg::Needed => self.handle(who, Kind::Receive, at),
             Arg::Any => {
                 let all: Vec<u64> = self.seen[who].values().flatten().copied().collect();
@@ -362,12 +364,14 @@ impl Guests {
             self.both.limit(who, line, Some(0));
         }
         let is_slow = self.topic.is_slow && picks[7] >= 192;
-        for _ in 0..self.topic.steps {
+        let makes = number == ALLOC;
+        let [making, other] = self.topic.steps;
+        for _ in 0..if makes { making } else { other } {
             let [status, x1, ..] = self.both.call_slowly(who, number, &x, is_slow);
             if status != refused(Status::Again) || x1 == 0 {
                 break;
             }
-            if number == crate::calls::ALLOC {
+            if makes {
                 x[2] = x1;
             }
         }

@@ -47,14 +47,14 @@ const ROWS: &[(usize, Row)] = {
         (4, (KEEP, &[Of(Area)])),
         (2, (TRIM, &[Of(Area), BYTES])),
         (2, (SPLIT, &[Of(Area), BYTES, CLASS, Maybe(Area)])),
-        (4, (CREATE, &[Needed, SLOTS, CLASS])),
-        (7, (CONNECT, &[Of(Port), PEER, SERVICE, Number])),
-        (7, (TAKE, &[])),
-        (7, (ACCEPT, &[Of(ChannelRequest), Of(Port)])),
-        (1, (REFUSE, &[Of(ChannelRequest)])),
+        (5, (CREATE, &[Needed, SLOTS, CLASS])),
+        (10, (CONNECT, &[Of(Port), PEER, SERVICE, Number])),
+        (9, (TAKE, &[])),
+        (10, (ACCEPT, &[Of(ChannelRequest), Of(Port)])),
+        (3, (REFUSE, &[Of(ChannelRequest)])),
         (14, (SEND, &[Of(Port), Maybe(Area), MEANT, Number, Number, Number])),
-        (3, (NOTIFY, &[Of(Port)])),
-        (3, (CLOSE, &[Of(Port)])),
+        (4, (NOTIFY, &[Of(Port)])),
+        (4, (CLOSE, &[Of(Port)])),
     ]
 };
 
@@ -76,7 +76,7 @@ static TOPIC: Topic = Topic {
     is_tight: false,
     is_slow: false,
     ends_at_once: true,
-    steps: 100,
+    steps: [100, 100],
     begin: Guests::listen,
     meet,
 };
@@ -128,7 +128,7 @@ fn the_random_calls_reach_every_answer() {
     const NO_SLOT: (Status, u64) = (Status::OverLimit, Resource::IpaSpace.number() as u64);
     const NO_ROW: (Status, u64) = (Status::OverLimit, Resource::ManagementMemory.number() as u64);
     const TOO_MANY: (Status, u64) = (Status::InvalidParameter, 2);
-    reach(&TOPIC, (40, 200), &[
+    reach(&TOPIC, (50, 200), &[
         (ALLOC, &[OK, AGAIN, RANGE, NO_SLOT]),
         (FREE, &[OK, AGAIN, NOT_OWNER]),
         (INFO, &[OK, NOT_OWNER]),

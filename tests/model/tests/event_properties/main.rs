@@ -65,7 +65,7 @@ static TOPIC: Topic = Topic {
     is_tight: false,
     is_slow: false,
     ends_at_once: false,
-    steps: 1,
+    steps: [1, 1],
     begin: |_, _| {},
     meet: |_| {},
 };

@@ -44,7 +44,7 @@ const ROWS: &[(usize, Row)] = {
     &[
         (5, (ALLOC, &[BYTES, CLASS, Seldom(Area)])),
         (8, (OFFER, &[Of(Area), Fresh])),
-        (2, (WITHDRAW, &[Of(Area)])),
+        (4, (WITHDRAW, &[Of(Area)])),
         (3, (REVOKE, &[Of(Area), USER])),
         (7, (CREATE_SHARE, &[Needed, BYTES, CLASS])),
         (9, (CONNECT_SHARE, &[Of(Attachment), PEER, SERVICE, Number])),
@@ -52,9 +52,9 @@ const ROWS: &[(usize, Row)] = {
         (12, (ACCEPT_SHARE, &[Of(AttachRequest), Of(Area), FLAG])),
         (1, (REFUSE, &[Of(AttachRequest)])),
         (2, (DETACH, &[Of(Attachment)])),
-        (2, (DETACH, &[Of(Area)])),
+        (3, (DETACH, &[Of(Area)])),
         (1, (FREE, &[Of(Area)])),
-        (1, (INFO, &[Of(Area)])),
+        (2, (INFO, &[Of(Area)])),
         (1, (KEEP, &[Of(Area)])),
         (2, (STATE_OF_SHARE, &[Of(Attachment)])),
         (1, (STATE_OF_SHARE, &[Of(Area)])),
@@ -65,7 +65,7 @@ const ROWS: &[(usize, Row)] = {
 static TOPIC: Topic = Topic {
     setting: Setting {
         partitions: PARTITIONS,
-        mib: 64,
+        mib: 32,
         areas: SIZES,
         handles: 48,
         records: 4,
@@ -80,8 +80,8 @@ static TOPIC: Topic = Topic {
     is_tight: true,
     is_slow: false,
     ends_at_once: true,
-    // What takes several calls stays in the middle, mostly.
-    steps: 2,
+    // What takes several calls stays in the middle.
+    steps: [20, 1],
     begin: Guests::listen,
     meet,
 };
