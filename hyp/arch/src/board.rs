@@ -174,13 +174,16 @@ impl Board {
     }
 }
 
-/// Registers that are the hypervisor's alone: start and size of each range; a distributor, four regions of redistributors, a
-/// console and a power manager at most. Ranges that are not there are empty.
-pub type OwnRegisters = [(Pa, u64); 7];
+/// Registers that are the hypervisor's alone: start and size of each range; a distributor, four regions of redistributors, four
+/// ITSs, a console and a power manager at most. Ranges that are not there are empty.
+pub type OwnRegisters = [(Pa, u64); 11];
+
+/// The frames of an ITS: its control registers, and GITS_TRANSLATER's (GIC spec, IHI 0069, 12.18).
+const ITS_BYTES: u64 = 0x2_0000;
 
 impl Board {
-    /// The registers that are the hypervisor's alone, so that no guest's table may lead there: the interrupt controller's, but
-    /// for GICV's first page, the console's, and the power manager's. GICC_DIR, on the second page of GICV, is not for guests
+    /// The registers that are the hypervisor's alone, so that no guest's table may lead there: the interrupt controller's with
+    /// its ITSs, but for GICV's first page, the console's, and the power manager's. GICC_DIR, on the second page of GICV, is not for guests
     /// either: they could deactivate interrupts of others there (GICv2 architecture, 5.5.9). Sizes of GICv2: GIC-400 TRM, 3.2.
     #[must_use]
     pub fn own_registers(&self) -> OwnRegisters {
@@ -191,13 +194,19 @@ impl Board {
             GicFact::V2 { gicd, gicc, gich, gicv } => {
                 let deactivation = (gicv.wrapping_add(PAGE_BYTES), PAGE_BYTES);
                 let (gicc, gich) = ((*gicc, 2 * PAGE_BYTES), (*gich, 2 * PAGE_BYTES));
-                [(*gicd, PAGE_BYTES), gicc, gich, deactivation, uart, power, none]
+                let gicd = (*gicd, PAGE_BYTES);
+                [gicd, gicc, gich, deactivation, uart, power, none, none, none, none, none]
             }
             GicFact::V3 { gicd, gicr } => {
                 let [a, b, c, d] = gicr
                     .list
                     .map(|region| (Pa(region.start), region.end.saturating_sub(region.start)));
-                [(*gicd, 0x1_0000), a, b, c, d, uart, power]
+                // Whoever has an ITS has it write where it says.
+                let [e, f, g, h] = self.its.list.map(|its| {
+                    let bytes = if its.start == its.end { 0 } else { ITS_BYTES };
+                    (Pa(its.start), bytes)
+                });
+                [(*gicd, 0x1_0000), a, b, c, d, uart, power, e, f, g, h]
             }
         }
     }

@@ -182,7 +182,7 @@ impl IdTable {
     pub fn new(read: impl Fn(SysregEncoding) -> u64, gic: GicView) -> Self {
         let dfr0 = read(DFR0);
         let pmu = if has_pmu(dfr0) { PMUVER_ARMV8_0 } else { 0 };
-        let caches = [read(CTR_EL0), read(DCZID_EL0)];
+        let caches = [read(CTR_EL0) & !L1IP, read(DCZID_EL0)];
         let mut table = Self { values: [0; COUNT], revidr: read(REVIDR_EL1), pmu, caches };
         for &(crm, op2, shift, rule) in FIELDS {
             let hardware = read(encoding(crm, op2)).wrapping_shr(shift) & 0xf;
@@ -295,6 +295,9 @@ const PMUVER_ARMV8_0: u64 = 1 << 8;
 pub const REVIDR_EL1: SysregEncoding = SysregEncoding::new(3, 0, 0, 0, 6);
 /// CTR_EL0: cache lines, and which maintenance they need.
 pub const CTR_EL0: SysregEncoding = SysregEncoding::new(3, 3, 0, 0, 1);
+/// CTR_EL0.L1Ip: how an instruction cache is indexed may differ from core to core, since guests invalidate what they have written
+/// in all of them (big.LITTLE machines have both kinds).
+const L1IP: u64 = 0b11 << 14;
 /// DCZID_EL0: DC ZVA's block.
 pub const DCZID_EL0: SysregEncoding = SysregEncoding::new(3, 3, 0, 0, 7);
 /// The first register of the group: ID_PFR0_EL1. The others follow without a gap.

@@ -42,6 +42,10 @@ pub const OWN_REGISTERS: OwnRegisters = [
     (Pa(0), 0),
     (Pa(0), 0),
     (Pa(0), 0),
+    (Pa(0), 0),
+    (Pa(0), 0),
+    (Pa(0), 0),
+    (Pa(0), 0),
 ];
 
 /// Builds from this one on are not audited after each step: the first ones were. Under Miri no build is: an audit reads

@@ -445,7 +445,7 @@ const KEPT_MEMORY: &str = "memory that the firmware keeps";
 fn kept_for(found: &Found<'_>, gic: &str, console: Option<&str>) -> Option<&'static str> {
     let path = found.path.as_str();
     let is = |name: &str| strings(found.node, "compatible").iter().any(|own| own == name);
-    if path == gic || path.starts_with(&format!("{gic}/")) {
+    if path == gic || path.starts_with(&format!("{gic}/")) || is("arm,gic-v3-its") {
         Some("the interrupt controller")
     } else if console == Some(path) {
         Some("the hypervisor's console")

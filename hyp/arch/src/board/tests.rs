@@ -111,11 +111,13 @@ fn what_is_the_hypervisors_is_the_interrupt_controller_but_for_gicv_the_console_
     let own = [(gicd, 0x1000), (gicc, 0x2000), (gich, 0x2000), (gicv + 0x1000, 0x1000)];
     let [a, b, c, d] = own.map(|(start, bytes)| (Pa(start), bytes));
     let (console, power) = ((Pa(MINI.base.0 - 0x40), 0x80), (Pa(0xfe10_0000), 0x1000));
-    assert_eq!((board.uart, board.own_registers()), (MINI, [a, b, c, d, console, power, NONE]));
+    let own = [a, b, c, d, console, power, NONE, NONE, NONE, NONE, NONE];
+    assert_eq!((board.uart, board.own_registers()), (MINI, own));
     let distributor = (Pa(0x0800_0000), 0x1_0000);
     let redistributors = (Pa(0x080a_0000), 0x00f6_0000);
     let console = (Pa(0x0900_0000), 0x200);
-    let own = [distributor, redistributors, NONE, NONE, NONE, console, NONE];
+    let its = (Pa(0x0808_0000), 0x2_0000);
+    let own = [distributor, redistributors, NONE, NONE, NONE, console, NONE, its, NONE, NONE, NONE];
     assert_eq!(Tree::of(VIRT).board().own_registers(), own);
 }
 

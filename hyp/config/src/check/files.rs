@@ -5,7 +5,7 @@ use crate::error::File;
 
 /// Compares the checksum of each file; the first wrong one is the error.
 pub(crate) fn check<'a>(bundle: &Bundle<'a>, crc32: impl Fn(&[u8]) -> u32) -> Result<(), File<'a>> {
-    let is_damaged = |blob: &usize| bundle.blob(*blob).is_some_and(|file| !file.verify(&crc32));
+    let is_damaged = |blob: &usize| bundle.blob(*blob).is_none_or(|file| !file.verify(&crc32));
     let damaged = (0..bundle.blob_count()).find(is_damaged);
     damaged.map_or(Ok(()), |blob| Err(whose(bundle, blob)))
 }

@@ -49,6 +49,9 @@ impl Estate<'_> {
         if wanted.0 == 0 || grown == 0 || grown > class.pages().0 || tail == Some(slot) {
             return Err(Refusal::Range);
         }
+        if let (Some(tail), 0) = (tail, moving) {
+            return Ok((Made { handle: to, slot: tail, pages: there }, true));
+        }
         let number = match tail {
             Some(_) => None,
             None => {

@@ -87,7 +87,7 @@ impl FrameState {
             (Self::Free, Self::Free | Self::Quarantined(_)) => false,
             (Self::Free, _) | (_, Self::Free) => true,
             // A part of an area becomes another's.
-            (Self::Area(_), Self::Area(_)) => true,
+            (Self::Area(one), Self::Area(other)) => one.0 != other.0,
             (Self::Private(_) | Self::Device(_), Self::Quarantined(_)) => stays,
             (
                 Self::Hypervisor

@@ -20,7 +20,7 @@ const P: PartitionSlot = PartitionSlot(1);
 const Q: PartitionSlot = PartitionSlot(200);
 const MIB2: u64 = 0x20_0000;
 
-const STATES: [FrameState; 12] = [
+const STATES: [FrameState; 13] = [
     FrameState::Free,
     FrameState::Hypervisor,
     FrameState::Private(P),
@@ -29,25 +29,26 @@ const STATES: [FrameState; 12] = [
     AREA,
     TABLE,
     FrameState::Area(AreaNumber(1)),
+    FrameState::Area(AreaNumber(2)),
     FrameState::Device(P),
     FrameState::Device(Q),
     FrameState::Quarantined(P),
     FrameState::Quarantined(Q),
 ];
 
-/// P's area, and its table; area 1 is Q's.
+/// P's area, and its table; area 1 is Q's, area 2 another one of P's.
 const AREA: FrameState = FrameState::Area(AreaNumber(0));
 const TABLE: FrameState = FrameState::AreaTable(AreaNumber(0));
 
-/// A registry of two areas.
+/// A registry of three areas.
 fn registry() -> AreaRegistry<'static> {
-    let rows = Vec::leak((0..2).map(|_| AtomicU64::new(0)).collect());
+    let rows = Vec::leak((0..3).map(|_| AtomicU64::new(0)).collect());
     AreaRegistry::new(rows)
 }
 
-/// Makes areas 0 and 1.
+/// Makes areas 0 to 2.
 fn begin_areas(ledger: &mut Ledger<'_>) {
-    for (owner, number) in [(P, 0), (Q, 1)] {
+    for (owner, number) in [(P, 0), (Q, 1), (P, 2)] {
         assert_eq!(ledger.begin_area(owner), Some(AreaNumber(number)));
     }
 }
@@ -136,7 +137,7 @@ fn only_the_listed_steps_exist() {
             let expected = is_taken
                 || (from, to) == (FrameState::Free, FrameState::Hypervisor)
                 || (to == FrameState::Free && from != FrameState::Free)
-                || matches!((from, to), (FrameState::Area(_), FrameState::Area(_)))
+                || matches!((from, to), (FrameState::Area(a), FrameState::Area(b)) if a != b)
                 || listed.contains(&(from, to));
             assert_eq!(from.may_become(to), expected, "{from} to {to}");
         }
@@ -425,9 +426,10 @@ proptest! {
             let pages = asked.pages.0;
             let numbers = (0..pages).map(|page| asked.base.0 + page * PAGE_BYTES);
             let wrong = numbers.clone().find(|frame| model.get(frame) != Some(&from));
-            // From area to area only where both are the same partition's.
+            // From area to area only where both are the same partition's: area 1 is Q's.
+            let is_qs = |state: FrameState| state.area() == Some(AreaNumber(1));
             let is_between = from.area().is_some() && to.area().is_some();
-            let may = from.may_become(to) && (!is_between || ledger.owner(from) == ledger.owner(to));
+            let may = from.may_become(to) && (!is_between || is_qs(from) == is_qs(to));
             let expected = if may {
                 match wrong {
                     None => Ok(PageCount(pages)),

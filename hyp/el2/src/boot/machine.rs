@@ -57,25 +57,17 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
         ));
     };
     let loaded = [initrd, tree];
-    check_load(board, loaded);
-    // SAFETY: the loader put the bundle there, and nobody writes it.
-    let bytes = unsafe { mem::bytes(Pa(initrd.start), initrd.end.saturating_sub(initrd.start)) };
-    log::checkpoint(
-        Checkpoint::BundleFound,
-        format_args!("{} bytes at {:#x}", bytes.len(), initrd.start),
-    );
-    let crc32 = |bytes: &[u8]| mem::crc32(0, bytes);
-    let bundle = match Bundle::parse(bytes, crc32) {
-        Ok(bundle) => bundle,
-        Err(error) => refuse(format_args!("the bundle: {error}")),
-    };
-    let own_registers = board.own_registers();
-    fits(&bundle, board, &own_registers, loaded);
-    if let Err(file) = bundle.check_files(crc32) {
-        refuse(format_args!("the bundle: {file} is damaged"));
-    }
-    let count = bundle.partition_count();
-    log::checkpoint(Checkpoint::BundleChecked, format_args!("{count} partition{}", plural(count)));
+    world_of(board, gic, bundle_of(board, loaded), loaded)
+}
+
+/// What is made of the bundle. The largest frame of the boot: what comes before it is off the stack by then.
+#[inline(never)]
+fn world_of(
+    board: &Board,
+    gic: Gic,
+    bundle: Bundle<'static>,
+    loaded: [Range; 2],
+) -> &'static World {
     show_trust(&bundle);
     let frames = frames(board, &bundle, loaded);
     let total = frames.free_pages().0 / 256;
@@ -113,7 +105,7 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
         gic,
         gich,
         gicv,
-        own_registers,
+        own_registers: board.own_registers(),
         uart_intid: board.uart.intid,
         stray_interrupts: AtomicU64::new(0),
         frames,
@@ -134,6 +126,31 @@ pub(crate) fn make(board: &Board, tree: Range) -> &'static World {
             unsafe { BcmPower::new(pointer(base.0)) }
         })),
     })
+}
+
+/// The bundle, whole with all its files and fit for the machine, or the boot is refused with the reason.
+#[inline(never)]
+fn bundle_of(board: &Board, loaded: [Range; 2]) -> Bundle<'static> {
+    let [initrd, _] = loaded;
+    check_load(board, loaded);
+    // SAFETY: the loader put the bundle there, and nobody writes it.
+    let bytes = unsafe { mem::bytes(Pa(initrd.start), initrd.end.saturating_sub(initrd.start)) };
+    log::checkpoint(
+        Checkpoint::BundleFound,
+        format_args!("{} bytes at {:#x}", bytes.len(), initrd.start),
+    );
+    let crc32 = |bytes: &[u8]| mem::crc32(0, bytes);
+    let bundle = match Bundle::parse(bytes, crc32) {
+        Ok(bundle) => bundle,
+        Err(error) => refuse(format_args!("the bundle: {error}")),
+    };
+    fits(&bundle, board, &board.own_registers(), loaded);
+    if let Err(file) = bundle.check_files(crc32) {
+        refuse(format_args!("the bundle: {file} is damaged"));
+    }
+    let count = bundle.partition_count();
+    log::checkpoint(Checkpoint::BundleChecked, format_args!("{count} partition{}", plural(count)));
+    bundle
 }
 
 /// Refuses a bundle that was made for another machine. Apart, as [`check_load`].

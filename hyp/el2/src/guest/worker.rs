@@ -206,8 +206,8 @@ fn begin(world: &World, slot: &Slot, lifecycle: &Lifecycle) -> Result<Work, Buil
     });
     let mut builder = Builder::new(world.format, vmid.vmid(), world.virtual_cpu_interface(slot));
     let mut holdings = Holdings::new(lifecycle.id(), slot.number);
-    if lifecycle.starts() == 1 && !slot.is_spare() {
-        // The boot has compared them for the first lives.
+    if lifecycle.starts() == 1 && !slot.is_spare() && slot.description().autostart {
+        // The boot has compared them a moment ago.
         builder = builder.with_checked_images();
     }
     if policy::set_limits(world, slot, holdings.account_mut()) {
