@@ -29,15 +29,16 @@ const STATES: [FrameState; 13] = [
     AREA,
     TABLE,
     FrameState::Area(AreaNumber(1)),
-    FrameState::Area(AreaNumber(2)),
+    OTHER,
     FrameState::Device(P),
     FrameState::Device(Q),
     FrameState::Quarantined(P),
     FrameState::Quarantined(Q),
 ];
 
-/// P's area, and its table; area 1 is Q's, area 2 another one of P's.
+/// P's areas, and the first one's table; area 1 is Q's.
 const AREA: FrameState = FrameState::Area(AreaNumber(0));
+const OTHER: FrameState = FrameState::Area(AreaNumber(2));
 const TABLE: FrameState = FrameState::AreaTable(AreaNumber(0));
 
 /// A registry of three areas.
@@ -328,9 +329,9 @@ mod audits {
                     ledger.claim(frame, foreign).unwrap();
                 }
                 let is_own = matches!(foreign, FrameState::Private(P) | FrameState::Device(P))
-                    || foreign == AREA;
+                    || [AREA, OTHER].contains(&foreign);
                 let pages = match foreign {
-                    FrameState::Private(P) | AREA => 601,
+                    FrameState::Private(P) | AREA | OTHER => 601,
                     FrameState::Free
                     | FrameState::Hypervisor
                     | FrameState::Private(_)
