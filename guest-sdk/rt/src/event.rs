@@ -8,12 +8,12 @@
 //! Notices ──next──▶ Request ──accept──▶     (of another partition; dropped, it is refused)
 //! ```
 //!
-//! | form | a request of another partition | the answer to one's own |
-//! |---|---|---|
-//! | polling | [`take_request`], [`Notices::try_next`] | [`SendPort::ask`], [`Asking::answer`] |
-//! | blocking | [`Notices::next`] | [`SendPort::connect_to`], [`Asking::wait`] |
-//! | timed | [`Notices::next_until`] | [`Asking::wait_until`] |
-//! | `async` | [`Notices::came`], [`Notices::poll_next`] | [`Asking::answered`] |
+//! | form | an event | a request of another partition | the answer to one's own |
+//! |---|---|---|---|
+//! | polling | [`Receiving::poll`], [`Awaited::try_wait`] | [`take_request`], [`Notices::try_next`] | [`SendPort::ask`], [`Asking::answer`] |
+//! | blocking | [`Awaited::wait`] | [`Notices::next`] | [`SendPort::connect_to`], [`Asking::wait`] |
+//! | timed | [`Awaited::wait_until`] | [`Notices::next_until`] | [`Asking::wait_until`] |
+//! | `async` | [`Awaited::arrived`] | [`Notices::came`], [`Notices::poll_next`] | [`Asking::answered`] |
 //!
 //! A [`Sender`] whose peer has closed or ended says so on the next send. Who waits needs something that is told: [`Notices`], or the
 //! channels' listener. There is one of them at a time. Who polls may do without, or name a port of its own by [`notify`].

@@ -20,14 +20,17 @@ static ROWS: [Lock<Option<Awaited>>; MAX_WAKERS] = [const { Lock::new(None) }; M
 /// The interrupts that are not for the guest's handler, 32 to a word.
 static OWNED: [AtomicU32; 32] = [const { AtomicU32::new(0) }; 32];
 
-fn word(intid: u32) -> Option<(&'static AtomicU32, u32)> {
-    let word = OWNED.get(usize::try_from(intid >> 5).ok()?)?;
+/// Those of them that have come, and that nobody has asked about since.
+static CAME: [AtomicU32; 32] = [const { AtomicU32::new(0) }; 32];
+
+fn bit_of(words: &'static [AtomicU32; 32], intid: u32) -> Option<(&'static AtomicU32, u32)> {
+    let word = words.get(usize::try_from(intid >> 5).ok()?)?;
     Some((word, 1 << (intid & 31)))
 }
 
 /// Keeps an interrupt from the guest's handler: it ends sleeps, and wakes tasks. False if there is no room for a hook.
 pub fn own(intid: u32) -> bool {
-    if let Some((word, bit)) = word(intid) {
+    if let Some((word, bit)) = bit_of(&OWNED, intid) {
         word.fetch_or(bit, Ordering::AcqRel);
     }
     irq::add_hook(on_interrupt)
@@ -54,17 +57,28 @@ pub fn register(intid: u32, waker: &Waker) {
     gic::enable(intid);
 }
 
+/// Whether an interrupt has come, as long as it is owned, since this was last asked.
+pub(crate) fn has_come(intid: u32) -> bool {
+    bit_of(&CAME, intid)
+        .is_some_and(|(word, bit)| word.fetch_and(!bit, Ordering::AcqRel) & bit != 0)
+}
+
 /// The interrupt is for the guest's handler again.
 pub fn disown(intid: u32) {
-    if let Some((word, bit)) = word(intid) {
+    if let Some((word, bit)) = bit_of(&OWNED, intid) {
         word.fetch_and(!bit, Ordering::AcqRel);
     }
 }
 
 /// Wakes those who wait; whether the interrupt is none for the handler.
 fn on_interrupt(intid: u32) -> bool {
-    let is_owned = word(intid).is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0);
+    let is_owned =
+        bit_of(&OWNED, intid).is_some_and(|(word, bit)| word.load(Ordering::Acquire) & bit != 0);
     if is_owned {
+        // Before anybody is woken, who looks for it then.
+        if let Some((word, bit)) = bit_of(&CAME, intid) {
+            word.fetch_or(bit, Ordering::AcqRel);
+        }
         for row in &ROWS {
             let woken = row.lock().take_if(|there| there.intid == intid);
             woken.into_iter().for_each(|there| there.waker.wake());

@@ -1,5 +1,6 @@
 //! A receive port that is waited for, and nothing else.
 
+use core::future::poll_fn;
 use core::task::{Context, Poll, Waker};
 
 use shikiri_hvc::partition::Refusal;
@@ -7,6 +8,7 @@ use shikiri_hvc::talk::Handle;
 
 use super::{Bound, ReceivePort, Receiving, Sharing, Status};
 use crate::seat::Seat;
+use crate::sleep::Ticks;
 use crate::{gic, wakers};
 
 /// What is told of something by an interrupt, so that it can be waited for.
@@ -54,10 +56,10 @@ impl Awaited {
     /// is used otherwise.
     pub fn new(intid: u32) -> Result<Self, Refusal> {
         let port = ReceivePort::new()?.bind(intid, Sharing::Alone).map_err(|(_, why)| why)?;
-        if !wakers::own(intid) {
-            return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
-        }
-        Ok(Self::of(port))
+        // What came to a former port of this interrupt.
+        let _former = wakers::has_come(intid);
+        let awaited = Self::of(port);
+        awaited.own().map(|()| awaited)
     }
 
     /// Makes one of a port that is bound: its interrupt, which is enabled, comes to the guest's handler until a task has waited for it.
@@ -66,6 +68,58 @@ impl Awaited {
         gic::enable(port.intid());
         let owned = Owned(port.intid());
         Self { port, owned }
+    }
+
+    /// Takes the event, if one has arrived since the last was taken. Of several that came meanwhile one is left, as always.
+    ///
+    /// # Errors
+    /// None while the value lives.
+    pub fn try_wait(&self) -> Result<bool, Refusal> {
+        // It is either in the port still, or was the interrupt.
+        let has_come = wakers::has_come(self.owned.0);
+        Ok(self.port.poll()? || has_come)
+    }
+
+    /// Sleeps until an event arrives, and takes it.
+    ///
+    /// # Errors
+    /// As [`Awaited::try_wait`].
+    pub fn wait(&self) -> Result<(), Refusal> {
+        self.own()?;
+        self.seat().until_there(|| self.attempt())
+    }
+
+    /// The same, until the deadline at most; false if none has arrived by then.
+    ///
+    /// # Errors
+    /// As [`Awaited::try_wait`].
+    pub fn wait_until(&self, deadline: Ticks) -> Result<bool, Refusal> {
+        self.own()?;
+        let taken = self.seat().until(deadline, || self.attempt()).transpose()?;
+        Ok(taken.is_some())
+    }
+
+    /// Comes with the next event, which is taken.
+    ///
+    /// # Errors
+    /// As [`Awaited::try_wait`].
+    pub async fn arrived(&self) -> Result<(), Refusal> {
+        poll_fn(|context| self.poll_for(context, || self.attempt())).await
+    }
+
+    fn attempt(&self) -> Option<Result<(), Refusal>> {
+        match self.try_wait() {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(())),
+            Err(refusal) => Some(Err(refusal)),
+        }
+    }
+
+    /// The interrupt is not for the guest's handler from here on.
+    fn own(&self) -> Result<(), Refusal> {
+        let has_room = wakers::own(self.owned.0);
+        let none = Refusal { code: Status::OverLimit.code(), which: 0 };
+        if has_room { Ok(()) } else { Err(none) }
     }
 
     /// The port, whose interrupt comes to the guest's handler again.

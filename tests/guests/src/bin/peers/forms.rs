@@ -1,11 +1,16 @@
 //! Every form of waiting for event connections: asked for, answered, refused, and left again; nothing stays behind.
 
+use core::future::{Future as _, poll_fn};
+use core::pin::pin;
+use core::task::Poll;
+
 use shikiri_abi::Status;
 use shikiri_channel::{Listener, block_on};
 use shikiri_rt::event::{
-    self, Answer, Asking, NotConnected, Notices, Request, SendPort, Sender, Told,
+    self, Answer, Asking, Awaited, NotConnected, Notices, Request, SendPort, Sender, Told,
 };
 use shikiri_rt::hvc::partition::{self, Resource};
+use shikiri_rt::irq;
 use shikiri_rt::sleep::Ticks;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, ensure, equal};
@@ -72,6 +77,45 @@ fn in_time(answer: Answer) -> Result<Sender, (SendPort, NotConnected)> {
         Answer::NotConnected(port, why) => Err((port, why)),
         Answer::Open(_) => panic!("no answer in a minute"),
     }
+}
+
+/// An event is waited for in each form: what came before the wait is there, and comes once.
+pub(crate) fn awaited() -> Outcome {
+    charged_back(|| {
+        let port = made(Awaited::new(NOTICES))?;
+        let sender = made(send_port()?.connect(&port).map_err(|(_, why)| why))?;
+        let short = || Ticks::from_now_us(SHORT_US);
+        ensure("nothing yet", !made(port.try_wait())? && !made(port.wait_until(short()))?)?;
+        made(sender.send())?;
+        made(sender.send())?;
+        ensure("there", made(port.try_wait())?)?;
+        ensure("once", !made(port.try_wait())?)?;
+        made(sender.send())?;
+        made(port.wait())?;
+        made(sender.send())?;
+        ensure("in time", made(port.wait_until(Ticks::from_now_us(LONG_US)))?)?;
+        ensure("and once", !made(port.wait_until(short()))?)?;
+        // While interrupts are masked it is in the port still.
+        irq::mask();
+        made(sender.send())?;
+        let is_there = port.try_wait();
+        irq::unmask();
+        ensure("taken out of the port", made(is_there)? && !made(port.try_wait())?)?;
+        // The task sleeps before it is sent, and is woken.
+        made(block_on(async {
+            let mut arrived = pin!(port.arrived());
+            let first = poll_fn(|context| Poll::Ready(arrived.as_mut().poll(context).is_ready()));
+            let was_there = first.await;
+            sender.send()?;
+            arrived.await.map(|()| was_there)
+        }))
+        .and_then(|was_there| ensure("not there before", !was_there))?;
+        // What has come to a port that is gone comes to no later one.
+        made(sender.send())?;
+        drop((sender, port));
+        let later = made(Awaited::new(NOTICES))?;
+        ensure("a port of its own", !made(later.try_wait())?)
+    })
 }
 
 /// By an object of the run-time's, and by the channels' listener.

@@ -41,6 +41,7 @@ fn client() {
     case("a_request_is_withdrawn_by_closing_its_port", client::withdrawn);
     case("a_receiver_that_closes_is_an_error_to_its_sender", client::closed);
     case("events_go_both_ways_a_thousand_times", client::ping_pong);
+    case("an_event_is_waited_for_in_every_form", forms::awaited);
     case("event_connections_are_asked_for_in_every_form", forms::asked);
     case("requests_for_events_are_waited_for_in_every_form", forms::taken);
     case("who_is_told_of_requests_is_not_deafened_by_a_second_one", forms::one_at_a_time);
