@@ -183,6 +183,9 @@ impl Lockstep {
         assert_eq!(answer, expected.registers, "{name}");
         assert_eq!(told, expected.told, "{name}: who is told");
         self.compare_refused(number, answer, &before, &name);
+        if number == crate::calls::CREATE && answer[0] == refused(Status::Ok) {
+            self.check_cleaned(who, [answer[2], answer[3]]);
+        }
         let is_done =
             [Status::Ok, Status::Pending, Status::Again].map(refused).contains(&answer[0]);
         self.answers.insert((number, answer[0].cast_signed(), if is_done { 0 } else { answer[1] }));
@@ -192,6 +195,16 @@ impl Lockstep {
         }
         self.check();
         answer
+    }
+
+    /// Who looks around the caches must not find what the last owner of a port's pages left there.
+    fn check_cleaned(&mut self, who: usize, pages: [u64; 2]) {
+        let ram = self.estates.machine.ram.clone();
+        for page in pages {
+            let stage2 = self.estates.side(who).holdings.stage2().expect("it lives");
+            let leaf = stage2.leaf_at(&ram, Ipa(page)).expect("a port has pages");
+            assert!(ram.was_cleaned(leaf.pa), "page {page:#x} of {who} was not cleaned");
+        }
     }
 
     /// Runs the specification with what the core has chosen.
