@@ -1,6 +1,6 @@
 //! `cargo xtask misuse`: what the guests' libraries do not let one write does not compile.
 //!
-//! Each example of `shikiri-channel` and `shikiri-shared` is such a program, or the counterpart that compiles. The first line of one that must not compile
+//! Each example of the libraries by which partitions talk is such a program, or the counterpart that compiles. The first line of one that must not compile
 //! says why: `//! error[CODE]: reason`.
 
 use std::fs;
@@ -12,9 +12,15 @@ use shikiri_qemu_tests::paths;
 use crate::metadata::{self, BARE_METAL};
 use crate::process;
 
-/// The packages whose examples these are, and their folders.
-const PACKAGES: [(&str, &str); 2] =
-    [("shikiri-channel", "guest-sdk/channel"), ("shikiri-shared", "guest-sdk/shared")];
+/// The packages whose examples these are, their folders, and what they are compiled for: `None` is the host, where the calls between
+/// partitions are tested too.
+const PACKAGES: [(&str, &str, Option<&str>); 5] = [
+    ("shikiri-rt", "guest-sdk/rt", Some(BARE_METAL)),
+    ("shikiri-channel", "guest-sdk/channel", Some(BARE_METAL)),
+    ("shikiri-shared", "guest-sdk/shared", Some(BARE_METAL)),
+    ("shikiri-object", "guest-sdk/object", Some(BARE_METAL)),
+    ("shikiri-rpc", "guest-sdk/rpc", None),
+];
 
 /// Checks that misuse of the guests' libraries does not compile.
 #[derive(Debug, Args)]
@@ -31,22 +37,23 @@ impl Misuse {
 /// Fails if one compiles that must not, for another reason than it says, or one does not that must.
 pub(crate) fn check() -> Result<()> {
     let workspace = metadata::load()?;
-    for (name, folder) in PACKAGES {
+    for (name, folder, target) in PACKAGES {
         let package = workspace.packages.iter().find(|package| package.name == name);
         let examples: Vec<&str> = package.context(name)?.examples().collect();
         ensure!(examples.len() > 1, "{name} has no examples of misuse");
         for example in examples {
-            check_one(name, folder, example).with_context(|| example.to_owned())?;
+            check_one((name, target), folder, example).with_context(|| example.to_owned())?;
         }
     }
     Ok(())
 }
 
-fn check_one(package: &str, folder: &str, name: &str) -> Result<()> {
+fn check_one((package, target): (&str, Option<&str>), folder: &str, name: &str) -> Result<()> {
     let file = paths::root().join(folder).join("misuse").join(format!("{name}.rs"));
     let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    let mut cargo = process::bare_metal_cargo();
-    cargo.args(["check", "--quiet", "--message-format", "short", "--target", BARE_METAL]);
+    let mut cargo = target.map_or_else(process::cargo, |_| process::bare_metal_cargo());
+    cargo.args(["check", "--quiet", "--message-format", "short"]);
+    cargo.args(target.into_iter().flat_map(|target| ["--target", target]));
     cargo.args(["-p", package, "--example", name]);
     let output = cargo.output().context("cargo cannot be started")?;
     let errors = String::from_utf8_lossy(&output.stderr);
