@@ -73,6 +73,8 @@ pub(crate) fn revive() {
         if off.load(Ordering::Acquire)
             && let Some(mpidr) = platform().mpidr(index)
             && psci::affinity_info(Conduit::Hvc, mpidr) == Ok(psci::Power::Off)
+            // Still: it may have come back in between, and be off for good at the end of its part.
+            && off.load(Ordering::Acquire)
         {
             let resume: Piece = hostile_resume;
             // SAFETY: what was kept was written before the vCPU went off.

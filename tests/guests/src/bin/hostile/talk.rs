@@ -119,7 +119,7 @@ const ROWS: [Row; COUNT] = [
 
 /// Those that are made more often than others, since they need somebody else's: asking, taking what was asked, sending, and what is
 /// done with what has come. And how each kind of request is accepted.
-const OFTEN: [u16; 10] = [0x1b, 0x1c, 0x1c, 0x1c, 0x29, 0x34, 0x2b, 0x2b, 0x2b, 0x23];
+const OFTEN: [u16; 11] = [0x1b, 0x1c, 0x1c, 0x1c, 0x29, 0x34, 0x2b, 0x2b, 0x2b, 0x23, 0x32];
 const ACCEPTING: [(Noun, u16); 3] =
     [(Noun::EventRequest, 0x1d), (Noun::ChannelRequest, 0x2a), (Noun::SharedRequest, 0x35)];
 
