@@ -268,7 +268,7 @@ impl Bench {
         let mut judged = bench_table::judge(&table, values, !self.no_linux)?;
         let alike = bench_relations::table(values);
         judged.problems.extend(bench_relations::problems(values));
-        process::print(&format!("{}\n{alike}\n{NOT_IN_IT}\n", judged.table));
+        process::print(format!("{}\n{alike}\n{NOT_IN_IT}\n", judged.table));
         if self.write {
             doc_table::replace(&file, name, &judged.table)?;
             doc_table::replace(&file, &format!("{name}-alike"), &alike)?;

@@ -1,6 +1,6 @@
 //! `cargo xtask mutate`: breaks the code in ways that a test must notice, one at a time.
 //!
-//! `tests/mutations.toml` says what is broken and which test has to fail. The sources are copied, so that the working
+//! `tests/mutations.toml` says what is broken and which test has to fail, which passes as things are. The sources are copied, so that the working
 //! tree stays as it is; a test on QEMU gets its images from there, too. A mutation whose code has changed since is an error, here and in the host tests: the list
 //! cannot rot.
 
@@ -11,8 +11,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Deserialize;
-use shikiri_qemu_tests::paths;
+use shikiri_qemu_tests::{counts, paths};
 
+use crate::commands::soak;
 use crate::process::{self, step};
 
 /// Breaks the code on purpose, and checks that a test fails.
@@ -20,6 +21,9 @@ use crate::process::{self, step};
 pub(crate) struct Mutate {
     /// Only the mutations whose name contains this text.
     filter: Option<String>,
+    /// Writes the result into `hyp/doc/spec.md`.
+    #[arg(long)]
+    write: bool,
 }
 
 /// The list.
@@ -73,7 +77,17 @@ impl Mutate {
         let tree = paths::target().join("mutations/tree");
         copy_sources(&tree)?;
         let mut survivors = Vec::new();
+        let commit = self.write.then(soak::commit).transpose()?;
+        let mut tried = Vec::new();
         for mutation in &chosen {
+            // What fails anyway notices nothing.
+            if !tried.contains(&&mutation.test) {
+                step(&format!("unbroken: {}", mutation.test.join(" ")));
+                if mutation.run(&tree)? {
+                    bail!("the test of mutation '{}' fails as things are", mutation.name);
+                }
+                tried.push(&mutation.test);
+            }
             step(&mutation.name);
             if !mutation.is_noticed(&tree)? {
                 eprintln!("SURVIVED: no test failed");
@@ -83,6 +97,12 @@ impl Mutate {
         println!("{} noticed, {} survived", chosen.len() - survivors.len(), survivors.len());
         if !survivors.is_empty() {
             bail!("nothing notices: {}", survivors.join(", "));
+        }
+        if let Some(commit) = commit {
+            let run =
+                self.filter.as_ref().map_or("mutate".into(), |filter| format!("mutate {filter}"));
+            let (noticed, counts) = (chosen.len(), format!("{} mutations", chosen.len()));
+            soak::record(&run, u64::try_from(noticed)?, counts::SEED, (&counts, &commit))?;
         }
         Ok(())
     }
