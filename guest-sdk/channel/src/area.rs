@@ -126,7 +126,7 @@ impl Area {
         let wanted = u64::try_from(bytes).unwrap_or(u64::MAX);
         // SAFETY: whoever borrows its memory borrows `self`, which is borrowed exclusively.
         let trimmed = unsafe { message::trim(self.handle, wanted) };
-        self.look_again(bytes);
+        self.look_again(bytes, trimmed.is_ok());
         trimmed
     }
 
@@ -145,7 +145,7 @@ impl Area {
         let wanted = u64::try_from(bytes).unwrap_or(u64::MAX);
         // SAFETY: as for `trim`.
         let split = unsafe { message::split(self.handle, wanted, class) };
-        self.look_again(bytes);
+        self.look_again(bytes, split.is_ok());
         match split {
             Ok(message::Area { handle, address, pages }) => {
                 let memory = windows.memory(address, pages);
@@ -163,12 +163,15 @@ impl Area {
         }
     }
 
-    /// Takes over how many pages it has now, and that no more than these bytes are meant.
-    fn look_again(&mut self, bytes: usize) {
+    /// Takes over how many pages it has now; if they are fewer, or as wanted, no more than these bytes are meant.
+    fn look_again(&mut self, bytes: usize, is_done: bool) {
+        let before = self.capacity();
         if let Ok(message::Area { pages, .. }) = message::info(self.handle) {
             self.memory.shrink(pages);
         }
-        self.set_len(self.meant().min(bytes));
+        if is_done || self.capacity() < before {
+            self.set_len(self.meant().min(bytes));
+        }
     }
 
     /// Whether it lies in a port's window, and so takes room there.

@@ -45,6 +45,7 @@ impl<T: Object> Waiting<T> {
         &self,
         attempt: impl Fn() -> Result<Option<R>, Refusal>,
     ) -> Result<R, Refusal> {
+        self.port.own()?;
         self.port.seat().until_there(|| attempt().transpose())
     }
 
@@ -54,6 +55,7 @@ impl<T: Object> Waiting<T> {
         deadline: Ticks,
         attempt: impl Fn() -> Result<Option<R>, Refusal>,
     ) -> Result<Option<R>, Refusal> {
+        self.port.own()?;
         self.port.seat().until(deadline, || attempt().transpose()).transpose()
     }
 

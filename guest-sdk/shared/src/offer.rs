@@ -61,8 +61,9 @@ impl<A> Offer<A> {
     /// # Errors
     /// `PeerGone` if it has not got the area any more, or never had this one.
     pub fn revoke(&self, user: User) -> Result<(), Refusal> {
-        // Who lives at its place by now may have been given the area, too.
-        if place_of(user.id)? != user.place {
+        // Who lives at its place by now may have been given the area, too. Where that cannot be seen, since neither may ask the other any
+        // more, nobody has been given it there since.
+        if talk::peer(user.place).is_ok_and(|peer| peer.id != Some(user.id)) {
             return Err(GONE);
         }
         calls::revoke(self.owned.0, user.place)

@@ -33,9 +33,9 @@ pub trait Told {
 /// A receive port whose interrupt ends sleeps and wakes tasks, and does not come to the guest's handler.
 #[derive(Debug)]
 pub struct Awaited {
-    port: Bound,
-    // Until the port is closed the interrupt may come.
+    // Given up before the port, whose interrupt may be another's as soon as it is closed.
     owned: Owned,
+    port: Bound,
 }
 
 /// An interrupt that does not come to the guest's handler, or not once a task has waited for it.
@@ -56,15 +56,16 @@ impl Awaited {
     /// is used otherwise.
     pub fn new(intid: u32) -> Result<Self, Refusal> {
         let port = ReceivePort::new()?.bind(intid, Sharing::Alone).map_err(|(_, why)| why)?;
-        // What came to a former port of this interrupt.
-        let _former = wakers::has_come(intid);
         let awaited = Self::of(port);
         awaited.own().map(|()| awaited)
     }
 
-    /// Makes one of a port that is bound: its interrupt, which is enabled, comes to the guest's handler until a task has waited for it.
+    /// Makes one of a port that is bound, alone to its interrupt: that is enabled, and comes to the guest's handler until somebody
+    /// waits for it.
     #[must_use]
     pub fn of(port: Bound) -> Self {
+        // What came to a former port of this interrupt.
+        let _former = wakers::has_come(port.intid());
         gic::enable(port.intid());
         let owned = Owned(port.intid());
         Self { port, owned }
@@ -115,14 +116,17 @@ impl Awaited {
         }
     }
 
-    /// The interrupt is not for the guest's handler from here on.
-    fn own(&self) -> Result<(), Refusal> {
+    /// The interrupt does not come to the guest's handler from here on, as the waits themselves see to.
+    ///
+    /// # Errors
+    /// `OverLimit` of the run-time's hooks to interrupts.
+    pub fn own(&self) -> Result<(), Refusal> {
         let has_room = wakers::own(self.owned.0);
         let none = Refusal { code: Status::OverLimit.code(), which: 0 };
         if has_room { Ok(()) } else { Err(none) }
     }
 
-    /// The port, whose interrupt comes to the guest's handler again.
+    /// The port, whose interrupt comes to the guest's handler again. An event that has come and was not taken is gone.
     #[must_use]
     pub fn into_bound(self) -> Bound {
         let Self { port, owned } = self;

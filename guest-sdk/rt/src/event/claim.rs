@@ -1,14 +1,13 @@
 //! Who is told of requests and answers: one at a time.
 
-use core::sync::atomic::{AtomicBool, Ordering};
-
 use shikiri_abi::Status;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk;
 
 use super::Receiving;
+use crate::Lock;
 
-static IS_CLAIMED: AtomicBool = AtomicBool::new(false);
+static IS_CLAIMED: Lock<bool> = Lock::new(false);
 
 /// A port is told of requests, when none waits, and of answers, and no other one is chosen until this goes.
 #[derive(Debug)]
@@ -20,19 +19,19 @@ impl Claim {
     /// # Errors
     /// `WrongState` if another one has been chosen for good, or if something is connected to it.
     pub fn new(port: &impl Receiving) -> Result<Self, Refusal> {
-        if IS_CLAIMED.swap(true, Ordering::Acquire) {
+        let mut is_claimed = IS_CLAIMED.lock();
+        if *is_claimed {
             return Err(IN_USE);
         }
-        // Refused, it is nobody's again.
-        let claim = Self(());
         talk::notify(port.handle())?;
-        Ok(claim)
+        *is_claimed = true;
+        Ok(Self(()))
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        IS_CLAIMED.store(false, Ordering::Release);
+        *IS_CLAIMED.lock() = false;
     }
 }
 
@@ -47,8 +46,7 @@ const IN_USE: Refusal = Refusal { code: Status::WrongState.code(), which: 0 };
 /// # Errors
 /// `WrongState` if something is connected to it, or while there are [`Notices`](super::Notices) or a channels' listener.
 pub fn notify(port: &impl Receiving) -> Result<(), Refusal> {
-    if IS_CLAIMED.load(Ordering::Acquire) {
-        return Err(IN_USE);
-    }
-    talk::notify(port.handle())
+    // Nobody claims it meanwhile.
+    let is_claimed = IS_CLAIMED.lock();
+    if *is_claimed { Err(IN_USE) } else { talk::notify(port.handle()) }
 }

@@ -16,11 +16,6 @@ use shikiri_scos_programs::processes;
 const NOTES: &str = "/run/policyd";
 
 fn main() -> ExitCode {
-    // Two would answer and start the same partitions by turns.
-    if let Some(other) = processes::of_program("policyd").first() {
-        say(&format!("another one runs already, as process {other}; `kill policyd` ends it"));
-        return ExitCode::FAILURE;
-    }
     let path = env::args().nth(1).unwrap_or_else(|| FILE.to_owned());
     let policy = match fs::read_to_string(&path) {
         Ok(text) => Policy::parse(&text).map_err(|error| error.to_string()),
@@ -28,6 +23,13 @@ fn main() -> ExitCode {
     };
     match policy {
         Ok(policy) => {
+            // Two would answer and start the same partitions by turns.
+            if let Some(other) = processes::of_program("policyd").first() {
+                say(&format!(
+                    "another one runs already, as process {other}; where init keeps it, `kill policyd` starts it anew"
+                ));
+                return ExitCode::FAILURE;
+            }
             let failure = govern(Engine::new(policy), Notes::of(&path));
             say(&failure);
             ExitCode::FAILURE

@@ -36,7 +36,7 @@ pub(crate) fn split() -> Outcome {
                 let refused = area.split_off(windows()?, AreaClass::Block, no_part).is_err();
                 ensure("both parts have a page", refused)?;
                 equal("it is as it was", area.capacity() as u64, bytes as u64)?;
-                area.set_len(bytes);
+                equal("and its length", area.len() as u64, bytes as u64)?;
             }
             let tail = made(area.split_off(windows()?, AreaClass::Block, stays))?;
             let whole = stays.next_multiple_of(4096);
@@ -51,6 +51,7 @@ pub(crate) fn split() -> Outcome {
             equal("shorter", area.capacity() as u64, 4096)?;
             equal("no longer than that", area.len() as u64, stays.min(4096) as u64)?;
             ensure("a page stays", area.trim(0).is_err() && area.capacity() == 4096)?;
+            equal("all of it is meant", area.len() as u64, stays.min(4096) as u64)?;
         }
         Ok(())
     })
