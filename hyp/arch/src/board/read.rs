@@ -38,7 +38,8 @@ struct Finding<'a> {
     stdout: &'a [u8],
     initrd_start: Option<u64>,
     initrd_end: Option<u64>,
-    has_psci_by_smc: bool,
+    /// Whether PSCI is called by SMC; `None`: no node says anything of it.
+    has_psci_by_smc: Option<bool>,
     bcm_power: Option<Pa>,
     is_full: bool,
     is_cut: bool,
@@ -69,7 +70,7 @@ pub fn read(
         stdout: &[],
         initrd_start: None,
         initrd_end: None,
-        has_psci_by_smc: false,
+        has_psci_by_smc: None,
         bcm_power: None,
         is_full: false,
         is_cut: false,
@@ -211,11 +212,11 @@ impl<'a> Finding<'a> {
         Children::Ignored
     }
 
-    /// PSCI, wherever it is: some trees have it below `/firmware`, which is no bus.
+    /// PSCI, wherever it is: some trees have it below `/firmware`, which is no bus. The first node is it, as for Linux.
     #[inline(never)]
     fn firmware(&mut self, facts: &NodeFacts<'a>) {
         if facts.is_okay && facts.kind() == Some(Kind::Psci) {
-            self.has_psci_by_smc = facts.method == b"smc\0";
+            self.has_psci_by_smc.get_or_insert(facts.method == b"smc\0");
         }
     }
 
@@ -297,7 +298,7 @@ impl<'a> Finding<'a> {
             gic: self.gic.ok_or(missing_gic)?,
             its: self.its,
             uart: uart.ok_or(TreeError::NoUart)?,
-            has_psci_by_smc: self.has_psci_by_smc,
+            has_psci_by_smc: self.has_psci_by_smc.unwrap_or(false),
             bcm_power: self.bcm_power,
         })
     }

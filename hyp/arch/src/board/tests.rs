@@ -323,6 +323,13 @@ fn a_psci_node_is_found_anywhere() {
     };
     assert!(below("okay"));
     assert!(!below("disabled"));
+    // Of several the first that is there is it, as for Linux.
+    let both = ["hvc", "smc"].iter().zip(["one", "other"]);
+    let tree = both.fold(Tree::of(RPI4), |tree, (method, name)| {
+        let tree = tree.add(&[], name).set(&[name], "compatible", "arm,psci-1.0");
+        tree.set(&[name], "method", method)
+    });
+    assert!(!tree.board().has_psci_by_smc);
 }
 
 /// QEMU's is a child of the interrupt controller.
