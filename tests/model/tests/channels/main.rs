@@ -12,7 +12,7 @@ use shikiri_core::handle::Handle;
 use shikiri_core::party::Refusal;
 use shikiri_model::calls::{
     ACCEPT, ALLOC, BIND, CLOSE, CLOSE_HANDLE, CONNECT, CREATE, CREATE_RECEIVE, EVENT_PAGE, FREE,
-    INFO, KEEP, NOTIFY, REFUSE, SEND, TAKE, TRIM, Told, call, refused, told, word,
+    INFO, KEEP, NOTIFY, REFUSE, SEND, SPLIT, TAKE, TRIM, Told, call, refused, told, word,
 };
 use shikiri_model::estates::Estates;
 use shikiri_stage2::WindowSizes;
@@ -250,6 +250,12 @@ fn an_area_that_is_kept_costs_its_receiver_and_leaves_the_window_whole() {
         let before = snapshot(&mut estates, SERVER);
         let received = refusal(&mut estates, SERVER, TRIM, &[area, PAGE_BYTES]);
         assert_eq!(received, (refused(Status::WrongState), 0), "it is the window's");
+        let own = alloc(&mut estates, SERVER, 2 * PAGE_BYTES, AreaClass::Block).0;
+        for [from, to] in [[area, 0], [own, area], [area, own]] {
+            let split = refusal(&mut estates, SERVER, SPLIT, &[from, PAGE_BYTES, 1, to]);
+            assert_eq!(split, (refused(Status::WrongState), 0), "neither a part nor its tail");
+        }
+        ok(&mut estates, SERVER, FREE, &[own]);
         if number == 0 {
             let limit = Some(before[2] + 2);
             estates.side(SERVER).holdings.account_mut().set_limit(Resource::Memory, limit);

@@ -12,8 +12,8 @@ use shikiri_core::party::Refusal;
 use shikiri_core::share::{Fixed, Place};
 use shikiri_model::calls::{
     ACCEPT, ACCEPT_SHARE, ALLOC, BIND, CONNECT, CONNECT_SHARE, CREATE, CREATE_RECEIVE,
-    CREATE_SHARE, DETACH, FREE, INFO, KEEP, OFFER, REFUSE, REVOKE, SEND, STATE_OF_SHARE, TAKE,
-    Told, WITHDRAW, call, refused, through,
+    CREATE_SHARE, DETACH, FREE, INFO, KEEP, OFFER, REFUSE, REVOKE, SEND, SPLIT, STATE_OF_SHARE,
+    TAKE, TRIM, Told, WITHDRAW, call, refused, through,
 };
 use shikiri_model::estates::Estates;
 use shikiri_stage2::{Access, WindowSizes};
@@ -242,14 +242,19 @@ fn a_shared_area_is_neither_sent_nor_freed_nor_kept_nor_offered_again() {
     let port = events(&mut estates, OWNER, 41);
     let ([channel, ..], _) = ok(&mut estates, OWNER, CREATE, &[port, 1, code(AreaClass::Block)]);
     let _ = attached(&mut estates, USER, (area, 2, AreaClass::Block), 1);
+    let (own, _) = alloc(&mut estates, OWNER, 2, AreaClass::Block);
     for (number, arguments) in [
         (FREE, vec![area]),
         (KEEP, vec![area]),
         (OFFER, vec![area]),
         (SEND, vec![channel, area, 8]),
+        (TRIM, vec![area, 4096]),
+        (SPLIT, vec![area, 4096, 1, 0]),
+        (SPLIT, vec![own, 4096, 1, area]),
     ] {
         refused_as(&mut estates, OWNER, number, &arguments, Status::WrongState);
     }
+    ok(&mut estates, OWNER, FREE, &[own]);
     let (info, _) = ok(&mut estates, OWNER, INFO, &[area]);
     assert_eq!(info, [at.0, 2, 1]);
     // Sent to a peer that is connected, too.
