@@ -52,12 +52,14 @@ impl Listener {
         let events = ReceivePort::new()?;
         let events = events.bind(intid, Sharing::Alone).map_err(|(_, refusal)| refusal)?;
         let _claim = Claim::new(&events)?;
+        // Whatever is missing from here on: the port goes first.
+        let listener = Self { events, _claim };
         if !windows::take_interrupts() {
             return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
         }
         table::own_by_listener(intid);
         gic::enable(intid);
-        Ok(Self { events, _claim })
+        Ok(listener)
     }
 
     /// The next request of any kind, if there is one: [`Request::of`] tells those for channels apart.
