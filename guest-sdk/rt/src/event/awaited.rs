@@ -30,7 +30,8 @@ pub trait Told {
     }
 }
 
-/// A receive port whose interrupt ends sleeps and wakes tasks, and does not come to the guest's handler.
+/// A receive port whose interrupt ends sleeps and wakes tasks, and does not come to the guest's handler. That is the run-time's doing: a guest that
+/// takes all interrupts itself (`trap::set_handler`) has taken the event with the interrupt.
 #[derive(Debug)]
 pub struct Awaited {
     // Given up before the port, whose interrupt may be another's as soon as it is closed.
@@ -105,6 +106,7 @@ impl Awaited {
     /// # Errors
     /// As [`Awaited::try_wait`].
     pub async fn arrived(&self) -> Result<(), Refusal> {
+        self.own()?;
         poll_fn(|context| self.poll_for(context, || self.attempt())).await
     }
 

@@ -83,7 +83,8 @@ impl Mutate {
             // What fails anyway notices nothing.
             if !tried.contains(&&mutation.test) {
                 step(&format!("unbroken: {}", mutation.test.join(" ")));
-                if mutation.run(&tree)? {
+                let fails = mutation.run(&tree).context("without any mutation")?;
+                if fails {
                     bail!("the test of mutation '{}' fails as things are", mutation.name);
                 }
                 tried.push(&mutation.test);
@@ -135,7 +136,7 @@ impl Mutation {
     fn run(&self, tree: &Path) -> Result<bool> {
         // What does not compile shows nothing.
         if !self.cargo(tree, &["--no-run", "--quiet"]).status()?.success() {
-            bail!("mutation '{}' does not compile", self.name);
+            bail!("the test of mutation '{}' does not compile", self.name);
         }
         if self.machine && !build(tree).status()?.success() {
             bail!("mutation '{}': its images cannot be built", self.name);
