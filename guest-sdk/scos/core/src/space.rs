@@ -5,11 +5,19 @@
 //! Every copy goes through the tables here and checks as the core would, so that the kernel never uses a program's
 //! address itself.
 
+mod copy;
+mod pages;
+mod protection;
+mod tables;
+
+pub use protection::{Access, Protection};
+
 use alloc::vec::Vec;
 
 use shikiri_scos_files::Errno;
+use tables::{ADDRESS, HELD, give_tables};
 
-use crate::{FRAME_BYTES, Frame, Guest, Memory, PAGE, Pool};
+use crate::{Frame, Guest, Memory, PAGE, Pool};
 
 /// The first address above a program's part.
 pub const USER_END: u64 = 1 << 39;
@@ -21,87 +29,6 @@ const MAPPINGS_END: u64 = 0x7f_0000_0000;
 const LOWEST: u64 = 0x1_0000;
 /// The most areas of a space.
 const MOST_AREAS: usize = 1024;
-/// Entries of a table.
-const ENTRIES: usize = 512;
-
-const VALID: u64 = 1;
-const TABLE: u64 = 3;
-/// A page: attribute 1 (write-back), inner shareable, accessed, not global, never executed by the kernel.
-const LEAF: u64 = (1 << 53) | (1 << 11) | (1 << 10) | (3 << 8) | (1 << 2) | 2;
-const FOR_PROGRAMS: u64 = 1 << 6;
-const READ_ONLY: u64 = 1 << 7;
-const NOT_EXECUTED: u64 = 1 << 54;
-/// Ours (bits 58–55 are software's): the entry holds a frame, though it may not be valid.
-const HELD: u64 = 1 << 55;
-const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
-
-/// What a program may do with pages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Protection {
-    /// Read.
-    pub is_readable: bool,
-    /// Write, and then read as well.
-    pub is_writable: bool,
-    /// Execute, and then read as well.
-    pub is_executable: bool,
-}
-
-impl Protection {
-    /// To be read and written.
-    pub const DATA: Self = Self { is_readable: true, is_writable: true, is_executable: false };
-    /// To be read and executed.
-    pub const CODE: Self = Self { is_readable: true, is_writable: false, is_executable: true };
-
-    /// From PROT_READ, PROT_WRITE and PROT_EXEC.
-    ///
-    /// # Errors
-    /// EINVAL for other bits; EACCES for pages that can be written and executed: there are none here.
-    pub fn from_bits(bits: u64) -> Result<Self, Errno> {
-        if bits & !7 != 0 {
-            return Err(Errno::EINVAL);
-        }
-        let wanted = Self {
-            is_readable: bits & 1 != 0,
-            is_writable: bits & 2 != 0,
-            is_executable: bits & 4 != 0,
-        };
-        if wanted.is_writable && wanted.is_executable { Err(Errno::EACCES) } else { Ok(wanted) }
-    }
-
-    fn allows(self, access: Access) -> bool {
-        match access {
-            Access::Read => self.is_readable || self.is_writable || self.is_executable,
-            Access::Write => self.is_writable,
-            Access::Execute => self.is_executable,
-        }
-    }
-
-    /// The descriptor of a page with this protection.
-    pub(crate) fn leaf(self, physical: u64) -> u64 {
-        let mut entry = LEAF | HELD | FOR_PROGRAMS | (physical & ADDRESS);
-        if self.allows(Access::Read) {
-            entry |= VALID;
-        }
-        if !self.is_writable {
-            entry |= READ_ONLY;
-        }
-        if !self.is_executable {
-            entry |= NOT_EXECUTED;
-        }
-        entry
-    }
-}
-
-/// How memory is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Read.
-    Read,
-    /// Written.
-    Write,
-    /// Executed.
-    Execute,
-}
 
 /// A run of pages with one protection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,30 +175,6 @@ impl Space {
         Ok(())
     }
 
-    /// Gives back the frames of the pages from `start` to `end`.
-    pub(crate) fn give_pages<M: Memory>(&mut self, pool: &mut Pool<M>, start: u64, end: u64) {
-        let mut at = start;
-        while at < end {
-            let (table, index) = match self.leaf_table(pool, at) {
-                Ok(place) => place,
-                Err(next) => {
-                    at = next;
-                    continue;
-                }
-            };
-            let entry = pool.memory.read_entry(table, index);
-            if entry & HELD != 0 {
-                pool.memory.write_entry(table, index, 0);
-                pool.memory.forget(self.asid, at);
-                if let Some(frame) = pool.memory.frame_at(entry & ADDRESS) {
-                    self.resident = self.resident.saturating_sub(1);
-                    pool.give(frame);
-                }
-            }
-            at = at.saturating_add(PAGE);
-        }
-    }
-
     /// Takes the frames of private pages from `start` to `end` away: they are zero when they are touched again.
     ///
     /// # Errors
@@ -379,202 +282,6 @@ impl Space {
         end.checked_sub(bytes).filter(|start| *start >= PROGRAM_END)
     }
 
-    /// The frame of a page that a program or the kernel touches; it gets one if it has none.
-    ///
-    /// # Errors
-    /// EFAULT if nothing is there that may be used so; ENOMEM.
-    pub fn touch<M: Memory>(
-        &mut self,
-        pool: &mut Pool<M>,
-        address: u64,
-        access: Access,
-    ) -> Result<Frame, Errno> {
-        let protection = self.area_of(address).ok_or(Errno::EFAULT)?.protection;
-        if !protection.allows(access) {
-            return Err(Errno::EFAULT);
-        }
-        self.frame_of(pool, address, protection)
-    }
-
-    /// The frame of a mapped page; it gets one if it has none.
-    fn frame_of<M: Memory>(
-        &mut self,
-        pool: &mut Pool<M>,
-        address: u64,
-        protection: Protection,
-    ) -> Result<Frame, Errno> {
-        if self.guest_at(address).is_some() {
-            return Err(Errno::EFAULT);
-        }
-        let (table, index) = self.make_leaf_table(pool, address)?;
-        let entry = pool.memory.read_entry(table, index);
-        if entry & HELD != 0 {
-            return pool.memory.frame_at(entry & ADDRESS).ok_or(Errno::EFAULT);
-        }
-        let frame = pool.take()?;
-        let physical = pool.memory.physical(frame);
-        if protection.is_executable {
-            pool.memory.clean_code(frame);
-        }
-        pool.memory.write_entry(table, index, protection.leaf(physical));
-        self.resident = self.resident.saturating_add(1);
-        Ok(frame)
-    }
-
-    /// Gives all mapped pages from `start` to `end` their frames: shared ones have them before anybody could have others.
-    ///
-    /// # Errors
-    /// EFAULT if a part is not mapped; ENOMEM.
-    pub fn populate<M: Memory>(
-        &mut self,
-        pool: &mut Pool<M>,
-        start: u64,
-        end: u64,
-    ) -> Result<(), Errno> {
-        let mut at = start;
-        while at < end {
-            let protection = self.area_of(at).ok_or(Errno::EFAULT)?.protection;
-            self.frame_of(pool, at, protection)?;
-            at = at.saturating_add(PAGE);
-        }
-        Ok(())
-    }
-
-    /// Has a page that is mapped use this frame, which becomes the space's: for pages that several spaces have.
-    ///
-    /// # Errors
-    /// EFAULT if nothing is mapped there; ENOMEM.
-    pub fn lend<M: Memory>(
-        &mut self,
-        pool: &mut Pool<M>,
-        address: u64,
-        frame: Frame,
-    ) -> Result<(), Errno> {
-        let protection = self.area_of(address).ok_or(Errno::EFAULT)?.protection;
-        let (table, index) = self.make_leaf_table(pool, address)?;
-        pool.share(frame)?;
-        let physical = pool.memory.physical(frame);
-        pool.memory.write_entry(table, index, protection.leaf(physical));
-        self.resident = self.resident.saturating_add(1);
-        Ok(())
-    }
-
-    /// Copies from a program.
-    ///
-    /// # Errors
-    /// EFAULT, ENOMEM.
-    pub fn read<M: Memory>(
-        &mut self,
-        pool: &mut Pool<M>,
-        address: u64,
-        bytes: &mut [u8],
-    ) -> Result<(), Errno> {
-        let mut at = address;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (offset, length) = in_page(at, rest.len());
-            let (now, later) = rest.split_at_mut(length);
-            if let Some(physical) = self.guest_place(at, Some(Access::Read))? {
-                pool.memory.read_guest(physical, now);
-            } else {
-                let frame = self.touch(pool, at, Access::Read)?;
-                pool.memory.read(frame, offset, now);
-            }
-            rest = later;
-            at = at.checked_add(length as u64).ok_or(Errno::EFAULT)?;
-        }
-        Ok(())
-    }
-
-    /// Copies to a program. What lies before a page that cannot be written has been written.
-    ///
-    /// # Errors
-    /// EFAULT, ENOMEM.
-    pub fn write<M: Memory>(
-        &mut self,
-        pool: &mut Pool<M>,
-        address: u64,
-        bytes: &[u8],
-    ) -> Result<(), Errno> {
-        self.put(pool, address, bytes, Some(Access::Write))
-    }
-
-    /// Copies to mapped pages, whatever their protection: for who loads a program.
-    ///
-    /// # Errors
-    /// EFAULT, ENOMEM.
-    pub fn fill<M: Memory>(
-        &mut self,
-        pool: &mut Pool<M>,
-        address: u64,
-        bytes: &[u8],
-    ) -> Result<(), Errno> {
-        self.put(pool, address, bytes, None)
-    }
-
-    fn put<M: Memory>(
-        &mut self,
-        pool: &mut Pool<M>,
-        address: u64,
-        bytes: &[u8],
-        access: Option<Access>,
-    ) -> Result<(), Errno> {
-        let mut at = address;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let (offset, length) = in_page(at, rest.len());
-            let (now, later) = rest.split_at(length);
-            let protection = self.area_of(at).ok_or(Errno::EFAULT)?.protection;
-            if access.is_some_and(|access| !protection.allows(access)) {
-                return Err(Errno::EFAULT);
-            }
-            if let Some(physical) = self.guest_place(at, access)? {
-                pool.memory.write_guest(physical, now);
-            } else {
-                let frame = self.frame_of(pool, at, protection)?;
-                pool.memory.write(frame, offset, now);
-                if protection.is_executable {
-                    pool.memory.clean_code(frame);
-                }
-            }
-            rest = later;
-            at = at.checked_add(length as u64).ok_or(Errno::EFAULT)?;
-        }
-        Ok(())
-    }
-
-    /// Checks that `bytes` bytes can be used so, and gives them frames.
-    ///
-    /// # Errors
-    /// EFAULT, ENOMEM.
-    pub fn check<M: Memory>(
-        &mut self,
-        pool: &mut Pool<M>,
-        address: u64,
-        bytes: u64,
-        access: Access,
-    ) -> Result<(), Errno> {
-        let end = address.checked_add(bytes).ok_or(Errno::EFAULT)?;
-        let mut at = address;
-        while at < end {
-            if self.guest_place(at, Some(access))?.is_none() {
-                self.touch(pool, at, access)?;
-            }
-            at = (at & !PAGE.wrapping_sub(1)).saturating_add(PAGE);
-        }
-        Ok(())
-    }
-
-    /// Where a byte of other memory than the frames is, that may be used so; `None` if there is none at this address.
-    fn guest_place(&self, address: u64, access: Option<Access>) -> Result<Option<u64>, Errno> {
-        let Some(guest) = self.guest_at(address) else { return Ok(None) };
-        let protection = self.area_of(address).ok_or(Errno::EFAULT)?.protection;
-        if access.is_some_and(|access| !protection.allows(access)) {
-            return Err(Errno::EFAULT);
-        }
-        guest.physical_of(address).map(Some)
-    }
-
     /// A copy for a new process: shared areas share their frames. What is not of the frames it does not have.
     ///
     /// # Errors
@@ -637,72 +344,6 @@ impl Space {
         }
         give_tables(pool, self.root, 2);
     }
-
-    /// The table of an address's leaf and its place there; if it has none, the first address that may have one again.
-    fn leaf_table<M: Memory>(&self, pool: &Pool<M>, address: u64) -> Result<(Frame, usize), u64> {
-        let mut table = self.root;
-        for level in [2, 1] {
-            let entry = pool.memory.read_entry(table, index(address, level));
-            let below = pool.memory.frame_at(entry & ADDRESS).filter(|_| entry & VALID != 0);
-            table = below.ok_or_else(|| next_table(address, level))?;
-        }
-        Ok((table, index(address, 0)))
-    }
-
-    /// The same; tables that are missing are made.
-    pub(crate) fn make_leaf_table<M: Memory>(
-        &self,
-        pool: &mut Pool<M>,
-        address: u64,
-    ) -> Result<(Frame, usize), Errno> {
-        let mut table = self.root;
-        for level in [2, 1] {
-            let place = index(address, level);
-            let entry = pool.memory.read_entry(table, place);
-            table = if entry & VALID == 0 {
-                let new = pool.take()?;
-                let physical = pool.memory.physical(new);
-                pool.memory.write_entry(table, place, physical | TABLE);
-                new
-            } else {
-                pool.memory.frame_at(entry & ADDRESS).ok_or(Errno::EFAULT)?
-            };
-        }
-        Ok((table, index(address, 0)))
-    }
-}
-
-/// Gives back a table and those below it; leaves are gone already.
-fn give_tables<M: Memory>(pool: &mut Pool<M>, table: Frame, level: u32) {
-    if level > 0 {
-        for place in 0..ENTRIES {
-            let entry = pool.memory.read_entry(table, place);
-            if entry & VALID != 0
-                && let Some(below) = pool.memory.frame_at(entry & ADDRESS)
-            {
-                give_tables(pool, below, level.saturating_sub(1));
-            }
-        }
-    }
-    pool.give(table);
-}
-
-/// The place of an address in the table of a level: 2 is the root.
-fn index(address: u64, level: u32) -> usize {
-    let shift = level.saturating_mul(9).saturating_add(12);
-    usize::try_from((address >> shift) & 511).unwrap_or(0)
-}
-
-/// The first address behind what an entry of this level covers.
-fn next_table(address: u64, level: u32) -> u64 {
-    let span = PAGE << level.saturating_mul(9);
-    (address & !span.wrapping_sub(1)).saturating_add(span)
-}
-
-/// The offset of an address in its page, and how many of `bytes` are in this page.
-fn in_page(address: u64, bytes: usize) -> (usize, usize) {
-    let offset = usize::try_from(address & PAGE.wrapping_sub(1)).unwrap_or(0);
-    (offset, bytes.min(FRAME_BYTES.saturating_sub(offset)))
 }
 
 pub(crate) fn check_range(start: u64, end: u64) -> Result<(), Errno> {

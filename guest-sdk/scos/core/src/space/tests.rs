@@ -1,6 +1,8 @@
 //! Address spaces, walked as the core would.
 
+use super::tables::{NOT_EXECUTED, READ_ONLY, VALID};
 use super::*;
+use crate::FRAME_BYTES;
 use crate::testing::{Host, pool};
 
 const DATA: u64 = 0x40_0000;
