@@ -1,8 +1,10 @@
-//! Two sides in one process: memory that both map, doorbells of condition variables, and a transport without shared
-//! memory.
+//! Two sides in one process: memory that both map, doorbells of condition variables, a transport without shared memory,
+//! and a service to call.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 #![expect(clippy::arithmetic_side_effects, reason = "a test")]
+
+pub(crate) mod sample;
 
 use std::collections::VecDeque;
 use std::future::Future;
