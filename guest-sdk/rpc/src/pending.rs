@@ -116,8 +116,12 @@ impl<'c, 'a, T: Transport, const CALLS: usize, R> Pending<'c, 'a, T, CALLS, R> {
 
     /// Finishes the call with the payload as it is.
     pub(crate) fn finish_raw<'s>(&mut self, copy: &'s mut [u8]) -> Option<Outcome<&'s [u8]>> {
-        let reply = self.look().reply?;
-        Some(self.payload(reply, copy))
+        let Look { reply, has_more } = self.look();
+        if reply.is_none() && has_more {
+            // Of which nobody tells.
+            self.client.leg().transport().wake();
+        }
+        Some(self.payload(reply?, copy))
     }
 
     /// Takes in what has arrived, and looks whether the reply is among it.

@@ -150,8 +150,11 @@ where
             Err(why) if why.is_shortage() => {
                 self.state = State::Request { answer, method, length };
                 // What frees a buffer or a slot may be in what has arrived.
-                if self.down.receive_for(None).is_err() {
-                    return Ok(self.fail(CallError::PeerGone));
+                match self.down.receive_for(None) {
+                    Err(PeerGone) => return Ok(self.fail(CallError::PeerGone)),
+                    // Of which nobody tells.
+                    Ok(true) => self.down.leg().transport().wake(),
+                    Ok(false) => {}
                 }
                 Ok(Step::Waiting)
             }

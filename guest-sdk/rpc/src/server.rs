@@ -228,6 +228,8 @@ impl<'a, T: Transport> Server<'a, T> {
                 return Ok(Some(Received { method: message.code, length, answer }));
             }
         }
+        // There may be more, of which nobody tells.
+        self.leg.transport().wake();
         Ok(None)
     }
 

@@ -3,18 +3,20 @@
 
 mod support;
 
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
+use std::future::Future as _;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::task::{self, Poll, Waker};
 use std::thread;
 use std::time::Instant;
 
 use shikiri_rpc::{
-    Begin, Body, CallError, CallId, Client, Context, Epoch, Kind, Leg, Message, Patience, PeerGone,
-    Reference, SendError, Server, Side, Status, Transport,
+    Begin, Body, CallError, CallId, Client, Context, Dispatch, Epoch, Inline, Kind, Leg, Message,
+    Patience, PeerGone, Reference, SendError, Server, Side, Status, Transport,
 };
-use support::sample::{SampleStub, WireServer, pair, serve_now};
-use support::{Queue, Wire, queues};
+use support::sample::{Plain, SampleServer, SampleStub, WireServer, pair, serve_now};
+use support::{Queue, Unpark, Wire, queues, soon};
 
 #[test]
 fn what_the_server_refuses_the_caller_is_told() {
@@ -213,4 +215,41 @@ fn who_sleeps_while_another_thread_sends_a_refusal_is_woken_for_what_is_behind_i
     assert_eq!(refused.wait(), Err(CallError::Refused(Status::NoSuchMethod)));
     serve_now(&server);
     assert_eq!((later.0.wait(), later.1.wait()), (Ok(()), Ok(())));
+}
+
+/// More than a look takes in at once, and the peer tells of none of it again.
+#[test]
+fn what_lies_behind_many_refused_messages_is_found_without_another_word() {
+    let wire = Wire::new(1024, 2, 1024);
+    let server: WireServer<'_> = Server::new(wire.leg(Side::B), Patience::Fail);
+    let peer = wire.transport(Side::A);
+    // The last one is good: the sample's `nothing`.
+    let ask = |call: u32| {
+        for number in 0..=200 {
+            let kind = if number == 200 { Kind::Request } else { Kind::Reply };
+            let body = Body::Inline(Inline::EMPTY);
+            peer.send(&Message { kind, code: 4, call: CallId(call), body }).unwrap();
+        }
+    };
+    let answered = || peer.receive().unwrap().map(|reply| (reply.kind, reply.code, reply.call));
+    let mut context = Context::<2048>::new();
+    // By a thread.
+    ask(1);
+    let request = server.wait_until(&mut context, soon()).unwrap();
+    Dispatch::dispatch(&SampleServer(Plain), request.expect("it is there"));
+    assert_eq!(answered(), Some((Kind::Reply, 0, CallId(1))));
+    // By a task: it is ready, or has been woken to look again.
+    ask(2);
+    let woken = Arc::new(Unpark(thread::current(), AtomicUsize::new(1)));
+    let waker = Waker::from(woken.clone());
+    let mut received = pin!(server.received(&mut context));
+    let request = loop {
+        assert_ne!(woken.1.swap(0, Ordering::Relaxed), 0, "nobody wakes the task");
+        match received.as_mut().poll(&mut task::Context::from_waker(&waker)) {
+            Poll::Ready(request) => break request.unwrap(),
+            Poll::Pending => {}
+        }
+    };
+    Dispatch::dispatch(&SampleServer(Plain), request);
+    assert_eq!((answered(), server.rejected()), (Some((Kind::Reply, 0, CallId(2))), 400));
 }
