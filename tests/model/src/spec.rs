@@ -106,6 +106,8 @@ struct Partition {
     name: String,
     /// Where it sees which of its ports have an event.
     shown: Option<u64>,
+    /// The indices that have been marked there since their word was taken last.
+    marks: BTreeSet<u64>,
     /// How far its end has come.
     ending: Option<Stage>,
 }
@@ -247,6 +249,7 @@ impl Spec {
             interrupts: BTreeSet::new(),
             name: String::new(),
             shown: None,
+            marks: BTreeSet::new(),
             ending: None,
         });
     }

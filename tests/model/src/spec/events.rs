@@ -3,8 +3,6 @@
 //! A receive port has one source. Bound to an interrupt that it has alone, its bit is the interrupt itself, unless it is masked; grouped
 //! with others, a bitmap of the partition says which of them it was.
 
-use std::collections::BTreeMap;
-
 use shikiri_abi::{AreaClass, Resource, Sharing, Status, TalkCall};
 
 use super::handles::{Link, Thing, index};
@@ -169,6 +167,7 @@ impl Spec {
             _ if receive.is_pending => vec![],
             (Some((intid, _, Sharing::Grouped)), false) => {
                 (receive.is_pending, receive.is_marked) = (true, true);
+                self.of_mut(port.0).marks.insert(index(port.1));
                 self.raise(port.0, intid)
             }
             _ => {
@@ -188,7 +187,10 @@ impl Spec {
         };
         match sharing {
             Sharing::Alone => receive.is_pending = false,
-            Sharing::Grouped => receive.is_marked = true,
+            Sharing::Grouped => {
+                receive.is_marked = true;
+                self.of_mut(port.0).marks.insert(index(port.1));
+            }
         }
         self.raise(port.0, intid)
     }
@@ -207,6 +209,7 @@ impl Spec {
     /// The ports of one word of the bitmap that have an event; they have none from here on.
     fn take_marked(&mut self, who: usize, word: u64) -> u64 {
         let mut taken = 0;
+        self.of_mut(who).marks.retain(|index| index / 64 != word);
         for (handle, thing) in &mut self.of_mut(who).things {
             if let Thing::Receive(receive) = thing
                 && index(*handle) / 64 == word
@@ -233,17 +236,22 @@ impl Spec {
         Ok(Done::with([at, 0, 0]))
     }
 
-    /// Where a partition sees which of its ports have an event, and the words of those that have one. *Choice*: what else is set there, of
-    /// ports that were polled or closed.
+    /// Where a partition sees which of its ports have an event, and for each word of its handles what is set there, and what may be.
+    /// *Choice*: whether the bit of a port that was polled or closed is left until its word is taken.
     #[must_use]
-    pub fn shown(&self, who: usize) -> Option<(u64, BTreeMap<u64, u64>)> {
-        let mut words: BTreeMap<u64, u64> = BTreeMap::new();
-        for (handle, thing) in &self.of(who).things {
+    pub fn shown(&self, who: usize) -> Option<(u64, Vec<[u64; 2]>)> {
+        let own = self.of(who);
+        let mut words = vec![[0; 2]; self.sizes.handles.div_ceil(64)];
+        let mut set = |index: u64, of: usize| {
+            words[usize::try_from(index / 64).expect("a handle's")][of] |= 1 << (index % 64);
+        };
+        for (handle, thing) in &own.things {
             if let Thing::Receive(Receive { is_pending: true, is_marked: true, .. }) = thing {
-                *words.entry(index(*handle) / 64).or_default() |= 1 << (index(*handle) % 64);
+                set(index(*handle), 0);
             }
         }
-        Some((self.of(who).shown?, words))
+        own.marks.iter().for_each(|index| set(*index, 1));
+        Some((own.shown?, words))
     }
 
     /// HANDLE_CLOSE: of event ports and requests.

@@ -4,8 +4,8 @@
 use shikiri_abi::{Resource, Status};
 use shikiri_core::area::AreaSizes;
 use shikiri_model::calls::{
-    ACCEPT_EVENT, ASK, BIND, CLOSE_HANDLE, CONNECT_EVENT, CREATE_RECEIVE, CREATE_SEND, MASK,
-    NOTIFY_ME, POLL, REFUSE, SEND_EVENT, STATE_OF_EVENT, TAKE, TAKE_EVENTS,
+    ACCEPT_EVENT, ASK, BIND, CLOSE_HANDLE, CONNECT_EVENT, CREATE_RECEIVE, CREATE_SEND, EVENT_PAGE,
+    MASK, NOTIFY_ME, POLL, REFUSE, SEND_EVENT, STATE_OF_EVENT, TAKE, TAKE_EVENTS,
 };
 use shikiri_model::guests::{Arg, Row, Topic, reach, try_all};
 use shikiri_model::lockstep::Setting;
@@ -34,6 +34,7 @@ const ROWS: &[(usize, Row)] = {
         (1, (STATE_OF_EVENT, &[Of(Send)])),
         (1, (POLL, &[Of(Receive)])),
         (1, (TAKE_EVENTS, &[FLAG])),
+        (1, (EVENT_PAGE, &[])),
         (2, (SEND_EVENT, &[Of(Send)])),
         (5, (ASK, &[Of(Send), PEER, SERVICE, Number])),
         (2, (TAKE, &[])),
