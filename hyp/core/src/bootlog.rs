@@ -59,7 +59,7 @@ checkpoints! {
     TreeRead = 2, "device tree read",
         "the map of the hypervisor's own memory could not be built from the tree's ranges.";
     MmuOn = 3, "own memory mapped, MMU and caches on",
-        "the GIC's registers are not where the device tree says.";
+        "the GIC's registers are not where the device tree says, or whoever was here before has left LPIs or an ITS on that do not stop: the next line says which; then have the firmware leave them off.";
     InterruptsReady = 4, "interrupt controller ready",
         "what the loader put into memory is not all in RAM, or one lies in the other: the next line names both. Else the generic timer's frequency is zero or its interrupt is missing in the device tree.";
     BundleFound = 5, "bundle found",
