@@ -150,7 +150,7 @@ impl Mutation {
         cargo.current_dir(tree).arg("test").args(more).args(&self.test);
         cargo.env("CARGO_TARGET_DIR", build_folder());
         if self.loom {
-            cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2").arg("--release");
+            cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
         }
         cargo
     }

@@ -212,7 +212,7 @@ fn host_tests(workspace: &Workspace, words: Words) -> Command {
 fn loom_tests(words: Words, what: &[&str]) -> Command {
     let mut cargo = process::cargo();
     cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
-    cargo.args(words).arg("--release").args(what).arg("--target-dir");
+    cargo.args(words).args(what).arg("--target-dir");
     cargo.arg(shikiri_qemu_tests::paths::target().join("loom"));
     cargo
 }
