@@ -158,7 +158,7 @@ impl Partition {
             return Err(Refusal { code: Status::PeerGone.code(), which: 0 });
         }
         Ok(Standing {
-            state: State::of(listed.phase).ok_or(STRANGE)?,
+            state: State::from_code(listed.phase).ok_or(STRANGE)?,
             cause: (listed.cause != 0).then(|| Cause::of(listed.cause, listed.code)),
             restarts: listed.restarts,
             starts: listed.starts,

@@ -2,59 +2,10 @@
 
 use core::fmt;
 
+use shikiri_abi::EndCause;
+pub use shikiri_abi::PartitionState as State;
+
 use crate::Partition;
-
-/// Where a partition stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It is being described, and owns nothing.
-    Created,
-    /// It is being built.
-    Building,
-    /// It is built, and waits for another start.
-    Held,
-    /// It runs.
-    Active,
-    /// Its vCPUs are kept off their cores.
-    Paused,
-    /// It is being stopped and taken apart.
-    Ending,
-    /// It has ended.
-    Ended,
-    /// It is being destroyed.
-    Leaving,
-}
-
-impl State {
-    pub(crate) const fn of(phase: u8) -> Option<Self> {
-        Some(match phase {
-            1 => Self::Created,
-            2 => Self::Building,
-            3 => Self::Held,
-            4 => Self::Active,
-            5 => Self::Paused,
-            6 => Self::Ending,
-            7 => Self::Ended,
-            8 => Self::Leaving,
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Created => "created",
-            Self::Building => "building",
-            Self::Held => "held",
-            Self::Active => "active",
-            Self::Paused => "paused",
-            Self::Ending => "ending",
-            Self::Ended => "ended",
-            Self::Leaving => "leaving",
-        })
-    }
-}
 
 /// Why a partition has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,17 +34,17 @@ pub enum Cause {
 
 impl Cause {
     pub(crate) const fn of(number: u8, code: u32) -> Self {
-        match number {
-            1 => Self::Off,
-            2 => Self::Reset,
-            3 => Self::Code(code),
-            4 => Self::Fault,
-            5 => Self::Operator,
-            6 => Self::OperatorRestart,
-            7 => Self::NotBuilt,
-            8 => Self::Stopped,
-            9 => Self::Restarted,
-            number => Self::Unknown(number),
+        match EndCause::decode(number, code) {
+            Some(EndCause::Off) => Self::Off,
+            Some(EndCause::Reset) => Self::Reset,
+            Some(EndCause::Code(code)) => Self::Code(code),
+            Some(EndCause::Fault) => Self::Fault,
+            Some(EndCause::Operator) => Self::Operator,
+            Some(EndCause::OperatorRestart) => Self::OperatorRestart,
+            Some(EndCause::NotBuilt) => Self::NotBuilt,
+            Some(EndCause::Policy) => Self::Stopped,
+            Some(EndCause::PolicyRestart) => Self::Restarted,
+            None => Self::Unknown(number),
         }
     }
 }

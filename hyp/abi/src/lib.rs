@@ -21,6 +21,7 @@ mod policy;
 mod resource;
 mod shared;
 pub mod smccc;
+mod standing;
 mod status;
 mod talk;
 
@@ -39,5 +40,6 @@ pub use policy::{
 };
 pub use resource::{RESOURCE_COUNT, Resource};
 pub use shared::SharedCall;
+pub use standing::{EndCause, PartitionState};
 pub use status::Status;
 pub use talk::{Sharing, SignalKind, TalkCall};

@@ -16,10 +16,9 @@
 mod farewell;
 
 pub use farewell::Farewell;
+pub use shikiri_abi::EndCause;
 
-use core::fmt;
-
-use shikiri_abi::{Hold, PartitionId};
+use shikiri_abi::{Hold, PartitionId, PartitionState};
 use shikiri_config::{Restart, RestartPolicy};
 
 /// Where a partition stands; small enough for an atomic byte.
@@ -95,6 +94,22 @@ impl Phase {
         }
     }
 
+    /// The phase as others are told it; none of a place where there is nobody.
+    #[must_use]
+    pub const fn told(self) -> Option<PartitionState> {
+        Some(match self {
+            Self::Free => return None,
+            Self::Created => PartitionState::Created,
+            Self::Building => PartitionState::Building,
+            Self::Held => PartitionState::Held,
+            Self::Active => PartitionState::Active,
+            Self::Paused => PartitionState::Paused,
+            Self::Ending | Self::TearingDown => PartitionState::Ending,
+            Self::Ended => PartitionState::Ended,
+            Self::Leaving => PartitionState::Leaving,
+        })
+    }
+
     /// For tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -112,76 +127,17 @@ impl Phase {
     }
 }
 
-/// Why a partition ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndCause {
-    /// PSCI SYSTEM_OFF, or the last vCPU turned itself off.
-    Off,
-    /// PSCI SYSTEM_RESET: it wants to start again, whatever the policy.
-    Reset,
-    /// The PARTITION_END call, with the guest's code.
-    Code(u32),
-    /// An exit that cannot be served; the report says which.
-    Fault,
-    /// The operator's `stop`.
-    Operator,
-    /// The operator's `restart`.
-    OperatorRestart,
-    /// It could not be built.
-    NotBuilt,
-    /// PARTITION_STOP.
-    Policy,
-    /// PARTITION_RESTART.
-    PolicyRestart,
+/// Whether an end counts as a failure for the restart policy.
+const fn is_failure(cause: EndCause) -> bool {
+    matches!(cause, EndCause::Fault) || matches!(cause, EndCause::Code(code) if code != 0)
 }
 
-impl EndCause {
-    /// Whether this counts as a failure for the restart policy.
-    const fn is_failure(self) -> bool {
-        matches!(self, Self::Fault) || matches!(self, Self::Code(code) if code != 0)
-    }
-
-    /// Whether somebody wants it now, whatever the restart policy and what came before.
-    const fn is_wish(self) -> bool {
-        matches!(self, Self::Operator | Self::OperatorRestart | Self::Policy | Self::PolicyRestart)
-    }
-
-    /// In a word, for tables: those of the system control OS's shell. Behind `code` comes the code.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Reset => "reset",
-            Self::Code(_) => "code",
-            Self::Fault => "fault",
-            Self::NotBuilt => "not built",
-            Self::Operator | Self::OperatorRestart | Self::Policy | Self::PolicyRestart => {
-                "stopped"
-            }
-        }
-    }
-
-    /// Whether the policy program did it: it knows, and nobody else has to be told.
-    #[must_use]
-    pub const fn is_policy(self) -> bool {
-        matches!(self, Self::Policy | Self::PolicyRestart)
-    }
-}
-
-impl fmt::Display for EndCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("powered itself off"),
-            Self::Reset => f.write_str("asked for a reset"),
-            Self::Code(code) => write!(f, "ended itself with code {code}"),
-            Self::Fault => f.write_str("faulted"),
-            Self::Operator => f.write_str("was stopped by the operator"),
-            Self::OperatorRestart => f.write_str("was restarted by the operator"),
-            Self::NotBuilt => f.write_str("could not be started"),
-            Self::Policy => f.write_str("was stopped by the policy program"),
-            Self::PolicyRestart => f.write_str("was restarted by the policy program"),
-        }
-    }
+/// Whether somebody wants an end now, whatever the restart policy and what came before.
+const fn is_wish(cause: EndCause) -> bool {
+    matches!(
+        cause,
+        EndCause::Operator | EndCause::OperatorRestart | EndCause::Policy | EndCause::PolicyRestart
+    )
 }
 
 /// What follows when a partition has been torn down.
@@ -408,7 +364,7 @@ impl Lifecycle {
                 false
             }
             Phase::Ending | Phase::TearingDown => {
-                if cause.is_wish() {
+                if is_wish(cause) {
                     self.cause = Some(cause);
                 }
                 false
@@ -439,7 +395,7 @@ impl Lifecycle {
             Some(EndCause::Operator | EndCause::Policy | EndCause::NotBuilt) | None => false,
             Some(cause) => match restart.policy {
                 RestartPolicy::Never => false,
-                RestartPolicy::OnFault => cause.is_failure(),
+                RestartPolicy::OnFault => is_failure(cause),
                 RestartPolicy::Always => true,
             },
         };

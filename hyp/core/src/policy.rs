@@ -13,7 +13,7 @@ mod time;
 
 pub use handout::{Given, HandOut, Page, TooMuch};
 pub use news::News;
-pub use notice::{Notice, Notices, Waiting, cause_number};
+pub use notice::{Notice, Notices, Waiting};
 pub use refusal::Refusal;
 pub use request::Requests;
 pub use time::{Growth, grown};

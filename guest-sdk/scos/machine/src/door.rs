@@ -154,13 +154,14 @@ impl<C: Calls> Door<C> {
             }
             Err(refusal) => return Err(refusal),
         };
+        let [phase, cause, ..] = state.to_le_bytes();
         let [starts, vcpus] = [counts & 0xffff_ffff, counts >> 32 & 0xff];
         let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
         Ok(Some(Partition {
             id,
             name,
-            phase: phase(state & 0xff),
-            cause: cause(state >> 8 & 0xff, number(state >> 32)),
+            phase: Phase::of(phase),
+            cause: Cause::of(cause, number(state >> 32)),
             vcpus: number(vcpus),
             starts: number(starts),
             is_dynamic: counts >> 40 & 1 != 0,
@@ -209,30 +210,6 @@ fn refusal(
 ) -> Refusal {
     let over = Over::decode(which, most).filter(|_| status == Status::OverLimit);
     Refusal { over, ..Refusal::new(step, partition, status) }
-}
-
-const fn phase(code: u64) -> Phase {
-    match code {
-        1 => Phase::Created,
-        2 => Phase::Building,
-        3 => Phase::Held,
-        4 => Phase::Active,
-        5 => Phase::Paused,
-        7 => Phase::Ended,
-        _ => Phase::Ending,
-    }
-}
-
-const fn cause(code: u64, value: u32) -> Option<Cause> {
-    Some(match code {
-        1 => Cause::Off,
-        2 => Cause::Reset,
-        3 => Cause::Code(value),
-        4 => Cause::Fault,
-        5 | 6 | 8 | 9 => Cause::Stopped,
-        7 => Cause::NotBuilt,
-        _ => return None,
-    })
 }
 
 impl<C: Calls + Trees> Machine for Door<C> {

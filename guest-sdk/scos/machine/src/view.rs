@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use shikiri_abi::{NewAreas, PartitionRef, RESOURCE_COUNT, Resource};
+use shikiri_abi::{EndCause, NewAreas, PartitionRef, PartitionState, RESOURCE_COUNT, Resource};
 
 use crate::amount::Span;
 use crate::given::OwnedDevice;
@@ -25,6 +25,22 @@ pub enum Phase {
     Ending,
     /// Owns nothing; can be started again.
     Ended,
+}
+
+impl Phase {
+    /// The phase of PARTITION_LIST's number. One that is being destroyed is ending, and so is what has come later than this program:
+    /// nothing is begun with it until it is something else.
+    pub(crate) const fn of(code: u8) -> Self {
+        match PartitionState::from_code(code) {
+            Some(PartitionState::Created) => Self::Created,
+            Some(PartitionState::Building) => Self::Building,
+            Some(PartitionState::Held) => Self::Held,
+            Some(PartitionState::Active) => Self::Active,
+            Some(PartitionState::Paused) => Self::Paused,
+            Some(PartitionState::Ended) => Self::Ended,
+            Some(PartitionState::Ending | PartitionState::Leaving) | None => Self::Ending,
+        }
+    }
 }
 
 impl fmt::Display for Phase {
@@ -56,9 +72,30 @@ pub enum Cause {
     Stopped,
     /// It could not be put together.
     NotBuilt,
+    /// Something that has come later than this program, by its number.
+    Other(u8),
 }
 
 impl Cause {
+    /// The cause of PARTITION_LIST's number and code; none of 0.
+    pub(crate) const fn of(number: u8, code: u32) -> Option<Self> {
+        Some(match EndCause::decode(number, code) {
+            Some(EndCause::Off) => Self::Off,
+            Some(EndCause::Reset) => Self::Reset,
+            Some(EndCause::Code(code)) => Self::Code(code),
+            Some(EndCause::Fault) => Self::Fault,
+            Some(
+                EndCause::Operator
+                | EndCause::OperatorRestart
+                | EndCause::Policy
+                | EndCause::PolicyRestart,
+            ) => Self::Stopped,
+            Some(EndCause::NotBuilt) => Self::NotBuilt,
+            None if number == 0 => return None,
+            None => Self::Other(number),
+        })
+    }
+
     /// Whether it counts as a failure: a fault, or a code other than 0.
     #[must_use]
     pub const fn is_failure(self) -> bool {
@@ -76,6 +113,7 @@ impl fmt::Display for Cause {
             Self::Fault => f.pad("fault"),
             Self::Stopped => f.pad("stopped"),
             Self::NotBuilt => f.pad("not built"),
+            Self::Other(number) => f.pad(&format!("cause {number}")),
         }
     }
 }
@@ -356,7 +394,40 @@ impl NewPartition {
 
 #[cfg(test)]
 mod tests {
-    use super::Cores;
+    use shikiri_abi::PartitionState;
+
+    use super::{Cause, Cores, Phase};
+
+    #[test]
+    fn each_state_is_told_and_what_has_come_later_is_on_its_way() {
+        for state in PartitionState::ALL {
+            let phase = Phase::of(state.code()).to_string();
+            let told = match state {
+                PartitionState::Building => "building".to_owned(),
+                PartitionState::Leaving => "ending".to_owned(),
+                state => state.to_string(),
+            };
+            assert_eq!(phase, told);
+        }
+        for code in (9..=u8::MAX).chain([0]) {
+            assert_eq!(Phase::of(code), Phase::Ending, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_cause_that_has_come_later_is_told_by_its_number_and_0_is_none() {
+        assert_eq!(Cause::of(0, 7), None);
+        assert_eq!(Cause::of(3, 7), Some(Cause::Code(7)));
+        for stopped in [5, 6, 8, 9] {
+            assert_eq!(Cause::of(stopped, 7), Some(Cause::Stopped), "{stopped}");
+        }
+        for number in 10..=u8::MAX {
+            let cause = Cause::of(number, 7).unwrap();
+            assert_eq!(cause, Cause::Other(number));
+            assert_eq!(cause.to_string(), format!("cause {number}"));
+            assert!(!cause.is_failure(), "nobody knows that it was one");
+        }
+    }
 
     #[test]
     fn cores_are_written_as_they_are_read() {

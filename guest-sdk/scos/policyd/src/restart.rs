@@ -133,6 +133,7 @@ mod tests {
             (Cause::Fault, true, true),
             (Cause::NotBuilt, true, true),
             (Cause::Reset, true, true),
+            (Cause::Other(10), false, true),
             (Cause::Stopped, false, false),
         ] {
             for (rule, wanted) in [(RULE, on_failure), (every, on_end)] {

@@ -1,8 +1,10 @@
 //! Tests of the lifecycle.
 #![expect(clippy::arithmetic_side_effects, reason = "a test that overflows is a failed test")]
 
+use std::format;
+
 use super::{After, EndCause, Lifecycle, Phase, RESTART_BURST, RESTART_SPACING_MS, WrongPhase};
-use shikiri_abi::{Hold, PartitionId};
+use shikiri_abi::{Hold, PartitionId, PartitionState};
 use shikiri_config::{Restart, RestartPolicy};
 
 fn restart(policy: RestartPolicy) -> Restart {
@@ -170,6 +172,18 @@ const PHASES: [Phase; 10] = [
 fn phases_survive_their_byte() {
     for phase in PHASES {
         assert_eq!(Phase::from_code(phase.code()), phase);
+    }
+}
+
+/// Only of a place where there is nobody nothing is told; who is taken apart is ending, as who is being stopped.
+#[test]
+fn all_but_a_free_place_is_told_in_its_state() {
+    let told = PHASES.map(Phase::told);
+    let is_told = |state| told.contains(&Some(state));
+    assert!(PartitionState::ALL.into_iter().all(is_told), "{told:?}");
+    for phase in PHASES {
+        let told = phase.told().map_or("free".into(), |state| format!("{state}"));
+        assert_eq!(told.replace("being built", "building"), phase.name(), "{phase:?}");
     }
 }
 

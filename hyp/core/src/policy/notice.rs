@@ -71,23 +71,6 @@ impl<'a> Notices<'a> {
     }
 }
 
-/// A cause and its code, as the calls tell them.
-#[must_use]
-pub const fn cause_number(cause: Option<EndCause>) -> (u8, u32) {
-    match cause {
-        None => (0, 0),
-        Some(EndCause::Off) => (1, 0),
-        Some(EndCause::Reset) => (2, 0),
-        Some(EndCause::Code(code)) => (3, code),
-        Some(EndCause::Fault) => (4, 0),
-        Some(EndCause::Operator) => (5, 0),
-        Some(EndCause::OperatorRestart) => (6, 0),
-        Some(EndCause::NotBuilt) => (7, 0),
-        Some(EndCause::Policy) => (8, 0),
-        Some(EndCause::PolicyRestart) => (9, 0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Notice, Notices};

@@ -14,7 +14,7 @@ use shikiri_core::account::{Account, Line};
 use shikiri_core::handle::Handle;
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::partition::Loader;
-use shikiri_core::policy::{Given, Notice, Refusal, cause_number};
+use shikiri_core::policy::{Given, Notice, Refusal};
 use shikiri_sync::{Guard, rank};
 
 use super::context::Context;
@@ -154,21 +154,11 @@ pub(super) fn word(slot: &Slot, lifecycle: &Lifecycle) -> u64 {
 fn list(world: &World, loaded: Loaded, place: u8) -> Answer {
     let slot = world.slots.get(usize::from(place)).ok_or(Refusal::Range)?;
     let lifecycle = slot.lifecycle.lock();
-    let phase: u8 = match lifecycle.phase() {
-        Phase::Free => return Err(Refusal::NotFound),
-        Phase::Created => 1,
-        Phase::Building => 2,
-        Phase::Held => 3,
-        Phase::Active => 4,
-        Phase::Paused => 5,
-        Phase::Ending | Phase::TearingDown => 6,
-        Phase::Ended => 7,
-        Phase::Leaving => 8,
-    };
-    let (cause, code) = cause_number(lifecycle.cause());
+    let state = lifecycle.phase().told().ok_or(Refusal::NotFound)?.code();
+    let (cause, code) = lifecycle.cause().map_or((0, 0), EndCause::encode);
     let restarts = u8::from(lifecycle.restart_at().is_some());
     let [a, b, c, d] = code.to_le_bytes();
-    let state = u64::from_le_bytes([phase, cause, restarts, 0, a, b, c, d]);
+    let state = u64::from_le_bytes([state, cause, restarts, 0, a, b, c, d]);
     let vcpus = u8::try_from(slot.homes.len()).unwrap_or(u8::MAX);
     let is_caller = u8::from(core::ptr::eq(slot, loaded.live.slot)) << 1;
     let how = is_caller | u8::from(slot.is_spare());
@@ -379,7 +369,7 @@ fn take_notice(policy: &Policy) -> Answer {
     books.news.look();
     let notice = books.notices.take().ok_or(Refusal::Empty)?;
     drop(books);
-    let (cause, code) = cause_number(Some(notice.cause));
+    let (cause, code) = notice.cause.encode();
     let [a, b, c, d] = code.to_le_bytes();
     let why = u64::from_le_bytes([cause, 0, u8::from(notice.restarts), 0, a, b, c, d]);
     let who = PartitionRef { place: notice.place, id: notice.id };
