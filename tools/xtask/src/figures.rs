@@ -1,5 +1,5 @@
 //! Measured figures in the text of documents: `1,416<!--=shared_in_4k-->` is the value of that row, and what is computed from rows has a
-//! name of its own.
+//! name of its own. A figure that is new is a `?` until it is filled in; one whose row has no value is an error.
 
 use anyhow::{Context as _, Result};
 
@@ -18,7 +18,7 @@ pub(crate) fn fill(text: &str, values: &Values) -> Result<String> {
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once(OPEN) {
         let (name, behind) = behind.split_once(CLOSE).context("a figure's name has no end")?;
-        let is_digit = |c: char| c.is_ascii_digit() || c == ',' || c == '.';
+        let is_digit = |c: char| c.is_ascii_digit() || c == ',' || c == '.' || c == '?';
         filled.push_str(before.trim_end_matches(is_digit));
         filled.push_str(&figure(name, values).with_context(|| format!("no figure {name:?}"))?);
         filled.push_str(&format!("{OPEN}{name}{CLOSE}"));
@@ -28,30 +28,31 @@ pub(crate) fn fill(text: &str, values: &Values) -> Result<String> {
     Ok(filled)
 }
 
-/// A row's value, or what is computed.
-fn figure(name: &str, values: &Values) -> Option<String> {
-    if let Some(value) = values.get(name) {
-        return Some(grouped(*value));
-    }
-    let row = |name: &str| values.get(name).copied();
-    let rows = |small, large| Some(Copy::through(row(small)?, row(large)?));
-    let moved = Some((row("channel_one_way_4k")?, row("channel_one_way_2m")?));
-    let polled = || Some((row("channel_polled_trip_4k")? / 2, row("channel_polled_trip_2m")? / 2));
+/// A row's value, or what is computed of rows.
+fn figure(name: &str, values: &Values) -> Result<String> {
+    let row = |name: &str| {
+        let value = values.get(name).copied();
+        value.with_context(|| format!("the row {name:?} is not in the table, or was not measured"))
+    };
+    let rows = |small, large| Ok::<_, anyhow::Error>(Copy::through(row(small)?, row(large)?));
+    let moved = || Ok::<_, anyhow::Error>((row("channel_one_way_4k")?, row("channel_one_way_2m")?));
+    let polled = |size| Ok::<_, anyhow::Error>(row(&format!("channel_polled_trip_{size}"))? / 2);
+    let both_polled = || Ok::<_, anyhow::Error>((polled("4k")?, polled("2m")?));
     let once = || rows("shared_in_64k", "shared_in_2m");
     let twice = || rows("shared_in_out_64k", "shared_in_out_2m");
     let alone = || rows("copy_64k", "copy_2m");
-    match name {
-        "copied_byte" => Some(format!("{:.4}", once()?.byte)),
-        "copied_begin" => Some(whole(once()?.begin)),
-        "copied_twice_begin" => Some(whole(twice()?.begin)),
-        "break_even" => Some(once()?.meets(moved?)),
-        "break_even_twice" => Some(twice()?.meets(moved?)),
-        "polled_way_4k" => Some(grouped(polled()?.0)),
-        "polled_way_2m" => Some(grouped(polled()?.1)),
-        "polled_break_even" => Some(alone()?.meets(polled()?)),
-        "polled_break_even_twice" => Some(alone()?.twice().meets(polled()?)),
-        _ => None,
-    }
+    Ok(match name {
+        "copied_byte" => format!("{:.4}", once()?.byte),
+        "copied_begin" => whole(once()?.begin),
+        "copied_twice_begin" => whole(twice()?.begin),
+        "break_even" => once()?.meets(moved()?),
+        "break_even_twice" => twice()?.meets(moved()?),
+        "polled_way_4k" => grouped(polled("4k")?),
+        "polled_way_2m" => grouped(polled("2m")?),
+        "polled_break_even" => alone()?.meets(both_polled()?),
+        "polled_break_even_twice" => alone()?.twice().meets(both_polled()?),
+        name => grouped(row(name)?),
+    })
 }
 
 /// What copies cost: a line over the number of bytes.
@@ -112,9 +113,68 @@ mod tests {
     #[test]
     fn a_figure_takes_the_place_of_the_stale_one() {
         let text = "a | 1,405<!--=a--> | **?<!--=a-->** and <!--=a-->.\n";
-        let filled = fill(text, &values(&[("a", 1416), ("channel_one_way_4k", 1)])).unwrap();
-        assert_eq!(filled, "a | 1,416<!--=a--> | **?1,416<!--=a-->** and 1,416<!--=a-->.\n");
-        assert!(fill("1<!--=b-->", &values(&[("a", 1)])).is_err());
+        let filled = fill(text, &values(&[("a", 1416)])).unwrap();
+        assert_eq!(filled, "a | 1,416<!--=a--> | **1,416<!--=a-->** and 1,416<!--=a-->.\n");
+    }
+
+    /// The rows of which something is computed.
+    const ROWS: [&str; 10] = [
+        "channel_one_way_4k",
+        "channel_one_way_2m",
+        "channel_polled_trip_4k",
+        "channel_polled_trip_2m",
+        "shared_in_64k",
+        "shared_in_2m",
+        "shared_in_out_64k",
+        "shared_in_out_2m",
+        "copy_64k",
+        "copy_2m",
+    ];
+
+    const COMPUTED: [&str; 9] = [
+        "copied_byte",
+        "copied_begin",
+        "copied_twice_begin",
+        "break_even",
+        "break_even_twice",
+        "polled_way_4k",
+        "polled_way_2m",
+        "polled_break_even",
+        "polled_break_even_twice",
+    ];
+
+    #[test]
+    fn a_figure_without_its_row_is_an_error_that_names_the_row() {
+        let all: Vec<_> = ROWS.iter().zip(1_u64..).map(|(name, at)| (*name, at * 7)).collect();
+        let of = |name: &str, rows: &[(&str, u64)]| {
+            fill(&format!("?<!--={name}-->"), &values(rows)).map_err(|error| format!("{error:#}"))
+        };
+        let wrong = of("b", &all).unwrap_err();
+        assert!(wrong.contains("no figure \"b\"") && wrong.contains("the row \"b\""), "{wrong}");
+        let mut needed = 0;
+        for name in COMPUTED {
+            of(name, &all).unwrap();
+            for missing in ROWS {
+                let others: Vec<_> =
+                    all.iter().copied().filter(|(row, _)| *row != missing).collect();
+                if let Err(wrong) = of(name, &others) {
+                    assert!(wrong.contains(&format!("the row {missing:?}")), "{name}: {wrong}");
+                    needed += 1;
+                }
+            }
+        }
+        assert_eq!(needed, 3 * 2 + 2 + 4 * 4, "two rows each, one of a way, four of a break-even");
+    }
+
+    #[test]
+    fn a_row_that_was_never_measured_is_no_figure() {
+        let table = format!("{}| a | what | 10 | ? |\n", bench_table::HEAD);
+        let values = bench_table::measured(&table).unwrap();
+        let wrong = format!("{:#}", fill("?<!--=a-->", &values).unwrap_err());
+        assert!(
+            wrong.contains("the row \"a\" is not in the table, or was not measured"),
+            "{wrong}"
+        );
     }
 
     #[test]

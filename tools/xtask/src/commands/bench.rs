@@ -283,21 +283,22 @@ impl Bench {
         bail!("the limits are not kept:\n{}", judged.problems.join("\n"))
     }
 
-    /// Writes the figures in the documents' text if asked to; else one line for each document that says something else than its table.
+    /// Writes the figures in the documents' text if asked to; else one line for each document that says something else than its table; in
+    /// any case one for each that has a figure without a row.
     fn figures(&self, values: &Values) -> Result<Vec<String>> {
-        let mut stale = Vec::new();
+        let mut problems = Vec::new();
         for document in figures::DOCUMENTS {
             let file = paths::root().join(document);
             let text = fs::read_to_string(&file).with_context(|| document.to_owned())?;
-            let filled = figures::fill(&text, values)?;
-            match text == filled {
-                true => {}
-                false if self.write => fs::write(&file, filled)?,
-                false => stale
+            match figures::fill(&text, values) {
+                Err(error) => problems.push(format!("{document}: {error:#}")),
+                Ok(filled) if text == filled => {}
+                Ok(filled) if self.write => fs::write(&file, filled)?,
+                Ok(_) => problems
                     .push(format!("{document}: figures in its text are not those of the table")),
             }
         }
-        Ok(stale)
+        Ok(problems)
     }
 }
 
