@@ -137,7 +137,12 @@ fn the_whole_sequence_from_the_request_to_the_close() {
         assert_eq!(sent, ([OK, 0, 0, 0], vec![(SERVER as u8, 50)]));
         estates.audit();
         assert_eq!((estates.read(CLIENT, address), estates.read(CLIENT, last)), (None, None));
-        assert_eq!(refusal(&mut estates, CLIENT, INFO, &[area]), (refused(Status::NotOwner), 0));
+        for (number, arguments) in
+            [(INFO, vec![area]), (FREE, vec![area]), (SEND, vec![client.handle, area, bytes])]
+        {
+            let late = refusal(&mut estates, CLIENT, number, &arguments);
+            assert_eq!(late, (refused(Status::NotOwner), 0), "{number:#x}");
+        }
         assert_eq!(snapshot(&mut estates, CLIENT)[..3], own[..3], "refunded");
         let [here, place, length, s0, s1, s2, pages] =
             message(&estates, SERVER, server, 0).unwrap();
@@ -305,6 +310,44 @@ fn what_lies_in_a_window_that_closes_is_the_partitions_own() {
 }
 
 #[test]
+fn what_had_come_before_its_sender_left_is_the_receivers() {
+    for ends in [false, true] {
+        let mut estates = Estates::new(2, 16, SIZES);
+        let (client, server) = pair(&mut estates, 3, AreaClass::Block);
+        post(&estates, SERVER, server, 3, 0);
+        for number in 0..2 {
+            let (area, address) = alloc(&mut estates, CLIENT, PAGE_BYTES, AreaClass::Block);
+            assert!(estates.write(CLIENT, address, 0x1230 + number));
+            assert_eq!(call(&mut estates, CLIENT, SEND, &[client.handle, area, 8]).0[0], OK);
+        }
+        if ends {
+            estates.end(CLIENT);
+        } else {
+            let closed = call(&mut estates, CLIENT, CLOSE, &[client.handle]);
+            assert_eq!(closed, ([OK, 0, 0, 0], vec![(SERVER as u8, 50)]));
+        }
+        estates.audit();
+        assert_eq!(word(&estates, SERVER, server.arrivals, STATE), 2, "not connected");
+        let [first, second] = [0, 1].map(|number| {
+            let [area, address, ..] = message(&estates, SERVER, server, number).unwrap();
+            assert_eq!(estates.read(SERVER, Ipa(address)), Some(0x1230 + number));
+            area
+        });
+        let back = refusal(&mut estates, SERVER, SEND, &[server.handle, first, 8]);
+        assert_eq!(back, (refused(Status::PeerGone), 0));
+        ok(&mut estates, SERVER, KEEP, &[first]);
+        ok(&mut estates, SERVER, FREE, &[second]);
+        ok(&mut estates, SERVER, CLOSE, &[server.handle]);
+        ok(&mut estates, SERVER, FREE, &[first]);
+        estates.audit();
+        estates.end(SERVER);
+        if !ends {
+            estates.end(CLIENT);
+        }
+    }
+}
+
+#[test]
 fn each_refusal_of_a_send_says_what_is_wrong_and_changes_nothing() {
     let mut estates = Estates::new(3, 16, SIZES);
     let (client, server) = pair(&mut estates, 2, AreaClass::Block);
@@ -456,7 +499,10 @@ fn a_port_can_be_connected_again_and_goes_on_counting() {
     post(&estates, SERVER, server, 2, 0);
     call(&mut estates, CLIENT, SEND, &[client.handle, 0, 0, 1]);
     call(&mut estates, CLIENT, CLOSE, &[client.handle]);
+    let stale = |estates: &mut Estates| refusal(estates, CLIENT, SEND, &[client.handle, 0, 0, 1]);
+    assert_eq!(stale(&mut estates), (refused(Status::BadHandle), 0));
     let [handle, arrivals, credits] = ok(&mut estates, CLIENT, CREATE, &[client.events, 1, 0]);
+    assert_eq!(stale(&mut estates), (refused(Status::BadHandle), 0), "another port's place now");
     let again = Port { handle, arrivals: Ipa(arrivals), credits: Ipa(credits), ..client };
     connect(&mut estates, again, server);
     assert_eq!(word(&estates, SERVER, server.arrivals, STATE), 4 | CONNECTED);
