@@ -1,56 +1,5 @@
-/* A guest in C: who am I, an event to myself, and memory in a message area.
- *
- * It runs with the MMU off, as it is started: fine for a hello, slow for work. Without caches, the compiler has to
- * keep to aligned accesses (-mstrict-align).
- */
-#include "shikiri.h"
-
-/* The PL011 that every partition has (Arm DDI 0183). */
-static volatile uint32_t *const uart = (volatile uint32_t *)0x09000000;
-
-enum {
-    UART_DATA = 0x00 / 4,
-    UART_FLAGS = 0x18 / 4,
-    UART_LINE_CONTROL = 0x2c / 4,
-    UART_CONTROL = 0x30 / 4,
-    UART_TRANSMIT_FULL = 1u << 5,
-};
-
-static void put(char character)
-{
-    while (uart[UART_FLAGS] & UART_TRANSMIT_FULL) {
-    }
-    uart[UART_DATA] = (uint8_t)character;
-}
-
-static void say(const char *text)
-{
-    for (; *text != 0; text++) {
-        if (*text == '\n')
-            put('\r');
-        put(*text);
-    }
-}
-
-static void say_number(uint64_t number)
-{
-    if (number >= 10)
-        say_number(number / 10);
-    put((char)('0' + number % 10));
-}
-
-/* Says what went wrong, and ends the partition with the code 1, which counts as a fault. */
-static void need(struct shikiri_answer answer, const char *what)
-{
-    if (answer.status == SHIKIRI_OK)
-        return;
-    say("c: ");
-    say(what);
-    say(": status -");
-    say_number((uint64_t)-answer.status);
-    say("\n");
-    shikiri_partition_end(1);
-}
+/* A guest in C: who am I, an event to myself, and memory in a message area. */
+#include "console.h"
 
 /* An event from this partition to itself: sent twice, it is pending once. */
 static void event(void)
@@ -109,8 +58,7 @@ static void area(void)
 
 int main(void)
 {
-    uart[UART_LINE_CONTROL] = (3u << 5) | (1u << 4); /* 8 bits, FIFOs */
-    uart[UART_CONTROL] = (1u << 9) | (1u << 8) | 1u; /* on, both ways */
+    console_on();
     struct shikiri_answer info = shikiri_partition_info();
     need(info, "PARTITION_INFO");
     say("c: hello from partition ");

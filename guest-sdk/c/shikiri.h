@@ -1,4 +1,4 @@
-/* Hypercalls of Shikiri, for guests in C and C++ (C11, C++11; GCC or Clang).
+/* Hypercalls of Shikiri, for guests in C and C++ (from C99 and C++11 on; GCC or Clang).
  *
  * Generated from the call table (hyp/abi/src/call.rs): `UPDATE=1 cargo test -p shikiri-abi` writes it.
  * The reference with all registers is hyp/doc/abi.md.
@@ -8,7 +8,12 @@
 #ifndef SHIKIRI_H
 #define SHIKIRI_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Function ids (SMCCC, vendor-specific hypervisor service). */
 #define SHIKIRI_CALL_UID 0x8600ff01u
@@ -98,6 +103,11 @@
 #define SHIKIRI_CONSOLE_FOCUS 0xc6000129u
 #define SHIKIRI_PORT_READ 0xc600012au
 #define SHIKIRI_EXIT_READ 0xc600012bu
+#define SHIKIRI_NUMBER(id) ((id) & 0xffffu) /* a call's number, as FEATURE wants it */
+
+/* The revision of this header, as REVISION answers it. */
+#define SHIKIRI_REVISION_MAJOR 0
+#define SHIKIRI_REVISION_MINOR 5
 
 /* The four words that CALL_UID answers. */
 #define SHIKIRI_UID {0xc2a5e0b6u, 0x384e1f7du, 0x68534b9au, 0x6972696bu}
@@ -137,32 +147,131 @@ enum shikiri_resource {
     SHIKIRI_RESOURCE_CACHE_SHARE = 6,
     SHIKIRI_RESOURCE_BUS_SHARE = 7,
 };
+#define SHIKIRI_UNSET UINT64_MAX /* a limit that there is not */
 
-/* What a control signal asks for: bits 56 to 63 of SIGNAL_TAKE's request. */
+/* What REQUEST asks for, beside those: core time is the resource's number. */
+#define SHIKIRI_WISH_PEER 16
+#define SHIKIRI_WISH_VCPUS 17
+#define SHIKIRI_WISH_DEVICE 18
+
+/* EVENT_BIND: whose the interrupt is. */
+#define SHIKIRI_SHARING_ALONE 0
+#define SHIKIRI_SHARING_GROUPED 1
+
+/* What a control signal asks for, in SIGNAL_TAKE's request. */
 #define SHIKIRI_ASKS_EVENT_CONNECTION 0
 #define SHIKIRI_ASKS_MESSAGE_CHANNEL 1
 #define SHIKIRI_ASKS_SHARED_AREA 2
+#define SHIKIRI_SIGNAL_KIND(request) ((request) >> 56)
+#define SHIKIRI_SIGNAL_HANDLE(request) ((request) & UINT64_C(0xffffffffffffff))
 
-/* Message areas: classes, and where the window region starts. */
-#define SHIKIRI_CLASS_PAGE 0 /* 1 pages */
+/* Message areas: classes, the most slots of a window, and where the window region starts. */
+#define SHIKIRI_CLASS_PAGE 0 /* 1 page */
 #define SHIKIRI_CLASS_BLOCK 1 /* 512 pages */
 #define SHIKIRI_CLASS_GIANT 2 /* 262144 pages */
+#define SHIKIRI_PAGE_BYTES 4096
+#define SHIKIRI_WINDOW_SLOTS 60
 #define SHIKIRI_WINDOWS UINT64_C(0x8000000000) /* an intermediate physical address */
 
-/* A message port's pages, in 64-bit words; `number` counts messages from 0. See hyp/abi/src/channel.rs. */
+/* SHARED_ACCEPT: what the asker may do. */
+#define SHIKIRI_ACCESS_READ 0
+#define SHIKIRI_ACCESS_WRITE 1
+
+/* Named objects: kinds, what becomes of a semaphore's unit that was taken, and names. */
+#define SHIKIRI_OBJECT_EVENT 1
+#define SHIKIRI_OBJECT_SEMAPHORE 2
+#define SHIKIRI_OBJECT_QUEUE 3
+#define SHIKIRI_UNITS_HELD 0 /* until its holder posts it back, closes, or ends */
+#define SHIKIRI_UNITS_SPENT 1 /* for good */
+#define SHIKIRI_OBJECT_NAME_BYTES 63 /* at most */
+#define SHIKIRI_OBJECT_NAME_ALIGN 64 /* what a name's address is a multiple of */
+#define SHIKIRI_QUEUE_DEPTH 64 /* the most messages that wait */
+#define SHIKIRI_MESSAGE_WORDS 3 /* of a queue's message */
+
+/* PARTITION_LIST: where a partition stands, bits 0 to 7 of value[1]. */
+enum shikiri_state {
+    SHIKIRI_STATE_CREATED = 1,
+    SHIKIRI_STATE_BUILDING = 2, /* being built */
+    SHIKIRI_STATE_HELD = 3,
+    SHIKIRI_STATE_ACTIVE = 4,
+    SHIKIRI_STATE_PAUSED = 5,
+    SHIKIRI_STATE_ENDING = 6,
+    SHIKIRI_STATE_ENDED = 7,
+    SHIKIRI_STATE_LEAVING = 8, /* being destroyed */
+};
+
+/* Why it ended: bits 0 to 7 of NOTICE_TAKE's value[1], bits 8 to 15 of PARTITION_LIST's; 0: it did not. */
+enum shikiri_cause {
+    SHIKIRI_CAUSE_OFF = 1,                /* powered itself off */
+    SHIKIRI_CAUSE_RESET = 2,              /* asked for a reset */
+    SHIKIRI_CAUSE_CODE = 3,               /* ended itself with a code */
+    SHIKIRI_CAUSE_FAULT = 4,              /* faulted */
+    SHIKIRI_CAUSE_OPERATOR = 5,           /* was stopped by the operator */
+    SHIKIRI_CAUSE_OPERATOR_RESTART = 6,   /* was restarted by the operator */
+    SHIKIRI_CAUSE_NOT_BUILT = 7,          /* could not be started */
+    SHIKIRI_CAUSE_POLICY = 8,             /* was stopped by the policy program */
+    SHIKIRI_CAUSE_POLICY_RESTART = 9,     /* was restarted by the policy program */
+};
+
+/* PARTITION_START: whether it is held when it is built. */
+#define SHIKIRI_HOLD_NO 0
+#define SHIKIRI_HOLD_WHEN_BUILT 1
+#define SHIKIRI_HOLD_OVER 2 /* no life begins, one that is held runs */
+
+/* A message port's pages. Messages are counted from 0: number n lies in ring[n % SHIKIRI_ARRIVALS]. What orders the
+ * accesses to them says hyp/abi/src/channel.rs; guest-sdk/c/echo.c does it. */
 #define SHIKIRI_ARRIVALS 63 /* entries of the ring */
-#define SHIKIRI_ARRIVALS_STATE 0 /* bit 0: connected; above: how often it was */
-#define SHIKIRI_ARRIVALS_STARVED 1 /* not 0: the peer waits for a credit */
-#define SHIKIRI_ENTRY_SEQUENCE 0 /* number + 1 as soon as the message is there */
-#define SHIKIRI_ENTRY_AREA 1 /* handle, or 0 */
-#define SHIKIRI_ENTRY_ADDRESS 2 /* of the area */
-#define SHIKIRI_ENTRY_BYTES 3 /* that are meant */
-#define SHIKIRI_ENTRY_SHORT 4 /* first of three words */
-#define SHIKIRI_ENTRY_PAGES 7 /* of the area */
-#define SHIKIRI_CREDITS_POSTED 0 /* messages that the guest has offered to take */
-#define SHIKIRI_CREDITS_CONSUMED 1 /* messages that the guest has taken */
-#define SHIKIRI_CREDITS_POLLS 2 /* not 0: it looks for messages by itself, no event tells of them */
-#define SHIKIRI_ENTRY(number) ((((number) % 63) + 1) * 8) /* its first word */
+#define SHIKIRI_CONNECTED 1 /* of the state: a peer is there */
+
+struct shikiri_arrival {
+    uint64_t sequence; /* number + 1 as soon as the message is there: load it with acquire, before the others */
+    uint64_t area;     /* handle, or 0 */
+    uint64_t address;  /* of the area */
+    uint64_t bytes;    /* that are meant */
+    uint64_t words[3]; /* the short message */
+    uint64_t pages;    /* of the area */
+};
+
+/* Which the guest can only read. */
+struct shikiri_arrivals {
+    uint64_t state;   /* SHIKIRI_CONNECTED or not; in the bits above how often it was */
+    uint64_t starved; /* not 0: the peer waits for a credit or a slot, CHANNEL_NOTIFY tells it of one */
+    uint64_t reserved[6];
+    struct shikiri_arrival ring[SHIKIRI_ARRIVALS];
+};
+
+/* Which the guest writes. */
+struct shikiri_credits {
+    uint64_t posted;   /* messages that it has offered to take, store it with release */
+    uint64_t consumed; /* messages that it has taken */
+    uint64_t polls;    /* not 0: it looks for messages by itself, no event tells of them */
+    uint64_t reserved[509];
+};
+
+#if defined(__cplusplus)
+#define SHIKIRI_ASSERT(what) static_assert(what, #what)
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define SHIKIRI_ASSERT(what) _Static_assert(what, #what)
+#else
+#define SHIKIRI_ASSERT(what) extern char shikiri_assert[(what) ? 1 : -1]
+#endif
+SHIKIRI_ASSERT(sizeof(struct shikiri_arrivals) == 4096);
+SHIKIRI_ASSERT(sizeof(struct shikiri_credits) == 4096);
+SHIKIRI_ASSERT(sizeof(struct shikiri_arrival) == 64);
+SHIKIRI_ASSERT(offsetof(struct shikiri_arrivals, state) == 0);
+SHIKIRI_ASSERT(offsetof(struct shikiri_arrivals, starved) == 8);
+SHIKIRI_ASSERT(offsetof(struct shikiri_arrivals, ring) == 64);
+SHIKIRI_ASSERT(offsetof(struct shikiri_arrival, sequence) == 0);
+SHIKIRI_ASSERT(offsetof(struct shikiri_arrival, area) == 8);
+SHIKIRI_ASSERT(offsetof(struct shikiri_arrival, address) == 16);
+SHIKIRI_ASSERT(offsetof(struct shikiri_arrival, bytes) == 24);
+SHIKIRI_ASSERT(offsetof(struct shikiri_arrival, words) == 32);
+SHIKIRI_ASSERT(offsetof(struct shikiri_arrival, pages) == 56);
+SHIKIRI_ASSERT(offsetof(struct shikiri_credits, posted) == 0);
+SHIKIRI_ASSERT(offsetof(struct shikiri_credits, consumed) == 8);
+SHIKIRI_ASSERT(offsetof(struct shikiri_credits, polls) == 16);
+SHIKIRI_ASSERT(sizeof(((struct shikiri_arrival *)0)->words) == 24);
+#undef SHIKIRI_ASSERT
 
 /* What a call answers: x0, and x1 to x3. */
 struct shikiri_answer {
@@ -170,6 +279,7 @@ struct shikiri_answer {
     uint64_t value[3]; /* 0 where unused */
 };
 
+#if defined(__aarch64__)
 /* Calls by number. The hypervisor keeps x4 to x30; it may read and write memory whose address it is given or has
  * mapped, such as a message port's pages, so that the compiler must not keep any of it in registers. */
 static inline struct shikiri_answer shikiri_call(uint32_t id, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
@@ -189,6 +299,11 @@ static inline struct shikiri_answer shikiri_call(uint32_t id, uint64_t a1, uint6
     struct shikiri_answer answer = {(int64_t)x0, {x1, x2, x3}};
     return answer;
 }
+#else
+/* Elsewhere there is no hypervisor: a test of a guest's code that runs where it is built answers by itself. */
+struct shikiri_answer shikiri_call(uint32_t id, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5,
+                                   uint64_t a6);
+#endif
 
 /* Does nothing: the cost of a hypercall. (P4)
  * Answers: OK, INVALID_PARAMETER.
@@ -1265,5 +1380,9 @@ static inline struct shikiri_answer shikiri_exit_read(uint64_t partition, uint64
 {
     return shikiri_call(SHIKIRI_EXIT_READ, partition, vcpu, back, 0, 0, 0);
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

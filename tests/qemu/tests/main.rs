@@ -13,6 +13,7 @@ mod events;
 mod faults;
 mod guests;
 mod hostile;
+mod in_c;
 mod lifecycle;
 mod linux;
 mod loading;
@@ -38,8 +39,9 @@ use libtest_mimic::{Arguments, Trial};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 28] = [
+const TOPICS: [Topic; 29] = [
     systems::trials,
+    in_c::trials,
     commands::trials,
     own::trials,
     page::trials,

@@ -4,22 +4,22 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use shikiri_qemu_tests::paths;
+use shikiri_qemu_tests::{compilers, paths};
 
 use crate::process::{self, step};
 use crate::{files, flatten};
 
-/// Compilers that will do, the first that is there.
-const COMPILERS: [&str; 2] = ["aarch64-linux-gnu-gcc", "aarch64-none-elf-gcc"];
-
 /// The guests, and their files in `guest-sdk/c`.
-pub(crate) const GUESTS: [(&str, &[&str]); 1] = [("c-hello", &["start.S", "hello.c"])];
+pub(crate) const GUESTS: [(&str, &[&str]); 2] =
+    [("c-hello", &["start.S", "hello.c"]), ("c-echo", &["start.S", "echo.c"])];
 
-/// A guest has neither a C library nor, as long as its MMU is off, unaligned accesses; it runs wherever it is loaded.
-const FLAGS: [&str; 15] = [
+/// A guest has no C library, no floating point, and no unaligned accesses, of which devices have none; it runs wherever it is loaded.
+const FLAGS: [&str; 17] = [
     "-std=c11",
     "-Wall",
     "-Wextra",
+    "-Wpedantic",
+    "-Wconversion",
     "-Werror",
     "-Os",
     "-ffreestanding",
@@ -36,7 +36,7 @@ const FLAGS: [&str; 15] = [
 
 /// The cross compiler, if there is one.
 pub(crate) fn compiler() -> Option<&'static str> {
-    COMPILERS.into_iter().find(|name| Command::new(name).arg("--version").output().is_ok())
+    compilers::first_of(&compilers::CROSS_C)
 }
 
 /// Builds the flat images, if there is a compiler.
@@ -44,7 +44,7 @@ pub(crate) fn build() -> Result<()> {
     let Some(compiler) = compiler() else {
         eprintln!(
             "    no cross compiler for C ({}): its guests are left out",
-            COMPILERS.join(", ")
+            compilers::CROSS_C.join(", ")
         );
         return Ok(());
     };

@@ -1,8 +1,9 @@
 //! The header for C, `guest-sdk/c/shikiri.h`.
 
-use shikiri_abi::{
-    AreaClass, Argument, CALLS, CallRow, Resource, SignalKind, Status, WINDOWS, channel, smccc,
-};
+mod constants;
+mod pages;
+
+use shikiri_abi::{Argument, CALLS, CallRow, smccc};
 
 use crate::{line, status_name};
 
@@ -10,7 +11,7 @@ use crate::{line, status_name};
 const WIDTH: usize = 110;
 
 const START: &str = "\
-/* Hypercalls of Shikiri, for guests in C and C++ (C11, C++11; GCC or Clang).
+/* Hypercalls of Shikiri, for guests in C and C++ (from C99 and C++11 on; GCC or Clang).
  *
  * Generated from the call table (hyp/abi/src/call.rs): `UPDATE=1 cargo test -p shikiri-abi` writes it.
  * The reference with all registers is hyp/doc/abi.md.
@@ -20,7 +21,12 @@ const START: &str = "\
 #ifndef SHIKIRI_H
 #define SHIKIRI_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern \"C\" {
+#endif
 ";
 
 const CALLING: &str = "
@@ -30,6 +36,7 @@ struct shikiri_answer {
     uint64_t value[3]; /* 0 where unused */
 };
 
+#if defined(__aarch64__)
 /* Calls by number. The hypervisor keeps x4 to x30; it may read and write memory whose address it is given or has
  * mapped, such as a message port's pages, so that the compiler must not keep any of it in registers. */
 static inline struct shikiri_answer shikiri_call(uint32_t id, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
@@ -49,21 +56,32 @@ static inline struct shikiri_answer shikiri_call(uint32_t id, uint64_t a1, uint6
     struct shikiri_answer answer = {(int64_t)x0, {x1, x2, x3}};
     return answer;
 }
+#else
+/* Elsewhere there is no hypervisor: a test of a guest's code that runs where it is built answers by itself. */
+struct shikiri_answer shikiri_call(uint32_t id, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4, uint64_t a5,
+                                   uint64_t a6);
+#endif
+";
+
+const END: &str = "
+#ifdef __cplusplus
+}
+#endif
+
+#endif
 ";
 
 /// The header.
 pub(crate) fn text() -> String {
     let mut text = String::from(START);
     numbers(&mut text);
-    statuses(&mut text);
-    resources(&mut text);
-    signals(&mut text);
-    channels(&mut text);
+    constants::write(&mut text);
+    pages::write(&mut text);
     text.push_str(CALLING);
     for row in CALLS {
         call(&mut text, row);
     }
-    text.push_str("\n#endif\n");
+    text.push_str(END);
     text
 }
 
@@ -79,91 +97,13 @@ fn numbers(text: &mut String) {
     for row in CALLS {
         define(text, row.name, &format!("{:#010x}u", row.function_id()), "");
     }
+    define(text, "NUMBER(id)", "((id) & 0xffffu)", "a call's number, as FEATURE wants it");
+    line(text, "\n/* The revision of this header, as REVISION answers it. */");
+    define(text, "REVISION_MAJOR", &smccc::REVISION_MAJOR.to_string(), "");
+    define(text, "REVISION_MINOR", &smccc::REVISION_MINOR.to_string(), "");
     line(text, "\n/* The four words that CALL_UID answers. */");
     let words: Vec<String> = smccc::UID.iter().map(|word| format!("{word:#010x}u")).collect();
     define(text, "UID", &format!("{{{}}}", words.join(", ")), "");
-}
-
-fn statuses(text: &mut String) {
-    line(text, "\n/* What x0 says. */");
-    line(text, "enum shikiri_status {");
-    for status in Status::ALL {
-        let name = format!("SHIKIRI_{} = {},", status_name(*status), status.code());
-        line(text, &format!("    {name:<32} /* {status} */"));
-    }
-    line(text, "};");
-}
-
-fn resources(text: &mut String) {
-    line(text, "\n/* Lines of an account. */");
-    line(text, "enum shikiri_resource {");
-    for resource in Resource::ALL {
-        let name = format!("{resource}").to_uppercase().replace(' ', "_");
-        line(text, &format!("    SHIKIRI_RESOURCE_{name} = {},", resource.number()));
-    }
-    line(text, "};");
-}
-
-fn signals(text: &mut String) {
-    line(text, "\n/* What a control signal asks for: bits 56 to 63 of SIGNAL_TAKE's request. */");
-    for kind in SignalKind::ALL {
-        let name = format!("{kind}");
-        let words = name.split(' ').skip(1).collect::<Vec<_>>().join("_").to_uppercase();
-        define(text, &format!("ASKS_{words}"), &kind.code().to_string(), "");
-    }
-}
-
-fn channels(text: &mut String) {
-    line(text, "\n/* Message areas: classes, and where the window region starts. */");
-    for class in AreaClass::ALL {
-        let name = format!("CLASS_{class:?}").to_uppercase();
-        define(text, &name, &class.code().to_string(), &format!("{} pages", class.pages().0));
-    }
-    define(
-        text,
-        "WINDOWS",
-        &format!("UINT64_C({:#x})", WINDOWS.0),
-        "an intermediate physical address",
-    );
-    line(
-        text,
-        "\n/* A message port's pages, in 64-bit words; `number` counts messages from 0. See hyp/abi/src/channel.rs. */",
-    );
-    for (name, value, comment) in [
-        ("ARRIVALS", channel::ARRIVALS.to_string(), "entries of the ring"),
-        ("ARRIVALS_STATE", channel::STATE.to_string(), "bit 0: connected; above: how often it was"),
-        ("ARRIVALS_STARVED", channel::STARVED.to_string(), "not 0: the peer waits for a credit"),
-        (
-            "ENTRY_SEQUENCE",
-            channel::SEQUENCE.to_string(),
-            "number + 1 as soon as the message is there",
-        ),
-        ("ENTRY_AREA", channel::AREA.to_string(), "handle, or 0"),
-        ("ENTRY_ADDRESS", channel::ADDRESS.to_string(), "of the area"),
-        ("ENTRY_BYTES", channel::BYTES.to_string(), "that are meant"),
-        ("ENTRY_SHORT", channel::SHORT.to_string(), "first of three words"),
-        ("ENTRY_PAGES", channel::PAGES.to_string(), "of the area"),
-        (
-            "CREDITS_POSTED",
-            channel::POSTED.to_string(),
-            "messages that the guest has offered to take",
-        ),
-        ("CREDITS_CONSUMED", channel::CONSUMED.to_string(), "messages that the guest has taken"),
-        (
-            "CREDITS_POLLS",
-            channel::POLLS.to_string(),
-            "not 0: it looks for messages by itself, no event tells of them",
-        ),
-    ] {
-        define(text, name, &value, comment);
-    }
-    let (words, ring) = (channel::ENTRY_WORDS, channel::ARRIVALS);
-    define(
-        text,
-        "ENTRY(number)",
-        &format!("((((number) % {ring}) + 1) * {words})"),
-        "its first word",
-    );
 }
 
 /// One call as a function.

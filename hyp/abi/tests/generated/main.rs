@@ -15,15 +15,20 @@ fn line(page: &mut String, text: &str) {
 }
 
 /// `OverLimit` as OVER_LIMIT.
-fn status_name(status: Status) -> String {
+fn snake(camel: &str) -> String {
     let mut name = String::new();
-    for letter in format!("{status:?}").chars() {
+    for letter in camel.chars() {
         if letter.is_uppercase() && !name.is_empty() {
             name.push('_');
         }
         name.extend(letter.to_uppercase());
     }
     name
+}
+
+/// A status as the reference and the header name it.
+fn status_name(status: Status) -> String {
+    snake(&format!("{status:?}"))
 }
 
 /// Fails if a file of the repository is not `expected`, or writes it.

@@ -17,6 +17,7 @@ static IMAGES: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("images");
     std::fs::create_dir_all(folder.join("linux")).unwrap();
     for name in [
+        "c-echo",
         "c-hello",
         "crash",
         "hello",

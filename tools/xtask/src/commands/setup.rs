@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use shikiri_qemu_tests::{machine, paths};
+use shikiri_qemu_tests::{compilers, machine, paths};
 
 use crate::metadata::{BARE_METAL, PROGRAMS_TARGET};
 use crate::process::{self, step};
@@ -165,14 +165,25 @@ pub(crate) fn for_what_is_named_in(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that there is a cross compiler, with a C library, for the guests and programs in C.
+/// Makes sure that there is a cross compiler, with a C library, for the guests and programs in C; and any compiler for C++, by which a
+/// test looks whether guests in C++ can include the header. A machine that links Rust's programs has most of that one.
 pub(crate) fn c_compiler() -> Result<()> {
+    cpp_compiler()?;
     if c_guests::compiler().is_some() && scos::has_c_library() {
         return Ok(());
     }
     step("installing a cross compiler for the guests in C (60 MB)");
     debian::require("aarch64-linux-gnu-gcc and its libc, for the guests in C")?;
     debian::install(&["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"])
+}
+
+fn cpp_compiler() -> Result<()> {
+    if compilers::first_of(&compilers::CPP).is_some() {
+        return Ok(());
+    }
+    step("installing a compiler for C++ (12 MB)");
+    debian::require("g++, by which the header for C is compiled as C++")?;
+    debian::install(&["g++"])
 }
 
 /// Makes sure that the Linux guest is there: Debian's arm64 kernel, and an initrd around Debian's
