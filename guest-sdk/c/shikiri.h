@@ -213,6 +213,29 @@ enum shikiri_cause {
     SHIKIRI_CAUSE_POLICY_RESTART = 9,     /* was restarted by the policy program */
 };
 
+/* PORT_READ: what an entry is, bits 16 to 23 of value[0]. */
+enum shikiri_thing {
+    SHIKIRI_THING_SEND_PORT = 1,          /* an event send port */
+    SHIKIRI_THING_RECEIVE_PORT = 2,       /* an event receive port */
+    SHIKIRI_THING_EVENT_REQUEST = 3,      /* a request for an event port */
+    SHIKIRI_THING_MESSAGE_PORT = 4,       /* a message port */
+    SHIKIRI_THING_CHANNEL_REQUEST = 5,    /* a request for a message channel */
+    SHIKIRI_THING_AREA = 6,               /* an area */
+    SHIKIRI_THING_OBJECT = 8,             /* an object */
+    SHIKIRI_THING_SHARED_AREA = 9,        /* a shared area */
+    SHIKIRI_THING_AREA_REQUEST = 10,      /* a request for one */
+};
+
+/* And how it stands: bits 24 to 31, but of a receive port, whose bits are in the call's comment. */
+enum shikiri_stand {
+    SHIKIRI_STAND_IDLE = 1,               /* not connected */
+    SHIKIRI_STAND_WAITS = 2,              /* its request waits */
+    SHIKIRI_STAND_TAKEN = 3,              /* its request was taken */
+    SHIKIRI_STAND_CONNECTED = 4,          /* connected */
+    SHIKIRI_STAND_REFUSED = 5,            /* refused */
+    SHIKIRI_STAND_GONE = 6,               /* its peer has gone */
+};
+
 /* PARTITION_START: whether it is held when it is built. */
 #define SHIKIRI_HOLD_NO 0
 #define SHIKIRI_HOLD_WHEN_BUILT 1

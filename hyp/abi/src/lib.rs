@@ -29,7 +29,7 @@ pub use addr::{Ipa, PAGE_BYTES, PAGE_SHIFT, Pa, PageCount};
 pub use area::{AreaClass, WINDOWS, WindowSlot};
 pub use call::{Argument, CALLS, Call, CallRow, DecodeError, POLICY_FIRST};
 pub use id::{CoreId, CoreSet, IntId, MAX_CORES, PartitionId, PartitionSlot, VcpuIndex, Vmid};
-pub use look::LookCall;
+pub use look::{LookCall, PortStand, ThingKind};
 pub use message::MessageCall;
 pub use object::{
     MESSAGE_WORDS, Message, OBJECT_NAME_ALIGN, OBJECT_NAME_BYTES, ObjectCall, ObjectKind,

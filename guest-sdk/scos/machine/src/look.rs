@@ -3,6 +3,8 @@
 use core::fmt;
 use core::time::Duration;
 
+use shikiri_abi::{PortStand, ThingKind};
+
 /// A thing that a partition has a handle of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thing {
@@ -77,32 +79,34 @@ impl Thing {
         let [place, p0, p1, ..] = peer.to_le_bytes();
         let [d0, d1, d2, ..] = detail.to_le_bytes();
         let stand = || {
-            Some(match state {
-                1 => Stand::Idle,
-                2 => Stand::Waits(place),
-                3 => Stand::Taken(place),
-                4 => Stand::Connected(End { place, entry: u16::from_le_bytes([p0, p1]) }),
-                5 => Stand::Refused,
-                6 => Stand::Gone,
-                _ => return None,
+            Some(match PortStand::from_code(state)? {
+                PortStand::Idle => Stand::Idle,
+                PortStand::Waits => Stand::Waits(place),
+                PortStand::Taken => Stand::Taken(place),
+                PortStand::Connected => {
+                    Stand::Connected(End { place, entry: u16::from_le_bytes([p0, p1]) })
+                }
+                PortStand::Refused => Stand::Refused,
+                PortStand::Gone => Stand::Gone,
             })
         };
-        let what = match kind {
-            1 => What::Send(stand()?),
-            2 => What::Receive {
+        let what = match ThingKind::from_code(kind)? {
+            ThingKind::SendPort => What::Send(stand()?),
+            ThingKind::ReceivePort => What::Receive {
                 is_connected: state & 1 != 0,
                 is_masked: state & 2 != 0,
                 is_pending: state & 4 != 0,
                 bound: (state & 8 != 0).then_some((u16::from_le_bytes([d0, d1]), d2)),
                 is_grouped: state & 16 != 0,
             },
-            4 => What::Channel(stand()?),
-            9 if state == 4 => What::Attached(d0),
-            9 => What::Shared(stand()?),
-            6 => What::Area(d0),
-            8 => What::Object(u16::from_le_bytes([d0, d1])),
-            3 | 5 | 10 => What::Request((state == 2).then_some(place)),
-            _ => return None,
+            ThingKind::MessagePort => What::Channel(stand()?),
+            ThingKind::SharedArea if state == PortStand::Connected.code() => What::Attached(d0),
+            ThingKind::SharedArea => What::Shared(stand()?),
+            ThingKind::Area => What::Area(d0),
+            ThingKind::Object => What::Object(u16::from_le_bytes([d0, d1])),
+            ThingKind::EventRequest | ThingKind::ChannelRequest | ThingKind::AreaRequest => {
+                What::Request((state == PortStand::Waits.code()).then_some(place))
+            }
         };
         Some(Self { entry: u16::from_le_bytes([e0, e1]), what })
     }

@@ -1,6 +1,6 @@
 //! What a partition's handle table shows to whoever looks at its ports from outside: without its lock, so that nobody waits for it.
 
-use shikiri_abi::WindowSlot;
+use shikiri_abi::{PortStand, WindowSlot};
 
 use crate::event::{PortId, Receive, Send, Shared, area_slot, asker, row_of};
 use crate::handle::{HandleEntry, Kind};
@@ -10,7 +10,7 @@ const ENTRIES: usize = 64;
 /// There is no other end.
 const NOBODY: u64 = u64::MAX;
 /// A port is connected, or a shared area attached.
-const CONNECTED: u8 = 4;
+const CONNECTED: u8 = PortStand::Connected.code();
 
 impl Shared<'_> {
     /// The first thing from the entry `from` on, as PORT_READ tells it: `x1` to `x3`. `None` behind the last entry.
@@ -54,9 +54,9 @@ fn seen(index: u16, entry: &HandleEntry) -> Option<[u64; 3]> {
         Kind::Request | Kind::ChannelRequest | Kind::AttachRequest => match asker(word) {
             Some(port) => {
                 peer = end(port);
-                2
+                PortStand::Waits.code()
             }
-            None => 6,
+            None => PortStand::Gone.code(),
         },
         Kind::Area => {
             detail = window(area_slot(word)?);
@@ -84,12 +84,12 @@ fn flags(receive: Receive) -> u8 {
 /// How a port stands, and its other end.
 fn stand(send: Send) -> (u8, u64) {
     match send {
-        Send::Idle => (1, NOBODY),
-        Send::Queued { to, .. } => (2, u64::from(to.0)),
-        Send::Taken { by } => (3, u64::from(by.slot.0)),
+        Send::Idle => (PortStand::Idle.code(), NOBODY),
+        Send::Queued { to, .. } => (PortStand::Waits.code(), u64::from(to.0)),
+        Send::Taken { by } => (PortStand::Taken.code(), u64::from(by.slot.0)),
         Send::Connected(wire) => (CONNECTED, end(wire.to)),
-        Send::Refused => (5, NOBODY),
-        Send::Gone => (6, NOBODY),
+        Send::Refused => (PortStand::Refused.code(), NOBODY),
+        Send::Gone => (PortStand::Gone.code(), NOBODY),
     }
 }
 
@@ -99,4 +99,30 @@ fn window(WindowSlot { class, index }: WindowSlot) -> u64 {
 
 fn end(port: PortId) -> u64 {
     u64::from(port.slot.0) | u64::from(port.index) << 8
+}
+
+#[cfg(test)]
+mod tests {
+    use shikiri_abi::ThingKind;
+
+    use crate::handle::Kind;
+
+    #[test]
+    fn a_kind_is_told_by_the_number_that_it_has_in_the_table() {
+        for (kind, told) in [
+            (Kind::Send, Some(ThingKind::SendPort)),
+            (Kind::Receive, Some(ThingKind::ReceivePort)),
+            (Kind::Request, Some(ThingKind::EventRequest)),
+            (Kind::Channel, Some(ThingKind::MessagePort)),
+            (Kind::ChannelRequest, Some(ThingKind::ChannelRequest)),
+            (Kind::Area, Some(ThingKind::Area)),
+            (Kind::Vacant, None),
+            (Kind::Object, Some(ThingKind::Object)),
+            (Kind::Attachment, Some(ThingKind::SharedArea)),
+            (Kind::AttachRequest, Some(ThingKind::AreaRequest)),
+        ] {
+            let number = u8::try_from(kind.code()).ok();
+            assert_eq!(number.and_then(ThingKind::from_code), told, "{kind:?}");
+        }
+    }
 }

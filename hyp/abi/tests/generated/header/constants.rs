@@ -2,9 +2,9 @@
 
 use shikiri_abi::{
     AreaClass, Call, EndCause, Hold, MESSAGE_WORDS, OBJECT_NAME_ALIGN, OBJECT_NAME_BYTES,
-    ObjectCall, ObjectKind, PAGE_BYTES, PartitionRef, PartitionState, PolicyCall, QUEUE_DEPTH,
-    Resource, SharedCall, Sharing, SignalKind, Status, TalkCall, Units, VcpuIndex, WINDOWS, Wish,
-    channel,
+    ObjectCall, ObjectKind, PAGE_BYTES, PartitionRef, PartitionState, PolicyCall, PortStand,
+    QUEUE_DEPTH, Resource, SharedCall, Sharing, SignalKind, Status, TalkCall, ThingKind, Units,
+    VcpuIndex, WINDOWS, Wish, channel,
 };
 
 use super::define;
@@ -154,6 +154,23 @@ fn partitions(text: &mut String) {
         let name = format!("SHIKIRI_CAUSE_{name} = {},", cause.encode().0);
         let comment = format!("{cause}").replace("code 0", "a code");
         line(text, &format!("    {name:<37} /* {comment} */"));
+    }
+    line(text, "};");
+    line(text, "\n/* PORT_READ: what an entry is, bits 16 to 23 of value[0]. */");
+    line(text, "enum shikiri_thing {");
+    for kind in ThingKind::ALL {
+        let name = format!("SHIKIRI_THING_{} = {},", snake(&format!("{kind:?}")), kind.code());
+        line(text, &format!("    {name:<37} /* {kind} */"));
+    }
+    line(text, "};");
+    line(
+        text,
+        "\n/* And how it stands: bits 24 to 31, but of a receive port, whose bits are in the call's comment. */",
+    );
+    line(text, "enum shikiri_stand {");
+    for stand in PortStand::ALL {
+        let name = format!("SHIKIRI_STAND_{} = {},", snake(&format!("{stand:?}")), stand.code());
+        line(text, &format!("    {name:<37} /* {stand} */"));
     }
     line(text, "};");
     line(text, "\n/* PARTITION_START: whether it is held when it is built. */");
