@@ -195,6 +195,12 @@ impl Account {
         self.lines.iter().all(|line| line.used == 0)
     }
 
+    /// Whether no line stands above its limit: so it is unless a limit was set below what was used already.
+    #[must_use]
+    pub fn keeps_limits(&self) -> bool {
+        self.lines.iter().all(|line| line.limit.is_none_or(|limit| line.used <= limit))
+    }
+
     /// What the line would stand at after `amount` more. An amount of zero is never refused.
     fn check(&self, resource: Resource, amount: u64) -> Result<u64, OverLimit> {
         let line = self.line(resource);

@@ -31,6 +31,7 @@ mod split;
 mod storage;
 mod tables;
 mod trim;
+mod under_way;
 
 use shikiri_abi::{Pa, PageCount, Resource, WindowSlot};
 use shikiri_arch::hw::{PhysMem, Tlb};
@@ -44,6 +45,7 @@ pub use end::LeaveStep;
 pub(crate) use slots::{Area, Body, Home, Slots, Source, Target};
 pub use storage::AreaSizes;
 pub(crate) use tables::AreaTables;
+pub(crate) use under_way::UnderWay;
 
 use crate::account::{Account, Charge};
 use crate::channel::Port;

@@ -81,6 +81,21 @@ struct Keep {
     is_owner: bool,
 }
 
+/// A shared area whose copy of tables is being made or taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CopyUnderWay {
+    /// Its number.
+    pub(crate) number: AreaNumber,
+    /// Its pages.
+    pub(crate) pages: u64,
+    /// Its tables, with those of the copy.
+    pub(crate) tables: u64,
+    /// Its owner reaches it.
+    pub(crate) is_mapped: bool,
+    /// It is one's that has paid for it as a user.
+    pub(crate) is_paid_in_advance: bool,
+}
+
 impl Share {
     /// A free row.
     #[must_use]
@@ -227,6 +242,28 @@ impl Areas {
             }
             State::Idle | State::Mapped { keeps: None, .. } => true,
             State::Copying { .. } | State::Leaving { .. } => false,
+        })
+    }
+
+    /// The shares whose copies of tables are being made or taken apart.
+    pub(crate) fn copies(&self) -> impl Iterator<Item = CopyUnderWay> {
+        self.shares().filter_map(|(_, used)| {
+            let (number, tree, copy, is_mapped) = match &used.state {
+                State::Copying { number, linked, copy } => {
+                    (number, (linked.pages(), linked.tables()), copy, true)
+                }
+                State::Leaving { number, tree, copy } => {
+                    (number, (tree.pages(), tree.tables()), copy, false)
+                }
+                State::Idle | State::Mapped { .. } => return None,
+            };
+            Some(CopyUnderWay {
+                number: *number,
+                pages: tree.0.0,
+                tables: u64::from(tree.1).saturating_add(u64::from(copy.tables())),
+                is_mapped,
+                is_paid_in_advance: used.paid > 0,
+            })
         })
     }
 

@@ -343,7 +343,12 @@ impl Estates {
                 }
                 invariants::audit_count(ledger, estate.holdings.slot()).unwrap();
             }
-            // Frames on their way into an area are in neither book.
+            // Frames on their way into an area are in neither book, and counted where they wait.
+            let holdings = parties.iter().map(|estate| &*estate.holdings);
+            assert_eq!(
+                invariants::audit_steps((ledger, pool), &self.machine.ram, holdings),
+                Ok(())
+            );
             let is_quiet = |estate: &Estate<'_>| {
                 estate.holdings.areas().is_some_and(shikiri_core::area::Areas::is_quiet)
             };

@@ -16,7 +16,7 @@ use shikiri_arch::board::OwnRegisters;
 use shikiri_arch::hw::{PhysMem, Tlb, Vttbr};
 use shikiri_config::{Bundle, Place};
 use shikiri_core::frame::{AreaRegistry, FrameRun, FrameState, Ledger};
-use shikiri_core::invariants::{self, Violation};
+use shikiri_core::invariants::{self, Disagreement, Violation};
 use shikiri_core::partition::build::{Builder, HardwarePage, STEP_BYTES};
 use shikiri_core::partition::{BuildError, FrameStore, Holdings, Loader};
 use shikiri_pages::{DirectMap, FramePool, FrameRange, Frames};
@@ -48,7 +48,7 @@ pub const OWN_REGISTERS: OwnRegisters = [
     (Pa(0), 0),
 ];
 
-/// Builds from this one on are not audited after each step: the first ones were. Under Miri no build is: an audit reads
+/// Builds and ends from this one on are not audited after each step: the first ones were. Under Miri none is: an audit reads
 /// thousands of descriptors, and what a build does with memory is the same without.
 const UNAUDITED: u32 = if cfg!(miri) { 0 } else { 17 };
 
@@ -313,7 +313,7 @@ impl Machine {
     }
 
     /// Builds the bundle's partition with this index, in bounded steps; what it has by the end, and whether
-    /// it is complete. The first builds are audited after each step.
+    /// it is complete. The first builds and ends are audited after each step.
     pub fn build(
         &self,
         bundle: &Bundle<'_>,
@@ -324,6 +324,8 @@ impl Machine {
         let mut holdings = Holdings::new(id, PartitionSlot(index));
         let mut builder = Builder::new(Self::format(), Vmid(index + 1), hardware);
         let description = bundle.partition(usize::from(index)).unwrap();
+        // A test may build one twice, whose frames the ledger does not tell apart.
+        let is_alone = self.store.held(holdings.slot()).0 == 0;
         for _ in 0..1_000_000 {
             assert!(!holdings.is_complete());
             self.ram.0.moved.set(0);
@@ -338,6 +340,8 @@ impl Machine {
             if id.0 < UNAUDITED {
                 let audit = self.audit([&holdings]);
                 assert!(matches!(audit, Ok(()) | Err(Violation::Pool { .. })), "{audit:?}");
+                let steps = self.audit_steps([&holdings]);
+                assert!(steps.is_ok() || !is_alone, "{steps:?}");
             }
         }
         panic!("the build does not end");
@@ -352,6 +356,9 @@ impl Machine {
             assert!(!holdings.is_complete());
             steps += 1;
             assert!(steps < 1_000_000, "the end does not come");
+            if holdings.account().owner().0 < UNAUDITED {
+                assert_eq!(self.audit_steps([&holdings]), Ok(()));
+            }
         }
         assert!(holdings.account().is_zero(), "{:?}", holdings.account());
         let slot = holdings.slot();
@@ -375,6 +382,19 @@ impl Machine {
             }
             invariants::audit_frames(ledger, pool).map(drop)
         })
+    }
+
+    /// Compares what holds between any two steps; these are the partitions that are being built or taken apart, or have an area that
+    /// is not complete, and any of the others.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn audit_steps<'h>(
+        &self,
+        holdings: impl IntoIterator<Item = &'h Holdings>,
+    ) -> Result<(), Disagreement> {
+        self.store
+            .with_books(|ledger, pool| invariants::audit_steps((ledger, pool), &self.ram, holdings))
     }
 
     /// The state of a frame.

@@ -21,6 +21,19 @@ fn refused<T>(result: Result<T, OverLimit>) -> OverLimit {
 }
 
 #[test]
+fn a_line_above_its_limit_is_seen() {
+    let mut account = account();
+    account.set_limit(Resource::Memory, Some(8));
+    let charge = account.charge(Resource::Memory, 8).unwrap();
+    assert!(account.keeps_limits());
+    // Allowed (P2): what is used stays, so that this says nothing of one whose limits are lowered.
+    account.set_limit(Resource::Memory, Some(7));
+    assert!(!account.keeps_limits());
+    account.refund(charge);
+    assert!(account.keeps_limits());
+}
+
+#[test]
 fn a_new_account_uses_nothing_and_has_no_limit_p2() {
     let account = account();
     assert!(account.is_zero());

@@ -153,6 +153,25 @@ impl Estate<'_> {
 }
 
 impl Making {
+    /// Its number, and its pages and tables in the ledger.
+    pub(super) fn claimed(&self) -> (AreaNumber, u64, u64) {
+        let on_their_way = |run: &Run| run.claimed.saturating_sub(run.pushed);
+        let on_their_way = self.run.as_ref().map_or(0, on_their_way);
+        let pages = self.growing.pages().0.saturating_add(on_their_way);
+        (self.number, pages, u64::from(self.growing.tables()))
+    }
+
+    /// Frames that were taken, and are not its in the ledger yet.
+    pub(super) fn unclaimed(&self) -> u64 {
+        let rest = |run: &Run| run.frames.pages().0.saturating_sub(run.claimed);
+        self.run.as_ref().map_or(0, rest)
+    }
+
+    /// Pages that are charged, and not its in the ledger yet.
+    pub(super) fn missing(&self) -> u64 {
+        self.wanted.saturating_sub(self.claimed().1)
+    }
+
     /// The next stage of the run at hand, at most `most` leaves or pages of clearing; answers how many it were.
     fn step<M: DirectMap, L: Loader>(
         &mut self,

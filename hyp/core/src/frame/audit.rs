@@ -147,8 +147,31 @@ impl Ledger<'_> {
         Ok(())
     }
 
+    /// How many frames a partition has: those of its memory and its areas, and those of its management and its areas' tables.
+    pub(crate) fn owned(&self, slot: PartitionSlot) -> Charged {
+        let mut owned = Charged::default();
+        self.for_each_run(&mut |run, state| {
+            if self.owner(state) != Some(slot) {
+                return;
+            }
+            match state {
+                FrameState::Private(_) | FrameState::Area(_) => {
+                    owned.memory = owned.memory.saturating_add(run.pages.0);
+                }
+                FrameState::Management(_) | FrameState::AreaTable(_) => {
+                    owned.management = owned.management.saturating_add(run.pages.0);
+                }
+                FrameState::Free
+                | FrameState::Hypervisor
+                | FrameState::Device(_)
+                | FrameState::Quarantined(_) => {}
+            }
+        });
+        owned
+    }
+
     /// The frames of the partition's own that its table maps.
-    fn tally_table(
+    pub(crate) fn tally_table(
         &self,
         slot: PartitionSlot,
         mapped: impl Iterator<Item = FrameRun>,

@@ -19,8 +19,13 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// The frames that the ledger has as the partition's.
+    pub(crate) const fn claimed(&self) -> FrameRun {
+        FrameRun { pages: self.claimed, ..run_of(self.frames.range()) }
+    }
+
     /// The frames that the ledger does not have as the partition's yet.
-    pub(super) const fn unclaimed(&self) -> FrameRun {
+    pub(crate) const fn unclaimed(&self) -> FrameRun {
         run_of(self.frames.range()).after(self.claimed)
     }
 

@@ -4,6 +4,7 @@
 mod limits;
 mod quarantine;
 mod random;
+mod steps;
 
 use shikiri_abi::{CoreId, CoreSet, Ipa, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource};
 use shikiri_arch::hw::PhysMem;
