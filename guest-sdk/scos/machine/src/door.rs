@@ -400,7 +400,9 @@ impl<C: Calls + Trees> Machine for Door<C> {
     }
 
     fn act(&mut self, id: PartitionRef, act: Act) -> Result<PartitionRef, Refusal> {
-        self.done(id, act).map_err(|refusal| self.not_done(act, id, refusal))
+        let before = if act == Act::Start { self.now(id) } else { None };
+        let before = before.map(|it| it.phase);
+        self.done(id, act).map_err(|refusal| self.not_done(act, (id, before), refusal))
     }
 }
 

@@ -12,15 +12,27 @@ const MOST_CORES: u64 = 128;
 
 impl<C: Calls> Door<C> {
     /// The partition as it is now, if it has not gone.
-    fn now(&self, it: PartitionRef) -> Option<Partition> {
+    pub(super) fn now(&self, it: PartitionRef) -> Option<Partition> {
         self.at(u64::from(it.place.0)).ok()?.filter(|there| there.id == it)
     }
 
-    /// Why something was not done to a partition.
-    pub(super) fn not_done(&self, act: Act, it: PartitionRef, refusal: Refusal) -> Refusal {
+    /// Why something was not done to a partition, which stood so before it was asked for, if that was looked at.
+    pub(super) fn not_done(
+        &self,
+        act: Act,
+        (it, before): (PartitionRef, Option<Phase>),
+        refusal: Refusal,
+    ) -> Refusal {
         let Some(now) = self.now(it).filter(|_| refusal.rule.is_none()) else { return refusal };
         let name = &now.name;
         let why = match (refusal.status, refusal.over, act) {
+            // One that has ended only since was refused for what it was before.
+            (Status::WrongState, _, Act::Start)
+                if now.phase == Phase::Ended && before.is_some_and(|it| it != Phase::Ended) =>
+            {
+                let phase = before.unwrap_or(now.phase);
+                return Refusal::of_state(act, &Partition { phase, ..now });
+            }
             // Only its devices keep an ended one of the description from that.
             (Status::WrongState, _, Act::Start | Act::Restart)
                 if now.phase == Phase::Ended && !now.is_dynamic =>

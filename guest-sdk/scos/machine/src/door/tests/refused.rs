@@ -1,6 +1,6 @@
 //! What is said of calls that are refused.
 
-use super::{CREATED, ENDED, Fake, OWNER, PAUSED, linux, refused};
+use super::{CREATED, ENDED, ENDING, Fake, OWNER, PAUSED, linux, refused};
 use crate::Machine as _;
 use crate::door::{
     Door, EXIT_READ, HANDOUT_READ, LIMIT_SET, PARTITION_CREATE, PARTITION_DESTROY, PARTITION_PAUSE,
@@ -72,6 +72,17 @@ fn what_does_not_fit_a_state_is_told_by_the_state_and_the_name() {
     let gone = PartitionRef { id: PartitionId(6), ..it };
     let text = "ports of partition 6: wrong state";
     assert_eq!(door.things(gone).unwrap_err().to_string(), text);
+}
+
+#[test]
+fn a_start_of_one_that_was_still_ending_is_told_by_that_state() {
+    let (mut door, it) = door(ENDING, (PARTITION_START, refused(Status::WrongState)));
+    door.0.state.borrow_mut().overtaken = Some((PARTITION_START, ENDED));
+    let text = "l is ending: only one that is created or ended can be started";
+    assert_eq!(door.act(it, Act::Start).unwrap_err().to_string(), text);
+    // That it has ended is no reason not to start it.
+    let text = "start of partition 7: wrong state";
+    assert_eq!(door.act(it, Act::Start).unwrap_err().to_string(), text);
 }
 
 #[test]
