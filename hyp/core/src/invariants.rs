@@ -2,8 +2,9 @@
 //!
 //! Five books say who has which frame: the pool, the ledger, the accounts, the lists of extents and the stage-2 tables.
 //! [`audit_partition`] compares those of one partition, [`audit_ended`] says that nothing is left of one,
-//! [`audit_frames`] compares the machine's, [`audit_steps`] what holds while partitions and areas are built and taken apart. The tables are read by a walker of its own, which shares no code with
-//! `shikiri_stage2`, and which no leaf passes that leads to the interrupt controller or the console: guests have virtual ones.
+//! [`audit_frames`] compares the machine's, [`audit_steps`] what holds while partitions and areas are built and taken apart.
+//! The tables are read by a walker of its own, which shares no code with `shikiri_stage2`, and which no leaf passes that leads to the
+//! interrupt controller or the console: guests have virtual ones.
 //!
 //! A full audit takes time in proportion to the machine's RAM (a few tens of instructions for each frame that a
 //! partition has, and a few for each 2 MiB that it has not): it is for the operator, tests and soak runs.
@@ -19,7 +20,7 @@ use shikiri_abi::{Ipa, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource, Windo
 use shikiri_arch::board::OwnRegisters;
 use shikiri_arch::hw::PhysMem;
 use shikiri_pages::{DirectMap, FramePool};
-use shikiri_stage2::{Access, Leaf, Stage2};
+use shikiri_stage2::{Access, Leaf};
 
 use crate::area::InSlot;
 use crate::frame::{AreaNumber, Charged, Finding, FrameRun, FrameState, Ledger};
@@ -239,7 +240,15 @@ pub fn audit_partition<P: PhysMem>(
         return Ok(());
     }
     let Some(promised) = audit_areas(ledger, holdings)? else { return Ok(()) };
-    let leaves = own_leaves(mem, stage2, holdings);
+    // Pages of message ports are management memory, and what is shared is its keeper's.
+    let is_anothers = |leaf: &Leaf| {
+        let there = in_slot(holdings, leaf.ipa);
+        matches!(there, Some(InSlot::Page { .. } | InSlot::Shared { is_kept: false, .. }))
+    };
+    let leaves = stage2
+        .leaves(mem)
+        .filter(|leaf| !is_anothers(leaf))
+        .map(|leaf| FrameRun { base: leaf.pa, pages: PageCount(leaf.bytes() / PAGE_BYTES) });
     let used = |resource| holdings.account().line(resource).used;
     // A share of the hypervisor's own memory is charged, and no frame stands for it.
     let without_frames = promised.1.saturating_add(holdings.shares());
@@ -249,23 +258,6 @@ pub fn audit_partition<P: PhysMem>(
     };
     ledger.audit(slot, leaves, charged).map_err(|finding| Violation::Books(slot, finding))?;
     audit_count(ledger, slot)
-}
-
-/// The leaves of memory that a partition has, and of devices: pages of message ports are management memory, and what is shared is its
-/// keeper's.
-fn own_leaves<'a, P: PhysMem>(
-    mem: &'a P,
-    stage2: &'a Stage2,
-    holdings: &'a Holdings,
-) -> impl Iterator<Item = FrameRun> + use<'a, P> {
-    let is_anothers = move |leaf: &Leaf| {
-        let there = in_slot(holdings, leaf.ipa);
-        matches!(there, Some(InSlot::Page { .. } | InSlot::Shared { is_kept: false, .. }))
-    };
-    stage2
-        .leaves(mem)
-        .filter(move |leaf| !is_anothers(leaf))
-        .map(|leaf| FrameRun { base: leaf.pa, pages: PageCount(leaf.bytes() / PAGE_BYTES) })
 }
 
 /// Compares the numbers of a partition's areas with the registry; answers what its account holds for areas that have not come

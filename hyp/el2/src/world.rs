@@ -29,8 +29,8 @@ use shikiri_stage2::Format;
 use shikiri_sync::{TicketLock, rank};
 
 use crate::console::{self, Console, say};
-use crate::guest::kept;
 use crate::guest::live::Live;
+use crate::guest::{books, kept};
 use crate::hw::mem::Ram;
 use crate::percore::CoreShared;
 use crate::place::{Described, DraftCell, Homes, Peers};
@@ -429,6 +429,7 @@ impl World {
 
     /// Turns the machine off, the last words first.
     pub(crate) fn power_off(&self) -> ! {
+        books::tell(self);
         console::flush(self);
         if self.has_psci {
             // A firmware that refuses leaves the machine on; there is nobody left to tell.

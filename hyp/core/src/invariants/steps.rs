@@ -4,12 +4,12 @@
 //! each frame that a step has in hand between two books is counted where it waits (an extent, the area that is being made), so that
 //! sums agree in every phase. For tests and for a hypervisor with checks; `hyp/doc/memory.md` has the table of phases.
 
-use shikiri_abi::{PartitionSlot, Resource};
+use shikiri_abi::{PAGE_BYTES, PageCount, PartitionSlot, Resource};
 use shikiri_arch::hw::PhysMem;
 use shikiri_pages::{DirectMap, FramePool};
 
-use super::own_leaves;
-use crate::area::{Areas, UnderWay};
+use super::in_slot;
+use crate::area::{Areas, InSlot, UnderWay};
 use crate::frame::{Charged, FrameRun, FrameState, Ledger};
 use crate::partition::Holdings;
 
@@ -117,8 +117,13 @@ fn audit_leaves(
     let Some(stage2) = holdings.stage2() else {
         return says(!holdings.is_complete(), "it is complete and has no tables");
     };
-    let leaves: &mut dyn Iterator<Item = FrameRun> = &mut own_leaves(mem, stage2, holdings);
-    let mapped = ledger.tally_table(holdings.slot(), leaves);
+    let own = stage2.leaves(mem).filter(|leaf| {
+        let there = in_slot(holdings, leaf.ipa);
+        !matches!(there, Some(InSlot::Page { .. } | InSlot::Shared { is_kept: false, .. }))
+    });
+    let own =
+        own.map(|leaf| FrameRun { base: leaf.pa, pages: PageCount(leaf.bytes() / PAGE_BYTES) });
+    let mapped = ledger.tally_table(holdings.slot(), own);
     let mapped = mapped.map_err(|_| "a leaf leads to a frame that is not its own")?.pages();
     let all = owned.memory.saturating_sub(hidden);
     let holds = if holdings.is_complete() { mapped == all } else { mapped <= all };

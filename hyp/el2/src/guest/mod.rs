@@ -1,7 +1,7 @@
 //! The way out of a guest and back in.
 #![expect(unsafe_code, reason = "the vectors are assembly and hand over raw pointers")]
 
-mod books;
+pub(crate) mod books;
 pub(crate) mod context;
 pub(crate) mod ids;
 mod indexed;

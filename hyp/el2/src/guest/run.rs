@@ -13,7 +13,7 @@ use shikiri_vgic::{Here, Sleep, VcpuSet};
 
 use super::context::Context;
 use super::live::{Live, Vcpu};
-use super::{irq, lending, seats, worker};
+use super::{books, irq, lending, seats, worker};
 use crate::hw::clock::{self, Counter};
 use crate::percore::{CoreLocal, CoreShared, Leave, Loaded};
 use crate::report::{self, Unserved};
@@ -118,6 +118,7 @@ fn enter(core: &mut CoreLocal, key: VcpuKey) -> Option<*mut Context> {
         _ if key.vcpu == VcpuIndex(0) => {
             unload(core);
             worker::step(core, slot);
+            books::compare_step(core, slot);
             None
         }
         Phase::Building

@@ -24,7 +24,7 @@ use shikiri_vgic::{CpuInterface, Distributor, Model, Quick, QuickSpis};
 
 use super::context::Context;
 use super::live::{Devices, Live, Own, Quicks, Vcpu};
-use super::{message, object, policy, run, seats, share, talk};
+use super::{books, message, object, policy, run, seats, share, talk};
 use crate::boot::log;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
@@ -44,7 +44,7 @@ pub(crate) fn live(slot: &Slot) -> Option<&'static Live> {
     let live = slot.live.load(Ordering::Acquire);
     // SAFETY: published by `build_step` and withdrawn by `tear_down` only after each of its vCPUs has stopped, and
     // dissolved when nobody visits it; callers hold a vCPU of it, or the lifecycle's lock while it is held, active or paused, or are its worker,
-    // or visit it (`guest::talk`).
+    // or visit it (`guest::talk`), or compare all books (`guest::books`).
     unsafe { live.as_ref() }
 }
 
@@ -459,6 +459,7 @@ fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
             && talk::end_step(core, live)
         {
             slot.live.store(core::ptr::null_mut(), Ordering::Release);
+            books::leave(slot);
         }
         return;
     }
