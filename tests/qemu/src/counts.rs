@@ -49,6 +49,12 @@ pub const MANY_HANDLES_CHECKED: u64 = 2_000;
 /// instructions each time, on two to four cores of which one at a time has the books.
 pub const CHECKED_PATIENCE: u32 = 4;
 
+/// How late the restarts of one partition may make another one, in microseconds.
+pub const RESTARTS_DELAY_US: u64 = 500;
+
+/// The same where each step of an end is followed by a comparison of all books: that it comes to an end, and no more.
+pub const RESTARTS_DELAY_CHECKED_US: u64 = 100_000;
+
 /// The seed of everything random, unless `SHIKIRI_SEED` says another.
 pub const SEED: u64 = 0x5eed_2026;
 
@@ -87,6 +93,12 @@ pub fn is_checked() -> bool {
 #[must_use]
 pub fn many_handles() -> u64 {
     if is_checked() { MANY_HANDLES_CHECKED } else { MANY_HANDLES }
+}
+
+/// How late restarts of one partition may make another one in this run, in microseconds.
+#[must_use]
+pub fn restarts_may_delay_us() -> u64 {
+    if is_checked() { RESTARTS_DELAY_CHECKED_US } else { RESTARTS_DELAY_US }
 }
 
 /// Whether slow tests are left out.

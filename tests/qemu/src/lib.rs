@@ -5,6 +5,7 @@
 //! tests see is what a user sees.
 
 pub mod compilers;
+pub mod comparisons;
 pub mod console;
 pub mod counts;
 pub mod failure;

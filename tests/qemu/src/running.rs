@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::console::{Console, Found};
-use crate::counts;
 use crate::failure::Failure;
 use crate::machine::{Boot, Machine};
+use crate::{comparisons, counts, paths};
 
 /// How long the rest of a failure's report may take.
 const REPORT: Duration = Duration::from_secs(5);
@@ -33,6 +33,8 @@ pub struct Running {
     console: Console,
     messages: Console,
     threads: Vec<JoinHandle<()>>,
+    /// Its hypervisor says how much it has compared.
+    is_checked: bool,
     /// Files that live as long as the machine.
     _scratch: Option<tempfile::TempDir>,
 }
@@ -59,7 +61,10 @@ impl Running {
         let errors = child.stderr.take().context("QEMU has no error stream")?;
         let (console, console_thread) = Console::collect(output, tee);
         let (messages, messages_thread) = Console::collect(errors, None);
+        let is_checked = counts::is_checked()
+            && matches!(boot, Boot::Hypervisor { image, .. } if *image == paths::hypervisor());
         Ok(Self {
+            is_checked,
             input: child.stdin.take(),
             child,
             console,
@@ -208,6 +213,12 @@ impl Drop for Running {
         // Errors mean that it has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
+        if self.is_checked {
+            for thread in self.threads.drain(..) {
+                drop(thread.join());
+            }
+            comparisons::note(&self.console.text());
+        }
     }
 }
 

@@ -35,6 +35,7 @@ mod support;
 mod systems;
 
 use libtest_mimic::{Arguments, Trial};
+use shikiri_qemu_tests::{comparisons, counts};
 
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
@@ -77,5 +78,9 @@ fn main() {
     for topic in TOPICS {
         topic(&mut trials);
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if counts::is_checked() {
+        println!("{}", comparisons::of_all());
+    }
+    conclusion.exit();
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
+use shikiri_qemu_tests::comparisons::{self, Comparisons};
 use shikiri_qemu_tests::console::has;
 use shikiri_qemu_tests::{Failure, Gic, Machine, Running, System, counts};
 
@@ -59,15 +60,20 @@ pub(crate) fn each_kind(cores: u32) -> Vec<Variant> {
 /// What takes longer than this by itself is worth knowing, where the whole run has a limit.
 const SLOW: Duration = Duration::from_secs(20);
 
-/// Runs a test, and says how long it took if that was long.
-fn telling_if_slow(name: &str, test: impl FnOnce() -> Outcome) -> Outcome {
+/// Runs a test, and says how long it took if that was long. With checks one that has compared nothing fails: it has shown nothing.
+fn watched(name: &str, test: impl FnOnce() -> Outcome) -> Outcome {
+    comparisons::begin_test();
     let started = Instant::now();
     let outcome = test();
     let took = started.elapsed();
     if took >= SLOW {
         eprintln!("{} s: {name}", took.as_secs());
     }
-    outcome
+    outcome?;
+    match comparisons::take_of_this_test() {
+        Some(Comparisons { parties: 0, .. }) => Err("its hypervisor has compared nothing".into()),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// How a test for several machines stands with the Raspberry Pi 4.
@@ -142,7 +148,7 @@ impl<'a> Topic<'a> {
         test: impl FnOnce() -> Outcome + Send + 'static,
     ) -> &mut Self {
         let name = format!("{}::{sentence}", self.name);
-        let trial = Trial::test(name.clone(), move || telling_if_slow(&name, test));
+        let trial = Trial::test(name.clone(), move || watched(&name, test));
         self.trials.push(trial.with_ignored_flag(self.is_slow && counts::is_fast()));
         self
     }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use shikiri_qemu_tests::comparisons::Comparisons;
 
 use crate::process::print;
 
@@ -16,6 +17,8 @@ pub(crate) struct Tally {
     reasons: Vec<Reason>,
     /// The last of them is still being printed.
     is_in_reason: bool,
+    /// What hypervisors with checks have compared.
+    compared: Comparisons,
 }
 
 /// What one failed test has to say.
@@ -47,6 +50,11 @@ impl Tally {
         self.passed + self.failed
     }
 
+    /// What hypervisors with checks have compared.
+    pub(crate) fn compared(&self) -> Comparisons {
+        self.compared
+    }
+
     /// Takes the counts from a line of a test program's output; whether the line is worth printing: a program none of
     /// whose tests was chosen says nothing.
     pub(crate) fn read(&mut self, line: &str) -> bool {
@@ -56,6 +64,9 @@ impl Tally {
         }
         if let Some(name) = failed_test(line) {
             self.failures.push(name.to_owned());
+        }
+        if let Some(compared) = Comparisons::of_line(line) {
+            self.compared.add(compared);
         }
         self.read_reason(line);
         line != "running 0 tests" && !line.starts_with(NOTHING_CHOSEN)
@@ -166,6 +177,20 @@ mod tests {
                 .read("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out")
         );
         assert_eq!((tally.passed, tally.failed), (15, 2));
+    }
+
+    #[test]
+    fn what_was_compared_is_added_up_of_each_test_program_and_not_of_machines() {
+        let mut tally = Tally::default();
+        for line in [
+            "compared: parties 120, changing 3; books 40, by step 5, unwritten 75",
+            "  | shikiri: compared: parties 7, changing 0; books 1, by step 0, unwritten 6",
+            "compared: parties 1, changing 1; books 0, by step 1, unwritten 0",
+        ] {
+            assert!(tally.read(line));
+        }
+        let all = Comparisons { parties: 121, changing: 4, books: 40, by_step: 6, unwritten: 75 };
+        assert_eq!(tally.compared(), all);
     }
 
     #[test]

@@ -229,16 +229,24 @@ fn loom_tests_inside(words: Words) -> Command {
 /// Runs the QEMU tests alone with additional settings, for the long commands: those that one of the filters chooses, one filter
 /// after the other; how many passed.
 pub(crate) fn run_machines(filters: &[Option<&str>], settings: &[(&str, String)]) -> Result<u64> {
+    let started = Instant::now();
+    tally_machines(filters, settings)?.finish(started)
+}
+
+/// The same, with all that was counted.
+pub(crate) fn tally_machines(
+    filters: &[Option<&str>],
+    settings: &[(&str, String)],
+) -> Result<Tally> {
     setup::qemu()?;
     setup::linux()?;
     setup::c_compiler()?;
     build::all().context("the images cannot be built")?;
-    let started = Instant::now();
     let mut tally = Tally::default();
     for filter in filters {
         count_machines(&mut tally, *filter, settings)?;
     }
-    tally.finish(started)
+    Ok(tally)
 }
 
 /// Runs the chosen QEMU tests with additional settings, on images that are built, and counts them.
