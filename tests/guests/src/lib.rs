@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod code;
+pub mod complete;
 pub mod cycles;
 pub mod fault;
 pub mod interrupts;

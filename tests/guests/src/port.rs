@@ -180,20 +180,37 @@ impl Port {
         Ok(self.word(STATE)? >> 1)
     }
 
-    /// Offers to take `count` more messages.
+    /// Whether the peer has met FULL since.
+    ///
+    /// # Errors
+    /// The arrivals page is gone.
+    pub fn is_starved(&self) -> Result<bool, Failure> {
+        Ok(self.word(STARVED)? != 0)
+    }
+
+    /// Offers to take `count` more messages, and says so to a peer that waits for it.
     ///
     /// # Errors
     /// The credits page is gone.
     pub fn post(&mut self, count: u64) -> Outcome {
+        self.offer(count)?;
+        if self.is_starved()? {
+            // The peer may have gone.
+            let _ = message::notify(self.handle);
+        }
+        Ok(())
+    }
+
+    /// Offers to take `count` more messages, without a call.
+    ///
+    /// # Errors
+    /// The credits page is gone.
+    pub fn offer(&mut self, count: u64) -> Outcome {
         self.posted += count;
         set(self.credits.wrapping_add(8 * CONSUMED as u64), self.taken)?;
         fence(Ordering::Release);
         set(self.credits.wrapping_add(8 * POSTED as u64), self.posted)?;
         fence(Ordering::SeqCst);
-        if self.word(STARVED)? != 0 {
-            // The peer may have gone.
-            let _ = message::notify(self.handle);
-        }
         Ok(())
     }
 

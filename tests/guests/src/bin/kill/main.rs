@@ -3,10 +3,11 @@
 //!
 //! ```text
 //!   conductor        victim                       other side
-//!   Die(step) ─────▶ plays as far as that, ends
+//!   Die(step) ─────▶ plays as far as that
+//!        ◀── Ends ─── ends
 //!   Survive ───────────────────────────────────▶ plays; its peer goes at some point, or not
 //!        ◀── Hello ── starts again
-//!   Enough ────────────────────────────────────▶ was it told? gives all back
+//!   Enough ────────────────────────────────────▶ was it told, in time? gives all back
 //!        ◀──────────────────────────────────────── Survived
 //!   Play ──────────▶ ◀────── all steps ─────────▶
 //!        ◀── Played                   Played ───▶
@@ -22,6 +23,7 @@ mod flow;
 mod killer;
 mod player;
 mod steps;
+mod told;
 
 use shikiri_object::Queue;
 use shikiri_rt::mmu::Access;
@@ -39,7 +41,7 @@ mod order {
     pub(crate) const DIE: u64 = 1;
     /// Plays until its peer has gone, or all is done.
     pub(crate) const SURVIVE: u64 = 2;
-    /// The peer has ended, and started again.
+    /// The peer has ended, and started again; the second word says when it ended.
     pub(crate) const ENOUGH: u64 = 3;
     /// Plays to the end.
     pub(crate) const PLAY: u64 = 4;
@@ -49,7 +51,8 @@ mod order {
 mod report {
     /// It has started.
     pub(crate) const HELLO: u64 = 1;
-    /// Its peer has ended; the third word says at which step it noticed.
+    /// Its peer has ended; the third word says at which step it noticed, and above that (`TOLD`) after how many microseconds it
+    /// was told, if it had to be.
     pub(crate) const SURVIVED: u64 = 2;
     /// All steps are done.
     pub(crate) const PLAYED: u64 = 3;
@@ -59,6 +62,13 @@ mod report {
     pub(crate) const FLOWS: u64 = 5;
     /// It was told that its peer has gone, and has given all back.
     pub(crate) const GONE: u64 = 6;
+    /// It ends with its next call; the third word is its clock, which all partitions share.
+    pub(crate) const ENDS: u64 = 7;
+
+    /// Where in SURVIVED's word the time begins, and what stands for no step and for no time.
+    pub(crate) const TOLD: u32 = 16;
+    pub(crate) const NEVER: u64 = (1 << TOLD) - 1;
+    pub(crate) const NOTHING_TOLD: u64 = u64::MAX >> TOLD;
 }
 
 const DEPTH: u8 = 8;
@@ -75,7 +85,7 @@ fn reports() -> Result<Queue, Failure> {
 fn main() {
     fault::catch_faults();
     let flows = platform::has_word("flows");
-    irq::set_handler(if flows { flow::look } else { steps::count });
+    irq::set_handler(if flows { flow::look } else { told::count });
     irq::unmask();
     if map_windows(Access::Data).is_err() {
         return;

@@ -2,6 +2,7 @@
 
 use shikiri_object::Queue;
 use shikiri_rt::hvc::partition;
+use shikiri_rt::{platform, reg, timer};
 use shikiri_test_guests::points::Side;
 use shikiri_test_guests::port::{made, used, wait};
 use shikiri_test_guests::random::Random;
@@ -27,26 +28,25 @@ fn take_orders(side: Side) -> Outcome {
     let before = used()?;
     loop {
         let [order, step, seed] = next(&orders)?;
-        let mut player = Player::new(side, Enough { orders: &orders, is_there: false });
+        let mut player = Player::new(side, Enough { orders: &orders, ended_at: None });
         let last = if order == order::DIE { step as usize } else { side.steps().len() };
         match order {
             order::DIE => {
                 // The other side stays: nothing but a step of its own can end this.
                 let played = play_until(&mut player, last, seed)?;
                 ensure("it comes as far as that", played == Played::All)?;
+                tell(report::ENDS, reg::now())?;
                 let refusal = partition::end(7);
                 return Err(Failure { what: "ended", got: refusal.code as u64, want: 0 });
             }
             order::SURVIVE => {
                 let played = play_until(&mut player, last, seed)?;
                 wait("the peer's next life", || player.enough.look())?;
-                player.check_told()?;
+                let told = told_after(&player)?;
                 player.give_all_back()?;
                 ensure("all is refunded", used()? == before)?;
-                tell(
-                    report::SURVIVED,
-                    if let Played::Until(step) = played { step } else { u64::MAX },
-                )?;
+                let noticed = if let Played::Until(step) = played { step } else { report::NEVER };
+                tell(report::SURVIVED, told << report::TOLD | noticed)?;
             }
             order::PLAY => {
                 let played = play_until(&mut player, last, seed)?;
@@ -57,6 +57,19 @@ fn take_orders(side: Side) -> Outcome {
             _ => {}
         }
     }
+}
+
+/// After how many microseconds it was told that its peer has ended, if it had to be; `told_us=` on the command line is the longest
+/// that this may take.
+fn told_after(player: &Player<'_>) -> Result<u64, Failure> {
+    let Some(at) = player.check_told()? else { return Ok(report::NOTHING_TOLD) };
+    let ticks = at.saturating_sub(player.enough.ended_at.unwrap_or(at));
+    let after = ticks * 1_000_000 / timer::frequency();
+    let most = platform::number_of("told_us").unwrap_or(u64::MAX);
+    if after > most {
+        return Err(Failure { what: "told after so many us", got: after, want: most });
+    }
+    Ok(after)
 }
 
 fn next(orders: &Queue) -> Result<[u64; 3], Failure> {
@@ -97,24 +110,24 @@ fn play_until(player: &mut Player<'_>, last: usize, seed: u64) -> Result<Played,
     Ok(Played::All)
 }
 
-/// Whether the conductor has said that the peer has ended.
+/// Whether the conductor has said that the peer has ended, and when that was.
 pub(crate) struct Enough<'q> {
     orders: &'q Queue,
-    is_there: bool,
+    ended_at: Option<u64>,
 }
 
 impl Enough<'_> {
     /// Looks, and keeps it in mind.
     pub(crate) fn look(&mut self) -> Result<bool, Failure> {
-        if !self.is_there {
-            self.is_there = match made(self.orders.try_receive())? {
-                None => false,
-                Some([order, ..]) if order == order::ENOUGH => true,
+        if self.ended_at.is_none() {
+            self.ended_at = match made(self.orders.try_receive())? {
+                None => None,
+                Some([order, at, _]) if order == order::ENOUGH => Some(at),
                 Some([order, ..]) => {
                     return Err(Failure { what: "an order", got: order, want: order::ENOUGH });
                 }
             };
         }
-        Ok(self.is_there)
+        Ok(self.ended_at.is_some())
     }
 }

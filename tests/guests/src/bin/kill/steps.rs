@@ -1,56 +1,37 @@
 //! The steps of a side, each a single call or access, and what it means for each that the peer is gone.
 #![expect(unsafe_code, reason = "makes the calls that take several steps one by one")]
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
-use shikiri_abi::channel::{CONNECTED, STATE};
 use shikiri_abi::smccc::VENDOR_HYP_FAST64;
 use shikiri_abi::{AreaClass, Ipa, Status};
 use shikiri_rt::hvc::partition::Refusal;
 use shikiri_rt::hvc::talk::{self, Handle, Sharing};
 use shikiri_rt::hvc::{message, raw};
 use shikiri_rt::{gic, platform, reg, timer};
+use shikiri_test_guests::complete::number;
 use shikiri_test_guests::points::{Side, Step};
-use shikiri_test_guests::port::{Message, Port, made, read, refused, set, view, wait, word};
+use shikiri_test_guests::port::{Message, Port, made, read, refused, set, wait, word};
 use shikiri_test_guests::report::Outcome;
+use shikiri_test_guests::taken;
 use shikiri_test_guests::{Failure, ensure, equal};
 
 use crate::player::Enough;
-use shikiri_test_guests::taken;
+use crate::told::{self, EVENT, EVENTS, NOTICE, NOTICES};
 
-const EVENT: u32 = 65;
-/// The interrupt for control signals.
-const NOTICE: u32 = 66;
 const CLASS: AreaClass = AreaClass::Block;
-/// Some calls to make, some to free.
-const BYTES: u64 = 200 << 12;
+/// What is made, what of that stays when its tail is split off, and of that when it is trimmed: each is some calls to make, to
+/// take off, and to free.
+const BYTES: u64 = 400 << 12;
+const LESS: u64 = 300 << 12;
+const LEAST: u64 = 200 << 12;
 const SLOTS: u16 = 2;
+/// A handle that nobody has.
+const NONE: Handle = Handle(0);
+/// A partition that nobody is.
+const NOBODY: u8 = 60;
 /// What the client writes; the server adds 1.
 const WORD: u64 = 0x1234;
-
-static EVENTS: AtomicU64 = AtomicU64::new(0);
-static NOTICES: AtomicU64 = AtomicU64::new(0);
-/// The header of the port at which is told, or 0; and whether it said, when something was told, that the peer has gone.
-static HEADER: AtomicU64 = AtomicU64::new(0);
-static SAW_IT_GO: AtomicBool = AtomicBool::new(false);
-
-/// The interrupt handler: looks at once, as an event says.
-pub(crate) fn count(intid: u32) {
-    if intid == NOTICE {
-        NOTICES.fetch_add(1, Ordering::Release);
-        return;
-    }
-    EVENTS.fetch_add(1, Ordering::Release);
-    let header = HEADER.load(Ordering::Relaxed);
-    if header != 0 {
-        let header = core::ptr::with_exposed_provenance::<u64>(header as usize);
-        let header = header.wrapping_add(STATE);
-        // SAFETY: the page is there as long as its address stands in `HEADER`.
-        let state = unsafe { header.read_volatile() };
-        // It has had a peer, and has none.
-        SAW_IT_GO.fetch_or(state != 0 && state & CONNECTED == 0, Ordering::Release);
-    }
-}
 
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +50,10 @@ pub(crate) struct Player<'q> {
     request: Option<Handle>,
     area: Option<(Handle, Ipa)>,
     making: u64,
+    /// What was split off, as far as it has been.
+    tail: u64,
+    /// What that was when it was freed.
+    freed: Handle,
     message: Option<Message>,
     has_asked: bool,
     was_connected: bool,
@@ -76,11 +61,15 @@ pub(crate) struct Player<'q> {
     before: u64,
     /// Control signals that were told before the next one is taken.
     noticed: u64,
+    /// Events that had come when there was no room.
+    full_at: u64,
+    /// When it was told that its peer has closed the port, or ended, where that is a step.
+    told_at: Option<u64>,
 }
 
 impl<'q> Player<'q> {
     pub(crate) fn new(side: Side, enough: Enough<'q>) -> Self {
-        SAW_IT_GO.store(false, Ordering::Relaxed);
+        told::watch(None);
         Self {
             side,
             enough,
@@ -90,11 +79,15 @@ impl<'q> Player<'q> {
             request: None,
             area: None,
             making: 0,
+            tail: 0,
+            freed: NONE,
             message: None,
             has_asked: false,
             was_connected: false,
             before: EVENTS.load(Ordering::Acquire),
             noticed: NOTICES.load(Ordering::Acquire),
+            full_at: 0,
+            told_at: None,
         }
     }
 
@@ -115,15 +108,19 @@ impl<'q> Player<'q> {
         match step {
             Step::CreateReceive => self.events = Some(made(talk::create_receive())?),
             Step::Bind => {
-                let events = self.events.unwrap_or(Handle(0));
+                let events = self.events.unwrap_or(NONE);
                 made(talk::bind(events, EVENT, 0, Sharing::Alone))?;
                 gic::enable(EVENT);
             }
             Step::CreatePort => {
-                let events = self.events.unwrap_or(Handle(0));
+                let events = self.events.unwrap_or(NONE);
                 let port = made(message::create(events, SLOTS, CLASS))?;
-                HEADER.store(view(port.arrivals), Ordering::Relaxed);
+                told::watch(Some(port.arrivals));
                 self.port = Some(Port::around(port, events));
+            }
+            Step::ConnectToNobody => {
+                let asked = message::connect(self.port()?.handle, NOBODY, 0, 0);
+                refused("a partition", asked, Status::NotPermitted)?;
             }
             Step::Connect => {
                 let server = platform::number_of("server").unwrap_or(0) as u8;
@@ -133,29 +130,67 @@ impl<'q> Player<'q> {
             }
             Step::CreateNotice => self.notice = Some(made(talk::create_receive())?),
             Step::BindNotice => {
-                let notice = self.notice.unwrap_or(Handle(0));
+                let notice = self.notice.unwrap_or(NONE);
                 made(talk::bind(notice, NOTICE, 0, Sharing::Alone))?;
                 gic::enable(NOTICE);
             }
-            Step::NotifySignals => made(talk::notify(self.notice.unwrap_or(Handle(0))))?,
+            Step::NotifySignals => made(talk::notify(self.notice.unwrap_or(NONE)))?,
             Step::TakeSignal => return self.take_signal(),
-            Step::Refuse => made(talk::refuse(self.request.take().unwrap_or(Handle(0))))?,
+            Step::Refuse => made(talk::refuse(self.request.take().unwrap_or(NONE)))?,
             Step::AwaitRefusal => return self.await_refusal(),
+            Step::AcceptWithWrongPort => {
+                let accepted = message::accept(self.request.unwrap_or(NONE), NONE);
+                refused("a port", accepted, Status::BadHandle)?;
+            }
             Step::Accept => return self.accept(),
             Step::AwaitConnection => return self.await_connection(),
-            Step::Post => self.port()?.post(1)?,
+            Step::Post => self.port()?.offer(1)?,
             Step::Notify => return unless_gone(message::notify(self.port()?.handle)),
+            Step::AllocTooLarge => {
+                let too_large = (CLASS.pages().0 + 1) << 12;
+                refused("too large", message::alloc(too_large, CLASS), Status::Range)?;
+            }
+            Step::AllocOverLimit => {
+                refused("no place", message::alloc(BYTES, AreaClass::Giant), Status::OverLimit)?;
+            }
             Step::AllocBegin | Step::AllocMore => ensure("it takes more steps", !self.alloc()?)?,
             Step::AllocAll => while !self.alloc()? {},
-            Step::Split => {
-                let (area, _) = self.area()?;
-                let tail = made(taken::split(area, BYTES / 4 * 3, CLASS))?;
-                made(taken::free(tail.handle))?;
-            }
-            Step::Trim => made(taken::trim(self.area()?.0, BYTES / 2))?,
+            Step::SplitBegin => ensure("it takes more steps", !self.split()?)?,
+            Step::SplitAll => while !self.split()? {},
+            Step::FreeTailBegin => ensure("it takes more steps", !self.free_tail()?)?,
+            Step::FreeTailAll => while !self.free_tail()? {},
+            Step::TrimBegin => ensure("it takes more steps", !self.trim()?)?,
+            Step::TrimAll => while !self.trim()? {},
             Step::Write => {
                 let (_, address) = self.area()?;
                 set(address, WORD + u64::from(self.side == Side::Server))?;
+            }
+            Step::SendByWrongPort => {
+                let sent = taken::send(NONE, Some((self.area()?.0, 8)), [1, 2, 3]);
+                refused("by a port", sent, Status::BadHandle)?;
+            }
+            Step::SendNotOwned => {
+                let freed = self.freed;
+                let sent = taken::send(self.port()?.handle, Some((freed, 8)), [1, 2, 3]);
+                return unless_gone_refused("an area", sent, Status::NotOwner);
+            }
+            Step::SendTooMuch => {
+                let area = self.area()?.0;
+                let sent = taken::send(self.port()?.handle, Some((area, LEAST + 1)), [1, 2, 3]);
+                return unless_gone_refused("bytes", sent, Status::Range);
+            }
+            Step::SendFull => {
+                self.full_at = EVENTS.load(Ordering::Acquire);
+                let sent = taken::send(self.port()?.handle, None, [7, 8, 9]);
+                return unless_gone_refused("a credit", sent, Status::Full);
+            }
+            Step::AwaitRoom => {
+                return self.until("no room", |player| {
+                    Ok(EVENTS.load(Ordering::Acquire) > player.full_at)
+                });
+            }
+            Step::AwaitStarved => {
+                return self.until("nobody starves", |player| player.port()?.is_starved());
             }
             Step::Send => return self.send(),
             Step::SendShort => {
@@ -167,7 +202,7 @@ impl<'q> Player<'q> {
                 let (area, address) = self.area()?;
                 let info = made(message::info(area))?;
                 equal("where it is", info.address.0, address.0)?;
-                equal("its pages", info.pages.0, (BYTES / 2) >> 12)?;
+                equal("its pages", info.pages.0, LEAST >> 12)?;
             }
             Step::Read => {
                 let (_, address) = self.area()?;
@@ -180,10 +215,10 @@ impl<'q> Player<'q> {
             Step::AwaitClose => return self.await_close(),
             Step::ClosePort => self.close_port()?,
             Step::CloseReceive => {
-                let events = self.events.take().unwrap_or(Handle(0));
+                let events = self.events.take().unwrap_or(NONE);
                 made(talk::close(events)).map(|_| ())?;
             }
-            Step::CloseNotice => made(talk::close(self.notice.take().unwrap_or(Handle(0))))?,
+            Step::CloseNotice => made(talk::close(self.notice.take().unwrap_or(NONE)))?,
         }
         Ok(Done::Yes)
     }
@@ -243,7 +278,7 @@ impl<'q> Player<'q> {
     }
 
     fn accept(&mut self) -> Result<Done, Failure> {
-        let request = self.request.unwrap_or(Handle(0));
+        let request = self.request.unwrap_or(NONE);
         let done = unless_gone(message::accept(request, self.port()?.handle))?;
         if done == Done::Yes {
             self.request = None;
@@ -272,6 +307,11 @@ impl<'q> Player<'q> {
     fn await_close(&mut self) -> Result<Done, Failure> {
         let done =
             self.until("the client's close", |player| Ok(!player.port()?.is_connected()?))?;
+        if done == Done::Yes {
+            // The client's core may be between the page and the event.
+            wait("told of it", || Ok(told::has_seen_it_go()))?;
+            self.told_at = Some(told::of_an_end()?);
+        }
         self.was_connected = false;
         Ok(done)
     }
@@ -306,42 +346,58 @@ impl<'q> Player<'q> {
 
     /// One step of making the area; true if it is complete.
     fn alloc(&mut self) -> Result<bool, Failure> {
-        let [status, handle, address, _] =
-            call(0x20, [BYTES, u64::from(CLASS.code()), self.making]);
-        match status_of(status) {
-            None => {
-                self.making = 0;
-                self.area = Some((Handle(handle), Ipa(address)));
-                Ok(true)
-            }
-            Some(Status::Again) if handle != 0 => {
-                self.making = handle;
-                Ok(false)
-            }
-            _ => Err(Failure { what: "alloc", got: status, want: 0 }),
+        let answer = call::<ALLOC>([BYTES, u64::from(CLASS.code()), self.making, 0]);
+        let [_, handle, address, _] = answer;
+        let is_done = is_done("alloc", answer)?;
+        if is_done {
+            self.area = Some((Handle(handle), Ipa(address)));
         }
+        self.making = if is_done { 0 } else { handle };
+        Ok(is_done)
+    }
+
+    /// One step of making its tail an area.
+    fn split(&mut self) -> Result<bool, Failure> {
+        let (Handle(area), _) = self.area()?;
+        let answer = call::<SPLIT>([area, LESS, u64::from(CLASS.code()), self.tail]);
+        let is_done = is_done("split", answer)?;
+        self.tail = answer[1];
+        Ok(is_done)
+    }
+
+    /// One step of freeing what was split off.
+    fn free_tail(&mut self) -> Result<bool, Failure> {
+        self.freed = Handle(self.tail);
+        let is_done = is_done("free the tail", call::<FREE>([self.tail, 0, 0, 0]))?;
+        if is_done {
+            self.tail = 0;
+        }
+        Ok(is_done)
+    }
+
+    /// One step of making it shorter.
+    fn trim(&self) -> Result<bool, Failure> {
+        let (Handle(area), _) = self.area()?;
+        is_done("trim", call::<TRIM>([area, LEAST, 0, 0]))
     }
 
     /// One step of freeing it; true if nothing is left.
     fn free(&mut self) -> Result<bool, Failure> {
         let (Handle(area), address) = self.area()?;
-        let [status, ..] = call(0x21, [area, 0, 0]);
+        let answer = call::<FREE>([area, 0, 0, 0]);
         ensure("it faults", read(address).is_err())?;
-        match status_of(status) {
-            None => {
-                self.area = None;
-                Ok(true)
-            }
-            Some(Status::Again) => Ok(false),
-            _ => Err(Failure { what: "free", got: status, want: 0 }),
+        let is_done = is_done("free", answer)?;
+        if is_done {
+            self.area = None;
         }
+        Ok(is_done)
     }
 
     /// Closes the port, having read what has come.
     fn close_port(&mut self) -> Outcome {
         let Some(mut port) = self.port.take() else { return Ok(()) };
         self.was_connected = false;
-        HEADER.store(0, Ordering::Relaxed);
+        told::watch(None);
         while let Some(message) = port.receive()? {
             if let Some(area) = message.area {
                 made(taken::free(area))?;
@@ -350,22 +406,21 @@ impl<'q> Player<'q> {
         made(taken::close(port.handle))
     }
 
-    /// The peer has ended, and lives again: it must have been told by now.
-    pub(crate) fn check_told(&mut self) -> Outcome {
-        let was_connected = self.was_connected;
-        let Some(port) = &self.port else { return Ok(()) };
+    /// The peer has ended, and lives again: it must have been told by now. When it was, if it had to be.
+    pub(crate) fn check_told(&self) -> Result<Option<u64>, Failure> {
+        let Some(port) = &self.port else { return Ok(self.told_at) };
         ensure("connected to nobody", !port.is_connected()?)?;
-        let handle = port.handle;
-        let answer = taken::send(handle, None, [0; 3]).err().and_then(|refusal| refusal.status());
-        let is_gone = answer == Some(Status::PeerGone);
-        if was_connected {
+        let answer = taken::send(port.handle, None, [0; 3]).err();
+        let is_gone = answer.and_then(|refusal| refusal.status()) == Some(Status::PeerGone);
+        if self.was_connected {
             ensure("the peer is gone", is_gone)?;
-            return wait("told", || Ok(SAW_IT_GO.load(Ordering::Acquire)));
+            return told::of_an_end().map(Some);
         }
         // Who has asked and was never connected has heard of nothing else. A peer that was away when it was asked tells nothing.
-        let before = self.before;
-        let was_asked = is_gone && self.has_asked;
-        wait("told", || Ok(!was_asked || EVENTS.load(Ordering::Acquire) > before))
+        if is_gone && self.has_asked {
+            return told::of_anything_since(self.before).map(Some);
+        }
+        Ok(None)
     }
 
     /// Gives back what there is at any step.
@@ -378,6 +433,10 @@ impl<'q> Player<'q> {
             made(taken::free(Handle(self.making)))?;
             self.making = 0;
         }
+        if self.tail != 0 {
+            made(taken::free(Handle(self.tail)))?;
+            self.tail = 0;
+        }
         if let Some((area, _)) = self.area.take() {
             made(taken::free(area))?;
         }
@@ -388,15 +447,29 @@ impl<'q> Player<'q> {
     }
 }
 
-/// Why a call was refused; `None` if it was not.
-fn status_of(x0: u64) -> Option<Status> {
-    if x0 == 0 { None } else { Refusal { code: x0.cast_signed(), which: 0 }.status() }
+const ALLOC: u16 = number("AREA_ALLOC");
+const FREE: u16 = number("AREA_FREE");
+const SPLIT: u16 = number("AREA_SPLIT");
+const TRIM: u16 = number("AREA_TRIM");
+
+/// A call of the hypervisor's own, of those that answer AGAIN.
+fn call<const NUMBER: u16>([a, b, c, d]: [u64; 4]) -> raw::Results {
+    // SAFETY: these calls take and give areas, which Rust knows nothing of.
+    unsafe { raw::hvc(u64::from(VENDOR_HYP_FAST64) + u64::from(NUMBER), [a, b, c, d, 0, 0]) }
 }
 
-/// A call of the hypervisor's own.
-fn call(number: u64, [a, b, c]: [u64; 3]) -> raw::Results {
-    // SAFETY: the two calls take and give areas, which Rust knows nothing of.
-    unsafe { raw::hvc(u64::from(VENDOR_HYP_FAST64) + number, [a, b, c, 0, 0, 0]) }
+/// Whether such a call was the last one.
+///
+/// # Errors
+/// It was refused.
+fn is_done(what: &'static str, [status, which, ..]: raw::Results) -> Result<bool, Failure> {
+    if status == 0 {
+        return Ok(true);
+    }
+    match (Refusal { code: status.cast_signed(), which }).status() {
+        Some(Status::Again) => Ok(false),
+        _ => Err(Failure { what, got: status, want: 0 }),
+    }
 }
 
 /// What must be done unless the peer is gone.
@@ -404,5 +477,17 @@ fn unless_gone<T>(result: Result<T, Refusal>) -> Result<Done, Failure> {
     match result {
         Err(refusal) if refusal.status() == Some(Status::PeerGone) => Ok(Done::PeerGone),
         other => made(other).map(|_| Done::Yes),
+    }
+}
+
+/// What must be refused in this way unless the peer is gone.
+fn unless_gone_refused<T>(
+    what: &'static str,
+    result: Result<T, Refusal>,
+    want: Status,
+) -> Result<Done, Failure> {
+    match result {
+        Err(refusal) if refusal.status() == Some(Status::PeerGone) => Ok(Done::PeerGone),
+        other => refused(what, other, want).map(|()| Done::Yes),
     }
 }
