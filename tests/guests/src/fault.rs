@@ -86,12 +86,24 @@ unsafe extern "C" {
     pub fn fault_store64(a: u64, b: u64) -> u64;
     /// Clears a cache line by DC ZVA.
     pub fn fault_clear_line(a: u64, b: u64) -> u64;
+    /// Cleans a cache line to the point of coherency by DC CVAC.
+    pub fn fault_clean(a: u64, b: u64) -> u64;
+    /// Cleans a cache line to the point of unification by DC CVAU.
+    pub fn fault_clean_to_unification(a: u64, b: u64) -> u64;
+    /// Cleans and invalidates a cache line by DC CIVAC.
+    pub fn fault_clean_and_invalidate(a: u64, b: u64) -> u64;
+    /// Invalidates a cache line by DC IVAC.
+    pub fn fault_invalidate(a: u64, b: u64) -> u64;
+    /// Invalidates instruction cache lines by IC IVAU.
+    pub fn fault_invalidate_code(a: u64, b: u64) -> u64;
     /// Loads two registers from `a`, which gives no syndrome.
     pub fn fault_load_pair(a: u64, b: u64) -> u64;
     /// Stores with writeback to `a`, which gives no syndrome.
     pub fn fault_store_writeback(a: u64, b: u64) -> u64;
     /// Adds to memory at `a` exclusively.
     pub fn fault_exclusive(a: u64, b: u64) -> u64;
+    /// Loads 8 bytes from `a` and stores `b` there exclusively.
+    pub fn fault_exclusive64(a: u64, b: u64) -> u64;
     /// Calls `a`.
     pub fn fault_call(a: u64, b: u64) -> u64;
 }

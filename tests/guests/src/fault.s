@@ -49,6 +49,11 @@ fault_try:
     piece   fault_store32, str w1, [x0]
     piece   fault_store64, str x1, [x0]
     piece   fault_clear_line, dc zva, x0
+    piece   fault_clean, dc cvac, x0
+    piece   fault_clean_to_unification, dc cvau, x0
+    piece   fault_clean_and_invalidate, dc civac, x0
+    piece   fault_invalidate, dc ivac, x0
+    piece   fault_invalidate_code, ic ivau, x0
     piece   fault_load_pair, ldp w0, w1, [x0]
     piece   fault_store_writeback, str w1, [x0], #4
 
@@ -57,6 +62,13 @@ fault_exclusive:
     ldxr    w2, [x0]
     stxr    w3, w1, [x0]
     mov     w0, w2
+    ret
+
+    .global fault_exclusive64
+fault_exclusive64:
+    ldxr    x2, [x0]
+    stxr    w3, x1, [x0]
+    mov     x0, x2
     ret
 
     .global fault_call

@@ -67,15 +67,6 @@ pub fn clear_line(at: Ipa) -> Result<u64, Fault> {
     unsafe { fault::attempt(fault::fault_clear_line, view(at), 0) }
 }
 
-/// Fetches an instruction there, a `ret`.
-///
-/// # Errors
-/// The fault.
-pub fn fetch(at: Ipa) -> Result<u64, Fault> {
-    // SAFETY: as for `read`; areas are never executed, so that no instruction of it runs.
-    unsafe { fault::attempt(fault::fault_call, view(at), 0) }
-}
-
 /// What must be there.
 ///
 /// # Errors

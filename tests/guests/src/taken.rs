@@ -2,10 +2,16 @@
 //! (`crate::fault`).
 #![expect(unsafe_code, reason = "the calls are unsafe for whoever refers to the memory")]
 
+use shikiri_abi::smccc::VENDOR_HYP_FAST64;
+use shikiri_abi::{Ipa, PageCount, Status};
 use shikiri_rt::hvc::message::{self, Area, AreaClass};
 use shikiri_rt::hvc::partition::Refusal;
+use shikiri_rt::hvc::raw::{self, Results};
 use shikiri_rt::hvc::shared;
 use shikiri_rt::hvc::talk::Handle;
+
+use crate::Failure;
+use crate::complete::number;
 
 /// `AREA_FREE`, to its end.
 ///
@@ -32,6 +38,50 @@ pub fn trim(area: Handle, bytes: u64) -> Result<(), Refusal> {
 pub fn split(area: Handle, bytes: u64, class: AreaClass) -> Result<Area, Refusal> {
     // SAFETY: as above.
     unsafe { message::split(area, bytes, class) }.map_err(|(refusal, _)| refusal)
+}
+
+/// `AREA_SPLIT` to its end, onto another area of the same class.
+///
+/// # Errors
+/// As of [`is_last`].
+pub fn split_onto(
+    area: Handle,
+    bytes: u64,
+    class: AreaClass,
+    Handle(tail): Handle,
+) -> Result<Area, Failure> {
+    loop {
+        let arguments = [area.0, bytes, u64::from(class.code()), tail];
+        let answer = step::<{ number("AREA_SPLIT") }>(arguments);
+        if is_last("split", answer)? {
+            let [_, handle, address, pages] = answer;
+            return Ok(Area {
+                handle: Handle(handle),
+                address: Ipa(address),
+                pages: PageCount(pages),
+            });
+        }
+    }
+}
+
+/// A call about areas, of those that answer AGAIN, once: its number and `x1` to `x4`.
+pub fn step<const NUMBER: u16>([a, b, c, d]: [u64; 4]) -> Results {
+    // SAFETY: as above.
+    unsafe { raw::hvc(u64::from(VENDOR_HYP_FAST64) + u64::from(NUMBER), [a, b, c, d, 0, 0]) }
+}
+
+/// Whether such a call was the last one.
+///
+/// # Errors
+/// It was refused.
+pub fn is_last(what: &'static str, [status, which, ..]: Results) -> Result<bool, Failure> {
+    if status == 0 {
+        return Ok(true);
+    }
+    match (Refusal { code: status.cast_signed(), which }).status() {
+        Some(Status::Again) => Ok(false),
+        _ => Err(Failure { what, got: status, want: 0 }),
+    }
 }
 
 /// `CHANNEL_SEND`.

@@ -8,7 +8,7 @@ use shikiri_qemu_tests::{Failure, Machine, System, counts};
 use crate::lifecycle::{management_kib, nothing_is_used, wait_until_stopped};
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    operate, operator, system, wait_for_end,
+    operate, operator, system, wait_for_end, wait_for_long_end,
 };
 
 /// Two partitions that share a core.
@@ -84,14 +84,21 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         })
         .on_each(both_gics(5), "a_giant_area_is_sent_while_other_vcpus_are_at_it", |machine| {
             let machine = machine.memory(4 << 30);
-            under_fire(GIANTS, "giants rounds=2", "cores = 4", "", &machine)
+            let words = format!("{} rounds=2", giants());
+            under_fire(GIANTS, &words, "cores = 4", "", &machine)
         })
         .on_each(
             both_gics(1),
             "a_giant_area_is_sent_while_vcpus_of_its_core_are_at_it",
             |machine| {
-                let (words, machine) = ("giants rounds=1", machine.memory(4 << 30));
-                under_fire(GIANTS, words, &format!("vcpus = 2\n{FIRE_SHARE}"), FIRE_SHARE, &machine)
+                let (words, machine) = (format!("{} rounds=1", giants()), machine.memory(4 << 30));
+                under_fire(
+                    GIANTS,
+                    &words,
+                    &format!("vcpus = 2\n{FIRE_SHARE}"),
+                    FIRE_SHARE,
+                    &machine,
+                )
             },
         )
         .on_each(all_kinds(2), "the_descriptions_channel_outlives_a_restart", |machine| {
@@ -181,6 +188,11 @@ fn client_and_server(
     Ok(())
 }
 
+/// The words for giant areas.
+fn giants() -> String {
+    format!("giants scattered_mib={}", counts::SCATTERED_MIB.now())
+}
+
 /// A sender with several vCPUs and a receiver with one; `words` for the sender.
 fn under_fire(areas: &str, words: &str, many: &str, one: &str, machine: &Machine) -> Outcome {
     let partition = |name: &str, other: &str, words: &str| {
@@ -193,7 +205,9 @@ fn under_fire(areas: &str, words: &str, many: &str, one: &str, machine: &Machine
     let receiver = partition("receiver", "sender", "").with(one);
     let sender = partition("sender", "receiver", &format!("receiver=0 {words}")).with(many);
     let mut running = system([receiver, sender])?.boot(machine)?;
-    let console = wait_for_end(&mut running, "sender", 2)?;
+    // An area of single frames is made page by page.
+    let patience = if counts::is_soak() { PATIENCE * 6 } else { PATIENCE };
+    let console = wait_for_long_end(&mut running, "sender", 2, patience)?;
     approve(&console)?;
     open_operator(&mut running)?;
     nothing_is_used(&mut running, "sender")?;

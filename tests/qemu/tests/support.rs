@@ -369,9 +369,19 @@ pub(crate) fn operate_until(running: &mut Running, command: &str, texts: &[&str]
 
 /// Waits until a partition, in its life with this id, has said `done` and has ended, and gives what was printed.
 pub(crate) fn wait_for_end(running: &mut Running, name: &str, id: u32) -> Result<String, Failed> {
+    wait_for_long_end(running, name, id, PATIENCE)
+}
+
+/// The same of one that may take this long.
+pub(crate) fn wait_for_long_end(
+    running: &mut Running,
+    name: &str,
+    id: u32,
+    patience: Duration,
+) -> Result<String, Failed> {
     let ended = format!("partition {name} (id {id}) has ended");
     let said = format!("{name}| done");
-    Ok(running.wait_for_all(&[&said, &ended], PATIENCE)?)
+    Ok(running.wait_for_all(&[&said, &ended], patience)?)
 }
 
 /// Goes to the operator console.

@@ -1,13 +1,11 @@
 //! The steps of a side, each a single call or access, and what it means for each that the peer is gone.
-#![expect(unsafe_code, reason = "makes the calls that take several steps one by one")]
 
 use core::sync::atomic::Ordering;
 
-use shikiri_abi::smccc::VENDOR_HYP_FAST64;
 use shikiri_abi::{AreaClass, Ipa, Status};
+use shikiri_rt::hvc::message;
 use shikiri_rt::hvc::partition::Refusal;
 use shikiri_rt::hvc::talk::{self, Handle, Sharing};
-use shikiri_rt::hvc::{message, raw};
 use shikiri_rt::{gic, platform, reg, timer};
 use shikiri_test_guests::complete::number;
 use shikiri_test_guests::points::{Side, Step};
@@ -346,9 +344,9 @@ impl<'q> Player<'q> {
 
     /// One step of making the area; true if it is complete.
     fn alloc(&mut self) -> Result<bool, Failure> {
-        let answer = call::<ALLOC>([BYTES, u64::from(CLASS.code()), self.making, 0]);
+        let answer = taken::step::<ALLOC>([BYTES, u64::from(CLASS.code()), self.making, 0]);
         let [_, handle, address, _] = answer;
-        let is_done = is_done("alloc", answer)?;
+        let is_done = taken::is_last("alloc", answer)?;
         if is_done {
             self.area = Some((Handle(handle), Ipa(address)));
         }
@@ -359,8 +357,8 @@ impl<'q> Player<'q> {
     /// One step of making its tail an area.
     fn split(&mut self) -> Result<bool, Failure> {
         let (Handle(area), _) = self.area()?;
-        let answer = call::<SPLIT>([area, LESS, u64::from(CLASS.code()), self.tail]);
-        let is_done = is_done("split", answer)?;
+        let answer = taken::step::<SPLIT>([area, LESS, u64::from(CLASS.code()), self.tail]);
+        let is_done = taken::is_last("split", answer)?;
         self.tail = answer[1];
         Ok(is_done)
     }
@@ -368,7 +366,7 @@ impl<'q> Player<'q> {
     /// One step of freeing what was split off.
     fn free_tail(&mut self) -> Result<bool, Failure> {
         self.freed = Handle(self.tail);
-        let is_done = is_done("free the tail", call::<FREE>([self.tail, 0, 0, 0]))?;
+        let is_done = taken::is_last("free the tail", taken::step::<FREE>([self.tail, 0, 0, 0]))?;
         if is_done {
             self.tail = 0;
         }
@@ -378,15 +376,15 @@ impl<'q> Player<'q> {
     /// One step of making it shorter.
     fn trim(&self) -> Result<bool, Failure> {
         let (Handle(area), _) = self.area()?;
-        is_done("trim", call::<TRIM>([area, LEAST, 0, 0]))
+        taken::is_last("trim", taken::step::<TRIM>([area, LEAST, 0, 0]))
     }
 
     /// One step of freeing it; true if nothing is left.
     fn free(&mut self) -> Result<bool, Failure> {
         let (Handle(area), address) = self.area()?;
-        let answer = call::<FREE>([area, 0, 0, 0]);
+        let answer = taken::step::<FREE>([area, 0, 0, 0]);
         ensure("it faults", read(address).is_err())?;
-        let is_done = is_done("free", answer)?;
+        let is_done = taken::is_last("free", answer)?;
         if is_done {
             self.area = None;
         }
@@ -451,26 +449,6 @@ const ALLOC: u16 = number("AREA_ALLOC");
 const FREE: u16 = number("AREA_FREE");
 const SPLIT: u16 = number("AREA_SPLIT");
 const TRIM: u16 = number("AREA_TRIM");
-
-/// A call of the hypervisor's own, of those that answer AGAIN.
-fn call<const NUMBER: u16>([a, b, c, d]: [u64; 4]) -> raw::Results {
-    // SAFETY: these calls take and give areas, which Rust knows nothing of.
-    unsafe { raw::hvc(u64::from(VENDOR_HYP_FAST64) + u64::from(NUMBER), [a, b, c, d, 0, 0]) }
-}
-
-/// Whether such a call was the last one.
-///
-/// # Errors
-/// It was refused.
-fn is_done(what: &'static str, [status, which, ..]: raw::Results) -> Result<bool, Failure> {
-    if status == 0 {
-        return Ok(true);
-    }
-    match (Refusal { code: status.cast_signed(), which }).status() {
-        Some(Status::Again) => Ok(false),
-        _ => Err(Failure { what, got: status, want: 0 }),
-    }
-}
 
 /// What must be done unless the peer is gone.
 fn unless_gone<T>(result: Result<T, Refusal>) -> Result<Done, Failure> {

@@ -1,10 +1,13 @@
-//! A transfer under fire: while one vCPU of the sender sends an area, its other vCPUs load from it, store to it, clear
-//! lines of it by DC ZVA and fetch instructions from it, and go on. `role=` on the command line says which side this one is.
+//! A transfer under fire: while one vCPU of the sender sends an area, its other vCPUs load from it, store to it, clean,
+//! invalidate and clear lines of it and fetch instructions from it (`shots.rs`), and go on. `role=` on the command line says which
+//! side this one is.
 //!
 //! Both sides know the same *places* in an area. The sender's vCPUs hit them at random; the receiver writes its own words there as
 //! soon as the area has come, and looks at them again and again, until the sender has seen enough.
 #![no_std]
 #![no_main]
+
+mod shots;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,20 +17,20 @@ use shikiri_rt::hvc::partition::Refusal;
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::mmu::Access;
 use shikiri_rt::{irq, platform, reg, smp};
-use shikiri_test_guests::port::{
-    Port, clear_line, fetch, made, map_windows, read, refused, set, used, wait, word, write,
-};
+use shikiri_test_guests::port::{Port, made, map_windows, refused, set, used, wait, word};
 use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::taken;
 use shikiri_test_guests::{Failure, case, done, ensure, equal, fault};
+
+use shots::{KINDS, Shot};
 
 shikiri_rt::entry!(main);
 
 const EVENT: u32 = 65;
 /// Places of an area that both sides know.
 const PLACES: u64 = 256;
-/// Accesses of each kind that each vCPU makes before the area is sent, and that fault afterwards.
+/// Shots of each kind that each vCPU has while the area is there, and while it is gone.
 const SHOTS: u64 = 40;
 
 /// The top byte of a word that a vCPU of the sender stores, and of one that the receiver stores.
@@ -46,12 +49,13 @@ const HEAD: u64 = 3;
 static PHASE: AtomicU64 = AtomicU64::new(0);
 static ADDRESS: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
-/// By vCPU and kind (load, store, clear, fetch): what came to pass in this round: accesses that were served while the area was there, and
-/// that faulted when it was gone.
-static SERVED: [[AtomicU64; 4]; 8] = [const { [const { AtomicU64::new(0) }; 4] }; 8];
-static FAULTED: [[AtomicU64; 4]; 8] = [const { [const { AtomicU64::new(0) }; 4] }; 8];
-/// Accesses that were served after `CHANNEL_SEND` had returned, words of the receiver's that were seen, fetches that were
-/// served, accesses that faulted at a place which was there.
+/// By vCPU and kind: what came to pass in this round: shots that were served while the area was there; those while it was gone that
+/// faulted, or that cannot fault.
+static SERVED: [Counts; 8] = [const { [const { AtomicU64::new(0) }; KINDS] }; 8];
+static MISSED: [Counts; 8] = [const { [const { AtomicU64::new(0) }; KINDS] }; 8];
+type Counts = [AtomicU64; KINDS];
+/// Shots that were served after `CHANNEL_SEND` had returned, words of the receiver's that were seen, fetches that were
+/// served, shots that faulted at a place which was there.
 static LATE: AtomicU64 = AtomicU64::new(0);
 static SEEN: AtomicU64 = AtomicU64::new(0);
 static FETCHED: AtomicU64 = AtomicU64::new(0);
@@ -68,12 +72,18 @@ fn main() {
     if platform::value_of("role") == Some("receiver") {
         return receive();
     }
+    case("an_access_to_nothing_faults", shots::find_out);
     case("other_vcpus_run", || equal("vCPUs", smp::start_all(hammer) as u64, smp::count() as u64));
     const MIB: u64 = 1 << 20;
     if platform::has_word("giants") {
-        // Two runs of frames, so with tables; and one that is a single leaf, which is its whole slot.
-        case("a_scattered_giant_is_sent_under_fire", || {
+        // Two runs of frames, so with tables; one of single frames, each beside none of its neighbours; and one that is a single
+        // leaf, which is its whole slot.
+        case("a_giant_of_blocks_is_sent_under_fire", || {
             under_fire(AreaClass::Giant, 3 * MIB, Shape::Tables)
+        });
+        case("a_scattered_giant_is_sent_under_fire", || {
+            let mib = platform::number_of("scattered_mib").unwrap_or(64);
+            under_fire(AreaClass::Giant, mib * MIB, Shape::Frames)
         });
         case("a_contiguous_giant_is_sent_under_fire", || {
             under_fire(AreaClass::Giant, 1024 * MIB, Shape::Leaf)
@@ -102,8 +112,32 @@ fn main() {
 /// What an area's subtree must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
+    /// One leaf.
     Leaf,
+    /// Some tables.
     Tables,
+    /// A leaf for each page, whose frames go down as the addresses go up.
+    Frames,
+}
+
+impl Shape {
+    /// Makes such an area.
+    fn make(self, class: AreaClass, bytes: u64) -> Result<Area, Failure> {
+        let before = used()?[2];
+        let area = made(message::alloc(bytes, class))?;
+        if self != Self::Frames {
+            ensure("its shape", (used()?[2] == before) == (self == Self::Leaf))?;
+            return Ok(area);
+        }
+        // Onto the end of a single page, so that no block of it finds a place where it could be one: page by page, the last first.
+        let page = made(message::alloc(4096, class))?;
+        let scattered = taken::split_onto(area.handle, 4096, class, page.handle)?;
+        made(taken::free(area.handle))?;
+        // A table for each 2 MiB of leaves.
+        ensure("its shape", used()?[2] - before >= bytes >> 21)?;
+        equal("its size", scattered.pages.0 << 12, bytes)?;
+        Ok(scattered)
+    }
 }
 
 /// A place of an area.
@@ -130,20 +164,18 @@ fn one_round(port: &mut Port, class: AreaClass, bytes: u64, shape: Shape, round:
     PHASE.store(4 * round + IDLE, Ordering::SeqCst);
     port.post(1)?;
     let before = used()?;
-    let Area { handle, address, .. } = made(message::alloc(bytes, class))?;
-    ensure("its shape", (used()?[2] == before[2]) == (shape == Shape::Leaf))?;
+    let Area { handle, address, .. } = shape.make(class, bytes)?;
     open_fire((address, bytes), 4 * round + THERE)?;
     port.send(Some((handle, bytes)), [round, 0, 0])?;
     PHASE.store(4 * round + GONE, Ordering::SeqCst);
     for number in [0, 1, PLACES - 1] {
-        ensure("the sender's own load", read(place(address, bytes, number)).is_err())?;
-        ensure("the sender's own store", write(place(address, bytes, number), SENDERS).is_err())?;
-        let cleared = clear_line(place(address, bytes, number));
-        ensure("the sender's own clearing", cleared.is_err())?;
-        ensure("the sender's own fetch", fetch(place(address, bytes, number)).is_err())?;
+        for shot in Shot::ALL.iter().filter(|shot| shot.faults()) {
+            let fired = shot.fire(place(address, bytes, number), SENDERS);
+            ensure("the sender's own shot faults", fired.is_err())?;
+        }
     }
     refused("info", message::info(handle), Status::NotOwner)?;
-    wait("nobody shoots at what is gone", || none_hits().map(|()| all(&FAULTED, 4)))?;
+    wait("nobody shoots at what is gone", || none_hits().map(|()| all(&MISSED, |_| true)))?;
     // The receiver has looked all the time, and says what it saw.
     port.send(None, [round, 1, 0])?;
     let answer = port.wait_for_message()?;
@@ -173,13 +205,13 @@ fn head_under_fire(step: usize, shorten: impl Fn(Handle, u64) -> Result<(), Refu
 
 /// Shows the other vCPUs a place, and waits until each of them has it in its TLB, and uses it.
 fn open_fire((address, bytes): (Ipa, u64), phase: u64) -> Outcome {
-    for kinds in SERVED.iter().chain(&FAULTED) {
+    for kinds in SERVED.iter().chain(&MISSED) {
         kinds.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }
     ADDRESS.store(address.0, Ordering::Relaxed);
     BYTES.store(bytes, Ordering::Relaxed);
     PHASE.store(phase, Ordering::SeqCst);
-    wait("nobody shoots", || Ok(all(&SERVED, 3)))
+    wait("nobody shoots", || Ok(all(&SERVED, |shot| shot != Shot::Fetch)))
 }
 
 /// Whether the walls have held so far.
@@ -189,10 +221,11 @@ fn none_hits() -> Outcome {
     equal("instructions fetched", FETCHED.load(Ordering::Relaxed), 0)
 }
 
-/// Whether every other vCPU has made its shots of the first `kinds` kinds.
-fn all(counts: &[[AtomicU64; 4]], kinds: usize) -> bool {
+/// Whether every other vCPU has had its shots of each of these kinds.
+fn all(counts: &[Counts], is_wanted: impl Fn(Shot) -> bool) -> bool {
     counts.iter().take(smp::count()).skip(1).all(|by_kind| {
-        by_kind.iter().take(kinds).all(|count| count.load(Ordering::Relaxed) >= SHOTS)
+        let wanted = Shot::ALL.iter().filter(|shot| is_wanted(**shot));
+        wanted.map(|shot| &by_kind[*shot as usize]).all(|it| it.load(Ordering::Relaxed) >= SHOTS)
     })
 }
 
@@ -209,23 +242,20 @@ fn hammer() {
         }
         let bytes = BYTES.load(Ordering::Relaxed);
         let at = place(Ipa(ADDRESS.load(Ordering::Relaxed)), bytes, random.below(PLACES));
-        let kind = random.below(4) as usize;
-        let shot = match kind {
-            0 => read(at),
-            1 => write(at, SENDERS | random.below(1 << 56)),
-            2 => clear_line(at),
-            _ => fetch(at),
-        };
+        let shot = random.pick(Shot::ALL);
+        let fired = shot.fire(at, SENDERS | random.below(1 << 56));
         // An access that began in this phase and ended in it.
         let is_same = PHASE.load(Ordering::SeqCst) == before;
-        match shot {
-            Ok(_) if kind == 3 => note(&FETCHED),
-            Ok(value) if kind == 0 && value & WHOSE == RECEIVERS => note(&SEEN),
-            Ok(_) if is_same && before % 4 == GONE => note(&LATE),
-            Ok(_) if is_same => note(&SERVED[own][kind]),
+        let is_gone = before % 4 == GONE;
+        match fired {
+            Ok(_) if shot == Shot::Fetch => note(&FETCHED),
+            Ok(value) if shot.is_load() && value & WHOSE == RECEIVERS => note(&SEEN),
+            Ok(_) if is_same && is_gone && shot.faults() => note(&LATE),
+            Ok(_) if is_same && is_gone => note(&MISSED[own][shot as usize]),
+            Ok(_) if is_same => note(&SERVED[own][shot as usize]),
             // An area is never executed from.
-            Err(_) if is_same && before % 4 == HEAD && kind != 3 => note(&LOST),
-            Err(_) if is_same && before % 4 == GONE => note(&FAULTED[own][kind]),
+            Err(_) if is_same && before % 4 == HEAD && shot != Shot::Fetch => note(&LOST),
+            Err(_) if is_same && is_gone => note(&MISSED[own][shot as usize]),
             Ok(_) | Err(_) => {}
         }
     }
