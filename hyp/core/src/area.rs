@@ -41,7 +41,7 @@ use shikiri_stage2::{Access, Growing, Stage2, Subtree};
 pub(crate) use alloc::refusal;
 pub use alloc::{Made, Wanted};
 use bitmap::Bitmap;
-pub use end::LeaveStep;
+pub use end::{LeaveStep, Left};
 pub(crate) use slots::{Area, Body, Home, Slots, Source, Target};
 pub use storage::AreaSizes;
 pub(crate) use tables::AreaTables;

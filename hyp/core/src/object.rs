@@ -21,7 +21,7 @@
 //! the other, as decision 0015 has it: the row's word for a partition is the wire, and the port's `Source` names the row.
 //! A port that was closed leaves a wire behind that leads nowhere, until another port is chosen or the object closed.
 //!
-//! **The end of a partition** closes all that it has open ([`Objects::end_step`]), before its ports are closed. Units that it
+//! **The end of a partition** closes all that it has open ([`Objects::end_step`]), before its event ports are closed. Units that it
 //! held are released, and each later try that succeeds is told of one such partition.
 
 mod check;
@@ -47,7 +47,7 @@ use crate::account::OverLimit;
 use crate::event::{self, Raise, Receive, Send, Sent, Shared, Visitor, Wire};
 use crate::handle::{BadHandle, Handle, Kind, Rights, find};
 use crate::partition::Holdings;
-use crate::party::{Party, Source};
+use crate::party::{Party, Source, Stage};
 use row::Row;
 use slots::Slots;
 
@@ -369,11 +369,12 @@ impl<'o> Objects<'o> {
         Ok(Wake { row: index, who: row.due() })
     }
 
-    /// One step of the end of a partition: closes the next object that it has open, by ascending rows. True if there was
-    /// one. No vCPU of it runs, and the end of its party has not begun.
-    pub fn end_step(&self, party: &mut Party<'_>, holdings: &mut Holdings) -> (bool, Wake) {
+    /// One step of the end of a partition, of which no vCPU runs: closes the next object that it has open, by ascending rows.
+    /// `None` if there is no more: its handles are next.
+    pub fn end_step(&self, party: &mut Party<'_>, holdings: &mut Holdings) -> Option<Wake> {
+        let Stage::Objects(from) = party.state.end else { return None };
         let mut used = self.names.lock();
-        let rows = (0..=u16::MAX).zip(self.rows).skip(usize::from(party.state.objects_left));
+        let rows = (0..=u16::MAX).zip(self.rows).skip(usize::from(from));
         for (index, object) in rows {
             let mut row = object.row.lock();
             if row.handle(party.slot()).is_none() {
@@ -382,10 +383,11 @@ impl<'o> Objects<'o> {
             if leave(party, holdings, (index, object), &mut row) {
                 *used = used.saturating_sub(1);
             }
-            party.state.objects_left = index;
-            return (true, Wake { row: index, who: row.due() });
+            party.state.end = Stage::Objects(index);
+            return Some(Wake { row: index, who: row.due() });
         }
-        (false, Wake { row: 0, who: Slots::NONE })
+        party.state.end = Stage::Handles(0);
+        None
     }
 
     /// Tells the next one of those that are due; `None` when all were told. `visitor` and `peer` as for [`Shared::send`]:

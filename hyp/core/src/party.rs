@@ -32,6 +32,7 @@ pub use call::Done;
 pub use check::check;
 pub use close::Closed;
 pub use end::EndStep;
+pub(crate) use end::Stage;
 pub use fixed::first_handle;
 pub use permit::permit;
 pub use queue::Record;
@@ -183,10 +184,8 @@ pub struct PartyState {
     uses: [u16; INTIDS],
     /// The INTIDs that events may use, 32 to a word.
     usable: [u32; 32],
-    /// The next entry that the end looks at; `None` while the party lives.
-    end: Option<u16>,
-    /// The row of the last named object that the end has closed.
-    pub(crate) objects_left: u16,
+    /// Where its end stands.
+    pub(crate) end: Stage,
 }
 
 impl PartyState {
@@ -205,9 +204,13 @@ impl PartyState {
             queues: Queues::new(),
             uses: [0; INTIDS],
             usable,
-            end: None,
-            objects_left: 0,
+            end: Stage::Objects(0),
         }
+    }
+
+    /// As [`Party::ends`].
+    const fn ends(&self) -> bool {
+        !matches!(self.end, Stage::Objects(_))
     }
 }
 
@@ -435,9 +438,9 @@ impl<'a> Party<'a> {
         self.state.book.remove(self.shared.entries, index);
     }
 
-    /// Whether its end has begun.
+    /// Whether its end has come to the handles: it neither asks nor is asked from then on.
     pub(crate) const fn ends(&self) -> bool {
-        self.state.end.is_some()
+        self.state.ends()
     }
 
     /// A new serial for a connection.

@@ -168,6 +168,11 @@ impl Used {
         }
     }
 
+    /// Whether nobody else has anything of it, and the copy of its tables is to be taken apart.
+    const fn is_copy(&self) -> bool {
+        matches!(self.state, State::Copying { .. } | State::Leaving { .. })
+    }
+
     /// The pages of what is mapped.
     const fn pages(&self) -> u64 {
         match &self.state {
@@ -207,6 +212,12 @@ impl Areas {
     /// The first row in use.
     pub(crate) fn used_share(&self) -> Option<u16> {
         self.shares().next().map(|(row, _)| row)
+    }
+
+    /// The first row that somebody else may have to do with: not one of which only the copy of the tables is left.
+    pub(crate) fn share_to_leave(&self) -> Option<u16> {
+        let mut shares = self.shares().filter(|(_, used)| !used.is_copy());
+        shares.next().map(|(row, _)| row)
     }
 
     /// The pages of an area that is shared; `None` if it is left to nobody, and being freed.

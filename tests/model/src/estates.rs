@@ -11,7 +11,7 @@ use shikiri_core::area::{AreaSizes, Estate, LeaveStep};
 use shikiri_core::event::{Raise, Shared};
 use shikiri_core::frame::FrameState;
 use shikiri_core::invariants;
-use shikiri_core::object::{self, Objects};
+use shikiri_core::object::{self, Objects, Wake};
 use shikiri_core::partition::Holdings;
 use shikiri_core::party::{EndStep, Locked, Party, PartyState, Sizes, Tables, check};
 use shikiri_stage2::{Access, Leaf};
@@ -261,50 +261,46 @@ impl Estates {
         }
     }
 
-    /// The next step of a partition's end, if its ports and areas are not gone yet.
+    /// The next step of a partition's end.
     pub fn next_leave_step(&mut self, who: usize) -> LeaveStep {
         self.side(who).open().next_leave_step()
     }
 
-    /// One step of the end of a partition's ports and areas; what to raise, and whether it was the last.
+    /// One step of the end of a partition that has no named objects; what to raise, and whether it was the last.
     pub fn leave_step(&mut self, who: usize) -> (bool, Option<Raise>) {
+        let (is_last, raise, wake) = self.leave_step_among(&Objects::new(&[]), who);
+        assert_eq!(wake, None);
+        (is_last, raise)
+    }
+
+    /// One step of the end of a partition, as its worker makes them; what to raise, and who waited for a named object that it left.
+    pub fn leave_step_among(
+        &mut self,
+        objects: &Objects<'_>,
+        who: usize,
+    ) -> (bool, Option<Raise>, Option<Wake>) {
         let mut met = None;
         loop {
-            let step = self.meet(who, met, |own, peer, hardware| own.leave(peer, hardware));
-            match step {
-                (EndStep::Meet(slot), _) => met = Some(usize::from(slot.0)),
-                (EndStep::Again, raise) => return (false, raise),
-                (EndStep::Done, raise) => return (true, raise),
+            let left =
+                self.meet(who, met, |own, peer, hardware| own.leave(peer, hardware, objects));
+            match left.step {
+                EndStep::Meet(slot) => met = Some(usize::from(slot.0)),
+                EndStep::Again => return (false, left.raise, left.wake),
+                EndStep::Done => return (true, left.raise, left.wake),
             }
         }
     }
 
-    /// One step of the end of a partition's party, after that of its ports and areas; what to raise, and whether it was the last.
-    pub fn party_step(&mut self, who: usize) -> (bool, Option<Raise>) {
-        let mut met = None;
-        loop {
-            let step = self.meet(who, met, |own, peer, _| {
-                own.party.end_step(peer.map(|peer| &mut peer.party), own.holdings.account_mut())
-            });
-            match step {
-                (EndStep::Meet(slot), _) => met = Some(usize::from(slot.0)),
-                (EndStep::Again, raise) => return (false, raise),
-                (EndStep::Done, raise) => return (true, raise),
-            }
-        }
-    }
-
-    /// Takes a partition apart whose party has come to its end: nobody finds it any more.
+    /// Takes a partition apart that has come to its end: nobody finds it any more.
     pub fn bury(&mut self, who: usize) {
         let Side { tables, locked, mut holdings } = self.sides[who].take().unwrap();
         tables.give(locked, &mut holdings, &self.machine.store);
         self.machine.end(holdings);
     }
 
-    /// Ends a partition: its ports and areas, its party, its memory. Nothing is left of it.
+    /// Ends a partition that has no named objects, from wherever its end stands. Nothing is left of it.
     pub fn end(&mut self, who: usize) {
         while !self.leave_step(who).0 {}
-        while !self.party_step(who).0 {}
         self.bury(who);
     }
 

@@ -57,8 +57,8 @@ pub struct Lockstep {
     slow: VecDeque<Wake>,
     /// Interrupts that are pending in the core's partitions.
     interrupts: Vec<BTreeSet<u16>>,
-    /// Which step of its end a partition is at.
-    ending: Vec<Option<u8>>,
+    /// Whose end has begun.
+    ending: Vec<bool>,
     /// Addresses at which each partition has ever had something.
     addresses: Vec<BTreeSet<u64>>,
     /// Frames that are free without any partition, and what each takes.
@@ -118,7 +118,7 @@ impl Lockstep {
             visitor: Visitor::new(),
             slow: VecDeque::new(),
             interrupts: vec![BTreeSet::new(); partitions],
-            ending: vec![None; partitions],
+            ending: vec![false; partitions],
             addresses: vec![BTreeSet::new(); partitions],
             frames: vec![0; partitions],
             compares: false,
@@ -144,14 +144,14 @@ impl Lockstep {
         let id = self.estates.side(who).holdings.account().owner().0;
         let used = self.used(who);
         self.spec.start(who, id, used);
-        self.ending[who] = None;
+        self.ending[who] = false;
         self.interrupts[who].clear();
     }
 
     /// Whether a partition lives and does not end.
     #[must_use]
     pub fn is_active(&self, who: usize) -> bool {
-        self.estates.lives(who) && self.ending[who].is_none()
+        self.estates.lives(who) && !self.ending[who]
     }
 
     fn used(&mut self, who: usize) -> [u64; Resource::ALL.len()] {
@@ -305,39 +305,26 @@ impl Lockstep {
     /// A partition begins to end.
     pub fn begin_end(&mut self, who: usize) {
         self.spec.begin_end(who);
-        self.ending[who] = Some(0);
+        self.ending[who] = true;
     }
 
     /// One step of a partition's end, as its worker makes them; true if that was the last one.
     pub fn end_step(&mut self, who: usize) -> bool {
-        let stage = self.ending[who].expect("it ends");
+        assert!(self.ending[who], "it ends");
         let slot = match self.estates.next_leave_step(who) {
             LeaveStep::Unmap(slot) | LeaveStep::Free(slot) => Some(slot.ipa().0),
             _ => None,
         };
-        let (is_over, raise) = match stage {
-            0 => self.estates.leave_step(who),
-            1 => {
-                let objects = &self.objects;
-                let (was_one, wake) =
-                    self.estates.of(who, |own, _| objects.end_step(&mut own.party, own.holdings));
-                self.slow.extend((!wake.is_empty()).then_some(wake));
-                (!was_one, None)
-            }
-            _ => self.estates.party_step(who),
-        };
+        let (is_last, raise, wake) = self.estates.leave_step_among(&self.objects, who);
+        self.slow.extend(wake.filter(|wake| !wake.is_empty()));
         let all = told([raise]);
         self.note_interrupts(&all);
-        let is_last = is_over && stage == 2;
         let expected = self.with_seen(who, [0; 4], slot, |spec, seen| spec.end_step(who, seen));
-        assert_eq!((is_over, all), expected, "a step of the end of {who}");
-        if is_over {
-            self.ending[who] = Some(stage + 1);
-        }
+        assert_eq!((is_last, all), expected, "a step of the end of {who}");
         if is_last {
             // It asserts that the account is at zero, and that no frame is left.
             self.estates.bury(who);
-            self.ending[who] = None;
+            self.ending[who] = false;
             self.interrupts[who].clear();
         }
         self.catch_up();

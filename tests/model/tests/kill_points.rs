@@ -315,14 +315,13 @@ impl Run {
         let point = match self.estates.next_leave_step(who) {
             LeaveStep::ClosePort => EndPoint::ClosePort,
             LeaveStep::LeaveShare => unreachable!("nothing is shared here"),
+            LeaveStep::LeaveObject => EndPoint::LeaveObject,
+            LeaveStep::CloseHandles => EndPoint::CloseHandles,
+            LeaveStep::GiveCopy => unreachable!("nothing is shared here"),
             LeaveStep::Unmap(_) => EndPoint::Unmap,
             LeaveStep::Free(_) => EndPoint::Free,
             LeaveStep::HideBitmap => EndPoint::HideBitmap,
-            LeaveStep::Done => {
-                let (is_done, raise) = self.estates.party_step(who);
-                heard.extend(told([raise]));
-                return if is_done { EndPoint::Done } else { EndPoint::Party };
-            }
+            LeaveStep::Done => EndPoint::Done,
         };
         heard.extend(told([self.estates.leave_step(who).1]));
         point
@@ -333,10 +332,11 @@ impl Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum EndPoint {
     ClosePort,
+    LeaveObject,
+    CloseHandles,
     Unmap,
     Free,
     HideBitmap,
-    Party,
     Done,
 }
 
@@ -379,7 +379,7 @@ impl Random {
 /// Ends `victim`, step by step, and looks that the other side is told; the steps of the end.
 ///
 /// The bounds: who was connected is told by the first step, since each closes a port and the victim has one; who has asked the
-/// victim is told by the first step of its party that looks at requests. Nobody finds its peer gone without having been told.
+/// victim is told by the steps of its handles, before anything goes back. Nobody finds its peer gone without having been told.
 fn end(run: &mut Run, victim: usize, mut other: Survivor) -> Vec<EndPoint> {
     let survivor = 1 - victim;
     let was_connected = run.is_connected(survivor) == Some(true);
@@ -408,9 +408,12 @@ fn end(run: &mut Run, victim: usize, mut other: Survivor) -> Vec<EndPoint> {
     if matches!(other, Survivor::Steps(0)) {
         let has_lost = !was_gone && run.is_gone(survivor);
         assert_eq!(has_lost, told_at.is_some(), "{victim} ends: {heard:?}");
-        let party_steps = points.iter().filter(|point| **point == EndPoint::Party).count();
-        assert!(was_connected || told_at.is_none_or(|at| points.len() - at <= party_steps));
-        assert!(party_steps <= 2, "a handle table of 48 and a request");
+        let handles = points.iter().filter(|point| **point == EndPoint::CloseHandles).count();
+        assert!(handles <= 3, "a handle table of 48, a request, and one that finds no more");
+        let telling = points.iter().position(|point| *point >= EndPoint::Unmap);
+        let telling = telling.expect("the last step is one of these");
+        assert!(points[telling..].iter().all(|point| *point >= EndPoint::Unmap), "{points:?}");
+        assert!(told_at.is_none_or(|at| at <= telling), "told at {told_at:?} of {points:?}");
     }
     run.estates.bury(victim);
     run.estates.audit();
@@ -484,10 +487,11 @@ fn an_end_at_every_point_leaves_nothing_and_the_restarted_side_can_go_on_c4() {
     }
     let all = [
         EndPoint::ClosePort,
+        EndPoint::LeaveObject,
+        EndPoint::CloseHandles,
         EndPoint::Unmap,
         EndPoint::Free,
         EndPoint::HideBitmap,
-        EndPoint::Party,
         EndPoint::Done,
     ];
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), all, "a step of the end was never met");

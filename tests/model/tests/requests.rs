@@ -377,15 +377,13 @@ impl World {
                 world.ask(*other, *at, who, *at % NUMBERS.len());
             }
         };
-        for step in [Estates::leave_step, Estates::party_step] {
-            loop {
-                let (is_last, raise) = step(&mut self.estates, who);
-                self.compare(&told([raise]));
-                if is_last {
-                    break;
-                }
-                others(self);
+        loop {
+            let (is_last, raise) = self.estates.leave_step(who);
+            self.compare(&told([raise]));
+            if is_last {
+                break;
             }
+            others(self);
         }
         let waits = self.ports.iter().flatten().any(|port| port.asked == Some(who));
         assert!(!waits, "somebody waits for a partition that has ended");

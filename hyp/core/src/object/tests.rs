@@ -136,7 +136,7 @@ impl Side {
     fn end(mut self, objects: &Objects<'_>) -> Vec<Wake> {
         let (mut party, holdings) = self.open();
         let mut wakes = Vec::new();
-        while let (true, wake) = objects.end_step(&mut party, holdings) {
+        while let Some(wake) = objects.end_step(&mut party, holdings) {
             wakes.push(wake);
         }
         while party.end_step(None, holdings.account_mut()).0 != EndStep::Done {}

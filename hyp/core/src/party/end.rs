@@ -1,9 +1,10 @@
 //! The end of a party, in bounded steps.
 //!
-//! It begins when no vCPU of the partition runs any more. Each step closes one entry that has another end, or looks at
-//! [`ENTRIES`] that have none, or withdraws up to [`RECORDS`] requests of one sender. When it is done nobody has a
-//! connection to the partition or a request there; then the caller waits until `event::nobody_visits`, and gives
-//! the storage back.
+//! It begins when no vCPU of the partition runs any more, and its message ports, shared areas and named objects are left.
+//! Each step closes one entry that has another end, or looks at [`ENTRIES`] that have none, or withdraws up to [`RECORDS`]
+//! requests of one sender. When it is done nobody has a connection to the partition or a request there: what it has
+//! left are areas of its own, whose entries stay until they are freed (`crate::area`). Then the caller waits until
+//! `event::nobody_visits`, and gives the storage back.
 
 use shikiri_abi::PartitionSlot;
 
@@ -16,6 +17,17 @@ use crate::handle::Kind;
 const ENTRIES: u16 = 64;
 /// Requests that one step withdraws.
 const RECORDS: u16 = 16;
+
+/// What of a party its end leaves next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Named objects, of this row of the table first. So it stands with a party that lives.
+    Objects(u16),
+    /// Handles from this entry on, then requests that wait here.
+    Handles(u16),
+    /// Nothing: everybody knows.
+    Over,
+}
 
 /// Where the end of a party stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +47,15 @@ impl<'a> Party<'a> {
         mut peer: Option<&mut Party<'a>>,
         account: &mut Account,
     ) -> (EndStep, Option<Raise>) {
-        let mut index = self.state.end.unwrap_or(0);
+        let mut index = match self.state.end {
+            Stage::Objects(_) => 0,
+            Stage::Handles(index) => index,
+            Stage::Over => return (EndStep::Done, None),
+        };
         let stop = index.saturating_add(ENTRIES);
         let entries = self.shared.entries;
         while let Some(entry) = entries.get(usize::from(index)) {
-            self.state.end = Some(index);
+            self.state.end = Stage::Handles(index);
             if index >= stop {
                 return (EndStep::Again, None);
             }
@@ -59,7 +75,7 @@ impl<'a> Party<'a> {
             let Some(next) = index.checked_add(1) else { break };
             index = next;
         }
-        self.state.end = Some(index);
+        self.state.end = Stage::Handles(index);
         self.end_senders(peer, account)
     }
 
@@ -74,6 +90,7 @@ impl<'a> Party<'a> {
             if let Some(charge) = self.state.charge.take() {
                 account.refund(charge);
             }
+            self.state.end = Stage::Over;
             return (EndStep::Done, None);
         };
         let Some(peer) = peer.filter(|peer| peer.state.slot == sender) else {

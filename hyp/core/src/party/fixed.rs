@@ -20,7 +20,7 @@ impl<'a> Party<'a> {
         let to = find(peer.shared.entries, receive, Kind::Receive, Rights::CHANGE)?;
         check_idle(from)?;
         peer.check_unconnected(to)?;
-        if self.state.end.is_some() || peer.state.end.is_some() {
+        if self.ends() || peer.ends() {
             return Err(Refusal::PeerGone);
         }
         let wire = peer.attach(to.index, PortId { slot: self.state.slot, index: from.index });

@@ -90,7 +90,7 @@ impl<'a> Party<'a> {
         check_idle(port)?;
         let other = peer.as_deref().map_or(&*self.state, |peer| &*peer.state);
         let (to, was_quiet) = (other.slot, other.queues.is_quiet());
-        if other.end.is_some() || self.state.end.is_some() {
+        if other.ends() || self.ends() {
             return Err(Refusal::PeerGone);
         }
         let record = Record::asking(port.index, service, word);

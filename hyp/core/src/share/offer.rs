@@ -168,7 +168,7 @@ impl<'a> Estate<'a> {
 
     /// Takes up to [`STEP`] leaves off the copy of a shared area's tables. When nothing is left of it, true: the area is the
     /// partition's own then, complete, or being freed if it is unmapped.
-    pub(super) fn give_copy<M: DirectMap, P: PhysMem, T: Tlb>(
+    pub(crate) fn give_copy<M: DirectMap, P: PhysMem, T: Tlb>(
         &mut self,
         (mem, _, store): Machine<'_, '_, P, T, M>,
         row: u16,

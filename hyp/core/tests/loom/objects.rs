@@ -109,7 +109,7 @@ impl Locked {
     /// Everything goes, so that no charge is forgotten.
     fn end(&mut self, world: &World) {
         let (mut party, holdings) = self.party(world);
-        while let (true, wake) = world.objects.end_step(&mut party, holdings) {
+        while let Some(wake) = world.objects.end_step(&mut party, holdings) {
             assert!(wake.is_empty());
         }
         while party.end_step(None, holdings.account_mut()).0 != EndStep::Done {}

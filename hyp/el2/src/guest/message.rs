@@ -11,7 +11,7 @@ use core::sync::atomic::Ordering;
 
 use shikiri_abi::{AreaClass, MessageCall, PartitionSlot, Sharing, Status, smccc};
 use shikiri_config::ChannelEnd;
-use shikiri_core::area::Estate;
+use shikiri_core::area::{Estate, Left};
 use shikiri_core::channel::{self, Done, Message, WindowWanted};
 use shikiri_core::event::Raise;
 use shikiri_core::handle::Handle;
@@ -20,6 +20,7 @@ use shikiri_sync::{rank, try_pair};
 
 use super::context::Context;
 use super::live::{Devices, Live};
+use super::object;
 use super::talk::{
     self, Meeting, Met, Visited, check_permitted, has_row, lock_both, lock_met, opened, raise_some,
     until_it_holds, visit,
@@ -267,36 +268,28 @@ fn lock_works<'s>(own: &'s Slot, peer: Option<&'s Slot>) -> (WorkGuard<'s>, Opti
     }
 }
 
-/// One bounded step of the end of a partition's message ports and areas; true when nothing is left of them.
+/// One bounded step of the end of all that a partition has of others and for others; true when nothing is left of it.
 pub(super) fn leave_step(core: &CoreLocal, live: &Live) -> bool {
-    let (step, raise) = leave_with(core, live, None);
-    raise_some(core, raise);
-    match step {
-        EndStep::Done => true,
-        EndStep::Again => false,
-        EndStep::Meet(slot) => {
-            meet(core, live, slot);
-            false
-        }
+    let mut left = leave_with(core, live, None);
+    let visited = if let EndStep::Meet(slot) = left.step { visit(core, slot) } else { None };
+    // If that has ended meanwhile, it has left nothing here.
+    if visited.is_some() {
+        left = leave_with(core, live, visited.as_ref());
     }
+    raise_some(core, left.raise);
+    drop(visited);
+    if let Some(wake) = left.wake {
+        object::tell(core, wake);
+    }
+    left.step == EndStep::Done
 }
 
-/// A step that meets another partition; if that has ended meanwhile, it has left nothing here.
-fn meet(core: &CoreLocal, live: &Live, slot: PartitionSlot) {
-    if let Some(visited) = visit(core, slot) {
-        let (_, raise) = leave_with(core, live, Some(&visited));
-        raise_some(core, raise);
-    }
-}
-
-fn leave_with(
-    core: &CoreLocal,
-    live: &Live,
-    visited: Option<&Visited<'_>>,
-) -> (EndStep, Option<Raise>) {
+fn leave_with(core: &CoreLocal, live: &Live, visited: Option<&Visited<'_>>) -> Left {
     let machine = (&Ram, &MachineTlb, &core.world.frames);
-    let mut left = (EndStep::Done, None);
     // Without a party nothing is left of it.
-    let _none = together(core, live, visited, &mut |own, peer| left = own.leave(peer, machine));
+    let mut left = Left { step: EndStep::Done, raise: None, wake: None };
+    let _none = together(core, live, visited, &mut |own, peer| {
+        left = own.leave(peer, machine, &core.world.objects);
+    });
     left
 }

@@ -85,18 +85,6 @@ fn close(core: &CoreLocal, live: &Live, object: Handle) -> Result<[u64; 3], Refu
     Ok([0; 3])
 }
 
-/// One bounded step of the end of a partition's objects; true when it has none open any more.
-pub(super) fn end_step(core: &CoreLocal, live: &Live) -> bool {
-    let objects = &core.world.objects;
-    match with_books(live, |party, holdings| objects.end_step(party, holdings)) {
-        Some((true, wake)) => {
-            tell(core, wake);
-            false
-        }
-        Some((false, _)) | None => true,
-    }
-}
-
 /// Does something with a partition's handles and its account, under their locks; `None` if it may not talk.
 fn with_books<R>(live: &Live, run: impl FnOnce(&mut Party<'_>, &mut Holdings) -> R) -> Option<R> {
     let mut devices = live.devices.lock();
@@ -106,7 +94,7 @@ fn with_books<R>(live: &Live, run: impl FnOnce(&mut Party<'_>, &mut Holdings) ->
 }
 
 /// Tells those who wait, one after the other; no lock is held.
-fn tell(core: &CoreLocal, mut wake: Wake) {
+pub(super) fn tell(core: &CoreLocal, mut wake: Wake) {
     let Some(visitor) = talk::visitor(core) else { return };
     let shared = |slot| talk::shared_of(core.world, slot);
     while let Some(sent) = core.world.objects.tell(&mut wake, visitor, shared) {

@@ -12,7 +12,7 @@ use shikiri_abi::{
 use shikiri_config::Event;
 use shikiri_core::event::{Arrival, Before, Raise, Shared, Visit, Visitor, nobody_visits};
 use shikiri_core::handle::Handle;
-use shikiri_core::party::{EndStep, Party, Refusal, Tables, first_handle, permit};
+use shikiri_core::party::{Party, Refusal, Tables, first_handle, permit};
 use shikiri_sync::{lock_another, lock_pair, rank, try_pair};
 use shikiri_vgic::{Here, Polled, VcpuSet, raise_without_lock};
 
@@ -417,43 +417,6 @@ pub(super) fn visit(core: &CoreLocal, slot: PartitionSlot) -> Option<Visited<'st
 /// Whether no core visits a partition that was withdrawn from its slot: none will.
 pub(super) fn is_unvisited(world: &World, slot: &Slot) -> bool {
     nobody_visits(world.cores.iter().map(|core| &core.visitor), slot.number)
-}
-
-/// One bounded step of the end of a partition's ports and requests; true when nothing is left of them at any other partition.
-pub(super) fn end_step(core: &CoreLocal, live: &Live) -> bool {
-    let mut visited = None;
-    loop {
-        let (step, raise) = end_with(core, live, visited.as_ref());
-        raise_some(core, raise);
-        match step {
-            EndStep::Done => return true,
-            EndStep::Meet(slot) if visited.is_none() => {
-                visited = visit(core, slot);
-                if visited.is_none() {
-                    // It has ended meanwhile, and has left nothing here.
-                    return false;
-                }
-            }
-            EndStep::Meet(_) | EndStep::Again => return false,
-        }
-    }
-}
-
-fn end_with(
-    core: &CoreLocal,
-    live: &Live,
-    visited: Option<&Visited<'_>>,
-) -> (EndStep, Option<Raise>) {
-    let (mut own, mut peer) = lock_both(core, live, visited.map(|visited| visited.live));
-    let mut work = live.slot.work.lock();
-    let other = visited.zip(peer.as_mut());
-    let mut other = other.and_then(|(visited, devices)| opened(visited.live, devices));
-    match (opened(live, &mut own), work.as_mut()) {
-        (Some(mut party), Some(work)) => {
-            party.end_step(other.as_mut(), work.holdings.account_mut())
-        }
-        _ => (EndStep::Done, None),
-    }
 }
 
 /// Makes the partition's port for the next event of the description, and connects it if the other partition has its own: of

@@ -24,7 +24,7 @@ use shikiri_vgic::{CpuInterface, Distributor, Model, Quick, QuickSpis};
 
 use super::context::Context;
 use super::live::{Devices, Live, Own, Quicks, Vcpu};
-use super::{books, message, object, policy, run, seats, share, talk};
+use super::{books, message, policy, run, seats, share, talk};
 use crate::boot::log;
 use crate::console::{self, say};
 use crate::hw::clock::Counter;
@@ -454,10 +454,7 @@ fn tear_down(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
     if let Some(live) = live(slot) {
         // Peers still find it, until nothing of it is left at them.
-        if message::leave_step(core, live)
-            && object::end_step(core, live)
-            && talk::end_step(core, live)
-        {
+        if message::leave_step(core, live) {
             slot.live.store(core::ptr::null_mut(), Ordering::Release);
             books::leave(slot);
         }

@@ -1,24 +1,26 @@
 //! Ends: a partition goes piece by piece, and between two pieces the others go on. Whoever had to do with a piece finds it gone and is
 //! told; what is left of it is nothing, and nothing is charged then.
 //!
+//! Memory goes back last: whoever can be told has been told by then.
+//!
 //! *Choice*: the order. It is written down here as the hypervisor has it, so that each step can be compared: message ports; what is shared;
-//! areas; named objects; the other handles; requests that wait for the partition.
+//! named objects; the other handles; requests that wait for the partition; areas.
 
 use shikiri_abi::Resource;
 
-use super::handles::{Has, Link, Thing, index};
+use super::handles::{Has, Link, Place, Thing, index};
 use super::signals::Asks;
 use super::{Ref, Seen, Spec, Told};
 
 /// How far an end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Message ports, shared areas and areas.
+    /// Message ports, shared areas and named objects.
+    Shared,
+    /// The other handles, from this index on, and then the requests.
+    Handles(u64),
+    /// Areas: nobody else has anything to do with the partition.
     Areas,
-    /// Named objects.
-    Objects,
-    /// The other handles, up to this index, and then the requests. `None`: it has not begun with them.
-    Handles(Option<u64>),
 }
 
 /// Handles that one step goes over at most, and requests.
@@ -28,36 +30,29 @@ const REQUESTS: usize = 16;
 impl Spec {
     /// A partition begins to end: its guest makes no more calls and takes no more interrupts.
     pub fn begin_end(&mut self, who: usize) {
-        self.of_mut(who).ending = Some(Stage::Areas);
+        self.of_mut(who).ending = Some(Stage::Shared);
     }
 
     /// Whether requests for this partition are refused, because its own handles go.
     pub(super) fn closes_handles(&self, who: usize) -> bool {
-        matches!(self.of(who).ending, Some(Stage::Handles(Some(_))))
+        matches!(self.of(who).ending, Some(Stage::Handles(_) | Stage::Areas))
     }
 
-    /// One step of an end: whether its stage is over, and who is told. The partition is gone when the last one is.
+    /// One step of an end: whether it was the last one, and who is told. The partition is gone then.
     ///
     /// # Panics
     /// The hypervisor has chosen what it may not.
     pub fn end_step(&mut self, who: usize, seen: &Seen<'_>) -> (bool, Told) {
-        let stage = self.of(who).ending.expect("it ends");
-        let (is_over, told) = match stage {
-            Stage::Areas => self.end_areas(who, seen),
-            Stage::Objects => self.end_objects(who),
-            Stage::Handles(from) => self.end_handles(who, from.unwrap_or(0)),
+        let told = match self.of(who).ending.expect("it ends") {
+            Stage::Shared => self.end_shared(who, seen),
+            Stage::Handles(from) => self.end_handles(who, from),
+            Stage::Areas if self.end_areas(who, seen) => vec![],
+            Stage::Areas => {
+                self.bury(who);
+                return (true, vec![]);
+            }
         };
-        if is_over {
-            self.of_mut(who).ending = match stage {
-                Stage::Areas => Some(Stage::Objects),
-                Stage::Objects => Some(Stage::Handles(None)),
-                Stage::Handles(_) => {
-                    self.bury(who);
-                    return (true, told);
-                }
-            };
-        }
-        (is_over, told)
+        (false, told)
     }
 
     fn bury(&mut self, who: usize) {
@@ -68,23 +63,41 @@ impl Spec {
         );
     }
 
-    fn end_areas(&mut self, who: usize, seen: &Seen<'_>) -> (bool, Told) {
+    /// The port of the lowest row goes, the share of the lowest row, or the object. If there was none, its handles are next.
+    fn end_shared(&mut self, who: usize, seen: &Seen<'_>) -> Told {
         let port = self.ports_of(who).min_by_key(|(_, port)| port.row);
         if let Some((handle, _)) = port {
-            return (false, self.close_port((who, handle), Some(seen)));
+            return self.close_port((who, handle), Some(seen));
         }
-        let shared = self.places_of(who).filter(|(_, place)| place.row.is_some());
-        if let Some((handle, _)) = shared.min_by_key(|(_, place)| place.row) {
-            let (_, told) = self.leave((who, handle), seen);
-            return (false, told);
+        if let Some(handle) = self.next_share(who, |place| !place.is_copy()) {
+            return self.leave((who, handle), seen).1;
+        }
+        match self.rows_of(who).pop_first() {
+            Some(row) => self.leave_object(who, row),
+            None => self.of_mut(who).ending = Some(Stage::Handles(0)),
+        }
+        vec![]
+    }
+
+    /// The share of the lowest row of those that are asked for.
+    fn next_share(&self, who: usize, is_it: impl Fn(&Place) -> bool) -> Option<u64> {
+        let shared = self.places_of(who).filter(|(_, place)| place.row.is_some() && is_it(place));
+        shared.min_by_key(|(_, place)| place.row).map(|(handle, _)| handle)
+    }
+
+    /// Gives back the second tables of what was shared, then areas; false if there was none.
+    fn end_areas(&mut self, who: usize, seen: &Seen<'_>) -> bool {
+        if let Some(handle) = self.next_share(who, |_| true) {
+            self.leave((who, handle), seen);
+            return true;
         }
         let Some(slot) = seen.slot else {
             assert_eq!(self.places_of(who).count(), 0, "areas of {who} are left");
             // Last it sees its ports' events no more.
-            return (self.of_mut(who).shown.take().is_none(), vec![]);
+            return self.of_mut(who).shown.take().is_some();
         };
         self.end_area(who, slot, seen);
-        (false, vec![])
+        true
     }
 
     /// Any area is next; it is unmapped first. *Choice*: which, and how much of it is freed by a step.
@@ -108,35 +121,24 @@ impl Spec {
         self.settle_freeing(who, seen);
     }
 
-    /// The object of the lowest row is left; over when there was none.
-    fn end_objects(&mut self, who: usize) -> (bool, Told) {
-        let row = self.rows_of(who).pop_first();
-        if let Some(row) = row {
-            self.leave_object(who, row);
-        }
-        (row.is_none(), vec![])
-    }
-
-    /// Goes over the handles from `from` on, up to the first whose other end is another partition's.
-    fn end_handles(&mut self, who: usize, from: u64) -> (bool, Told) {
-        let mut left: Vec<u64> = self.of(who).things.keys().copied().collect();
-        left.retain(|handle| index(*handle) >= from);
+    /// Goes over the handles from `from` on, up to the first whose other end is another partition's. Areas keep theirs.
+    fn end_handles(&mut self, who: usize, from: u64) -> Told {
+        let is_area = |thing: &Thing| matches!(thing, Thing::Place(_));
+        let things = self.of(who).things.iter().filter(|(_, thing)| !is_area(thing));
+        let mut left: Vec<u64> = things.map(|(handle, _)| *handle).collect();
+        left.retain(|handle| (from..from + HANDLES).contains(&index(*handle)));
         left.sort_unstable_by_key(|handle| index(*handle));
         for handle in left {
-            if index(handle) >= from + HANDLES {
-                self.of_mut(who).ending = Some(Stage::Handles(Some(from + HANDLES)));
-                return (false, vec![]);
-            }
-            self.of_mut(who).ending = Some(Stage::Handles(Some(index(handle))));
+            self.of_mut(who).ending = Some(Stage::Handles(index(handle)));
             let meets = self.meets((who, handle));
             let told = self.close_thing((who, handle), Link::Gone);
             if meets {
-                return (false, told);
+                return told;
             }
         }
         let behind = self.sizes.handles as u64;
-        self.of_mut(who).ending = Some(Stage::Handles(Some(behind)));
-        self.end_requests(who)
+        self.of_mut(who).ending = Some(Stage::Handles(behind.min(from + HANDLES)));
+        if behind > from + HANDLES { vec![] } else { self.end_requests(who) }
     }
 
     /// Whether another partition has the other end.
@@ -158,8 +160,12 @@ impl Spec {
     }
 
     /// Requests that wait are withdrawn, of one sender by a step: many of event ports, which have one place to be told at, or one other.
-    fn end_requests(&mut self, who: usize) -> (bool, Told) {
-        let Some(from) = self.next_sender(who) else { return (true, vec![]) };
+    /// When none is left, the areas are next.
+    fn end_requests(&mut self, who: usize) -> Told {
+        let Some(from) = self.next_sender(who) else {
+            self.of_mut(who).ending = Some(Stage::Areas);
+            return vec![];
+        };
         let mut last = None;
         for _ in 0..REQUESTS {
             let next = self
@@ -180,6 +186,6 @@ impl Spec {
                 break;
             }
         }
-        (false, last.map_or_else(Told::new, |port| self.tell_about(port)))
+        last.map_or_else(Told::new, |port| self.tell_about(port))
     }
 }

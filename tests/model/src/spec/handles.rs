@@ -139,6 +139,11 @@ impl Place {
     pub(super) const fn is_attachment(&self) -> bool {
         self.paid > 0
     }
+
+    /// Whether of what was shared only its second tables are left.
+    pub(super) const fn is_copy(&self) -> bool {
+        matches!(self.has, Has::Copying(_) | Has::Leaving(_))
+    }
 }
 
 /// Where a handle stands in its table.

@@ -624,11 +624,15 @@ fn an_end_at_every_step_of_the_sequence_leaves_nothing_behind() {
                     let step = estates.next_leave_step(victim);
                     seen.insert(match step {
                         LeaveStep::ClosePort => 0,
-                        LeaveStep::Unmap(_) => 1,
-                        LeaveStep::Free(_) => 2,
-                        LeaveStep::HideBitmap => 3,
-                        LeaveStep::LeaveShare => unreachable!("nothing is shared here"),
-                        LeaveStep::Done => 4,
+                        LeaveStep::LeaveObject => 1,
+                        LeaveStep::CloseHandles => 2,
+                        LeaveStep::Unmap(_) => 3,
+                        LeaveStep::Free(_) => 4,
+                        LeaveStep::HideBitmap => 5,
+                        LeaveStep::LeaveShare | LeaveStep::GiveCopy => {
+                            unreachable!("nothing is shared here")
+                        }
+                        LeaveStep::Done => 6,
                     });
                     let (is_done, raise) = estates.leave_step(victim);
                     told.extend(raise.map(|raise| (raise.partition.0, raise.intid.0)));
@@ -680,7 +684,7 @@ fn an_end_at_every_step_of_the_sequence_leaves_nothing_behind() {
             }
         }
     }
-    assert_eq!(seen.len(), 5, "a step of the end was never met");
+    assert_eq!(seen.len(), 7, "a step of the end was never met");
 }
 
 #[test]
