@@ -27,6 +27,7 @@ extern "C" {
 #define SHIKIRI_REQUEST_STATE 0xc6000006u
 #define SHIKIRI_REQUEST_CANCEL 0xc6000007u
 #define SHIKIRI_PEER_NAME 0xc6000008u
+#define SHIKIRI_HANDLE_LIMIT 0xc6000009u
 #define SHIKIRI_EVENT_CREATE_SEND 0xc6000010u
 #define SHIKIRI_EVENT_CREATE_RECEIVE 0xc6000011u
 #define SHIKIRI_EVENT_CONNECT 0xc6000012u
@@ -435,6 +436,21 @@ static inline struct shikiri_answer shikiri_request_cancel(void)
 static inline struct shikiri_answer shikiri_peer_name(uint64_t partition, uint64_t part)
 {
     return shikiri_call(SHIKIRI_PEER_NAME, partition, part, 0, 0, 0, 0);
+}
+
+/* Takes rights from a handle of the caller's, for good: the same number has fewer of them from then on. A
+ *   call that needs one that is gone says BAD_HANDLE, as of a handle that was closed. What is connected,
+ *   bound or asked stays as it is, and nobody else is told. All rights to keep: tells which are there, and
+ *   changes nothing. Not of an area, whose one right is to have it. (C1)
+ * handle: a port, an attachment, an object, or a request that was taken
+ * keep: which rights stay, if they are there: bit 0, to use it (send, poll, mask, take, post, answer a
+ *   request, ask how it stands); bit 1, to change what it is (connect, bind, have events told there, close)
+ * value[0] = rights: those that are left, bits as in `keep`
+ * Answers: OK, INVALID_PARAMETER, BAD_HANDLE.
+ */
+static inline struct shikiri_answer shikiri_handle_limit(uint64_t handle, uint64_t keep)
+{
+    return shikiri_call(SHIKIRI_HANDLE_LIMIT, handle, keep, 0, 0, 0, 0);
 }
 
 /* Makes an event send port, not connected. (C1)

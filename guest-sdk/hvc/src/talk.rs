@@ -1,7 +1,7 @@
 //! The calls by which partitions talk, one function per row of the call table. `shikiri_rt::event` makes values of them.
 
 use shikiri_abi::{NamePart, PartitionId, Status};
-pub use shikiri_abi::{Sharing, SignalKind};
+pub use shikiri_abi::{Rights, Sharing, SignalKind};
 
 use crate::partition::{Refusal, function, request, request_in_full};
 
@@ -138,6 +138,16 @@ pub fn close(handle: Handle) -> Result<(), Refusal> {
     again(|| request::<CLOSE>([handle.0, 0, 0, 0, 0, 0])).map(|_| ())
 }
 
+/// Calls `HANDLE_LIMIT`: takes the rights that are not in `keep` from a handle, for good; answers those that are left.
+///
+/// # Errors
+/// `BadHandle`; an area's handle is not limited.
+pub fn limit(handle: Handle, keep: Rights) -> Result<Rights, Refusal> {
+    let [left, ..] = request::<LIMIT>([handle.0, keep.bits(), 0, 0, 0, 0])?;
+    // A later hypervisor's further rights are none of this library's.
+    Ok(Rights::from_bits(left & Rights::ALL.bits()).unwrap_or(Rights::NONE))
+}
+
 /// Calls `SIGNAL_NOTIFY`: `port` is raised for control signals and answers.
 ///
 /// # Errors
@@ -235,7 +245,7 @@ pub(crate) fn again(call: impl Fn() -> Result<[u64; 3], Refusal>) -> Result<[u64
 }
 
 /// How many rows have their wrapper here.
-pub(crate) const CALLS: usize = 17;
+pub(crate) const CALLS: usize = 18;
 
 const CREATE_SEND: u32 = function("EVENT_CREATE_SEND", 0);
 const CREATE_RECEIVE: u32 = function("EVENT_CREATE_RECEIVE", 0);
@@ -247,6 +257,7 @@ const POLL: u32 = function("EVENT_POLL", 1);
 const TAKE: u32 = function("EVENT_TAKE", 1);
 const SEND: u32 = function("EVENT_SEND", 1);
 const CLOSE: u32 = function("HANDLE_CLOSE", 1);
+const LIMIT: u32 = function("HANDLE_LIMIT", 2);
 const NOTIFY: u32 = function("SIGNAL_NOTIFY", 1);
 const ASK: u32 = function("SIGNAL_ASK", 4);
 const TAKE_SIGNAL: u32 = function("SIGNAL_TAKE", 0);

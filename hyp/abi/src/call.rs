@@ -71,7 +71,7 @@ pub enum Call {
     RequestState,
     /// `REQUEST_CANCEL`
     RequestCancel,
-    /// `EVENT_…`, `HANDLE_CLOSE`, `SIGNAL_…`, `PEER_INFO`.
+    /// `EVENT_…`, `HANDLE_…`, `SIGNAL_…`, `PEER_…`.
     Talk(TalkCall),
     /// `AREA_…`, `CHANNEL_…`.
     Message(MessageCall),

@@ -19,6 +19,7 @@ mod message;
 mod object;
 mod policy;
 mod resource;
+mod rights;
 mod shared;
 pub mod smccc;
 mod standing;
@@ -39,6 +40,7 @@ pub use policy::{
     Copying, Hold, NamePart, NewAreas, NewDevice, NewVcpu, PartitionRef, PolicyCall, Wanted, Wish,
 };
 pub use resource::{RESOURCE_COUNT, Resource};
+pub use rights::Rights;
 pub use shared::SharedCall;
 pub use standing::{EndCause, PartitionState};
 pub use status::Status;

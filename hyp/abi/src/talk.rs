@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::call::{DecodeError, check_unused};
-use crate::{IntId, NamePart, VcpuIndex};
+use crate::{IntId, NamePart, Rights, VcpuIndex};
 
 /// A decoded call about ports, requests and peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,13 @@ pub enum TalkCall {
     Send(u64),
     /// `HANDLE_CLOSE`
     Close(u64),
+    /// `HANDLE_LIMIT`
+    Limit {
+        /// The handle.
+        handle: u64,
+        /// Which rights stay, if they are there.
+        keep: Rights,
+    },
     /// `SIGNAL_NOTIFY`: the receive port.
     Notify(u64),
     /// `SIGNAL_ASK`
@@ -133,14 +140,14 @@ impl fmt::Display for SignalKind {
 /// Words of 64 handles.
 const WORDS: u64 = 1024;
 
-/// Decodes the calls 0x08, and from 0x10 to 0x1f.
+/// Decodes the calls 0x08, 0x09, and from 0x10 to 0x1f.
 pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<TalkCall, DecodeError> {
     use TalkCall as C;
     let [a, b, c, d, _, _] = *x;
     let used = match number {
         0x10 | 0x11 | 0x1c => 0,
         0x15..=0x1a | 0x1e | 0x1f => 1,
-        0x08 | 0x12 | 0x14 | 0x1d => 2,
+        0x08 | 0x09 | 0x12 | 0x14 | 0x1d => 2,
         0x13 | 0x1b => 4,
         _ => return Err(DecodeError::NotSupported),
     };
@@ -149,6 +156,7 @@ pub(crate) fn decode(number: u32, x: &[u64; 6]) -> Result<TalkCall, DecodeError>
     let partition = |value: u64, register| u8::try_from(value).map_err(|_| bad(register));
     Ok(match number {
         0x08 => C::PeerName(partition(a, 1)?, NamePart::decode(b).ok_or(bad(2))?),
+        0x09 => C::Limit { handle: a, keep: Rights::from_bits(b).ok_or(bad(2))? },
         0x10 => C::CreateSend,
         0x11 => C::CreateReceive,
         0x12 => C::Connect { send: a, receive: b },
@@ -200,7 +208,7 @@ mod tests {
 
     use super::{Sharing, SignalKind, TalkCall, decode};
     use crate::call::DecodeError;
-    use crate::{CALLS, IntId, NamePart, VcpuIndex};
+    use crate::{CALLS, IntId, NamePart, Rights, VcpuIndex};
 
     #[test]
     fn the_kinds_of_signals_are_those_that_the_call_table_tells() {
@@ -228,6 +236,9 @@ mod tests {
         assert_eq!(decode(0x1b, &[9, 63, u64::from(u32::MAX), u64::MAX, 0, 0]), Ok(ask));
         assert_eq!(decode(0x14, &[9, 1, 0, 0, 0, 0]), Ok(TalkCall::Mask(9)));
         assert_eq!(decode(0x14, &[9, 0, 0, 0, 0, 0]), Ok(TalkCall::Unmask(9)));
+        let limit = |handle, keep| Ok(TalkCall::Limit { handle, keep });
+        assert_eq!(decode(0x09, &[u64::MAX, 1, 0, 0, 0, 0]), limit(u64::MAX, Rights::USE));
+        assert_eq!(decode(0x09, &[9, 3, 0, 0, 0, 0]), limit(9, Rights::ALL));
         let name = |part| Ok(TalkCall::PeerName(63, part));
         assert_eq!(decode(0x08, &[63, 0, 0, 0, 0, 0]), name(NamePart::First));
         assert_eq!(decode(0x08, &[63, 1, 0, 0, 0, 0]), name(NamePart::Rest));
@@ -249,6 +260,8 @@ mod tests {
             (0x1f, [256, 0, 0, 0, 0, 0], 1),
             (0x08, [256, 0, 0, 0, 0, 0], 1),
             (0x08, [3, 2, 0, 0, 0, 0], 2),
+            (0x09, [9, 4, 0, 0, 0, 0], 2),
+            (0x09, [9, 1 << 63 | 1, 0, 0, 0, 0], 2),
         ] {
             assert_eq!(decode(number, &x), Err(DecodeError::Argument(register)), "{number:#x}");
         }

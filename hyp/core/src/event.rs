@@ -162,11 +162,11 @@ impl<'s> Shared<'s> {
     }
 
     /// An event from the hypervisor itself at the receive port that a handle names; nothing if it names none any more. What else
-    /// may be connected to the port is not asked.
+    /// may be connected to the port is not asked, nor what rights its guest has left itself.
     #[must_use = "the interrupt is still to be raised"]
     #[inline(never)]
     pub fn notify(self, slot: PartitionSlot, handle: Handle) -> Option<Raise> {
-        let port = find_in_place(self.entries, handle, Kind::Receive, Rights::USE).ok()?;
+        let port = find_in_place(self.entries, handle, Kind::Receive, Rights::NONE).ok()?;
         let word = Receive(port.entry.value());
         if !word.is_receive() || !port.is_same() {
             return None;
@@ -174,10 +174,16 @@ impl<'s> Shared<'s> {
         self.arrive(PortId { slot, index: port.index }, word)?.raise
     }
 
-    /// Whether a handle names a receive port.
+    /// Whether a handle names a receive port, at which its holder may have events told.
     #[must_use]
     pub fn is_receive_port(self, handle: Handle) -> bool {
-        find_in_place(self.entries, handle, Kind::Receive, Rights::CHANGE).is_ok()
+        find(self.entries, handle, Kind::Receive, Rights::CHANGE).is_ok()
+    }
+
+    /// Whether a handle names a send port, which its holder may have connected.
+    #[must_use]
+    pub fn is_send_port(self, handle: Handle) -> bool {
+        find(self.entries, handle, Kind::Send, Rights::CHANGE).is_ok()
     }
 
     /// Sets a grouped port's bit in the bitmap, after its flag.

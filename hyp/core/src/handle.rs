@@ -12,6 +12,7 @@
 //! the end is never used again. So in one incarnation of a partition no handle ever names a second thing,
 //! and a table of n entries serves n × (2^40 − 1) handles: at one per microsecond, n times twelve days.
 
+pub use shikiri_abi::Rights;
 use shikiri_sync::atomic::{AtomicU64, Ordering};
 
 /// The most entries of a table: the index has 16 bits, and the free list needs one value for its end.
@@ -89,19 +90,6 @@ impl Kind {
     }
 }
 
-/// What the holder of a handle may do with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rights(u64);
-
-impl Rights {
-    /// To use it: send, poll, mask, answer.
-    pub const USE: Self = Self(1);
-    /// To change what it is: connect, bind, close.
-    pub const CHANGE: Self = Self(2);
-    /// All of them.
-    pub const ALL: Self = Self(3);
-}
-
 /// One entry. `head`: bits 0–3 kind (0 is free), 4–7 rights, 8–23 the next free entry's index + 1, 24–63
 /// generation. `value` belongs to the kind; its lowest byte says whose it is, and zero is nobody's.
 #[derive(Debug, Default)]
@@ -110,8 +98,21 @@ pub struct HandleEntry {
     value: AtomicU64,
 }
 
+/// The kinds whose handles can have fewer rights than all.
+const LIMITED: [Kind; 8] = [
+    Kind::Send,
+    Kind::Receive,
+    Kind::Channel,
+    Kind::Object,
+    Kind::Attachment,
+    Kind::Request,
+    Kind::ChannelRequest,
+    Kind::AttachRequest,
+];
+
 const KIND: u64 = 0xf;
 const RIGHTS_SHIFT: u32 = 4;
+const RIGHTS: u64 = 0xf << RIGHTS_SHIFT;
 const NEXT_SHIFT: u32 = 8;
 const GENERATION_SHIFT: u32 = 24;
 const GENERATION: u64 = !0 << GENERATION_SHIFT;
@@ -165,10 +166,20 @@ impl Found<'_> {
     /// Whether the handle still names it. A value that was loaded before this call, by
     /// [`HandleEntry::value`], then belongs to the handle: whoever puts another thing here frees the head first,
     /// and then stores the new value with release.
+    ///
+    /// Whoever has looked it up goes on with the rights that it had then, whatever HANDLE_LIMIT takes from it meanwhile.
     #[inline]
     pub(crate) fn is_same(&self) -> bool {
-        self.entry.head.load(Ordering::Relaxed) == self.head
+        let head = self.entry.head.load(Ordering::Relaxed);
+        head == self.head || differ_in_rights(head, self.head)
     }
+}
+
+/// Whether two heads are of the same handle, before and after it was limited.
+#[cold]
+#[inline(never)]
+const fn differ_in_rights(one: u64, other: u64) -> bool {
+    (one ^ other) & !RIGHTS == 0
 }
 
 /// Looks a handle up.
@@ -200,7 +211,7 @@ pub(crate) fn find_in_place(
     let index = u16::from_le_bytes([low, high]);
     let entry = entries.get(usize::from(index)).ok_or(BadHandle)?;
     let head = entry.head.load(Ordering::Acquire);
-    let needed = rights.0 << RIGHTS_SHIFT;
+    let needed = rights.bits() << RIGHTS_SHIFT;
     // Bits 56 and up would be lost in the shift: they are compared as they are.
     let is_named = (head >> GENERATION_SHIFT) == (handle >> INDEX_BITS);
     if is_named && head & (KIND | needed) == kind.code() | needed {
@@ -269,7 +280,7 @@ impl HandleBook {
         }
         let generation = (head >> GENERATION_SHIFT).saturating_add(1);
         entry.value.store(value, Ordering::Release);
-        let head = generation << GENERATION_SHIFT | rights.0 << RIGHTS_SHIFT | kind.code();
+        let head = generation << GENERATION_SHIFT | rights.bits() << RIGHTS_SHIFT | kind.code();
         entry.head.store(head, Ordering::Release);
         self.used = self.used.saturating_add(1);
         Some((index, Handle(generation << INDEX_BITS | u64::from(index))))
@@ -296,10 +307,30 @@ impl HandleBook {
             return None;
         }
         let generation = (head >> GENERATION_SHIFT).saturating_add(1);
-        let kept = head & KIND << RIGHTS_SHIFT;
+        let kept = head & RIGHTS;
         entry.head.store(generation << GENERATION_SHIFT | kept | kind.code(), Ordering::Release);
         entry.value.store(value, Ordering::Release);
         Some(Handle(generation << INDEX_BITS | u64::from(index)))
+    }
+
+    /// Takes rights from a handle, for good; answers those that are left. What another core has looked up meanwhile it goes on with.
+    ///
+    /// An area's handle is not limited: its one right is to have it, and the entry is the next area's as well.
+    ///
+    /// # Errors
+    /// [`BadHandle`].
+    pub(crate) fn limit(
+        entries: &[HandleEntry],
+        handle: Handle,
+        keep: Rights,
+    ) -> Result<Rights, BadHandle> {
+        let found = LIMITED
+            .into_iter()
+            .find_map(|kind| find(entries, handle, kind, Rights::NONE).ok())
+            .ok_or(BadHandle)?;
+        let head = found.head & (!RIGHTS | keep.bits() << RIGHTS_SHIFT);
+        found.entry.head.store(head, Ordering::Release);
+        Ok(Rights::from_bits((head & RIGHTS) >> RIGHTS_SHIFT).unwrap_or(Rights::NONE))
     }
 
     /// Whether an entry can get another handle.
@@ -383,6 +414,48 @@ mod tests {
         }
         assert!(refused(0, Kind::Send, Rights::USE), "an entry that was never used");
         assert!(refused(u64::MAX, Kind::Send, Rights::USE));
+    }
+
+    #[test]
+    fn a_right_that_was_taken_is_gone_for_good_and_the_others_stay() {
+        let (entries, mut book) = (table(2), HandleBook::new());
+        let all = [Rights::NONE, Rights::USE, Rights::CHANGE, Rights::ALL];
+        for first in all {
+            for second in all {
+                let (index, handle) = book.insert(&entries, SEND, 7).unwrap();
+                let early = find(&entries, handle, Kind::Send, Rights::ALL).unwrap();
+                let both = Rights::from_bits(first.bits() & second.bits()).unwrap();
+                assert_eq!(HandleBook::limit(&entries, handle, first), Ok(first));
+                assert_eq!(HandleBook::limit(&entries, handle, second), Ok(both));
+                assert_eq!(HandleBook::limit(&entries, handle, Rights::ALL), Ok(both));
+                for needed in all {
+                    let found = find(&entries, handle, Kind::Send, needed);
+                    assert_eq!(found.is_ok(), both.contain(needed), "{needed:?} of {both:?}");
+                }
+                assert!(early.is_same(), "it was looked up with the right");
+                assert_eq!((early.entry.value(), book.used()), (7, 1));
+                book.remove(&entries, index);
+                assert!(!early.is_same());
+                assert_eq!(HandleBook::limit(&entries, handle, Rights::ALL), Err(BadHandle));
+            }
+        }
+        let (_, next) = book.insert(&entries, SEND, 9).unwrap();
+        assert!(find(&entries, next, Kind::Send, Rights::ALL).is_ok(), "the next one has all");
+    }
+
+    #[test]
+    fn every_kind_but_an_areas_is_limited() {
+        let (entries, mut book) = (table(1), HandleBook::new());
+        for kind in (1..16).map_while(Kind::from_code) {
+            let (index, handle) = book.insert(&entries, (kind, Rights::ALL), 1).unwrap();
+            let is_area = matches!(kind, Kind::Area | Kind::Vacant);
+            let expected = if is_area { Err(BadHandle) } else { Ok(Rights::USE) };
+            assert_eq!(HandleBook::limit(&entries, handle, Rights::USE), expected, "{kind:?}");
+            assert_eq!(find(&entries, handle, kind, Rights::ALL).is_ok(), is_area, "{kind:?}");
+            book.remove(&entries, index);
+        }
+        assert_eq!(HandleBook::limit(&entries, Handle(0), Rights::USE), Err(BadHandle));
+        assert_eq!(HandleBook::limit(&entries, Handle(u64::MAX), Rights::USE), Err(BadHandle));
     }
 
     #[test]

@@ -449,7 +449,8 @@ impl<'a> Party<'a> {
     }
 
     /// The partition that the other end of a handle belongs to: to be locked for [`Party::close`],
-    /// [`Party::accept`] and [`Party::refuse`]. `None` if there is none, or it is this one.
+    /// [`Party::accept`] and [`Party::refuse`]. `None` if there is none, or it is this one. Whether the handle has the right is asked
+    /// by these.
     #[must_use]
     pub fn other_end(&self, handle: Handle) -> Option<PartitionSlot> {
         let kinds = [
@@ -463,7 +464,7 @@ impl<'a> Party<'a> {
         let entries = self.shared.entries;
         kinds
             .into_iter()
-            .find_map(|kind| find(entries, handle, kind, Rights::USE).ok())
+            .find_map(|kind| find(entries, handle, kind, Rights::NONE).ok())
             .and_then(|found| self.met_by(found.index))
     }
 

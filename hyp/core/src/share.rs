@@ -300,10 +300,15 @@ impl Areas {
 }
 
 impl Estate<'_> {
-    /// The row of a share by the handle of its area or of its attachment; the handle's slot if it has no share, or none any more.
-    fn share_at(&mut self, handle: Handle) -> Result<Result<u16, WindowSlot>, Refusal> {
+    /// The row of a share by the handle of its area, or of its attachment with these rights; the handle's slot if it has no share, or
+    /// none any more.
+    fn share_at(
+        &mut self,
+        handle: Handle,
+        rights: Rights,
+    ) -> Result<Result<u16, WindowSlot>, Refusal> {
         let entries = self.party.shared.entries;
-        if let Ok(found) = find(entries, handle, Kind::Attachment, Rights::CHANGE) {
+        if let Ok(found) = find(entries, handle, Kind::Attachment, rights) {
             let value = found.entry.value();
             let Parts { areas, .. } = self.holdings.area_parts()?;
             let slot = area_slot(value).filter(|slot| areas.slots.share_at(*slot).is_none());

@@ -7,6 +7,8 @@ use shikiri_core::party::{Refusal, permit};
 
 use crate::estates::Estates;
 
+/// HANDLE_LIMIT
+pub const LIMIT: u32 = 0x09;
 /// EVENT_CREATE_SEND
 pub const CREATE_SEND: u32 = 0x10;
 /// EVENT_CREATE_RECEIVE

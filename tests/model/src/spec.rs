@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `handles.rs` | what a partition's one table of handles holds, and who may be meant by a number |
+//! | `rights.rs` | what somebody with a handle may still do with it |
 //! | `account.rs` | limits, and what each thing costs |
 //! | `events.rs` | event ports and interrupts |
 //! | `signals.rs` | requests from one partition to another |
@@ -40,6 +41,7 @@ mod look;
 mod memory;
 mod names;
 mod ports;
+mod rights;
 mod shares;
 mod signals;
 
@@ -89,6 +91,8 @@ struct Partition {
     things: BTreeMap<u64, Thing>,
     /// Every handle that it was given: none comes twice.
     given: BTreeSet<u64>,
+    /// The rights that it has given up of a handle.
+    given_up: BTreeMap<u64, u64>,
     limits: [Option<u64>; RESOURCE_COUNT],
     /// What it was charged for when it began: its own memory, vCPUs and tables.
     base: [u64; RESOURCE_COUNT],
@@ -240,6 +244,7 @@ impl Spec {
             id,
             things: BTreeMap::new(),
             given: BTreeSet::new(),
+            given_up: BTreeMap::new(),
             limits: [None; RESOURCE_COUNT],
             base,
             freeing: 0,
@@ -265,12 +270,12 @@ impl Spec {
     /// # Panics
     /// The hypervisor has chosen what it may not; or it is a call of another family.
     pub fn call(&mut self, who: usize, call: &Call, seen: &Seen<'_>) -> Answer {
-        let outcome = match *call {
+        let outcome = match self.permitted(who, *call) {
             Call::Talk(call) => self.talk(who, call, seen),
             Call::Message(call) => self.message(who, call, seen),
             Call::Shared(call) => self.share(who, call, seen),
             Call::Object(call) => self.object(who, call, seen),
-            ref other => panic!("{other:?} is not specified here"),
+            other => panic!("{other:?} is not specified here"),
         };
         let (status, values, told) = match outcome {
             Ok(Done { status, values, told }) => (status, values, told),

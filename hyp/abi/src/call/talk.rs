@@ -1,4 +1,4 @@
-//! The calls about event ports, control signals and peers: 0x08, and 0x10 to 0x1f.
+//! The calls about event ports, control signals, peers and all handles: 0x08, 0x09, and 0x10 to 0x1f.
 
 use super::{CallRow, arg};
 use crate::Status;
@@ -20,6 +20,21 @@ pub(super) const ROWS: &[CallRow] = &[
         ],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::NotPermitted],
         requirement: "C6",
+    },
+    CallRow {
+        name: "HANDLE_LIMIT",
+        number: 0x09,
+        summary: "Takes rights from a handle of the caller's, for good: the same number has fewer of them from then on. A call that needs one that is gone says BAD_HANDLE, as of a handle that was closed. What is connected, bound or asked stays as it is, and nobody else is told. All rights to keep: tells which are there, and changes nothing. Not of an area, whose one right is to have it.",
+        arguments: &[
+            arg("handle", "a port, an attachment, an object, or a request that was taken"),
+            arg(
+                "keep",
+                "which rights stay, if they are there: bit 0, to use it (send, poll, mask, take, post, answer a request, ask how it stands); bit 1, to change what it is (connect, bind, have events told there, close)",
+            ),
+        ],
+        results: &[arg("rights", "those that are left, bits as in `keep`")],
+        statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle],
+        requirement: "C1",
     },
     CallRow {
         name: "EVENT_CREATE_SEND",

@@ -35,8 +35,8 @@ impl<'a> Estate<'a> {
         Ok(self.connect_to(peer, port.index, from.index))
     }
 
-    /// Connects a port with one of `peer`'s without being asked: a channel of the description. Both are told as by
-    /// [`Estate::accept_channel`].
+    /// Connects a port with one of `peer`'s without being asked, and whatever rights their guests have left themselves: a channel of
+    /// the description. Both are told as by [`Estate::accept_channel`].
     ///
     /// # Errors
     /// `BadHandle` if a guest has closed its port, or it is not made yet; `WrongState` if one of them is in use; `PeerGone` if
@@ -47,8 +47,8 @@ impl<'a> Estate<'a> {
         port: Handle,
         other: Handle,
     ) -> Result<[Option<Raise>; 2], Refusal> {
-        let port = find(self.party.shared.entries, port, Kind::Channel, Rights::CHANGE)?;
-        let other = find(peer.party.shared.entries, other, Kind::Channel, Rights::CHANGE)?;
+        let port = find(self.party.shared.entries, port, Kind::Channel, Rights::NONE)?;
+        let other = find(peer.party.shared.entries, other, Kind::Channel, Rights::NONE)?;
         check_idle(port)?;
         check_idle(other)?;
         if self.party.ends() || peer.party.ends() {

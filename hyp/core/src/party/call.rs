@@ -7,7 +7,7 @@ use shikiri_abi::{IntId, PartitionSlot, Status, TalkCall, VcpuIndex};
 use super::{Ask, Party, Refusal, Signal};
 use crate::account::Account;
 use crate::event::Raise;
-use crate::handle::Handle;
+use crate::handle::{Handle, HandleBook};
 
 /// What a call did, and what is left to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ impl<'a> Party<'a> {
             | TalkCall::Take(_)
             | TalkCall::Send(_)
             | TalkCall::Notify(_)
+            | TalkCall::Limit { .. }
             | TalkCall::Peer(_)
             | TalkCall::PeerName(..) => None,
         }
@@ -86,6 +87,10 @@ impl<'a> Party<'a> {
                 let closed = self.close(peer, Handle(handle), account)?;
                 Ok(Done { unused: closed.unused, ..raised(closed.raise) })
             }
+            TalkCall::Limit { handle, keep } => {
+                let left = HandleBook::limit(self.shared.entries, Handle(handle), keep)?;
+                Ok(valued(left.bits()))
+            }
             TalkCall::Mask(_)
             | TalkCall::Unmask(_)
             | TalkCall::State(_)
@@ -107,8 +112,12 @@ const fn raised(raise: Option<Raise>) -> Done {
 }
 
 const fn made(Handle(handle): Handle) -> Done {
+    valued(handle)
+}
+
+const fn valued(value: u64) -> Done {
     let [ok, ..] = status(Status::Ok);
-    Done { answer: [ok, handle, 0, 0], ..raised(None) }
+    Done { answer: [ok, value, 0, 0], ..raised(None) }
 }
 
 /// As the row of SIGNAL_TAKE says.

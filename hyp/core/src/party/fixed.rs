@@ -5,8 +5,8 @@ use crate::event::{PortId, Raise, Send};
 use crate::handle::{Handle, Kind, Rights, find};
 
 impl<'a> Party<'a> {
-    /// Connects a send port of this partition to a receive port of `peer`, without being asked. Returns what to raise here:
-    /// the sender's notification.
+    /// Connects a send port of this partition to a receive port of `peer`, without being asked, and whatever rights their guests have
+    /// left themselves. Returns what to raise here: the sender's notification.
     ///
     /// # Errors
     /// `BadHandle` if a guest has closed its port; `WrongState` if one of them is in use; `PeerGone` if either ends.
@@ -16,8 +16,8 @@ impl<'a> Party<'a> {
         send: Handle,
         receive: Handle,
     ) -> Result<Option<Raise>, Refusal> {
-        let from = find(self.shared.entries, send, Kind::Send, Rights::CHANGE)?;
-        let to = find(peer.shared.entries, receive, Kind::Receive, Rights::CHANGE)?;
+        let from = find(self.shared.entries, send, Kind::Send, Rights::NONE)?;
+        let to = find(peer.shared.entries, receive, Kind::Receive, Rights::NONE)?;
         check_idle(from)?;
         peer.check_unconnected(to)?;
         if self.ends() || peer.ends() {

@@ -145,7 +145,7 @@ impl<'a> Estate<'a> {
     /// an answer; `Refused`; `PeerGone` if the area was revoked, or the partition that was asked has ended.
     pub fn shared(&mut self, handle: Handle) -> Result<Shared, Refusal> {
         self.holdings.area_parts()?;
-        let Ok(row) = self.share_at(handle)? else { return Err(Refusal::WrongState) };
+        let Ok(row) = self.share_at(handle, Rights::USE)? else { return Err(Refusal::WrongState) };
         let Parts { areas, .. } = self.holdings.area_parts()?;
         let used = areas.share(row).ok_or(Refusal::WrongState)?;
         match &used.state {

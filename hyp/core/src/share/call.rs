@@ -10,7 +10,7 @@ use crate::area::{Estate, Machine, Progress, Wanted};
 use crate::channel::Done;
 use crate::event::Raise;
 use crate::frame::AreaRegistry;
-use crate::handle::Handle;
+use crate::handle::{Handle, Rights};
 use crate::party::{Ask, Refusal};
 
 impl<'a> Estate<'a> {
@@ -26,7 +26,7 @@ impl<'a> Estate<'a> {
             SharedCall::Revoke { area, partition } => self.user_of(Handle(area), partition),
             SharedCall::Accept { request, .. } => self.party.other_end(Handle(request)),
             SharedCall::Withdraw(handle) | SharedCall::Detach(handle) => {
-                let row = self.share_at(Handle(handle)).ok()?.ok()?;
+                let row = self.share_at(Handle(handle), Rights::NONE).ok()?.ok()?;
                 self.met_in_leaving(row, registry)
             }
             SharedCall::Offer { .. } | SharedCall::Create { .. } | SharedCall::State(_) => None,

@@ -16,7 +16,7 @@ use super::{State, Used, bit};
 use crate::area::{Estate, Machine, Made, Parts, Progress, Wanted};
 use crate::event::area;
 use crate::frame::AreaNumber;
-use crate::handle::Handle;
+use crate::handle::{Handle, Rights};
 use crate::partition::Loader;
 use crate::party::{Refusal, first_handle};
 
@@ -135,7 +135,7 @@ impl<'a> Estate<'a> {
         area: Handle,
         fixed: Fixed,
     ) -> Option<AreaNumber> {
-        let row = self.share_at(area).ok()?.ok()?;
+        let row = self.share_at(area, Rights::NONE).ok()?.ok()?;
         let Parts { space, areas, .. } = self.holdings.area_parts().ok()?;
         let used = areas.share(row)?;
         let slot = used.slot;

@@ -7,7 +7,7 @@ use shikiri_pages::DirectMap;
 use super::{State, Used, charge_of};
 use crate::area::{Body, Estate, Machine, Parts, Progress};
 use crate::event::Raise;
-use crate::handle::Handle;
+use crate::handle::{Handle, Rights};
 use crate::party::{EndStep, Refusal};
 
 impl<'a> Estate<'a> {
@@ -24,7 +24,7 @@ impl<'a> Estate<'a> {
     ) -> Result<(Progress<()>, Option<Raise>), Refusal> {
         self.holdings.area_parts()?;
         let again = Progress::Again(handle);
-        let row = match self.share_at(handle)? {
+        let row = match self.share_at(handle, Rights::CHANGE)? {
             Ok(row) => row,
             Err(slot) => {
                 let Parts { areas, .. } = self.holdings.area_parts()?;

@@ -3,7 +3,7 @@
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
-use shikiri_abi::{IntId, PartitionId, PartitionSlot, VcpuIndex};
+use shikiri_abi::{IntId, PartitionId, PartitionSlot, Rights, TalkCall, VcpuIndex};
 use shikiri_core::account::Account;
 use shikiri_core::event::{Arrival, Before, Shared, Visitor, nobody_visits};
 use shikiri_core::handle::{Handle, HandleEntry};
@@ -85,6 +85,12 @@ impl Locked {
         assert_eq!(party.close(None, port, account).unwrap().raise, None);
     }
 
+    fn limit(&mut self, world: &World, Handle(handle): Handle, keep: Rights) {
+        let (mut party, account) = self.party(world);
+        let done = party.carry_out(None, account, TalkCall::Limit { handle, keep }).unwrap();
+        assert_eq!(done.answer, [0, keep.bits(), 0, 0]);
+    }
+
     /// Everything goes, so that no charge is forgotten.
     fn finish(mut self, world: &World) {
         let (mut party, account) = self.party(world);
@@ -114,6 +120,33 @@ fn a_send_that_meets_a_mask_is_raised_in_the_end() {
         );
         locked.finish(&world);
     });
+}
+
+/// A send finds its port before or after a right was taken from it: with the right to use it it sends, whatever else goes meanwhile.
+#[test]
+fn a_send_does_not_see_that_another_right_goes() {
+    for keep in [Rights::USE, Rights::NONE] {
+        loom::model(move || {
+            let (world, mut locked) = (World::new(), Locked::new());
+            let (send, receive) = locked.connected(&world);
+            let sender = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.send(send).map(|arrival| arrival.before))
+            };
+            locked.limit(&world, send, keep);
+            let sent = sender.join().unwrap();
+            let has_come = world.shared().poll(receive, |_, _| Some(false));
+            assert_eq!(has_come, Ok(sent.is_ok()), "{sent:?}");
+            let after = world.send(send).map(|arrival| arrival.before);
+            if keep == Rights::USE {
+                assert_eq!((sent, after), (Ok(Before::Idle), Ok(Before::Idle)));
+            } else {
+                assert!(sent == Ok(Before::Idle) || sent == Err(Refusal::BadHandle), "{sent:?}");
+                assert_eq!(after, Err(Refusal::BadHandle));
+            }
+            locked.finish(&world);
+        });
+    }
 }
 
 /// Binding a port with an event on its way: the event is raised by the one or by the other.

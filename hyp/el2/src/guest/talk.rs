@@ -165,6 +165,7 @@ pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: TalkCall) -> [u64; 4
         | TalkCall::Connect { .. }
         | TalkCall::Bind { .. }
         | TalkCall::Close(_)
+        | TalkCall::Limit { .. }
         | TalkCall::Notify(_)
         | TalkCall::Ask { .. }
         | TalkCall::TakeSignal
@@ -248,7 +249,7 @@ fn with_locks(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4],
     let Some(tables) = &live.talk else { return Err(unable(call)) };
     if let TalkCall::Ask { port, partition, service, .. } = call {
         // The handle goes first; whatever else stands against the port is told when both are locked.
-        if tables.shared().state(Handle(port)) == Err(Refusal::BadHandle) {
+        if !tables.shared().is_send_port(Handle(port)) {
             return Err(Refusal::BadHandle);
         }
         check_permitted(core, live, (partition, service))?;

@@ -23,6 +23,7 @@ fn main() {
     case("account_read_knows_every_resource", accounts);
     case("account_read_refuses_other_numbers", account_range);
     case("partition_end_refuses_long_codes", end_range);
+    case("handle_limit_knows_two_rights", rights_range);
     case("numbers_without_a_row_are_not_supported", unknown);
     case("who_has_no_areas_is_told_so_by_the_rows_that_say_it", without_areas);
     case("the_function_id_is_in_w0", upper_half);
@@ -109,6 +110,13 @@ fn end_range() -> Outcome {
     refused("PARTITION_END", call(4, [u64::MAX, 0, 0, 0, 0, 0]), 1)
 }
 
+fn rights_range() -> Outcome {
+    for rights in [4, 7, 1 << 32 | 1, u64::MAX] {
+        refused("HANDLE_LIMIT", call(9, [1 << 16, rights, 0, 0, 0, 0]), 2)?;
+    }
+    Ok(())
+}
+
 fn unknown() -> Outcome {
     for number in 0..0x400 {
         if CALLS.iter().all(|row| u64::from(row.number) != number) {
@@ -120,7 +128,7 @@ fn unknown() -> Outcome {
 
 /// This partition has neither areas nor handles; what its calls with good arguments answer is what their rows say.
 fn without_areas() -> Outcome {
-    for row in CALLS.iter().filter(|row| (0x10..0x100).contains(&row.number)) {
+    for row in CALLS.iter().filter(|row| (0x09..0x100).contains(&row.number)) {
         let says = row.statuses.contains(&Status::NotSupported);
         let answer = call(u64::from(row.number), [0; 6])[0];
         equal(row.name, u64::from(answer == Status::NotSupported.code() as u64), u64::from(says))?;

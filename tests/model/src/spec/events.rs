@@ -78,6 +78,7 @@ impl Spec {
                 other => Err(unconnected(other)),
             },
             TalkCall::Close(handle) => self.close((who, handle)),
+            TalkCall::Limit { handle, keep } => self.limit((who, handle), keep),
             TalkCall::Notify(port) => self.notify_of_signals((who, port)),
             TalkCall::Ask { .. }
             | TalkCall::TakeSignal

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use shikiri_abi::PAGE_BYTES;
+use shikiri_abi::{PAGE_BYTES, Rights};
 
 use super::Spec;
 use super::channels::Port;
@@ -38,13 +38,16 @@ impl Spec {
         self.users_of(who, intid).next().is_some()
     }
 
-    /// The receive ports that are bound to an interrupt, and to which nothing sends.
+    /// The receive ports that are bound to an interrupt, to which nothing sends, and where something can be told.
     #[must_use]
     pub fn idle_ports(&self, who: usize) -> Vec<u64> {
         let is_idle = |thing: &Thing| {
             matches!(thing, Thing::Receive(Receive { from: From::Nobody, bound: Some(_), .. }))
         };
-        let things = self.of(who).things.iter().filter(|(_, thing)| is_idle(thing));
+        let is_free = |handle: u64, thing: &Thing| {
+            is_idle(thing) && self.has_right((who, handle), Rights::CHANGE)
+        };
+        let things = self.of(who).things.iter().filter(|(handle, thing)| is_free(**handle, thing));
         things.map(|(handle, _)| *handle).collect()
     }
 

@@ -5,7 +5,7 @@ use shikiri_abi::{Resource, Status};
 use shikiri_core::area::AreaSizes;
 use shikiri_model::calls::{
     ACCEPT_EVENT, ASK, BIND, CLOSE_HANDLE, CONNECT_EVENT, CREATE_RECEIVE, CREATE_SEND, EVENT_PAGE,
-    MASK, NOTIFY_ME, POLL, REFUSE, SEND_EVENT, STATE_OF_EVENT, TAKE, TAKE_EVENTS,
+    LIMIT, MASK, NOTIFY_ME, POLL, REFUSE, SEND_EVENT, STATE_OF_EVENT, TAKE, TAKE_EVENTS,
 };
 use shikiri_model::guests::{Arg, Row, Topic, reach, try_all};
 use shikiri_model::lockstep::Setting;
@@ -18,6 +18,8 @@ const VCPU: Arg = Arg::One(&[0, 1, 0, 1, 0, 1, 0, 1, 2]);
 const FLAG: Arg = Arg::One(&[0, 1]);
 /// Itself among them, and one that is not there.
 const PEER: Arg = Arg::One(&[0, 1, 2, 0, 1, 2, 0, 1, 2, 3]);
+/// Rights to keep: mostly all.
+const RIGHTS: Arg = Arg::One(&[3, 3, 3, 1, 1, 2, 0]);
 const SERVICE: Arg = Arg::One(&[0, 1, 0xffff_ffff]);
 
 #[rustfmt::skip]
@@ -41,6 +43,7 @@ const ROWS: &[(usize, Row)] = {
         (2, (ACCEPT_EVENT, &[Of(EventRequest), Of(Receive)])),
         (1, (REFUSE, &[Of(EventRequest)])),
         (1, (CLOSE_HANDLE, &[Any])),
+        (1, (LIMIT, &[Any, RIGHTS])),
     ]
 };
 
@@ -111,5 +114,6 @@ fn the_random_calls_reach_every_answer() {
         (ACCEPT_EVENT, &[OK, BAD_HANDLE, WRONG_STATE, PEER_GONE]),
         (REFUSE, &[OK, BAD_HANDLE]),
         (CLOSE_HANDLE, &[OK, BAD_HANDLE]),
+        (LIMIT, &[OK, BAD_HANDLE]),
     ]);
 }

@@ -5,7 +5,8 @@ use shikiri_abi::{ObjectKind, Resource, Status, Units};
 use shikiri_config::{NameEntry, PartitionSet};
 use shikiri_core::area::AreaSizes;
 use shikiri_model::calls::{
-    BIND, CLOSE_HANDLE, CLOSE_OBJECT, CREATE_RECEIVE, NOTIFY_OF_OBJECT, OPEN, POLL, POST, WAIT,
+    BIND, CLOSE_HANDLE, CLOSE_OBJECT, CREATE_RECEIVE, LIMIT, NOTIFY_OF_OBJECT, OPEN, POLL, POST,
+    WAIT,
 };
 use shikiri_model::guests::{Arg, Row, Topic, reach, try_all};
 use shikiri_model::lockstep::Setting;
@@ -14,6 +15,8 @@ use shikiri_stage2::WindowSizes;
 
 const WORD: Arg = Arg::One(&[0, 0, 0, 0, 0, 5, 7]);
 const NONE: Arg = Arg::One(&[0]);
+/// Rights to keep: mostly all.
+const RIGHTS: Arg = Arg::One(&[3, 3, 3, 1, 1, 2, 0]);
 const INTID: Arg = Arg::One(&[40, 41, 42, 43, 44]);
 
 #[rustfmt::skip]
@@ -25,6 +28,7 @@ const ROWS: &[(usize, Row)] = {
         (6, (WAIT, &[Of(Object)])),
         (8, (POST, &[Of(Object), WORD, WORD, NONE])),
         (2, (CLOSE_OBJECT, &[Of(Object)])),
+        (1, (LIMIT, &[Of(Object), RIGHTS])),
         (4, (NOTIFY_OF_OBJECT, &[Of(Object), Fresh])),
         (1, (CREATE_RECEIVE, &[])),
         (1, (BIND, &[Of(Receive), INTID, NONE, NONE])),
@@ -98,6 +102,7 @@ fn the_random_calls_reach_every_answer() {
         (WAIT, &[OK, BAD_HANDLE, EMPTY]),
         (POST, &[OK, BAD_HANDLE, WORD, RANGE, FULL]),
         (CLOSE_OBJECT, &[OK, BAD_HANDLE]),
+        (LIMIT, &[OK, BAD_HANDLE]),
         (NOTIFY_OF_OBJECT, &[OK, BAD_HANDLE, WRONG_STATE]),
     ]);
 }

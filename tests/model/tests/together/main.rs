@@ -11,9 +11,9 @@ use shikiri_core::area::AreaSizes;
 use shikiri_model::calls::{
     ACCEPT, ACCEPT_EVENT, ACCEPT_SHARE, ALLOC, ASK, BIND, CLOSE, CLOSE_HANDLE, CLOSE_OBJECT,
     CONNECT, CONNECT_EVENT, CONNECT_SHARE, CREATE, CREATE_RECEIVE, CREATE_SEND, CREATE_SHARE,
-    DETACH, EVENT_PAGE, FREE, INFO, KEEP, MASK, NOTIFY, NOTIFY_ME, NOTIFY_OF_OBJECT, OFFER, OPEN,
-    POLL, POST, REFUSE, REVOKE, SEND, SEND_EVENT, SPLIT, STATE_OF_EVENT, STATE_OF_SHARE, TAKE,
-    TAKE_EVENTS, TRIM, WAIT, WITHDRAW,
+    DETACH, EVENT_PAGE, FREE, INFO, KEEP, LIMIT, MASK, NOTIFY, NOTIFY_ME, NOTIFY_OF_OBJECT, OFFER,
+    OPEN, POLL, POST, REFUSE, REVOKE, SEND, SEND_EVENT, SPLIT, STATE_OF_EVENT, STATE_OF_SHARE,
+    TAKE, TAKE_EVENTS, TRIM, WAIT, WITHDRAW,
 };
 use shikiri_model::guests::{Arg, Guests, Row, Topic, reach, try_all};
 use shikiri_model::lockstep::Setting;
@@ -31,6 +31,8 @@ const PEER: Arg = Arg::One(&[0, 0, 0, 1, 1, 1, 2, 2, 2, 3]);
 const WORD: Arg = Arg::One(&[0, 1]);
 const FLAG: Arg = Arg::One(&[0, 1]);
 const NONE: Arg = Arg::One(&[0]);
+/// Rights to keep: mostly all.
+const RIGHTS: Arg = Arg::One(&[3, 3, 3, 1, 1, 2, 0]);
 const INTID: Arg =
     Arg::One(&[32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 5, 4000]);
 
@@ -52,6 +54,7 @@ const ROWS: &[(usize, Row)] = {
         (1, (EVENT_PAGE, &[])),
         (3, (SEND_EVENT, &[Of(Send)])),
         (2, (CLOSE_HANDLE, &[Any])),
+        (2, (LIMIT, &[Any, RIGHTS])),
         (2, (NOTIFY_ME, &[Of(Receive)])),
         (4, (ASK, &[Of(Send), PEER, WORD, WORD])),
         (14, (TAKE, &[])),

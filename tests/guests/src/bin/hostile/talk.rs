@@ -26,15 +26,30 @@ enum Meaning {
     Class,
     /// Of an area.
     Bytes,
+    /// To keep.
+    Rights,
 }
 
-use Meaning::{Below, Bytes, Class, Intid, Of, OrNone, Partition};
+use Meaning::{Below, Bytes, Class, Intid, Of, OrNone, Partition, Rights};
 
 const SEND: Meaning = Of(&[Noun::Send]);
 const RECEIVE: Meaning = Of(&[Noun::Receive, Noun::Busy]);
 const FREE: Meaning = Of(&[Noun::Receive]);
 const FREE_OR_NONE: Meaning = OrNone(&[Noun::Receive]);
 const PORT: Meaning = Of(&[Noun::Message, Noun::Channel]);
+const LIMITED: Meaning = Of(&[
+    Noun::Send,
+    Noun::Receive,
+    Noun::Busy,
+    Noun::EventRequest,
+    Noun::ChannelRequest,
+    Noun::SharedRequest,
+    Noun::Message,
+    Noun::Channel,
+    Noun::Attachment,
+    Noun::Attached,
+    Noun::Object,
+]);
 const AREA: Meaning = Of(&[Noun::Area, Noun::Received]);
 const AREA_OR_NONE: Meaning = OrNone(&[Noun::Area, Noun::Received]);
 const OFFERED: Meaning = Of(&[Noun::Offered, Noun::Used]);
@@ -51,6 +66,7 @@ const ENDS: Meaning = Of(&[
     Noun::SharedRequest,
 ]);
 
+const LIMIT: u16 = 0x09;
 const AREA_ALLOC: u16 = 0x20;
 const OBJECT_OPEN: u16 = 0x38;
 /// The calls of ports, areas, channels and objects.
@@ -63,6 +79,7 @@ type Row = (u16, &'static [Meaning]);
 /// Each of them.
 const ROWS: [Row; COUNT] = [
     (0x08, &[Partition, Below(2)]),
+    (LIMIT, &[LIMITED, Rights]),
     (0x10, &[]),
     (0x11, &[]),
     (0x12, &[SEND, FREE]),
@@ -208,11 +225,17 @@ pub(crate) fn report() {
 pub(crate) struct Talker {
     live: Live,
     making: Option<[u64; 3]>,
+    /// How many handles have lost a right: what is never closed stays in the table.
+    limited: u32,
 }
+
+/// The most handles that a vCPU takes rights from.
+const MOST_LIMITED: u32 = 8;
+const ALL_RIGHTS: u64 = 3;
 
 impl Talker {
     pub(crate) fn new(is_first: bool) -> Self {
-        Self { live: Live::described(is_first), making: None }
+        Self { live: Live::described(is_first), making: None, limited: 0 }
     }
 
     /// The next call's number and its arguments.
@@ -224,7 +247,8 @@ impl Talker {
         let (number, meanings) = if random.below(16) == 0 { row } else { self.prepared(row) };
         let mut arguments = [0; 6];
         for (place, meaning) in arguments.iter_mut().zip(meanings) {
-            *place = self.value(random, *meaning, CLOSING.contains(&number));
+            let closes = number == LIMIT || CLOSING.contains(&number);
+            *place = self.value(random, *meaning, closes);
         }
         match (number, self.making) {
             (AREA_ALLOC, None) if arguments[0] > 4096 => arguments[1] = 1,
@@ -306,6 +330,8 @@ impl Talker {
             Below(end) => random.below(end),
             Intid => 32 + random.below(64),
             Class => u64::from(random.below(8) == 0),
+            Rights if self.limited < MOST_LIMITED => random.below(ALL_RIGHTS + 1),
+            Rights => ALL_RIGHTS,
             // In a slot of 4 KiB, or of 2 MiB.
             Bytes if random.below(8) == 0 => random.below(100 << 12),
             Bytes => 1 + random.below(4096),
@@ -357,6 +383,7 @@ impl Talker {
         }
         let live = &mut self.live;
         match number {
+            LIMIT => self.limited += u32::from(x1 != ALL_RIGHTS),
             0x10 => live.add(Noun::Send, x1),
             0x11 => live.add(Noun::Receive, x1),
             0x12 => live.change(Noun::Receive, Noun::Busy, second),
