@@ -12,6 +12,11 @@ pub fn wait(queue: Queue, port: Bound) -> Option<bool> {
     waiting.try_send([1, 2, 3]).ok()
 }
 
+/// Ties the queue first, and what is sealed is only used.
+pub fn seal(queue: Queue) -> Option<bool> {
+    queue.seal().ok()?.try_send([1, 2, 3]).ok()
+}
+
 /// The unit goes before the semaphore.
 pub fn close(semaphore: Semaphore) -> Result<(), Refusal> {
     drop(semaphore.try_take()?);

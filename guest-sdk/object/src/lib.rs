@@ -26,6 +26,7 @@ use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::Handle;
 
 pub use shikiri_abi::Message;
+pub use shikiri_rt::event::Sealed;
 pub use shikiri_rt::sleep::Ticks;
 pub use waiting::Waiting;
 
@@ -236,6 +237,18 @@ macro_rules! objects {
         impl Object for $name {
             fn handle(&self) -> Handle {
                 self.0.0
+            }
+        }
+
+        impl $name {
+            /// Leaves it open for as long as the partition lives: from here on it is only used, and told about where it is now.
+            /// Opened again it is the same, and no more can be done with it.
+            ///
+            /// # Errors
+            /// None while the value lives.
+            pub fn seal(self) -> Result<Sealed<Self>, (Self, Refusal)> {
+                let handle = self.0.0;
+                Sealed::new(self, handle)
             }
         }
     )* };

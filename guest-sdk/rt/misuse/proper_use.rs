@@ -2,11 +2,19 @@
 #![no_std]
 #![no_main]
 
-use shikiri_rt::event::{ReceivePort, Request, SendPort, Sharing};
+use shikiri_rt::event::{Bound, ReceivePort, Receiving as _, Request, SendPort, Sharing};
 
 /// Connects, and sends then.
 pub fn send(port: SendPort, to: &ReceivePort) -> Option<bool> {
     port.connect(to).ok()?.send().ok()
+}
+
+/// Connects, seals both ends, and uses them.
+pub fn seal(port: SendPort, to: Bound) -> Option<bool> {
+    let sender = port.connect(&to).ok()?.seal().ok()?;
+    let receiver = to.seal().ok()?;
+    let _was_pending = sender.send().ok()?;
+    receiver.poll().ok()
 }
 
 /// Asks again with the port that came back.

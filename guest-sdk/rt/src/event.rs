@@ -6,6 +6,7 @@
 //!          ──connect_to─────────────────────▶ Sender, or the SendPort again and why
 //! ReceivePort ──bind──▶ Bound ──intid──▶ an interrupt, for gic::enable and the handler
 //! Notices ──next──▶ Request ──accept──▶     (of another partition; dropped, it is refused)
+//! Sender, Bound ──seal──▶ Sealed            (used, and not changed or closed any more)
 //! ```
 //!
 //! | form | an event | a request of another partition | the answer to one's own |
@@ -29,12 +30,14 @@ use crate::seat::Seat;
 mod awaited;
 mod claim;
 mod notices;
+mod sealed;
 
 pub use awaited::{Awaited, Told};
 pub use claim::{Claim, notify};
 pub use notices::Notices;
+pub use sealed::{Sealed, rights};
 pub use shikiri_abi::PartitionId;
-pub use shikiri_hvc::talk::Sharing;
+pub use shikiri_hvc::talk::{Rights, Sharing};
 
 /// Closes its handle when it goes.
 #[derive(Debug)]
