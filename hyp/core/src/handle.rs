@@ -4,6 +4,10 @@
 //! Whatever is wrong with one (stale, foreign, guessed, another kind, a right that is missing) is the same
 //! [`BadHandle`], so that a refusal reveals nothing. A handle means nothing in another partition's table.
 //!
+//! Rights become fewer, and never more: what is made has all of them, HANDLE_LIMIT keeps some. They are asked for
+//! where a call names the handle. Who comes to an entry otherwise (a peer, the end, the description) looks it up with
+//! [`Rights::NONE`], or by its index.
+//!
 //! Storage: pages that the partition was charged for, as many entries as its limits say; nothing here
 //! allocates. Looking up is one bounds check and one load. [`HandleBook`] adds and removes entries and is
 //! changed under the partition's lock; all cores read the entries at any time.

@@ -25,6 +25,7 @@ mod page;
 mod policy;
 mod pools;
 mod remote;
+mod rights;
 mod rpi4;
 mod scos;
 mod services;
@@ -57,6 +58,7 @@ const TOPICS: [Topic; 29] = [
     pools::trials,
     remote::trials,
     objects::trials,
+    rights::trials,
     policy::trials,
     control::trials,
     console::trials,

@@ -8,7 +8,7 @@ use shikiri_rt::{gic, platform, power, println, reg, timer};
 use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
-use shikiri_abi::{PartitionId, Status};
+use shikiri_abi::{PartitionId, Rights, Status};
 
 use crate::tools::{
     EVENT, NOTICE, came, joined, made, notice, port, refused as is_refused, service, soon,
@@ -324,11 +324,18 @@ pub(crate) fn flood() {
     }
 }
 
-/// The description's events: the first handle of this partition sends, and `spi` comes back from a peer that ends now and then.
+/// The description's events: the first handle of this partition sends, and `spi` comes back from a peer that ends now and then. With
+/// `sealed` neither port can be changed from the beginning.
 pub(crate) fn calls() -> ! {
     case("the_descriptions_events_are_there_whenever_both_live", || {
         let (send, intid) = (Handle(1 << 16), fixed_intid());
         gic::enable(intid);
+        if platform::has_word("sealed") {
+            for port in [send, Handle(1 << 16 | 1)] {
+                ensure("sealed", made(talk::limit(port, Rights::USE))? == Rights::USE)?;
+                is_refused("close", talk::close(port), Status::BadHandle)?;
+            }
+        }
         let mut gone = 0;
         let rounds = platform::number_of("rounds").unwrap_or(1);
         // More of them if each of its restarts has fallen between two calls.
