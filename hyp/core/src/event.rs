@@ -114,12 +114,12 @@ impl<'s> Shared<'s> {
     ) -> Result<Sent<'v>, Refusal> {
         let port = find_in_place(self.entries, handle, Kind::Send, Rights::USE)?;
         let word = port.entry.value();
-        let Some(wire) = Wire::decode(word) else { return Err(unconnected(port, word)) };
+        let Some(wire) = Wire::decode(word) else { return Err(unconnected(port.seen(), word)) };
         let visit = visitor.enter(wire.to.slot);
         // Behind the visit's fence: whoever cuts this connection and then finds no visitor was seen here.
         let now = port.entry.value();
-        if now != word || !port.is_same() {
-            return Err(unconnected(port, now));
+        if now != word || !port.is_as_it_was() {
+            check_connected(port.seen(), word, now)?;
         }
         let shared = peer(wire.to.slot).ok_or(Refusal::PeerGone)?;
         let arrival = shared
@@ -177,7 +177,7 @@ impl<'s> Shared<'s> {
     /// Whether a handle names a receive port, at which its holder may have events told.
     #[must_use]
     pub fn is_receive_port(self, handle: Handle) -> bool {
-        find(self.entries, handle, Kind::Receive, Rights::CHANGE).is_ok()
+        find_in_place(self.entries, handle, Kind::Receive, Rights::CHANGE).is_ok()
     }
 
     /// Whether a handle names a send port, which its holder may have connected.
@@ -265,7 +265,9 @@ impl<'s> Shared<'s> {
         match Send::decode(word).filter(|_| port.is_same()) {
             Some(Send::Connected(_)) => Ok(true),
             Some(Send::Queued { .. } | Send::Taken { .. }) => Ok(false),
-            Some(Send::Idle | Send::Refused | Send::Gone) | None => Err(unconnected(port, word)),
+            Some(Send::Idle | Send::Refused | Send::Gone) | None => {
+                Err(unconnected(port.seen(), word))
+            }
         }
     }
 
@@ -322,10 +324,22 @@ pub(crate) fn follow<'v, 'p>(
     Some(Sent { arrival, _visit: visit })
 }
 
+/// Whether a send port whose entry has changed since it was looked up is connected as before: only rights may have gone.
+#[cold]
+#[inline(never)]
+fn check_connected(
+    (entry, head): (&HandleEntry, u64),
+    before: u64,
+    now: u64,
+) -> Result<(), Refusal> {
+    let is_same = before == now && entry.still_has(head);
+    if is_same { Ok(()) } else { Err(unconnected((entry, head), now)) }
+}
+
 /// Why a send port that is not connected refuses.
 #[cold]
-fn unconnected(port: Found<'_>, word: u64) -> Refusal {
-    if !port.is_same() {
+fn unconnected((entry, head): (&HandleEntry, u64), word: u64) -> Refusal {
+    if !entry.still_has(head) {
         return Refusal::BadHandle;
     }
     match Send::decode(word) {

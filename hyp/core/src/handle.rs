@@ -150,6 +150,12 @@ impl HandleEntry {
         self.value.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).map(|_| ())
     }
 
+    /// Whether the handle that stood here in `head` still does, whatever rights it has lost.
+    #[inline]
+    pub(crate) fn still_has(&self, head: u64) -> bool {
+        (self.head.load(Ordering::Relaxed) ^ head) & !RIGHTS == 0
+    }
+
     /// The kind of what is here; `None` if the entry is free.
     pub(crate) fn kind(&self) -> Option<Kind> {
         Kind::from_code(self.head.load(Ordering::Acquire) & KIND)
@@ -166,7 +172,7 @@ pub(crate) struct Found<'t> {
     head: u64,
 }
 
-impl Found<'_> {
+impl<'t> Found<'t> {
     /// Whether the handle still names it. A value that was loaded before this call, by
     /// [`HandleEntry::value`], then belongs to the handle: whoever puts another thing here frees the head first,
     /// and then stores the new value with release.
@@ -174,16 +180,20 @@ impl Found<'_> {
     /// Whoever has looked it up goes on with the rights that it had then, whatever HANDLE_LIMIT takes from it meanwhile.
     #[inline]
     pub(crate) fn is_same(&self) -> bool {
-        let head = self.entry.head.load(Ordering::Relaxed);
-        head == self.head || differ_in_rights(head, self.head)
+        self.entry.still_has(self.head)
     }
-}
 
-/// Whether two heads are of the same handle, before and after it was limited.
-#[cold]
-#[inline(never)]
-const fn differ_in_rights(one: u64, other: u64) -> bool {
-    (one ^ other) & !RIGHTS == 0
+    /// The entry, and what stood there, for [`HandleEntry::still_has`].
+    #[inline]
+    pub(crate) const fn seen(&self) -> (&'t HandleEntry, u64) {
+        (self.entry, self.head)
+    }
+
+    /// The same without a right that has gone, for where the cost is a promise: false says to ask [`Found::is_same`].
+    #[inline(always)]
+    pub(crate) fn is_as_it_was(&self) -> bool {
+        self.entry.head.load(Ordering::Relaxed) == self.head
+    }
 }
 
 /// Looks a handle up.
