@@ -4,8 +4,8 @@
 //! `cargo xtask run` and `cargo xtask bench` use the same code as the tests in `tests/`, so what the
 //! tests see is what a user sees.
 
-pub mod compilers;
 pub mod comparisons;
+pub mod compilers;
 pub mod console;
 pub mod counts;
 pub mod failure;
