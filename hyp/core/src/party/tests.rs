@@ -1,13 +1,15 @@
 use std::vec;
 use std::vec::Vec;
 
-use shikiri_abi::{IntId, PartitionId, PartitionSlot, RESOURCE_COUNT, Resource, Status, VcpuIndex};
+use shikiri_abi::{
+    IntId, PartitionId, PartitionSlot, RESOURCE_COUNT, Resource, Status, TalkCall, VcpuIndex,
+};
 use shikiri_sync::atomic::AtomicU64;
 
 use super::{Ask, Cold, EndStep, Party, PartyState, Record, Refusal, Sharing, check, first_handle};
 use crate::account::{Account, OverLimit};
 use crate::event::{Before, Shared, Visitor};
-use crate::handle::{BadHandle, Handle, HandleEntry};
+use crate::handle::{BadHandle, Handle, HandleEntry, Rights};
 
 struct Side {
     entries: Vec<HandleEntry>,
@@ -214,6 +216,32 @@ fn a_receiver_that_ends_withdraws_in_steps_and_the_sender_can_ask_again() {
     assert_eq!(party.ask(Some(&mut peer), Ask { port, service: 7, word: 1 }), Ok(None));
     end(&mut sender, &mut again);
     end(&mut again, &mut sender);
+}
+
+/// HANDLE_LIMIT, of a handle that is there.
+fn limit(side: &mut Side, Handle(handle): Handle, keep: Rights) {
+    let (mut party, account) = side.open();
+    let done = party.carry_out(None, account, TalkCall::Limit { handle, keep }).unwrap();
+    assert_eq!(done.answer, [0, keep.bits(), 0, 0]);
+}
+
+#[test]
+fn whom_a_handle_meets_and_how_it_ends_is_no_question_of_rights() {
+    let (mut one, mut two) = (Side::new(1, 8, 4), Side::new(2, 8, 4));
+    for keep in [Rights::NONE, Rights::USE, Rights::CHANGE] {
+        let ((mut party, account), (mut peer, _)) = (one.open(), two.open());
+        let port = party.create_send(account).unwrap();
+        party.ask(Some(&mut peer), Ask { port, service: 7, word: 0 }).unwrap();
+        limit(&mut one, port, keep);
+        let ((mut party, account), (mut peer, _)) = (one.open(), two.open());
+        assert_eq!(party.other_end(port), Some(PartitionSlot(2)));
+        let closed = party.close(Some(&mut peer), port, account);
+        let refused = (keep != Rights::CHANGE).then_some(Refusal::BadHandle);
+        assert_eq!(closed.err(), refused, "{keep:?}");
+        assert_eq!(check(&[party, peer]), Ok(()));
+    }
+    end(&mut one, &mut two);
+    end(&mut two, &mut one);
 }
 
 #[test]

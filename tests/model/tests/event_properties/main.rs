@@ -18,8 +18,8 @@ const VCPU: Arg = Arg::One(&[0, 1, 0, 1, 0, 1, 0, 1, 2]);
 const FLAG: Arg = Arg::One(&[0, 1]);
 /// Itself among them, and one that is not there.
 const PEER: Arg = Arg::One(&[0, 1, 2, 0, 1, 2, 0, 1, 2, 3]);
-/// Rights to keep: mostly all.
-const RIGHTS: Arg = Arg::One(&[3, 3, 3, 1, 1, 2, 0]);
+/// Rights to keep.
+const RIGHTS: Arg = Arg::One(&[3, 3, 1, 1, 2, 2, 2, 0]);
 const SERVICE: Arg = Arg::One(&[0, 1, 0xffff_ffff]);
 
 #[rustfmt::skip]
