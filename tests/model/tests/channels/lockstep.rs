@@ -3,8 +3,8 @@
 
 use shikiri_abi::{Resource, Status};
 use shikiri_model::calls::{
-    ACCEPT, ALLOC, CLOSE, CONNECT, CREATE, FREE, INFO, KEEP, NOTIFY, REFUSE, SEND, SPLIT, TAKE,
-    TRIM,
+    ACCEPT, ALLOC, CLOSE, CONNECT, CREATE, FREE, INFO, KEEP, LIMIT, NOTIFY, REFUSE, SEND, SPLIT,
+    TAKE, TRIM,
 };
 use shikiri_model::guests::{Arg, Guests, Row, Topic, reach, try_all};
 use shikiri_model::lockstep::Setting;
@@ -34,6 +34,8 @@ const SLOTS: Arg = Arg::One(&[0, 1, 2, 2, 3, 3, 1, 2, 61]);
 /// With a partition that is not there.
 const PEER: Arg = Arg::One(&[0, 1, 2, 0, 1, 2, 3]);
 const MEANT: Arg = Arg::One(&[0, 0, 0, 0, 4096, 8192]);
+/// Rights to keep.
+const RIGHTS: Arg = Arg::One(&[3, 3, 1, 1, 2, 0]);
 const SERVICE: Arg = Arg::One(&[1]);
 
 #[rustfmt::skip]
@@ -55,6 +57,7 @@ const ROWS: &[(usize, Row)] = {
         (14, (SEND, &[Of(Port), Maybe(Area), MEANT, Number, Number, Number])),
         (4, (NOTIFY, &[Of(Port)])),
         (4, (CLOSE, &[Of(Port)])),
+        (1, (LIMIT, &[Of(Port), RIGHTS])),
     ]
 };
 
@@ -143,5 +146,6 @@ fn the_random_calls_reach_every_answer() {
         (SEND, &[OK, BAD_HANDLE, NOT_OWNER, WRONG_STATE, RANGE, FULL, REFUSED, PEER_GONE]),
         (NOTIFY, &[OK, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE]),
         (CLOSE, &[OK, BAD_HANDLE]),
+        (LIMIT, &[OK, BAD_HANDLE]),
     ]);
 }

@@ -5,7 +5,7 @@
 use shikiri_abi::{Resource, Status};
 use shikiri_model::calls::{
     ACCEPT_SHARE, ALLOC, CLOSE_HANDLE, CONNECT_SHARE, CREATE_SHARE, DETACH, FREE, INFO, KEEP,
-    OFFER, REFUSE, REVOKE, STATE_OF_SHARE, TAKE, WITHDRAW,
+    LIMIT, OFFER, REFUSE, REVOKE, STATE_OF_SHARE, TAKE, WITHDRAW,
 };
 use shikiri_model::guests::{Arg, Guests, Row, Topic, reach, try_all};
 use shikiri_model::lockstep::Setting;
@@ -35,6 +35,8 @@ const CLASS: Arg = Arg::One(&[0, 1, 1, 1, 1, 2, 2]);
 const PEER: Arg = Arg::One(&[0, 1, 2, 0, 1, 2, 0, 1, 2, 3]);
 const USER: Arg = Arg::One(&[0, 1, 2, 3, 4]);
 const FLAG: Arg = Arg::One(&[0, 1]);
+/// Rights to keep.
+const RIGHTS: Arg = Arg::One(&[3, 3, 1, 1, 2, 0]);
 const SERVICE: Arg = Arg::One(&[1]);
 
 #[rustfmt::skip]
@@ -59,6 +61,7 @@ const ROWS: &[(usize, Row)] = {
         (2, (STATE_OF_SHARE, &[Of(Attachment)])),
         (1, (STATE_OF_SHARE, &[Of(Area)])),
         (1, (CLOSE_HANDLE, &[Of(Receive)])),
+        (1, (LIMIT, &[Of(Attachment), RIGHTS])),
     ]
 };
 
@@ -147,5 +150,6 @@ fn the_random_calls_reach_every_answer() {
         (FREE, &[OK, NOT_OWNER, WRONG_STATE]),
         (INFO, &[OK, NOT_OWNER]),
         (KEEP, &[NOT_OWNER, WRONG_STATE]),
+        (LIMIT, &[OK, BAD_HANDLE]),
     ]);
 }
