@@ -1,6 +1,6 @@
 //! The other end of everything: it accepts what it is asked for, and tells what it notices.
 
-use shikiri_abi::{AreaClass, SignalKind};
+use shikiri_abi::{AreaClass, SignalKind, Status};
 use shikiri_object::{Event, Queue};
 use shikiri_rt::event::take_signal;
 use shikiri_rt::hvc::shared::{self, Access};
@@ -76,7 +76,15 @@ impl Peer {
             }
             Some(SignalKind::EventConnect) | None => {
                 let port = talk::create_receive()?;
-                talk::accept(signal.request, port)?;
+                match talk::accept(signal.request, port) {
+                    Ok(()) => {}
+                    // It has been withdrawn since it was taken.
+                    Err(refusal) if refusal.status() == Some(Status::PeerGone) => {
+                        talk::close(signal.request)?;
+                        return talk::close(port);
+                    }
+                    Err(refusal) => return Err(refusal),
+                }
                 let closes = signal.service == service::CLOSE;
                 if let Some(place) = self.ears.iter_mut().find(|place| place.is_none()) {
                     *place = Some(Ear { port, closes });
