@@ -87,6 +87,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             let words = format!("{} rounds=2", giants());
             under_fire(GIANTS, &words, "cores = 4", "", &machine)
         })
+        .not_on_rpi4("its memory holds no area of 1 GiB")
         .on_each(
             both_gics(1),
             "a_giant_area_is_sent_while_vcpus_of_its_core_are_at_it",
