@@ -23,7 +23,7 @@ const ENDS_SHARE: &str = "share = { budget = \"3ms\", period = \"10ms\" }";
 /// instructions. With cores of their own: of the order of `peer_gone_told` in spec.md, some 30; a call that it is in itself, up to 64 pages of
 /// an area that are cleared; and up to 500 for which the emulator lets another core run.
 const TOLD: &str = "told_us=1000";
-/// On a shared core: the end is done in what is left of a budget or in the next one, and the other has its own in the same period.
+/// On a shared core: the end is done in what is left of a budget or in the next period's, and the other has its own within another.
 const TOLD_SHARED: &str = "told_us=20000";
 const GIANTS: &str = "areas = { pages = 16, giants = 2, channels = 2 }";
 
@@ -134,10 +134,10 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             ends(ENDS_SHARE, TOLD_SHARED, [], &machine.icount())
         })
         .on_each(both_gics(3), "a_side_is_ended_from_outside_and_the_other_is_told", |machine| {
-            ended("", &machine)
+            ended("", "", &machine)
         })
         .on_each(both_gics(1), "a_side_is_ended_from_outside_on_a_shared_core", |machine| {
-            ended("share = { budget = \"3ms\", period = \"10ms\" }", &machine)
+            ended(ENDS_SHARE, TOLD_SHARED, &machine.icount())
         });
 }
 
@@ -284,8 +284,9 @@ fn each_point_is_covered(console: &str) -> Outcome {
 }
 
 /// Two sides between which messages flow, and which are ended at random moments: by a partition that has the policy capability first,
-/// which looks that the other is told, then by the operator.
-fn ended(share: &str, machine: &Machine) -> Outcome {
+/// which looks that the other is told, and in time (`told`), then by the operator.
+fn ended(share: &str, told: &str, machine: &Machine) -> Outcome {
+    let told = if counts::is_checked() { "" } else { told };
     let side = |name: &str, other: &str, words: &str| {
         Partition::new(name, "kill")
             .with("handles = 64\nrequests = 4")
@@ -297,7 +298,7 @@ fn ended(share: &str, machine: &Machine) -> Outcome {
     let words = format!("ends={} seed={}", counts::OUTSIDE_ENDS.now(), counts::seed());
     let killer = Partition::new("killer", "kill")
         .with("handles = 16\nareas = { pages = 1 }")
-        .with(&format!("cmdline = \"role=killer {words}\""))
+        .with(&format!("cmdline = \"role=killer {words} {told}\""))
         .with(share)
         .with("[policy]\npartition = \"killer\"")
         .with("[[name]]\nname = \"reports\"\npartitions = [\"killer\", \"client\", \"server\"]");

@@ -1,36 +1,20 @@
 //! A side whose messages flow until somebody ends it, or its peer: an area goes there and back without end. When the peer has gone
 //! it looks whether it was told, gives all back, and begins again.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use shikiri_abi::channel::{CONNECTED, STATE};
 use shikiri_abi::{AreaClass, Status};
 use shikiri_object::Queue;
 use shikiri_rt::hvc::message;
 use shikiri_rt::hvc::talk::{self, Handle};
-use shikiri_rt::{irq, platform, println, reg};
+use shikiri_rt::{platform, println, reg};
 use shikiri_test_guests::points::Side;
-use shikiri_test_guests::port::{Message, Port, made, read, refused, set, used, wait, word};
+use shikiri_test_guests::port::{Message, Port, made, refused, set, used, wait, word};
 use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::{Failure, ensure, equal, taken};
 
+use crate::told::{self, EVENT};
 use crate::{report, reports};
 
-const EVENT: u32 = 65;
 const SLOTS: u16 = 2;
-
-/// The header of the port, or 0; and whether it said, when something was told, that the peer has gone.
-static HEADER: AtomicU64 = AtomicU64::new(0);
-static SAW_IT_GO: AtomicBool = AtomicBool::new(false);
-
-/// The interrupt handler: looks at once, as an event says.
-pub(crate) fn look(_intid: u32) {
-    let header = HEADER.load(Ordering::Relaxed);
-    if header != 0 {
-        let state = read(shikiri_abi::Ipa(header).wrapping_add(8 * STATE as u64));
-        SAW_IT_GO.fetch_or(state.is_ok_and(|it| it & CONNECTED == 0), Ordering::Release);
-    }
-}
 
 /// Flows for ever.
 pub(crate) fn flow(side: Side) {
@@ -51,20 +35,20 @@ fn flow_on(side: Side) -> Outcome {
             }
             if !is_told_of {
                 is_told_of = true;
-                say(&reports, side, report::FLOWS)?;
+                say(&reports, side, report::FLOWS, 0)?;
             }
         }
-        gone(port, area)?;
+        let told_at = gone(port, area)?;
         ensure("all is refunded", used()? == before)?;
         if is_told_of {
-            say(&reports, side, report::GONE)?;
+            say(&reports, side, report::GONE, told_at)?;
         }
     }
 }
 
 /// In the queue, as long as somebody takes it out, and on the console.
-fn say(reports: &Queue, side: Side, what: u64) -> Outcome {
-    let _has_room = made(reports.try_send([side as u64, what, 0]))?;
+fn say(reports: &Queue, side: Side, what: u64, at: u64) -> Outcome {
+    let _has_room = made(reports.try_send([side as u64, what, at]))?;
     let name = if side == Side::Client { "client" } else { "server" };
     println!("{name}: {}", if what == report::FLOWS { "flows" } else { "gone" });
     Ok(())
@@ -97,12 +81,9 @@ fn connect(side: Side) -> Result<Option<Port>, Failure> {
         port.close()?;
         return Ok(None);
     }
-    irq::masked(|| {
-        SAW_IT_GO.store(false, Ordering::Relaxed);
-        HEADER.store(port.arrivals().0, Ordering::Relaxed);
-    });
+    told::watch(Some(port.arrivals()));
     // It may have gone before anybody looked.
-    look(EVENT);
+    told::look();
     port.post(u64::from(SLOTS))?;
     Ok(Some(port))
 }
@@ -173,12 +154,14 @@ fn receive(port: &mut Port) -> Result<Option<Message>, Failure> {
     }
 }
 
-/// The peer has gone: it was told, and nobody takes a message any more. Gives back what there is.
-fn gone(mut port: Port, area: Option<(Handle, u64)>) -> Outcome {
+/// The peer has gone: it was told, and nobody takes a message any more. Gives back what there is, and answers when it was told.
+fn gone(mut port: Port, area: Option<(Handle, u64)>) -> Result<u64, Failure> {
     wait("the port says so", || Ok(!port.is_connected()?))?;
     refused("send", taken::send(port.handle, None, [0; 3]), Status::PeerGone)?;
-    wait("told of it", || Ok(SAW_IT_GO.load(Ordering::Acquire)))?;
-    HEADER.store(0, Ordering::Relaxed);
+    // The core where it ends may be between the page and the event.
+    wait("told of it", || Ok(told::has_seen_it_go()))?;
+    let told_at = told::of_an_end()?;
+    told::watch(None);
     while let Some(message) = port.receive()? {
         if let Some(area) = message.area {
             made(taken::free(area))?;
@@ -187,5 +170,6 @@ fn gone(mut port: Port, area: Option<(Handle, u64)>) -> Outcome {
     if let Some((area, _)) = area {
         made(taken::free(area))?;
     }
-    port.close()
+    port.close()?;
+    Ok(told_at)
 }

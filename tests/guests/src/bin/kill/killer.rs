@@ -4,14 +4,14 @@ use shikiri_abi::{Resource, Status};
 use shikiri_object::Queue;
 use shikiri_policy::{Cause, Partition, take_notice};
 use shikiri_rt::hvc::look;
-use shikiri_rt::{platform, println, timer};
+use shikiri_rt::{platform, println, reg, timer};
 use shikiri_test_guests::points::Side;
 use shikiri_test_guests::port::{made, wait};
 use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
-use crate::{report, reports};
+use crate::{report, reports, told};
 
 /// The longest that messages flow before an end, in microseconds.
 const MOST_US: u64 = 2000;
@@ -42,14 +42,14 @@ fn side(side: Side) -> Result<Partition, Failure> {
     Partition::named(name).ok_or(Failure { what: "no such partition", got: 0, want: 1 })
 }
 
-/// The next report: whose, and what.
-fn next(reports: &Queue) -> Result<[u64; 2], Failure> {
+/// The next report: whose, what, and when.
+fn next(reports: &Queue) -> Result<[u64; 3], Failure> {
     let mut heard = None;
     wait("no report", || {
         heard = made(reports.try_receive())?;
         Ok(heard.is_some())
     })?;
-    heard.map(|[side, what, _]| [side, what]).ok_or(Failure { what: "none", got: 0, want: 1 })
+    heard.ok_or(Failure { what: "none", got: 0, want: 1 })
 }
 
 /// Waits until messages flow, as both say.
@@ -64,6 +64,7 @@ fn flows(reports: &Queue) -> Outcome {
 fn end(victim: Side, reports: &Queue) -> Outcome {
     let other = if victim == Side::Client { Side::Server } else { Side::Client };
     let partition = side(victim)?;
+    let stopped_at = reg::now();
     made(partition.stop())?;
     let mut found = None;
     wait("a notice", || {
@@ -77,9 +78,10 @@ fn end(victim: Side, reports: &Queue) -> Outcome {
         equal("what is used", made(partition.account(resource))?.used, 0)?;
     }
     connected_to_nobody(side(other)?)?;
-    let [who, what] = next(reports)?;
+    let [who, what, told_at] = next(reports)?;
     equal("who was told", who, other as u64)?;
     equal("of an end", what, report::GONE)?;
+    told::in_time(stopped_at, told_at)?;
     made(partition.start()).map(|_| ())
 }
 

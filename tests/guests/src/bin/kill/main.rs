@@ -60,7 +60,7 @@ mod report {
     pub(crate) const FAILED: u64 = 4;
     /// Messages flow.
     pub(crate) const FLOWS: u64 = 5;
-    /// It was told that its peer has gone, and has given all back.
+    /// It was told that its peer has gone, when the third word says, and has given all back.
     pub(crate) const GONE: u64 = 6;
     /// It ends with its next call; the third word is its clock, which all partitions share.
     pub(crate) const ENDS: u64 = 7;
@@ -85,7 +85,7 @@ fn reports() -> Result<Queue, Failure> {
 fn main() {
     fault::catch_faults();
     let flows = platform::has_word("flows");
-    irq::set_handler(if flows { flow::look } else { told::count });
+    irq::set_handler(told::count);
     irq::unmask();
     if map_windows(Access::Data).is_err() {
         return;

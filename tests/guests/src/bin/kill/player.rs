@@ -2,7 +2,7 @@
 
 use shikiri_object::Queue;
 use shikiri_rt::hvc::partition;
-use shikiri_rt::{platform, reg, timer};
+use shikiri_rt::reg;
 use shikiri_test_guests::points::Side;
 use shikiri_test_guests::port::{made, used, wait};
 use shikiri_test_guests::random::Random;
@@ -10,7 +10,7 @@ use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::{Failure, ensure};
 
 use crate::steps::{Done, Player};
-use crate::{order, queue_to, report, reports};
+use crate::{order, queue_to, report, reports, told};
 
 /// Takes orders for ever.
 pub(crate) fn play(side: Side) {
@@ -59,17 +59,10 @@ fn take_orders(side: Side) -> Outcome {
     }
 }
 
-/// After how many microseconds it was told that its peer has ended, if it had to be; `told_us=` on the command line is the longest
-/// that this may take.
+/// After how many microseconds it was told that its peer has ended, if it had to be.
 fn told_after(player: &Player<'_>) -> Result<u64, Failure> {
     let Some(at) = player.check_told()? else { return Ok(report::NOTHING_TOLD) };
-    let ticks = at.saturating_sub(player.enough.ended_at.unwrap_or(at));
-    let after = ticks * 1_000_000 / timer::frequency();
-    let most = platform::number_of("told_us").unwrap_or(u64::MAX);
-    if after > most {
-        return Err(Failure { what: "told after so many us", got: after, want: most });
-    }
-    Ok(after)
+    told::in_time(player.enough.ended_at.unwrap_or(at), at)
 }
 
 fn next(orders: &Queue) -> Result<[u64; 3], Failure> {

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use shikiri_abi::Ipa;
 use shikiri_abi::channel::{CONNECTED, STATE};
 use shikiri_rt::hvc::partition;
-use shikiri_rt::reg;
+use shikiri_rt::{platform, reg, timer};
 use shikiri_test_guests::Failure;
 use shikiri_test_guests::port::{made, view};
 
@@ -37,9 +37,13 @@ pub(crate) fn count(intid: u32) {
         NOTICES.fetch_add(1, Ordering::Release);
         return;
     }
-    let now = reg::now();
-    EVENT_AT.store(now, Ordering::Relaxed);
+    EVENT_AT.store(reg::now(), Ordering::Relaxed);
     EVENTS.fetch_add(1, Ordering::Release);
+    look();
+}
+
+/// Looks at the header: whether the peer has gone.
+pub(crate) fn look() {
     let header = HEADER.load(Ordering::Relaxed);
     if header == 0 || SAW_IT_GO.load(Ordering::Relaxed) {
         return;
@@ -49,7 +53,7 @@ pub(crate) fn count(intid: u32) {
     let state = unsafe { header.read_volatile() };
     // It has had a peer, and has none.
     if state != 0 && state & CONNECTED == 0 {
-        WENT_AT.store(now, Ordering::Relaxed);
+        WENT_AT.store(reg::now(), Ordering::Relaxed);
         SAW_IT_GO.store(true, Ordering::Release);
     }
 }
@@ -83,6 +87,20 @@ pub(crate) fn of_an_end() -> Result<u64, Failure> {
 pub(crate) fn of_anything_since(before: u64) -> Result<u64, Failure> {
     within("told that nobody answers", || EVENTS.load(Ordering::Acquire) > before)?;
     Ok(EVENT_AT.load(Ordering::Relaxed))
+}
+
+/// How many microseconds lie between two looks at the clock, which all partitions share, and that they are not more than `told_us=` on
+/// the command line, if that is there.
+///
+/// # Errors
+/// They are.
+pub(crate) fn in_time(from: u64, to: u64) -> Result<u64, Failure> {
+    let took = to.saturating_sub(from) * 1_000_000 / timer::frequency();
+    let most = platform::number_of("told_us").unwrap_or(u64::MAX);
+    if took > most {
+        return Err(Failure { what: "told after so many us", got: took, want: most });
+    }
+    Ok(took)
 }
 
 fn within(what: &'static str, condition: impl Fn() -> bool) -> Result<(), Failure> {
