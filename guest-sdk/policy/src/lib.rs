@@ -404,12 +404,7 @@ pub fn notify(port: Handle) -> Result<(), Refusal> {
 /// `NotPermitted`.
 pub fn take_notice() -> Result<Option<End>, Refusal> {
     match calls::take_notice() {
-        Ok(calls::Notice { who, cause, code, restarts, missed }) => Ok(Some(End {
-            partition: Partition(who),
-            cause: Cause::of(cause, code),
-            restarts,
-            missed,
-        })),
+        Ok(notice) => Ok(Some(End::of(&notice))),
         Err(refusal) if refusal.status() == Some(Status::Empty) => Ok(None),
         Err(refusal) => Err(refusal),
     }

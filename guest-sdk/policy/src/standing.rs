@@ -4,6 +4,7 @@ use core::fmt;
 
 use shikiri_abi::EndCause;
 pub use shikiri_abi::PartitionState as State;
+use shikiri_hvc::policy as calls;
 
 use crate::Partition;
 
@@ -96,4 +97,13 @@ pub struct End {
     pub restarts: bool,
     /// Ends of the same partition before this one that were not told.
     pub missed: u64,
+}
+
+impl End {
+    /// Out of line: who looks for a notice mostly finds none.
+    #[inline(never)]
+    pub(crate) fn of(notice: &calls::Notice) -> Self {
+        let calls::Notice { who, cause, code, restarts, missed } = *notice;
+        Self { partition: Partition(who), cause: Cause::of(cause, code), restarts, missed }
+    }
 }
