@@ -24,6 +24,13 @@ impl Refusal {
     pub const fn status(&self) -> Option<Status> {
         Status::from_code(self.code)
     }
+
+    /// Whether it is this one: a comparison, where [`Refusal::status`] looks through all.
+    #[inline]
+    #[must_use]
+    pub const fn is(&self, status: Status) -> bool {
+        self.code == status.code()
+    }
 }
 
 impl fmt::Display for Refusal {

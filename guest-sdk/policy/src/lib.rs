@@ -292,7 +292,7 @@ impl Request {
 pub fn take_request() -> Result<Option<Request>, Refusal> {
     match calls::take_request() {
         Ok((who, wish, number)) => Ok(Some(Request { partition: Partition(who), wish, number })),
-        Err(refusal) if refusal.status() == Some(Status::Empty) => Ok(None),
+        Err(refusal) if refusal.is(Status::Empty) => Ok(None),
         Err(refusal) => Err(refusal),
     }
 }
@@ -405,7 +405,7 @@ pub fn notify(port: Handle) -> Result<(), Refusal> {
 pub fn take_notice() -> Result<Option<End>, Refusal> {
     match calls::take_notice() {
         Ok(notice) => Ok(Some(End::of(&notice))),
-        Err(refusal) if refusal.status() == Some(Status::Empty) => Ok(None),
+        Err(refusal) if refusal.is(Status::Empty) => Ok(None),
         Err(refusal) => Err(refusal),
     }
 }
