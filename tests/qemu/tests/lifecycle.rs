@@ -402,9 +402,9 @@ fn resets(machine: Machine) -> Outcome {
     running.wait_for("| ok witness report 1", PATIENCE)?;
     let console = running.wait_for("| ok witness report 3", PATIENCE)?;
     let restarts = console.matches("has ended: it asked for a reset; it will restart").count();
-    // A second's begin and end may lie just before and just behind a restart. With checks a life may take longer than that.
-    let least = if counts::is_checked() { 1 } else { 19 };
-    if (least..=21).contains(&restarts) {
+    // A second's begin and end may lie just before and just behind a restart. With checks a report comes late, and a life takes long.
+    let slack = if counts::is_checked() { 10 } else { 1 };
+    if restarts.abs_diff(20) <= slack {
         return never_late(&running, &console);
     }
     Err(running.failure(format!("{restarts} restarts in 2 s")).into())
