@@ -184,8 +184,13 @@ impl IdTable {
         let pmu = if has_pmu(dfr0) { PMUVER_ARMV8_0 } else { 0 };
         let caches = [read(CTR_EL0) & !L1IP, read(DCZID_EL0)];
         let mut table = Self { values: [0; COUNT], revidr: read(REVIDR_EL1), pmu, caches };
+        // The fields of a register stand together, so that each is read once.
+        let mut last = ((0, 0), 0);
         for &(crm, op2, shift, rule) in FIELDS {
-            let hardware = read(encoding(crm, op2)).wrapping_shr(shift) & 0xf;
+            if last.0 != (crm, op2) {
+                last = ((crm, op2), read(encoding(crm, op2)));
+            }
+            let hardware = last.1.wrapping_shr(shift) & 0xf;
             table.add(crm, op2, rule.apply(hardware, gic).wrapping_shl(shift));
         }
         let has_aarch32 = read(encoding(4, 0)) & 0xf == 2;
@@ -204,6 +209,12 @@ impl IdTable {
     /// with this one. What a guest has learned of lines on one core, or of DC ZVA's block, it does on the others, too.
     #[must_use]
     pub fn holds_on(&self, core: &Self) -> bool {
+        self == core || self.is_at_most(core)
+    }
+
+    /// The same of cores that are not alike.
+    #[cold]
+    fn is_at_most(&self, core: &Self) -> bool {
         let has_fields = FIELDS.iter().all(|&(crm, op2, shift, rule)| {
             let [mine, theirs] =
                 [self, core].map(|table| table.value(crm, op2).wrapping_shr(shift) & 0xf);

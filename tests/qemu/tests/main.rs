@@ -41,7 +41,7 @@ use shikiri_qemu_tests::{comparisons, counts};
 /// A topic adds its tests.
 type Topic = fn(&mut Vec<Trial>);
 
-const TOPICS: [Topic; 29] = [
+const TOPICS: [Topic; 30] = [
     systems::trials,
     in_c::trials,
     commands::trials,
