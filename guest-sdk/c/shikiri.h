@@ -108,7 +108,7 @@ extern "C" {
 
 /* The revision of this header, as REVISION answers it. */
 #define SHIKIRI_REVISION_MAJOR 0
-#define SHIKIRI_REVISION_MINOR 5
+#define SHIKIRI_REVISION_MINOR 6
 
 /* The four words that CALL_UID answers. */
 #define SHIKIRI_UID {0xc2a5e0b6u, 0x384e1f7du, 0x68534b9au, 0x6972696bu}

@@ -241,8 +241,8 @@ macro_rules! objects {
         }
 
         impl $name {
-            /// Leaves it open for as long as the partition lives: from here on it is only used, and told about where it is now.
-            /// Opened again it is the same, and no more can be done with it.
+            /// Leaves it open for as long as the partition lives: from here on it is only used. It is
+            /// polled: a wait has to say where to tell, and no longer can. Opened again it is the same, and no more can be done with it.
             ///
             /// # Errors
             /// None while the value lives.

@@ -26,7 +26,7 @@ pub const UID: [u32; 4] = [0xc2a5_e0b6, 0x384e_1f7d, 0x6853_4b9a, 0x6972_696b];
 /// Major revision of the hypercall ABI; a change breaks guests.
 pub const REVISION_MAJOR: u32 = 0;
 /// Minor revision of the hypercall ABI; grows with every added call.
-pub const REVISION_MINOR: u32 = 5;
+pub const REVISION_MINOR: u32 = 6;
 
 /// `NOT_SUPPORTED` as a 32-bit result.
 pub const NOT_SUPPORTED: i32 = -1;

@@ -192,8 +192,16 @@ impl<'a> Tokens<'a> {
 /// The bytes before the first zero.
 #[inline]
 fn string(bytes: &[u8]) -> Option<&[u8]> {
-    let length = bytes.iter().position(|byte| *byte == 0)?;
-    bytes.get(..length)
+    // Four at a time, as long as none of them is zero.
+    let (words, _) = bytes.as_chunks::<4>();
+    let has_zero = |word: &[u8; 4]| {
+        let word = u32::from_ne_bytes(*word);
+        word.wrapping_sub(0x0101_0101) & !word & 0x8080_8080 != 0
+    };
+    let words = words.iter().position(has_zero).unwrap_or(words.len());
+    let start = words.checked_mul(4)?;
+    let tail = bytes.get(start..)?.iter().position(|byte| *byte == 0)?;
+    bytes.get(..start.checked_add(tail)?)
 }
 
 #[inline]

@@ -41,7 +41,7 @@ fn header() -> Outcome {
         [(cross, "includes.c", ["c99", "c11"]), (cpp, "includes.cpp", ["c++11", "c++17"])]
     {
         let file = folder.path().join(file);
-        // Twice: it guards itself. Each kind of thing that it has is used.
+        // Twice: it guards itself. A call, a structure and a constant are used.
         let text = "#include \"shikiri.h\"\n#include \"shikiri.h\"\n\
                     int64_t use(const struct shikiri_arrivals *port);\n\
                     int64_t use(const struct shikiri_arrivals *port)\n{\n\

@@ -117,13 +117,17 @@ impl<'a> Finding<'a> {
             }
             next = tokens.next();
         }
-        self.firmware(&facts);
+        let kind = if facts.is_okay { facts.kind() } else { None };
+        // Wherever it is: some trees have it below `/firmware`, which is no bus. The first node is it, as for Linux.
+        if kind == Some(Kind::Psci) {
+            self.has_psci_by_smc.get_or_insert(facts.method == b"smc\0");
+        }
         let children = match (parent, place) {
             (None, _) => {
                 self.compatible = facts.compatible;
                 Children::Devices
             }
-            (Some(parent), Children::Devices) => self.device(&facts, parent, bus),
+            (Some(parent), Children::Devices) => self.device(&facts, kind, parent, bus),
             (Some(parent), Children::Cores) => {
                 self.core(&facts, parent.address_cells);
                 Children::Ignored
@@ -166,11 +170,16 @@ impl<'a> Finding<'a> {
 
     /// A node on a bus: what it is, and what its children are.
     #[inline(never)]
-    fn device(&mut self, facts: &NodeFacts<'a>, parent: &NodeFacts<'a>, bus: &Bus) -> Children {
+    fn device(
+        &mut self,
+        facts: &NodeFacts<'a>,
+        kind: Option<Kind>,
+        parent: &NodeFacts<'a>,
+        bus: &Bus,
+    ) -> Children {
         if !facts.is_okay {
             return Children::Ignored;
         }
-        let kind = facts.kind();
         let mut reg = Cells(facts.reg);
         let cells = parent.cells();
         let mut next_reg = || {
@@ -210,14 +219,6 @@ impl<'a> Finding<'a> {
             return Children::Devices;
         }
         Children::Ignored
-    }
-
-    /// PSCI, wherever it is: some trees have it below `/firmware`, which is no bus. The first node is it, as for Linux.
-    #[inline(never)]
-    fn firmware(&mut self, facts: &NodeFacts<'a>) {
-        if facts.is_okay && facts.kind() == Some(Kind::Psci) {
-            self.has_psci_by_smc.get_or_insert(facts.method == b"smc\0");
-        }
     }
 
     #[inline(never)]

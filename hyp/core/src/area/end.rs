@@ -1,6 +1,6 @@
 //! The end of what a partition has of others and for others, in bounded steps that have names.
 //!
-//! First all that somebody else has to do with: whoever can be told is told before any memory goes back. A large area takes as
+//! First all that somebody else has to do with: whoever can be told is told before an area goes back. A large area takes as
 //! many steps as it has leaves, 64 by 64, and nobody waits for those who has something else to do with the partition.
 
 use shikiri_abi::WindowSlot;

@@ -48,6 +48,7 @@ impl<'a> Party<'a> {
         account: &mut Account,
     ) -> (EndStep, Option<Raise>) {
         let mut index = match self.state.end {
+            // Its named objects are left: `Estate::leave` sees to it.
             Stage::Objects(_) => 0,
             Stage::Handles(index) => index,
             Stage::Over => return (EndStep::Done, None),

@@ -1,7 +1,7 @@
 //! Ends: a partition goes piece by piece, and between two pieces the others go on. Whoever had to do with a piece finds it gone and is
 //! told; what is left of it is nothing, and nothing is charged then.
 //!
-//! Memory goes back last: whoever can be told has been told by then.
+//! Areas go back last: whoever can be told has been told by then.
 //!
 //! *Choice*: the order. It is written down here as the hypervisor has it, so that each step can be compared: message ports; what is shared;
 //! named objects; the other handles; requests that wait for the partition; areas.
