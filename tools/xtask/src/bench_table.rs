@@ -106,6 +106,16 @@ impl<'a> Row<'a> {
     }
 }
 
+/// What to say of limits that are not kept, if the figures are another compiler's.
+pub(crate) fn other_compiler(recorded: &str, here: &str) -> Option<String> {
+    (recorded != here).then(|| {
+        format!(
+            "the figures are those of `{recorded}`; this is `{here}`, which makes other code of the same lines: \
+             compare with the former (`rustup toolchain install`, `cargo +VERSION xtask bench`)"
+        )
+    })
+}
+
 /// A number with commas between its thousands.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -160,6 +170,13 @@ mod tests {
     fn a_value_over_its_limit_is_a_problem() {
         let result = judged("| null_call | HVC | 70 | ? |\n", &[("null_call", 71)]);
         assert_eq!(result.problems, ["null_call: 71 is over the limit of 70"]);
+    }
+
+    #[test]
+    fn that_another_compiler_was_at_work_is_said() {
+        assert_eq!(other_compiler("rustc 1.95.0", "rustc 1.95.0"), None);
+        let said = other_compiler("rustc 1.95.0", "rustc 1.96.0").unwrap();
+        assert!(said.contains("of `rustc 1.95.0`; this is `rustc 1.96.0`"), "{said}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -277,9 +278,14 @@ impl Bench {
             let shown = if self.write { &judged.table } else { &table };
             judged.problems.extend(self.figures(&bench_table::measured(shown)?)?);
         }
+        let (recorded, compiler) = (doc_table::read(&file, COMPILER)?, compiler()?);
+        if self.write {
+            doc_table::replace(&file, COMPILER, &compiler)?;
+        }
         if judged.problems.is_empty() {
             return Ok(());
         }
+        judged.problems.extend(bench_table::other_compiler(recorded.trim(), &compiler));
         bail!("the limits are not kept:\n{}", judged.problems.join("\n"))
     }
 
@@ -300,6 +306,15 @@ impl Bench {
         }
         Ok(problems)
     }
+}
+
+/// The markers of the compiler that the figures are of.
+const COMPILER: &str = "bench-compiler";
+
+/// The compiler that builds the images.
+fn compiler() -> Result<String> {
+    let mut command = Command::new("rustc");
+    Ok(process::output(command.arg("--version").current_dir(paths::root()))?.trim().to_owned())
 }
 
 /// What no figure has in it; it is said wherever they are printed.
