@@ -208,6 +208,8 @@ struct World {
     taken: [bool; POOL],
     requests: VecDeque<Transit>,
     replies: VecDeque<Transit>,
+    /// Calls whose refusal found no room among the replies, where the server keeps them.
+    owed: [Option<usize>; 32],
     /// Calls that somebody waits for, with their reply once it was brought.
     waiting: Vec<(usize, Option<Transit>)>,
 }
@@ -245,6 +247,30 @@ impl World {
         self.occupy(buffer);
         self.replies.push_back(Transit { call, buffer, end: Ok(size) });
         Ok(())
+    }
+
+    /// Refuses a call: at once, or when there is room.
+    fn refuse(&mut self, call: usize) {
+        if self.replies.len() == SLOTS {
+            let place = self.owed.iter_mut().find(|place| place.is_none());
+            *place.unwrap() = Some(call);
+        } else {
+            self.replies.push_back(Transit { call, buffer: None, end: Err(Status::NoBuffer) });
+        }
+    }
+
+    /// The request that is taken next: none as long as a refusal is owed.
+    fn take(&mut self) -> Option<Transit> {
+        for index in 0..self.owed.len() {
+            if let Some(call) = self.owed[index].take() {
+                let has_room = self.replies.len() < SLOTS;
+                self.refuse(call);
+                if !has_room {
+                    return None;
+                }
+            }
+        }
+        self.requests.pop_front()
     }
 
     /// The replies that have arrived come to who waits for them, and are gone otherwise.
@@ -299,7 +325,7 @@ fn check_calls(ops: Vec<CallOp>) {
             CallOp::Take => {
                 let mut context = Context::<1024>::new();
                 let request = server.receive(&mut context).unwrap();
-                let expected = world.requests.pop_front();
+                let expected = world.take();
                 assert_eq!(request.is_some(), expected.is_some());
                 if let (Some(request), Some(expected)) = (request, expected) {
                     let bytes: Vec<u8> = shikiri_rpc::decode(request.arguments).unwrap();
@@ -316,10 +342,7 @@ fn check_calls(ops: Vec<CallOp>) {
                 assert_eq!(sent.as_ref().map_err(|not_sent| not_sent.why).copied(), expected);
                 if let Err(not_sent) = sent {
                     not_sent.answer.refuse(Status::NoBuffer);
-                    if world.replies.len() < SLOTS {
-                        let end = Err(Status::NoBuffer);
-                        world.replies.push_back(Transit { call, buffer: None, end });
-                    }
+                    world.refuse(call);
                 }
             }
             CallOp::Finish(which) if !pending.is_empty() => {

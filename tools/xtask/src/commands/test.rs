@@ -57,6 +57,11 @@ impl Test {
         self.check(&mut tally, "clippy-bare-metal", || clippy_bare_metal(&workspace));
         self.check(&mut tally, "clippy-programs", clippy_programs);
         self.check(&mut tally, "misuse", misuse::check);
+        // Some of the host tests ask it.
+        if let Err(error) = setup::qemu() {
+            eprintln!("QEMU is missing: {error:#}");
+            tally.fail("QEMU".into());
+        }
         let host_tests = |words| host_tests(&workspace, words);
         self.tests(&mut tally, "host tests", host_tests);
         if !self.fast {
