@@ -25,7 +25,7 @@ pub const OUTSIDE_ENDS: Count = Count { short: 12, full: 2_000 };
 pub const OPERATOR_ENDS: Count = Count { short: 4, full: 300 };
 
 /// MiB of the area of single frames that is sent while other vCPUs are at it.
-pub const SCATTERED_MIB: Count = Count { short: 64, full: 1024 };
+pub const SCATTERED_MIB: Count = Count { short: 16, full: 1024 };
 
 /// Steps of the hostile guest: calls, accesses, register reads and writes, exceptions.
 pub const HOSTILE_STEPS: Count = Count { short: 20_000, full: 5_000_000 };
