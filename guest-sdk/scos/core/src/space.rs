@@ -15,7 +15,7 @@ pub use protection::{Access, Protection};
 use alloc::vec::Vec;
 
 use shikiri_scos_files::Errno;
-use tables::{ADDRESS, HELD, give_tables};
+use tables::{ADDRESS, HeldPage, give_tables};
 
 use crate::{Frame, Guest, Memory, PAGE, Pool};
 
@@ -218,27 +218,17 @@ impl Space {
         for area in self.areas.iter_mut().filter(|area| area.start >= start && area.end <= end) {
             area.protection = protection;
         }
-        let mut at = start;
-        while at < end {
-            let (table, index) = match self.leaf_table(pool, at) {
-                Ok(place) => place,
-                Err(next) => {
-                    at = next;
-                    continue;
-                }
-            };
-            let entry = pool.memory.read_entry(table, index);
-            if entry & HELD != 0 {
-                // Break before make (Arm ARM D8.16.1) is not asked for by a change of permissions.
-                pool.memory.write_entry(table, index, protection.leaf(entry & ADDRESS));
-                pool.memory.forget(self.asid, at);
-                if protection.is_executable
-                    && let Some(frame) = pool.memory.frame_at(entry & ADDRESS)
-                {
-                    pool.memory.clean_code(frame);
-                }
+        let mut from = start;
+        while let Some(HeldPage { at, table, index, entry }) = self.next_held(pool, from, end) {
+            // Break before make (Arm ARM D8.16.1) is not asked for by a change of permissions.
+            pool.memory.write_entry(table, index, protection.leaf(entry & ADDRESS));
+            pool.memory.forget(self.asid, at);
+            if protection.is_executable
+                && let Some(frame) = pool.memory.frame_at(entry & ADDRESS)
+            {
+                pool.memory.clean_code(frame);
             }
-            at = at.saturating_add(PAGE);
+            from = at.saturating_add(PAGE);
         }
         Ok(())
     }
@@ -309,18 +299,9 @@ impl Space {
         new: &mut Self,
         area: &Area,
     ) -> Result<(), Errno> {
-        let mut at = area.start;
-        while at < area.end {
-            let (table, index) = match self.leaf_table(pool, at) {
-                Ok(place) => place,
-                Err(next) => {
-                    at = next;
-                    continue;
-                }
-            };
-            let entry = pool.memory.read_entry(table, index);
-            let held = (entry & HELD != 0).then(|| pool.memory.frame_at(entry & ADDRESS)).flatten();
-            if let Some(frame) = held {
+        let mut from = area.start;
+        while let Some(HeldPage { at, entry, .. }) = self.next_held(pool, from, area.end) {
+            if let Some(frame) = pool.memory.frame_at(entry & ADDRESS) {
                 // What nobody can write is never told apart from a copy.
                 if area.is_shared {
                     new.lend(pool, at, frame)?;
@@ -332,7 +313,7 @@ impl Space {
                     }
                 }
             }
-            at = at.saturating_add(PAGE);
+            from = at.saturating_add(PAGE);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use shikiri_scos_files::Errno;
 
-use super::tables::{ADDRESS, HELD};
+use super::tables::{ADDRESS, HELD, HeldPage};
 use super::{Access, Protection, Space};
 use crate::{Frame, Memory, PAGE, Pool};
 
@@ -89,25 +89,15 @@ impl Space {
 
     /// Gives back the frames of the pages from `start` to `end`.
     pub(crate) fn give_pages<M: Memory>(&mut self, pool: &mut Pool<M>, start: u64, end: u64) {
-        let mut at = start;
-        while at < end {
-            let (table, index) = match self.leaf_table(pool, at) {
-                Ok(place) => place,
-                Err(next) => {
-                    at = next;
-                    continue;
-                }
-            };
-            let entry = pool.memory.read_entry(table, index);
-            if entry & HELD != 0 {
-                pool.memory.write_entry(table, index, 0);
-                pool.memory.forget(self.asid, at);
-                if let Some(frame) = pool.memory.frame_at(entry & ADDRESS) {
-                    self.resident = self.resident.saturating_sub(1);
-                    pool.give(frame);
-                }
+        let mut from = start;
+        while let Some(HeldPage { at, table, index, entry }) = self.next_held(pool, from, end) {
+            pool.memory.write_entry(table, index, 0);
+            pool.memory.forget(self.asid, at);
+            if let Some(frame) = pool.memory.frame_at(entry & ADDRESS) {
+                self.resident = self.resident.saturating_sub(1);
+                pool.give(frame);
             }
-            at = at.saturating_add(PAGE);
+            from = at.saturating_add(PAGE);
         }
     }
 }

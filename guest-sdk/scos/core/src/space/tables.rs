@@ -36,6 +36,17 @@ impl Protection {
     }
 }
 
+/// A page that has a frame.
+pub(super) struct HeldPage {
+    /// Its address.
+    pub(super) at: u64,
+    /// The table of its leaf, and the leaf's place there.
+    pub(super) table: Frame,
+    pub(super) index: usize,
+    /// The leaf.
+    pub(super) entry: u64,
+}
+
 impl Space {
     /// The table of an address's leaf and its place there; if it has none, the first address that may have one again.
     pub(super) fn leaf_table<M: Memory>(
@@ -52,7 +63,30 @@ impl Space {
         Ok((table, index(address, 0)))
     }
 
-    /// The same; tables that are missing are made.
+    /// The first page from `from` on and before `end` that has a frame.
+    pub(super) fn next_held<M: Memory>(
+        &self,
+        pool: &Pool<M>,
+        from: u64,
+        end: u64,
+    ) -> Option<HeldPage> {
+        let mut at = from;
+        while at < end {
+            match self.leaf_table(pool, at) {
+                Ok((table, index)) => {
+                    let entry = pool.memory.read_entry(table, index);
+                    if entry & HELD != 0 {
+                        return Some(HeldPage { at, table, index, entry });
+                    }
+                    at = at.saturating_add(PAGE);
+                }
+                Err(next) => at = next,
+            }
+        }
+        None
+    }
+
+    /// As [`Space::leaf_table`]; tables that are missing are made.
     pub(crate) fn make_leaf_table<M: Memory>(
         &self,
         pool: &mut Pool<M>,
