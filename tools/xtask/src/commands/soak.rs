@@ -72,7 +72,7 @@ impl Soak {
 fn run_model(cases: u64, seed: u64, settings: &[(&str, String)]) -> Result<(u64, u64)> {
     let started = Instant::now();
     let mut cargo = process::cargo();
-    cargo.args(["test", "--quiet", "--no-fail-fast", "-p", "shikiri-model"]);
+    cargo.args(["test", "--quiet", "--no-fail-fast", "--profile", "soak", "-p", "shikiri-model"]);
     for program in PROGRAMS {
         cargo.args(["--test", program]);
     }
