@@ -5,12 +5,12 @@ use core::fmt;
 use shikiri_object::Queue;
 use shikiri_rt::{platform, println};
 use shikiri_test_guests::points::Side;
-use shikiri_test_guests::port::{made, wait};
+use shikiri_test_guests::port::made;
 use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure};
 
-use crate::{order, queue_to, report, reports};
+use crate::{order, queue_to, report, reports, wait};
 
 struct Stage {
     to: [Queue; 2],

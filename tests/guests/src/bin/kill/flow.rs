@@ -7,12 +7,12 @@ use shikiri_rt::hvc::message;
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::{platform, println, reg};
 use shikiri_test_guests::points::Side;
-use shikiri_test_guests::port::{Message, Port, made, refused, set, used, wait, word};
+use shikiri_test_guests::port::{Message, Port, made, refused, set, used, word};
 use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::{Failure, ensure, equal, taken};
 
 use crate::told::{self, EVENT};
-use crate::{report, reports};
+use crate::{report, reports, wait};
 
 const SLOTS: u16 = 2;
 

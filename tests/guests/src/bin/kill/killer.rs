@@ -6,12 +6,12 @@ use shikiri_policy::{Cause, Partition, take_notice};
 use shikiri_rt::hvc::look;
 use shikiri_rt::{platform, println, reg, timer};
 use shikiri_test_guests::points::Side;
-use shikiri_test_guests::port::{made, wait};
+use shikiri_test_guests::port::made;
 use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
-use crate::{report, reports, told};
+use crate::{report, reports, told, wait};
 
 /// The longest that messages flow before an end, in microseconds.
 const MOST_US: u64 = 2000;

@@ -27,11 +27,13 @@ mod told;
 
 use shikiri_object::Queue;
 use shikiri_rt::mmu::Access;
+use shikiri_rt::sleep::{self, Ticks};
 use shikiri_rt::{irq, platform};
 use shikiri_test_guests::Failure;
 use shikiri_test_guests::fault;
 use shikiri_test_guests::points::Side;
-use shikiri_test_guests::port::{made, map_windows};
+use shikiri_test_guests::port::{self, made, map_windows};
+use shikiri_test_guests::report::Outcome;
 
 shikiri_rt::entry!(main);
 
@@ -80,6 +82,28 @@ fn queue_to(side: Side) -> Result<Queue, Failure> {
 
 fn reports() -> Result<Queue, Failure> {
     made(Queue::open("reports", DEPTH))
+}
+
+/// How long a side sleeps between two looks at what no interrupt tells.
+const PAUSE_US: u64 = 1000;
+
+/// Sleeps until the next interrupt, and not long: who waits in a loop would take what those need who are waited for.
+fn pause() {
+    let mut has_slept = false;
+    let _interrupted = sleep::until(Ticks::from_now_us(PAUSE_US), || {
+        core::mem::replace(&mut has_slept, true).then_some(())
+    });
+}
+
+/// As [`port::wait`], with a pause behind each look.
+fn wait(what: &'static str, mut condition: impl FnMut() -> Result<bool, Failure>) -> Outcome {
+    port::wait(what, || {
+        let is_so = condition()?;
+        if !is_so {
+            pause();
+        }
+        Ok(is_so)
+    })
 }
 
 fn main() {

@@ -4,13 +4,13 @@ use shikiri_object::Queue;
 use shikiri_rt::hvc::partition;
 use shikiri_rt::reg;
 use shikiri_test_guests::points::Side;
-use shikiri_test_guests::port::{made, used, wait};
+use shikiri_test_guests::port::{made, used};
 use shikiri_test_guests::random::Random;
 use shikiri_test_guests::report::{Outcome, fail};
 use shikiri_test_guests::{Failure, ensure};
 
 use crate::steps::{Done, Player};
-use crate::{order, queue_to, report, reports, told};
+use crate::{order, pause, queue_to, report, reports, told, wait};
 
 /// Takes orders for ever.
 pub(crate) fn play(side: Side) {
@@ -74,7 +74,7 @@ fn next(orders: &Queue) -> Result<[u64; 3], Failure> {
         }
         match found {
             Some(order) => return Ok(order),
-            None => shikiri_rt::reg::yield_now(),
+            None => pause(),
         }
     }
 }

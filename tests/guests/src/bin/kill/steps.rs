@@ -9,13 +9,14 @@ use shikiri_rt::hvc::talk::{self, Handle, Sharing};
 use shikiri_rt::{gic, platform, reg, timer};
 use shikiri_test_guests::complete::number;
 use shikiri_test_guests::points::{Side, Step};
-use shikiri_test_guests::port::{Message, Port, made, read, refused, set, wait, word};
+use shikiri_test_guests::port::{Message, Port, made, read, refused, set, word};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::taken;
 use shikiri_test_guests::{Failure, ensure, equal};
 
 use crate::player::Enough;
 use crate::told::{self, EVENT, EVENTS, NOTICE, NOTICES};
+use crate::{pause, wait};
 
 const CLASS: AreaClass = AreaClass::Block;
 /// What is made, what of that stays when its tail is split off, and of that when it is trimmed: each is some calls to make, to
@@ -241,7 +242,7 @@ impl<'q> Player<'q> {
             if reg::now() > end {
                 return Err(Failure { what, got: 0, want: 1 });
             }
-            reg::yield_now();
+            pause();
         }
     }
 

@@ -33,13 +33,16 @@ const CALLS: u64 = 16;
 
 /// The interrupt handler: looks at once, as an event says.
 pub(crate) fn count(intid: u32) {
-    if intid == NOTICE {
-        NOTICES.fetch_add(1, Ordering::Release);
-        return;
+    match intid {
+        NOTICE => _ = NOTICES.fetch_add(1, Ordering::Release),
+        EVENT => {
+            EVENT_AT.store(reg::now(), Ordering::Relaxed);
+            EVENTS.fetch_add(1, Ordering::Release);
+            look();
+        }
+        // The timer of a pause that was over when its interrupt came.
+        _ => {}
     }
-    EVENT_AT.store(reg::now(), Ordering::Relaxed);
-    EVENTS.fetch_add(1, Ordering::Release);
-    look();
 }
 
 /// Looks at the header: whether the peer has gone.
