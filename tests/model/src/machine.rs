@@ -63,7 +63,39 @@ pub struct Work {
     pub invalidations: u64,
 }
 
+/// Memory as the allocator gives it.
+struct Block {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+thread_local! {
+    /// The memory of this thread's last machine, for its next: a process that is given so much anew has to be given it page by page,
+    /// which takes as long as a short test does.
+    static SPARE: Cell<Option<Block>> = const { Cell::new(None) };
+}
+
+impl Block {
+    fn new(layout: Layout) -> Self {
+        if let Some(spare) = SPARE.take().filter(|spare| spare.layout == layout) {
+            return spare;
+        }
+        // SAFETY: the layout is not empty.
+        let start = NonNull::new(unsafe { alloc(layout) }).unwrap();
+        Self { start, layout }
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `Block::new`.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
 struct Memory {
+    /// There until this is dropped.
+    block: Option<Block>,
     start: NonNull<u8>,
     layout: Layout,
     /// Bytes that the present step has cleared or copied.
@@ -79,8 +111,9 @@ struct Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `Ram::new`.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) };
+        let block = self.block.take();
+        // A thread that ends keeps nothing.
+        let _is_kept = SPARE.try_with(|spare| spare.set(block));
     }
 }
 
@@ -94,13 +127,23 @@ impl Ram {
     pub fn new(mib: usize) -> Self {
         // The direct map's distance must be a multiple of the largest extent.
         let layout = Layout::from_size_align(mib << 20, mib << 20).unwrap();
-        // SAFETY: the layout is not empty.
-        let start = NonNull::new(unsafe { alloc(layout) }).unwrap();
+        let block = Block::new(layout);
+        let start = block.start;
         // SAFETY: as many bytes as were allocated.
         unsafe { start.write_bytes(DIRT, layout.size()) };
         start.as_ptr().expose_provenance();
         let (moved, is_stale, is_invalidating, cleaned, work) = Default::default();
-        Self(Rc::new(Memory { start, layout, moved, is_stale, is_invalidating, cleaned, work }))
+        let block = Some(block);
+        Self(Rc::new(Memory {
+            block,
+            start,
+            layout,
+            moved,
+            is_stale,
+            is_invalidating,
+            cleaned,
+            work,
+        }))
     }
 
     /// All of it.
