@@ -8,7 +8,7 @@ use shikiri_qemu_tests::{Failure, Machine, System, counts};
 use crate::lifecycle::{management_kib, nothing_is_used, wait_until_stopped};
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    operate, operator, system, wait_for_end, wait_for_long_end,
+    operate, operator, system, unlike, wait_for_end, wait_for_long_end,
 };
 
 /// Two partitions that share a core.
@@ -76,7 +76,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             "the_sdk_tells_whoever_waits_on_a_shared_core_that_the_peer_has_ended",
             |machine| sdk("restart = \"always\"", "ends", SHARE, &machine),
         )
-        .on_each(all_kinds(5), "an_area_is_sent_while_other_vcpus_are_at_it", |machine| {
+        .on_each(unlike(5), "an_area_is_sent_while_other_vcpus_are_at_it", |machine| {
             under_fire(AREAS, "", "cores = 4", "", &machine)
         })
         .on_each(both_gics(2), "an_area_is_sent_while_vcpus_of_shared_cores_are_at_it", |machine| {
@@ -124,7 +124,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             "remote_calls_of_vcpus_of_a_shared_core_are_each_answered",
             |machine| hops(HOP_SHARE, "vcpus = 3", &machine),
         )
-        .on_each(all_kinds(3), "a_side_ends_at_every_step_and_the_other_goes_on", |machine| {
+        .on_each(unlike(3), "a_side_ends_at_every_step_and_the_other_goes_on", |machine| {
             ends("", "", [], &machine)
         })
         // On one GIC: this is of time, by 71 ends in turn on four cores; on both the test below is of it, and the one above of the rest.

@@ -48,8 +48,9 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         replaced,
     );
     topic.on_each(both_gics(2), "last_words_are_said_in_the_name_of_who_said_them", last_words);
+    // With a GICv3 `control` makes one.
     topic.on_each(
-        both_gics(3),
+        both_gics(3).into_iter().take(1).collect(),
         "linux_is_made_from_nothing_with_a_tree_of_the_policy_programs",
         linux,
     );

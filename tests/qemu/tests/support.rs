@@ -50,7 +50,14 @@ pub(crate) fn all_kinds(cores: u32) -> Vec<Variant> {
     kinds
 }
 
-/// The same, and that CPU model with a GICv2: for tests that take no time, of what the two have to do with each other.
+/// Each interrupt controller and each CPU model once, where each time is long.
+pub(crate) fn unlike(cores: u32) -> Vec<Variant> {
+    [(Gic::V2, "cortex-a72"), (Gic::V3, "max")]
+        .map(|(gic, cpu)| Variant::new(gic, cores, cpu))
+        .into()
+}
+
+/// All kinds, and that CPU model with a GICv2: for tests that take no time, of what the two have to do with each other.
 pub(crate) fn each_kind(cores: u32) -> Vec<Variant> {
     let mut kinds = all_kinds(cores);
     kinds.push(Variant::new(Gic::V2, cores, "max"));
