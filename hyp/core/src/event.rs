@@ -180,12 +180,6 @@ impl<'s> Shared<'s> {
         find_in_place(self.entries, handle, Kind::Receive, Rights::CHANGE).is_ok()
     }
 
-    /// Whether a handle names a send port, which its holder may have connected.
-    #[must_use]
-    pub fn is_send_port(self, handle: Handle) -> bool {
-        find(self.entries, handle, Kind::Send, Rights::CHANGE).is_ok()
-    }
-
     /// Sets a grouped port's bit in the bitmap, after its flag.
     pub(crate) fn mark(self, port: PortId, word: Receive) -> Raise {
         if let Some((pending, bit)) = self.bit(port.index) {

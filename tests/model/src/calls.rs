@@ -1,8 +1,11 @@
 //! Hypercalls of the guests of [`Estates`], as they make them: numbers and registers in, registers and interrupts out.
 
-use shikiri_abi::{Call, Ipa, MessageCall, PartitionSlot, SharedCall, Status, TalkCall};
+use shikiri_abi::{
+    Call, Ipa, MessageCall, PartitionSlot, SharedCall, SignalKind, Status, TalkCall,
+};
 use shikiri_config::PartitionSet;
 use shikiri_core::event::Raise;
+use shikiri_core::handle::Handle;
 use shikiri_core::party::{Refusal, permit};
 
 use crate::estates::Estates;
@@ -109,14 +112,21 @@ pub const fn refused(status: Status) -> u64 {
     status.code().cast_unsigned()
 }
 
-/// Whether a call, if it asks another partition for something, may do so.
+/// Whether a call, if it asks another partition for something, has what it asks with, and may do so.
 fn permitted(estates: &Estates, who: usize, call: &Call) -> Result<(), Refusal> {
-    let (Call::Talk(TalkCall::Ask { partition, service, .. })
-    | Call::Message(MessageCall::Connect { partition, service, .. })
-    | Call::Shared(SharedCall::Connect { partition, service, .. })) = *call
-    else {
-        return Ok(());
+    let (kind, port, partition, service) = match *call {
+        Call::Talk(TalkCall::Ask { port, partition, service, .. }) => {
+            (SignalKind::EventConnect, port, partition, service)
+        }
+        Call::Message(MessageCall::Connect { port, partition, service, .. }) => {
+            (SignalKind::ChannelConnect, port, partition, service)
+        }
+        Call::Shared(SharedCall::Connect { port, partition, service, .. }) => {
+            (SignalKind::AreaAttach, port, partition, service)
+        }
+        _ => return Ok(()),
     };
+    estates.shared(who).ok_or(Refusal::BadHandle)?.check_asker(kind, Handle(port))?;
     let ends = (PartitionSlot(u8::try_from(who).unwrap()), PartitionSlot(partition));
     permit(PartitionSet::ALL, estates.services.iter().copied(), ends, service)
 }

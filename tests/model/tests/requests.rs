@@ -9,14 +9,14 @@
 use std::collections::BTreeSet;
 
 use proptest::collection::vec;
-use shikiri_abi::{AreaClass, Status};
+use shikiri_abi::{AreaClass, Resource, Rights, Status};
 use shikiri_config::{PartitionSet, Service};
 use shikiri_core::area::AreaSizes;
 use shikiri_core::handle::Handle;
 use shikiri_model::calls::{
     ACCEPT, ACCEPT_EVENT, ACCEPT_SHARE, ALLOC, ASK, BIND, CLOSE, CLOSE_HANDLE, CONNECT,
-    CONNECT_SHARE, CREATE, CREATE_RECEIVE, CREATE_SEND, CREATE_SHARE, DETACH, NOTIFY_ME, OFFER,
-    REFUSE, STATE_OF_SHARE, TAKE, Told, call, refused, through, told,
+    CONNECT_SHARE, CREATE, CREATE_RECEIVE, CREATE_SEND, CREATE_SHARE, DETACH, LIMIT, NOTIFY_ME,
+    OFFER, REFUSE, STATE_OF_SHARE, TAKE, Told, call, refused, through, told,
 };
 use shikiri_model::estates::Estates;
 use shikiri_model::random_calls;
@@ -437,6 +437,57 @@ fn an_end_tells_each_port_that_waits_whatever_stands_before_it_p9() {
         world.end(1, &[]);
         assert_eq!(world.ends_told, 3, "{order:?}");
     }
+}
+
+/// A partition has room for so many requests at a time, of whatever kinds.
+#[test]
+fn a_request_too_many_is_over_the_limit_p9() {
+    let full = (refused(Status::OverLimit), u64::from(Resource::ManagementMemory.number()));
+    for (kind, number) in KINDS.into_iter().zip([ASK, CONNECT, CONNECT_SHARE]) {
+        let mut world = World::new();
+        let (its, others): (Vec<usize>, Vec<usize>) =
+            (0..PORTS).partition(|at| world.ports[0][*at].kind == kind);
+        for at in others {
+            world.ask(0, at, 1, 2);
+        }
+        let arguments = [world.ports[0][its[0]].handle, 1, u64::from(NUMBERS[2]), 0];
+        let ([status, which, ..], told) = call(&mut world.estates, 0, number, &arguments);
+        assert_eq!(((status, which), told), (full, vec![]), "{kind:?}");
+    }
+}
+
+/// What stands against the caller's own handle is told before anything that stands against the partition it names: one answer, whether
+/// that partition is there, and may be asked, or not.
+#[test]
+fn a_bad_handle_is_told_whoever_is_asked_p9() {
+    const DEAD: usize = 2;
+    const GONE: (Status, u64) = (Status::PeerGone, 0);
+    let mut world = World::new();
+    world.estates.end(DEAD);
+    for (at, number) in [ASK, CONNECT, CONNECT_SHARE].into_iter().enumerate() {
+        let [port, other, limited, stale] =
+            [at, (at + 1) % 3, at + 3, (at + 1) % 3 + 3].map(|at| world.ports[0][at].handle);
+        world.ok(0, LIMIT, &[limited, Rights::USE.bits()]);
+        let itself = if number == CONNECT_SHARE { (Status::InvalidParameter, 2) } else { GONE };
+        let closed = (Status::NotPermitted, 0);
+        let asked =
+            [(1, 7, closed), (0, 7, closed), (0, 8, itself), (DEAD, 7, GONE), (63, 7, GONE)];
+        for (to, service, why) in asked {
+            let mut ask = |port| {
+                let arguments = [port, to as u64, service, 0];
+                let ([status, which, ..], told) = call(&mut world.estates, 0, number, &arguments);
+                assert_eq!(told, vec![]);
+                (status, which)
+            };
+            for wrong in [other, limited, stale + (1 << 16), 0, u64::MAX] {
+                let answer = ask(wrong);
+                assert_eq!(answer, (refused(Status::BadHandle), 0), "{number:#x} {wrong:#x} {to}");
+            }
+            assert_eq!(ask(port), (refused(why.0), why.1), "{number:#x} to {to}");
+        }
+    }
+    world.estates.start(DEAD);
+    world.begin(DEAD);
 }
 
 /// All kinds of answers to all kinds of requests from one queue, in each order.

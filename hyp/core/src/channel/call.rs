@@ -1,6 +1,6 @@
 //! The calls about areas and channels, from decoded arguments to registers: whom they meet, and what they do.
 
-use shikiri_abi::{MessageCall, PartitionSlot, Status};
+use shikiri_abi::{MessageCall, PartitionSlot, SignalKind, Status};
 use shikiri_arch::hw::Tlb;
 use shikiri_pages::DirectMap;
 
@@ -90,6 +90,7 @@ impl<'a> Estate<'a> {
             }
             MessageCall::Connect { port, service, word, .. } => {
                 let ask = Ask { port: Handle(port), service: u64::from(service), word };
+                self.party.shared.check_asker(SignalKind::ChannelConnect, Handle(port))?;
                 let peer = peer.as_deref_mut().ok_or(Refusal::PeerGone)?;
                 let raise = self.party.ask_channel(Some(&mut peer.party), ask)?;
                 Ok(Done { answer: status(Status::Pending), raises: [raise, None] })

@@ -2,7 +2,7 @@
 //!
 //! Sending, polling, masking and taking need no lock and are `crate::event`'s.
 
-use shikiri_abi::{IntId, PartitionSlot, Status, TalkCall, VcpuIndex};
+use shikiri_abi::{IntId, PartitionSlot, SignalKind, Status, TalkCall, VcpuIndex};
 
 use super::{Ask, Party, Refusal, Signal};
 use crate::account::Account;
@@ -73,6 +73,7 @@ impl<'a> Party<'a> {
             }
             TalkCall::Notify(port) => self.set_notify(Handle(port)).map(raised),
             TalkCall::Ask { port, service, word, .. } => {
+                self.shared.check_asker(SignalKind::EventConnect, Handle(port))?;
                 let peer = peer.ok_or(Refusal::PeerGone)?;
                 let ask = Ask { port: Handle(port), service: u64::from(service), word };
                 let raise = self.ask(Some(peer), ask)?;

@@ -11,8 +11,8 @@
 use shikiri_abi::{PartitionId, PartitionSlot, Resource, SignalKind};
 
 use super::{Party, Record, Refusal, check_idle};
-use crate::event::{PortId, Raise, Send, asker, request};
-use crate::handle::{Handle, HandleEntry, Kind, Rights, find};
+use crate::event::{PortId, Raise, Send, Shared, asker, request};
+use crate::handle::{BadHandle, Handle, HandleEntry, Kind, Rights, find};
 
 /// The kinds of the port that asks and of the request when it is taken.
 const fn kinds(asked: SignalKind) -> (Kind, Kind) {
@@ -47,6 +47,18 @@ pub struct Signal {
     pub word: u64,
     /// The request, to be accepted or refused; closing it refuses it.
     pub request: Handle,
+}
+
+impl Shared<'_> {
+    /// Looks at the handle of a port that is to ask: whether it is of the kind that asks for this, and may be changed. That goes before
+    /// all that is said of whom it asks; what else stands against the port is told when both are locked.
+    ///
+    /// # Errors
+    /// It is not, or may not.
+    #[inline(never)]
+    pub fn check_asker(self, kind: SignalKind, port: Handle) -> Result<(), BadHandle> {
+        find(self.entries, port, kinds(kind).0, Rights::CHANGE).map(|_| ())
+    }
 }
 
 impl<'a> Party<'a> {

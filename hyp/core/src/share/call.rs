@@ -1,6 +1,6 @@
 //! The calls about shared areas, from decoded arguments to registers: whom they meet, and what they do.
 
-use shikiri_abi::{PartitionSlot, SharedCall, Status};
+use shikiri_abi::{PartitionSlot, SharedCall, SignalKind, Status};
 use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::DirectMap;
 use shikiri_stage2::Access;
@@ -63,12 +63,11 @@ impl<'a> Estate<'a> {
                     self.create_attachment(Handle(events), wanted)?;
                 Ok(done(Status::Ok, [handle.0, address.0, pages.0]))
             }
-            SharedCall::Connect { partition, .. }
-                if PartitionSlot(partition) == self.party.slot() =>
-            {
-                Err(Refusal::Argument(2))
-            }
-            SharedCall::Connect { port, service, word, .. } => {
+            SharedCall::Connect { port, partition, service, word } => {
+                self.party.shared.check_asker(SignalKind::AreaAttach, Handle(port))?;
+                if PartitionSlot(partition) == self.party.slot() {
+                    return Err(Refusal::Argument(2));
+                }
                 let ask = Ask { port: Handle(port), service: u64::from(service), word };
                 let raise = self.ask_area(peer, ask)?;
                 Ok(Done { raises: [raise, None], ..done(Status::Pending, [0; 3]) })

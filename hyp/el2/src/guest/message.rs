@@ -9,7 +9,7 @@
 use core::mem;
 use core::sync::atomic::Ordering;
 
-use shikiri_abi::{AreaClass, MessageCall, PartitionSlot, Sharing, Status, smccc};
+use shikiri_abi::{AreaClass, MessageCall, PartitionSlot, Sharing, SignalKind, Status, smccc};
 use shikiri_config::ChannelEnd;
 use shikiri_core::area::{Estate, Left};
 use shikiri_core::channel::{self, Done, Message, WindowWanted};
@@ -95,11 +95,11 @@ pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: MessageCall) -> [u64
 }
 
 fn carry_out(core: &CoreLocal, live: &Live, call: MessageCall) -> Result<[u64; 4], Refusal> {
-    if live.talk.is_none() || live.slot.description().windows.is_none() {
-        return Err(Refusal::NotSupported);
-    }
-    if let MessageCall::Connect { partition, service, .. } = call {
-        check_permitted(core, live, (partition, service))?;
+    let has_windows = !live.slot.description().windows.is_none();
+    let tables = live.talk.as_ref().filter(|_| has_windows).ok_or(Refusal::NotSupported)?;
+    if let MessageCall::Connect { port, partition, service, .. } = call {
+        let asks = (SignalKind::ChannelConnect, port);
+        check_permitted(core, live, tables, asks, (partition, service))?;
     }
     until_it_holds(core, |meeting| attempt(core, live, call, meeting))
 }

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use shikiri_abi::{PartitionSlot, SharedCall};
+use shikiri_abi::{PartitionSlot, SharedCall, SignalKind};
 use shikiri_config::SharedArea;
 use shikiri_core::area::Wanted;
 use shikiri_core::party::Refusal;
@@ -23,11 +23,11 @@ pub(super) fn serve(core: &CoreLocal, loaded: Loaded, call: SharedCall) -> [u64;
 }
 
 fn carry_out(core: &CoreLocal, live: &Live, call: SharedCall) -> Result<[u64; 4], Refusal> {
-    if live.talk.is_none() || live.slot.description().windows.shared == 0 {
-        return Err(Refusal::NotSupported);
-    }
-    if let SharedCall::Connect { partition, service, .. } = call {
-        check_permitted(core, live, (partition, service))?;
+    let has_shares = live.slot.description().windows.shared != 0;
+    let tables = live.talk.as_ref().filter(|_| has_shares).ok_or(Refusal::NotSupported)?;
+    if let SharedCall::Connect { port, partition, service, .. } = call {
+        let asks = (SignalKind::AreaAttach, port);
+        check_permitted(core, live, tables, asks, (partition, service))?;
     }
     until_it_holds(core, |meeting| attempt(core, live, call, meeting))
 }

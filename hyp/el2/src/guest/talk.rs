@@ -7,7 +7,7 @@
 use core::sync::atomic::Ordering;
 
 use shikiri_abi::{
-    CALLS, IntId, NamePart, PartitionSlot, Sharing, Status, TalkCall, VcpuIndex, smccc,
+    CALLS, IntId, NamePart, PartitionSlot, Sharing, SignalKind, Status, TalkCall, VcpuIndex, smccc,
 };
 use shikiri_config::Event;
 use shikiri_core::event::{Arrival, Before, Raise, Shared, Visit, Visitor, nobody_visits};
@@ -248,22 +248,23 @@ fn clear_pending(core: &CoreLocal, live: &Live, intid: IntId) -> Option<bool> {
 fn with_locks(core: &CoreLocal, live: &Live, call: TalkCall) -> Result<[u64; 4], Refusal> {
     let Some(tables) = &live.talk else { return Err(unable(call)) };
     if let TalkCall::Ask { port, partition, service, .. } = call {
-        // The handle goes first; whatever else stands against the port is told when both are locked.
-        if !tables.shared().is_send_port(Handle(port)) {
-            return Err(Refusal::BadHandle);
-        }
-        check_permitted(core, live, (partition, service))?;
+        let asks = (SignalKind::EventConnect, port);
+        check_permitted(core, live, tables, asks, (partition, service))?;
     }
     until_it_holds(core, |meeting| attempt(core, live, call, meeting))
 }
 
-/// Whether the partition may ask the one with this number for a service.
+/// Whether the partition has the port that it asks with, and may ask the one with this number for a service.
 #[inline(never)]
 pub(super) fn check_permitted(
     core: &CoreLocal,
     live: &Live,
+    tables: &Tables,
+    (kind, port): (SignalKind, u64),
     (partition, service): (u8, u32),
 ) -> Result<(), Refusal> {
+    // The handle goes first: one that is bad is told whoever is asked.
+    tables.shared().check_asker(kind, Handle(port))?;
     let (asks, services) = (live.slot.peers.asks(), core.world.bundle.services());
     permit(asks, services, (live.slot.number, PartitionSlot(partition)), service)
 }

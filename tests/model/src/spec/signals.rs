@@ -69,14 +69,14 @@ impl Spec {
     /// Asks another partition; nobody asks itself.
     pub(super) fn ask(&mut self, who: usize, asks: Asks, ask: Ask) -> Outcome {
         let (to, port) = (usize::from(ask.to), (who, ask.port));
+        if self.asks(port) != Some(asks) {
+            return Err(BAD_HANDLE);
+        }
         if asks == Asks::Area && to == who {
             return Err(argument(2));
         }
         if to == who || !self.lives(to) {
             return Err(PEER_GONE);
-        }
-        if self.asks(port) != Some(asks) {
-            return Err(BAD_HANDLE);
         }
         self.check_idle(port)?;
         if self.closes_handles(to) {

@@ -122,8 +122,11 @@ pub(crate) fn handles() -> Outcome {
     let own = [send, receive, area.handle, port.handle].map(|Handle(handle)| handle);
     ensure("the server's are others", !own.iter().any(|handle| wrong.contains(handle)))?;
     let server = platform::number_of("server").unwrap_or(0);
+    // Whom it may not ask, and who may be asked and does not live: the handle goes before that.
+    let stranger = platform::number_of("stranger").unwrap_or(40);
+    let absent = platform::number_of("absent").unwrap_or(40);
     let [send, receive, area, port_handle] = own;
-    let bad_handle: [(u64, usize, [u64; 6]); 18] = [
+    let bad_handle: [(u64, usize, [u64; 6]); 22] = [
         (0x12, 0, [0, receive, 0, 0, 0, 0]),
         (0x12, 1, [send, 0, 0, 0, 0, 0]),
         (0x13, 0, [0, 100, 0, 0, 0, 0]),
@@ -134,10 +137,14 @@ pub(crate) fn handles() -> Outcome {
         (0x19, 0, [0; 6]),
         (0x1a, 0, [0; 6]),
         (0x1b, 0, [0, server, 1, 1, 0, 0]),
+        (0x1b, 0, [0, stranger, 1, 1, 0, 0]),
+        (0x1b, 0, [0, absent, 1, 1, 0, 0]),
         (0x1d, 0, [0, receive, 0, 0, 0, 0]),
         (0x1e, 0, [0; 6]),
         (0x28, 0, [0, 1, 0, 0, 0, 0]),
         (0x29, 0, [0, server, 1, 1, 0, 0]),
+        (0x29, 0, [0, stranger, 1, 1, 0, 0]),
+        (0x29, 0, [0, absent, 1, 1, 0, 0]),
         (0x2a, 0, [0, port_handle, 0, 0, 0, 0]),
         (0x2b, 0, [0, area, 8, 1, 2, 3]),
         (0x2c, 0, [0; 6]),

@@ -20,6 +20,8 @@ use crate::{DEPTH, noticed, page, service};
 const EVENT: u32 = 64;
 const CHANNEL: u32 = 70;
 const SPARE: u32 = 71;
+/// A partition that this one may not ask: the handle goes before that.
+const NOBODY: u8 = 63;
 
 /// The queue `log`, open as long as this partition lives.
 static LOG: AtomicU64 = AtomicU64::new(0);
@@ -84,7 +86,9 @@ pub(crate) fn sender() -> Outcome {
     let port = connected(service::STAY)?;
     keep(port, Rights::USE)?;
     bad("connect", talk::connect(port, receive))?;
-    bad("ask", talk::ask(port, peer(), service::STAY, 0))?;
+    for partition in [peer(), NOBODY] {
+        bad("ask", talk::ask(port, partition, service::STAY, 0))?;
+    }
     bad("close", talk::close(port))?;
     equal("connected", u64::from(made(talk::state(port))? == State::Connected), 1)?;
     for _ in 0..3 {
@@ -198,7 +202,9 @@ pub(crate) fn channel() -> Outcome {
     made(message::connect(port.handle, peer(), service::STAY, 0))?;
     wait("not accepted", || port.is_connected())?;
     keep(port.handle, Rights::USE)?;
-    bad("connect", message::connect(port.handle, peer(), service::STAY, 0))?;
+    for partition in [peer(), NOBODY] {
+        bad("connect", message::connect(port.handle, partition, service::STAY, 0))?;
+    }
     bad("close", taken::close(port.handle))?;
     for value in [7, 8] {
         port.send(None, [value, 0, 0])?;
@@ -221,7 +227,9 @@ pub(crate) fn attachment() -> Outcome {
     made(shared::connect(share.handle, peer(), service::STAY, 0))?;
     wait("not accepted", || Ok(made(shared::state(share.handle))?.is_some()))?;
     keep(share.handle, Rights::USE)?;
-    bad("connect", shared::connect(share.handle, peer(), service::STAY, 0))?;
+    for partition in [peer(), NOBODY] {
+        bad("connect", shared::connect(share.handle, partition, service::STAY, 0))?;
+    }
     bad("detach", taken::detach(share.handle))?;
     let state = made(shared::state(share.handle))?;
     ensure("attached", state.is_some_and(|state| state.address == share.address))?;

@@ -294,8 +294,11 @@ fn refusals() -> Outcome {
         Status::WrongState,
     )?;
     refused("nobody", shared::connect(at.handle, 63, 1, 0), Status::NotPermitted)?;
-    refused("no handle", shared::connect(Handle(9), owner(), 1, 0), Status::BadHandle)?;
-    refused("no attachment", shared::connect(port, owner(), 1, 0), Status::BadHandle)?;
+    // The handle goes before what stands against whom it asks.
+    for partition in [owner(), 63] {
+        refused("no handle", shared::connect(Handle(9), partition, 1, 0), Status::BadHandle)?;
+        refused("no attachment", shared::connect(port, partition, 1, 0), Status::BadHandle)?;
+    }
     // Refused by the owner, and once more because it is too small.
     for (service, why) in [(REFUSED, Status::NotOwner), (WRITE, Status::Range)] {
         made(shared::connect(at.handle, owner(), service, 4096))?;
