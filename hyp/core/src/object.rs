@@ -309,7 +309,7 @@ impl<'o> Objects<'o> {
 
     /// Chooses the receive port at which the partition is told, or none; the former one is free again. Returns what
     /// to raise there: if there is something to take, or room for a message, the partition is told now. Else it waits from here
-    /// on.
+    /// on. The port that was chosen before is as good as another: its guest may have cleared it.
     ///
     /// # Errors
     /// `BadHandle` (of either); `WrongState` if something else is connected to the port.
@@ -325,7 +325,7 @@ impl<'o> Objects<'o> {
             Some(port) => {
                 let port = find(party.shared.entries, port, Kind::Receive, Rights::CHANGE)?;
                 match party.source(port.index) {
-                    Source::Object(row) if row == index => return Ok(None),
+                    Source::Object(row) if row == index => Some(port.index),
                     Source::Nobody => Some(port.index),
                     Source::Port(_) | Source::Signals | Source::Channel(_) | Source::Object(_) => {
                         return Err(Refusal::WrongState);

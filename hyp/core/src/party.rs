@@ -328,22 +328,21 @@ impl<'a> Party<'a> {
     }
 
     /// Chooses the receive port at which control signals and answers are told; the former one is free again. If a
-    /// signal waits, it is told now.
+    /// signal waits, it is told now, at the port that was chosen before as well: its guest may have cleared it.
     ///
     /// # Errors
     /// `BadHandle`; `WrongState` if something else is connected to the port.
     pub fn set_notify(&mut self, port: Handle) -> Result<Option<Raise>, Refusal> {
         let port = find(self.shared.entries, port, Kind::Receive, Rights::CHANGE)?;
-        if self.state.notify == Some(port.index) {
-            return Ok(None);
+        if self.state.notify != Some(port.index) {
+            self.check_unconnected(port)?;
+            if let Some(former) = self.state.notify {
+                self.detach(former);
+            }
+            self.state.notify = Some(port.index);
+            self.set_source(port.index, Source::Signals);
+            self.update(port.index, |word| word.with(Receive::CONNECTED));
         }
-        self.check_unconnected(port)?;
-        if let Some(former) = self.state.notify {
-            self.detach(former);
-        }
-        self.state.notify = Some(port.index);
-        self.set_source(port.index, Source::Signals);
-        self.update(port.index, |word| word.with(Receive::CONNECTED));
         if self.state.queues.is_quiet() { Ok(None) } else { Ok(self.tell()) }
     }
 

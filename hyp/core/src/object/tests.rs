@@ -503,7 +503,11 @@ fn a_port_that_is_chosen_late_is_told_at_once_of_what_is_there() {
             let port = other.port(40);
             let raise = other.notify(&objects, there, Some(port)).unwrap().unwrap();
             assert_eq!((raise.partition, raise.intid), (PartitionSlot(1), IntId(40)));
-            assert_eq!(other.notify(&objects, there, Some(port)), Ok(None), "it is chosen");
+            // Whoever has cleared it and chooses it again is told again, as long as there is something.
+            assert_eq!(other.notify(&objects, there, Some(port)), Ok(Some(raise)));
+            assert!(other.take(&objects, there).is_ok());
+            let nothing = other.notify(&objects, there, Some(port)).unwrap();
+            assert_eq!(nothing.is_some(), kind == QUEUE, "there is room in a queue");
             is_right(&objects, &mut [&mut one, &mut other]);
         }
     }

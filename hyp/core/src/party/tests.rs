@@ -244,6 +244,31 @@ fn whom_a_handle_meets_and_how_it_ends_is_no_question_of_rights() {
     end(&mut two, &mut one);
 }
 
+/// A driver that begins anew clears its port and chooses it again: what waits is told then, at that port as at another one.
+#[test]
+fn whoever_chooses_a_port_for_signals_is_told_of_what_waits_again_too_p9() {
+    let (mut side, mut other) = (Side::new(0, 8, 1), Side::new(1, 8, 1));
+    let (mut party, account) = side.open();
+    let ports = [40, 41].map(|intid| {
+        let port = party.create_receive(account).unwrap();
+        party.bind(port, IntId(intid), VcpuIndex(0), Sharing::Alone).unwrap();
+        port
+    });
+    for _ in 0..2 {
+        assert_eq!(party.set_notify(ports[0]), Ok(None), "nothing waits");
+    }
+    other.flood(&mut side, 1);
+    for (port, intid) in [(0, 40), (0, 40), (1, 41), (1, 41)] {
+        let told = side.open().0.set_notify(ports[port]).unwrap();
+        assert_eq!(told.map(|raise| raise.intid), Some(IntId(intid)));
+    }
+    let (mut party, mut peer) = (side.open().0, other.open().0);
+    let _signal = party.take_signal(Some(&mut peer)).unwrap();
+    assert_eq!(party.set_notify(ports[1]), Ok(None), "it was taken");
+    end(&mut other, &mut side);
+    end(&mut side, &mut other);
+}
+
 #[test]
 fn an_ending_party_is_asked_nothing() {
     let (mut sender, mut server) = (Side::new(1, 200, 100), Side::new(2, 70, 1));

@@ -244,10 +244,9 @@ impl Spec {
         let (row, who) = (self.row(object)?, object.0);
         if let Some(port) = port {
             let receive = self.receive((who, port))?;
-            if receive.from == From::Object(row) {
-                return Ok(Done::nothing());
+            if receive.from != From::Object(row) {
+                receive.check_free()?;
             }
-            receive.check_free()?;
         }
         self.unhook(who, row);
         let Some(port) = port else { return Ok(Done::nothing()) };

@@ -168,14 +168,13 @@ impl Spec {
     pub(super) fn notify_of_signals(&mut self, port: Ref) -> Outcome {
         self.receive(port)?;
         let (who, handle) = port;
-        if self.of(who).notify == Some(handle) {
-            return Ok(Done::nothing());
+        if self.of(who).notify != Some(handle) {
+            self.receive(port)?.check_free()?;
+            if let Some(former) = self.of_mut(who).notify.replace(handle) {
+                self.tie((who, former), From::Nobody);
+            }
+            self.tie(port, From::Signals);
         }
-        self.receive(port)?.check_free()?;
-        if let Some(former) = self.of_mut(who).notify.replace(handle) {
-            self.tie((who, former), From::Nobody);
-        }
-        self.tie(port, From::Signals);
         Ok(Done::told(if self.next_sender(who).is_some() { self.tell(who) } else { vec![] }))
     }
 
