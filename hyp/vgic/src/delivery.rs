@@ -149,9 +149,10 @@ impl Vgic<'_> {
         is_fired: bool,
     ) -> bool {
         let bit = bit_of(intid);
+        // What is in a list register is loaded: pending to whoever raises it, on this core or another, is what has come since.
+        let was_pending = self.bank(at).is_some_and(|bank| bank.left.set_pending & bit != 0);
         self.touch(here, at, bit);
         let Some(bank) = self.bank_mut(at) else { return false };
-        let was_pending = bank.pending() & bit != 0;
         bank.latch_or_leave(bit);
         match (is_fired, bank.resident & bit != 0) {
             (true, true) => bank.left.fired |= bit,

@@ -44,8 +44,8 @@ impl<H> Here<'_, H> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Raised {
-    /// The interrupt was pending already: this raise made no difference. Exact while the vCPU is loaded
-    /// here or nowhere; no more than a hint while it is loaded on another core.
+    /// The interrupt was pending already, raised and in no list register yet: this raise made no difference. One that is in a
+    /// list register was not, whoever asks: if the guest has not acknowledged it, this raise is one interrupt with it or one more.
     pub was_pending: bool,
     /// Who must be kicked.
     pub kick: VcpuSet,

@@ -93,6 +93,40 @@ fn an_event_to_an_spi_of_the_vcpu_that_is_loaded_here_is_put_back_at_once() {
     }
 }
 
+/// Interrupts are masked at the receiver (PSTATE.I): its event is in the list register and is not acknowledged. To each sender, on the
+/// receiver's own core or another, by either way, it is not pending any more; an event behind it is pending until it is loaded.
+#[test]
+fn an_event_that_is_loaded_and_not_acknowledged_is_pending_to_no_sender_c1() {
+    for model in MODELS {
+        for is_armed in [false, true] {
+            let start = || {
+                let mut m = if is_armed { armed(model) } else { bound(model) };
+                m.takes_short_ways = is_armed;
+                assert!(!m.raise(0, SPI, 0), "nothing has come");
+                m.drain();
+                m
+            };
+            for core in [0, 1] {
+                let mut m = start();
+                assert!(!m.raise(core, SPI, 0), "core {core}: it is loaded");
+                // On another core it waits there, and here it is one with what was loaded.
+                assert_eq!(m.raise(core, SPI, 0), core == 0, "core {core}");
+                m.drain();
+                handle(&mut m, 1);
+                assert_eq!(m.acknowledge(1), SPURIOUS);
+            }
+            // What another core has left is pending to the receiver's own as well, until it is loaded.
+            let mut m = start();
+            m.takes_short_ways = false;
+            assert!(!m.raise(0, SPI, 0));
+            assert_eq!((m.raise(1, SPI, 0), m.raise(1, SPI, 0)), (true, false));
+            m.drain();
+            handle(&mut m, 1);
+            assert_eq!(m.acknowledge(1), SPURIOUS);
+        }
+    }
+}
+
 #[test]
 fn an_event_that_meets_a_full_list_register_is_one_interrupt_or_two_and_never_none() {
     for model in MODELS {
