@@ -3,8 +3,10 @@
 //! [`memory`] is physical memory that knows what walkers may still see, [`tlb`] the translation caches at their most
 //! hostile, [`mutant`] what breaks a sequence on its way to them, [`machine`] RAM with its books of frames, [`estates`] partitions
 //! with areas and ports on it, [`regime`] cores between two vCPUs, [`calls`] what their guests call, [`description`] small systems;
-//! [`spec`] what each call answers, [`lockstep`] core and specification side by side, [`guests`] who makes any calls there. One handle per machine; no global state, so tests run side by side.
+//! [`spec`] what each call answers, [`lockstep`] core and specification side by side, [`guests`] who makes any calls there, [`answers`] what they
+//! are to answer among them. One handle per machine; no global state, so tests run side by side.
 
+pub mod answers;
 pub mod calls;
 pub mod description;
 pub mod estates;

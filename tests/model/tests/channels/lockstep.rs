@@ -1,7 +1,7 @@
 //! Areas and channels against the specification (C2, C3, P3): three partitions make, send, keep, trim and free areas, make, connect, accept,
 //! refuse and close ports, write anything into their credits, and end, in any order, with stale, foreign and invented handles.
 
-use shikiri_abi::{Resource, Status};
+use shikiri_model::answers::CHANNELS;
 use shikiri_model::calls::{
     ACCEPT, ALLOC, CLOSE, CONNECT, CREATE, FREE, INFO, KEEP, LIMIT, NOTIFY, REFUSE, SEND, SPLIT,
     TAKE, TRIM,
@@ -115,37 +115,6 @@ fn any_calls_of_any_partitions_agree_with_the_model() {
     miri,
     ignore = "hundreds of cases that reach everything only together: hours under Miri"
 )]
-#[rustfmt::skip]
 fn the_random_calls_reach_every_answer() {
-    const OK: (Status, u64) = (Status::Ok, 0);
-    const PENDING: (Status, u64) = (Status::Pending, 0);
-    const AGAIN: (Status, u64) = (Status::Again, 0);
-    const RANGE: (Status, u64) = (Status::Range, 0);
-    const BAD_HANDLE: (Status, u64) = (Status::BadHandle, 0);
-    const NOT_OWNER: (Status, u64) = (Status::NotOwner, 0);
-    const WRONG_STATE: (Status, u64) = (Status::WrongState, 0);
-    const FULL: (Status, u64) = (Status::Full, 0);
-    const EMPTY: (Status, u64) = (Status::Empty, 0);
-    const REFUSED: (Status, u64) = (Status::Refused, 0);
-    const PEER_GONE: (Status, u64) = (Status::PeerGone, 0);
-    const NO_SLOT: (Status, u64) = (Status::OverLimit, Resource::IpaSpace.number() as u64);
-    const NO_ROW: (Status, u64) = (Status::OverLimit, Resource::ManagementMemory.number() as u64);
-    const TOO_MANY: (Status, u64) = (Status::InvalidParameter, 2);
-    reach(&TOPIC, (50, 200), &[
-        (ALLOC, &[OK, AGAIN, RANGE, NO_SLOT]),
-        (FREE, &[OK, AGAIN, NOT_OWNER]),
-        (INFO, &[OK, NOT_OWNER]),
-        (KEEP, &[OK, NOT_OWNER, WRONG_STATE, NO_SLOT]),
-        (TRIM, &[OK, AGAIN, NOT_OWNER, WRONG_STATE, RANGE]),
-        (SPLIT, &[OK, AGAIN, NOT_OWNER, WRONG_STATE, RANGE]),
-        (CREATE, &[OK, BAD_HANDLE, WRONG_STATE, TOO_MANY, NO_ROW, NO_SLOT]),
-        (CONNECT, &[PENDING, BAD_HANDLE, WRONG_STATE, PEER_GONE]),
-        (TAKE, &[OK, EMPTY]),
-        (ACCEPT, &[OK, BAD_HANDLE, WRONG_STATE, PEER_GONE]),
-        (REFUSE, &[OK, BAD_HANDLE]),
-        (SEND, &[OK, BAD_HANDLE, NOT_OWNER, WRONG_STATE, RANGE, FULL, REFUSED, PEER_GONE]),
-        (NOTIFY, &[OK, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE]),
-        (CLOSE, &[OK, BAD_HANDLE]),
-        (LIMIT, &[OK, BAD_HANDLE]),
-    ]);
+    reach(&TOPIC, (50, 200), CHANNELS);
 }

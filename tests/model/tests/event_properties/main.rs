@@ -1,8 +1,9 @@
 //! Event ports and control signals against the specification (C1, P9): several partitions make, connect, bind, mask, poll, ask, accept,
 //! refuse, close and end in any order, with stale, foreign and invented handles, in tables of handles that are nearly full.
 
-use shikiri_abi::{Resource, Status};
+use shikiri_abi::Resource;
 use shikiri_core::area::AreaSizes;
+use shikiri_model::answers::EVENTS;
 use shikiri_model::calls::{
     ACCEPT_EVENT, ASK, BIND, CLOSE_HANDLE, CONNECT_EVENT, CREATE_RECEIVE, CREATE_SEND, EVENT_PAGE,
     LIMIT, MASK, NOTIFY_ME, POLL, REFUSE, SEND_EVENT, STATE_OF_EVENT, TAKE, TAKE_EVENTS,
@@ -85,35 +86,6 @@ fn any_calls_of_any_partitions_agree_with_the_model() {
     miri,
     ignore = "hundreds of cases that reach everything only together: hours under Miri"
 )]
-#[rustfmt::skip]
 fn the_random_calls_reach_every_answer() {
-    const OK: (Status, u64) = (Status::Ok, 0);
-    const PENDING: (Status, u64) = (Status::Pending, 0);
-    const BAD_HANDLE: (Status, u64) = (Status::BadHandle, 0);
-    const WRONG_STATE: (Status, u64) = (Status::WrongState, 0);
-    const EMPTY: (Status, u64) = (Status::Empty, 0);
-    const REFUSED: (Status, u64) = (Status::Refused, 0);
-    const PEER_GONE: (Status, u64) = (Status::PeerGone, 0);
-    const NO_PORT: (Status, u64) = (Status::OverLimit, Resource::EventPorts.number() as u64);
-    const NO_ROOM: (Status, u64) = (Status::OverLimit, Resource::ManagementMemory.number() as u64);
-    const INTID: (Status, u64) = (Status::InvalidParameter, 2);
-    const VCPU: (Status, u64) = (Status::InvalidParameter, 3);
-    reach(&TOPIC, (60, 250), &[
-        (CREATE_SEND, &[OK, NO_PORT, NO_ROOM]),
-        (CREATE_RECEIVE, &[OK, NO_PORT, NO_ROOM]),
-        (CONNECT_EVENT, &[OK, BAD_HANDLE, WRONG_STATE]),
-        (BIND, &[OK, BAD_HANDLE, WRONG_STATE, INTID, VCPU]),
-        (NOTIFY_ME, &[OK, BAD_HANDLE, WRONG_STATE]),
-        (MASK, &[OK, BAD_HANDLE]),
-        (STATE_OF_EVENT, &[OK, PENDING, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE]),
-        (POLL, &[OK, BAD_HANDLE]),
-        (TAKE_EVENTS, &[OK]),
-        (SEND_EVENT, &[OK, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE]),
-        (ASK, &[PENDING, BAD_HANDLE, WRONG_STATE, NO_ROOM, PEER_GONE]),
-        (TAKE, &[OK, EMPTY, NO_ROOM]),
-        (ACCEPT_EVENT, &[OK, BAD_HANDLE, WRONG_STATE, PEER_GONE]),
-        (REFUSE, &[OK, BAD_HANDLE]),
-        (CLOSE_HANDLE, &[OK, BAD_HANDLE]),
-        (LIMIT, &[OK, BAD_HANDLE]),
-    ]);
+    reach(&TOPIC, (60, 250), EVENTS);
 }

@@ -1,14 +1,15 @@
 //! Named objects against the specification (V4): several partitions open, post, try, choose ports, close and end in any order, with stale,
 //! foreign and invented handles; what they owe each other is told at once or, as by a slow core, after other calls.
 
-use shikiri_abi::{ObjectKind, Resource, Status, Units};
+use shikiri_abi::{ObjectKind, Resource, Units};
 use shikiri_config::{NameEntry, PartitionSet};
 use shikiri_core::area::AreaSizes;
+use shikiri_model::answers::OBJECTS;
 use shikiri_model::calls::{
     BIND, CLOSE_HANDLE, CLOSE_OBJECT, CREATE_RECEIVE, LIMIT, NOTIFY_OF_OBJECT, OPEN, POLL, POST,
     WAIT,
 };
-use shikiri_model::guests::{Arg, Row, Topic, reach, try_all};
+use shikiri_model::guests::{Arg, Guests, Row, Topic, reach, try_all};
 use shikiri_model::lockstep::Setting;
 use shikiri_model::spec::Kind;
 use shikiri_stage2::WindowSizes;
@@ -79,30 +80,50 @@ fn any_calls_of_any_partitions_agree_with_the_model() {
     try_all(&TOPIC, 250);
 }
 
+/// Of two lives of one partition that ended with units before anybody was told of the first, the last one is told; of several
+/// partitions each. A life takes a note with its unit, so that it needs another partition's note before its own to come to that.
+#[test]
+fn of_several_lives_that_held_units_the_last_one_is_told_v4() {
+    const UNITS: usize = 1;
+    let mut guests = Guests::new(&TOPIC, true);
+    let open = |guests: &mut Guests, who| {
+        let ([at, length], kind) = (guests.both.name(who, "log/a"), TOPIC.kinds[UNITS]);
+        let [a, b, c, d] = kind.encode();
+        guests.ok(who, OPEN, &[at, length, a, b, c, d])
+    };
+    // A life takes a unit: of whom it was told with it, and who it is.
+    let take = |guests: &mut Guests, who| {
+        let object = open(guests, who);
+        let told = guests.ok(who, WAIT, &[object]);
+        let id = guests.both.estates.side(who).holdings.account().owner().0;
+        (told, id)
+    };
+    let end = |guests: &mut Guests, who| {
+        guests.both.end(who);
+        guests.both.start(who);
+    };
+    let waiter = open(&mut guests, 2);
+    guests.ok(2, POST, &[waiter]);
+    let [(none, zero), (nobody, first)] = [0, 1].map(|who| take(&mut guests, who));
+    assert_eq!([none, nobody], [0, 0]);
+    for who in [0, 1] {
+        end(&mut guests, who);
+    }
+    let (told, second) = take(&mut guests, 1);
+    assert_eq!(told, u64::from(zero));
+    end(&mut guests, 1);
+    assert_ne!(first, second);
+    let told = [(); 2].map(|()| guests.ok(2, WAIT, &[waiter]));
+    assert_eq!(told, [u64::from(second), 0], "the first life is not told of");
+    guests.both.end_all();
+}
+
 /// The walk is worth something only if it gets everywhere.
 #[test]
 #[cfg_attr(
     miri,
     ignore = "hundreds of cases that reach everything only together: hours under Miri"
 )]
-#[rustfmt::skip]
 fn the_random_calls_reach_every_answer() {
-    const OK: (Status, u64) = (Status::Ok, 0);
-    const BAD_HANDLE: (Status, u64) = (Status::BadHandle, 0);
-    const WRONG_STATE: (Status, u64) = (Status::WrongState, 0);
-    const NOT_PERMITTED: (Status, u64) = (Status::NotPermitted, 0);
-    const EXISTS: (Status, u64) = (Status::Exists, 0);
-    const EMPTY: (Status, u64) = (Status::Empty, 0);
-    const FULL: (Status, u64) = (Status::Full, 0);
-    const RANGE: (Status, u64) = (Status::Range, 0);
-    const WORD: (Status, u64) = (Status::InvalidParameter, 2);
-    const NO_PAGE: (Status, u64) = (Status::OverLimit, Resource::ManagementMemory.number() as u64);
-    reach(&TOPIC, (40, 250), &[
-        (OPEN, &[OK, NOT_PERMITTED, EXISTS, NO_PAGE, FULL]),
-        (WAIT, &[OK, BAD_HANDLE, EMPTY]),
-        (POST, &[OK, BAD_HANDLE, WORD, RANGE, FULL]),
-        (CLOSE_OBJECT, &[OK, BAD_HANDLE]),
-        (LIMIT, &[OK, BAD_HANDLE]),
-        (NOTIFY_OF_OBJECT, &[OK, BAD_HANDLE, WRONG_STATE]),
-    ]);
+    reach(&TOPIC, (40, 250), OBJECTS);
 }

@@ -2,7 +2,7 @@
 //! accept, refuse, revoke, leave, close what they are told at, and end, in any order and in the middle of what takes several calls, with
 //! stale, foreign and invented handles and with accounts that are full.
 
-use shikiri_abi::{Resource, Status};
+use shikiri_model::answers::SHARES;
 use shikiri_model::calls::{
     ACCEPT_SHARE, ALLOC, CLOSE_HANDLE, CONNECT_SHARE, CREATE_SHARE, DETACH, FREE, INFO, KEEP,
     LIMIT, OFFER, REFUSE, REVOKE, STATE_OF_SHARE, TAKE, WITHDRAW,
@@ -118,38 +118,6 @@ fn any_calls_of_any_partitions_agree_with_the_model() {
     miri,
     ignore = "hundreds of cases that reach everything only together: hours under Miri"
 )]
-#[rustfmt::skip]
 fn the_random_calls_reach_every_answer() {
-    const OK: (Status, u64) = (Status::Ok, 0);
-    const PENDING: (Status, u64) = (Status::Pending, 0);
-    const AGAIN: (Status, u64) = (Status::Again, 0);
-    const RANGE: (Status, u64) = (Status::Range, 0);
-    const BAD_HANDLE: (Status, u64) = (Status::BadHandle, 0);
-    const NOT_OWNER: (Status, u64) = (Status::NotOwner, 0);
-    const WRONG_STATE: (Status, u64) = (Status::WrongState, 0);
-    const EMPTY: (Status, u64) = (Status::Empty, 0);
-    const EXISTS: (Status, u64) = (Status::Exists, 0);
-    const REFUSED: (Status, u64) = (Status::Refused, 0);
-    const PEER_GONE: (Status, u64) = (Status::PeerGone, 0);
-    const NO_SLOT: (Status, u64) = (Status::OverLimit, Resource::IpaSpace.number() as u64);
-    const NO_MEMORY: (Status, u64) = (Status::OverLimit, Resource::Memory.number() as u64);
-    const NO_TABLE: (Status, u64) = (Status::OverLimit, Resource::ManagementMemory.number() as u64);
-    const ITSELF: (Status, u64) = (Status::InvalidParameter, 2);
-    reach(&TOPIC, (40, 200), &[
-        (ALLOC, &[OK, AGAIN, RANGE, NO_SLOT, NO_MEMORY]),
-        (OFFER, &[OK, AGAIN, NOT_OWNER, BAD_HANDLE, WRONG_STATE, NO_TABLE]),
-        (WITHDRAW, &[OK, AGAIN, NOT_OWNER, WRONG_STATE]),
-        (REVOKE, &[OK, NOT_OWNER, WRONG_STATE, PEER_GONE]),
-        (CREATE_SHARE, &[OK, BAD_HANDLE, WRONG_STATE, RANGE, NO_TABLE, NO_SLOT, NO_MEMORY]),
-        (CONNECT_SHARE, &[PENDING, ITSELF, PEER_GONE, BAD_HANDLE, WRONG_STATE]),
-        (TAKE, &[OK, EMPTY]),
-        (ACCEPT_SHARE, &[OK, BAD_HANDLE, NOT_OWNER, WRONG_STATE, PEER_GONE, EXISTS, RANGE]),
-        (REFUSE, &[OK, BAD_HANDLE]),
-        (STATE_OF_SHARE, &[OK, PENDING, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE]),
-        (DETACH, &[OK, AGAIN, BAD_HANDLE, WRONG_STATE]),
-        (FREE, &[OK, NOT_OWNER, WRONG_STATE]),
-        (INFO, &[OK, NOT_OWNER]),
-        (KEEP, &[NOT_OWNER, WRONG_STATE]),
-        (LIMIT, &[OK, BAD_HANDLE]),
-    ]);
+    reach(&TOPIC, (40, 200), SHARES);
 }
