@@ -443,8 +443,9 @@ static inline struct shikiri_answer shikiri_peer_name(uint64_t partition, uint64
  *   bound or asked stays as it is, and nobody else is told. All rights to keep: tells which are there, and
  *   changes nothing. Not of an area, whose one right is to have it. (C1)
  * handle: a port, an attachment, an object, or a request that was taken
- * keep: which rights stay, if they are there: bit 0, to use it (send, poll, mask, take, post, answer a
- *   request, ask how it stands); bit 1, to change what it is (connect, bind, have events told there, close)
+ * keep: which rights stay, if they are there: bit 0, to use it (send, poll, mask, post, wait, answer a
+ *   request, ask how it stands; EVENT_TAKE, which names no handle, asks for no right); bit 1, to change what
+ *   it is (connect, bind, have events told there, close)
  * value[0] = rights: those that are left, bits as in `keep`
  * Answers: OK, INVALID_PARAMETER, BAD_HANDLE.
  */
@@ -482,11 +483,11 @@ static inline struct shikiri_answer shikiri_event_connect(uint64_t send, uint64_
 }
 
 /* Gives a receive port an interrupt: an SPI of the virtual GIC that no device has. It is edge-triggered from
- *   then on, and routed to the vCPU until the guest routes it otherwise. A port is bound once, until it is
- *   closed. (C1)
+ *   then on, and routed to the vCPU until the guest routes it otherwise. The next ports that share it leave
+ *   its route as it is. A port is bound once, until it is closed. (C1)
  * port: the receive port
  * intid: 32 to 1019
- * vcpu: the index of the vCPU that it is routed to first
+ * vcpu: the index of the vCPU that it is routed to first, by the first port that is bound to it
  * sharing: 0: the interrupt is this port's alone; 1: it is shared by any number of ports, which EVENT_TAKE
  *   tells apart
  * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE.
@@ -539,7 +540,8 @@ static inline struct shikiri_answer shikiri_event_take(uint64_t word)
 
 /* Sends an event to the peer of a send port. (C1)
  * port: the send port
- * value[0] = pending: 1 if it was pending there already: the event made no difference
+ * value[0] = pending: 1 if it was pending there already: the event made no difference. An interrupt that a
+ *   vCPU was handed is not pending: until it is acknowledged, this event is one with it, or one more
  * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, REFUSED, PEER_GONE.
  */
 static inline struct shikiri_answer shikiri_event_send(uint64_t port)
@@ -547,8 +549,12 @@ static inline struct shikiri_answer shikiri_event_send(uint64_t port)
     return shikiri_call(SHIKIRI_EVENT_SEND, port, 0, 0, 0, 0, 0);
 }
 
-/* Closes a port, or refuses a request that was taken. What is at the other end is told. (C1)
- * handle: the port or the request
+/* Closes an event port, or refuses a request that was taken; its sender is told, as by SIGNAL_REFUSE. Nobody
+ *   else is: the peer of a receive port finds PEER_GONE at its next call, a send port's peer stays
+ *   unconnected with what it has pending, and whoever has taken a request of the port's finds PEER_GONE when
+ *   it accepts. A message port, an attachment and an object have calls of their own; here their handles are
+ *   BAD_HANDLE. (C1)
+ * handle: the event port or the request
  * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, AGAIN.
  */
 static inline struct shikiri_answer shikiri_handle_close(uint64_t handle)
@@ -560,7 +566,7 @@ static inline struct shikiri_answer shikiri_handle_close(uint64_t handle)
  *   the caller was answered; now, if one waits already. One event may stand for several of them, and one may
  *   come when nothing is left: whoever waits looks after each wake-up, by SIGNAL_TAKE until it is EMPTY and
  *   at the state of each port that has asked. (P9)
- * port: a receive port to which nothing is connected
+ * port: a receive port to which nothing is connected, or the one that is chosen
  * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE.
  */
 static inline struct shikiri_answer shikiri_signal_notify(uint64_t port)
@@ -790,7 +796,8 @@ static inline struct shikiri_answer shikiri_event_page(void)
 /* Offers an own, complete area to others. From here on it is neither sent nor freed. Its tables are copied
  *   for those who may only read; AGAIN asks for another call to go on. (C5)
  * area: its handle
- * events: a receive port to which nothing is connected: it is raised when a user leaves; 0: none
+ * events: a receive port to which nothing is connected: it is raised when a user leaves; 0: none. The first
+ *   call chooses it: when it goes on after AGAIN, nothing is done with it
  * Answers: OK, NOT_SUPPORTED, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE, NOT_OWNER, OVER_LIMIT, NO_MEMORY,
  *   AGAIN.
  */
@@ -913,7 +920,8 @@ static inline struct shikiri_answer shikiri_object_open(uint64_t name, uint64_t 
  *   until it is empty. (V4)
  * object: the object
  * value[0] = first: queue: the message's first word; semaphore: the id of a partition that closed it or ended
- *   while it held units, told once, or 0
+ *   while it held units, told once, or 0; of several lives of one partition that ended before anybody was
+ *   told, the last
  * value[1] = second: queue: the message's second word
  * value[2] = third: queue: the message's third word
  * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, EMPTY.
@@ -940,7 +948,7 @@ static inline struct shikiri_answer shikiri_object_post(uint64_t object, uint64_
 /* Chooses the receive port that is raised for an object; the former one is free again. It is raised at once
  *   if something is there, or room in a queue. (V4)
  * object: the object
- * port: a receive port to which nothing is connected; 0: none
+ * port: a receive port to which nothing is connected, or the one that is chosen; 0: none
  * Answers: OK, INVALID_PARAMETER, BAD_HANDLE, WRONG_STATE.
  */
 static inline struct shikiri_answer shikiri_object_notify(uint64_t object, uint64_t port)

@@ -65,7 +65,7 @@ pub struct Reference(pub u32);
 pub enum PoolError {
     /// The count is above [`MAX_BUFFERS`].
     Count,
-    /// The control area, or with eager filling the buffers, do not fit into the area, or the area is above 4 GiB.
+    /// The control area, or with eager filling the buffers, do not fit into the area, or the area has 4 GiB or more.
     Area,
     /// The size of a buffer is zero.
     Size,

@@ -94,7 +94,6 @@ const fn arg(name: &'static str, meaning: &'static str) -> Argument {
     Argument { name, meaning }
 }
 
-/// The table, by ascending number.
 /// The table, by ascending number: a file for each topic.
 pub const CALLS: &[CallRow] = &joined();
 

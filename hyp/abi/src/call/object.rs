@@ -47,7 +47,7 @@ pub(super) const ROWS: &[CallRow] = &[
         results: &[
             arg(
                 "first",
-                "queue: the message's first word; semaphore: the id of a partition that closed it or ended while it held units, told once, or 0",
+                "queue: the message's first word; semaphore: the id of a partition that closed it or ended while it held units, told once, or 0; of several lives of one partition that ended before anybody was told, the last",
             ),
             arg("second", "queue: the message's second word"),
             arg("third", "queue: the message's third word"),
@@ -81,7 +81,10 @@ pub(super) const ROWS: &[CallRow] = &[
         summary: "Chooses the receive port that is raised for an object; the former one is free again. It is raised at once if something is there, or room in a queue.",
         arguments: &[
             arg("object", "the object"),
-            arg("port", "a receive port to which nothing is connected; 0: none"),
+            arg(
+                "port",
+                "a receive port to which nothing is connected, or the one that is chosen; 0: none",
+            ),
         ],
         results: &[],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::WrongState],

@@ -13,7 +13,7 @@ pub(super) const ROWS: &[CallRow] = &[
             arg("area", "its handle"),
             arg(
                 "events",
-                "a receive port to which nothing is connected: it is raised when a user leaves; 0: none",
+                "a receive port to which nothing is connected: it is raised when a user leaves; 0: none. The first call chooses it: when it goes on after AGAIN, nothing is done with it",
             ),
         ],
         results: &[],

@@ -29,7 +29,7 @@ pub(super) const ROWS: &[CallRow] = &[
             arg("handle", "a port, an attachment, an object, or a request that was taken"),
             arg(
                 "keep",
-                "which rights stay, if they are there: bit 0, to use it (send, poll, mask, take, post, answer a request, ask how it stands); bit 1, to change what it is (connect, bind, have events told there, close)",
+                "which rights stay, if they are there: bit 0, to use it (send, poll, mask, post, wait, answer a request, ask how it stands; EVENT_TAKE, which names no handle, asks for no right); bit 1, to change what it is (connect, bind, have events told there, close)",
             ),
         ],
         results: &[arg("rights", "those that are left, bits as in `keep`")],
@@ -66,11 +66,14 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "EVENT_BIND",
         number: 0x13,
-        summary: "Gives a receive port an interrupt: an SPI of the virtual GIC that no device has. It is edge-triggered from then on, and routed to the vCPU until the guest routes it otherwise. A port is bound once, until it is closed.",
+        summary: "Gives a receive port an interrupt: an SPI of the virtual GIC that no device has. It is edge-triggered from then on, and routed to the vCPU until the guest routes it otherwise. The next ports that share it leave its route as it is. A port is bound once, until it is closed.",
         arguments: &[
             arg("port", "the receive port"),
             arg("intid", "32 to 1019"),
-            arg("vcpu", "the index of the vCPU that it is routed to first"),
+            arg(
+                "vcpu",
+                "the index of the vCPU that it is routed to first, by the first port that is bound to it",
+            ),
             arg(
                 "sharing",
                 "0: the interrupt is this port's alone; 1: it is shared by any number of ports, which EVENT_TAKE tells apart",
@@ -131,7 +134,7 @@ pub(super) const ROWS: &[CallRow] = &[
         arguments: &[arg("port", "the send port")],
         results: &[arg(
             "pending",
-            "1 if it was pending there already: the event made no difference",
+            "1 if it was pending there already: the event made no difference. An interrupt that a vCPU was handed is not pending: until it is acknowledged, this event is one with it, or one more",
         )],
         statuses: &[
             Status::Ok,
@@ -146,8 +149,8 @@ pub(super) const ROWS: &[CallRow] = &[
     CallRow {
         name: "HANDLE_CLOSE",
         number: 0x19,
-        summary: "Closes a port, or refuses a request that was taken. What is at the other end is told.",
-        arguments: &[arg("handle", "the port or the request")],
+        summary: "Closes an event port, or refuses a request that was taken; its sender is told, as by SIGNAL_REFUSE. Nobody else is: the peer of a receive port finds PEER_GONE at its next call, a send port's peer stays unconnected with what it has pending, and whoever has taken a request of the port's finds PEER_GONE when it accepts. A message port, an attachment and an object have calls of their own; here their handles are BAD_HANDLE.",
+        arguments: &[arg("handle", "the event port or the request")],
         results: &[],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::Again],
         requirement: "C1",
@@ -156,7 +159,10 @@ pub(super) const ROWS: &[CallRow] = &[
         name: "SIGNAL_NOTIFY",
         number: 0x1a,
         summary: "Chooses the receive port that is raised when a control signal arrives and none waits, and when a request of the caller was answered; now, if one waits already. One event may stand for several of them, and one may come when nothing is left: whoever waits looks after each wake-up, by SIGNAL_TAKE until it is EMPTY and at the state of each port that has asked.",
-        arguments: &[arg("port", "a receive port to which nothing is connected")],
+        arguments: &[arg(
+            "port",
+            "a receive port to which nothing is connected, or the one that is chosen",
+        )],
         results: &[],
         statuses: &[Status::Ok, Status::InvalidParameter, Status::BadHandle, Status::WrongState],
         requirement: "P9",

@@ -40,7 +40,7 @@ const STANDARDS: &str = "\
 |---|---|
 | PSCI 1.1 (Arm DEN 0022) | VERSION, CPU_ON, CPU_OFF, CPU_SUSPEND, AFFINITY_INFO, MIGRATE_INFO_TYPE, SYSTEM_OFF, SYSTEM_RESET, SYSTEM_RESET2, FEATURES; 32- and 64-bit forms. SYSTEM_OFF and SYSTEM_RESET concern the partition. One power level; everything else is NOT_SUPPORTED |
 | Arm architecture service | SMCCC_VERSION, SMCCC_ARCH_FEATURES. The workaround calls are absent: they would promise what no firmware was asked for |
-| Vendor-specific hypervisor service | the UID and revision below, and the calls |
+| Vendor-specific hypervisor service | the UID and revision above, and the calls |
 ";
 
 /// The page.
@@ -114,10 +114,7 @@ fn call(page: &mut String, row: &CallRow) {
 
 fn statuses(page: &mut String) {
     line(page, "\n## Statuses\n");
-    line(
-        page,
-        "Numbers below -15 are ours and are only ever added to. Not every status has a call that answers it yet.\n",
-    );
+    line(page, "Numbers below -15 are ours and are only ever added to.\n");
     line(page, "| `x0` | name | meaning | answered by |");
     line(page, "|--:|---|---|---|");
     for status in Status::ALL {

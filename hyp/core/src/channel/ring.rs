@@ -1,6 +1,6 @@
 //! The two pages of a message port, from the hypervisor's side.
 //!
-//! The receiver's cores read and write them at any time. Nothing that stands in the arrivals is ever read back; of the credits two
+//! The receiver's cores read and write them at any time. Nothing that stands in the arrivals is ever read back; of the credits three
 //! words are read, once for each decision, and what they say is bounded against the hypervisor's own count. A guest that
 //! writes nonsense harms itself: its peer is told that there is no room.
 
