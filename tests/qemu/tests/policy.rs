@@ -19,6 +19,11 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(both_gics(2), "who_has_no_capability_is_refused_whatever_it_asks", stranger);
     topic.on_each(both_gics(2), "a_paused_partition_stands_still_and_goes_on", pauses);
     topic.on_each(
+        both_gics(2),
+        "a_limit_below_the_descriptions_events_keeps_their_partition_from_starting",
+        crowded,
+    );
+    topic.on_each(
         both_gics(3),
         "a_policy_partition_that_restarts_finds_the_machine_as_it_is",
         restarts,
@@ -524,6 +529,23 @@ fn calls(machine: Machine) -> Outcome {
     let system = described("")?;
     support::passes(&system, &machine)?;
     Ok(())
+}
+
+/// Each of the three lives for which there was no room says so.
+fn crowded(machine: Machine) -> Outcome {
+    let crowded = sleeper("crowded", "crash", "crash=reset").with("handles = 4");
+    let holder = policy("crowded", "handout = { event_ports = 20 }")
+        .with("[[event]]\nname = \"in\"\nfrom = \"scos\"\nto = \"crowded\"\nspi = 40")
+        .with("[[event]]\nname = \"out\"\nfrom = \"crowded\"\nto = \"scos\"\nspi = 41");
+    let crowded = crowded.with("limits = { event_ports = 2 }");
+    let console = support::passes(&support::system([holder, crowded])?, &machine)?;
+    let why =
+        "cannot be started: no room for an event of the description (over the account's limit)";
+    let said = console.lines().filter(|line| line.contains(why)).count();
+    if said == 3 {
+        return Ok(());
+    }
+    Err(shikiri_qemu_tests::Failure::new(format!("{said} times {why:?}"), &console).into())
 }
 
 fn restarts(machine: Machine) -> Outcome {

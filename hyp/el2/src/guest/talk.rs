@@ -423,16 +423,19 @@ pub(super) fn is_unvisited(world: &World, slot: &Slot) -> bool {
 
 /// Makes the partition's port for the next event of the description, and connects it if the other partition has its own: of
 /// two that start at the same time, the one that comes later. True when there are no more.
-pub(super) fn open_event(core: &CoreLocal, live: &Live) -> bool {
+///
+/// # Errors
+/// There is no room for it in the account.
+pub(super) fn open_event(core: &CoreLocal, live: &Live) -> Result<bool, Refusal> {
     let bundle = &core.world.bundle;
     let number = live.events_opened.load(Ordering::Relaxed);
-    let Some(event) = bundle.events().nth(number) else { return true };
+    let Some(event) = bundle.events().nth(number) else { return Ok(true) };
     live.events_opened.store(number.saturating_add(1), Ordering::Relaxed);
     let own = usize::from(live.slot.number.0);
     if !event.concerns(own) {
-        return false;
+        return Ok(false);
     }
-    open_port(core, live, &event);
+    open_port(core, live, &event)?;
     let handle = |partition| {
         let earlier = bundle.events().take(number).filter(|event| event.concerns(partition));
         first_handle(u16::try_from(earlier.count()).unwrap_or(u16::MAX))
@@ -444,23 +447,23 @@ pub(super) fn open_event(core: &CoreLocal, live: &Live) -> bool {
             join(core, live, visited, event.from == own, (handle(event.from), handle(event.to)));
         raise_some(core, raise);
     }
-    false
+    Ok(false)
 }
 
-/// A port of the description. Its checks have counted it.
-fn open_port(core: &CoreLocal, live: &Live, event: &Event<'_>) {
+/// A port of the description. The compiler has compared them with the description's limit; a policy program may have set a lower one.
+fn open_port(core: &CoreLocal, live: &Live, event: &Event<'_>) -> Result<(), Refusal> {
     let mut devices = live.devices.lock();
     let mut work = live.slot.work.lock();
-    let holdings = work.as_mut().map(|work| &mut work.holdings);
-    let (Some(holdings), Some(mut party)) = (holdings, opened(live, &mut devices)) else { return };
+    let account = work.as_mut().ok_or(Refusal::NotSupported)?.holdings.account_mut();
+    let mut party = opened(live, &mut devices).ok_or(Refusal::NotSupported)?;
     if event.from == usize::from(live.slot.number.0) {
-        assert!(party.create_send(holdings.account_mut()).is_ok(), "no room for an event's port");
-        return;
+        let _port = party.create_send(account)?;
+        return Ok(());
     }
-    let made = party.create_receive(holdings.account_mut());
-    let bound = made.and_then(|port| party.bind(port, event.intid, event.vcpu, Sharing::Alone));
-    assert!(bound.is_ok(), "no room for an event's port, or for its interrupt");
+    let port = party.create_receive(account)?;
+    party.bind(port, event.intid, event.vcpu, Sharing::Alone)?;
     bind_first(core, live, &mut devices, (event.intid, event.vcpu));
+    Ok(())
 }
 
 /// Makes an SPI a port's of a partition of which no vCPU runs yet.

@@ -150,7 +150,7 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
             Ok(_) => {}
             Err((what, refusal)) => {
                 let (status, _) = refusal.answer();
-                let why = format_args!("no room for a {what} of the description ({status})");
+                let why = format_args!("no room for {what} of the description ({status})");
                 give_up(world, slot, live.id, why);
             }
         }
@@ -183,9 +183,9 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
 /// One bounded step towards what the partition has by the description, in the order that its handles and slots have: its events'
 /// ports, its shared areas, its ends of channels. True when it has all. For whatever there is no room is told.
 fn open(core: &CoreLocal, live: &Live) -> Result<bool, (&'static str, Refusal)> {
-    Ok(talk::open_event(core, live)
-        && share::open_area(core, live).map_err(|refusal| ("shared area", refusal))?
-        && message::open_channel(core, live).map_err(|refusal| ("channel", refusal))?)
+    Ok(talk::open_event(core, live).map_err(|refusal| ("an event", refusal))?
+        && share::open_area(core, live).map_err(|refusal| ("a shared area", refusal))?
+        && message::open_channel(core, live).map_err(|refusal| ("a channel", refusal))?)
 }
 
 /// A partition that cannot be built is taken apart.

@@ -446,3 +446,32 @@ pub(crate) fn restarts() -> ! {
     });
     done()
 }
+
+/// A limit below what the description's events of `crowded` need, before a life and while one lasts: the next one does not start, and
+/// says why. `crowded` receives one event and sends one, and resets itself as soon as it runs.
+pub(crate) fn crowded() -> ! {
+    case("one_without_room_for_its_events_does_not_start", || {
+        let ports = Resource::EventPorts;
+        for limit in [0, 1] {
+            made(named("crowded")?.set_limit(ports, Some(limit)))?;
+            let life = made(named("crowded")?.start())?;
+            ended(life, Cause::NotBuilt)?;
+            equal("nothing is left", made(life.account(ports))?.used, 0)?;
+        }
+        made(named("crowded")?.set_limit(ports, Some(2)))?;
+        let life = made(named("crowded")?.start_held())?;
+        wait_for(life, State::Held)?;
+        equal("its ports", made(life.account(ports))?.used, 2)?;
+        made(life.set_limit(ports, Some(0)))?;
+        made(life.go_on())?;
+        ended(life, Cause::Reset)?;
+        let next = notice()?;
+        ensure("another life", next.partition != life && next.cause == Cause::NotBuilt)?;
+        made(named("crowded")?.set_limit(ports, Some(2)))?;
+        let life = made(named("crowded")?.start_held())?;
+        wait_for(life, State::Held)?;
+        made(life.stop())?;
+        ended(life, Cause::Stopped)
+    });
+    done()
+}

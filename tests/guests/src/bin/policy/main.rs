@@ -1,6 +1,6 @@
 //! The policy program of the tests: what it can see of the machine, and what it can do with partitions (P7).
 //!
-//! The first word that fits chooses: `stranger` holds no capability; `ticking`, `pauses`, `restarts`, `make`, `steps`, `outlive`;
+//! The first word that fits chooses: `stranger` holds no capability; `ticking`, `pauses`, `crowded`, `restarts`, `make`, `steps`, `outlive`;
 //! a role in what is about requests; otherwise all calls about partitions of the description are tried.
 #![no_std]
 #![no_main]
@@ -75,6 +75,9 @@ fn main() {
     }
     if platform::has_word("pauses") {
         described::pauses()
+    }
+    if platform::has_word("crowded") {
+        described::crowded()
     }
     if platform::has_word("restarts") {
         described::restarts()
