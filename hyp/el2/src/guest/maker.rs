@@ -35,13 +35,13 @@ pub(super) fn create(world: &World, policy: &Policy, name: [u64; 4]) -> Answer {
     if policy.is_naming.swap(true, Ordering::Acquire) {
         return Err(Refusal::Again);
     }
-    let created = create_alone(world, name);
+    let created = create_alone(world, policy, name);
     policy.is_naming.store(false, Ordering::Release);
     created
 }
 
 /// No other call gives a name meanwhile; places only become free.
-fn create_alone(world: &World, name: [u64; 4]) -> Answer {
+fn create_alone(world: &World, policy: &Policy, name: [u64; 4]) -> Answer {
     let is_same = |slot: &&Slot| {
         let mut lifecycle = slot.lifecycle.lock();
         lifecycle.phase() != Phase::Free
@@ -54,11 +54,14 @@ fn create_alone(world: &World, name: [u64; 4]) -> Answer {
         return Err(Refusal::Exists);
     }
     let slot = free.ok_or(Refusal::Full)?;
-    // Whatever was permitted to whom was here before.
+    // Whatever was permitted to whom was here before. A request for its peer is decided on under the books' lock: before this, and then
+    // it is forgotten, or behind it, and then another was meant.
     let index = usize::from(slot.number.0);
+    let books = policy.books.lock();
     world.slots.iter().for_each(|other| other.peers.forget(index));
     slot.peers.clear();
     slot.made.fetch_add(1, Ordering::Relaxed);
+    drop(books);
     slot.port.begin();
     let mut lifecycle = slot.lifecycle.lock();
     slot.homes.forget_note();

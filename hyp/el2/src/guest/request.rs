@@ -271,7 +271,8 @@ fn made_at(world: &World, place: usize) -> u32 {
     world.slots.get(place).map_or(0, |slot| slot.made.load(Ordering::Relaxed))
 }
 
-/// Permits the asker to ask the partition at a place, if it is the one that was meant.
+/// Permits the asker to ask the partition at a place, if it is the one that was meant. The books are locked: no other one is made
+/// there meanwhile.
 fn permit(world: &World, slot: &Slot, (place, made): (usize, u32)) -> Result<(), Refusal> {
     if made_at(world, place) != made {
         return Err(Refusal::NotFound);
