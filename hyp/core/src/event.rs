@@ -163,15 +163,22 @@ impl<'s> Shared<'s> {
 
     /// An event from the hypervisor itself at the receive port that a handle names; nothing if it names none any more. What else
     /// may be connected to the port is not asked, nor what rights its guest has left itself.
+    ///
+    /// No lock keeps the port as it is: whoever connects or disconnects it meanwhile changes the key, and the event is tried again with
+    /// what stands there then. Each further round is a call that its guest, or a peer of its, has made in the time of the one before.
     #[must_use = "the interrupt is still to be raised"]
     #[inline(never)]
     pub fn notify(self, slot: PartitionSlot, handle: Handle) -> Option<Raise> {
         let port = find_in_place(self.entries, handle, Kind::Receive, Rights::NONE).ok()?;
-        let word = Receive(port.entry.value());
-        if !word.is_receive() || !port.is_same() {
-            return None;
+        loop {
+            let word = Receive(port.entry.value());
+            if !word.is_receive() || !port.is_same() {
+                return None;
+            }
+            if let Some(arrival) = self.arrive(PortId { slot, index: port.index }, word) {
+                return arrival.raise;
+            }
         }
-        self.arrive(PortId { slot, index: port.index }, word)?.raise
     }
 
     /// Whether a handle names a receive port, at which its holder may have events told.

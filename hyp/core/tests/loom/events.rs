@@ -299,6 +299,38 @@ fn memory_goes_only_when_nobody_looks() {
     });
 }
 
+/// What connects or disconnects a port while the hypervisor itself raises it loses nothing.
+#[test]
+fn an_event_of_the_hypervisor_comes_whatever_is_connected_meanwhile() {
+    let cases =
+        [Sharing::Alone, Sharing::Grouped].map(|sharing| [(sharing, true), (sharing, false)]);
+    for (sharing, is_connected) in cases.into_iter().flatten() {
+        loom::model(move || {
+            let (world, mut locked) = (World::new(), Locked::new());
+            let (mut party, account) = locked.party(&world);
+            let send = party.create_send(account).unwrap();
+            let receive = party.create_receive(account).unwrap();
+            if is_connected {
+                party.connect(send, receive).unwrap();
+            }
+            locked.bind(&world, receive, sharing);
+            let hypervisor = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.shared().notify(SLOT, receive).is_some())
+            };
+            if is_connected {
+                locked.close(&world, send);
+            } else {
+                locked.party(&world).0.connect(send, receive).unwrap();
+            }
+            assert!(hypervisor.join().unwrap(), "the event is lost");
+            let expected = if sharing == Sharing::Grouped { 2 } else { 0 };
+            assert_eq!(world.shared().take(0), expected);
+            locked.finish(&world);
+        });
+    }
+}
+
 /// A port is closed and its entry used for another connection while a send is under way: the event reaches the
 /// one that it was sent to, or nobody.
 #[test]
