@@ -163,6 +163,8 @@ pub(crate) struct Tells {
 
 /// The INTID is one port's alone.
 const ALONE: u16 = u16::MAX;
+/// The most ports that share an INTID: their count never reads as [`ALONE`].
+const MOST_GROUPED: u16 = ALONE - 1;
 /// INTIDs up to the last SPI.
 const INTIDS: usize = 1020;
 /// A word of a [`Receive`] has room for so many.
@@ -297,7 +299,7 @@ impl<'a> Party<'a> {
     ///
     /// # Errors
     /// `BadHandle`; `Argument` 2 (no INTID for events) or 3 (no such vCPU); `WrongState` if the port is bound
-    /// already, or the INTID is another's alone, or used by a group and asked for alone.
+    /// already, or the INTID is another's alone, or used by a group and asked for alone, or by as many as can share one.
     pub fn bind(
         &mut self,
         port: Handle,
@@ -312,7 +314,7 @@ impl<'a> Party<'a> {
         }
         let uses = match (sharing, uses) {
             (Sharing::Alone, 0) => ALONE,
-            (Sharing::Grouped, shared) if shared < ALONE => shared.saturating_add(1),
+            (Sharing::Grouped, shared) if shared < MOST_GROUPED => shared.saturating_add(1),
             (Sharing::Alone | Sharing::Grouped, _) => return Err(Refusal::WrongState),
         };
         if Receive(port.entry.value()).has(Receive::BOUND) {

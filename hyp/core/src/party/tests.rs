@@ -100,6 +100,23 @@ fn a_wrong_count_of_an_intids_ports_is_found() {
     end(&mut side, &mut Side::new(1, 2, 0));
 }
 
+/// One more would read as an INTID that is one port's alone, and the first that is closed would take it from all the others.
+#[test]
+fn an_intid_of_as_many_ports_as_can_share_one_stays_the_groups() {
+    let mut side = Side::new(0, 65_535, 0);
+    let (mut party, account) = side.open();
+    let ports: Vec<_> = (0..65_535).map(|_| party.create_receive(account).unwrap()).collect();
+    let (last, all) = ports.split_last().unwrap();
+    let mut bind = |port: &Handle| party.bind(*port, IntId(33), VcpuIndex(0), Sharing::Grouped);
+    assert!(all.iter().all(|port| bind(port) == Ok(None)));
+    assert_eq!(bind(last), Err(Refusal::WrongState));
+    let closed = party.close(None, all[0], account).unwrap();
+    assert_eq!(closed.unused, None, "it is pending for the others");
+    assert_eq!(party.bind(*last, IntId(33), VcpuIndex(0), Sharing::Grouped), Ok(None));
+    while party.end_step(None, account).0 != EndStep::Done {}
+    assert!(account.is_zero());
+}
+
 #[test]
 fn each_refusal_has_its_own_status() {
     let all = [
