@@ -133,12 +133,23 @@ impl Estates {
 
     /// Starts a partition that has ended.
     pub fn start(&mut self, who: usize) {
+        self.start_with(who, Some(self.sizes));
+    }
+
+    /// Starts a partition that has ended, whose description has no areas.
+    pub fn start_without_areas(&mut self, who: usize) {
+        self.start_with(who, None);
+    }
+
+    fn start_with(&mut self, who: usize, sizes: Option<AreaSizes>) {
         assert!(self.sides[who].is_none());
         let slot = u8::try_from(who).unwrap();
         let (mut holdings, built) = self.machine.build(&self.bundle, slot, None);
         built.unwrap();
         let hardware = (&self.machine.ram, &self.machine.ram, &self.machine.store);
-        self.sizes.build(&mut holdings, hardware).unwrap();
+        if let Some(sizes) = sizes {
+            sizes.build(&mut holdings, hardware).unwrap();
+        }
         self.lives += 1;
         let id = PartitionId(self.lives);
         let Shape { handles, requests, devices, .. } = self.shape;

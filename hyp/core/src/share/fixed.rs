@@ -38,31 +38,34 @@ pub enum Place {
     Nowhere,
     /// This incarnation makes it, or has ended while it did.
     Making(PartitionId),
-    /// It was this area.
-    Area(AreaNumber),
+    /// It was this area, which this incarnation has made: a number is used again, an id is not.
+    Area(AreaNumber, PartitionId),
 }
 
-const MAKING: u64 = 1 << 32;
-const AREA: u64 = 2 << 32;
+const MAKING: u8 = 1;
+const AREA: u8 = 2;
 
 impl Place {
     /// The word.
     #[must_use]
-    pub fn encode(self) -> u64 {
-        match self {
-            Self::Nowhere => 0,
-            Self::Making(PartitionId(id)) => MAKING | u64::from(id),
-            Self::Area(AreaNumber(number)) => AREA | u64::from(number),
-        }
+    pub const fn encode(self) -> u64 {
+        let (kind, PartitionId(id), AreaNumber(number)) = match self {
+            Self::Nowhere => return 0,
+            Self::Making(maker) => (MAKING, maker, AreaNumber(0)),
+            Self::Area(area, maker) => (AREA, maker, area),
+        };
+        let ([a, b, c, d], [low, high]) = (id.to_le_bytes(), number.to_le_bytes());
+        u64::from_le_bytes([a, b, c, d, low, high, kind, 0])
     }
 
     /// Reads a word.
     #[must_use]
     pub const fn decode(word: u64) -> Self {
-        let [a, b, c, d, kind, ..] = word.to_le_bytes();
+        let [a, b, c, d, low, high, kind, _] = word.to_le_bytes();
+        let maker = PartitionId(u32::from_le_bytes([a, b, c, d]));
         match kind {
-            1 => Self::Making(PartitionId(u32::from_le_bytes([a, b, c, d]))),
-            2 => Self::Area(AreaNumber(u16::from_le_bytes([a, b]))),
+            MAKING => Self::Making(maker),
+            AREA => Self::Area(AreaNumber(u16::from_le_bytes([low, high])), maker),
             _ => Self::Nowhere,
         }
     }
@@ -91,9 +94,9 @@ impl Claim {
         let _won = self.0.compare_exchange(word, making, Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    /// Says that it is made. For the incarnation that makes it.
-    pub fn publish(&self, area: AreaNumber) {
-        self.0.store(Place::Area(area).encode(), Ordering::Release);
+    /// Says that it is made. For the incarnation `id`, which makes it.
+    pub fn publish(&self, area: AreaNumber, id: PartitionId) {
+        self.0.store(Place::Area(area, id).encode(), Ordering::Release);
     }
 }
 
@@ -162,7 +165,7 @@ impl<'a> Estate<'a> {
     /// Attaches an area of the description that `peer` keeps.
     ///
     /// # Errors
-    /// `PeerGone` if it does not; as [`Estate::create_attachment`]. Nothing has changed then.
+    /// `PeerGone` if it does not, be it that it has no areas; as [`Estate::create_attachment`]. Nothing has changed then.
     pub fn join_fixed<M: DirectMap, P: PhysMem, T: Tlb>(
         &mut self,
         peer: &mut Estate<'a>,
@@ -170,7 +173,9 @@ impl<'a> Estate<'a> {
         fixed: Fixed,
     ) -> Result<(), Refusal> {
         let own = self.party.slot();
-        let Parts { areas: theirs, .. } = peer.holdings.area_parts()?;
+        let Ok(Parts { areas: theirs, .. }) = peer.holdings.area_parts() else {
+            return Err(Refusal::PeerGone);
+        };
         let is_it = |used: &Used| used.fixed == Some(fixed.number) && used.kept().is_some();
         let row = theirs.shares().find(|(_, used)| is_it(used)).map(|(row, _)| row);
         let kept = theirs.share(row.ok_or(Refusal::PeerGone)?).ok_or(Refusal::PeerGone)?;

@@ -96,7 +96,7 @@ fn open_one(
             together(core, live, None, &mut |own, _| made = own.make_fixed(machine, fixed))?;
             let made = made?;
             if let Some(area) = made {
-                place.publish(area);
+                place.publish(area, live.id);
             }
             return Ok(made.is_some());
         }
@@ -109,7 +109,7 @@ fn open_one(
                 return Ok(false);
             }
         }
-        Place::Area(there) => {
+        Place::Area(there, _) => {
             // The number may be another area's by now, this partition's own among them.
             let other = |(slot, _): &(PartitionSlot, u16)| *slot != live.slot.number;
             let keeper = frames.areas().keeper(there).filter(other);

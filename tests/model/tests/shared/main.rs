@@ -616,14 +616,33 @@ fn an_area_of_the_description_lives_as_long_as_one_of_its_partitions_v7() {
     }
 }
 
+/// Whoever kept it has gone, and its place is another's by now: it is looked for elsewhere, or made.
+#[test]
+fn who_has_no_areas_keeps_none_of_the_description_v7() {
+    let mut estates = Estates::new(2, 32, SIZES);
+    estates.end(USER);
+    estates.start_without_areas(USER);
+    let wanted = Wanted { pages: PageCount(1), class: AreaClass::Page };
+    let fixed = Fixed { number: 0, wanted, access: Access::ReadWrite };
+    let joined = estates.meet(OWNER, Some(USER), |own, peer, machine| {
+        own.join_fixed(peer.unwrap(), machine, fixed)
+    });
+    assert_eq!(joined, Err(Refusal::PeerGone));
+    estates.audit();
+    comes(&mut estates, OWNER, None, fixed);
+    finish(estates);
+}
+
 #[test]
 fn the_word_of_an_area_of_the_description_comes_back() {
+    let [first, last] = [PartitionId(0), PartitionId(u32::MAX)];
     let all = [
         Place::Nowhere,
-        Place::Making(PartitionId(u32::MAX)),
-        Place::Making(PartitionId(0)),
-        Place::Area(AreaNumber(0)),
-        Place::Area(AreaNumber(u16::MAX)),
+        Place::Making(last),
+        Place::Making(first),
+        Place::Area(AreaNumber(0), last),
+        Place::Area(AreaNumber(u16::MAX), first),
+        Place::Area(AreaNumber(u16::MAX), last),
     ];
     for place in all {
         assert_eq!(Place::decode(place.encode()), place);
