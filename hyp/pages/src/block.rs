@@ -18,8 +18,8 @@ const WORDS: usize = 8;
 pub(crate) enum Kind {
     /// No frame of it belongs to the pool.
     Absent = 0,
-    /// Free as a whole, in the buddy heap.
-    Heap = 1,
+    /// Free as a whole, alone or in a larger extent.
+    Free = 1,
     /// Taken as a whole, alone or in a larger extent.
     Extent = 2,
     /// Given out in frames; the bitmap says which.
@@ -30,12 +30,15 @@ pub(crate) enum Kind {
 #[derive(FromZeros)]
 #[repr(C)]
 pub(crate) struct Block {
-    /// One bit for each frame that cannot be taken: taken already, or not the pool's.
+    /// Of a block of frames: one bit for each frame that cannot be taken: taken already, or not the pool's. Of the
+    /// first block of a free extent: the numbers of those before and behind it in its list.
     used: [u64; WORDS],
     /// One bit for each frame whose token is in the pool's keeping.
     parked: [u64; WORDS],
     free: u32,
     kind: Kind,
+    /// log2 of the blocks of the free extent that begins here.
+    class: u8,
 }
 
 impl Block {
@@ -48,7 +51,36 @@ impl Block {
         self.free
     }
 
-    /// Moves a whole block between the heap and a taken extent.
+    /// The class of the free extent that begins here. Only right for a block at whose address one can begin that is
+    /// as large as the one asked about.
+    pub(crate) fn extent_class(&self) -> Option<u32> {
+        (self.kind == Kind::Free).then_some(u32::from(self.class))
+    }
+
+    /// Makes this the first block of a free extent: its class, and who stands before and behind it in the list.
+    pub(crate) fn enter(&mut self, class: u32, (previous, next): (usize, usize)) {
+        self.class = u8::try_from(class).unwrap_or(u8::MAX);
+        self.set_previous(previous);
+        self.set_next(next);
+    }
+
+    /// Who stands before and behind this extent in the list.
+    pub(crate) fn links(&self) -> (usize, usize) {
+        let [previous, next, ..] = self.used;
+        (from_word(previous), from_word(next))
+    }
+
+    pub(crate) fn set_previous(&mut self, index: usize) {
+        let [previous, ..] = &mut self.used;
+        *previous = to_word(index);
+    }
+
+    pub(crate) fn set_next(&mut self, index: usize) {
+        let [_, next, ..] = &mut self.used;
+        *next = to_word(index);
+    }
+
+    /// Moves a whole block between a free and a taken extent.
     pub(crate) const fn set_whole(&mut self, kind: Kind) {
         self.kind = kind;
         self.free = 0;
@@ -61,26 +93,22 @@ impl Block {
         self.kind = Kind::Small;
     }
 
-    /// The first free run of `pages` frames (1 to 511) whose number is a multiple of `align` (a power of two
-    /// up to 512). At most 512 steps; for one frame at most 8.
-    pub(crate) fn find(&self, pages: u32, align: u32) -> Option<u32> {
-        if pages > self.free {
-            return None;
-        }
-        let mut at = 0;
-        while at < BLOCK_PAGES {
-            let start = round_up(self.next_free(at), align);
-            let end = start.saturating_add(pages);
-            if end > BLOCK_PAGES {
-                return None;
+    /// The first free run of `pages` frames (1 to 511) whose number is a multiple of `align` (a power of two up to
+    /// 512), and how many frames it has. If no run is that long: the first of the largest power of two, wherever it begins.
+    ///
+    /// At most nine rounds over the bitmap: the work does not grow with the number of runs.
+    pub(crate) fn find(&self, pages: u32, align: u32) -> Option<(u32, u32)> {
+        // One bit for each frame with which `long` free ones begin.
+        let (mut starts, mut long) = (self.used.map(|word| !word), 1u32);
+        while long < pages {
+            let by = long.min(pages.saturating_sub(long));
+            let longer = with_later(&starts, by);
+            if longer == [0; WORDS] {
+                return first(&starts, 1).map(|frame| (frame, long));
             }
-            let stop = self.next_used(start, end);
-            if stop >= end {
-                return Some(start);
-            }
-            at = stop.max(start.saturating_add(1));
+            (starts, long) = (longer, long.saturating_add(by));
         }
-        None
+        first(&starts, align).map(|frame| (frame, long))
     }
 
     /// Takes free frames; answers `false`, and changes nothing, if one of them is used.
@@ -114,34 +142,39 @@ impl Block {
     pub(crate) fn unpark(&mut self, first: u32, pages: u32) -> bool {
         clear(&mut self.parked, first, pages)
     }
+}
 
-    /// The first free frame from `at` on; 512 if there is none.
-    fn next_free(&self, at: u32) -> u32 {
-        self.next(at, BLOCK_PAGES, |word| !word)
-    }
+/// The bits of which the one `by` frames further is set as well.
+fn with_later(bits: &[u64; WORDS], by: u32) -> [u64; WORDS] {
+    let word = |number: usize| bits.get(number).copied().unwrap_or(0);
+    let (skip, shift) = (word_of(by), by & 63);
+    core::array::from_fn(|number| {
+        let later = number.saturating_add(skip);
+        let (low, high) = (word(later), word(later.saturating_add(1)));
+        // Two shifts: one by all 64 bits does not exist.
+        word(number) & (low >> shift | high << 1 << (63 & !shift))
+    })
+}
 
-    /// The first used frame from `at` on and before `end`; some number from `end` up if there is none.
-    fn next_used(&self, at: u32, end: u32) -> u32 {
-        self.next(at, end, |word| word)
+/// The first set bit whose number is a multiple of `align`.
+fn first(bits: &[u64; WORDS], align: u32) -> Option<u32> {
+    let (mut aligned, mut step) = (1u64, align);
+    while step < 64 {
+        aligned |= aligned << step;
+        step = step.saturating_mul(2);
     }
+    let words = (0..BLOCK_PAGES).step_by(64).zip(bits);
+    let mut found = words
+        .filter(|(base, word)| base & align.saturating_sub(1) & !63 == 0 && *word & aligned != 0);
+    found.next().map(|(base, word)| base | (word & aligned).trailing_zeros())
+}
 
-    /// The first frame from `at` on whose bit is set in what `of` makes of its word.
-    fn next(&self, at: u32, end: u32, of: impl Fn(u64) -> u64) -> u32 {
-        let mut base = at & !63;
-        let mut from = u64::MAX << (at & 63);
-        for word in self.used.iter().skip(word_of(at)) {
-            let candidates = of(*word) & from;
-            if candidates != 0 {
-                return base | candidates.trailing_zeros();
-            }
-            from = u64::MAX;
-            base = base.saturating_add(64);
-            if base >= end {
-                break;
-            }
-        }
-        base
-    }
+fn to_word(index: usize) -> u64 {
+    u64::try_from(index).unwrap_or(u64::MAX)
+}
+
+fn from_word(word: u64) -> usize {
+    usize::try_from(word).unwrap_or(usize::MAX)
 }
 
 /// Sets the bits of `pages` frames; answers `false`, and changes nothing, if one is set.
@@ -179,10 +212,6 @@ fn word_of(frame: u32) -> usize {
     usize::try_from(frame >> 6).unwrap_or(WORDS)
 }
 
-fn round_up(value: u32, align: u32) -> u32 {
-    value.saturating_add(align.saturating_sub(1)) & !align.saturating_sub(1)
-}
-
 #[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "tests compute with small numbers")]
 mod tests {
@@ -206,8 +235,8 @@ mod tests {
     fn runs_cross_word_ends() {
         let mut block = with_used(&[false; 512]);
         assert!(block.claim(63, 66) && !block.claim(128, 1) && block.claim(129, 1));
-        assert_eq!(block.find(64, 1), Some(130));
-        assert_eq!(block.find(63, 1), Some(0));
+        assert_eq!(block.find(64, 1), Some((130, 64)));
+        assert_eq!(block.find(63, 1), Some((0, 63)));
         assert!(!block.release(62, 2), "frame 62 is free");
         assert!(block.release(63, 66));
         assert_eq!(block.free(), 511);
@@ -228,7 +257,16 @@ mod tests {
             let expected = (0..=BLOCK_PAGES - pages).step_by(1 << align_shift).find(|start| {
                 (*start..*start + pages).all(|frame| !used[usize::try_from(frame).unwrap()])
             });
-            prop_assert_eq!(block.find(pages, 1 << align_shift), expected);
+            let found = block.find(pages, 1 << align_shift);
+            prop_assert_eq!(found.filter(|(_, long)| *long == pages).map(|(frame, _)| frame), expected);
+            let longest = used.split(|used| *used).map(<[bool]>::len).max().unwrap_or(0);
+            if longest >= usize::try_from(pages).unwrap() {
+                return Ok(());
+            }
+            let rounded = longest.checked_ilog2().map(|shift| 1usize << shift);
+            let first = rounded.and_then(|long| used.windows(long).position(|run| run.iter().all(|used| !used)));
+            let found = found.map(|(frame, long)| (usize::try_from(frame).unwrap(), usize::try_from(long).unwrap()));
+            prop_assert_eq!(found, first.zip(rounded), "the longest run has {}", longest);
         }
     }
 }

@@ -13,7 +13,7 @@ use shikiri_abi::Pa;
 /// # Safety
 /// For every address in the ranges that a [`crate::FramePool`] over this map is made of, `pointer` returns the
 /// address of memory that is readable and writable for as long as the pool lives, with exposed provenance; the
-/// distance to the physical address is the same for all, and a multiple of the largest extent that is asked for.
+/// distance to the physical address is the same for all, and a multiple of 4 KiB.
 pub unsafe trait DirectMap {
     /// The pointer to the byte at `at`.
     fn pointer(&self, at: Pa) -> NonNull<u8>;

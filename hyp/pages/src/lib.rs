@@ -12,6 +12,7 @@ extern crate std;
 
 mod block;
 mod direct_map;
+mod extents;
 mod frames;
 mod page_box;
 mod pool;

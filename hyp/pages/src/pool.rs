@@ -1,40 +1,40 @@
 //! The pool of free frames.
 //!
-//! Two stores under one roof: extents of 2 MiB and more, powers of two, in a buddy heap whose list nodes lie in
-//! the free memory itself; single frames and short runs in 2 MiB blocks with a bitmap each ([`crate::block`]).
-//! A block goes from the heap to the bitmaps when frames are wanted and back when all of its frames are free.
+//! Two stores under one roof: extents of 2 MiB and more, powers of two, in lists ([`crate::extents`]); single frames
+//! and short runs in 2 MiB blocks with a bitmap each ([`crate::block`]).
+//! A block goes from the lists to the bitmaps when frames are wanted and back when all of its frames are free.
 //! The table of blocks says for every block where it is, so that a frame given back twice, or never taken, stops
 //! the machine with the frame's address instead of corrupting a list.
 //!
+//! What an operation costs depends on the pieces that it is about, not on what else is free or how scattered that is:
+//! the pool's lock is everybody's, and memory is scattered by whoever wants to.
+//!
 //! Taken frames are not cleared: who takes them for a partition clears them, in steps.
-#![expect(unsafe_code, reason = "makes `Frames`, and lends free memory to the buddy heap")]
+#![expect(unsafe_code, reason = "makes `Frames`")]
 
-use core::alloc::Layout;
-use core::ptr::NonNull;
+use shikiri_abi::{PAGE_BYTES, Pa, PageCount};
 
-use buddy_system_allocator::Heap;
-use shikiri_abi::{PAGE_BYTES, PAGE_SHIFT, Pa, PageCount};
-
-use crate::block::{BLOCK_BYTES, BLOCK_PAGES, Block, Kind};
+use crate::block::{BLOCK_PAGES, BLOCK_SHIFT, Block, Kind};
 use crate::direct_map::DirectMap;
+use crate::extents::{Extents, LARGEST};
 use crate::frames::Frames;
 use crate::range::{FrameRange, next_free};
 use crate::setup::{Fixed, MAX_FIXED, PoolError, check_fixed, make_table};
 use crate::table::{Regions, Table, around, parts, whole_blocks};
 
-/// Classes of the buddy heap: the largest extent is 2^30 bytes, what a level-1 descriptor maps.
-const ORDERS: usize = 31;
 /// Open blocks that a request for a run looks at before it opens a new block.
 const TRIES: usize = 16;
+/// Open blocks that it looks at if there is no new block, and a shorter run will not do.
+const LAST_TRIES: usize = 256;
 /// Frames of the smallest extent.
 const EXTENT_PAGES: u64 = 512;
 /// Frames of the largest extent.
-const LARGEST_PAGES: u64 = 1 << (30 - PAGE_SHIFT);
+const LARGEST_PAGES: u64 = EXTENT_PAGES << LARGEST;
 
 /// All free frames of the machine.
 pub struct FramePool<M: DirectMap> {
     map: M,
-    heap: Heap<ORDERS>,
+    extents: Extents,
     table: Table,
     fixed: [Fixed; MAX_FIXED],
     /// The one block of frames that is kept although all of its frames are free.
@@ -72,7 +72,7 @@ impl<M: DirectMap> FramePool<M> {
         let (own, table) = unsafe { make_table(&map, regions, kept.clone()) }?;
         let mut pool = Self {
             map,
-            heap: Heap::empty(),
+            extents: Extents::new(),
             table,
             fixed: fixed_ranges,
             spare: None,
@@ -96,37 +96,41 @@ impl<M: DirectMap> FramePool<M> {
     ///
     /// Two shapes exist: 1 to 511 frames aligned to at most 2 MiB, and a power of two from 512 frames up to
     /// 262,144 (1 GiB), which is always aligned to its size. Larger or odder requests are made of several
-    /// ([`FramePool::take_up_to`]). A frame costs a few hundred instructions; a run looks at a bounded number
-    /// of blocks unless memory is nearly exhausted.
+    /// ([`FramePool::take_up_to`]). A frame costs a few hundred instructions; for a run, at most 272 blocks are looked
+    /// at, each of which costs about as much.
     ///
-    /// `None`: no such run is free, or the shape does not exist. The contents are whatever was there.
+    /// `None`: no such extent is free, or no such run in the blocks that were looked at, or the shape does not exist.
+    /// A single frame is always found. The contents are whatever was there.
     pub fn take(&mut self, pages: PageCount, align_bytes: u64) -> Option<Frames> {
         if !align_bytes.is_power_of_two() || pages.0 == 0 {
             return None;
         }
         if pages.0 < EXTENT_PAGES {
             let align = u32::try_from(align_bytes.div_ceil(PAGE_BYTES)).ok()?;
-            return self
-                .take_run(u32::try_from(pages.0).ok()?, align.le(&BLOCK_PAGES).then_some(align)?);
+            let align = align.le(&BLOCK_PAGES).then_some(align)?;
+            return self.take_exactly(u32::try_from(pages.0).ok()?, align);
         }
         let is_extent = pages.0.is_power_of_two() && pages.0 <= LARGEST_PAGES;
         let is_aligned = pages.bytes().is_some_and(|bytes| align_bytes <= bytes);
         (is_extent && is_aligned).then(|| self.take_extent(pages))?
     }
 
-    /// Takes the largest piece that is free and not larger than `pages`: how memory of any size is put
-    /// together, piece by piece. Pieces are aligned to their size, or to 4 KiB if smaller than 2 MiB.
+    /// Takes the largest extent that is free and not larger than `pages`, or a run if no extent is wanted or free: how
+    /// memory of any size is put together, piece by piece. Pieces are aligned to their size, or to 4 KiB if smaller
+    /// than 2 MiB. Of runs it takes the longest of the few open blocks that it looks at.
     ///
     /// `None`: not even one frame is free, or `pages` is zero.
     pub fn take_up_to(&mut self, pages: PageCount) -> Option<Frames> {
         let mut want = piece(pages);
-        while want.0 > 0 {
-            if let Some(frames) = self.take(want, PAGE_BYTES) {
+        while want.0 >= EXTENT_PAGES {
+            if let Some(frames) = self.take_extent(want) {
                 return Some(frames);
             }
-            want = piece(PageCount(want.0 / 2));
+            want = PageCount(want.0 / 2);
         }
-        None
+        let want = u32::try_from(want.0).ok().filter(|want| *want > 0)?;
+        let run = self.find(want, 1)?;
+        Some(self.claim(run))
     }
 
     /// Takes a fixed range, as a whole, from wherever its frames rest.
@@ -166,7 +170,7 @@ impl<M: DirectMap> FramePool<M> {
             return self.give_parts(range);
         }
         around(range, whole).into_iter().for_each(|part| self.give_parts(part));
-        self.give_extents(whole);
+        self.give_extents(whole, Kind::Extent);
     }
 
     /// Takes a token in keeping. Its frames stay out, and [`FramePool::unpark`] makes a token of them again, whole or
@@ -225,35 +229,50 @@ impl<M: DirectMap> FramePool<M> {
         &self.map
     }
 
-    /// Takes a run from the open blocks, or from a new one.
-    fn take_run(&mut self, pages: u32, align: u32) -> Option<Frames> {
-        if let Some((index, frame)) = self.search(pages, align, TRIES) {
-            return Some(self.claim(index, frame, pages));
-        }
-        if let Some(block) = self.take_extent(PageCount(EXTENT_PAGES)) {
-            let index = self.table.index(block.base());
-            self.table.block(index).set_small();
-            self.give_run(block.base(), index, 0, BLOCK_PAGES);
-            return Some(self.claim(index, 0, pages));
-        }
-        let (index, frame) = self.search(pages, align, usize::MAX)?;
-        Some(self.claim(index, frame, pages))
+    /// Takes a run that no shorter one can stand for.
+    fn take_exactly(&mut self, pages: u32, align: u32) -> Option<Frames> {
+        let is_whole = |run: &Run| run.pages == pages;
+        let run = match self.find(pages, align).filter(is_whole) {
+            Some(run) => run,
+            None => self.search(pages, align, LAST_TRIES).filter(is_whole)?,
+        };
+        Some(self.claim(run))
     }
 
-    /// Looks for a free run in at most `tries` open blocks, lowest address first.
-    fn search(&mut self, pages: u32, align: u32, tries: usize) -> Option<(usize, u32)> {
+    /// Finds a free run in the open blocks, or in a new one; without either, a shorter one.
+    fn find(&mut self, pages: u32, align: u32) -> Option<Run> {
+        let seen = self.search(pages, align, TRIES);
+        if seen.is_some_and(|run| run.pages == pages) {
+            return seen;
+        }
+        let Some(block) = self.take_extent(PageCount(EXTENT_PAGES)) else { return seen };
+        let index = self.table.index(block.base());
+        self.table.block(index).set_small();
+        self.give_run(block.base(), index, 0, BLOCK_PAGES);
+        Some(Run { index, frame: 0, pages })
+    }
+
+    /// Looks at `tries` open blocks at most, lowest address first, for a free run; answers the longest that it saw.
+    fn search(&mut self, pages: u32, align: u32, tries: usize) -> Option<Run> {
+        let mut best: Option<Run> = None;
         let mut from = 0;
         for _ in 0..tries {
-            let index = self.table.next_open(from)?;
-            if let Some(frame) = self.table.block(index).find(pages, align) {
-                return Some((index, frame));
+            let Some(index) = self.table.next_open(from) else { break };
+            let found = self.table.block(index).find(pages, align);
+            if let Some((frame, long)) = found
+                && best.is_none_or(|best| best.pages < long)
+            {
+                best = Some(Run { index, frame, pages: long });
+                if long == pages {
+                    break;
+                }
             }
             from = index.saturating_add(1);
         }
-        None
+        best
     }
 
-    fn claim(&mut self, index: usize, frame: u32, pages: u32) -> Frames {
+    fn claim(&mut self, Run { index, frame, pages }: Run) -> Frames {
         let range = FrameRange {
             base: self.table.address(index, frame),
             pages: PageCount(u64::from(pages)),
@@ -294,57 +313,47 @@ impl<M: DirectMap> FramePool<M> {
         }
     }
 
-    /// Returns a block whose frames are all free to the heap.
+    /// Returns a block whose frames are all free to the extents.
     fn close(&mut self, index: usize) {
         let base = self.table.address(index, 0);
         self.table.block(index).set_whole(Kind::Extent);
         self.table.note_open(index);
         self.free = self.free.saturating_sub(EXTENT_PAGES);
-        self.give_extents(FrameRange { base, pages: PageCount(EXTENT_PAGES) });
+        self.give_extents(FrameRange { base, pages: PageCount(EXTENT_PAGES) }, Kind::Extent);
     }
 
+    /// Takes an extent; `pages` is a power of two, 512 at least.
     fn take_extent(&mut self, pages: PageCount) -> Option<Frames> {
-        let bytes = usize::try_from(pages.bytes()?).ok()?;
-        let layout = Layout::from_size_align(bytes, bytes).ok()?;
-        let start = match self.heap.alloc(layout) {
-            Ok(start) => start,
-            Err(()) => {
+        let class = (pages.0 / EXTENT_PAGES).checked_ilog2()?;
+        let index = match self.extents.take(&mut self.table, class) {
+            Some(index) => index,
+            None => {
                 let spare = self.spare.take()?;
                 self.close(spare);
-                self.heap.alloc(layout).ok()?
+                self.extents.take(&mut self.table, class)?
             }
         };
-        let range = FrameRange { base: self.physical(start), pages };
-        assert!(
-            range.base.is_aligned(BLOCK_BYTES.max(bytes_of(pages))),
-            "frame pool: {range} is not aligned: the direct map's distance is odd"
-        );
-        self.mark(range, Kind::Heap, Kind::Extent);
+        let range = FrameRange { base: self.table.address(index, 0), pages };
+        self.mark(range, Kind::Free, Kind::Extent);
         self.free = self.free.saturating_sub(pages.0);
-        // SAFETY: the heap owned these frames and has let them go.
+        // SAFETY: these frames were a free extent's, and are out from now on.
         Some(unsafe { self.mint(range) })
     }
 
-    /// Returns whole blocks to the heap, in pieces that are powers of two and aligned to their size.
-    fn give_extents(&mut self, range: FrameRange) {
-        self.mark(range, Kind::Extent, Kind::Heap);
+    /// Makes whole blocks, which were of this kind, free extents, as large as their addresses allow.
+    fn give_extents(&mut self, range: FrameRange, from: Kind) {
         self.free = self.free.saturating_add(range.pages.0);
         let mut rest = range;
         while !rest.is_empty() {
-            let alignment = 1 << rest.base.0.trailing_zeros().min(30);
-            let bytes = bytes_of(piece(rest.pages)).min(alignment);
-            let start = self.map.pointer(rest.base);
-            let size = usize::try_from(bytes).unwrap_or(0);
-            if let Ok(layout) = Layout::from_size_align(size, size) {
-                // SAFETY: these frames came from the heap, perhaps in other pieces: it keeps free lists only, and
-                // `mark` has just checked that none of the frames is in them.
-                unsafe { self.heap.dealloc(start, layout) };
-            }
-            let pages = bytes >> PAGE_SHIFT;
-            rest = FrameRange {
-                base: rest.base.wrapping_add(bytes),
-                pages: PageCount(rest.pages.0.saturating_sub(pages)),
-            };
+            let alignment = (rest.base.0 >> BLOCK_SHIFT).trailing_zeros();
+            let fits = (rest.pages.0 / EXTENT_PAGES).checked_ilog2().unwrap_or(0);
+            let class = alignment.min(fits).min(LARGEST);
+            let extent = FrameRange { base: rest.base, pages: PageCount(EXTENT_PAGES << class) };
+            // Not before: the one before it must not find a buddy that is in no list yet.
+            self.mark(extent, from, Kind::Free);
+            let index = self.table.index(extent.base);
+            self.extents.give(&mut self.table, index, class);
+            rest = FrameRange::inside(extent.end(), rest.end());
         }
     }
 
@@ -370,7 +379,7 @@ impl<M: DirectMap> FramePool<M> {
         records
     }
 
-    /// Adds a free run when the pool is made: whole blocks to the heap, the rest frame by frame.
+    /// Adds a free run when the pool is made: whole blocks as extents, the rest frame by frame.
     fn add(&mut self, run: FrameRange) {
         let whole = whole_blocks(run);
         for (at, first, pages) in around(run, whole).into_iter().flat_map(parts) {
@@ -381,21 +390,7 @@ impl<M: DirectMap> FramePool<M> {
             }
             self.give_run(at, index, first, pages);
         }
-        if !whole.is_empty() {
-            self.mark(whole, Kind::Absent, Kind::Heap);
-            let start = self.map.pointer(whole.base).addr().get();
-            let bytes = usize::try_from(bytes_of(whole.pages)).unwrap_or(0);
-            // SAFETY: `new`'s caller gave this memory to the pool; runs are disjoint, and each is added once.
-            unsafe { self.heap.add_to_heap(start, start.saturating_add(bytes)) };
-            self.free = self.free.saturating_add(whole.pages.0);
-        }
-    }
-
-    /// The physical address of a pointer from the heap.
-    fn physical(&self, pointer: NonNull<u8>) -> Pa {
-        let anchor = self.own.base;
-        let offset = pointer.addr().get().wrapping_sub(self.map.pointer(anchor).addr().get());
-        anchor.wrapping_add(u64::try_from(offset).unwrap_or(0))
+        self.give_extents(whole, Kind::Absent);
     }
 
     /// Makes the token of frames that leave the pool.
@@ -409,16 +404,20 @@ impl<M: DirectMap> FramePool<M> {
     }
 }
 
+/// A free run in a block.
+#[derive(Clone, Copy)]
+struct Run {
+    index: usize,
+    frame: u32,
+    pages: u32,
+}
+
 /// The largest shape that [`FramePool::take`] knows with at most `pages` frames; zero for zero.
 fn piece(pages: PageCount) -> PageCount {
     if pages.0 < EXTENT_PAGES {
         return pages;
     }
     PageCount(1u64 << pages.0.min(LARGEST_PAGES).ilog2())
-}
-
-fn bytes_of(pages: PageCount) -> u64 {
-    pages.0.saturating_mul(PAGE_BYTES)
 }
 
 #[cfg(test)]

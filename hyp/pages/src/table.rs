@@ -85,11 +85,21 @@ pub(crate) struct Table {
     open: PageSlice<u64>,
     /// No open block stands in a word before this one.
     first_open: usize,
+    /// How many records were looked at: what an operation costs, for tests.
+    #[cfg(test)]
+    pub(crate) looks: u64,
 }
 
 impl Table {
     pub(crate) fn new(regions: Regions, blocks: PageSlice<Block>, open: PageSlice<u64>) -> Self {
-        Self { regions, blocks, open, first_open: 0 }
+        Self {
+            regions,
+            blocks,
+            open,
+            first_open: 0,
+            #[cfg(test)]
+            looks: 0,
+        }
     }
 
     /// The number of the block that holds an address of RAM.
@@ -108,14 +118,26 @@ impl Table {
 
     /// The address of frame `frame` of block `index`.
     pub(crate) fn address(&self, index: usize, frame: u32) -> Pa {
-        let region = self.regions.iter().find(|region| {
-            index.checked_sub(region.first_block).is_some_and(|i| i < region.blocks)
-        });
-        assert!(region.is_some(), "frame pool: there is no block {index}");
-        region.map_or(Pa(0), |region| {
-            let offset = u64::try_from(index.saturating_sub(region.first_block)).unwrap_or(0);
-            let block = (region.range.base.0 >> BLOCK_SHIFT).saturating_add(offset) << BLOCK_SHIFT;
-            Pa(block | u64::from(frame) << PAGE_SHIFT)
+        let place = self.place(index);
+        assert!(place.is_some(), "frame pool: there is no block {index}");
+        place
+            .map_or(Pa(0), |(_, number)| Pa(number << BLOCK_SHIFT | u64::from(frame) << PAGE_SHIFT))
+    }
+
+    /// The block that makes a larger extent with 2^`class` blocks from `index` on, if both lie in one region.
+    pub(crate) fn buddy(&self, index: usize, class: u32) -> Option<usize> {
+        let (region, number) = self.place(index)?;
+        let offset = (number ^ 1 << class).checked_sub(region.range.base.0 >> BLOCK_SHIFT)?;
+        let offset = usize::try_from(offset).ok().filter(|offset| *offset < region.blocks)?;
+        Some(region.first_block.saturating_add(offset))
+    }
+
+    /// The region of block `index`, and which one of the whole address space it is.
+    fn place(&self, index: usize) -> Option<(&Region, u64)> {
+        self.regions.iter().find_map(|region| {
+            let offset = index.checked_sub(region.first_block).filter(|i| *i < region.blocks)?;
+            let offset = u64::try_from(offset).unwrap_or(0);
+            Some((region, (region.range.base.0 >> BLOCK_SHIFT).saturating_add(offset)))
         })
     }
 
@@ -124,6 +146,10 @@ impl Table {
     /// # Panics
     /// If there is no such block: indices come from this table only.
     pub(crate) fn block(&mut self, index: usize) -> &mut Block {
+        #[cfg(test)]
+        {
+            self.looks = self.looks.wrapping_add(1);
+        }
         match self.blocks.get_mut(index) {
             Some(block) => block,
             None => unreachable!("frame pool: there is no block {index}"),

@@ -29,11 +29,17 @@ impl Ram {
 
     /// The same at another physical address. The frame at 0, which no pointer of a machine leads to, has none here.
     pub(crate) fn at(base: Pa, blocks: usize) -> Self {
+        let ram = Self::untouched(base, blocks);
+        // SAFETY: as many bytes as were allocated.
+        unsafe { ram.start.write_bytes(DIRT, ram.layout.size()) };
+        ram
+    }
+
+    /// As much, of which the system gives only what is written: for large machines.
+    pub(crate) fn untouched(base: Pa, blocks: usize) -> Self {
         let layout = Layout::from_size_align(blocks << 21, blocks << 21).unwrap();
         // SAFETY: the layout is not empty.
         let start = NonNull::new(unsafe { alloc(layout) }).unwrap();
-        // SAFETY: as many bytes as were allocated.
-        unsafe { start.write_bytes(DIRT, layout.size()) };
         start.as_ptr().expose_provenance();
         Self { base, start, layout }
     }

@@ -125,7 +125,7 @@ impl Ram {
     /// `mib` (a power of two, at least 2) MiB full of dirt.
     #[must_use]
     pub fn new(mib: usize) -> Self {
-        // The direct map's distance must be a multiple of the largest extent.
+        // Aligned to its size: an address of the machine and its pointer end in the same digits.
         let layout = Layout::from_size_align(mib << 20, mib << 20).unwrap();
         let block = Block::new(layout);
         let start = block.start;

@@ -349,7 +349,7 @@ fn forged_frames_stop_the_machine_with_their_address() {
     miri,
     ignore = "thousands of frames: minutes under Miri, and nothing that the others lack"
 )]
-fn building_the_pool_of_a_large_machine_touches_no_free_frame_but_the_heads_of_extents() {
+fn building_the_pool_of_a_large_machine_touches_no_free_frame() {
     let ram = Ram::new(64);
     let dirty = |ram: &Ram| {
         let bytes = usize::try_from(ram.range().pages.0 << 12).unwrap();
@@ -360,8 +360,61 @@ fn building_the_pool_of_a_large_machine_touches_no_free_frame_but_the_heads_of_e
     };
     let made = pool(&ram, &[], &[]).map(|pool| pool.free_pages());
     assert_eq!(made, Ok(PageCount(ram.range().pages.0 - 4)));
-    // The table of 64 blocks in four pages, and eight bytes in each of at most 30 list nodes.
-    assert!(dirty(&ram) <= 4 * 4096 + 30 * 8);
+    assert!(dirty(&ram) <= 4 * 4096, "the table of 64 blocks");
+}
+
+/// How many records an operation looks at.
+fn looks<'a, T>(
+    pool: &mut FramePool<&'a Ram>,
+    work: impl FnOnce(&mut FramePool<&'a Ram>) -> T,
+) -> (u64, T) {
+    let before = pool.table.looks;
+    let done = work(pool);
+    (pool.table.looks - before, done)
+}
+
+/// Every second block of RAM is free, as an extent of its own: what a guest makes that splits its memory block by block.
+#[test]
+fn a_release_costs_the_same_however_many_extents_lie_free_alone() {
+    let cost = |lone: usize| {
+        let ram = Ram::untouched(Pa(RAM), (2 * lone).next_power_of_two());
+        let mut pool = pool(&ram, &[], &[]).unwrap();
+        let mut extents: Vec<_> =
+            core::iter::from_fn(|| pool.take(PageCount(512), PAGE_BYTES)).collect();
+        extents.sort_by_key(Frames::base);
+        let given: Vec<_> =
+            (0..extents.len() / 2).map(|at| extents.remove(at)).take(lone).collect();
+        given.into_iter().for_each(|extent| pool.give(extent));
+        let (last, first) = (extents.pop().unwrap(), extents.remove(0));
+        [last, first].map(|extent| looks(&mut pool, |pool| pool.give(extent)).0)
+    };
+    let (few, many) = (cost(10), cost(if cfg!(miri) { 20 } else { 1000 }));
+    assert_eq!(few, many);
+    assert!(many.iter().all(|looks| *looks <= 32), "{many:?}");
+}
+
+/// Every second frame of every block is free, and no two in a row.
+#[test]
+#[cfg_attr(
+    miri,
+    ignore = "thousands of frames: minutes under Miri, and nothing that the others lack"
+)]
+fn a_piece_costs_the_same_however_many_blocks_have_only_single_frames() {
+    let cost = |blocks: usize| {
+        let ram = Ram::untouched(Pa(RAM), blocks);
+        let mut pool = pool(&ram, &[], &[]).unwrap();
+        let frames: Vec<_> = core::iter::from_fn(|| pool.take(PageCount(1), PAGE_BYTES)).collect();
+        let (kept, free): (Vec<_>, Vec<_>) =
+            frames.into_iter().partition(|frame| frame.base().0 & PAGE_BYTES == 0);
+        free.into_iter().for_each(|frame| pool.give(frame));
+        let (looks, piece) = looks(&mut pool, |pool| pool.take_up_to(PageCount(1023)));
+        assert_eq!(piece.map(|piece| piece.pages()), Some(PageCount(1)));
+        drop(kept);
+        looks
+    };
+    let (few, many) = (cost(32), cost(1024));
+    assert_eq!(few, many);
+    assert!(many <= 20, "{many}");
 }
 
 /// What a random step does.
@@ -448,8 +501,13 @@ proptest! {
         }
         held.into_iter().for_each(|frames| pool.give(frames));
         prop_assert_eq!(pool.free_pages(), total);
-        // All of it can be had again, in pieces of any shape.
-        let all = core::iter::from_fn(|| pool.take_up_to(PageCount(u64::MAX)));
-        prop_assert_eq!(all.map(|frames| frames.pages().0).sum::<u64>(), total.0);
+        // All of it can be had again, in pieces as large as those of a machine that has just started.
+        let all = |pool: &mut FramePool<&Ram>| -> Vec<u64> {
+            let pieces = core::iter::from_fn(|| pool.take_up_to(PageCount(u64::MAX)));
+            pieces.map(|frames| frames.pages().0).collect()
+        };
+        let pieces = all(&mut pool);
+        prop_assert_eq!(pieces.iter().sum::<u64>(), total.0);
+        prop_assert_eq!(pieces, all(&mut self::pool(&ram, &kept[..1], &kept[1..]).unwrap()));
     }
 }

@@ -45,10 +45,9 @@ const PACKAGES: [&str; 9] = [
     "shikiri-vgic",
 ];
 
-/// What Miri is told. Without isolation, the properties' seeds come from the environment. The buddy allocator's lists are numbers
-/// that it makes pointers of: memory is exposed to it, as its interface wants, and everything else keeps its provenance. The books
+/// What Miri is told. Without isolation, the properties' seeds come from the environment. The books
 /// of a test's machine live for ever, as they do at EL2: no leaks; that no frame is lost the audits see.
-const FLAGS: &str = "-Zmiri-disable-isolation -Zmiri-permissive-provenance -Zmiri-ignore-leaks";
+const FLAGS: &str = "-Zmiri-disable-isolation -Zmiri-ignore-leaks";
 
 /// What of the nightly toolchain is not there.
 fn missing() -> Option<&'static str> {
