@@ -179,20 +179,21 @@ fn from_word(word: u64) -> usize {
 
 /// Sets the bits of `pages` frames; answers `false`, and changes nothing, if one is set.
 fn set(bits: &mut [u64; WORDS], first: u32, pages: u32) -> bool {
-    let are_clear = words(bits, first, pages).all(|(word, mask)| *word & mask == 0);
-    if are_clear {
-        words(bits, first, pages).for_each(|(word, mask)| *word |= mask);
-    }
-    are_clear
+    turn(bits, first, pages, 0)
 }
 
 /// Clears the bits of `pages` frames; answers `false`, and changes nothing, if one is clear.
 fn clear(bits: &mut [u64; WORDS], first: u32, pages: u32) -> bool {
-    let are_set = words(bits, first, pages).all(|(word, mask)| *word & mask == mask);
-    if are_set {
-        words(bits, first, pages).for_each(|(word, mask)| *word &= !mask);
+    turn(bits, first, pages, u64::MAX)
+}
+
+/// Turns the bits of `pages` frames over if they are as in `from`.
+fn turn(bits: &mut [u64; WORDS], first: u32, pages: u32, from: u64) -> bool {
+    let are_so = words(bits, first, pages).all(|(word, mask)| (*word ^ from) & mask == 0);
+    if are_so {
+        words(bits, first, pages).for_each(|(word, mask)| *word ^= mask);
     }
-    are_set
+    are_so
 }
 
 /// The words of a bitmap that hold `pages` frames (at least one) from `first` on, each with their bits.
