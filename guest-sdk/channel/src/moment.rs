@@ -22,6 +22,13 @@ impl Channel {
         Moment(self.0.home.moment())
     }
 
+    /// Whether a message has come that was not taken. Of those that come behind it nothing is told: who waits for something else and leaves
+    /// it there does not learn of them. If there is none, the next is told.
+    #[must_use]
+    pub fn has_message(&self) -> bool {
+        self.0.next().has_come()
+    }
+
     /// Waits until something has happened since `seen`: a message to an empty port, room for one, the peer's end,
     /// [`Channel::wake`].
     pub fn wait_since(&self, seen: Moment) {

@@ -13,7 +13,8 @@
 //! | at B | [`Wire::new`] | [`Wire::with_area`], [`pool_part`], `Pool::attach` |
 //!
 //! The channel's own events tell of messages, of room and of the peer's end. That a buffer is free again is told by a short
-//! message that is none of the calls', and only to a side that says that it waits.
+//! message that is none of the calls', and only to a side that says that it waits. The channel's event does not tell of it where
+//! another message was not taken: a server that waits for a buffer and leaves further requests there looks again by itself.
 //!
 //! Where both sides share an area anyway, the messages can lie there too, in a ring (`shikiri_rpc::Ring`), with the channel as its doorbell:
 //! [`Bell`]. Then 128 bytes need no buffer, and who does not sleep is not rung for.
@@ -37,6 +38,9 @@ const WORDS: usize = 3;
 /// The words by which the sides say that they wait, each in a cache line of its own.
 const WAITS: [usize; 2] = [0, 8];
 const POOL: usize = 16;
+
+/// How long who waits for a buffer sleeps beside messages that it does not take.
+const GLANCE_US: u64 = 200;
 
 /// A short message that is none of a call's: look what is free.
 const LOOK: [u64; WORDS] = [0; WORDS];
@@ -132,7 +136,7 @@ impl Transport for Wire<'_> {
         fence(Ordering::SeqCst);
         let is_waiting = waits.peer.load(Ordering::Relaxed) != 0;
         if is_waiting && waits.peer.swap(0, Ordering::Relaxed) != 0 {
-            // A peer whose port is full has messages to look at before it sleeps.
+            // A peer whose port is full takes messages before it sleeps, or does not sleep long beside them (`wait_beside`).
             let _sent = self.channel.try_send((), LOOK);
         }
     }
@@ -152,6 +156,27 @@ impl Transport for Wire<'_> {
 
     fn wait_until(&self, Epoch(seen): Epoch, deadline: Ticks) {
         let _has_happened = self.channel.wait_since_until(Moment(seen), deadline);
+    }
+
+    fn wait_beside(&self, seen: Epoch, until: Option<Ticks>) {
+        // Behind `watch`. An event tells of a message to an empty port: of the one that says that a buffer is free, or of one before it.
+        // Of one behind an untaken one none does, and a full port takes none.
+        let until = if self.channel.has_message() {
+            let soon = Ticks::from_now_us(GLANCE_US);
+            Some(until.map_or(soon, |deadline| deadline.min(soon)))
+        } else {
+            until
+        };
+        match until {
+            Some(deadline) => self.wait_until(seen, deadline),
+            None => self.wait(seen),
+        }
+    }
+
+    fn await_beside(&self, waker: &Waker) {
+        if self.channel.has_message() {
+            waker.wake_by_ref();
+        }
     }
 
     fn is_over(&self, deadline: Ticks) -> bool {

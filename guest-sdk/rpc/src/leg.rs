@@ -170,7 +170,7 @@ impl<'a, T: Transport> Leg<'a, T> {
                 result => return result,
             }
             if !has_more {
-                self.doze(seen, until);
+                self.transport.wait_beside(seen, until);
             }
         }
     }
@@ -190,7 +190,10 @@ impl<'a, T: Transport> Leg<'a, T> {
                 task.waker().wake_by_ref();
             }
             match attempt() {
-                Err(why) if is_shortage(&why) && !is_gone => Poll::Pending,
+                Err(why) if is_shortage(&why) && !is_gone => {
+                    self.transport.await_beside(task.waker());
+                    Poll::Pending
+                }
                 result => Poll::Ready(result),
             }
         })

@@ -101,7 +101,14 @@ where
                 Ok(Step::Waiting) if waits.is_none() => {
                     *waits = Some((self.up.leg().enter(), self.down.leg().enter()));
                 }
-                Ok(Step::Waiting | Step::Idle) => return Poll::Pending,
+                Ok(Step::Waiting) => {
+                    if let State::Reply { .. } = self.state {
+                        // For a buffer, beside the caller's next requests.
+                        self.up.leg().transport().await_beside(task.waker());
+                    }
+                    return Poll::Pending;
+                }
+                Ok(Step::Idle) => return Poll::Pending,
             }
         }
         task.waker().wake_by_ref();

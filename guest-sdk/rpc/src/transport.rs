@@ -17,7 +17,8 @@ pub struct Epoch(pub u32);
 /// side may use it at the same time.
 ///
 /// How one waits without missing anything: `watch`, look once more, then `wait` or `wait_until`; a task: `register`, `watch`, look once
-/// more. What can happen is a message, room, a free buffer, the peer's end, or [`Transport::wake`].
+/// more. What can happen is a message, room, a free buffer, the peer's end, or [`Transport::wake`]. A message of which nothing is told
+/// counts as told if others wait before it: who waits for something else and leaves those there waits by `wait_beside` or `await_beside`.
 pub trait Transport: Sync {
     /// A moment of this side's clock.
     type Deadline: Copy;
@@ -49,6 +50,20 @@ pub trait Transport: Sync {
 
     /// The same, but not beyond the deadline: also if nothing happens at all.
     fn wait_until(&self, seen: Epoch, deadline: Self::Deadline);
+
+    /// As [`Transport::wait_until`], or [`Transport::wait`] without a deadline, for who waits for something else than a message and may leave
+    /// messages where they are. A transport that does not tell of what comes behind an untaken message returns a short time later while
+    /// there is one.
+    fn wait_beside(&self, seen: Epoch, until: Option<Self::Deadline>) {
+        match until {
+            Some(deadline) => self.wait_until(seen, deadline),
+            None => self.wait(seen),
+        }
+    }
+
+    /// The same for a task that has registered and has looked: such a transport wakes it at once while there is an untaken message, so that
+    /// it looks again and again.
+    fn await_beside(&self, _waker: &Waker) {}
 
     /// Whether the deadline has come.
     fn is_over(&self, deadline: Self::Deadline) -> bool;

@@ -31,6 +31,7 @@ struct End {
     epoch: u32,
     has_left: bool,
     rings: u64,
+    sleepers: u32,
     tasks: Vec<Waker>,
 }
 
@@ -67,6 +68,11 @@ impl Bell {
         sides[self.side].epoch == seen.0 && !sides[1 - self.side].has_left
     }
 
+    /// How many threads of this side sleep.
+    fn sleepers(&self) -> u32 {
+        self.bells.sides.lock().unwrap()[self.side].sleepers
+    }
+
     /// How often this side has rung for the other.
     pub(crate) fn rings(&self) -> u64 {
         self.bells.sides.lock().unwrap()[self.side].rings
@@ -86,15 +92,20 @@ impl Doorbell for Bell {
     }
 
     fn wait(&self, seen: Epoch) {
-        let sides = self.bells.sides.lock().unwrap();
-        drop(self.bells.rung.wait_while(sides, |sides| self.has_nothing(sides, seen)).unwrap());
+        let mut sides = self.bells.sides.lock().unwrap();
+        sides[self.side].sleepers += 1;
+        let has_nothing = |sides: &mut [End; 2]| self.has_nothing(sides, seen);
+        sides = self.bells.rung.wait_while(sides, has_nothing).unwrap();
+        sides[self.side].sleepers -= 1;
     }
 
     fn wait_until(&self, seen: Epoch, deadline: Instant) {
-        let sides = self.bells.sides.lock().unwrap();
+        let mut sides = self.bells.sides.lock().unwrap();
+        sides[self.side].sleepers += 1;
         let rest = deadline.saturating_duration_since(Instant::now());
         let has_nothing = |sides: &mut [End; 2]| self.has_nothing(sides, seen);
-        drop(self.bells.rung.wait_timeout_while(sides, rest, has_nothing).unwrap());
+        (sides, _) = self.bells.rung.wait_timeout_while(sides, rest, has_nothing).unwrap();
+        sides[self.side].sleepers -= 1;
     }
 
     fn is_over(&self, deadline: Instant) -> bool {
@@ -169,27 +180,77 @@ impl Wire {
     }
 }
 
-/// A transport without shared memory, whose messages carry 8 bytes: the short message of a channel.
+/// A transport whose messages carry 8 bytes, and that tells of as little as a channel does: of a message to an empty port, of room to who
+/// found none, of the end. That a buffer is free is a message that is no call's, for a side that has said that it waits.
 pub(crate) struct Queue {
-    lanes: Arc<[Mutex<VecDeque<Message>>; 2]>,
+    lanes: Arc<[Mutex<Lane>; 2]>,
+    /// Which sides wait.
+    waits: Arc<[AtomicUsize; 2]>,
     side: usize,
     bell: Bell,
     capacity: usize,
 }
 
+/// What goes one way.
+#[derive(Default)]
+struct Lane {
+    /// None: look what is free.
+    messages: VecDeque<Option<Message>>,
+    /// Its sender found no room.
+    is_starved: bool,
+}
+
 /// Both ends of such a transport, for `capacity` messages each way.
 pub(crate) fn queues(capacity: usize) -> [Queue; 2] {
-    let lanes = Arc::new([const { Mutex::new(VecDeque::new()) }; 2]);
+    let (lanes, waits) = (Arc::default(), Arc::<[AtomicUsize; 2]>::default());
     let mut side = 0;
     bells().map(|bell| {
         side += 1;
-        Queue { lanes: lanes.clone(), side: side - 1, bell, capacity }
+        Queue { lanes: Arc::clone(&lanes), waits: waits.clone(), side: side - 1, bell, capacity }
     })
 }
 
 impl Queue {
     pub(crate) fn leave(&self) {
         self.bell.leave();
+    }
+
+    /// How many messages have come and were not taken.
+    pub(crate) fn untaken(&self) -> usize {
+        self.lanes[1 - self.side].lock().unwrap().messages.len()
+    }
+
+    /// Whether somebody of this side sleeps, and has said so.
+    pub(crate) fn is_asleep(&self) -> bool {
+        self.waits[self.side].load(Ordering::SeqCst) != 0 && self.bell.sleepers() != 0
+    }
+
+    /// Puts a message, or none, behind the others.
+    fn put(&self, message: Option<Message>) -> Result<(), SendError> {
+        let mut lane = self.lanes[self.side].lock().unwrap();
+        if lane.messages.len() == self.capacity {
+            lane.is_starved = true;
+            return Err(SendError::Full);
+        }
+        lane.messages.push_back(message);
+        let is_first = lane.messages.len() == 1;
+        drop(lane);
+        if is_first {
+            self.bell.ring();
+        }
+        Ok(())
+    }
+
+    /// Takes the next message, or what is none.
+    fn take(&self) -> Option<Option<Message>> {
+        let mut lane = self.lanes[1 - self.side].lock().unwrap();
+        let taken = lane.messages.pop_front();
+        let is_starved = taken.is_some() && std::mem::take(&mut lane.is_starved);
+        drop(lane);
+        if is_starved {
+            self.bell.ring();
+        }
+        taken
     }
 }
 
@@ -201,42 +262,40 @@ impl Transport for Queue {
     }
 
     fn send(&self, message: &Message) -> Result<(), SendError> {
-        let mut lane = self.lanes[self.side].lock().unwrap();
         if self.bell.is_peer_gone() {
             return Err(SendError::PeerGone);
-        }
-        if lane.len() == self.capacity {
-            return Err(SendError::Full);
         }
         if let Body::Inline(inline) = &message.body
             && inline.as_bytes().len() > 8
         {
             return Err(SendError::TooLarge);
         }
-        lane.push_back(*message);
-        self.bell.ring();
-        Ok(())
+        self.put(Some(*message))
     }
 
     fn receive(&self) -> Result<Option<Message>, PeerGone> {
         let is_gone = self.bell.is_peer_gone();
-        let received = self.lanes[1 - self.side].lock().unwrap().pop_front();
-        match received {
-            None if is_gone => Err(PeerGone),
-            Some(message) => {
-                self.notify();
-                Ok(Some(message))
+        loop {
+            match self.take() {
+                None if is_gone => return Err(PeerGone),
+                None => return Ok(None),
+                Some(Some(message)) => return Ok(Some(message)),
+                Some(None) => {}
             }
-            None => Ok(None),
         }
     }
 
     fn notify(&self) {
-        self.bell.ring();
+        if self.waits[1 - self.side].swap(0, Ordering::SeqCst) != 0 {
+            // As over a channel, it may find no room.
+            let _sent = self.put(None);
+        }
     }
 
     fn watch(&self) -> Epoch {
-        self.bell.epoch()
+        let epoch = self.bell.epoch();
+        self.waits[self.side].store(1, Ordering::SeqCst);
+        epoch
     }
 
     fn wait(&self, seen: Epoch) {
@@ -245,6 +304,23 @@ impl Transport for Queue {
 
     fn wait_until(&self, seen: Epoch, deadline: Instant) {
         self.bell.wait_until(seen, deadline);
+    }
+
+    fn wait_beside(&self, seen: Epoch, until: Option<Instant>) {
+        match (self.untaken(), until) {
+            (0, None) => self.wait(seen),
+            (0, Some(deadline)) => self.wait_until(seen, deadline),
+            (_, until) => {
+                let soon = Instant::now() + Duration::from_millis(1);
+                self.wait_until(seen, until.map_or(soon, |deadline| deadline.min(soon)));
+            }
+        }
+    }
+
+    fn await_beside(&self, waker: &Waker) {
+        if self.untaken() != 0 {
+            waker.wake_by_ref();
+        }
     }
 
     fn is_over(&self, deadline: Instant) -> bool {

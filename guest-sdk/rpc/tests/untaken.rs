@@ -1,0 +1,134 @@
+//! Who waits for a buffer beside messages that it does not take, over a transport that tells only of a message to an empty port.
+#![cfg(not(loom))]
+
+mod support;
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as TaskContext, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shikiri_rpc::{
+    Area, Begin, CallError, Client, Context, Leg, Patience, Pending, Pool, Relay, SendError,
+    Server, atomic::AtomicU64,
+};
+use support::sample::{Plain, Sample, SampleServer, SampleStub, serve_now};
+use support::{Queue, queues, words};
+
+const BUFFERS: usize = 2;
+const BUFFER_BYTES: usize = 512;
+/// Results that need a buffer, of arguments that do not.
+const COUNT: u32 = 500;
+
+type Caller<'p> = Client<'p, Queue, 8>;
+type Call<'c, 'p> = Pending<'c, 'p, Queue, 8, Vec<u8>>;
+
+/// The memory of a pool, made.
+fn memory() -> Vec<AtomicU64> {
+    let words = words(1 + BUFFERS * (2 + BUFFER_BYTES / 8));
+    Pool::create(Area::new(&words), BUFFERS, BUFFER_BYTES).unwrap();
+    words
+}
+
+/// Both ends of a leg with that pool, for `capacity` messages each way.
+fn legs(memory: &[AtomicU64], capacity: usize) -> [Leg<'_, Queue>; 2] {
+    queues(capacity).map(|queue| {
+        let leg = Leg::new(queue);
+        let pool = Pool::attach(Area::new(memory), BUFFER_BYTES).unwrap();
+        assert!(leg.pools().add(pool).is_ok());
+        leg
+    })
+}
+
+/// Two more calls than there are buffers.
+fn begin<'c, 'p>(client: &'c Caller<'p>) -> [Call<'c, 'p>; BUFFERS + 2] {
+    [(); BUFFERS + 2].map(|()| SampleStub(Begin::new(client)).fill(COUNT).unwrap())
+}
+
+/// The server has filled all buffers, and waits for one more beside the last request. The room for messages may be used up, too: then
+/// not even what tells of a buffer finds any.
+#[test]
+fn a_server_that_waits_for_a_buffer_beside_a_request_is_woken() {
+    for capacity in [BUFFERS + 2, 63] {
+        let memory = memory();
+        let [ours, theirs] = legs(&memory, capacity);
+        let client = Caller::new(ours);
+        let server = Server::new(theirs, Patience::Wait);
+        let calls = begin(&client);
+        thread::scope(|scope| {
+            scope.spawn(|| server.serve(&mut Context::<64>::new(), &SampleServer(Plain)));
+            while client.leg().pools().in_use() < BUFFERS || !server.leg().transport().is_asleep() {
+                thread::yield_now();
+            }
+            assert!(server.leg().transport().untaken() >= 1);
+            let more = (client.in_flight()..capacity + BUFFERS + 1).map_while(|_| {
+                let call = SampleStub(Begin::new(&client)).nothing();
+                assert_ne!(call.as_ref().err(), Some(&CallError::Send(SendError::Full)));
+                call.ok()
+            });
+            let more: Vec<_> = more.collect();
+            let in_time = Instant::now() + Duration::from_secs(20);
+            let results = calls.map(|call| call.wait_until(in_time).ok());
+            // Before anything is checked: the server ends.
+            client.leg().transport().leave();
+            drop(more);
+            assert!(results.iter().flatten().all(|result| *result == Ok(Plain.fill(COUNT))));
+            assert_eq!(results.iter().flatten().count(), results.len());
+        });
+    }
+}
+
+/// Whether a task was woken.
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Polls the task as often as it is woken, and a caller that takes one reply after the other in between: all arrive.
+fn take_all(calls: [Call<'_, '_>; BUFFERS + 2], task: impl Future<Output = ()>, others: impl Fn()) {
+    let flag = Arc::new(Flag(AtomicBool::new(true)));
+    let waker = Waker::from(flag.clone());
+    let mut task = pin!(task);
+    let mut poll = || {
+        // Who looks again and again is polled a few times.
+        for _ in 0..20 {
+            others();
+            if flag.0.swap(false, Ordering::AcqRel) {
+                assert!(task.as_mut().poll(&mut TaskContext::from_waker(&waker)).is_pending());
+            }
+        }
+    };
+    for call in calls {
+        poll();
+        let is_answered = call.finish().is_ok_and(|result| result == Ok(Plain.fill(COUNT)));
+        assert!(is_answered, "nobody woke the task");
+    }
+}
+
+#[test]
+fn a_servers_task_that_waits_for_a_buffer_beside_a_request_is_woken() {
+    let memory = memory();
+    let [ours, theirs] = legs(&memory, 63);
+    let client = Caller::new(ours);
+    let server = Server::new(theirs, Patience::Wait);
+    let mut context = Context::<64>::new();
+    take_all(begin(&client), server.served(&mut context, &SampleServer(Plain)), || {});
+}
+
+#[test]
+fn a_relay_that_waits_for_a_buffer_beside_a_request_is_woken() {
+    let memories = [memory(), memory()];
+    let [first, second] = [legs(&memories[0], 63), legs(&memories[1], 63)];
+    let ([ours, up], [down, theirs]) = (first, second);
+    let client = Caller::new(ours);
+    let (up, down) = (Server::new(up, Patience::Wait), Caller::new(down));
+    let server = Server::new(theirs, Patience::Fail);
+    let mut relay = Relay::<_, _, 8, 512>::new(&up, &down);
+    take_all(begin(&client), relay.run(), || serve_now(&server));
+}
