@@ -1,7 +1,7 @@
 //! The caller's side: call slots, and what brings replies to them.
 
 use crate::codec::{Payload, Value};
-use crate::error::CallError;
+use crate::error::{CallError, SendError};
 use crate::facade::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::leg::{Leg, Patience};
 use crate::message::{Kind, Message};
@@ -45,7 +45,8 @@ impl<'a, T: Transport, const CALLS: usize> Client<'a, T, CALLS> {
         &self.leg
     }
 
-    /// Begins a call of `method`: marshals the arguments and sends them. Does not wait.
+    /// Begins a call of `method`: marshals the arguments and sends them. Does not wait. If no buffer is free, those that late replies of
+    /// dropped calls hold are given back first.
     ///
     /// # Errors
     /// [`CallError`]; nothing of the call is left then. [`CallError::is_shortage`] tells what waiting may help against.
@@ -54,7 +55,27 @@ impl<'a, T: Transport, const CALLS: usize> Client<'a, T, CALLS> {
         method: u16,
         arguments: &A,
     ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
-        self.begin_with(method, &Value(arguments))
+        let payload = Value(arguments);
+        match self.begin_with(method, &payload) {
+            Err(CallError::Send(SendError::NoBuffer | SendError::NoMemory)) => {
+                self.begin_again(method, &payload)
+            }
+            begun => begun,
+        }
+    }
+
+    /// Takes in what has arrived, the replies that nobody wants among it, and begins a call.
+    #[cold]
+    fn begin_again<R>(
+        &self,
+        method: u16,
+        payload: &impl Payload,
+    ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
+        if self.receive_for(None) == Ok(true) {
+            // There may be more, of which nobody tells.
+            self.leg.transport().wake();
+        }
+        self.begin_with(method, payload)
     }
 
     /// Begins a call, and waits for a buffer, for room or for a slot if need be.
@@ -96,7 +117,7 @@ impl<'a, T: Transport, const CALLS: usize> Client<'a, T, CALLS> {
         until: Option<T::Deadline>,
     ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
         self.leg.persist(
-            || self.begin(method, arguments),
+            || self.begin_with(method, &Value(arguments)),
             |why| why.is_shortage(),
             until,
             || self.receive_for(None).unwrap_or(false),
@@ -220,6 +241,8 @@ impl<'a, T: Transport, const CALLS: usize> Client<'a, T, CALLS> {
             Some(Delivered::Unwanted) | None => {
                 self.strays.fetch_add(1, Ordering::Relaxed);
                 self.leg.discard(message);
+                // Its caller may have left it meanwhile, and the slot to this side of it.
+                self.has_freed_slot();
                 None
             }
         }

@@ -5,7 +5,9 @@ use core::task::{Context, Poll};
 
 use crate::codec::Payload;
 use crate::error::{FetchError, SendError};
+use crate::facade::atomic::{AtomicBool, Ordering, fence};
 use crate::message::{Body, CallId, INLINE_BYTES, Inline, Kind, Message};
+use crate::pool::Buffer;
 use crate::pools::Pools;
 use crate::room::{Waiters, Waiting};
 use crate::transport::{Epoch, Transport};
@@ -26,6 +28,8 @@ pub struct Leg<'a, T> {
     /// Payloads up to this size travel in the message.
     threshold: usize,
     waiters: Waiters,
+    /// Somebody found no buffer, and may wait for one that another one has taken in vain.
+    is_missing_buffer: AtomicBool,
 }
 
 impl<'a, T: Transport> Leg<'a, T> {
@@ -38,7 +42,8 @@ impl<'a, T: Transport> Leg<'a, T> {
     /// A leg with another threshold: the most bytes that travel without a buffer; 0: only what is empty.
     pub fn with_threshold(transport: T, threshold: usize) -> Self {
         let threshold = threshold.min(transport.inline_bytes()).min(INLINE_BYTES);
-        Self { transport, pools: Pools::new(), threshold, waiters: Waiters::new() }
+        let (pools, waiters) = (Pools::new(), Waiters::new());
+        Self { transport, pools, threshold, waiters, is_missing_buffer: AtomicBool::new(false) }
     }
 
     /// Its areas.
@@ -82,7 +87,7 @@ impl<'a, T: Transport> Leg<'a, T> {
             let body = Body::Inline(inline(payload)?);
             return self.transport.send(&Message { kind, code, call, body });
         }
-        let (area, mut buffer) = self.pools.take(bytes, kind)?;
+        let (area, mut buffer) = self.take(bytes, kind)?;
         let length = payload.to_area(buffer.area()).and_then(|length| u32::try_from(length).ok());
         let Some(bytes) = length else {
             drop(buffer);
@@ -93,9 +98,33 @@ impl<'a, T: Transport> Leg<'a, T> {
         let reference = buffer.hand_over();
         let body = Body::Buffer { area, reference, bytes };
         self.transport.send(&Message { kind, code, call, body }).inspect_err(|_| {
-            // It is this side's again, and is given back. Who found it taken meanwhile is woken when there is room.
+            // It is this side's again.
             drop(self.pools.adopt(area, reference));
+            self.has_taken_in_vain();
         })
+    }
+
+    /// Takes a buffer. Who finds none says so and looks again, so that who gives back in this moment what it had in vain wakes it.
+    fn take(&self, bytes: usize, kind: Kind) -> Result<(u8, Buffer<'_>), SendError> {
+        match self.pools.take(bytes, kind) {
+            Err(why) if why.is_shortage() => {
+                self.is_missing_buffer.store(true, Ordering::Relaxed);
+                fence(Ordering::SeqCst);
+                self.pools.take(bytes, kind)
+            }
+            taken => taken,
+        }
+    }
+
+    /// A buffer is free again for whose message there was no room. Of this side only those are woken that found it taken: else who waits
+    /// for room would wake itself by each try.
+    #[cold]
+    fn has_taken_in_vain(&self) {
+        self.transport.notify();
+        fence(Ordering::SeqCst);
+        if self.is_missing_buffer.swap(false, Ordering::Relaxed) {
+            self.transport.wake();
+        }
     }
 
     /// Copies a message's payload to memory of one's own, and gives its buffer back, in any case.

@@ -285,6 +285,8 @@ impl Echo {
 }
 
 const NONE: u32 = u32::MAX;
+/// The method whose calls find no room.
+const CROWDED: u16 = 9;
 
 impl Transport for Echo {
     type Deadline = Infallible;
@@ -294,6 +296,9 @@ impl Transport for Echo {
     }
 
     fn send(&self, message: &Message) -> Result<(), SendError> {
+        if message.code == CROWDED {
+            return Err(SendError::Full);
+        }
         self.sent.store(message.call.0, Ordering::Release);
         Ok(())
     }
@@ -422,6 +427,40 @@ fn who_waits_for_a_slot_is_woken() {
             second.map(drop)
         });
         drop(pending);
+        assert_eq!(waiter.join().unwrap(), Ok::<(), CallError>(()));
+    });
+}
+
+/// The only slot is left while its reply comes, and freed by the thread that brings that, while a third one is about to wait for a slot.
+#[test]
+fn who_waits_for_a_slot_is_woken_by_who_brings_an_unwanted_reply() {
+    model(|| {
+        let client = client(pool_memory(0), NONE);
+        let pending = client.begin::<_, ()>(1, &()).unwrap();
+        let receiver = thread::spawn(move || client.receive().unwrap());
+        let waiter = thread::spawn(move || {
+            let second = client.begin_patiently::<_, ()>(1, &(), Patience::Wait);
+            second.map(drop)
+        });
+        drop(pending);
+        assert_eq!(waiter.join().unwrap(), Ok::<(), CallError>(()));
+        receiver.join().unwrap();
+    });
+}
+
+/// A message that finds no room gives its buffer back while another thread is about to wait for one.
+#[test]
+fn who_waits_for_a_buffer_is_woken_by_who_finds_no_room() {
+    model(|| {
+        let leg = Leg::with_threshold(Echo::new(NONE), 0);
+        assert!(leg.pools().add(attach(pool_memory(1))).is_ok());
+        let client: &'static Client<'static, Echo, 2> = Box::leak(Box::new(Client::new(leg)));
+        let waiter = thread::spawn(move || {
+            let begun = client.begin_patiently::<_, ()>(1, &7u8, Patience::Wait);
+            begun.map(drop)
+        });
+        let crowded = client.begin::<_, ()>(CROWDED, &7u8).map(drop).unwrap_err();
+        assert!(crowded.is_shortage());
         assert_eq!(waiter.join().unwrap(), Ok::<(), CallError>(()));
     });
 }

@@ -229,7 +229,11 @@ impl World {
         if self.waiting.len() == CALLS {
             return Err(CallError::Busy);
         }
-        let buffer = self.buffer(size, POOL - 1)?;
+        let buffer = self.buffer(size, POOL - 1).or_else(|_| {
+            // Late replies that nobody wants may have some.
+            self.bring_replies();
+            self.buffer(size, POOL - 1)
+        })?;
         if self.requests.len() == SLOTS {
             return Err(CallError::Send(SendError::Full));
         }

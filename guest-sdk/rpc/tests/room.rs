@@ -9,7 +9,7 @@ use std::thread;
 
 use shikiri_rpc::{
     Area, Begin, Blocking, CallError, Client, Context, Doorbell, Epoch, INLINE_BYTES, Leg,
-    Patience, Pool, Ring, SendError, Server, Side, Status,
+    Patience, Pool, Ring, SendError, Server, Side, Status, Transport as _,
 };
 use support::sample::{Plain, Sample, SampleServer, SampleStub, WireClient, pair, serve_now};
 use support::{Wire, queues, soon, words};
@@ -237,6 +237,42 @@ fn a_reply_without_a_buffer_is_a_status_or_a_wait_b3() {
     drop(held);
     not_sent.answer.send(&vec![1u8; 500]).unwrap();
     assert_eq!(pending.wait(), Ok(vec![1; 500]));
+}
+
+/// A dropped call's late reply is thrown away by whoever needs its buffer, and waits or not.
+#[test]
+fn late_replies_of_dropped_calls_hold_no_buffers() {
+    let wire = Wire::new(8, 2, 1024);
+    let (client, server) = pair::<8>(&wire);
+    let leave_two = || {
+        let stub = SampleStub(Begin::new(&client));
+        drop((stub.fill(500).unwrap(), stub.fill(500).unwrap()));
+        serve_now(&server);
+        assert_eq!(wire.pool().in_use(), 2, "both replies are late");
+    };
+    leave_two();
+    let begun = SampleStub(Begin::new(&client)).length(&[1; 500]).unwrap();
+    serve_now(&server);
+    assert_eq!(begun.wait(), Ok(500));
+    leave_two();
+    let patient = client.begin_patiently::<_, u32>(1, &[1u8; 500][..], Patience::Fail);
+    drop(patient.unwrap());
+    serve_now(&server);
+    assert_eq!((client.receive(), client.strays()), (Ok(false), 5));
+    assert_eq!((wire.pool().in_use(), wire.pool().faults()), (0, 0));
+}
+
+/// A buffer that was taken in vain, since there is no room for its message, is the peer's to take.
+#[test]
+fn a_buffer_that_finds_no_room_is_given_back_and_the_peer_told() {
+    let wire = Wire::new(2, 2, 1024);
+    let (client, server) = pair::<3>(&wire);
+    let stub = SampleStub(Begin::new(&client));
+    let _fill = (stub.nothing().unwrap(), stub.nothing().unwrap());
+    server.leg().transport().watch();
+    let before = wire.bells[0].rings();
+    assert_eq!(stub.length(&[1; 500]).err(), Some(CallError::Send(SendError::Full)));
+    assert_eq!((wire.bells[0].rings() - before, wire.pool().in_use()), (1, 0));
 }
 
 #[test]
