@@ -110,7 +110,10 @@ impl Transport for Wire<'_> {
         };
         self.channel.try_send((), short).map_err(|not_sent| match not_sent.why {
             Why::Full => SendError::Full,
-            Why::PeerGone | Why::NoSuchWindow | Why::Other(_) => SendError::PeerGone,
+            Why::PeerGone => SendError::PeerGone,
+            // Of areas only.
+            Why::NoSuchWindow => SendError::TooLarge,
+            Why::Other(refusal) => SendError::Transport(refusal.code),
         })
     }
 

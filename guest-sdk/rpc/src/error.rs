@@ -71,6 +71,8 @@ pub enum SendError {
     NotMarshalled,
     /// The peer is gone.
     PeerGone,
+    /// The transport refuses it for a reason of its own, which has this code: over a channel the hypervisor's status.
+    Transport(i64),
 }
 
 impl SendError {
@@ -145,7 +147,8 @@ impl From<SendError> for CallError {
             | SendError::NoMemory
             | SendError::Full
             | SendError::TooLarge
-            | SendError::NotMarshalled => Self::Send(why),
+            | SendError::NotMarshalled
+            | SendError::Transport(_) => Self::Send(why),
         }
     }
 }
@@ -164,9 +167,9 @@ impl From<CallError> for Status {
     fn from(why: CallError) -> Self {
         match why {
             CallError::Send(SendError::TooLarge) | CallError::TooLarge => Self::TooLarge,
-            CallError::Send(SendError::NotMarshalled) | CallError::Over | CallError::TooLate => {
-                Self::Abandoned
-            }
+            CallError::Send(SendError::NotMarshalled | SendError::Transport(_))
+            | CallError::Over
+            | CallError::TooLate => Self::Abandoned,
             CallError::Send(SendError::PeerGone) | CallError::PeerGone => Self::PeerGone,
             CallError::Send(SendError::NoBuffer | SendError::NoMemory | SendError::Full)
             | CallError::Busy => Self::NoBuffer,
@@ -184,6 +187,7 @@ impl fmt::Display for CallError {
             Self::Send(SendError::Full) => "the transport is full",
             Self::Send(SendError::TooLarge) => "the arguments are larger than a buffer",
             Self::Send(SendError::NotMarshalled) => "the arguments cannot be marshalled",
+            Self::Send(SendError::Transport(_)) => "the transport refuses the message",
             Self::Busy => "all call slots are in use",
             Self::Send(SendError::PeerGone) | Self::PeerGone => "the peer is gone",
             Self::BadReply => "the reply is malformed",
@@ -230,6 +234,12 @@ mod tests {
                 Status::Abandoned,
             ),
             (SendError::PeerGone, CallError::PeerGone, false, Status::PeerGone),
+            (
+                SendError::Transport(-17),
+                CallError::Send(SendError::Transport(-17)),
+                false,
+                Status::Abandoned,
+            ),
         ];
         for (why, call, is_shortage, status) in table {
             assert_eq!(CallError::from(why), call);

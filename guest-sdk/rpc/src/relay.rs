@@ -213,6 +213,11 @@ where
                 Ok(Step::Moved)
             }
             SendError::PeerGone => Err(PeerGone),
+            // Its caller is told that the call is abandoned, as far as the transport lets it.
+            SendError::Transport(_) => {
+                drop(answer);
+                Ok(Step::Moved)
+            }
         }
     }
 

@@ -441,7 +441,9 @@ fn refusal(why: SendError) -> Status {
     match why {
         SendError::NoBuffer | SendError::NoMemory | SendError::Full => Status::NoBuffer,
         SendError::TooLarge => Status::TooLarge,
-        SendError::NotMarshalled | SendError::PeerGone => Status::Abandoned,
+        SendError::NotMarshalled | SendError::PeerGone | SendError::Transport(_) => {
+            Status::Abandoned
+        }
     }
 }
 

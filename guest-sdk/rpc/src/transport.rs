@@ -30,7 +30,7 @@ pub trait Transport: Sync {
     ///
     /// # Errors
     /// `Full` when there is no room now, `PeerGone`, `TooLarge` for an inline payload above
-    /// [`Transport::inline_bytes`].
+    /// [`Transport::inline_bytes`], `Transport` for anything else.
     fn send(&self, message: &Message) -> Result<(), SendError>;
 
     /// The next message that has arrived. What is no message is passed over.
