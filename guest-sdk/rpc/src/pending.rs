@@ -203,6 +203,10 @@ impl<T: Transport, const CALLS: usize, R: DeserializeOwned> Pending<'_, '_, T, C
 
     /// Waits for the end of the call: as long as the peer likes, or until it is gone.
     ///
+    /// Replies to other calls that have come meanwhile keep their buffers until those are finished or dropped. Who waits for one call while
+    /// all buffers hold results of others of its own waits for ever, if the result needs a buffer and the server waits for one: there have
+    /// to be as many buffers as such calls at a time, or each is waited for in the order of their replies, or in a thread or task of its own.
+    ///
     /// # Errors
     /// [`CallError`].
     pub fn wait(mut self) -> Outcome<R> {

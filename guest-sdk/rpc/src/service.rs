@@ -79,7 +79,8 @@ impl<T: Transport, const CALLS: usize> Invoke for Timed<'_, '_, T, CALLS> {
     }
 }
 
-/// Calls that are begun only: to be polled ([`Pending::finish`]), waited for, or awaited.
+/// Calls that are begun only: to be polled ([`Pending::finish`]), waited for, or awaited. Results in buffers keep these until their calls are
+/// finished: who begins several before it finishes one has a buffer for each, or a thread or task for each (see [`Pending::wait`]).
 pub struct Begin<'c, 'a, T, const CALLS: usize> {
     client: &'c Client<'a, T, CALLS>,
 }
