@@ -190,5 +190,6 @@ fn connect<'o>(
     let leg = Leg::new(Wire::with_area(channel, area, Side::A)?);
     leg.pools().add(pool).ok()?;
     println!("kv: partition {} is connected", id.0);
-    Some(Client { id, user: None, server: Server::new(leg, Patience::Wait) })
+    // One that takes no replies keeps no other client waiting: it is told that there was no buffer for one.
+    Some(Client { id, user: None, server: Server::new(leg, Patience::Fail) })
 }
