@@ -118,7 +118,6 @@ impl<'a, T: Transport, const CALLS: usize> Client<'a, T, CALLS> {
     ) -> Result<Pending<'_, 'a, T, CALLS, R>, CallError> {
         self.leg.persist(
             || self.begin_with(method, &Value(arguments)),
-            |why| why.is_shortage(),
             until,
             || self.receive_for(None).unwrap_or(false),
         )
@@ -132,9 +131,7 @@ impl<'a, T: Transport, const CALLS: usize> Client<'a, T, CALLS> {
         &self,
         attempt: impl FnMut() -> Result<R, CallError>,
     ) -> Result<R, CallError> {
-        self.leg
-            .persisted(attempt, |why| why.is_shortage(), || self.receive_for(None).unwrap_or(false))
-            .await
+        self.leg.persisted(attempt, || self.receive_for(None).unwrap_or(false)).await
     }
 
     /// Brings the replies that have arrived to their slots, and wakes who waits for them, or for room. Who waits for a call, polls or

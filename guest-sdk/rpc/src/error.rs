@@ -83,6 +83,35 @@ impl SendError {
     }
 }
 
+/// What a try that is repeated fails by.
+pub(crate) trait Shortage {
+    /// Whether waiting may help.
+    fn is_shortage(&self) -> bool;
+
+    /// Whether a buffer is missing: that one is free again is told by a message.
+    fn is_of_buffers(&self) -> bool;
+}
+
+impl Shortage for SendError {
+    fn is_shortage(&self) -> bool {
+        (*self).is_shortage()
+    }
+
+    fn is_of_buffers(&self) -> bool {
+        matches!(self, Self::NoBuffer | Self::NoMemory)
+    }
+}
+
+impl Shortage for CallError {
+    fn is_shortage(&self) -> bool {
+        (*self).is_shortage()
+    }
+
+    fn is_of_buffers(&self) -> bool {
+        matches!(self, Self::Send(why) if why.is_of_buffers())
+    }
+}
+
 impl From<TakeError> for SendError {
     fn from(why: TakeError) -> Self {
         match why {

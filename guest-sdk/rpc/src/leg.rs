@@ -4,7 +4,7 @@ use core::future::poll_fn;
 use core::task::{Context, Poll};
 
 use crate::codec::Payload;
-use crate::error::{FetchError, SendError};
+use crate::error::{FetchError, SendError, Shortage};
 use crate::facade::atomic::{AtomicBool, Ordering, fence};
 use crate::message::{Body, CallId, INLINE_BYTES, Inline, Kind, Message};
 use crate::pool::Buffer;
@@ -181,10 +181,9 @@ impl<'a, T: Transport> Leg<'a, T> {
 
     /// Tries until it succeeds, fails otherwise than by a shortage, a deadline has come, or the peer is gone; waits in between.
     /// `receive` has to take in what has arrived, so that the peer can go on, and says whether there is more.
-    pub(crate) fn persist<R, E>(
+    pub(crate) fn persist<R, E: Shortage>(
         &self,
         mut attempt: impl FnMut() -> Result<R, E>,
-        is_shortage: impl Fn(&E) -> bool,
         until: Option<T::Deadline>,
         mut receive: impl FnMut() -> bool,
     ) -> Result<R, E> {
@@ -194,21 +193,25 @@ impl<'a, T: Transport> Leg<'a, T> {
             // The end first: the attempt after it is the last.
             let is_gone = self.transport.is_peer_gone();
             let has_more = receive();
-            match attempt() {
-                Err(why) if is_shortage(&why) && !is_gone && !self.is_over(until) => {}
+            let why = match attempt() {
+                Err(why) if why.is_shortage() && !is_gone && !self.is_over(until) => why,
                 result => return result,
+            };
+            if has_more {
+                continue;
             }
-            if !has_more {
+            if why.is_of_buffers() {
                 self.transport.wait_beside(seen, until);
+            } else {
+                self.doze(seen, until);
             }
         }
     }
 
     /// The same for a task, without a deadline.
-    pub(crate) async fn persisted<R, E>(
+    pub(crate) async fn persisted<R, E: Shortage>(
         &self,
         mut attempt: impl FnMut() -> Result<R, E>,
-        is_shortage: impl Fn(&E) -> bool,
         mut receive: impl FnMut() -> bool,
     ) -> Result<R, E> {
         let _waits = self.enter();
@@ -219,8 +222,10 @@ impl<'a, T: Transport> Leg<'a, T> {
                 task.waker().wake_by_ref();
             }
             match attempt() {
-                Err(why) if is_shortage(&why) && !is_gone => {
-                    self.transport.await_beside(task.waker());
+                Err(why) if why.is_shortage() && !is_gone => {
+                    if why.is_of_buffers() {
+                        self.transport.await_beside(task.waker());
+                    }
                     Poll::Pending
                 }
                 result => Poll::Ready(result),

@@ -16,7 +16,7 @@ use core::task::{Context, Poll};
 
 use crate::client::Client;
 use crate::codec::Raw;
-use crate::error::{CallError, SendError, Status};
+use crate::error::{CallError, SendError, Shortage as _, Status};
 use crate::pending::Pending;
 use crate::pool::DEFAULT_BUFFER_BYTES;
 use crate::room::Waiting;
@@ -50,6 +50,8 @@ where
     down: &'r Client<'d, D, CALLS>,
     copy: [u8; BYTES],
     state: State<'r, 'u, 'd, U, D, CALLS>,
+    /// The reply was not sent for want of a buffer.
+    lacks_buffer: bool,
 }
 
 enum State<'r, 'u, 'd, U: Transport, D: Transport, const CALLS: usize> {
@@ -70,7 +72,7 @@ where
 {
     /// A context that is free.
     pub fn new(up: &'r Server<'u, U>, down: &'r Client<'d, D, CALLS>) -> Self {
-        Self { up, down, copy: [0; BYTES], state: State::Free }
+        Self { up, down, copy: [0; BYTES], state: State::Free, lacks_buffer: false }
     }
 
     /// Whether it has a call.
@@ -102,8 +104,8 @@ where
                     *waits = Some((self.up.leg().enter(), self.down.leg().enter()));
                 }
                 Ok(Step::Waiting) => {
-                    if let State::Reply { .. } = self.state {
-                        // For a buffer, beside the caller's next requests.
+                    if self.lacks_buffer {
+                        // Beside the caller's next requests.
                         self.up.leg().transport().await_beside(task.waker());
                     }
                     return Poll::Pending;
@@ -125,6 +127,7 @@ where
             self.state = State::Free;
             return Err(PeerGone);
         }
+        self.lacks_buffer = false;
         match core::mem::replace(&mut self.state, State::Free) {
             State::Free => self.take_request(),
             State::Request { answer, method, length } => self.forward(answer, method, length),
@@ -205,6 +208,7 @@ where
         };
         match why {
             SendError::NoBuffer | SendError::NoMemory | SendError::Full => {
+                self.lacks_buffer = why.is_of_buffers();
                 self.state = State::Reply { answer, status, length };
                 Ok(Step::Waiting)
             }

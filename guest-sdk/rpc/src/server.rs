@@ -379,12 +379,8 @@ impl<'s, 'a, T: Transport> Answer<'s, 'a, T> {
             return Err(NotSent { answer, why });
         }
         let (leg, call) = (&answer.server.leg, answer.call);
-        let sent = leg.persist(
-            || leg.send(Kind::Reply, code, call, payload),
-            |why| why.is_shortage(),
-            answer.until,
-            || false,
-        );
+        let sent =
+            leg.persist(|| leg.send(Kind::Reply, code, call, payload), answer.until, || false);
         answer.end(sent)
     }
 
@@ -400,7 +396,7 @@ impl<'s, 'a, T: Transport> Answer<'s, 'a, T> {
         }
         let (leg, call) = (&answer.server.leg, answer.call);
         let attempt = || leg.send(Kind::Reply, code, call, payload);
-        let sent = leg.persisted(attempt, |why| why.is_shortage(), || false).await;
+        let sent = leg.persisted(attempt, || false).await;
         answer.end(sent)
     }
 

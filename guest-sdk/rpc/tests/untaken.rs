@@ -1,5 +1,6 @@
 //! Who waits for a buffer beside messages that it does not take, over a transport that tells only of a message to an empty port.
 #![cfg(not(loom))]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 
