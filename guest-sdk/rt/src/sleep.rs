@@ -2,7 +2,7 @@
 //!
 //! What is waited for comes with an interrupt of this vCPU's, or is there already: who sleeps tries again after each interrupt.
 
-use crate::timer::{self, Timer};
+use crate::timer::{self, Timer, control};
 use crate::{gic, irq, reg, trap};
 
 /// A moment of the virtual counter.
@@ -51,16 +51,14 @@ pub fn until_there_by<T>(mut doze: impl FnMut(), mut attempt: impl FnMut() -> Op
     found
 }
 
-/// The same, until the virtual counter reaches `deadline`. The vCPU's virtual timer is used meanwhile and left as it was; its
-/// interrupt may come to the handler without cause.
+/// The same, until the virtual counter reaches `deadline`. The vCPU's virtual timer is used while it sleeps; handlers find it as they or the
+/// guest have set it, and its interrupt comes at that deadline, too. It may come to the handler without cause.
 pub fn until_by<T>(
     deadline: Ticks,
     mut doze: impl FnMut(),
     mut attempt: impl FnMut() -> Option<T>,
 ) -> Option<T> {
-    let timer = Timer::Virtual;
-    let former = (timer.deadline(), timer.control());
-    gic::enable(timer.intid());
+    gic::enable(Timer::Virtual.intid());
     let daif = reg::daif();
     irq::mask();
     let found = loop {
@@ -68,15 +66,23 @@ pub fn until_by<T>(
         if found.is_some() || deadline.is_over() {
             break found;
         }
-        timer.set_deadline(deadline.0);
-        doze();
-        timer.stop();
+        by_timer(deadline, &mut doze);
         let_in();
     };
-    timer.move_deadline(former.0);
-    timer.set_control(former.1);
     reg::set_daif(daif);
     found
+}
+
+/// Dozes until `deadline` at most, or until the guest's own deadline, if that is earlier.
+fn by_timer(deadline: Ticks, doze: &mut impl FnMut()) {
+    let timer = Timer::Virtual;
+    let (own, state) = (timer.deadline(), timer.control());
+    let is_armed = state & (control::ENABLE | control::IMASK) == control::ENABLE;
+    timer.set_deadline(if is_armed { own.min(deadline.0) } else { deadline.0 });
+    doze();
+    timer.stop();
+    timer.move_deadline(own);
+    timer.set_control(state);
 }
 
 /// The most interrupts that are let in between two tries: as many as can be pending at the core at once (GICv3: 16 list registers).

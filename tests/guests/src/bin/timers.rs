@@ -4,8 +4,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use shikiri_rt::sleep::{self, Ticks};
 use shikiri_rt::timer::{self, Timer, control};
-use shikiri_rt::{gic, irq, platform, println, reg};
+use shikiri_rt::{gic, irq, platform, println, reg, smp};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, answers, case, done, ensure, equal};
 
@@ -40,7 +41,74 @@ fn main() {
         timer.stop();
         gic::disable(timer.intid());
     }
+    case("a_deadline_that_a_handler_sets_is_not_lost_in_a_sleep", set_in_a_sleep);
+    case("a_deadline_of_before_comes_during_a_sleep_and_after_it", set_before_a_sleep);
     done()
+}
+
+/// An interrupt whose handler sets a deadline, which comes in time to another handler's eyes.
+const SETS: u32 = 3;
+/// The deadline that was set beside a sleep; 0 if none was, or it has come.
+static OWN: AtomicU64 = AtomicU64::new(0);
+/// When it came; 0 if it has not.
+static OWN_AT: AtomicU64 = AtomicU64::new(0);
+
+fn set_own(after_us: u64) {
+    let deadline = Timer::Virtual.now() + timer::ticks(after_us);
+    OWN_AT.store(0, Ordering::Relaxed);
+    OWN.store(deadline, Ordering::Relaxed);
+    Timer::Virtual.set_deadline(deadline);
+}
+
+/// The timer is left to whoever has set it: a sleep's own deadline may raise the interrupt, too.
+fn see_own() {
+    let (timer, own) = (Timer::Virtual, OWN.load(Ordering::Relaxed));
+    let has_come = timer.control() & control::ISTATUS != 0 && timer.deadline() == own;
+    if own != 0 && has_come {
+        OWN.store(0, Ordering::Relaxed);
+        OWN_AT.store(timer.now(), Ordering::Relaxed);
+        timer.stop();
+    }
+}
+
+/// Sleeps for a second, in which an interrupt's handler sets a deadline after a millisecond.
+fn set_in_a_sleep() -> Outcome {
+    irq::set_handler(|intid| if intid == SETS { set_own(1000) } else { see_own() });
+    gic::enable(SETS);
+    let deadline = Ticks::from_now_us(1_000_000);
+    let mut is_sent = false;
+    let found = sleep::until(deadline, || {
+        if !core::mem::replace(&mut is_sent, true) {
+            gic::send_sgi(SETS, smp::index());
+        }
+        None::<()>
+    });
+    irq::set_handler(fired);
+    gic::disable(SETS);
+    ensure("the sleep has ended by itself", found.is_none() && deadline.is_over())?;
+    let came = OWN_AT.load(Ordering::Relaxed);
+    ensure("it has come", came != 0)?;
+    ensure("in the sleep", came < deadline.0)?;
+    equal("nothing is left", Timer::Virtual.control() & control::ENABLE, 0)
+}
+
+fn set_before_a_sleep() -> Outcome {
+    irq::set_handler(|_| see_own());
+    gic::enable(Timer::Virtual.intid());
+    irq::masked(|| set_own(1000));
+    let deadline = Ticks::from_now_us(1_000_000);
+    let _none = sleep::until(deadline, || None::<()>);
+    let came = OWN_AT.load(Ordering::Relaxed);
+    ensure("in the sleep", came != 0 && came < deadline.0)?;
+    // Far behind the sleep's end.
+    set_own(60_000_000);
+    let own = OWN.load(Ordering::Relaxed);
+    let _none = sleep::until(Ticks::from_now_us(1000), || None::<()>);
+    equal("it is as it was set", Timer::Virtual.deadline(), own)?;
+    equal("and runs", Timer::Virtual.control() & control::ENABLE, control::ENABLE)?;
+    irq::set_handler(fired);
+    Timer::Virtual.stop();
+    equal("it has not come", OWN_AT.load(Ordering::Relaxed), 0)
 }
 
 fn source(intid: u32) -> Option<Timer> {
