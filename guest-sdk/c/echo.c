@@ -144,13 +144,23 @@ static void free_area(uint64_t area)
     need(answer, "AREA_FREE");
 }
 
-/* Sends a message back, with its area. Has the peer gone, its area is still this partition's: it is freed. */
+/* Sends a message back, with its area. Has the peer gone, or has its window no place for such an area, the area is still this
+ * partition's: it is freed, and its words go back alone. */
 static void send_back(const struct port *port, const struct shikiri_arrival *message)
 {
     struct shikiri_answer answer;
+    uint64_t area = message->area;
+    uint64_t bytes = message->bytes;
     for (;;) {
-        COMPLETE(answer, shikiri_channel_send(port->handle, message->area, message->bytes, message->words[0],
-                                              message->words[1], message->words[2]));
+        COMPLETE(answer, shikiri_channel_send(port->handle, area, bytes, message->words[0], message->words[1],
+                                              message->words[2]));
+        /* The peer has chosen its window, and may send what it could not take back. */
+        if (answer.status == SHIKIRI_RANGE && area != 0) {
+            free_area(area);
+            area = 0;
+            bytes = 0;
+            continue;
+        }
         if (answer.status != SHIKIRI_FULL)
             break;
         /* Nothing has changed. There is an event as soon as the peer has room, and one if it goes. */
@@ -162,8 +172,8 @@ static void send_back(const struct port *port, const struct shikiri_arrival *mes
         need(told, "EVENT_POLL");
     }
     if (answer.status == SHIKIRI_PEER_GONE) {
-        if (message->area != 0)
-            free_area(message->area);
+        if (area != 0)
+            free_area(area);
         return;
     }
     need(answer, "CHANNEL_SEND");

@@ -17,6 +17,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.on_each(both_gics(1), "echo_sends_back_on_a_shared_core", |machine| {
         echoed("share = { budget = \"1ms\", period = \"4ms\" }", &machine)
     });
+    topic.on_each(both_gics(2), "echo_frees_an_area_that_its_peer_has_no_place_for", no_place);
     topic.on_each(both_gics(2), "echo_ends_when_its_peer_is_stopped", stopped);
 }
 
@@ -73,7 +74,7 @@ fn echo_partition(share: &str) -> Partition {
 fn peer(image: &str, words: &str, share: &str) -> Partition {
     Partition::new("peer", image)
         .with("handles = 16\nrequests = 1\nconnect_to = [\"echo\"]")
-        .with("areas = { pages = 2, blocks = 4, channels = 1 }")
+        .with("areas = { pages = 4, blocks = 4, channels = 1 }")
         .with(&format!("cmdline = \"{words}\""))
         .with(share)
 }
@@ -101,11 +102,21 @@ const SENT: [u32; 2] = [200 + 4 + (12 + 200) + 6 + 3, 4 + 6 + 2];
 /// Messages and areas, one after the other, in a row, and more than there is room for; then the peer closes the channel while some are
 /// under way, and the echo ends.
 fn echoed(share: &str, machine: &Machine) -> Outcome {
-    let system = support::system([echo_partition(share), peer("echoed", "", share)])?;
+    exchanged("", share, SENT, machine)
+}
+
+/// Four areas to a peer whose own window is for smaller ones.
+fn no_place(machine: Machine) -> Outcome {
+    exchanged("pages", "", [4, 4], &machine)
+}
+
+/// Runs the echo against who sends so many messages, and so many of them with an area.
+fn exchanged(words: &str, share: &str, sent: [u32; 2], machine: &Machine) -> Outcome {
+    let system = support::system([echo_partition(share), peer("echoed", words, share)])?;
     let mut running = system.boot(machine)?;
     let console = running.wait_for_power_off(PATIENCE)?;
     approve(&console)?;
-    let [messages, areas] = SENT;
+    let [messages, areas] = sent;
     let gone =
         format!("the peer has gone, after {messages} messages, {areas} of them with an area");
     for line in [gone.as_str(), "echo| c: and nothing is left of it"] {
