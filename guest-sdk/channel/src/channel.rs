@@ -45,11 +45,15 @@ impl Channel {
     }
 
     /// The port, to be connected again, once the peer has gone; what is left of its messages is dropped. A channel whose peer is
-    /// still there comes back.
+    /// still there comes back, with its messages.
     ///
     /// # Errors
     /// The channel.
     pub fn into_port(self) -> Result<Port, Self> {
+        // What a peer has sent that is still there is not thrown away.
+        if self.is_connected() {
+            return Err(self);
+        }
         loop {
             match self.try_receive() {
                 Ok(Some(_message)) => {}

@@ -37,7 +37,8 @@
 //! A received area has a slot until it is dropped, sent on, or kept, on whichever vCPU; a peer that waits for it is told then.
 //!
 //! **Interrupts** of ports are handled here: [`Windows::map`] adds a hook to the run-time's (`shikiri_rt::irq`), beside the guest's own
-//! handler. Interrupts have to be unmasked for `async`, and for nothing else.
+//! handler. For `async` they have to be unmasked on the port's vCPU. Blocking and timed forms do without: there they let interrupts in
+//! themselves, and elsewhere they look again each few milliseconds if the port's vCPU takes none, or is off.
 //!
 //! **Event ports that share an interrupt** (`shikiri_rt::event`): [`PendingPage`] tells without a call which of them are pending. It stands
 //! here because the page is seen where areas are.

@@ -148,3 +148,17 @@ pub(crate) fn again() -> Outcome {
         equal("the answer", came(channel.receive())?.short[0], 42)
     })
 }
+
+/// Who asks for the port of a living connection gets the channel back, and what has come is still there.
+pub(crate) fn still_there() -> Outcome {
+    charged_back(|| {
+        let channel = connect(service::ECHO, AreaClass::Page)?;
+        let seen = channel.moment();
+        sent(channel.send((), [41, 0, 0]))?;
+        // The answer has come: nothing else happens here.
+        channel.wait_since(seen);
+        let Err(channel) = channel.into_port() else { return ensure("connected", false) };
+        let message = came(channel.receive_until(patience()))?;
+        equal("the answer", message.map_or(0, |message| message.short[0]), 42)
+    })
+}
