@@ -34,7 +34,7 @@ impl Area {
     /// calls until it is complete, some 256 KiB with each.
     ///
     /// # Errors
-    /// `Range` if the class does not hold it; `OverLimit`, `NoMemory`.
+    /// `NotSupported` if the partition has no areas; `Range` if the class does not hold it; `OverLimit`, `NoMemory`.
     pub fn alloc(windows: Windows, class: AreaClass, bytes: usize) -> Result<Self, Refusal> {
         let wanted = u64::try_from(bytes).unwrap_or(u64::MAX);
         let message::Area { handle, address, pages } = message::alloc(wanted, class)?;

@@ -28,7 +28,7 @@ pub struct Window {
     pub class: AreaClass,
     /// How many areas can be here at a time, up to 60; none for short messages only.
     pub slots: u16,
-    /// How many messages can wait, with areas or without: 1 to 63.
+    /// How many messages can wait, with areas or without: 1 to 63, the nearest of these otherwise.
     pub depth: u8,
 }
 
@@ -45,7 +45,7 @@ impl Window {
         Self::of(AreaClass::Page, 0)
     }
 
-    /// With at most so many messages that wait.
+    /// With at most so many messages that wait: 1 to 63, the nearest of these otherwise.
     #[must_use]
     pub const fn depth(self, depth: u8) -> Self {
         Self { depth, ..self }
@@ -163,14 +163,16 @@ impl Port {
     /// Makes a port with a window, whose events are the interrupt `intid` on this vCPU: an SPI that nothing else has.
     ///
     /// # Errors
-    /// `OverLimit`, `NoMemory`, `InvalidParameter` for the window; `InvalidParameter` if `intid` is no SPI for events, `WrongState`
-    /// if it is used otherwise; `OverLimit` if there are [`MAX_PORTS`](crate::MAX_PORTS) already.
+    /// `NotSupported` if the partition has no areas; `OverLimit`, `NoMemory`, `InvalidParameter` for the window; `InvalidParameter` if `intid`
+    /// is no SPI for events, `WrongState` if it is used otherwise; `OverLimit` if there are [`MAX_PORTS`](crate::MAX_PORTS) already; `Range`
+    /// if the port's pages lie where the guest does not see them.
     pub fn new(windows: Windows, window: Window, intid: u32) -> Result<Self, Refusal> {
         let events = ReceivePort::new()?;
         let events = events.bind(intid, Sharing::Alone).map_err(|(_, refusal)| refusal)?;
         let message::Port { handle, arrivals, credits } =
             message::create(events.handle(), window.slots, window.class)?;
         let pages = || windows.page(arrivals).zip(windows.page(credits));
+        let is_seen = pages().is_some();
         let open = pages().map(|(arrivals, credits)| {
             let (receiver, wakers) = (Receiver::new(window.depth), Wakers::new());
             Open { handle, arrivals, credits, receiver, wakers }
@@ -179,7 +181,8 @@ impl Port {
         else {
             // SAFETY: no row has its pages: without one it is of no use.
             let _closed = unsafe { message::close(handle) };
-            return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
+            let why = if is_seen { Status::OverLimit } else { Status::Range };
+            return Err(Refusal { code: why.code(), which: 0 });
         };
         home.own(intid);
         home.post();

@@ -143,7 +143,8 @@ pub type Unsplit = (Refusal, Option<Handle>);
 /// Calls `CHANNEL_CREATE`.
 ///
 /// # Errors
-/// `BadHandle`; `WrongState` if the receive port is in use; `InvalidParameter`, `OverLimit`, `NoMemory`.
+/// `NotSupported` if the partition has no areas; `BadHandle`; `WrongState` if the receive port is in use; `InvalidParameter`, `OverLimit`,
+/// `NoMemory`.
 pub fn create(events: Handle, slots: u16, class: AreaClass) -> Result<Port, Refusal> {
     let arguments = [events.0, u64::from(slots), u64::from(class.code()), 0, 0, 0];
     let [handle, arrivals, credits] = request::<CREATE>(arguments)?;

@@ -20,6 +20,9 @@ pub struct Waiting<T: Object> {
 impl<T: Object> Waiting<T> {
     /// Ties them together, and enables the port's interrupt.
     ///
+    /// A partition is told of an object at one port. Who opens it again has the same object, and a second one of these for it takes the
+    /// first one's wake-ups: that would sleep for ever. Tasks and vCPUs that wait for one object share one.
+    ///
     /// # Errors
     /// `WrongState` if something else is connected to the port; both come back.
     pub fn new(object: T, port: Bound) -> Result<Self, (T, Bound, Refusal)> {
