@@ -8,7 +8,7 @@ use shikiri_abi::{PartitionId, Status};
 use shikiri_hvc::message;
 use shikiri_hvc::partition::Refusal;
 use shikiri_hvc::talk::{self, Handle, Sharing, Signal, SignalKind};
-use shikiri_rt::event::{self, Bound, Claim, ReceivePort, Told};
+use shikiri_rt::event::{self, Bound, Claim, Notified, ReceivePort, Told};
 use shikiri_rt::gic;
 use shikiri_rt::seat::Seat;
 use shikiri_rt::sleep::Ticks;
@@ -22,12 +22,12 @@ use crate::{table, windows};
 ///
 /// Requests for other things than channels are refused by what waits for a [`Request`]. A partition that takes those, too, waits for a
 /// [`Signal`] and makes a request of it: [`Request::of`], `shikiri_rt::event::Request::of`, `shikiri_shared::Request::of`. It is told of the
-/// answers to this partition's requests for event connections as well ([`Told`]).
+/// answers to this partition's requests for event connections as well ([`Notified`]).
 #[derive(Debug)]
 pub struct Listener {
     events: Bound,
     // Given up after the port.
-    _claim: Claim,
+    claim: Claim,
 }
 
 /// A request for a channel. Dropped, it is refused.
@@ -51,9 +51,9 @@ impl Listener {
     pub fn new(intid: u32) -> Result<Self, Refusal> {
         let events = ReceivePort::new()?;
         let events = events.bind(intid, Sharing::Alone).map_err(|(_, refusal)| refusal)?;
-        let _claim = Claim::new(&events)?;
+        let claim = Claim::new(&events)?;
         // Whatever is missing from here on: the port goes first.
-        let listener = Self { events, _claim };
+        let listener = Self { events, claim };
         if !windows::take_interrupts() {
             return Err(Refusal { code: Status::OverLimit.code(), which: 0 });
         }
@@ -94,18 +94,13 @@ impl Listener {
         poll_fn(|context| self.poll_for(context, || self.try_signal().transpose()))
     }
 
-    /// The next request, if there is one; what asks for something else is refused.
+    /// The next request, if there is one. What asks for something else is refused, so many at a time: if more may wait behind those, the
+    /// answer is none, and this is told once more.
     ///
     /// # Errors
     /// `OverLimit` if there is no handle left for it.
     pub fn try_next(&self) -> Result<Option<Request>, Refusal> {
-        while let Some(signal) = self.try_signal()? {
-            match Request::of(signal) {
-                Ok(request) => return Ok(Some(request)),
-                Err(other) => talk::refuse(other.request)?,
-            }
-        }
-        Ok(None)
+        event::next_of(Request::of, self.events.intid())
     }
 
     /// Waits for the next request.
@@ -148,6 +143,12 @@ impl Told for Listener {
 
     fn register(&self, waker: &Waker) {
         table::register_for_requests(waker);
+    }
+}
+
+impl Notified for Listener {
+    fn claim(&self) -> &Claim {
+        &self.claim
     }
 }
 

@@ -13,7 +13,7 @@ use crate::platform::UART;
 use crate::reg;
 
 // SAFETY: the platform has its PL011 there; it does no DMA unless asked to.
-const REGISTERS: Registers = unsafe { Registers::new(UART) };
+const REGISTERS: Registers = unsafe { Registers::new(UART, 0x1000) };
 
 const DATA: u64 = 0x00;
 const FLAGS: u64 = 0x18;

@@ -34,7 +34,7 @@ mod sealed;
 
 pub use awaited::{Awaited, Told};
 pub use claim::{Claim, notify};
-pub use notices::Notices;
+pub use notices::{Notices, Notified, next_of};
 pub use sealed::{Sealed, rights};
 pub use shikiri_abi::PartitionId;
 pub use shikiri_hvc::talk::{Rights, Sharing};
@@ -325,7 +325,7 @@ pub fn take_signal() -> Result<Option<Signal>, Refusal> {
 }
 
 /// Takes the next request for an event connection; `None` if none waits. What asks for something else is refused: who serves channels
-/// or shared areas as well looks for requests with `shikiri-channel`'s listener.
+/// or shared areas as well looks for requests with `shikiri-channel`'s listener. It goes on as long as others come; [`take_signal`] takes one.
 ///
 /// # Errors
 /// `OverLimit` if there is no handle left for it.

@@ -1,19 +1,35 @@
 //! The interrupt controller, GICv2 or GICv3, as ID_AA64PFR0_EL1.GIC tells.
 //!
 //! SGIs are INTIDs 0–15, PPIs 16–31, SPIs 32 and up; the private ones are each vCPU's own. Lower priority
-//! values are more urgent; start-up gives every interrupt that is enabled 0x80 and lets all through.
+//! values are more urgent; an interrupt that has none yet gets 0x80 when it is enabled, and all are let through.
+//!
+//! **Panics** if an INTID is none (1020 and up): what follows its registers is not its own.
 #![expect(unsafe_code, reason = "names the addresses of the GIC's register blocks")]
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
+use crate::lock::Lock;
 use crate::mmio::Registers;
 use crate::platform::{GICC, GICD, GICR, GICR_STRIDE, MAX_VCPUS, platform};
-use crate::reg;
+use crate::{reg, smp};
+
+/// How much of the address space the distributor takes, and each half of a redistributor.
+const FRAME_BYTES: u64 = 0x1_0000;
+/// The same of a GICv2's CPU interface.
+const CPU_INTERFACE_BYTES: u64 = 0x2000;
 
 // SAFETY: the platform has the GIC there, and it does no DMA without LPIs.
-const DISTRIBUTOR: Registers = unsafe { Registers::new(GICD) };
+const DISTRIBUTOR: Registers = unsafe { Registers::new(GICD, FRAME_BYTES) };
 // SAFETY: as above; used with a GICv2 only.
-const CPU_INTERFACE: Registers = unsafe { Registers::new(GICC) };
+const CPU_INTERFACE: Registers = unsafe { Registers::new(GICC, CPU_INTERFACE_BYTES) };
+
+/// Held for a change of registers that hold several interrupts' bits and have no pair to set and to clear them: another vCPU's change, or a
+/// handler's, would be lost between the load and the store.
+static SHARED_WORDS: Lock<()> = Lock::new(());
+
+/// The interrupts that have a priority, 32 to a word; those below 32 are each vCPU's own, and stand in [`OWN_PRIORITIES`].
+static PRIORITIES: [AtomicU32; 32] = [const { AtomicU32::new(0) }; 32];
+static OWN_PRIORITIES: [AtomicU32; MAX_VCPUS] = [const { AtomicU32::new(0) }; MAX_VCPUS];
 
 const CTLR: u64 = 0x000;
 const IGROUPR: u64 = 0x080;
@@ -42,9 +58,11 @@ const _: () = assert!(HPPIR >> 32 == 0, "two moves make it");
 
 const GICR_TYPER: u64 = 0x08;
 const GICR_WAKER: u64 = 0x14;
-const GICR_SGI_FRAME: u64 = 0x1_0000;
 
-/// The priority that [`enable`] gives.
+/// The first number that is no interrupt's (1020 to 1023 say so, or are another state's).
+const INTIDS: u32 = 1020;
+
+/// The priority that [`enable`] gives to what has none.
 pub const PRIORITY: u8 = 0x80;
 
 /// Which GIC there is.
@@ -117,6 +135,10 @@ pub(crate) fn init() {
 
 /// Prepares this vCPU's interface: all its interrupts off, all priorities let through.
 pub fn init_core() {
+    // A vCPU that is on again may find its own interrupts as after a reset.
+    if let Some(own) = OWN_PRIORITIES.get(smp::index()) {
+        own.store(0, Ordering::Relaxed);
+    }
     match version() {
         Version::V2 => {
             CPU_INTERFACE.write32(GICC_PMR, 0xff);
@@ -150,7 +172,7 @@ fn redistributor() -> Registers {
     let mut base = GICR;
     for _ in 0..MAX_VCPUS {
         // SAFETY: redistributors follow each other up to the one that says Last.
-        let frame = unsafe { Registers::new(base) };
+        let frame = unsafe { Registers::new(base, FRAME_BYTES) };
         let kind = frame.read64(GICR_TYPER);
         if kind >> 32 == affinity || kind & (1 << 4) != 0 {
             return frame;
@@ -158,7 +180,7 @@ fn redistributor() -> Registers {
         base = base.wrapping_add(GICR_STRIDE);
     }
     // SAFETY: the first one is there.
-    unsafe { Registers::new(GICR) }
+    unsafe { Registers::new(GICR, FRAME_BYTES) }
 }
 
 /// The registers for SGIs and PPIs.
@@ -167,7 +189,7 @@ fn private_frame() -> Registers {
         Version::V2 => DISTRIBUTOR,
         // SAFETY: the SGI frame is the second half of the redistributor.
         Version::V3 => unsafe {
-            Registers::new(redistributor().base().wrapping_add(GICR_SGI_FRAME))
+            Registers::new(redistributor().base().wrapping_add(FRAME_BYTES), FRAME_BYTES)
         },
     }
 }
@@ -175,19 +197,41 @@ fn private_frame() -> Registers {
 /// The register block that holds the state of `intid`.
 #[must_use]
 pub fn block(intid: u32) -> Registers {
+    assert!(intid < INTIDS, "{intid} is no interrupt");
     if intid < 32 { private_frame() } else { DISTRIBUTOR }
 }
 
-/// Enables an interrupt at [`PRIORITY`] in the group that is delivered as IRQ.
+/// Enables an interrupt in the group that is delivered as IRQ, at [`PRIORITY`] if it has no other.
 pub fn enable(intid: u32) {
     // Looked up once: to find this vCPU's own costs a trapped read for each vCPU before it.
     let block = block(intid);
-    set_priority_in(block, intid, PRIORITY);
+    if !has_priority(intid) {
+        set_priority_in(block, intid, PRIORITY);
+    }
     if version() == Version::V3 {
-        let offset = word(IGROUPR, intid);
-        block.write32(offset, block.read32(offset) | bit(intid));
+        change(block, word(IGROUPR, intid), |groups| groups | bit(intid));
     }
     block.write32(word(ISENABLER, intid), bit(intid));
+}
+
+/// Changes a word in which other interrupts have their bits, too.
+fn change(block: Registers, offset: u64, action: impl FnOnce(u32) -> u32) {
+    let _alone = SHARED_WORDS.lock();
+    let before = block.read32(offset);
+    let after = action(before);
+    if after != before {
+        block.write32(offset, after);
+    }
+}
+
+/// Whether an interrupt has a priority; it has one from here on.
+fn has_priority(intid: u32) -> bool {
+    let place = if intid < 32 {
+        OWN_PRIORITIES.get(smp::index())
+    } else {
+        usize::try_from(intid / 32).ok().and_then(|word| PRIORITIES.get(word))
+    };
+    place.is_some_and(|word| word.fetch_or(bit(intid), Ordering::Relaxed) & bit(intid) != 0)
 }
 
 /// Disables an interrupt and waits until that has taken effect.
@@ -202,6 +246,7 @@ pub fn disable(intid: u32) {
 
 /// Sets an interrupt's priority, 0 the most urgent.
 pub fn set_priority(intid: u32, priority: u8) {
+    let _had_one = has_priority(intid);
     set_priority_in(block(intid), intid, priority);
 }
 
@@ -222,8 +267,8 @@ pub fn set_level(intid: u32) {
 fn set_config(intid: u32, config: u32) {
     let offset = ICFGR.wrapping_add(u64::from(intid / 16).wrapping_mul(4));
     let shift = intid.wrapping_mul(2) % 32;
-    let others = block(intid).read32(offset) & !3_u32.wrapping_shl(shift);
-    block(intid).write32(offset, others | config.wrapping_shl(shift));
+    let (all, own) = (3_u32.wrapping_shl(shift), config.wrapping_shl(shift));
+    change(block(intid), offset, |configs| configs & !all | own);
 }
 
 /// Makes an interrupt pending.
@@ -255,6 +300,7 @@ pub fn clear_active(intid: u32) {
 
 /// Routes an SPI to one vCPU.
 pub fn route(intid: u32, vcpu: usize) {
+    assert!(intid < INTIDS, "{intid} is no interrupt");
     let Some(mpidr) = platform().mpidr(vcpu) else { return };
     match version() {
         Version::V2 => {

@@ -106,6 +106,10 @@ pub(crate) fn dispatch() {
     } else if handler.is_null() && !is_stale(intid) {
         println!("interrupt {intid} has no handler: disabled");
         gic::disable(intid);
+        // Another vCPU may have begun to wait for it meanwhile, and have enabled it before.
+        if is_hooked(intid) {
+            gic::enable(intid);
+        }
     } else if !handler.is_null() {
         // SAFETY: only `set_handler` stores a pointer that is not null, and it stores a `Handler`.
         let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };

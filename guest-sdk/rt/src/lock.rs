@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "hands out the one exclusive reference to what it guards")]
 
 use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -42,15 +43,18 @@ impl<T> Lock<T> {
             reg::set_daif(daif);
             return None;
         }
-        Some(Guard { lock: self, daif })
+        Some(Guard { lock: self, daif, _here: PhantomData })
     }
 }
 
-/// The right to use what a lock guards; dropping it frees the lock and restores the interrupt mask.
+/// The right to use what a lock guards; dropping it frees the lock and restores the interrupt mask. It is the vCPU's that took the lock,
+/// whose mask it keeps.
 #[derive(Debug)]
 pub struct Guard<'a, T> {
     lock: &'a Lock<T>,
     daif: u64,
+    /// Neither `Send` nor `Sync`: a lock may be shared if its value may be sent, and a value that may be sent need not be shared.
+    _here: PhantomData<*const ()>,
 }
 
 impl<T> Deref for Guard<'_, T> {

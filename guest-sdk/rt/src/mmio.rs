@@ -7,10 +7,11 @@
 
 use core::arch::asm;
 
-/// A block of device registers at a fixed address.
+/// A block of device registers at a fixed address. **Panics** at an access outside it: what is there may be memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registers {
     base: u64,
+    bytes: u64,
 }
 
 macro_rules! access {
@@ -19,9 +20,9 @@ macro_rules! access {
         #[inline]
         #[must_use]
         pub fn $read(self, offset: u64) -> $type {
-            let address = self.base.wrapping_add(offset);
+            let address = self.address(offset, size_of::<$type>());
             let value: $type;
-            // SAFETY: `new` vouches for the block; an access outside faults and is reported.
+            // SAFETY: `new` vouches for the block, in which the address is.
             unsafe {
                 asm!(concat!($load, " {value:", $register, "}, [{address}]"), value = out(reg) value,
                     address = in(reg) address, options(nostack, preserves_flags));
@@ -32,8 +33,8 @@ macro_rules! access {
         #[doc = concat!("Stores a `", stringify!($type), "` to byte `offset`.")]
         #[inline]
         pub fn $write(self, offset: u64, value: $type) {
-            let address = self.base.wrapping_add(offset);
-            // SAFETY: `new` vouches for the block; an access outside faults and is reported.
+            let address = self.address(offset, size_of::<$type>());
+            // SAFETY: `new` vouches for the block, in which the address is.
             unsafe {
                 asm!(concat!($store, " {value:", $register, "}, [{address}]"), value = in(reg) value,
                     address = in(reg) address, options(nostack, preserves_flags));
@@ -43,19 +44,27 @@ macro_rules! access {
 }
 
 impl Registers {
-    /// The registers at `base`.
+    /// The `bytes` bytes of registers from `base` on.
     ///
     /// # Safety
-    /// `base` is a device's, whose registers cannot harm this program's memory (no DMA).
+    /// All of them are a device's, whose registers cannot harm this program's memory (no DMA), or nothing is there.
     #[must_use]
-    pub const unsafe fn new(base: u64) -> Self {
-        Self { base }
+    pub const unsafe fn new(base: u64, bytes: u64) -> Self {
+        Self { base, bytes }
     }
 
     /// Where the block starts.
     #[must_use]
     pub const fn base(self) -> u64 {
         self.base
+    }
+
+    /// The address of a register of so many bytes. Folded where block and offset are constants, as nearly everywhere.
+    #[inline(always)]
+    fn address(self, offset: u64, size: usize) -> u64 {
+        let last = u64::try_from(size).ok().and_then(|size| self.bytes.checked_sub(size));
+        assert!(last.is_some_and(|last| offset <= last), "no register is there");
+        self.base.wrapping_add(offset)
     }
 
     access!(read8, write8, u8, "ldrb", "strb", "w");

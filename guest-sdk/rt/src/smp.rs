@@ -78,7 +78,7 @@ pub fn count() -> usize {
 /// Starts vCPU `index`; it runs `entry`, and turns itself off when that returns. It may be started again then.
 ///
 /// # Errors
-/// See [`StartError`]; `Psci(ALREADY_ON)` if it runs.
+/// See [`StartError`]; `Psci(ALREADY_ON)` if it runs, `Psci(ON_PENDING)` if it was started and has not begun yet.
 #[expect(clippy::as_conversions, reason = "a function's address has no other spelling")]
 pub fn start(index: usize, entry: fn()) -> Result<(), StartError> {
     let block = BLOCKS.get(index).ok_or(StartError::NoSuchVcpu)?;
@@ -91,13 +91,20 @@ pub fn start(index: usize, entry: fn()) -> Result<(), StartError> {
             StartError::NoStack
         });
     }
-    block.entry.store(entry as *mut (), Ordering::Relaxed);
+    // What it was started for before stays: it is taken out when it begins.
+    let (null, entry) = (core::ptr::null_mut(), entry as *mut ());
+    if block.entry.compare_exchange(null, entry, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        return Err(StartError::Psci(psci::code::ON_PENDING));
+    }
     let address = u64::try_from((&raw const *block).expose_provenance()).unwrap_or(0);
     clean(address);
     // SAFETY: the entry is start.s's, the block is complete and cleaned, the stacks in it are this vCPU's own.
     match unsafe { psci::cpu_on(Conduit::Hvc, mpidr, secondary_entry(), address) } {
         psci::code::SUCCESS => Ok(()),
-        code => Err(StartError::Psci(code)),
+        code => {
+            block.entry.store(null, Ordering::Release);
+            Err(StartError::Psci(code))
+        }
     }
 }
 
@@ -139,8 +146,8 @@ pub(crate) fn publish_regime(regime: &Regime) {
 
 /// Runs what this vCPU was started for.
 pub(crate) fn run_entry() -> ! {
-    let entry =
-        BLOCKS.get(index()).map_or(core::ptr::null_mut(), |b| b.entry.load(Ordering::Acquire));
+    let null = core::ptr::null_mut();
+    let entry = BLOCKS.get(index()).map_or(null, |block| block.entry.swap(null, Ordering::AcqRel));
     if !entry.is_null() {
         // SAFETY: only `start` stores a pointer that is not null, and it stores a `fn()`.
         let entry = unsafe { core::mem::transmute::<*mut (), fn()>(entry) };

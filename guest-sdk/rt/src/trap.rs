@@ -7,7 +7,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-use crate::{irq, power, println, reg};
+use crate::{console, irq, power, reg};
 
 /// The interrupted code's registers, as vectors.s saves them; what a handler changes is what the code gets.
 #[derive(Clone, Debug)]
@@ -94,8 +94,12 @@ impl Kind {
 
 /// Makes `handler` what runs for `kind` on every vCPU, with interrupts masked, on the exception stack. For IRQ
 /// this replaces the dispatch by INTID ([`irq::set_handler`]).
+///
+/// # Safety
+/// The handler leaves the frame so that the code can go on from it: it may have been interrupted at any instruction, and what it finds in
+/// its registers, and where it goes on, is what the handler says.
 #[expect(clippy::as_conversions, reason = "a function's address has no other spelling")]
-pub fn set_handler(kind: Kind, handler: Handler) {
+pub unsafe fn set_handler(kind: Kind, handler: Handler) {
     kind.slot().store(handler as *mut (), Ordering::Release);
 }
 
@@ -139,8 +143,9 @@ pub(crate) fn begin_last_words() -> bool {
 }
 
 fn report(kind: Kind, frame: &Frame) {
-    println!("{kind:?} exception on vCPU {}: {}", reg::tpidr_el1(), class_name(frame.class()));
-    println!("{frame}");
+    let (vcpu, class) = (reg::tpidr_el1(), class_name(frame.class()));
+    // The code may hold the console's lock.
+    console::write_in_panic(format_args!("{kind:?} exception on vCPU {vcpu}: {class}\n{frame}\n"));
 }
 
 /// An exception class in words, as far as EL1 meets it (Arm ARM, ESR_EL1.EC).

@@ -28,12 +28,17 @@ fn bit_of(words: &'static [AtomicU32; 32], intid: u32) -> Option<(&'static Atomi
     Some((word, 1 << (intid & 31)))
 }
 
-/// Keeps an interrupt from the guest's handler: it ends sleeps, and wakes tasks. False if there is no room for a hook.
+/// Keeps an interrupt from the guest's handler: it ends sleeps, and wakes tasks. It is enabled if it was not owned before. False if there
+/// is no room for a hook.
 pub fn own(intid: u32) -> bool {
-    if let Some((word, bit)) = bit_of(&OWNED, intid) {
-        word.fetch_or(bit, Ordering::AcqRel);
+    let has_room = irq::add_hook(on_interrupt);
+    if let Some((word, bit)) = bit_of(&OWNED, intid)
+        && word.fetch_or(bit, Ordering::AcqRel) & bit == 0
+    {
+        // Before anybody waited, a guest without a handler may have met it, and disabled it.
+        gic::enable(intid);
     }
-    irq::add_hook(on_interrupt)
+    has_room
 }
 
 /// Has a task woken at the next interrupt with this number, and owns it.
@@ -53,8 +58,6 @@ pub fn register(intid: u32, waker: &Waker) {
     if let Some(displaced) = displaced {
         displaced.waker.wake();
     }
-    // Before the first task waited, a guest without a handler may have met it, and disabled it.
-    gic::enable(intid);
 }
 
 /// Whether an interrupt has come, as long as it is owned, since this was last asked.

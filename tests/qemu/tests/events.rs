@@ -40,6 +40,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "senders_on_a_shared_core_take_turns", |machine| {
             turns("share = { budget = \"3ms\", period = \"10ms\" }", &machine)
         })
+        .on_each(both_gics(2), "a_look_for_a_request_is_bounded", bounded)
         .on_each(both_gics(4), "a_sender_that_never_stops_delays_no_witness", flood)
         .on_each(
             both_gics(3),
@@ -120,6 +121,17 @@ fn turns(share: &str, machine: &Machine) -> Outcome {
             .with(share)
     };
     passes(&system([server, client("queue", 4), client("other", 2)])?, machine)?;
+    Ok(())
+}
+
+/// Requests for another thing than is looked for, many more than one look refuses.
+fn bounded(machine: Machine) -> Outcome {
+    let listener = peer("listener", "").with("accept_from = [\"asker\"]");
+    let asker = Partition::new("asker", "peers")
+        .with("handles = 80\nrequests = 66\nlimits = { event_ports = 80 }")
+        .with("areas = { pages = 4, channels = 1 }\nconnect_to = [\"listener\"]")
+        .with("cmdline = \"role=asker server=0\"");
+    passes(&system([listener, asker])?, &machine)?;
     Ok(())
 }
 

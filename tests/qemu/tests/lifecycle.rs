@@ -94,6 +94,7 @@ fn kinds(machine: Machine) -> Outcome {
         ("svc", "SVC", "esr 0000000056000000", exception),
         ("brk", "BRK", "esr 00000000f2000000", exception),
         ("overflow", "data abort", "far  0000", exception),
+        ("print", "data abort", "far  0000007000000000", exception),
         ("panic", "asked to panic", "crash.rs", panic),
         ("smc", "smc: ", "crash: still here", None),
     ];

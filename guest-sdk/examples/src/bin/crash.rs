@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "crashing takes what safe Rust does not let through")]
 
 use core::arch::asm;
+use core::fmt;
 
 use shikiri_rt::hvc::{Conduit, psci, raw};
 use shikiri_rt::{mmio, mmu, platform, power, println, reg, smp, timer};
@@ -32,7 +33,7 @@ fn crash() {
     timer::spin(platform::number_of("wait_ms").unwrap_or(0).saturating_mul(1000));
     let address = platform::number_of("at").unwrap_or(NOWHERE);
     // SAFETY: nothing is there; that is the point.
-    let nowhere = unsafe { mmio::Registers::new(address) };
+    let nowhere = unsafe { mmio::Registers::new(address, 4) };
     match platform::value_of("crash").unwrap_or("read") {
         "read" => println!("read {:#x}", nowhere.read32(0)),
         "write" => nowhere.write32(0, 1),
@@ -43,6 +44,7 @@ fn crash() {
         "smc" => println!("smc: {:#x?}", unknown_call(Conduit::Smc)),
         "hvc" => println!("hvc: {:#x?}", unknown_call(Conduit::Hvc)),
         "overflow" => println!("{}", overflow(1)),
+        "print" => println!("never seen whole: {}", Unprintable(nowhere)),
         "panic" => assert_eq!(smp::count(), 0, "asked to panic"),
         "end" => power::end(u32::try_from(platform::number_of("code").unwrap_or(7)).unwrap_or(7)),
         "reset" => psci::system_reset(Conduit::Hvc),
@@ -54,6 +56,15 @@ fn crash() {
         kind => println!("crash: no such kind: {kind}"),
     }
     println!("crash: still here");
+}
+
+/// Reads what is not there while the console is taken for the text.
+struct Unprintable(mmio::Registers);
+
+impl fmt::Display for Unprintable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0.read32(0))
+    }
 }
 
 /// Jumps to `address`, mapped executable first.

@@ -110,6 +110,11 @@ impl Awaited {
         poll_fn(|context| self.poll_for(context, || self.attempt())).await
     }
 
+    /// Its interrupt.
+    pub(crate) const fn intid(&self) -> u32 {
+        self.owned.0
+    }
+
     fn attempt(&self) -> Option<Result<(), Refusal>> {
         match self.try_wait() {
             Ok(false) => None,

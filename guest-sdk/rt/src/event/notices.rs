@@ -4,10 +4,12 @@ use core::future::{Future, poll_fn};
 use core::task::{Context, Poll, Waker};
 
 use shikiri_hvc::partition::Refusal;
+use shikiri_hvc::talk::{self, Signal};
 
 use super::{
-    Answer, Asking, Awaited, Claim, NotConnected, Request, SendPort, Sender, Told, take_request,
+    Answer, Asking, Awaited, Claim, NotConnected, Request, SendPort, Sender, Told, take_signal,
 };
+use crate::gic;
 use crate::seat::Seat;
 use crate::sleep::Ticks;
 
@@ -18,7 +20,7 @@ use crate::sleep::Ticks;
 pub struct Notices {
     told: Awaited,
     // Given up after the port.
-    _claim: Claim,
+    claim: Claim,
 }
 
 impl Notices {
@@ -28,16 +30,17 @@ impl Notices {
     /// As [`Awaited::new`]; `WrongState` if there is one already, or a channels' listener.
     pub fn new(intid: u32) -> Result<Self, Refusal> {
         let told = Awaited::new(intid)?;
-        let _claim = Claim::new(&told)?;
-        Ok(Self { told, _claim })
+        let claim = Claim::new(&told)?;
+        Ok(Self { told, claim })
     }
 
-    /// The next request, if there is one; see [`take_request`].
+    /// The next request, if there is one. What asks for something else is refused, so many at a time: if more may wait behind those, the
+    /// answer is none, and this is told once more.
     ///
     /// # Errors
     /// `OverLimit` if there is no handle left for it.
     pub fn try_next(&self) -> Result<Option<Request>, Refusal> {
-        take_request()
+        next_of(Request::of, self.told.intid())
     }
 
     /// Waits for the next request.
@@ -73,6 +76,42 @@ impl Notices {
     }
 }
 
+/// The most requests for other things that one look refuses.
+const MOST_REFUSED: usize = 16;
+
+/// One look for a request of a kind, for whoever is told of requests by the interrupt `intid`. An asker that asks again as often as it is
+/// refused does not hold it up: behind so many refusals it answers none and raises the interrupt, since nobody else tells of what
+/// waits already. Who sleeps is woken by that, and who looks at a deadline has done so.
+///
+/// # Errors
+/// `OverLimit` if there is no handle left for the request.
+pub fn next_of<T>(
+    of: impl Fn(Signal) -> Result<T, Signal>,
+    intid: u32,
+) -> Result<Option<T>, Refusal> {
+    for _ in 0..MOST_REFUSED {
+        let Some(signal) = take_signal()? else { return Ok(None) };
+        match of(signal) {
+            Ok(request) => return Ok(Some(request)),
+            Err(other) => talk::refuse(other.request)?,
+        }
+    }
+    gic::set_pending(intid);
+    Ok(None)
+}
+
+/// What is told of the answers to this partition's requests: [`Notices`], the channels' listener.
+pub trait Notified: Told {
+    /// The proof that it was chosen.
+    fn claim(&self) -> &Claim;
+}
+
+impl Notified for Notices {
+    fn claim(&self) -> &Claim {
+        &self.claim
+    }
+}
+
 impl Told for Notices {
     fn seat(&self) -> Seat {
         self.told.seat()
@@ -90,7 +129,7 @@ impl SendPort {
     /// [`NotConnected`]; the port comes back.
     pub fn connect_to(
         self,
-        told: &impl Told,
+        told: &impl Notified,
         partition: u8,
         service: u32,
         word: u64,
@@ -104,14 +143,14 @@ impl Asking {
     ///
     /// # Errors
     /// [`NotConnected`]; the port comes back.
-    pub fn wait(self, told: &impl Told) -> Result<Sender, (SendPort, NotConnected)> {
+    pub fn wait(self, told: &impl Notified) -> Result<Sender, (SendPort, NotConnected)> {
         let answer = told.seat().until_there(|| self.look());
         self.end(answer)
     }
 
     /// Waits for the answer; [`Answer::Open`] if there was none in time.
     #[must_use]
-    pub fn wait_until(self, told: &impl Told, deadline: Ticks) -> Answer {
+    pub fn wait_until(self, told: &impl Notified, deadline: Ticks) -> Answer {
         let _answer = told.seat().until(deadline, || self.look());
         self.answer()
     }
@@ -120,7 +159,7 @@ impl Asking {
     ///
     /// # Errors
     /// [`NotConnected`]; the port comes back.
-    pub async fn answered(self, told: &impl Told) -> Result<Sender, (SendPort, NotConnected)> {
+    pub async fn answered(self, told: &impl Notified) -> Result<Sender, (SendPort, NotConnected)> {
         let answer = poll_fn(|context| told.poll_for(context, || self.look())).await;
         self.end(answer)
     }

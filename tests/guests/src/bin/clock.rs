@@ -58,7 +58,7 @@ fn intid() -> u32 {
 
 fn clock() -> Registers {
     // SAFETY: the description gives this partition the clock, which masters no bus.
-    unsafe { Registers::new(platform::number_of("at").unwrap_or(0x0901_0000)) }
+    unsafe { Registers::new(platform::number_of("at").unwrap_or(0x0901_0000), 0x1000) }
 }
 
 /// Lets the alarm come in this second, and stay.

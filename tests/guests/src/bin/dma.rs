@@ -86,7 +86,7 @@ fn window() -> Outcome {
 
 fn engine() -> Registers {
     // SAFETY: the description gives this partition the engine. It writes where its control blocks say: pages of this program's.
-    unsafe { Registers::new(ENGINE) }
+    unsafe { Registers::new(ENGINE, 0x1000) }
 }
 
 fn ended(intid: u32) {
@@ -175,7 +175,7 @@ fn others() -> Outcome {
 /// From now on each key is written to memory, whoever has it then.
 fn arm() -> Outcome {
     // SAFETY: the description gives this partition the controller. It writes to a page that is nobody else's here.
-    let usb = unsafe { Registers::new(USB) };
+    let usb = unsafe { Registers::new(USB, 0x1000) };
     usb.write32(PORT, POWER | PORT_RESET);
     timer::spin(50_000);
     usb.write32(PORT, POWER);

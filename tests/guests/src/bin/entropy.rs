@@ -82,7 +82,7 @@ fn intid() -> u32 {
 
 fn device() -> Registers {
     // SAFETY: the description gives this partition the device, which writes where its queue says: pages of this program's.
-    unsafe { Registers::new(platform::number_of("at").unwrap_or(0x0a00_3e00)) }
+    unsafe { Registers::new(platform::number_of("at").unwrap_or(0x0a00_3e00), 0x200) }
 }
 
 /// One descriptor, and nothing in the rings.

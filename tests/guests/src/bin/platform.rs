@@ -44,7 +44,7 @@ fn place() -> Outcome {
 /// What the platform has at an address.
 fn at(address: u64) -> Registers {
     // SAFETY: each caller names the UART, a part of the interrupt controller, or the device tree, and only reads.
-    unsafe { Registers::new(address) }
+    unsafe { Registers::new(address, 0x1000) }
 }
 
 fn blob() -> &'static [u8] {

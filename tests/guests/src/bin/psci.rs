@@ -230,7 +230,7 @@ fn interface_off() -> Registers {
     reg::set_icc_igrpen1(0);
     reg::isb();
     // SAFETY: the frame of SGIs and PPIs is the second one of the redistributor.
-    unsafe { Registers::new(gic::block(0).base() - 0x1_0000) }
+    unsafe { Registers::new(gic::block(0).base() - 0x1_0000, 0x1_0000) }
 }
 
 /// GICR_WAKER.ProcessorSleep, until ChildrenAsleep.

@@ -10,9 +10,11 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use shikiri_rt::event::{Awaited, ReceivePort, SendPort, Sharing, Told as _};
 use shikiri_rt::platform::platform;
-use shikiri_rt::{Lock, heap, memory, mmu, smp};
-use shikiri_test_guests::answers::soon;
+use shikiri_rt::sleep::Ticks;
+use shikiri_rt::{Lock, heap, irq, memory, mmu, reg, smp};
+use shikiri_test_guests::answers::{made, soon};
 use shikiri_test_guests::fault::{self, Fault, attempt};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{case, done, ensure, equal};
@@ -34,7 +36,9 @@ fn main() {
     case("the_heap_gives_and_takes_back", allocations);
     case("copies_are_whole_and_touch_nothing_else", copies);
     case("fills_are_whole_and_touch_nothing_else", fills);
+    case("a_port_that_was_met_without_a_handler_still_ends_a_wait", met_before);
     if smp::count() > 1 {
+        case("a_vcpu_runs_what_it_was_first_started_for", first_entry);
         case("a_lock_admits_one_at_a_time", lock);
     }
     done()
@@ -162,4 +166,58 @@ fn lock() -> Outcome {
     let pair = SHARED.lock();
     equal("first", pair.0, running * ROUNDS)?;
     equal("second", pair.1, running * ROUNDS)
+}
+
+/// No handler is set here, so that the run-time disables an interrupt that comes before anybody has waited for it.
+fn met_before() -> Outcome {
+    let port = made(ReceivePort::new())?.bind(64, Sharing::Alone);
+    let port = Awaited::of(made(port.map_err(|(_, why)| why))?);
+    let sender = made(SendPort::new())?.connect(&port);
+    let sender = made(sender.map_err(|(_, why)| why))?;
+    irq::unmask();
+    made(sender.send())?;
+    // It is noted as come only if it is owned.
+    soon("met", || !shikiri_rt::gic::is_pending(64))?;
+    irq::mask();
+    made(port.own())?;
+    let (start, deadline) = (Ticks::from_now_us(0), Ticks::from_now_us(5_000_000));
+    let mut is_sent = false;
+    let came = port.seat().until(deadline, || {
+        if !core::mem::replace(&mut is_sent, true) {
+            return sender.send().err().map(|_| false);
+        }
+        port.try_wait().unwrap_or(false).then_some(true)
+    });
+    let taken = Ticks::from_now_us(0).0 - start.0;
+    ensure("the event", came == Some(true))?;
+    ensure("by its interrupt, and not at the deadline", taken < (deadline.0 - start.0) / 2)
+}
+
+/// Which of its two entries another vCPU has run.
+static ENTERED: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+/// How often it was tried to start it again.
+static TRIED: AtomicU64 = AtomicU64::new(0);
+
+/// Started again before it has begun: it is refused, and what runs is what was promised.
+fn first_entry() -> Outcome {
+    // It stays until the other start was tried.
+    fn first() {
+        let round = ENTERED[0].fetch_add(1, Ordering::Release) + 1;
+        while TRIED.load(Ordering::Acquire) < round {
+            reg::yield_now();
+        }
+    }
+    fn second() {
+        ENTERED[1].fetch_add(1, Ordering::Release);
+    }
+    for round in 1..=20 {
+        soon("off", || smp::start(1, first).is_ok())?;
+        let again = smp::start(1, second).is_ok();
+        TRIED.store(round, Ordering::Release);
+        ensure("refused", !again)?;
+        let entered = |entry: usize| ENTERED[entry].load(Ordering::Acquire);
+        soon("it runs", || entered(0) + entered(1) == round)?;
+        equal("what was refused", entered(1), 0)?;
+    }
+    Ok(())
 }

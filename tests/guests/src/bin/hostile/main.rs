@@ -46,7 +46,8 @@ fn main() {
     fault::catch_faults();
     // A random write may let interrupts in: they are ended, and masked again.
     for kind in [trap::Kind::Irq, trap::Kind::Fiq, trap::Kind::SError] {
-        trap::set_handler(kind, swallow);
+        // SAFETY: `swallow` changes nothing but the masks of interrupts.
+        unsafe { trap::set_handler(kind, swallow) };
     }
     println!("hostile: seed {}, {} vCPUs", seed(), smp::count());
     act::break_tables();

@@ -90,7 +90,7 @@ fn wake_up(worker: &mut Worker) {
     match gic::version() {
         gic::Version::V2 => {
             // SAFETY: GICC_CTLR of this vCPU.
-            unsafe { Registers::new(GICC) }.write32(0, 1);
+            unsafe { Registers::new(GICC, 0x2000) }.write32(0, 1);
         }
         gic::Version::V3 => reg::set_icc_igrpen1(1),
     }

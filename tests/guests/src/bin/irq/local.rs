@@ -38,6 +38,7 @@ pub(crate) fn run() {
     case("clearing_active_lets_the_next_one_in", clear_active);
     case("an_edge_while_active_comes_afterwards_once", edge_while_active);
     case("a_new_priority_does_not_keep_an_active_one_active", new_priority);
+    case("a_priority_that_was_set_outlives_an_enable", kept_priority);
     case("the_uart_line_is_level_sensitive", level);
     case("the_distributor_switch_stops_delivery", switch);
 }
@@ -430,7 +431,7 @@ fn level() -> Outcome {
     const TRANSMIT: u32 = 1 << 5;
     // SAFETY: the platform's PL011.
     #[expect(unsafe_code, reason = "names the UART's address")]
-    let uart = unsafe { Registers::new(UART) };
+    let uart = unsafe { Registers::new(UART, 0x1000) };
     answers::wait("the UART has sent", || Ok(uart.read32(RAW) & TRANSMIT != 0))?;
     arm(UART_INTID, 0x80);
     gic::set_level(UART_INTID);
@@ -464,4 +465,18 @@ fn switch() -> Outcome {
     off?;
     gic::end(expect(SPIS.start)?);
     expect_nothing()
+}
+
+/// Only what nobody has given a priority has one from its first enable.
+fn kept_priority() -> Outcome {
+    for intid in [PPIS[0], SPIS.start] {
+        let read = || u64::from(gic::block(intid).read8(0x400 + u64::from(intid)));
+        gic::set_priority(intid, 0x40);
+        gic::enable(intid);
+        equal("at the first enable", read(), 0x40)?;
+        gic::set_priority(intid, 0x60);
+        gic::enable(intid);
+        equal("at the next one", read(), 0x60)?;
+    }
+    Ok(())
 }

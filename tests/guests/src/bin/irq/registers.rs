@@ -136,7 +136,7 @@ fn redistributors() -> Outcome {
     for index in 0..platform().vcpus {
         // SAFETY: the platform has one redistributor for each vCPU.
         #[expect(unsafe_code, reason = "names the redistributors' addresses")]
-        let frame = unsafe { Registers::new(GICR + GICR_STRIDE * index as u64) };
+        let frame = unsafe { Registers::new(GICR + GICR_STRIDE * index as u64, GICR_STRIDE) };
         let kind = frame.read64(8);
         let mpidr = platform().mpidr(index).unwrap_or(0);
         equal("affinity", kind >> 32, (mpidr & 0xff_ffff) | ((mpidr >> 8) & 0xff00_0000))?;

@@ -27,6 +27,7 @@ pub(crate) fn run() {
         with_other(hold_one_and_end, reprioritised_elsewhere)
     });
     case("disabling_reaches_another_vcpu", || with_other(stay, disabled_elsewhere));
+    case("neighbours_are_set_up_on_two_vcpus_at_once", || with_other(set_up, set_up_beside));
     case("deactivation_by_another_vcpu", || with_other(hold_split, deactivated_elsewhere));
     if gic::version() == Version::V2 {
         case("one_sgi_from_two_senders_comes_twice", || with_other(send_back, two_senders));
@@ -385,4 +386,49 @@ fn storm() -> Outcome {
         soon("all go off", || is_off(index))?;
     }
     outcome
+}
+
+/// How often two vCPUs set interrupts up whose bits stand in one word.
+const SET_UPS: u64 = 500;
+/// Which set-up is to be done, and which one the other vCPU has done.
+static WANTED: AtomicU64 = AtomicU64::new(0);
+static DONE: AtomicU64 = AtomicU64::new(0);
+
+/// The other vCPU's part of each.
+fn set_up() {
+    irq::mask();
+    advance(1);
+    for round in 1..=SET_UPS {
+        while WANTED.load(Ordering::Acquire) < round {
+            reg::yield_now();
+        }
+        gic::set_edge(SPIS.start + 1);
+        gic::enable(SPIS.start + 1);
+        DONE.store(round, Ordering::Release);
+    }
+    wait_for(100);
+}
+
+fn set_up_beside() -> Outcome {
+    let block = gic::block(SPIS.start);
+    let groups = 0x80 + u64::from(SPIS.start / 32) * 4;
+    let configs = 0xc00 + u64::from(SPIS.start / 16) * 4;
+    let (mut lost_groups, mut lost_edges) = (0, 0);
+    for round in 1..=SET_UPS {
+        block.write32(groups, 0);
+        block.write32(configs, 0);
+        WANTED.store(round, Ordering::Release);
+        gic::set_edge(SPIS.start);
+        gic::enable(SPIS.start);
+        while DONE.load(Ordering::Acquire) < round {
+            reg::yield_now();
+        }
+        lost_groups += u64::from(block.read32(groups) & 3 != 3);
+        lost_edges += u64::from(block.read32(configs) & 0b1010 != 0b1010);
+    }
+    block.write32(groups, u32::MAX);
+    if gic::version() == Version::V3 {
+        equal("groups lost", lost_groups, 0)?;
+    }
+    equal("edges lost", lost_edges, 0)
 }

@@ -367,3 +367,24 @@ pub(crate) fn calls() -> ! {
 pub(crate) fn fixed_intid() -> u32 {
     platform::number_of("spi").unwrap_or(0) as u32 + 32
 }
+
+/// Asks a listener for channels many times for an event, and once for a channel; then it says so.
+pub(crate) fn ask_others() {
+    const OTHERS: usize = 16 * 4;
+    case("all_but_the_last_are_refused", || {
+        let sender = connected(ask(service::ECHO, 0)?)?;
+        let mut others = [const { None }; OTHERS];
+        for other in &mut others {
+            *other = Some(ask(service::ECHO, 0)?);
+        }
+        let events = port(EVENT)?;
+        let channel = made(message::create(events.handle(), 0, AreaClass::Page))?;
+        made(message::connect(channel.handle, server(), service::KEEP, 77))?;
+        made(sender.send())?;
+        for other in others.into_iter().flatten() {
+            ensure("refused", was_refused(&answer(other)?))?;
+        }
+        made(shikiri_test_guests::taken::close(channel.handle))
+    });
+    done()
+}

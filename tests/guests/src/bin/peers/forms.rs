@@ -7,7 +7,7 @@ use core::task::Poll;
 use shikiri_abi::Status;
 use shikiri_channel::{Listener, block_on};
 use shikiri_rt::event::{
-    self, Answer, Asking, Awaited, NotConnected, Notices, Request, SendPort, Sender, Told,
+    self, Answer, Asking, Awaited, NotConnected, Notices, Notified, Request, SendPort, Sender,
 };
 use shikiri_rt::hvc::partition::{self, Resource};
 use shikiri_rt::irq;
@@ -145,7 +145,7 @@ pub(crate) fn one_at_a_time() -> Outcome {
     })
 }
 
-fn asked_by(told: &impl Told) -> Outcome {
+fn asked_by(told: &impl Notified) -> Outcome {
     let long = || Ticks::from_now_us(LONG_US);
     let server = server();
     // Accepted.
@@ -221,7 +221,7 @@ pub(crate) fn taken() -> Outcome {
 }
 
 /// Connects, takes the request that follows, accepts it, and sends an event there and back.
-fn echoed<T: Told>(told: &T, next: impl FnOnce(&T) -> Result<Request, Failure>) -> Outcome {
+fn echoed<T: Notified>(told: &T, next: impl FnOnce(&T) -> Result<Request, Failure>) -> Outcome {
     let sender = connected(send_port()?.connect_to(told, server(), service::ECHO, 77))?;
     let request = next(told)?;
     equal("service", u64::from(request.service), u64::from(service::BACK))?;

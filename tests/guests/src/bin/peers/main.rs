@@ -17,6 +17,8 @@ fn main() {
     irq::unmask();
     match platform::value_of("role") {
         Some("server") => server::serve(),
+        Some("listener") => server::listen(),
+        Some("asker") => client::ask_others(),
         Some("turns") => server::turns(),
         Some("queue") => client::queue(),
         Some("churn") => client::churn(),

@@ -1,11 +1,13 @@
 //! The one who is asked.
 
+use shikiri_channel::Listener;
 use shikiri_rt::event::{self, Answer, Asking, Bound, Request, SendPort, Sender};
 use shikiri_rt::hvc::partition;
 use shikiri_rt::hvc::talk::{self, Handle};
+use shikiri_rt::sleep::Ticks;
 use shikiri_rt::{gic, irq, platform, power, println, reg, timer};
 use shikiri_test_guests::report::{Outcome, fail};
-use shikiri_test_guests::{Failure, ensure, equal};
+use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
 use crate::tools::{EVENT, NOTICE, came, joined, made, notice, port, service, soon};
 
@@ -226,3 +228,24 @@ pub(crate) fn echo() {
     }
     let _refused = partition::end(1);
 }
+
+/// Looks for requests for channels, of which there is one behind many for events.
+pub(crate) fn listen() {
+    case("a_look_for_a_request_refuses_so_many_others_at_most", || {
+        let listener = made(Listener::new(NOTICE))?;
+        let ready = port(EVENT)?;
+        let first = Request::of(made(listener.signal())?);
+        joined(first.map_err(|_| ASKED)?.accept(&ready))?;
+        soon("all wait", || came(EVENT) > 0)?;
+        ensure("none of the first", made(listener.try_next())?.is_none())?;
+        ensure("none in time", made(listener.next_until(Ticks(0)))?.is_none())?;
+        let more = made(listener.try_signal())?.ok_or(ASKED)?;
+        drop(Request::of(more).map_err(|_| ASKED)?);
+        // More than one look's worth is before it: nobody tells of what has waited all the time.
+        let found = made(listener.next_until(Ticks::from_now_us(10_000_000)))?;
+        equal("its word", found.map_or(0, |request| request.word), 77)
+    });
+    done()
+}
+
+const ASKED: Failure = Failure { what: "a request for an event", got: 0, want: 1 };

@@ -46,7 +46,7 @@ static ALARMS: AtomicU64 = AtomicU64::new(0);
 
 fn clock() -> Registers {
     // SAFETY: used when the clock was granted; it masters no bus.
-    unsafe { Registers::new(PLACES[0].0) }
+    unsafe { Registers::new(PLACES[0].0, 0x1000) }
 }
 
 fn take(number: u32) {
