@@ -18,6 +18,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "within_a_partition_on_a_shared_core", |machine| {
             alone(SHARE, &machine)
         })
+        .on_each(both_gics(1), "an_object_over_the_limit_is_refused_and_changes_nothing", limited)
         .also_on_rpi4()
         .on_each(all_kinds(2), "between_partitions_on_different_cores", |machine| {
             between("", &machine)
@@ -63,6 +64,17 @@ fn alone(share: &str, machine: &Machine) -> Outcome {
     let share = if share.is_empty() { "cores = [0, 1]" } else { share };
     let machine = if share == SHARE { machine.clone() } else { machine.clone().cpus(3) };
     passes(&system([guest("objects", "", share), other])?, &machine)?;
+    Ok(())
+}
+
+/// One that has places for more areas than its limit of management memory allows tables.
+fn limited(machine: Machine) -> Outcome {
+    let guest = Partition::new("objects", "objects")
+        .with("handles = 128\nareas = { pages = 1, blocks = 100 }\ncmdline = \"limited\"")
+        .with("limits = { management_memory = \"320KiB\" }")
+        .with(&name("solo", &["objects"], ""))
+        .with(&name("log/*", &["objects"], ""));
+    passes(&system([guest])?, &machine)?;
     Ok(())
 }
 

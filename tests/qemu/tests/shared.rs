@@ -1,13 +1,13 @@
 //! Shared memory areas, from outside: two partitions that see each other's words, one that may only read, and what happens to accesses
-//! when either of them leaves or ends; areas that the description makes. C5, V7, P3 (b, c, d), P9.
+//! when either of them leaves or ends; a second user who goes on meanwhile; areas that the description makes. C5, V7, P3 (b, c, d), P9.
 
 use libtest_mimic::Trial;
 use shikiri_qemu_tests::Machine;
 
-use crate::lifecycle::nothing_is_used;
+use crate::lifecycle::{nothing_is_used, wait_until_stopped};
 use crate::support::{
     Outcome, PATIENCE, Partition, Topic, all_kinds, approve, audit, both_gics, open_operator,
-    system,
+    operator, system,
 };
 
 /// Adds this topic's tests.
@@ -35,6 +35,18 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
         .on_each(both_gics(1), "areas_of_the_description_on_a_shared_core", |machine| {
             passes(["restart = \"always\"", FIXED], "fixed", SHARE, &machine)
         })
+        .on_each(both_gics(3), "a_user_is_driven_out_while_another_goes_on", |machine| {
+            three("three", "", &machine)
+        })
+        .on_each(
+            both_gics(1),
+            "a_user_is_driven_out_while_another_on_its_core_goes_on",
+            |machine| three("three", SHARE_OF_THREE, &machine),
+        )
+        .on_each(both_gics(3), "areas_of_the_description_are_there_for_three", |machine| {
+            three("fixed", "", &machine)
+        })
+        .on_each(both_gics(1), "what_the_limits_do_not_allow_is_refused", limited)
         .on_each(both_gics(1), "an_offer_without_memory_is_refused_and_changes_nothing", hog)
         .on_each(both_gics(3), "no_vcpu_reaches_what_was_revoked", |machine| {
             passes(["cores = 1", "cores = 2"], "fire", "", &machine)
@@ -68,8 +80,65 @@ partitions = ["owner"]
 readers = ["user"]
 "#;
 
+/// The same for three of them.
+const FIXED_OF_THREE: &str = r#"
+[[shared]]
+name = "board"
+size = "4K"
+partitions = ["owner", "user", "second"]
+
+[[shared]]
+name = "table"
+size = "12K"
+partitions = ["owner"]
+readers = ["user", "second"]
+"#;
+
 /// Two partitions that share a core.
 const SHARE: &str = "share = { budget = \"2ms\", period = \"5ms\" }";
+/// Three of them.
+const SHARE_OF_THREE: &str = "share = { budget = \"3ms\", period = \"10ms\" }";
+
+/// One partition that uses up what its limits allow: a MiB for areas beside its own 4 MiB, and so few tables that it has places for more.
+fn limited(machine: Machine) -> Outcome {
+    let guest = Partition::new("limited", "shared")
+        .with("handles = 128\nareas = { pages = 4, blocks = 100, shared = 2 }")
+        .with("limits = { memory = \"5MiB\", management_memory = \"320KiB\" }")
+        .with("cmdline = \"role=limited\"");
+    crate::support::passes(&system([guest])?, &machine)?;
+    Ok(())
+}
+
+/// An owner, which starts again when it has ended, and two users of its areas at the same time; both leave nothing.
+fn three(words: &str, share: &str, machine: &Machine) -> Outcome {
+    let partition = |name: &str, others: &str, numbers: &str| {
+        Partition::new(name, "shared")
+            .with("handles = 64\nrequests = 4")
+            .with("areas = { pages = 16, blocks = 8, shared = 4 }")
+            .with(&format!("connect_to = [{others}]\naccept_from = [{others}]"))
+            .with(&format!("cmdline = \"role={name} {numbers} {words}\""))
+            .with(share)
+    };
+    let owner = partition("owner", "\"user\", \"second\"", "user=1");
+    let owner = owner.with("restart = \"always\"");
+    let user = partition("user", "\"owner\"", "owner=0");
+    let second = partition("second", "\"owner\"", "owner=0");
+    let second = if words == "fixed" { second.with(FIXED_OF_THREE) } else { second };
+    let mut running = system([owner, user, second])?.boot(machine)?;
+    let ended = ["partition user (id 2) has ended", "partition second (id 3) has ended"];
+    let all = [&["user| done", "second| done"], &ended[..]].concat();
+    let console = running.wait_for_all(&all, PATIENCE * 5)?;
+    approve(&console)?;
+    open_operator(&mut running)?;
+    for name in ["user", "second"] {
+        nothing_is_used(&mut running, name)?;
+    }
+    operator(&mut running, "stop owner")?;
+    wait_until_stopped(&mut running, "owner")?;
+    nothing_is_used(&mut running, "owner")?;
+    audit(&mut running)?;
+    Ok(())
+}
 
 /// One partition on a small machine, all of whose memory it takes.
 fn hog(machine: Machine) -> Outcome {

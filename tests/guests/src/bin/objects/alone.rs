@@ -14,6 +14,7 @@ use shikiri_rt::hvc::object as calls;
 use shikiri_rt::hvc::partition::{self, Refusal, Resource};
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::timer::Timer;
+use shikiri_test_guests::answers::{Tables, over_limit};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, ensure, equal};
 
@@ -212,6 +213,24 @@ pub(crate) fn charges() -> Outcome {
     ports[7] = None;
     made(Event::open("solo"))?;
     equal("nothing is left", used()?, before)
+}
+
+/// With as much management memory in use as the limit allows.
+pub(crate) fn limited() -> Outcome {
+    let before = used()?;
+    let mut tables = Tables::take_all()?;
+    let (resource, open) = (Resource::ManagementMemory, || Event::open("solo"));
+    over_limit("an object", open, resource)?;
+    over_limit("a queue", || Queue::open("log/a", 64), resource)?;
+    tables.free_one()?;
+    let event = made(open())?;
+    over_limit("a second object", || Queue::open("log/a", 64), resource)?;
+    // The one that is open is charged already.
+    drop(made(open())?);
+    drop(event);
+    drop(made(Queue::open("log/a", 64))?);
+    tables.free()?;
+    equal("all is refunded", used()?, before)
 }
 
 pub(crate) fn counted() -> Outcome {

@@ -31,6 +31,10 @@ fn main() {
 }
 
 fn alone() {
+    if platform::has_word("limited") {
+        case("an_object_over_the_limit_is_refused_and_changes_nothing", alone::limited);
+        done()
+    }
     case("a_name_is_opened_by_whom_it_permits", alone::permitted);
     case("arguments_out_of_range_are_named", alone::arguments);
     case("a_name_is_read_from_the_partitions_own_memory_only", alone::addresses);

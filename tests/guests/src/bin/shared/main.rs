@@ -1,4 +1,4 @@
-//! Shared memory areas between two partitions: `role=` on the command line says which one this is (C5). The owner offers areas and
+//! Shared memory areas between two partitions, or three: `role=` on the command line says which one this is (C5). The owner offers areas and
 //! does what a word of the first one tells it; the user looks what that does to its accesses.
 #![no_std]
 #![no_main]
@@ -6,7 +6,9 @@
 
 mod forms;
 mod hog;
+mod limited;
 mod owner;
+mod three;
 mod tools;
 mod user;
 
@@ -29,6 +31,8 @@ fn main() {
     match platform::value_of("role") {
         Some("owner") => owner::serve(),
         Some("hog") => hog::run(),
+        Some("limited") => limited::run(),
+        Some("second") => three::second(),
         _ => user::run(),
     }
 }

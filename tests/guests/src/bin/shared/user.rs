@@ -11,12 +11,12 @@ use shikiri_rt::{platform, reg, smp};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{Failure, case, done, ensure, equal};
 
-use crate::forms;
 use crate::tools::{
     self, AGAIN, ANSWER, ARGUMENT, COMMAND, CONTROL, DONE, END, EVENTS, FIXED_BOARD, FIXED_TABLE,
     LEAVE, LOOK, PRESS, PUT, READ, REFUSED, RESULT, REVOKE, VALUE, WITHDRAW, WRITE, events, made,
     read, refused, set, take_events, told, wait, wait_for_event, word, write,
 };
+use crate::{forms, three};
 use shikiri_test_guests::taken;
 
 pub(crate) const NO: Failure = Failure { what: "no answer", got: 0, want: 1 };
@@ -24,6 +24,10 @@ const KINDS: [(u64, AreaClass); 4] =
     [(1, AreaClass::Page), (1, AreaClass::Block), (3, AreaClass::Block), (512, AreaClass::Block)];
 
 pub(crate) fn run() -> ! {
+    if platform::has_word("three") {
+        case("a_user_is_driven_out_while_another_goes_on", three::first);
+        done()
+    }
     if platform::has_word("fire") {
         case("no_access_of_another_vcpu_succeeds_after_it_was_revoked", under_fire);
         done()
@@ -68,7 +72,7 @@ pub(crate) fn used() -> Result<[u64; 3], Failure> {
 }
 
 /// What came of a request.
-fn answered(attachment: Handle) -> Result<shared::Shared, Failure> {
+pub(crate) fn answered(attachment: Handle) -> Result<shared::Shared, Failure> {
     let mut there = None;
     wait("attached", || {
         there = made(shared::state(attachment))?;
@@ -78,14 +82,14 @@ fn answered(attachment: Handle) -> Result<shared::Shared, Failure> {
 }
 
 /// An area of the owner's.
-struct Attached {
-    at: Attachment,
+pub(crate) struct Attached {
+    pub(crate) at: Attachment,
     events: Handle,
 }
 
 impl Attached {
     /// Asks until the owner has answered: one that is starting again withdraws what waits there.
-    fn new(service: u32, pages: u64, class: AreaClass) -> Result<Self, Failure> {
+    pub(crate) fn new(service: u32, pages: u64, class: AreaClass) -> Result<Self, Failure> {
         let events = events()?;
         let at = made(shared::create(events, PageCount(pages), class))?;
         ensure("nothing is there yet", read(at.address).is_err())?;
@@ -100,11 +104,11 @@ impl Attached {
         Ok(Self { at, events })
     }
 
-    fn word(&self, offset: u64) -> Ipa {
+    pub(crate) fn word(&self, offset: u64) -> Ipa {
         self.at.address.wrapping_add(offset)
     }
 
-    fn leave(self) -> Outcome {
+    pub(crate) fn leave(self) -> Outcome {
         made(taken::detach(self.at.handle))?;
         ensure("a load faults", read(self.at.address).is_err())?;
         ensure("a store faults", write(self.at.address, 1).is_err())?;
