@@ -15,11 +15,19 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
     topic.test("the_header_is_c99_and_c11_and_cpp17", header);
     topic.on_each(both_gics(2), "echo_sends_back_what_a_guest_in_rust_sends", echo);
     topic.on_each(both_gics(1), "echo_sends_back_on_a_shared_core", |machine| {
-        echoed("share = { budget = \"1ms\", period = \"4ms\" }", &machine)
+        echoed(SHARE, &machine)
+    });
+    topic.on_each(both_gics(2), "echo_ends_when_its_peer_is_stopped", |machine| {
+        stopped("", &machine)
+    });
+    topic.on_each(both_gics(1), "echo_on_a_shared_core_ends_when_its_peer_is_stopped", |machine| {
+        stopped(SHARE, &machine)
     });
     topic.on_each(both_gics(2), "echo_frees_an_area_that_its_peer_has_no_place_for", no_place);
-    topic.on_each(both_gics(2), "echo_ends_when_its_peer_is_stopped", stopped);
 }
+
+/// Two partitions that share a core.
+const SHARE: &str = "share = { budget = \"1ms\", period = \"4ms\" }";
 
 /// What is said of a header that others include: it has no warning with all that there are.
 const WARNINGS: [&str; 8] = [
@@ -128,9 +136,9 @@ fn exchanged(words: &str, share: &str, sent: [u32; 2], machine: &Machine) -> Out
 }
 
 /// A peer that the operator stops, whatever is under way then.
-fn stopped(machine: Machine) -> Outcome {
-    let peer = peer("ping-pong", "role=ping peer=0 rounds=1000000000", "");
-    let mut running = support::system([echo_partition(""), peer])?.boot(&machine)?;
+fn stopped(share: &str, machine: &Machine) -> Outcome {
+    let peer = peer("ping-pong", "role=ping peer=0 rounds=1000000000", share);
+    let mut running = support::system([echo_partition(share), peer])?.boot(machine)?;
     running.wait_for("peer| an area of 2048 KiB goes to pong and back", PATIENCE)?;
     support::open_operator(&mut running)?;
     running.send("stop peer\r")?;

@@ -23,8 +23,13 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             |machine| of_each_kind(SHARE, &machine),
         )
         .on_each(both_gics(2), "what_the_description_connects_is_connected_again", |machine| {
-            connected_again(&machine)
-        });
+            connected_again("", &machine)
+        })
+        .on_each(
+            both_gics(1),
+            "what_the_description_connects_on_a_shared_core_is_connected_again",
+            |machine| connected_again(SHARE, &machine),
+        );
 }
 
 /// Two partitions that share a core.
@@ -59,11 +64,13 @@ fn of_each_kind(share: &str, machine: &Machine) -> Outcome {
 }
 
 /// The description's events, whose ports the caller has sealed: the one who answers ends after twenty, and starts again.
-fn connected_again(machine: &Machine) -> Outcome {
-    let caller =
-        Partition::new("caller", "peers").with("cmdline = \"role=calls spi=41 rounds=70 sealed\"");
+fn connected_again(share: &str, machine: &Machine) -> Outcome {
+    let caller = Partition::new("caller", "peers")
+        .with("cmdline = \"role=calls spi=41 rounds=70 sealed\"")
+        .with(share);
     let echo = Partition::new("echo", "peers")
         .with("cmdline = \"role=echo spi=40\"\nrestart = \"always\"")
+        .with(share)
         .with("[[event]]\nname = \"call\"\nfrom = \"caller\"\nto = \"echo\"\nspi = 40")
         .with("[[event]]\nname = \"echo\"\nfrom = \"echo\"\nto = \"caller\"\nspi = 41");
     let mut running = system([caller, echo])?.boot(machine)?;
