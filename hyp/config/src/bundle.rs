@@ -121,6 +121,16 @@ impl<'a> Bundle<'a> {
         self.tables.channels.iter().map(move |row| channel(&ChannelRow::get(row), strings))
     }
 
+    /// Whom the description's events and message channels connect a partition with.
+    #[must_use]
+    pub fn partners(&self, partition: usize) -> PartitionSet {
+        let events = self.events().filter_map(|event| event.peer_of(partition));
+        let ends = self.channels().filter_map(|channel| channel.ends_for(partition));
+        events
+            .chain(ends.map(|[_, other]| other.partition))
+            .fold(PartitionSet::EMPTY, |set, other| set.union(PartitionSet::one(other)))
+    }
+
     /// Where the end of a partition lies that comes behind its events, its shared areas and the first `channels` channels.
     #[must_use]
     #[inline(never)]

@@ -14,6 +14,7 @@
 //! it. A restart is a new incarnation with a new id under the same name; ids are never used twice.
 
 mod farewell;
+pub mod start;
 
 pub use farewell::Farewell;
 pub use shikiri_abi::EndCause;

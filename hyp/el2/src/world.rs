@@ -14,6 +14,7 @@ use shikiri_core::area::Areas;
 use shikiri_core::console::Name;
 use shikiri_core::handle::Handle;
 use shikiri_core::invariants::Audit;
+use shikiri_core::lifecycle::start::{self, Complete, Other};
 use shikiri_core::lifecycle::{EndCause, Lifecycle, Phase};
 use shikiri_core::object::Objects;
 use shikiri_core::partition::build::{Builder, HardwarePage};
@@ -74,6 +75,8 @@ pub(crate) struct Slot {
     pub(crate) peers: Peers,
     /// The policy program has started it: who did so knows, and the console does not tell.
     pub(crate) is_quiet: AtomicBool,
+    /// A life of it has opened all that the description gives it.
+    pub(crate) has_ends: AtomicBool,
     /// How many partitions were made here, one after another.
     pub(crate) made: AtomicU32,
     /// Which of its devices are given to partitions that were made, a bit for each: until they are back it cannot be started. Bits
@@ -129,6 +132,7 @@ impl Slot {
             homes,
             peers,
             is_quiet: AtomicBool::new(false),
+            has_ends: AtomicBool::new(false),
             made: AtomicU32::new(0),
             given: AtomicU64::new(0),
         }
@@ -335,14 +339,17 @@ impl World {
         self.gic.spis().set_priority(interrupt.physical, 0xa0);
     }
 
-    /// Whether everything that the description starts earlier is active or has ended.
-    pub(crate) fn may_start(&self, slot: &Slot) -> bool {
-        let order = slot.description().start_order;
-        self.slots.iter().filter(|other| !other.is_spare()).all(|other| {
-            let other_one = other.description();
-            let is_earlier = other_one.start_order < order && other_one.autostart;
-            !is_earlier || other.phase() != Phase::Building
-        })
+    /// Whether a complete partition waits for no other one: what [`start::may_start`] says.
+    pub(crate) fn may_start(&self, live: &Live) -> bool {
+        let Partition { start_order, autostart, .. } = *live.slot.description();
+        let partners = self.bundle.partners(usize::from(live.slot.number.0));
+        let own = Complete { start_order, autostart, starts: live.starts, partners };
+        let others = self.slots.iter().filter(|other| !other.is_spare()).map(|other| {
+            let Partition { start_order, autostart, .. } = *other.description();
+            let (phase, has_ends) = (other.phase(), other.has_ends.load(Ordering::Acquire));
+            Other { number: other.number, start_order, autostart, phase, has_ends }
+        });
+        start::may_start(&own, others)
     }
 
     /// Where a moderated device's register lies, if the access is within what the partition owns, and has.

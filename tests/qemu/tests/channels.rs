@@ -110,7 +110,23 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             "the_descriptions_channel_outlives_a_restart_on_a_shared_core",
             |machine| described(SHARE, &machine),
         )
-        .on_each(all_kinds(2), "a_partition_has_all_that_the_description_gives", all_described)
+        .on_each(all_kinds(2), "a_partition_has_all_that_the_description_gives", |machine| {
+            all_described("", &machine)
+        })
+        .on_each(
+            both_gics(1),
+            "a_partition_of_a_shared_core_has_all_that_the_description_gives",
+            |machine| all_described(SHARE, &machine),
+        )
+        .on_each(both_gics(2), "the_first_thing_that_both_do_is_to_send", |machine| {
+            first_sends("start_order = 1", "", &machine)
+        })
+        .on_each(
+            both_gics(1),
+            "the_first_thing_that_both_do_on_a_shared_core_is_to_send",
+            |machine| first_sends("", SHARE, &machine),
+        )
+        .on_each(both_gics(2), "what_the_limit_of_memory_does_not_allow_is_refused", limited)
         .on_each(both_gics(3), "an_end_of_the_descriptions_that_cannot_be_paid_is_told", unpaid)
         .on_each(both_gics(3), "remote_calls_go_over_two_hops", |machine| hops("", "", &machine))
         .on_each(both_gics(1), "remote_calls_go_over_two_hops_on_a_shared_core", |machine| {
@@ -335,12 +351,13 @@ fn ended(share: &str, told: &str, machine: &Machine) -> Outcome {
 }
 
 /// Two partitions with an event each way, a shared area and a channel, all of the description; one of them ends and starts again.
-fn all_described(machine: Machine) -> Outcome {
+fn all_described(share: &str, machine: &Machine) -> Outcome {
     let end = |name: &str| {
         Partition::new(name, "channels")
             .with("handles = 16")
             .with("areas = { pages = 8, channels = 1, shared = 1 }")
             .with(&format!("cmdline = \"role={name} all\""))
+            .with(share)
     };
     let left = end("left").with(
         "[[channel]]\nname = \"talk\"\nends = [\n\
@@ -351,7 +368,7 @@ fn all_described(machine: Machine) -> Outcome {
         .with("restart = \"always\"")
         .with("[[event]]\nname = \"call\"\nfrom = \"left\"\nto = \"right\"\nspi = 40")
         .with("[[event]]\nname = \"answer\"\nfrom = \"right\"\nto = \"left\"\nspi = 41");
-    let mut running = system([left, right])?.boot(&machine)?;
+    let mut running = system([left, right])?.boot(machine)?;
     let console = wait_for_end(&mut running, "left", 1)?;
     approve(&console)?;
     open_operator(&mut running)?;
@@ -361,6 +378,43 @@ fn all_described(machine: Machine) -> Outcome {
     nothing_is_used(&mut running, "right")?;
     audit(&mut running)?;
     Ok(())
+}
+
+/// Two partitions that send at once what the description lets them, an event and a message; the second is built much later than the
+/// first, because of all the memory that is cleared for it.
+fn first_sends(order: &str, share: &str, machine: &Machine) -> Outcome {
+    let end = |name: &str| {
+        Partition::new(name, "channels")
+            .with("handles = 16\nareas = { pages = 8, channels = 1 }")
+            .with(&format!("cmdline = \"role=early {name}\""))
+            .with(share)
+    };
+    let left = end("left")
+        .with("[[event]]\nname = \"call\"\nfrom = \"left\"\nto = \"right\"\nspi = 40")
+        .with("[[event]]\nname = \"answer\"\nfrom = \"right\"\nto = \"left\"\nspi = 41");
+    let right = end("right").sized("128MiB").with(order).with(
+        "[[channel]]\nname = \"talk\"\nends = [\n\
+         { partition = \"left\", slots = 2, spi = 33 },\n{ partition = \"right\", slots = 2, spi = 33 },\n]",
+    );
+    let mut running = system([left, right])?.boot(machine)?;
+    let console = running.wait_for_power_off(PATIENCE)?;
+    approve(&console)?;
+    for name in ["left", "right"] {
+        if !console.contains(&format!("{name}| done")) {
+            return Err(running.failure(format!("{name} is not through")).into());
+        }
+    }
+    Ok(())
+}
+
+/// A client that uses up what its limit of memory allows beside its own 4 MiB: 16 pages.
+fn limited(machine: Machine) -> Outcome {
+    client_and_server(
+        "channels",
+        ("", ""),
+        ("limited", "limits = { memory = \"4160KiB\" }"),
+        &machine,
+    )
 }
 
 /// Of a channel of the description one end cannot be paid: its partition's limit of management memory is a page less than it takes with

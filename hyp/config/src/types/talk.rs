@@ -65,6 +65,18 @@ impl Event<'_> {
     pub const fn concerns(&self, partition: usize) -> bool {
         self.from == partition || self.to == partition
     }
+
+    /// With whom it connects the partition at this position, if it concerns that.
+    #[must_use]
+    pub const fn peer_of(&self, partition: usize) -> Option<usize> {
+        if self.from == partition {
+            Some(self.to)
+        } else if self.to == partition {
+            Some(self.from)
+        } else {
+            None
+        }
+    }
 }
 
 /// A service that a partition offers by the description. Once it has one, it is asked for nothing that no such entry opens.

@@ -1,7 +1,7 @@
 //! Message channels of the description: written, read back, and each rule broken once.
 
 use shikiri_abi::AreaClass;
-use shikiri_config::{Bundle, Places, SystemSpec, Windows, crc32, write};
+use shikiri_config::{Bundle, PartitionSet, Places, SystemSpec, Windows, crc32, write};
 
 use crate::sample::{channel, refusal, system};
 
@@ -49,6 +49,24 @@ fn channels_come_back_as_they_were_written_and_lie_in_known_places() {
     // Behind its three events and its shared area of 2 MiB.
     assert_eq!(places(1, 0), Places { handles: 4, slots: [0, 1, 0], ports: 0 });
     assert_eq!(places(1, 2), Places { handles: 11, slots: [7, 1, 0], ports: 2 });
+}
+
+#[test]
+fn partners_are_those_at_the_other_ends_of_events_and_channels() {
+    let mut spec = connected();
+    let partners = |spec: &SystemSpec, partition| {
+        let bytes = write(spec);
+        Bundle::parse(&bytes, crc32).unwrap().partners(partition)
+    };
+    assert_eq!([0, 1, 2].map(|at| partners(&spec, at)), [0b10, 0b01, 0].map(PartitionSet));
+    // By events alone, and by channels alone.
+    let channels = core::mem::take(&mut spec.channels);
+    assert_eq!([0, 1].map(|at| partners(&spec, at)), [0b10, 0b01].map(PartitionSet));
+    spec.channels = channels;
+    spec.events.clear();
+    assert_eq!([0, 1].map(|at| partners(&spec, at)), [0b10, 0b01].map(PartitionSet));
+    spec.channels.clear();
+    assert_eq!([0, 1].map(|at| partners(&spec, at)), [0, 0].map(PartitionSet));
 }
 
 #[test]

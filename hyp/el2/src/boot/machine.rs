@@ -4,7 +4,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-use shikiri_abi::{CoreSet, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource};
+use shikiri_abi::{CoreSet, PAGE_BYTES, Pa, PageCount, PartitionSlot, Resource, VcpuIndex};
 use shikiri_arch::board::{Board, GicFact, OwnRegisters, Range};
 use shikiri_arch::hw::Clock;
 use shikiri_arch::idreg::GicView;
@@ -28,7 +28,7 @@ use super::log::{self, refuse};
 use super::memory::{check_load, frames, in_use, no_use, ram_of, spare_slots};
 
 use crate::console::CONSOLE;
-use crate::guest::{self, seats, worker};
+use crate::guest::{self, run, seats, worker};
 use crate::hw::clock::Counter;
 use crate::hw::mem::{self, Ram};
 use crate::percore::CoreShared;
@@ -401,11 +401,11 @@ pub(crate) fn start_partitions(world: &'static World) {
     for interrupt in world.slots.iter().flat_map(|slot| slot.description().interrupts()) {
         world.prepare_interrupt(&interrupt);
     }
+    let due = world.slots.iter().filter(|slot| slot.description().autostart);
     let mut order = 0;
     loop {
-        let due = world.slots.iter().filter(|slot| slot.description().autostart);
         for slot in due.clone().filter(|slot| slot.description().start_order == order) {
-            if let Err(phase) = worker::start(world, slot) {
+            if let Err(phase) = worker::announce(world, slot) {
                 refuse(format_args!(
                     "partition {} is {} at boot",
                     slot.description().name,
@@ -413,11 +413,12 @@ pub(crate) fn start_partitions(world: &'static World) {
                 ));
             }
         }
-        let next =
-            due.map(|slot| slot.description().start_order).filter(|other| *other > order).min();
-        match next {
+        let orders = due.clone().map(|slot| slot.description().start_order);
+        match orders.filter(|other| *other > order).min() {
             Some(next) => order = next,
-            None => return,
+            None => break,
         }
     }
+    // The lives of all have begun before one is built: whoever waits for another finds that it is on its way.
+    due.for_each(|slot| run::wake(world, slot, VcpuIndex(0)));
 }

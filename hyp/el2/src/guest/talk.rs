@@ -432,15 +432,12 @@ pub(super) fn open_event(core: &CoreLocal, live: &Live) -> Result<bool, Refusal>
     let Some(event) = bundle.events().nth(number) else { return Ok(true) };
     live.events_opened.store(number.saturating_add(1), Ordering::Relaxed);
     let own = usize::from(live.slot.number.0);
-    if !event.concerns(own) {
-        return Ok(false);
-    }
+    let Some(other) = event.peer_of(own) else { return Ok(false) };
     open_port(core, live, &event)?;
     let handle = |partition| {
         let earlier = bundle.events().take(number).filter(|event| event.concerns(partition));
         first_handle(u16::try_from(earlier.count()).unwrap_or(u16::MAX))
     };
-    let other = if event.from == own { event.to } else { event.from };
     let visited = u8::try_from(other).ok().and_then(|other| visit(core, PartitionSlot(other)));
     if let Some(visited) = &visited {
         let raise =

@@ -50,12 +50,17 @@ pub(crate) fn live(slot: &Slot) -> Option<&'static Live> {
 
 /// Starts a partition: its worker builds it next.
 pub(crate) fn start(world: &World, slot: &Slot) -> Result<PartitionId, Phase> {
+    let id = announce(world, slot)?;
+    run::wake(world, slot, VcpuIndex(0));
+    Ok(id)
+}
+
+/// Begins a life of which the console tells; the partition's vCPU 0 is still to be woken.
+pub(crate) fn announce(world: &World, slot: &Slot) -> Result<PartitionId, Phase> {
     let mut lifecycle = slot.lifecycle.lock();
     let hold = lifecycle.hold();
     let id = begin_life(world, slot, &mut lifecycle, hold).map_err(|wrong| wrong.0)?;
     slot.is_quiet.store(false, Ordering::Relaxed);
-    drop(lifecycle);
-    run::wake(world, slot, VcpuIndex(0));
     Ok(id)
 }
 
@@ -146,8 +151,13 @@ fn build(core: &mut CoreLocal, slot: &'static Slot) {
     let world = core.world;
     if let Some(live) = live(slot) {
         match open(core, live) {
-            Ok(true) if world.may_start(slot) => become_active(core, live),
-            Ok(_) => {}
+            Ok(true) => {
+                slot.has_ends.store(true, Ordering::Release);
+                if world.may_start(live) {
+                    become_active(core, live);
+                }
+            }
+            Ok(false) => {}
             Err((what, refusal)) => {
                 let (status, _) = refusal.answer();
                 let why = format_args!("no room for {what} of the description ({status})");

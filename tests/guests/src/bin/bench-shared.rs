@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use shikiri_channel::{Area, AreaClass, Windows};
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::hvc::{partition::Refusal, shared};
-use shikiri_rt::timer::{self, Timer};
+use shikiri_rt::timer::Timer;
 use shikiri_rt::{gic, irq, platform, println, sleep};
 
 shikiri_rt::entry!(main);
@@ -108,7 +108,7 @@ fn measure() -> Result<(), Refusal> {
     };
     // The receiver has made its memory when it answers.
     board[BYTES].store(size_of::<u64>() as u64, Ordering::Relaxed);
-    tell(EVENTS[0])?;
+    talk::send(EVENTS[0])?;
     wait(0);
     for &(bytes, rounds, names) in if is_giant() { GIANT } else { SIZES } {
         for (copies, name) in (0..).zip(names) {
@@ -121,7 +121,7 @@ fn measure() -> Result<(), Refusal> {
                 let start = now();
                 // SAFETY: the area has as many bytes, and the receiver does not look before it is told.
                 unsafe { ptr::copy_nonoverlapping(own.as_ptr(), payload, bytes) };
-                tell(EVENTS[0])?;
+                talk::send(EVENTS[0])?;
                 wait(told);
                 *taken = board[HAD_AT].load(Ordering::Acquire) - start;
                 if board[LAST].load(Ordering::Acquire) != round {
@@ -133,18 +133,7 @@ fn measure() -> Result<(), Refusal> {
         }
     }
     board[BYTES].store(END, Ordering::Relaxed);
-    tell(EVENTS[0])
-}
-
-/// Sends an event. The first may go to one that has not started yet.
-fn tell(event: Handle) -> Result<(), Refusal> {
-    while let Err(refusal) = talk::send(event) {
-        if refusal.status() != Some(shikiri_abi::Status::WrongState) {
-            return Err(refusal);
-        }
-        timer::spin(50);
-    }
-    Ok(())
+    talk::send(EVENTS[0]).map(|_| ())
 }
 
 fn receive() -> Result<(), Refusal> {
@@ -167,7 +156,7 @@ fn receive() -> Result<(), Refusal> {
         // SAFETY: within the area or its own memory, at a multiple of 8; the sender waits for an answer.
         let last = unsafe { from.wrapping_add(bytes - 8).cast::<u64>().read() };
         board[LAST].store(last, Ordering::Release);
-        tell(EVENTS[1])?;
+        talk::send(EVENTS[1])?;
     }
     Ok(())
 }

@@ -52,6 +52,7 @@ fn main() {
         Some("server") => serve(),
         Some("left") if platform::has_word("all") => left_with_all(),
         Some("right") if platform::has_word("all") => right_with_all(),
+        Some("early") => early(),
         Some("left") => left(),
         Some("right") => right(),
         _ => client(),
@@ -109,6 +110,33 @@ fn right() {
         fail("right", &failure);
     }
     power::off()
+}
+
+/// The first that this partition does is to send, an event and a message; the other does the same.
+fn early() {
+    case("what_the_description_connects_is_connected_before_the_guests_run", || {
+        let (send, receive) = if platform::has_word("left") {
+            ("event-call", "event-answer")
+        } else {
+            ("event-answer", "event-call")
+        };
+        let event = talk::send(Handle(said(send, "shikiri,handle")?));
+        let port = Handle(said("channel-talk", "shikiri,handle")?);
+        let message = taken::send(port, None, [1, 2, 3]);
+        ensure("the first event", !made(event)?)?;
+        // The other may have posted no credit yet.
+        if let Err(refusal) = message {
+            equal("the first message", refusal.code as u64, Status::Full.code() as u64)?;
+        }
+        let mut port = told()?;
+        gic::enable(platform::described_intid(receive).unwrap_or(0));
+        if message.is_err() {
+            port.send(None, [1, 2, 3])?;
+        }
+        ensure("its message", port.wait_for_message()?.short == [1, 2, 3])?;
+        wait("its event", || Ok(CALLS.load(Ordering::Acquire) == 1))
+    });
+    done()
 }
 
 /// What the device tree says of a node.
@@ -190,6 +218,10 @@ fn right_with_all() {
 }
 
 fn client() {
+    if platform::has_word("limited") {
+        case("what_the_limit_of_memory_does_not_allow_is_refused", refusals::over_memory);
+        done()
+    }
     if platform::has_word("ends") {
         case("a_receiver_that_ends_frees_what_it_has_and_its_peer_is_told", peer_ends);
         done()

@@ -8,7 +8,7 @@ use shikiri_rt::hvc::partition;
 use shikiri_rt::hvc::raw;
 use shikiri_rt::hvc::talk::{self, Handle};
 use shikiri_rt::platform;
-use shikiri_test_guests::answers::refused_for;
+use shikiri_test_guests::answers::{over_limit, refused_for, take_memory};
 use shikiri_test_guests::port::{Port, clear_line, made, refused, set, wait, word, write};
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::taken;
@@ -71,6 +71,44 @@ pub(crate) fn limits() -> Outcome {
         made(talk::close(receive))?;
     }
     ports.into_iter().flatten().try_for_each(Port::close)?;
+    ensure("all is refunded", charged()? == before)
+}
+
+/// With all used that the limit of memory allows, nothing can be made that takes some, nor kept for its own; as soon as something was
+/// given back it can.
+pub(crate) fn over_memory() -> Outcome {
+    let before = charged()?;
+    let mut port = connect(crate::ECHO, AreaClass::Page)?;
+    let sent = made(message::alloc(4096, AreaClass::Page))?;
+    port.send(Some((sent.handle, 8)), [0; 3])?;
+    let received = port.wait_for_message()?;
+    let held = received.area.unwrap_or(Handle(0));
+    let all = take_memory()?;
+    let events = made(talk::create_receive())?;
+    let area = || message::alloc(4096, AreaClass::Page);
+    // Its two pages are taken first, and given back: that moves the high-water mark of management memory.
+    let create = || message::create(events, 1, AreaClass::Page);
+    let memory = (Status::OverLimit, u64::from(Resource::Memory.number()));
+    over_limit("an area", area, Resource::Memory)?;
+    over_limit("an area of its own", || message::keep(held), Resource::Memory)?;
+    refusal(|| refused_for("a port", create(), memory))?;
+    equal("it is as it was", word(received.address)?, 1)?;
+    let less = |pages: u64| made(taken::trim(all.handle, pages << 12));
+    less(all.pages.0 - 1)?;
+    made(message::keep(held))?;
+    over_limit("an area", area, Resource::Memory)?;
+    refusal(|| refused_for("a port", create(), memory))?;
+    // For its slot; its two pages are management memory.
+    less(all.pages.0 - 2)?;
+    let other = made(create())?;
+    over_limit("an area", area, Resource::Memory)?;
+    made(taken::close(other.handle))?;
+    made(taken::free(made(area())?.handle))?;
+    for area in [held, all.handle] {
+        made(taken::free(area))?;
+    }
+    made(talk::close(events))?;
+    port.close()?;
     ensure("all is refunded", charged()? == before)
 }
 

@@ -347,11 +347,9 @@ pub(crate) fn calls() -> ! {
             while came(intid) == before {
                 match talk::send(send) {
                     Ok(_) => {}
-                    Err(refusal) if refusal.status() == Some(Status::PeerGone) => gone += 1,
-                    // Never connected: it has not started yet.
-                    Err(refusal) => {
-                        let is_new = round == 0 && refusal.status() == Some(Status::WrongState);
-                        ensure("the first", is_new)?;
+                    refusal => {
+                        is_refused("to one that is away", refusal, Status::PeerGone)?;
+                        gone += 1;
                     }
                 }
                 ensure("an echo in time", reg::now() < end)?;
