@@ -98,17 +98,29 @@ impl Block {
     ///
     /// At most nine rounds over the bitmap: the work does not grow with the number of runs.
     pub(crate) fn find(&self, pages: u32, align: u32) -> Option<(u32, u32)> {
+        // As a rule it is there where the first free frame is.
+        if let Some(frame) = first(self.used.iter().map(|word| !word), align)
+            && self.is_free(frame, pages)
+        {
+            return Some((frame, pages));
+        }
         // One bit for each frame with which `long` free ones begin.
         let (mut starts, mut long) = (self.used.map(|word| !word), 1u32);
         while long < pages {
             let by = long.min(pages.saturating_sub(long));
             let longer = with_later(&starts, by);
-            if longer == [0; WORDS] {
-                return first(&starts, 1).map(|frame| (frame, long));
+            if longer.iter().all(|word| *word == 0) {
+                return first(starts, 1).map(|frame| (frame, long));
             }
             (starts, long) = (longer, long.saturating_add(by));
         }
-        first(&starts, align).map(|frame| (frame, long))
+        first(starts, align).map(|frame| (frame, long))
+    }
+
+    /// Whether all of these frames are there and can be taken.
+    fn is_free(&self, frame: u32, pages: u32) -> bool {
+        frame.saturating_add(pages) <= BLOCK_PAGES
+            && words(&mut self.used.clone(), frame, pages).all(|(word, mask)| *word & mask == 0)
     }
 
     /// Takes free frames; answers `false`, and changes nothing, if one of them is used.
@@ -156,17 +168,20 @@ fn with_later(bits: &[u64; WORDS], by: u32) -> [u64; WORDS] {
     })
 }
 
-/// The first set bit whose number is a multiple of `align`.
-fn first(bits: &[u64; WORDS], align: u32) -> Option<u32> {
-    let (mut aligned, mut step) = (1u64, align);
-    while step < 64 {
-        aligned |= aligned << step;
-        step = step.saturating_mul(2);
+/// The first set bit whose number is a multiple of `align`, a power of two.
+fn first(bits: impl IntoIterator<Item = u64>, align: u32) -> Option<u32> {
+    // Those of a word: 2^64 - 1 divided by 2^align - 1 has each `align`th bit.
+    let spread = 1u64.checked_shl(align).map(|next| next.saturating_sub(1));
+    let aligned = spread.and_then(|spread| u64::MAX.checked_div(spread)).unwrap_or(1);
+    let mut base = 0u32;
+    for word in bits {
+        let word = word & aligned;
+        if word != 0 && base & align.saturating_sub(1) & !63 == 0 {
+            return Some(base | word.trailing_zeros());
+        }
+        base = base.saturating_add(64);
     }
-    let words = (0..BLOCK_PAGES).step_by(64).zip(bits);
-    let mut found = words
-        .filter(|(base, word)| base & align.saturating_sub(1) & !63 == 0 && *word & aligned != 0);
-    found.next().map(|(base, word)| base | (word & aligned).trailing_zeros())
+    None
 }
 
 fn to_word(index: usize) -> u64 {

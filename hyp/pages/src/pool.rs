@@ -258,14 +258,12 @@ impl<M: DirectMap> FramePool<M> {
         let mut from = 0;
         for _ in 0..tries {
             let Some(index) = self.table.next_open(from) else { break };
-            let found = self.table.block(index).find(pages, align);
-            if let Some((frame, long)) = found
-                && best.is_none_or(|best| best.pages < long)
-            {
-                best = Some(Run { index, frame, pages: long });
+            if let Some((frame, long)) = self.table.block(index).find(pages, align) {
+                let run = Run { index, frame, pages: long };
                 if long == pages {
-                    break;
+                    return Some(run);
                 }
+                best = best.filter(|best| best.pages >= long).or(Some(run));
             }
             from = index.saturating_add(1);
         }
@@ -350,8 +348,7 @@ impl<M: DirectMap> FramePool<M> {
             let class = alignment.min(fits).min(LARGEST);
             let extent = FrameRange { base: rest.base, pages: PageCount(EXTENT_PAGES << class) };
             // Not before: the one before it must not find a buddy that is in no list yet.
-            self.mark(extent, from, Kind::Free);
-            let index = self.table.index(extent.base);
+            let index = self.mark(extent, from, Kind::Free);
             self.extents.give(&mut self.table, index, class);
             rest = FrameRange::inside(extent.end(), rest.end());
         }
@@ -359,24 +356,26 @@ impl<M: DirectMap> FramePool<M> {
 
     /// Whether all of these whole blocks are taken as extents.
     fn is_extent(&mut self, whole: FrameRange) -> bool {
-        self.records(whole).iter().all(|block| block.kind() == Kind::Extent)
+        self.records(whole).1.iter().all(|block| block.kind() == Kind::Extent)
     }
 
-    /// Moves whole blocks from one kind to another.
-    fn mark(&mut self, whole: FrameRange, from: Kind, to: Kind) {
-        for block in self.records(whole) {
+    /// Moves whole blocks from one kind to another; answers the number of the first.
+    fn mark(&mut self, whole: FrameRange, from: Kind, to: Kind) -> usize {
+        let (first, blocks) = self.records(whole);
+        for block in blocks {
             assert!(block.kind() == from, "frame pool: {whole} holds a block of another kind");
             block.set_whole(to);
         }
+        first
     }
 
-    /// The records of whole blocks.
-    fn records(&mut self, whole: FrameRange) -> &mut [Block] {
+    /// The records of whole blocks, and the number of the first.
+    fn records(&mut self, whole: FrameRange) -> (usize, &mut [Block]) {
         let first = self.table.index(whole.base);
         let count = usize::try_from(whole.pages.0 / EXTENT_PAGES).unwrap_or(usize::MAX);
         let records = self.table.run(first, count);
         assert!(records.len() == count, "frame pool: {whole} is not RAM");
-        records
+        (first, records)
     }
 
     /// Adds a free run when the pool is made: whole blocks as extents, the rest frame by frame.

@@ -1,6 +1,6 @@
 // x0 = start, x1 = end (4 KiB multiples), x2 = block bytes of DC ZVA, a data cache line's or more.
 // Zeroes the range and cleans and invalidates it to the point of coherency, line by line: what is written
-// here must be seen by a guest whose caches are off. Sixteen lines a round. Lines are 64 bytes: the caller
+// here must be seen by a guest whose caches are off. Thirty-two lines a round. Lines are 64 bytes: the caller
 // checked CTR_EL0.DminLine and DCZID_EL0.
 .section .text.clear, "ax"
 .global clear_lines
@@ -8,7 +8,7 @@ clear_lines:
     cmp     x0, x1
     b.hs    2f
 1:
-    .rept 16
+    .rept 32
     dc      zva, x0
     dc      civac, x0
     add     x0, x0, #64
