@@ -205,8 +205,11 @@ pub fn block(intid: u32) -> Registers {
 pub fn enable(intid: u32) {
     // Looked up once: to find this vCPU's own costs a trapped read for each vCPU before it.
     let block = block(intid);
-    if !has_priority(intid) {
-        set_priority_in(block, intid, PRIORITY);
+    {
+        let _alone = SHARED_WORDS.lock();
+        if !has_priority(intid) {
+            set_priority_in(block, intid, PRIORITY);
+        }
     }
     if version() == Version::V3 {
         change(block, word(IGROUPR, intid), |groups| groups | bit(intid));
@@ -224,7 +227,7 @@ fn change(block: Registers, offset: u64, action: impl FnOnce(u32) -> u32) {
     }
 }
 
-/// Whether an interrupt has a priority; it has one from here on.
+/// Whether an interrupt has a priority; it has one from here on. With [`SHARED_WORDS`] locked, until it has been written.
 fn has_priority(intid: u32) -> bool {
     let place = if intid < 32 {
         OWN_PRIORITIES.get(smp::index())
@@ -246,8 +249,10 @@ pub fn disable(intid: u32) {
 
 /// Sets an interrupt's priority, 0 the most urgent.
 pub fn set_priority(intid: u32, priority: u8) {
+    let block = block(intid);
+    let _alone = SHARED_WORDS.lock();
     let _had_one = has_priority(intid);
-    set_priority_in(block(intid), intid, priority);
+    set_priority_in(block, intid, priority);
 }
 
 fn set_priority_in(block: Registers, intid: u32, priority: u8) {

@@ -96,7 +96,23 @@ fn is_stale(intid: u32) -> bool {
     intid == Timer::Virtual.intid() && Timer::Virtual.control() & control::ENABLE == 0
 }
 
-/// Acknowledges one interrupt, hands it to the hooks, then to the handler, and ends it. Without a handler it is disabled and told.
+/// Has an interrupt come no more that nobody handles. The virtual timer is masked in place of its interrupt, which whoever sleeps
+/// until a deadline relies on.
+fn silence(intid: u32) {
+    if intid == Timer::Virtual.intid() {
+        println!("the virtual timer has no handler: masked");
+        Timer::Virtual.set_control(Timer::Virtual.control() | control::IMASK);
+        return;
+    }
+    println!("interrupt {intid} has no handler: disabled");
+    gic::disable(intid);
+    // Another vCPU may have begun to wait for it meanwhile, and have enabled it before.
+    if is_hooked(intid) {
+        gic::enable(intid);
+    }
+}
+
+/// Acknowledges one interrupt, hands it to the hooks, then to the handler, and ends it. Without a handler it comes no more, which is told.
 pub(crate) fn dispatch() {
     let acknowledged = gic::acknowledge();
     let Some(intid) = acknowledged.intid() else { return };
@@ -104,12 +120,7 @@ pub(crate) fn dispatch() {
     if is_hooked(intid) {
         // The library has seen to it.
     } else if handler.is_null() && !is_stale(intid) {
-        println!("interrupt {intid} has no handler: disabled");
-        gic::disable(intid);
-        // Another vCPU may have begun to wait for it meanwhile, and have enabled it before.
-        if is_hooked(intid) {
-            gic::enable(intid);
-        }
+        silence(intid);
     } else if !handler.is_null() {
         // SAFETY: only `set_handler` stores a pointer that is not null, and it stores a `Handler`.
         let handler = unsafe { core::mem::transmute::<*mut (), Handler>(handler) };

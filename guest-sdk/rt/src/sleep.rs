@@ -52,7 +52,7 @@ pub fn until_there_by<T>(mut doze: impl FnMut(), mut attempt: impl FnMut() -> Op
 }
 
 /// The same, until the virtual counter reaches `deadline`. The vCPU's virtual timer is used while it sleeps; handlers find it as they or the
-/// guest have set it, and its interrupt comes at that deadline, too. It may come to the handler without cause.
+/// guest have set it, and its interrupt comes at that deadline, too. It may come to the handler without cause, which must leave it enabled.
 pub fn until_by<T>(
     deadline: Ticks,
     mut doze: impl FnMut(),

@@ -343,7 +343,8 @@ impl World {
     pub(crate) fn may_start(&self, live: &Live) -> bool {
         let Partition { start_order, autostart, .. } = *live.slot.description();
         let partners = self.bundle.partners(usize::from(live.slot.number.0));
-        let own = Complete { start_order, autostart, starts: live.starts, partners };
+        let is_to_end = live.slot.lifecycle.lock().cause().is_some();
+        let own = Complete { start_order, autostart, starts: live.starts, is_to_end, partners };
         let others = self.slots.iter().filter(|other| !other.is_spare()).map(|other| {
             let Partition { start_order, autostart, .. } = *other.description();
             let (phase, has_ends) = (other.phase(), other.has_ends.load(Ordering::Acquire));

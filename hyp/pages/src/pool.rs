@@ -6,7 +6,8 @@
 //! The table of blocks says for every block where it is, so that a frame given back twice, or never taken, stops
 //! the machine with the frame's address instead of corrupting a list.
 //!
-//! What an operation costs depends on the pieces that it is about, not on what else is free or how scattered that is:
+//! What an operation costs depends on the pieces that it is about, and on the size of RAM (one word for each 128 MiB
+//! of it), not on what else is free or how scattered that is:
 //! the pool's lock is everybody's, and memory is scattered by whoever wants to.
 //!
 //! Taken frames are not cleared: who takes them for a partition clears them, in steps.

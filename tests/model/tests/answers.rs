@@ -1,5 +1,5 @@
 //! Each status that a call's row in the table has is provoked: by random calls, as the lists of [`answers`](shikiri_model::answers) say
-//! and their topics assert, by a test that is named here, or in `decode`, which is tried here.
+//! and their topics assert, in `decode`, which is tried here, or by a test that is named here: of those only that they are there is looked at.
 //!
 //! The policy program's calls are tried on machines (`tests/guests/src/bin/policy`) and are not in these lists.
 
@@ -103,7 +103,7 @@ fn is_decoded_strictly(row: &CallRow) -> bool {
 }
 
 #[test]
-fn each_status_of_each_call_is_provoked_by_a_test() {
+fn each_status_of_each_call_has_a_test() {
     let table: HashSet<Pair> =
         rows().flat_map(|row| row.statuses.iter().map(|status| (row.name, *status))).collect();
     let mut provoked = listed();

@@ -17,6 +17,8 @@ pub struct Complete {
     pub autostart: bool,
     /// How often it was started, this time included.
     pub starts: u32,
+    /// Whether somebody has ended it meanwhile.
+    pub is_to_end: bool,
     /// With whom the description connects it.
     pub partners: PartitionSet,
 }
@@ -38,17 +40,18 @@ pub struct Other {
 
 /// Whether a complete partition may run: of those that start with the machine, none is still being built that comes earlier in the order
 /// of starts, nor, when it starts with the machine itself, one with which the description connects it and which has not opened its ends.
-/// One that could not be built, or has ended, keeps nobody waiting.
+/// One that could not be built, or has ended, keeps nobody waiting, and who is to end waits for nobody.
 #[must_use]
 pub fn may_start(own: &Complete, mut others: impl Iterator<Item = Other>) -> bool {
     let is_boot = own.autostart && own.starts == 1;
     let partners = if is_boot { own.partners } else { PartitionSet::EMPTY };
-    others.all(|other| {
-        let is_earlier = other.start_order < own.start_order;
-        let is_missed = !other.has_ends && partners.contains(usize::from(other.number.0));
-        let is_awaited = other.autostart && (is_earlier || is_missed);
-        !(is_awaited && other.phase == Phase::Building)
-    })
+    own.is_to_end
+        || others.all(|other| {
+            let is_earlier = other.start_order < own.start_order;
+            let is_missed = !other.has_ends && partners.contains(usize::from(other.number.0));
+            let is_awaited = other.autostart && (is_earlier || is_missed);
+            !(is_awaited && other.phase == Phase::Building)
+        })
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use shikiri_rt::event::{Awaited, ReceivePort, SendPort, Sharing, Told as _};
 use shikiri_rt::platform::platform;
-use shikiri_rt::sleep::Ticks;
+use shikiri_rt::sleep::{self, Ticks};
+use shikiri_rt::timer::{Timer, control};
 use shikiri_rt::{Lock, heap, irq, memory, mmu, reg, smp};
 use shikiri_test_guests::answers::{made, soon};
 use shikiri_test_guests::fault::{self, Fault, attempt};
@@ -37,6 +38,7 @@ fn main() {
     case("copies_are_whole_and_touch_nothing_else", copies);
     case("fills_are_whole_and_touch_nothing_else", fills);
     case("a_port_that_was_met_without_a_handler_still_ends_a_wait", met_before);
+    case("a_deadline_of_its_own_without_a_handler_does_not_prolong_a_sleep", own_deadline);
     if smp::count() > 1 {
         case("a_vcpu_runs_what_it_was_first_started_for", first_entry);
         case("a_lock_admits_one_at_a_time", lock);
@@ -191,6 +193,21 @@ fn met_before() -> Outcome {
     let taken = Ticks::from_now_us(0).0 - start.0;
     ensure("the event", came == Some(true))?;
     ensure("by its interrupt, and not at the deadline", taken < (deadline.0 - start.0) / 2)
+}
+
+/// The guest's own deadline passes in the middle of a sleep, and nobody handles its interrupt.
+fn own_deadline() -> Outcome {
+    let timer = Timer::Virtual;
+    timer.set_deadline(Ticks::from_now_us(1_000).0);
+    let (start, deadline) = (Ticks::from_now_us(0), Ticks::from_now_us(20_000));
+    let never = sleep::until(deadline, || None::<()>);
+    let taken = Ticks::from_now_us(0).0 - start.0;
+    let has_passed = timer.control() & control::ISTATUS != 0;
+    timer.stop();
+    ensure("nothing came", never.is_none())?;
+    ensure("its own deadline is told by the timer", has_passed)?;
+    ensure("not before the deadline", taken >= deadline.0 - start.0)?;
+    ensure("at the deadline", taken < 100 * (deadline.0 - start.0))
 }
 
 /// Which of its two entries another vCPU has run.

@@ -20,7 +20,8 @@ const PHASES: [Phase; 7] = [
 ];
 
 fn own() -> Complete {
-    Complete { start_order: 1, autostart: true, starts: 1, partners: PartitionSet::one(2) }
+    let (starts, is_to_end, partners) = (1, false, PartitionSet::one(2));
+    Complete { start_order: 1, autostart: true, starts, is_to_end, partners }
 }
 
 fn other() -> Other {
@@ -40,6 +41,13 @@ fn at_boot_a_partition_waits_until_its_partner_has_opened_its_ends() {
         let is_building = phase == Phase::Building;
         assert_eq!(may(own(), Other { phase, ..other() }), !is_building, "{phase:?}");
     }
+}
+
+#[test]
+fn who_is_to_end_waits_for_nobody() {
+    assert!(may(Complete { is_to_end: true, ..own() }, other()));
+    let earlier = Other { start_order: 0, ..other() };
+    assert!(may(Complete { is_to_end: true, ..own() }, earlier));
 }
 
 #[test]
@@ -105,7 +113,8 @@ fn step(all: &mut [One], at: usize) -> bool {
     }
     let partners = own.partners.iter().copied().map(PartitionSet::one);
     let partners = partners.fold(PartitionSet::EMPTY, PartitionSet::union);
-    let complete = Complete { start_order: own.order, autostart: true, starts: 1, partners };
+    let (start_order, autostart, starts, is_to_end) = (own.order, true, 1, false);
+    let complete = Complete { start_order, autostart, starts, is_to_end, partners };
     let others = all.iter().enumerate().map(|(number, other)| Other {
         number: PartitionSlot(u8::try_from(number).unwrap()),
         start_order: other.order,

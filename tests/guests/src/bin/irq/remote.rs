@@ -414,6 +414,7 @@ fn set_up_beside() -> Outcome {
     let groups = 0x80 + u64::from(SPIS.start / 32) * 4;
     let configs = 0xc00 + u64::from(SPIS.start / 16) * 4;
     let (mut lost_groups, mut lost_edges) = (0, 0);
+    let groups_before = block.read32(groups);
     for round in 1..=SET_UPS {
         block.write32(groups, 0);
         block.write32(configs, 0);
@@ -426,7 +427,7 @@ fn set_up_beside() -> Outcome {
         lost_groups += u64::from(block.read32(groups) & 3 != 3);
         lost_edges += u64::from(block.read32(configs) & 0b1010 != 0b1010);
     }
-    block.write32(groups, u32::MAX);
+    block.write32(groups, groups_before);
     if gic::version() == Version::V3 {
         equal("groups lost", lost_groups, 0)?;
     }
