@@ -531,7 +531,7 @@ fn ends_at_random_points_leave_nothing_c4() {
     let seed = seed.unwrap_or(0x5eed_2026);
     let runs = match std::env::var_os("SHIKIRI_SOAK") {
         _ if cfg!(miri) => 1,
-        Some(_) => 20_000,
+        Some(_) => 5_000,
         None => 200,
     };
     let ends = if cfg!(miri) { 1 } else { 5 };
