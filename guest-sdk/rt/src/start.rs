@@ -16,7 +16,7 @@ global_asm!(include_str!("vectors.s"));
 global_asm!(include_str!("copy.s"));
 
 /// Pages of the first vCPU's stack and of its exception stack, as start.s lays them out after a guard page each.
-const STACK_PAGES: u64 = 8;
+const STACK_PAGES: u64 = 16;
 
 static ENTRY_TIME: AtomicU64 = AtomicU64::new(0);
 

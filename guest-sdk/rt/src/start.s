@@ -116,7 +116,7 @@ rt_mmu_on:
     .global rt_guards
 rt_guards:
     .space  4096                        // unmapped: a stack that grows too far ends here
-    .space  32768
+    .space  65536
 rt_stack_top:
     .space  4096                        // unmapped
     .space  8192
