@@ -38,7 +38,7 @@
 //!
 //! **Interrupts** of ports are handled here: [`Windows::map`] adds a hook to the run-time's (`shikiri_rt::irq`), beside the guest's own
 //! handler. For `async` they have to be unmasked on the port's vCPU. Blocking and timed forms do without: there they let interrupts in
-//! themselves, and elsewhere they look again and again. Only who waits for a [`Moment`] elsewhere needs the port's vCPU, which has to take its interrupts.
+//! themselves, and elsewhere they look again and again, also if the port's vCPU takes none, or is off.
 //!
 //! **Event ports that share an interrupt** (`shikiri_rt::event`): [`PendingPage`] tells without a call which of them are pending. It stands
 //! here because the page is seen where areas are.

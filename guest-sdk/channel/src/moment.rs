@@ -11,6 +11,9 @@ use crate::executor;
 use crate::listener::Listener;
 use crate::table;
 
+/// How long a vCPU sleeps at a time that the port's interrupt does not go to.
+const SLICE_US: u64 = 2000;
+
 /// A moment in a port's life: what happens later changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment(pub u32);
@@ -23,24 +26,34 @@ impl Channel {
     }
 
     /// Whether a message has come that was not taken. Of those that come behind it nothing is told: who waits for something else and leaves
-    /// it there does not learn of them. If there is none, the next is told.
+    /// it there does not learn of them. If there is none, the next is told, unless somebody takes it the moment it comes.
     #[must_use]
     pub fn has_message(&self) -> bool {
         self.0.next().has_come()
     }
 
     /// Waits until something has happened since `seen`: a message to an empty port, room for one, the peer's end,
+    /// [`Channel::wake`]. It may return before, so that the caller looks again: on another vCPU than the port's that is so each few
+    /// milliseconds, since the port's may be off, or take no interrupts, and call nobody.
+    ///
+    /// A message that somebody takes the moment it comes may be told to nobody else. Whoever takes one that is meant for others, too, calls
     /// [`Channel::wake`].
     pub fn wait_since(&self, seen: Moment) {
-        let (port, called) = (&self.0, self.called_here());
-        sleep::until_there_by(|| port.doze(), || self.has_passed(seen, called.as_ref()));
+        let port = &self.0;
+        if let Some(called) = self.called_here() {
+            let slice = Ticks::from_now_us(SLICE_US);
+            sleep::until_by(slice, || port.doze(), || self.has_passed(seen, Some(&called)));
+        } else {
+            sleep::until_there_by(|| port.doze(), || self.has_passed(seen, None));
+        }
     }
 
-    /// The same, until the deadline at most; false if nothing has happened by then.
+    /// The same, until the deadline at most; false if nothing has happened by then, or if it returns before.
     pub fn wait_since_until(&self, seen: Moment, deadline: Ticks) -> bool {
         let (port, called) = (&self.0, self.called_here());
+        let most = called.as_ref().map_or(deadline, |_| deadline.min(Ticks::from_now_us(SLICE_US)));
         let attempt = || self.has_passed(seen, called.as_ref());
-        sleep::until_by(deadline, || port.doze(), attempt).is_some()
+        sleep::until_by(most, || port.doze(), attempt).is_some()
     }
 
     /// What a vCPU sleeps by that the port's interrupt does not go to: the one that it goes to calls it, as it wakes a task.

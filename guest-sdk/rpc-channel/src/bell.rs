@@ -33,14 +33,14 @@ impl Doorbell for Bell {
     }
 
     fn epoch(&self) -> Epoch {
-        // First: a ring that comes behind the last look makes it another moment, since it finds the port empty.
         let Moment(moment) = self.0.moment();
-        let taken = (0..MOST_MESSAGES).take_while(|_| matches!(self.0.try_receive(), Ok(Some(_))));
-        if taken.count() >= usize::try_from(MOST_MESSAGES).unwrap_or(usize::MAX) {
-            // There may be more, of which nobody tells.
-            self.0.wake();
-        }
         Epoch(moment)
+    }
+
+    fn take_rings(&self) -> bool {
+        // Not more than a port holds: a peer that rings without end keeps nobody here.
+        let taken = (0..MOST_MESSAGES).take_while(|_| matches!(self.0.try_receive(), Ok(Some(_))));
+        taken.count() != 0
     }
 
     fn wait(&self, Epoch(seen): Epoch) {

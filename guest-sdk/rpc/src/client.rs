@@ -148,7 +148,7 @@ impl<'a, T: Transport, const CALLS: usize> Client<'a, T, CALLS> {
         let mut has_others = false;
         let mut has_more = true;
         for _ in 0..BATCH {
-            match self.leg.transport().receive() {
+            match self.leg.receive() {
                 Ok(Some(message)) => {
                     has_others |= self.deliver(&message).is_some_and(|slot| Some(slot) != own);
                 }

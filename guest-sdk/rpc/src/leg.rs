@@ -10,7 +10,7 @@ use crate::message::{Body, CallId, INLINE_BYTES, Inline, Kind, Message};
 use crate::pool::Buffer;
 use crate::pools::Pools;
 use crate::room::{Waiters, Waiting};
-use crate::transport::{Epoch, Transport};
+use crate::transport::{Epoch, PeerGone, Transport};
 
 /// What to do when there is no buffer, no room or no call slot at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,17 @@ impl<'a, T: Transport> Leg<'a, T> {
             drop(self.pools.adopt(area, reference));
             self.has_taken_in_vain();
         })
+    }
+
+    /// The next message. What was passed over may have been taken so soon that nothing told of it, and be meant for whoever waits for a buffer.
+    #[inline(always)]
+    pub(crate) fn receive(&self) -> Result<Option<Message>, PeerGone> {
+        let mut others = 0;
+        let received = self.transport.receive(&mut others);
+        if others != 0 {
+            self.transport.wake();
+        }
+        received
     }
 
     /// Takes a buffer. Who finds none says so and looks again, so that who gives back in this moment what it had in vain wakes it.

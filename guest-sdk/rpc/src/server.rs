@@ -222,7 +222,7 @@ impl<'a, T: Transport> Server<'a, T> {
             if !self.owes_nothing() {
                 return Ok(None);
             }
-            let Some(message) = self.leg.transport().receive()? else { return Ok(None) };
+            let Some(message) = self.leg.receive()? else { return Ok(None) };
             if let Some(length) = self.accept(&message, copy) {
                 let answer = Answer::due(self, message.call);
                 return Ok(Some(Received { method: message.code, length, answer }));

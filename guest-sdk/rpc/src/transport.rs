@@ -19,6 +19,7 @@ pub struct Epoch(pub u32);
 /// How one waits without missing anything: `watch`, look once more, then `wait` or `wait_until`; a task: `register`, `watch`, look once
 /// more. What can happen is a message, room, a free buffer, the peer's end, or [`Transport::wake`]. A message of which nothing is told
 /// counts as told if others wait before it: who waits for something else and leaves those there waits by `wait_beside` or `await_beside`.
+/// So does one that somebody takes the moment it comes: what is meant for others, too, is told to them by whoever takes it.
 pub trait Transport: Sync {
     /// A moment of this side's clock.
     type Deadline: Copy;
@@ -33,11 +34,12 @@ pub trait Transport: Sync {
     /// [`Transport::inline_bytes`], `Transport` for anything else.
     fn send(&self, message: &Message) -> Result<(), SendError>;
 
-    /// The next message that has arrived. What is no message is passed over.
+    /// The next message that has arrived. What is none is passed over and counted in `others`, a bounded number of them: word that a buffer is
+    /// free is meant for all that wait here. Behind so many there may be more, of which nothing is told.
     ///
     /// # Errors
     /// [`PeerGone`], once there is nothing left of what the peer sent before.
-    fn receive(&self) -> Result<Option<Message>, PeerGone>;
+    fn receive(&self, others: &mut u32) -> Result<Option<Message>, PeerGone>;
 
     /// Wakes the peer if it waits: a buffer is free again, or there is room for a message.
     fn notify(&self);
@@ -93,6 +95,12 @@ pub trait Doorbell: Sync {
     /// The present moment.
     fn epoch(&self) -> Epoch;
 
+    /// Takes the rings that lie here, behind a look at the moment; whether there were any. Where rings leave something behind, of the next one
+    /// nothing may be told before, and one that is taken the moment it comes may have been told to nobody.
+    fn take_rings(&self) -> bool {
+        false
+    }
+
     /// Waits until the peer rings, the peer is gone, or somebody calls [`Doorbell::wake`], unless one of these has
     /// happened since `seen`. May return early.
     fn wait(&self, seen: Epoch);
@@ -122,6 +130,10 @@ impl<D: Doorbell> Doorbell for &D {
 
     fn epoch(&self) -> Epoch {
         (**self).epoch()
+    }
+
+    fn take_rings(&self) -> bool {
+        (**self).take_rings()
     }
 
     fn wait(&self, seen: Epoch) {

@@ -174,10 +174,10 @@ fn senders_of_one_side_do_not_mix_their_messages() {
         let sender = a.clone();
         let other = thread::spawn(move || sender.send(&message(1)).unwrap());
         a.send(&message(2)).unwrap();
-        let early = b.receive().unwrap();
+        let early = b.receive(&mut 0).unwrap();
         other.join().unwrap();
         let mut received: Vec<_> = early.into_iter().collect();
-        while let Some(message) = b.receive().unwrap() {
+        while let Some(message) = b.receive(&mut 0).unwrap() {
             received.push(message);
         }
         received.sort_by_key(|message| message.call.0);
@@ -194,12 +194,12 @@ fn receivers_of_one_side_share_the_messages() {
         a.send(&message(2)).unwrap();
         let b = Arc::new(b);
         let receiver = b.clone();
-        let other = thread::spawn(move || receiver.receive().unwrap());
+        let other = thread::spawn(move || receiver.receive(&mut 0).unwrap());
         let third = a.send(&message(3));
-        let ours = b.receive().unwrap();
+        let ours = b.receive(&mut 0).unwrap();
         let theirs = other.join().unwrap();
         let mut numbers: Vec<_> = [ours, theirs].into_iter().flatten().map(|m| m.call.0).collect();
-        while let Some(rest) = b.receive().unwrap() {
+        while let Some(rest) = b.receive(&mut 0).unwrap() {
             assert_eq!(rest, message(rest.call.0));
             numbers.push(rest.call.0);
         }
@@ -217,7 +217,7 @@ fn who_waits_is_woken() {
         let sender = thread::spawn(move || a.send(&message(1)).unwrap());
         let received = loop {
             let seen = b.watch();
-            if let Some(message) = b.receive().unwrap() {
+            if let Some(message) = b.receive(&mut 0).unwrap() {
                 break message;
             }
             b.wait(seen);
@@ -261,7 +261,7 @@ fn who_awaits_is_woken() {
         let received = block_on(poll_fn(|task| {
             b.register(task.waker());
             b.watch();
-            b.receive().unwrap().map_or(Poll::Pending, Poll::Ready)
+            b.receive(&mut 0).unwrap().map_or(Poll::Pending, Poll::Ready)
         }));
         assert_eq!(received, message(1));
         sender.join().unwrap();
@@ -303,7 +303,7 @@ impl Transport for Echo {
         Ok(())
     }
 
-    fn receive(&self) -> Result<Option<Message>, PeerGone> {
+    fn receive(&self, _others: &mut u32) -> Result<Option<Message>, PeerGone> {
         let call = self.sent.swap(NONE, Ordering::AcqRel);
         if call == NONE {
             return Ok(None);

@@ -68,7 +68,7 @@ fn malformed_messages_are_refused_and_their_buffers_free() {
         peer.send(&Message { kind, code: 1, call: CallId(77), body }).unwrap();
         assert!(server.receive(&mut context).unwrap().is_none());
         assert_eq!(wire.pool().in_use(), 0);
-        peer.receive().unwrap().map(|reply| {
+        peer.receive(&mut 0).unwrap().map(|reply| {
             assert_eq!((reply.kind, reply.call), (Kind::Reply, CallId(77)));
             reply.code
         })
@@ -144,8 +144,8 @@ impl Transport for Stopping {
         self.queue.send(message)
     }
 
-    fn receive(&self) -> Result<Option<Message>, PeerGone> {
-        self.queue.receive()
+    fn receive(&self, others: &mut u32) -> Result<Option<Message>, PeerGone> {
+        self.queue.receive(others)
     }
 
     fn notify(&self) {
@@ -231,7 +231,8 @@ fn what_lies_behind_many_refused_messages_is_found_without_another_word() {
             peer.send(&Message { kind, code: 4, call: CallId(call), body }).unwrap();
         }
     };
-    let answered = || peer.receive().unwrap().map(|reply| (reply.kind, reply.code, reply.call));
+    let reply = || peer.receive(&mut 0).unwrap();
+    let answered = || reply().map(|reply| (reply.kind, reply.code, reply.call));
     let mut context = Context::<2048>::new();
     // By a thread.
     ask(1);

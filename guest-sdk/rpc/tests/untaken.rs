@@ -44,9 +44,9 @@ fn legs(memory: &[AtomicU64], capacity: usize) -> [Leg<'_, Queue>; 2] {
     })
 }
 
-/// Two more calls than there are buffers.
-fn begin<'c, 'p>(client: &'c Caller<'p>) -> [Call<'c, 'p>; BUFFERS + 2] {
-    [(); BUFFERS + 2].map(|()| SampleStub(Begin::new(client)).fill(COUNT).unwrap())
+/// So many calls at a time.
+fn begin<'c, 'p, const CALLS: usize>(client: &'c Caller<'p>) -> [Call<'c, 'p>; CALLS] {
+    [(); CALLS].map(|()| SampleStub(Begin::new(client)).fill(COUNT).unwrap())
 }
 
 /// The server has filled all buffers, and waits for one more beside the last request. The room for messages may be used up, too: then
@@ -58,7 +58,7 @@ fn a_server_that_waits_for_a_buffer_beside_a_request_is_woken() {
         let [ours, theirs] = legs(&memory, capacity);
         let client = Caller::new(ours);
         let server = Server::new(theirs, Patience::Wait);
-        let calls = begin(&client);
+        let calls = begin::<{ BUFFERS + 2 }>(&client);
         thread::scope(|scope| {
             scope.spawn(|| server.serve(&mut Context::<64>::new(), &SampleServer(Plain)));
             while client.leg().pools().in_use() < BUFFERS || !server.leg().transport().is_asleep() {
@@ -132,4 +132,28 @@ fn a_relay_that_waits_for_a_buffer_beside_a_request_is_woken() {
     let server = Server::new(theirs, Patience::Fail);
     let mut relay = Relay::<_, _, 8, 512>::new(&up, &down);
     take_all(begin(&client), relay.run(), || serve_now(&server));
+}
+
+/// The task waits for a buffer, and no request is left. Another vCPU that looks for one takes what says that a buffer is free again, before the
+/// transport has told of it.
+#[test]
+fn a_task_is_told_of_a_buffer_though_another_takes_what_says_so() {
+    let memory = memory().leak();
+    let [ours, theirs] = legs(memory, 63);
+    let client = Caller::new(ours);
+    let server: &Server<'_, Queue> = Box::leak(Box::new(Server::new(theirs, Patience::Wait)));
+    let mut context = Context::<64>::new();
+    let mut task = pin!(server.served(&mut context, &SampleServer(Plain)));
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    let waker = Waker::from(flag.clone());
+    let mut poll = || task.as_mut().poll(&mut TaskContext::from_waker(&waker)).is_pending();
+    let [first, second, third] = begin(&client);
+    assert!(poll() && server.leg().transport().untaken() == 0);
+    flag.0.store(false, Ordering::Release);
+    client.leg().transport().meanwhile(|| {
+        assert!(server.receive(&mut Context::<64>::new()).unwrap().is_none());
+    });
+    assert!(first.finish().is_ok());
+    assert!(flag.0.load(Ordering::Acquire), "it sleeps beside a free buffer");
+    assert!(poll() && second.finish().is_ok() && third.finish().is_ok());
 }

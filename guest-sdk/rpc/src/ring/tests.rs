@@ -16,6 +16,9 @@ use crate::message::{Body, CallId, Inline, Kind};
 struct Bell {
     rung: AtomicU32,
     is_peer_gone: AtomicBool,
+    /// A ring has come and lies here.
+    has_ring: AtomicBool,
+    woken: AtomicU32,
 }
 
 impl Doorbell for Bell {
@@ -26,7 +29,11 @@ impl Doorbell for Bell {
     }
 
     fn epoch(&self) -> Epoch {
-        Epoch(0)
+        Epoch(self.woken.load(Ordering::Relaxed))
+    }
+
+    fn take_rings(&self) -> bool {
+        self.has_ring.swap(false, Ordering::Relaxed)
     }
 
     fn wait(&self, _: Epoch) {}
@@ -41,7 +48,9 @@ impl Doorbell for Bell {
 
     fn register(&self, _: &Waker) {}
 
-    fn wake(&self) {}
+    fn wake(&self) {
+        self.woken.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn is_peer_gone(&self) -> bool {
         self.is_peer_gone.load(Ordering::Relaxed)
@@ -86,12 +95,12 @@ fn messages_arrive_in_order_and_a_full_ring_is_an_answer() {
         }
         assert_eq!(a.send(&message(99)), Err(SendError::Full));
         assert_eq!(b.send(&message(round)), Ok(()), "the other way is another ring");
-        while let Some(received) = b.receive().unwrap() {
+        while let Some(received) = b.receive(&mut 0).unwrap() {
             assert_eq!(received, message(next));
             next += 1;
         }
         assert_eq!(next, (round + 1) * 4);
-        assert_eq!(a.receive(), Ok(Some(message(round))));
+        assert_eq!(a.receive(&mut 0), Ok(Some(message(round))));
     }
 }
 
@@ -123,6 +132,23 @@ fn what_was_sent_before_the_end_arrives() {
     a.send(&message(1)).unwrap();
     bell_b.is_peer_gone.store(true, Ordering::Relaxed);
     assert_eq!(b.send(&message(2)), Err(SendError::PeerGone));
-    assert_eq!(b.receive(), Ok(Some(message(1))));
-    assert_eq!(b.receive(), Err(PeerGone));
+    assert_eq!(b.receive(&mut 0), Ok(Some(message(1))));
+    assert_eq!(b.receive(&mut 0), Err(PeerGone));
+}
+
+/// One is about to wait, and another one's look takes a ring of which nobody was told yet.
+#[test]
+fn a_ring_that_one_takes_is_told_to_the_others() {
+    let words = words(Ring::<Bell>::words(2));
+    let area = Area::new(&words);
+    Ring::<Bell>::format(area, 2).unwrap();
+    let bell = Bell::default();
+    let ring = Ring::join(area, 2, Side::A, &bell).unwrap();
+    let seen = ring.watch();
+    assert_eq!(bell.epoch(), seen, "there was none");
+    bell.has_ring.store(true, Ordering::Relaxed);
+    let last = ring.watch();
+    assert_ne!(bell.epoch(), seen);
+    assert_ne!(bell.epoch(), last, "there may be more");
+    assert_eq!(ring.watch(), bell.epoch());
 }

@@ -189,13 +189,19 @@ pub(crate) struct Queue {
     side: usize,
     bell: Bell,
     capacity: usize,
+    meanwhile: Meanwhile,
 }
+
+/// What somebody does between a message's arrival and the look whether to tell of it, once.
+type Meanwhile = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
 /// What goes one way.
 #[derive(Default)]
 struct Lane {
     /// None: look what is free.
     messages: VecDeque<Option<Message>>,
+    /// How many were taken.
+    taken: usize,
     /// Its sender found no room.
     is_starved: bool,
 }
@@ -206,7 +212,8 @@ pub(crate) fn queues(capacity: usize) -> [Queue; 2] {
     let mut side = 0;
     bells().map(|bell| {
         side += 1;
-        Queue { lanes: Arc::clone(&lanes), waits: waits.clone(), side: side - 1, bell, capacity }
+        let (lanes, waits) = (Arc::clone(&lanes), waits.clone());
+        Queue { lanes, waits, side: side - 1, bell, capacity, meanwhile: Mutex::default() }
     })
 }
 
@@ -225,6 +232,11 @@ impl Queue {
         self.waits[self.side].load(Ordering::SeqCst) != 0 && self.bell.sleepers() != 0
     }
 
+    /// The next message of this side's is taken, or whatever this is, before anybody is told of it.
+    pub(crate) fn meanwhile(&self, what: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(what));
+    }
+
     /// Puts a message, or none, behind the others.
     fn put(&self, message: Option<Message>) -> Result<(), SendError> {
         let mut lane = self.lanes[self.side].lock().unwrap();
@@ -232,10 +244,14 @@ impl Queue {
             lane.is_starved = true;
             return Err(SendError::Full);
         }
+        let number = lane.taken + lane.messages.len();
         lane.messages.push_back(message);
-        let is_first = lane.messages.len() == 1;
         drop(lane);
-        if is_first {
+        // The message stands there, and who looks for it by itself may take it before anybody is told.
+        if let Some(meanwhile) = self.meanwhile.lock().unwrap().take() {
+            meanwhile();
+        }
+        if self.lanes[self.side].lock().unwrap().taken == number {
             self.bell.ring();
         }
         Ok(())
@@ -245,6 +261,7 @@ impl Queue {
     fn take(&self) -> Option<Option<Message>> {
         let mut lane = self.lanes[1 - self.side].lock().unwrap();
         let taken = lane.messages.pop_front();
+        lane.taken += usize::from(taken.is_some());
         let is_starved = taken.is_some() && std::mem::take(&mut lane.is_starved);
         drop(lane);
         if is_starved {
@@ -273,14 +290,14 @@ impl Transport for Queue {
         self.put(Some(*message))
     }
 
-    fn receive(&self) -> Result<Option<Message>, PeerGone> {
+    fn receive(&self, others: &mut u32) -> Result<Option<Message>, PeerGone> {
         let is_gone = self.bell.is_peer_gone();
         loop {
             match self.take() {
                 None if is_gone => return Err(PeerGone),
                 None => return Ok(None),
                 Some(Some(message)) => return Ok(Some(message)),
-                Some(None) => {}
+                Some(None) => *others += 1,
             }
         }
     }

@@ -8,6 +8,7 @@ use core::task::Poll;
 
 use shikiri_channel::{Area, AreaClass, Channel, Ticks, Wait, block_on};
 use shikiri_rt::{Lock, irq, reg, smp, timer};
+use shikiri_test_guests::answers::soon;
 use shikiri_test_guests::report::Outcome;
 use shikiri_test_guests::{ensure, equal};
 
@@ -155,6 +156,47 @@ pub(crate) fn moments() -> Outcome {
             equal("the round", message.short[0], round + 1)?;
         }
         Ok(())
+    })
+}
+
+/// Another vCPU waits as libraries do, and the port's own takes no interrupt meanwhile: nothing calls the one that waits.
+pub(crate) fn masked_elsewhere() -> Outcome {
+    fn wait() {
+        let Some(channel) = SHARED.lock().clone() else { return };
+        let message = loop {
+            let seen = channel.moment();
+            match channel.try_receive() {
+                Ok(None) => {}
+                Ok(Some(message)) => break message,
+                Err(_) => return,
+            }
+            ENDED.store(1, Ordering::Release);
+            channel.wait_since(seen);
+        };
+        SUM.store(message.short[0], Ordering::Release);
+        drop(channel);
+        ENDED.store(2, Ordering::Release);
+    }
+    if smp::count() < 2 {
+        return Ok(());
+    }
+    charged_back(|| {
+        let channel = Arc::new(connect(service::ECHO, AreaClass::Page)?);
+        *SHARED.lock() = Some(channel.clone());
+        ENDED.store(0, Ordering::Release);
+        soon("started", || smp::start(1, wait).is_ok())?;
+        let outcome = irq::masked(|| {
+            soon("it waits", || ENDED.load(Ordering::Acquire) == 1)?;
+            // Long enough to be asleep.
+            timer::spin(20_000);
+            sent(channel.try_send((), [41, 0, 0]))?;
+            soon("it has the answer", || ENDED.load(Ordering::Acquire) == 2)?;
+            equal("the answer", SUM.load(Ordering::Acquire), 42)
+        });
+        *SHARED.lock() = None;
+        channel.wake();
+        soon("it has ended", || Arc::strong_count(&channel) == 1)?;
+        outcome
     })
 }
 

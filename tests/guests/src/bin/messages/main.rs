@@ -42,6 +42,7 @@ fn main() {
     case("futures_send_and_receive_side_by_side", forms::futures);
     case("two_vcpus_use_one_channel", forms::two_vcpus);
     case("a_moment_ends_when_a_message_comes", forms::moments);
+    case("a_moment_ends_though_the_ports_vcpu_takes_no_interrupts", forms::masked_elsewhere);
     case("who_changes_how_it_waits_misses_nothing", forms::changing);
     case("who_waits_goes_on_as_another_vcpu_says", forms::changed);
     case("a_request_can_be_refused_and_withdrawn", ends::refused);

@@ -13,6 +13,7 @@ mod relay;
 mod ring;
 mod server;
 mod tools;
+mod untaken;
 
 use shikiri_rt::{heap, irq, platform};
 use shikiri_test_guests::{case, done};
@@ -42,5 +43,6 @@ fn call() {
     }
     case("calls_in_each_form_are_answered_in_each_form", forms::run);
     case("many_calls_are_executed_at_a_time_and_no_buffer_is_in_use", many::run);
+    case("who_waits_for_a_buffer_beside_requests_goes_on", untaken::run);
     case("the_others_end", tools::end_others);
 }

@@ -18,7 +18,7 @@ use crate::many::{self, HELD};
 use crate::ring;
 use crate::tools::{
     BUFFER_BYTES, End, MUTE_DEPTH, Page, Sample, SampleServer, Serving, accept, accept_with_page,
-    form, gate, listener, near, no, on_all, rest, welcome,
+    filled, form, gate, listener, near, no, on_all, rest, welcome,
 };
 
 /// Until somebody wants the end.
@@ -84,6 +84,10 @@ impl Sample for Looks {
     }
 
     fn release(&self) {}
+
+    fn fill(&self, count: u16) -> Vec<u8> {
+        filled(count)
+    }
 }
 
 /// Serves until the caller has gone.

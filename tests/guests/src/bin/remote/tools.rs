@@ -83,7 +83,14 @@ shikiri_rpc::service! {
         /// The same, and the bytes' sum, once [`Sample::release`] was called; where calls are taken together.
         4: fn hold(bytes: &[u8]) -> (u32, u32);
         5: fn release() -> ();
+        /// So many bytes ([`filled`]): needs a buffer for its result only.
+        6: fn fill(count: u16) -> alloc::vec::Vec<u8>;
     }
+}
+
+/// So many bytes, none like the next.
+pub(crate) fn filled(count: u16) -> alloc::vec::Vec<u8> {
+    (0..count).map(|at| at as u8).collect()
 }
 
 /// One end of a connection: its leg, and the page, if it has one.
