@@ -26,7 +26,8 @@ impl Channel {
     }
 
     /// Whether a message has come that was not taken. Of those that come behind it nothing is told: who waits for something else and leaves
-    /// it there does not learn of them. If there is none, the next is told, unless somebody takes it the moment it comes.
+    /// it there does not learn of them. If there is none, the next is told, unless somebody takes it the moment it comes, or messages are polled
+    /// for ([`Wait::Event`](crate::Wait::Event)).
     #[must_use]
     pub fn has_message(&self) -> bool {
         self.0.next().has_come()

@@ -45,7 +45,8 @@ const GLANCE_US: u64 = 200;
 /// A short message that is none of a call's: look what is free.
 const LOOK: [u64; WORDS] = [0; WORDS];
 
-/// One end of a channel as what carries calls. Any number of vCPUs may use it.
+/// One end of a channel as what carries calls. Any number of vCPUs may use it. The port's interrupt has to tell of messages: with `Wait::Event`
+/// who waits beside messages that it does not take does not sleep.
 pub struct Wire<'a> {
     channel: Channel,
     waits: Option<Waits<'a>>,
@@ -138,7 +139,7 @@ impl Transport for Wire<'_> {
         fence(Ordering::SeqCst);
         let is_waiting = waits.peer.load(Ordering::Relaxed) != 0;
         if is_waiting && waits.peer.swap(0, Ordering::Relaxed) != 0 {
-            // A peer whose port is full takes messages before it sleeps, or does not sleep long beside them (`wait_beside`).
+            // If it finds no room: who waits for a buffer beside messages does not sleep long (`wait_beside`).
             let _sent = self.channel.try_send((), LOOK);
         }
     }
@@ -160,25 +161,15 @@ impl Transport for Wire<'_> {
         let _has_happened = self.channel.wait_since_until(Moment(seen), deadline);
     }
 
-    fn wait_beside(&self, seen: Epoch, until: Option<Ticks>) {
-        // Behind `watch`. An event tells of a message to an empty port: of the one that says that a buffer is free, or of one before it.
-        // Of one behind an untaken one none does, and a full port takes none.
-        let until = if self.channel.has_message() {
-            let soon = Ticks::from_now_us(GLANCE_US);
-            Some(until.map_or(soon, |deadline| deadline.min(soon)))
-        } else {
-            until
-        };
-        match until {
-            Some(deadline) => self.wait_until(seen, deadline),
-            None => self.wait(seen),
-        }
+    fn has_untaken(&self) -> bool {
+        // An event tells of the first message behind a port that is empty, or whoever takes that one wakes the others: the one that says that a
+        // buffer is free is it, or comes behind it, or finds no room behind it. Of one behind an untaken one none does.
+        self.channel.has_message()
     }
 
-    fn await_beside(&self, waker: &Waker) {
-        if self.channel.has_message() {
-            waker.wake_by_ref();
-        }
+    fn wait_beside(&self, seen: Epoch, until: Option<Ticks>) {
+        let soon = Ticks::from_now_us(GLANCE_US);
+        self.wait_until(seen, until.map_or(soon, |deadline| deadline.min(soon)));
     }
 
     fn is_over(&self, deadline: Ticks) -> bool {

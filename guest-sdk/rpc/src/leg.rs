@@ -204,6 +204,7 @@ impl<'a, T: Transport> Leg<'a, T> {
             // The end first: the attempt after it is the last.
             let is_gone = self.transport.is_peer_gone();
             let has_more = receive();
+            let has_untaken = self.transport.has_untaken();
             let why = match attempt() {
                 Err(why) if why.is_shortage() && !is_gone && !self.is_over(until) => why,
                 result => return result,
@@ -211,7 +212,7 @@ impl<'a, T: Transport> Leg<'a, T> {
             if has_more {
                 continue;
             }
-            if why.is_of_buffers() {
+            if has_untaken && why.is_of_buffers() {
                 self.transport.wait_beside(seen, until);
             } else {
                 self.doze(seen, until);
@@ -232,10 +233,11 @@ impl<'a, T: Transport> Leg<'a, T> {
             if receive() {
                 task.waker().wake_by_ref();
             }
+            let has_untaken = self.transport.has_untaken();
             match attempt() {
                 Err(why) if why.is_shortage() && !is_gone => {
-                    if why.is_of_buffers() {
-                        self.transport.await_beside(task.waker());
+                    if has_untaken && why.is_of_buffers() {
+                        task.waker().wake_by_ref();
                     }
                     Poll::Pending
                 }

@@ -97,6 +97,8 @@ where
         self.up.leg().watch_for(task);
         self.down.leg().watch_for(task);
         for _ in 0..BATCH {
+            // Beside the caller's next requests.
+            let has_untaken = waits.is_some() && self.up.leg().transport().has_untaken();
             match self.step() {
                 Err(PeerGone) => return Poll::Ready(()),
                 Ok(Step::Moved) => *waits = None,
@@ -104,9 +106,8 @@ where
                     *waits = Some((self.up.leg().enter(), self.down.leg().enter()));
                 }
                 Ok(Step::Waiting) => {
-                    if self.lacks_buffer {
-                        // Beside the caller's next requests.
-                        self.up.leg().transport().await_beside(task.waker());
+                    if has_untaken && self.lacks_buffer {
+                        task.waker().wake_by_ref();
                     }
                     return Poll::Pending;
                 }
@@ -152,20 +153,31 @@ where
         length: usize,
     ) -> Result<Step, PeerGone> {
         let request = self.copy.get(..length).unwrap_or_default();
-        match self.down.begin_with(method, &Raw(request)) {
+        let begin = || self.down.begin_with(method, &Raw(request));
+        let begun = match begin() {
+            Err(why) if why.is_shortage() => {
+                // What frees a buffer or a slot may be in what has arrived. Behind that is the last look: what tells of a buffer may have
+                // found no room before.
+                match self.down.receive_for(None) {
+                    Err(PeerGone) => Err(CallError::PeerGone),
+                    Ok(has_more) => {
+                        if has_more {
+                            // Of which nobody tells.
+                            self.down.leg().transport().wake();
+                        }
+                        begin()
+                    }
+                }
+            }
+            begun => begun,
+        };
+        match begun {
             Ok(pending) => {
                 self.state = State::Called { answer, pending };
                 Ok(Step::Moved)
             }
             Err(why) if why.is_shortage() => {
                 self.state = State::Request { answer, method, length };
-                // What frees a buffer or a slot may be in what has arrived.
-                match self.down.receive_for(None) {
-                    Err(PeerGone) => return Ok(self.fail(CallError::PeerGone)),
-                    // Of which nobody tells.
-                    Ok(true) => self.down.leg().transport().wake(),
-                    Ok(false) => {}
-                }
                 Ok(Step::Waiting)
             }
             Err(why) => {
@@ -223,13 +235,5 @@ where
                 Ok(Step::Moved)
             }
         }
-    }
-
-    /// The call has ended at this side.
-    fn fail(&mut self, why: CallError) -> Step {
-        if let State::Request { answer, .. } = core::mem::replace(&mut self.state, State::Free) {
-            self.state = State::Reply { answer, status: Some(why.into()), length: 0 };
-        }
-        Step::Moved
     }
 }

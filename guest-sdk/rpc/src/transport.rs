@@ -18,7 +18,7 @@ pub struct Epoch(pub u32);
 ///
 /// How one waits without missing anything: `watch`, look once more, then `wait` or `wait_until`; a task: `register`, `watch`, look once
 /// more. What can happen is a message, room, a free buffer, the peer's end, or [`Transport::wake`]. A message of which nothing is told
-/// counts as told if others wait before it: who waits for something else and leaves those there waits by `wait_beside` or `await_beside`.
+/// counts as told if others wait before it: who waits for something else and leaves those there asks [`Transport::has_untaken`].
 /// So does one that somebody takes the moment it comes: what is meant for others, too, is told to them by whoever takes it.
 pub trait Transport: Sync {
     /// A moment of this side's clock.
@@ -53,19 +53,20 @@ pub trait Transport: Sync {
     /// The same, but not beyond the deadline: also if nothing happens at all.
     fn wait_until(&self, seen: Epoch, deadline: Self::Deadline);
 
-    /// As [`Transport::wait_until`], or [`Transport::wait`] without a deadline, for who waits for something else than a message and may leave
-    /// messages where they are. A transport that does not tell of what comes behind an untaken message returns a short time later while
-    /// there is one.
+    /// Whether messages lie here untaken, so that of the next one nothing may be told. Who waits for something else than a message, and may
+    /// leave messages where they are, asks behind `watch` and *before* its last look: if so it waits by `wait_beside`, and a task is woken at
+    /// once. Asked behind it, the answer says nothing of a message that has found no room meanwhile. Never so where each message is told of.
+    fn has_untaken(&self) -> bool {
+        false
+    }
+
+    /// Waits a short time only, at most until the deadline.
     fn wait_beside(&self, seen: Epoch, until: Option<Self::Deadline>) {
         match until {
             Some(deadline) => self.wait_until(seen, deadline),
             None => self.wait(seen),
         }
     }
-
-    /// The same for a task that has registered and has looked: such a transport wakes it at once while there is an untaken message, so that
-    /// it looks again and again.
-    fn await_beside(&self, _waker: &Waker) {}
 
     /// Whether the deadline has come.
     fn is_over(&self, deadline: Self::Deadline) -> bool;

@@ -204,9 +204,10 @@ fn who_sleeps_while_another_thread_sends_a_refusal_is_woken_for_what_is_behind_i
             server.receive(&mut context).unwrap().map(|request| request.answer)
         });
         far.stops.wait();
-        // As `Server::wait` does, up to where it sleeps.
+        // As `Server::wait` does, up to where it sleeps. The first one may find no room, and leave: nobody would send the refusal.
         let seen = far.watch();
         assert!(server.receive(&mut Context::<64>::new()).unwrap().is_none());
+        assert_ne!(far.watch(), seen, "it sleeps while another one has the refusal");
         far.stops.wait();
         let answer = first.join().unwrap().expect("the first that waited");
         assert_ne!(far.watch(), seen, "the second one waits, and nobody else will ring for it");

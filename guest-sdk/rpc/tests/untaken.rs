@@ -157,3 +157,34 @@ fn a_task_is_told_of_a_buffer_though_another_takes_what_says_so() {
     assert!(flag.0.load(Ordering::Acquire), "it sleeps beside a free buffer");
     assert!(poll() && second.finish().is_ok() && third.finish().is_ok());
 }
+
+/// The task waits for a buffer beside a request at a port with room for one. What says that a buffer is free finds none, and before the task
+/// looks whether there are requests another vCPU takes that one.
+#[test]
+fn a_task_finds_a_buffer_of_which_nothing_could_tell() {
+    let memory = memory().leak();
+    let [ours, theirs] = legs(memory, 1);
+    let client: &Caller<'_> = Box::leak(Box::new(Caller::new(ours)));
+    let server: &Server<'_, Queue> = Box::leak(Box::new(Server::new(theirs, Patience::Wait)));
+    let mut context = Context::<64>::new();
+    let mut task = pin!(server.served(&mut context, &SampleServer(Plain)));
+    let flag = Arc::new(Flag(AtomicBool::new(false)));
+    let waker = Waker::from(flag.clone());
+    let mut poll = || task.as_mut().poll(&mut TaskContext::from_waker(&waker)).is_pending();
+    let mut begun = || {
+        let call = SampleStub(Begin::new(client)).fill(COUNT).unwrap();
+        assert!(poll() && client.receive().is_ok());
+        call
+    };
+    let [first, second, third] = [begun(), begun(), begun()];
+    let taken = SampleStub(Begin::new(client)).nothing().unwrap();
+    assert!(server.leg().transport().untaken() == 1 && client.leg().pools().in_use() == BUFFERS);
+    server.leg().transport().before_look(|| {
+        assert!(first.finish().is_ok());
+        assert!(server.receive(&mut Context::<64>::new()).unwrap().is_some());
+        assert!(taken.finish().is_ok());
+    });
+    assert!(poll());
+    assert!(third.finish().is_ok(), "it sleeps beside a free buffer");
+    assert!(second.finish().is_ok());
+}

@@ -166,8 +166,12 @@ impl Account {
         }))
     }
 
+    /// Whether all of it could be charged, as by [`Account::charge_all`]; nothing changes.
+    ///
+    /// # Errors
+    /// The same.
     #[inline(never)]
-    fn check_all(&self, wanted: &[(Resource, u64)]) -> Result<(), OverLimit> {
+    pub(crate) fn check_all(&self, wanted: &[(Resource, u64)]) -> Result<(), OverLimit> {
         for (position, (resource, amount)) in wanted.iter().enumerate() {
             let earlier = wanted.iter().take(position).filter(|(other, _)| other == resource);
             let total = earlier.copied().try_fold(*amount, |sum, (_, more)| sum.checked_add(more));

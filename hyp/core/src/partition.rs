@@ -181,6 +181,25 @@ impl Holdings {
         Ok(frames)
     }
 
+    /// The same for two single pages, for which the account has room. None if there is no memory: then its high-water mark has not moved.
+    pub(crate) fn take_two_pages<M: DirectMap>(
+        &mut self,
+        store: &FrameStore<'_, M>,
+    ) -> Option<[Frames; 2]> {
+        let owner = FrameState::Management(self.slot);
+        let take = || store.take(owner, PageCount(1), PAGE_BYTES);
+        let first = take()?;
+        let Some(second) = take() else {
+            store.give(owner, first);
+            return None;
+        };
+        match self.account.charge(Resource::ManagementMemory, 2) {
+            Ok(charge) => absorb(&mut self.management, charge),
+            Err(_over_limit) => unreachable!("the account was asked"),
+        }
+        Some([first, second])
+    }
+
     /// Makes the tables of the window region.
     ///
     /// # Errors

@@ -239,10 +239,7 @@ impl Estates {
     pub fn snapshot(&self) -> String {
         let of = |side: &Side| {
             let Side { tables, locked, holdings } = side;
-            let charged = Resource::ALL.map(|line| {
-                let Line { limit, used, .. } = holdings.account().line(line);
-                (limit, used)
-            });
+            let charged = Resource::ALL.map(|line| holdings.account().line(line));
             format!("{charged:?} {tables:?} {locked:?}")
         };
         let sides: Vec<_> = self.sides.iter().map(|side| side.as_ref().map(of)).collect();

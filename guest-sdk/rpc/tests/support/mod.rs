@@ -189,11 +189,19 @@ pub(crate) struct Queue {
     side: usize,
     bell: Bell,
     capacity: usize,
-    meanwhile: Meanwhile,
+    /// What somebody does between a message's arrival and the look whether to tell of it.
+    meanwhile: Once,
+    /// And before a look whether there are untaken ones.
+    before_look: Once,
 }
 
-/// What somebody does between a message's arrival and the look whether to tell of it, once.
-type Meanwhile = Mutex<Option<Box<dyn FnOnce() + Send>>>;
+/// What is done once.
+type Once = Mutex<Option<Box<dyn FnOnce() + Send>>>;
+
+fn once(what: &Once) {
+    let what = what.lock().unwrap().take();
+    what.into_iter().for_each(|what| what());
+}
 
 /// What goes one way.
 #[derive(Default)]
@@ -213,7 +221,8 @@ pub(crate) fn queues(capacity: usize) -> [Queue; 2] {
     bells().map(|bell| {
         side += 1;
         let (lanes, waits) = (Arc::clone(&lanes), waits.clone());
-        Queue { lanes, waits, side: side - 1, bell, capacity, meanwhile: Mutex::default() }
+        let (meanwhile, before_look) = (Mutex::default(), Mutex::default());
+        Queue { lanes, waits, side: side - 1, bell, capacity, meanwhile, before_look }
     })
 }
 
@@ -237,6 +246,11 @@ impl Queue {
         *self.meanwhile.lock().unwrap() = Some(Box::new(what));
     }
 
+    /// This is done before this side's next look whether there are untaken messages.
+    pub(crate) fn before_look(&self, what: impl FnOnce() + Send + 'static) {
+        *self.before_look.lock().unwrap() = Some(Box::new(what));
+    }
+
     /// Puts a message, or none, behind the others.
     fn put(&self, message: Option<Message>) -> Result<(), SendError> {
         let mut lane = self.lanes[self.side].lock().unwrap();
@@ -248,9 +262,7 @@ impl Queue {
         lane.messages.push_back(message);
         drop(lane);
         // The message stands there, and who looks for it by itself may take it before anybody is told.
-        if let Some(meanwhile) = self.meanwhile.lock().unwrap().take() {
-            meanwhile();
-        }
+        once(&self.meanwhile);
         if self.lanes[self.side].lock().unwrap().taken == number {
             self.bell.ring();
         }
@@ -323,21 +335,14 @@ impl Transport for Queue {
         self.bell.wait_until(seen, deadline);
     }
 
-    fn wait_beside(&self, seen: Epoch, until: Option<Instant>) {
-        match (self.untaken(), until) {
-            (0, None) => self.wait(seen),
-            (0, Some(deadline)) => self.wait_until(seen, deadline),
-            (_, until) => {
-                let soon = Instant::now() + Duration::from_millis(1);
-                self.wait_until(seen, until.map_or(soon, |deadline| deadline.min(soon)));
-            }
-        }
+    fn has_untaken(&self) -> bool {
+        once(&self.before_look);
+        self.untaken() != 0
     }
 
-    fn await_beside(&self, waker: &Waker) {
-        if self.untaken() != 0 {
-            waker.wake_by_ref();
-        }
+    fn wait_beside(&self, seen: Epoch, until: Option<Instant>) {
+        let soon = Instant::now() + Duration::from_millis(1);
+        self.wait_until(seen, until.map_or(soon, |deadline| deadline.min(soon)));
     }
 
     fn is_over(&self, deadline: Instant) -> bool {

@@ -1,7 +1,7 @@
 //! Making a message port: its window and its two pages, all paid by the receiver that it will be.
 
 use shikiri_abi::channel::MAX_WINDOW;
-use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PageCount, Resource};
+use shikiri_abi::{AreaClass, Ipa, Resource};
 use shikiri_arch::hw::{PhysMem, Tlb};
 use shikiri_pages::{DirectMap, Frames, PageSlice};
 use shikiri_stage2::Attributes;
@@ -12,7 +12,6 @@ use super::ring::WORDS;
 use crate::area::{Estate, Home, Machine, Parts};
 use crate::event::{Send, area};
 use crate::handle::{Handle, Kind, Rights, find};
-use crate::partition::{BuildError, FrameStore};
 use crate::party::Refusal;
 
 /// The window that a guest wants for a port.
@@ -23,6 +22,9 @@ pub struct WindowWanted {
     /// Their class: the class of all areas that can be sent there.
     pub class: AreaClass,
 }
+
+/// A port's own: its arrivals and its credits.
+const PAGES: u64 = 2;
 
 /// A port that was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +54,17 @@ impl Estate<'_> {
         let events = find(self.party.shared.entries, events, Kind::Receive, Rights::CHANGE)?;
         self.party.check_unconnected(events)?;
         let row = self.check_port(slots, class)?;
-        let frames = self.take_pages(machine.2)?;
+        let (memory, ipa_space, management) = charge_of(slots, class);
+        self.holdings.account().check_all(&[
+            (Resource::ManagementMemory, PAGES),
+            (Resource::Memory, memory),
+            (Resource::IpaSpace, ipa_space),
+            (Resource::ManagementMemory, management),
+        ])?;
+        let frames = self.holdings.take_two_pages(machine.2).ok_or(Refusal::NoMemory)?;
         let Parts { account, areas, .. } = self.holdings.area_parts()?;
-        if let Err(refusal) = areas.charge(account, charge_of(slots, class)) {
-            frames.into_iter().for_each(|frame| self.holdings.give_management(machine.2, frame));
-            return Err(refusal);
+        if areas.charge(account, (memory, ipa_space, management)).is_err() {
+            unreachable!("the account was asked");
         }
         let (entry, handle) = self.party.insert(Kind::Channel, Send::Idle.encode());
         let (port, [arrivals, credits]) = self.hang_pages(machine, frames, (entry, class));
@@ -78,26 +86,6 @@ impl Estate<'_> {
         areas.slots.check_free(AreaClass::Page, pages)?;
         areas.slots.check_free(class, slots)?;
         Ok(row)
-    }
-
-    /// Takes the frames of a port's two pages.
-    fn take_pages<M: DirectMap>(
-        &mut self,
-        store: &FrameStore<'_, M>,
-    ) -> Result<[Frames; 2], Refusal> {
-        let mut take = || match self.holdings.take_management(store, PageCount(1), PAGE_BYTES) {
-            Ok(frames) => Ok(frames),
-            Err(BuildError::OverLimit(error)) => Err(error.into()),
-            Err(_nothing_free) => Err(Refusal::NoMemory),
-        };
-        let (arrivals, credits) = (take()?, take());
-        match credits {
-            Ok(credits) => Ok([arrivals, credits]),
-            Err(refusal) => {
-                self.holdings.give_management(store, arrivals);
-                Err(refusal)
-            }
-        }
     }
 
     /// Clears a port's two pages and shows them to the guest; answers the port, without a window, and where they are.

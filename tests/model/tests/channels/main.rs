@@ -8,6 +8,7 @@ mod random;
 
 use shikiri_abi::channel::{CONNECTED, CONSUMED, POSTED, STARVED, STATE, entry};
 use shikiri_abi::{AreaClass, Ipa, PAGE_BYTES, PartitionSlot, Resource, Status, WindowSlot};
+use shikiri_core::account::Line;
 use shikiri_core::area::{AreaSizes, LeaveStep};
 use shikiri_core::handle::Handle;
 use shikiri_core::party::Refusal;
@@ -34,10 +35,11 @@ fn ok(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> [u64
 
 /// The status and `x1` of a call that is refused: then it has raised nothing, and changed nothing.
 fn refusal(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) -> (u64, u64) {
-    let before = snapshot(estates, who);
+    let before = (snapshot(estates, who), marks(estates, who));
     let ([status, x1, ..], told) = call(estates, who, number, arguments);
     assert_ne!(status, OK, "call {number:#x} {arguments:x?}");
-    assert_eq!((told, snapshot(estates, who)), (vec![], before), "call {number:#x}");
+    let after = (snapshot(estates, who), marks(estates, who));
+    assert_eq!((told, after), (vec![], before), "call {number:#x}");
     estates.audit();
     (status, x1)
 }
@@ -45,6 +47,11 @@ fn refusal(estates: &mut Estates, who: usize, number: u32, arguments: &[u64]) ->
 fn snapshot(estates: &mut Estates, who: usize) -> Vec<u64> {
     let free = estates.machine.store.free_pages().0;
     Resource::ALL.iter().map(|line| estates.side(who).used(*line)).chain([free]).collect()
+}
+
+/// What is used, and the most that ever was.
+fn marks(estates: &mut Estates, who: usize) -> [Line; Resource::ALL.len()] {
+    Resource::ALL.map(|line| estates.side(who).holdings.account().line(line))
 }
 
 /// A message port as its guest knows it.
