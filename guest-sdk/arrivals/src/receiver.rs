@@ -75,9 +75,10 @@ impl Receiver {
     /// Offers to take messages. The port's peer may wait for that: whoever posts looks at [`Pages::is_starved`] next.
     #[inline]
     pub fn post(&self, pages: Pages<'_>) {
-        // Release: what was read of an entry was read before its place may be used again.
-        pages.set_credit(CONSUMED, self.taken);
+        // Release: what was read of an entry was read before its place may be used again. In this order: who sees that all was taken
+        // (`Pages::awaited`) does not find later that the next message had no room.
         pages.set_credit(POSTED, self.taken.wrapping_add(self.depth));
+        pages.set_credit(CONSUMED, self.taken);
         // What follows looks for the next message, and for a peer that waits: both have looked at the credits behind a
         // fence of their own, so that one side sees the other.
         fence(Ordering::SeqCst);

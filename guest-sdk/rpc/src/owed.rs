@@ -1,7 +1,7 @@
 //! Refusals that found no room in the transport: a server keeps them until there is, so that nobody waits for a call that is over.
 
 use crate::error::Status;
-use crate::facade::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::facade::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use crate::message::CallId;
 
 /// How many can be kept. While there are any a server takes no requests, so that more come only from as many calls as are executed at
@@ -16,12 +16,14 @@ pub(crate) struct Owed {
     /// How many entries there are, or will be in a moment.
     count: AtomicU32,
     entries: [AtomicU64; MOST],
+    /// Somebody has found less of them than there are.
+    is_missed: AtomicBool,
 }
 
 impl Owed {
     pub(crate) fn new() -> Self {
         let entries = core::array::from_fn(|_| AtomicU64::new(0));
-        Self { count: AtomicU32::new(0), entries }
+        Self { count: AtomicU32::new(0), entries, is_missed: AtomicBool::new(false) }
     }
 
     /// Keeps a refusal; one that finds all entries taken is lost.
@@ -40,23 +42,42 @@ impl Owed {
 
     #[cold]
     fn send_all(&self, mut send: impl FnMut(CallId, u16) -> bool) -> bool {
-        for entry in &self.entries {
-            let word = entry.swap(0, Ordering::Relaxed);
-            if word == 0 {
+        let mut has_missed = false;
+        loop {
+            if self.entries.iter().all(|entry| self.send_one(entry, &mut send)) {
+                if self.count.load(Ordering::Relaxed) == 0 {
+                    return true;
+                }
+                if has_missed {
+                    return false;
+                }
+                // Another thread has one in its hands. It is told so, and if it has put it back before, it is here.
+                has_missed = true;
+                self.is_missed.store(true, Ordering::Relaxed);
+                fence(Ordering::SeqCst);
                 continue;
             }
-            let [c0, c1, c2, c3, s0, s1, ..] = word.to_le_bytes();
-            let call = CallId(u32::from_le_bytes([c0, c1, c2, c3]));
-            let is_sent = send(call, u16::from_le_bytes([s0, s1]));
-            if is_sent || !self.place(word) {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-            }
-            if !is_sent {
+            // It is back. Who has missed it meanwhile sleeps, and is woken by room that comes from here on: what came before is used here.
+            fence(Ordering::SeqCst);
+            if !self.is_missed.swap(false, Ordering::Relaxed) {
                 return false;
             }
         }
-        // Another thread may have one in its hands.
-        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Sends what is in an entry; whether nothing is left of it here.
+    fn send_one(&self, entry: &AtomicU64, send: &mut impl FnMut(CallId, u16) -> bool) -> bool {
+        let word = entry.swap(0, Ordering::Relaxed);
+        if word == 0 {
+            return true;
+        }
+        let [c0, c1, c2, c3, s0, s1, ..] = word.to_le_bytes();
+        let call = CallId(u32::from_le_bytes([c0, c1, c2, c3]));
+        let is_sent = send(call, u16::from_le_bytes([s0, s1]));
+        if is_sent || !self.place(word) {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_sent
     }
 
     fn place(&self, word: u64) -> bool {

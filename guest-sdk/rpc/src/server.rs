@@ -261,16 +261,14 @@ impl<'a, T: Transport> Server<'a, T> {
     /// Sends the refusals that found no room, as far as there is some now.
     #[inline]
     fn owes_nothing(&self) -> bool {
-        let (mut has_sent, mut is_full) = (false, false);
+        let mut has_sent = false;
         let is_settled = self.owed.settle(|call, code| {
             let sent = self.leg.send(Kind::Reply, code, call, &Raw(&[]));
-            is_full = sent == Err(SendError::Full) && !self.leg.transport().is_peer_gone();
-            has_sent = !is_full;
+            has_sent = sent != Err(SendError::Full) || self.leg.transport().is_peer_gone();
             has_sent
         });
-        // Who looked for requests meanwhile took none, and may have fallen asleep. And who finds one in another's hands looks again, since that
-        // one may find no room, and leave.
-        if !is_full && (has_sent || !is_settled) {
+        if is_settled && has_sent {
+            // Who looked for requests meanwhile took none, and may have fallen asleep.
             self.leg.transport().wake();
         }
         is_settled

@@ -60,7 +60,7 @@ pub trait Transport: Sync {
         false
     }
 
-    /// Waits a short time only, at most until the deadline.
+    /// Waits a short time only, at most until the deadline: for transports that say [`Transport::has_untaken`].
     fn wait_beside(&self, seen: Epoch, until: Option<Self::Deadline>) {
         match until {
             Some(deadline) => self.wait_until(seen, deadline),

@@ -122,7 +122,7 @@ fn a_refusal_that_finds_no_room_comes_when_there_is_some() {
     }
 }
 
-/// A queue that stops its user in the middle of a message, once it is told to.
+/// A queue that stops its user behind a message, once it is told to.
 struct Stopping {
     queue: Queue,
     is_told: AtomicBool,
@@ -137,11 +137,12 @@ impl Transport for Stopping {
     }
 
     fn send(&self, message: &Message) -> Result<(), SendError> {
+        let sent = self.queue.send(message);
         if self.is_told.swap(false, Ordering::Relaxed) {
             self.stops.wait();
             self.stops.wait();
         }
-        self.queue.send(message)
+        sent
     }
 
     fn receive(&self, others: &mut u32) -> Result<Option<Message>, PeerGone> {
@@ -204,10 +205,9 @@ fn who_sleeps_while_another_thread_sends_a_refusal_is_woken_for_what_is_behind_i
             server.receive(&mut context).unwrap().map(|request| request.answer)
         });
         far.stops.wait();
-        // As `Server::wait` does, up to where it sleeps. The first one may find no room, and leave: nobody would send the refusal.
+        // As `Server::wait` does, up to where it sleeps.
         let seen = far.watch();
         assert!(server.receive(&mut Context::<64>::new()).unwrap().is_none());
-        assert_ne!(far.watch(), seen, "it sleeps while another one has the refusal");
         far.stops.wait();
         let answer = first.join().unwrap().expect("the first that waited");
         assert_ne!(far.watch(), seen, "the second one waits, and nobody else will ring for it");
@@ -216,6 +216,35 @@ fn who_sleeps_while_another_thread_sends_a_refusal_is_woken_for_what_is_behind_i
     assert_eq!(refused.wait(), Err(CallError::Refused(Status::NoSuchMethod)));
     serve_now(&server);
     assert_eq!((later.0.wait(), later.1.wait()), (Ok(()), Ok(())));
+}
+
+/// One has found no room, and then there is some; another one looks, finds nothing to be sent, and sleeps; and only then the first one puts the
+/// refusal back.
+#[test]
+fn a_refusal_that_one_puts_back_while_another_sleeps_is_sent() {
+    let [near, queue] = queues(1);
+    let far = Stopping { queue, is_told: AtomicBool::new(false), stops: Barrier::new(2) };
+    let client = Client::<_, 8>::new(Leg::new(near));
+    let server = Server::new(Leg::new(far), Patience::Fail);
+    let begin = |method| client.begin::<_, ()>(method, &()).unwrap();
+    let served = begin(4);
+    serve_now(&server);
+    let refused = begin(99);
+    serve_now(&server);
+    let far = server.leg().transport();
+    far.is_told.store(true, Ordering::Relaxed);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| server.receive(&mut Context::<64>::new()).unwrap().is_none());
+        far.stops.wait();
+        assert_eq!(served.finish().ok(), Some(Ok(())));
+        let seen = far.watch();
+        assert!(server.receive(&mut Context::<64>::new()).unwrap().is_none());
+        assert_eq!(far.watch(), seen, "it looks again and again, as long as the way is full");
+        far.stops.wait();
+        assert!(first.join().unwrap());
+    });
+    let answer = refused.finish().ok();
+    assert_eq!(answer, Some(Err(CallError::Refused(Status::NoSuchMethod))), "it is nobody's");
 }
 
 /// More than a look takes in at once, and the peer tells of none of it again.

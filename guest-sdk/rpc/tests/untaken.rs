@@ -158,33 +158,72 @@ fn a_task_is_told_of_a_buffer_though_another_takes_what_says_so() {
     assert!(poll() && second.finish().is_ok() && third.finish().is_ok());
 }
 
-/// The task waits for a buffer beside a request at a port with room for one. What says that a buffer is free finds none, and before the task
-/// looks whether there are requests another vCPU takes that one.
+/// Who waits for a buffer beside a request, at a port with room for one: what says that a buffer is free finds none, and before it is looked
+/// whether there are requests another vCPU takes that one.
+struct Drained<'p> {
+    client: &'p Caller<'p>,
+    server: &'p Server<'p, Queue>,
+    first: Call<'p, 'p>,
+}
+
+impl Drained<'static> {
+    /// All buffers hold results.
+    fn new() -> Self {
+        let [ours, theirs] = legs(memory().leak(), 1);
+        let client: &Caller<'_> = Box::leak(Box::new(Caller::new(ours)));
+        let server: &Server<'_, Queue> = Box::leak(Box::new(Server::new(theirs, Patience::Wait)));
+        let calls: [_; 2] = [(); BUFFERS].map(|()| {
+            let [call] = begin(client);
+            serve_now(server);
+            assert!(client.receive().is_ok());
+            call
+        });
+        let [first, second] = calls;
+        // Its result stays where it is.
+        std::mem::forget(second);
+        assert_eq!(client.leg().pools().in_use(), BUFFERS);
+        Self { client, server, first }
+    }
+
+    /// Somebody has taken the one call, and waits: another one comes, and is what is taken.
+    fn drain(self) {
+        let Self { client, server, first } = self;
+        let taken = SampleStub(Begin::new(client)).nothing().unwrap();
+        assert_eq!(server.leg().transport().untaken(), 1);
+        server.leg().transport().before_look(move || {
+            assert!(first.finish().is_ok());
+            assert!(server.receive(&mut Context::<64>::new()).unwrap().is_some());
+            assert!(taken.finish().is_ok());
+        });
+    }
+}
+
 #[test]
 fn a_task_finds_a_buffer_of_which_nothing_could_tell() {
-    let memory = memory().leak();
-    let [ours, theirs] = legs(memory, 1);
-    let client: &Caller<'_> = Box::leak(Box::new(Caller::new(ours)));
-    let server: &Server<'_, Queue> = Box::leak(Box::new(Server::new(theirs, Patience::Wait)));
+    let drained = Drained::new();
+    let (client, server) = (drained.client, drained.server);
     let mut context = Context::<64>::new();
     let mut task = pin!(server.served(&mut context, &SampleServer(Plain)));
-    let flag = Arc::new(Flag(AtomicBool::new(false)));
-    let waker = Waker::from(flag.clone());
-    let mut poll = || task.as_mut().poll(&mut TaskContext::from_waker(&waker)).is_pending();
-    let mut begun = || {
-        let call = SampleStub(Begin::new(client)).fill(COUNT).unwrap();
-        assert!(poll() && client.receive().is_ok());
-        call
-    };
-    let [first, second, third] = [begun(), begun(), begun()];
-    let taken = SampleStub(Begin::new(client)).nothing().unwrap();
-    assert!(server.leg().transport().untaken() == 1 && client.leg().pools().in_use() == BUFFERS);
-    server.leg().transport().before_look(|| {
-        assert!(first.finish().is_ok());
-        assert!(server.receive(&mut Context::<64>::new()).unwrap().is_some());
-        assert!(taken.finish().is_ok());
-    });
+    let mut poll = || task.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending();
+    let [call] = begin(client);
     assert!(poll());
-    assert!(third.finish().is_ok(), "it sleeps beside a free buffer");
-    assert!(second.finish().is_ok());
+    drained.drain();
+    assert!(poll() && call.finish().is_ok(), "it sleeps beside a free buffer");
+}
+
+#[test]
+fn a_thread_finds_a_buffer_of_which_nothing_could_tell() {
+    let drained = Drained::new();
+    let (client, server) = (drained.client, drained.server);
+    thread::scope(|scope| {
+        scope.spawn(|| server.serve(&mut Context::<64>::new(), &SampleServer(Plain)));
+        let [call] = begin(client);
+        while server.leg().transport().untaken() != 0 || !server.leg().transport().is_asleep() {
+            thread::yield_now();
+        }
+        drained.drain();
+        let answer = call.wait_until(Instant::now() + Duration::from_secs(20));
+        client.leg().transport().leave();
+        assert!(answer.is_ok_and(|result| result == Ok(Plain.fill(COUNT))));
+    });
 }

@@ -239,7 +239,10 @@ impl Estates {
     pub fn snapshot(&self) -> String {
         let of = |side: &Side| {
             let Side { tables, locked, holdings } = side;
-            let charged = Resource::ALL.map(|line| holdings.account().line(line));
+            let charged = Resource::ALL.map(|line| {
+                let Line { limit, used, .. } = holdings.account().line(line);
+                (limit, used)
+            });
             format!("{charged:?} {tables:?} {locked:?}")
         };
         let sides: Vec<_> = self.sides.iter().map(|side| side.as_ref().map(of)).collect();

@@ -77,7 +77,7 @@ pub(crate) fn trials(trials: &mut Vec<Trial>) {
             |machine| sdk("restart = \"always\"", "ends", SHARE, &machine),
         )
         .on_each(unlike(5), "an_area_is_sent_while_other_vcpus_are_at_it", |machine| {
-            under_fire(AREAS, "", "cores = 4", "", &machine)
+            under_fire(AREAS, "rounds=2", "cores = 4", "", &machine)
         })
         .on_each(both_gics(2), "an_area_is_sent_while_vcpus_of_shared_cores_are_at_it", |machine| {
             under_fire(AREAS, "rounds=2", &format!("vcpus = 3\n{FIRE_SHARE}"), FIRE_SHARE, &machine)

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{self, Command, ExitCode, Stdio};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, bail};
 use shikiri_qemu_tests::paths;
@@ -49,6 +50,35 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("{name}: {status}");
     }
     Ok(())
+}
+
+/// A program that runs beside others.
+#[derive(Debug)]
+pub(crate) struct Beside {
+    name: String,
+    output: JoinHandle<io::Result<process::Output>>,
+}
+
+/// Starts `command` and goes on.
+pub(crate) fn beside(mut command: Command) -> Beside {
+    let name = describe(&command);
+    let output = thread::spawn(move || command.stdin(Stdio::null()).output());
+    Beside { name, output }
+}
+
+impl Beside {
+    /// Waits for its end, and prints what it has printed.
+    pub(crate) fn end(self) -> Result<()> {
+        let Self { name, output } = self;
+        let Ok(output) = output.join() else { bail!("{name}: it is not known how it ended") };
+        let output = output.with_context(|| format!("{name}: cannot be started"))?;
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        print(String::from_utf8_lossy(&output.stdout));
+        if !output.status.success() {
+            bail!("{name}: {}", output.status);
+        }
+        Ok(())
+    }
 }
 
 /// Runs `command` and gives what it prints; its errors are part of the error.

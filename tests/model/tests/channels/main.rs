@@ -417,6 +417,12 @@ fn a_port_is_refused_when_anything_is_short_and_nothing_is_left_of_it() {
         let answer = refusal(&mut estates, CLIENT, CREATE, &arguments);
         assert_eq!(answer, (refused(status), which), "{arguments:x?}");
     }
+    for left in [0, 1] {
+        let hoarded = estates.machine.hoard(left);
+        let answer = refusal(&mut estates, CLIENT, CREATE, &[events, 3, block]);
+        assert_eq!(answer, (refused(Status::NoMemory), 0));
+        estates.machine.give(hoarded);
+    }
     // What three slots of 2 MiB and two pages cost, and one less of each.
     let used = snapshot(&mut estates, CLIENT);
     for (line, cost) in [(1, 3 * 512 + 2), (2, 3 * 512), (3, 3 + 2)] {
@@ -439,12 +445,6 @@ fn a_port_is_refused_when_anything_is_short_and_nothing_is_left_of_it() {
             }
             estates.side(CLIENT).holdings.account_mut().set_limit(resource, None);
         }
-    }
-    for left in [0, 1] {
-        let hoarded = estates.machine.hoard(left);
-        let answer = refusal(&mut estates, CLIENT, CREATE, &[events, 3, block]);
-        assert_eq!(answer, (refused(Status::NoMemory), 0));
-        estates.machine.give(hoarded);
     }
     for _ in 0..SIZES.ports {
         let [events, ..] = ok(&mut estates, CLIENT, CREATE_RECEIVE, &[]);

@@ -65,17 +65,12 @@ const LINUX_WORDS: &str = "shikiri.script=boot";
 const LINUX_MEMORY: u64 = 256 << 20;
 
 impl Bench {
-    /// The rows that every test run holds: all of `virt`, and all but those of the Linux guest of another board. A fast run leaves
-    /// those out on `virt` as well.
-    pub(crate) fn held_by_every_test(board: Board, is_fast: bool) -> Self {
-        Self {
-            write: false,
-            cpu: "cortex-a72".into(),
-            no_linux: is_fast || board != Board::QemuVirt,
-            board,
-            hardware: None,
-            timeout: 0,
-        }
+    /// The arguments of the measurement that every test run holds: all rows of `virt`, and all but those of the Linux guest of another board. A
+    /// fast run leaves those out on `virt` as well.
+    pub(crate) fn in_every_test(board: Board, is_fast: bool) -> Vec<&'static str> {
+        let no_linux = is_fast || board != Board::QemuVirt;
+        let rest = no_linux.then_some("--no-linux");
+        ["bench", "--board", board.folder()].into_iter().chain(rest).collect()
     }
 
     pub(crate) fn execute(&self) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -44,7 +46,7 @@ pub(crate) fn all() -> Result<()> {
 /// Builds the hypervisor's flat image.
 pub(crate) fn hypervisor() -> Result<()> {
     step("building the hypervisor");
-    compile(&[HYPERVISOR])?;
+    process::run(&mut compiling(&[HYPERVISOR]))?;
     let image = flat(&elf(HYPERVISOR))?;
     flatten::check_boot_header(&image).context(HYPERVISOR)?;
     files::replace(&paths::hypervisor(), &image)
@@ -53,12 +55,8 @@ pub(crate) fn hypervisor() -> Result<()> {
 /// Builds the flat image of the hypervisor that compares its books after each call, apart from the one that is shipped.
 pub(crate) fn checked_hypervisor() -> Result<()> {
     step("building the hypervisor with checks");
-    let folder = paths::target().join("checked");
-    let mut cargo = process::bare_metal_cargo();
-    cargo.args(["build", "--release", "--bins", "--target", BARE_METAL, "-p", HYPERVISOR]);
-    cargo.args(["--features", "checks", "--target-dir"]).arg(&folder);
-    process::run(&mut cargo)?;
-    let image = flat(&folder.join(BARE_METAL).join("release").join(HYPERVISOR))?;
+    process::run(&mut compiling_checked())?;
+    let image = flat(&checked_target().join(BARE_METAL).join("release").join(HYPERVISOR))?;
     flatten::check_boot_header(&image).context(HYPERVISOR)?;
     files::replace(&paths::checked_hypervisor(), &image)
 }
@@ -66,7 +64,7 @@ pub(crate) fn checked_hypervisor() -> Result<()> {
 /// Builds the flat image of every guest.
 pub(crate) fn guests() -> Result<()> {
     step("building the guests");
-    compile(&GUESTS)?;
+    process::run(&mut compiling(&GUESTS))?;
     let workspace = metadata::load()?;
     let packages = workspace.packages.iter().filter(|p| GUESTS.contains(&p.name.as_str()));
     for name in packages.flat_map(metadata::Package::binaries) {
@@ -81,14 +79,44 @@ pub(crate) fn elf(name: &str) -> PathBuf {
     paths::target().join(BARE_METAL).join("release").join(name)
 }
 
-fn compile(packages: &[&str]) -> Result<()> {
+/// Compiling that goes on beside other things.
+#[derive(Debug)]
+pub(crate) struct Ahead(JoinHandle<()>);
+
+/// Compiles what runs on the machine before anybody needs it, the hypervisor with checks last: the end of each program is one thread's work, and so is
+/// much of what is done meanwhile. It prints nothing: whoever builds these finds them done, or builds them again and says what is wrong.
+pub(crate) fn ahead(with_checks: bool) -> Ahead {
+    let checked = with_checks.then(compiling_checked);
+    let commands = [compiling(&[HYPERVISOR]), compiling(&GUESTS)].into_iter().chain(checked);
+    Ahead(thread::spawn(|| commands.for_each(|mut command| drop(process::output(&mut command)))))
+}
+
+impl Ahead {
+    /// Waits until it has ended.
+    pub(crate) fn wait(self) {
+        let _ended = self.0.join();
+    }
+}
+
+fn compiling(packages: &[&str]) -> Command {
     let mut cargo = process::bare_metal_cargo();
     cargo.args(["build", "--release", "--bins", "--target", BARE_METAL, "--target-dir"]);
     cargo.arg(paths::target());
     for package in packages {
         cargo.args(["-p", package]);
     }
-    process::run(&mut cargo)
+    cargo
+}
+
+fn checked_target() -> PathBuf {
+    paths::target().join("checked")
+}
+
+fn compiling_checked() -> Command {
+    let mut cargo = process::bare_metal_cargo();
+    cargo.args(["build", "--release", "--bins", "--target", BARE_METAL, "-p", HYPERVISOR]);
+    cargo.args(["--features", "checks", "--target-dir"]).arg(checked_target());
+    cargo
 }
 
 fn flat(elf: &Path) -> Result<Vec<u8>> {

@@ -53,6 +53,7 @@ impl Test {
         self.check(&mut tally, "layers", layers::check);
         self.check(&mut tally, "unsafe-budget", unsafe_budget::check);
         setup::rust_target()?;
+        let ahead = build::ahead(!self.fast);
         self.check(&mut tally, "clippy-host", || clippy_host(&workspace));
         self.check(&mut tally, "clippy-bare-metal", || clippy_bare_metal(&workspace));
         self.check(&mut tally, "clippy-programs", clippy_programs);
@@ -68,20 +69,35 @@ impl Test {
             self.tests(&mut tally, "interleavings (loom)", loom_tests_outside);
             self.tests(&mut tally, "interleavings (loom) of the virtual GIC", loom_tests_inside);
         }
+        ahead.wait();
         self.machines(&mut tally);
+        // It counts instructions, of which others make no more, and takes one core.
+        let rpi4 = self.bench(Board::Rpi4)?;
+        let virt = self.bench(Board::QemuVirt)?;
+        let virt = virt.map(|(name, command)| (name, process::beside(command)));
         if !self.fast && self.selects(Checked::IN_EVERY_TEST) {
             step(Checked::IN_EVERY_TEST);
             if let Err(error) = Checked::count_some(&mut tally) {
                 tally.fail(format!("{}: {error:#}", Checked::IN_EVERY_TEST));
             }
         }
-        for board in Board::ALL {
-            let name = format!("bench-{}", board.folder());
-            self.check(&mut tally, &name, || Bench::held_by_every_test(board, self.fast).execute());
+        if let Some((name, mut command)) = rpi4 {
+            self.check(&mut tally, &name, || process::run(&mut command));
+        }
+        if let Some((name, bench)) = virt {
+            self.check(&mut tally, &name, || bench.end());
         }
         self.check(&mut tally, "bench-hardware", hardware::check_against_qemu);
         tally.finish(started)?;
         Ok(())
+    }
+
+    /// The measurement of a board, if it is chosen: its name and its command.
+    fn bench(&self, board: Board) -> Result<Option<(String, Command)>> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(Bench::in_every_test(board, self.fast));
+        let name = format!("bench-{}", board.folder());
+        Ok(self.selects(&name).then_some((name, command)))
     }
 
     /// A check that is one pass or one failure.
