@@ -8,6 +8,9 @@ use crate::message::CallId;
 /// that moment.
 const MOST: usize = 32;
 
+/// How often one thread looks through them at a time: others that do the same may take and put back in turn.
+const PASSES: usize = 8;
+
 /// In an entry: it is one. Below it the status, and in the low half the call.
 const DUE: u64 = 1 << 63;
 
@@ -43,7 +46,7 @@ impl Owed {
     #[cold]
     fn send_all(&self, mut send: impl FnMut(CallId, u16) -> bool) -> bool {
         let mut has_missed = false;
-        loop {
+        for _ in 0..PASSES {
             if self.entries.iter().all(|entry| self.send_one(entry, &mut send)) {
                 if self.count.load(Ordering::Relaxed) == 0 {
                     return true;
@@ -62,7 +65,9 @@ impl Owed {
             if !self.is_missed.swap(false, Ordering::Relaxed) {
                 return false;
             }
+            has_missed = false;
         }
+        false
     }
 
     /// Sends what is in an entry; whether nothing is left of it here.

@@ -39,6 +39,9 @@ pub(crate) struct Bench {
     /// Leaves out the rows of the Linux guest, which take longest.
     #[arg(long)]
     no_linux: bool,
+    /// Takes the images as they are: others may be reading them.
+    #[arg(long, hide = true)]
+    built: bool,
     /// The board, which has a table of its own.
     #[arg(long, value_parser = run::board, default_value = "qemu-virt")]
     board: Board,
@@ -70,7 +73,7 @@ impl Bench {
     pub(crate) fn in_every_test(board: Board, is_fast: bool) -> Vec<&'static str> {
         let no_linux = is_fast || board != Board::QemuVirt;
         let rest = no_linux.then_some("--no-linux");
-        ["bench", "--board", board.folder()].into_iter().chain(rest).collect()
+        ["bench", "--built", "--board", board.folder()].into_iter().chain(rest).collect()
     }
 
     pub(crate) fn execute(&self) -> Result<()> {
@@ -80,7 +83,9 @@ impl Bench {
             return hardware::collect(port, &table, Duration::from_secs(self.timeout));
         }
         setup::qemu()?;
-        build::all()?;
+        if !self.built {
+            build::all()?;
+        }
         let mut values = Values::new();
         match self.board {
             Board::QemuVirt => self.virt(&mut values)?,

@@ -53,7 +53,7 @@ impl Test {
         self.check(&mut tally, "layers", layers::check);
         self.check(&mut tally, "unsafe-budget", unsafe_budget::check);
         setup::rust_target()?;
-        let ahead = build::ahead(!self.fast);
+        let ahead = build::ahead(!self.fast && self.selects(Checked::IN_EVERY_TEST));
         self.check(&mut tally, "clippy-host", || clippy_host(&workspace));
         self.check(&mut tally, "clippy-bare-metal", || clippy_bare_metal(&workspace));
         self.check(&mut tally, "clippy-programs", clippy_programs);

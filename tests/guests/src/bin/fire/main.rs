@@ -97,10 +97,10 @@ fn main() {
             under_fire(AreaClass::Block, 2 * MIB, Shape::Leaf)
         });
         case("what_stays_of_a_trimmed_block_is_always_there", || {
-            head_under_fire(2, |handle, pages| taken::trim(handle, pages << 12))
+            head_under_fire(1, 2, |handle, pages| taken::trim(handle, pages << 12))
         });
         case("what_stays_of_a_split_block_is_always_there", || {
-            head_under_fire(16, |handle, pages| {
+            head_under_fire(2, 16, |handle, pages| {
                 let tail = taken::split(handle, pages << 12, AreaClass::Block)?;
                 taken::free(tail.handle)
             })
@@ -188,14 +188,18 @@ fn one_round(port: &mut Port, class: AreaClass, bytes: u64, shape: Shape, round:
 
 /// Makes an area shorter, by so many pages with each call, while the other vCPUs use what stays of it. The hypervisor takes it out of its slot meanwhile, and who meets that
 /// finds it in its place again.
-fn head_under_fire(step: usize, shorten: impl Fn(Handle, u64) -> Result<(), Refusal>) -> Outcome {
+fn head_under_fire(
+    round: u64,
+    step: usize,
+    shorten: impl Fn(Handle, u64) -> Result<(), Refusal>,
+) -> Outcome {
     let Area { handle, address, .. } = made(message::alloc(2 << 20, AreaClass::Block))?;
-    open_fire((address, 4096), 4 + HEAD)?;
+    open_fire((address, 4096), 4 * round + HEAD)?;
     // Each call takes it out once, and each leaf or more.
     for pages in (1..512).rev().step_by(step) {
         made(shorten(handle, pages))?;
     }
-    PHASE.store(4 + IDLE, Ordering::SeqCst);
+    PHASE.store(4 * round + IDLE, Ordering::SeqCst);
     made(taken::free(handle))?;
     equal("faults at what stays", LOST.load(Ordering::Relaxed), 0)
 }
