@@ -17,7 +17,7 @@ use shikiri_rpc::{
     Server, atomic::AtomicU64,
 };
 use support::sample::{Plain, Sample, SampleServer, SampleStub, serve_now};
-use support::{Queue, queues, words};
+use support::{Queue, later, queues, words};
 
 const BUFFERS: usize = 2;
 const BUFFER_BYTES: usize = 512;
@@ -194,7 +194,7 @@ impl Drained<'static> {
             assert!(first.finish().is_ok());
             assert!(server.receive(&mut Context::<64>::new()).unwrap().is_some());
             // Another thread may be bringing the answer.
-            let answer = taken.wait_until(Instant::now() + Duration::from_secs(10));
+            let answer = taken.wait_until(later());
             assert!(answer.is_ok_and(|answer| answer.is_err()), "it was abandoned");
         });
     }
