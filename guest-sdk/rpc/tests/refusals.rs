@@ -182,12 +182,16 @@ impl Transport for Stopping {
     }
 }
 
+/// A caller, and a server that can be stopped, with room for so many messages each way.
+fn stopping(capacity: usize) -> (Client<'static, Queue, 8>, Server<'static, Stopping>) {
+    let [near, queue] = queues(capacity);
+    let far = Stopping { queue, is_told: AtomicBool::new(false), stops: Barrier::new(2) };
+    (Client::new(Leg::new(near)), Server::new(Leg::new(far), Patience::Fail))
+}
+
 #[test]
 fn who_sleeps_while_another_thread_sends_a_refusal_is_woken_for_what_is_behind_it() {
-    let [near, queue] = queues(2);
-    let far = Stopping { queue, is_told: AtomicBool::new(false), stops: Barrier::new(2) };
-    let client = Client::<_, 8>::new(Leg::new(near));
-    let server = Server::new(Leg::new(far), Patience::Fail);
+    let (client, server) = stopping(2);
     let begin = |method| client.begin::<_, ()>(method, &()).unwrap();
     let served = (begin(4), begin(4));
     serve_now(&server);
@@ -222,10 +226,7 @@ fn who_sleeps_while_another_thread_sends_a_refusal_is_woken_for_what_is_behind_i
 /// refusal back.
 #[test]
 fn a_refusal_that_one_puts_back_while_another_sleeps_is_sent() {
-    let [near, queue] = queues(1);
-    let far = Stopping { queue, is_told: AtomicBool::new(false), stops: Barrier::new(2) };
-    let client = Client::<_, 8>::new(Leg::new(near));
-    let server = Server::new(Leg::new(far), Patience::Fail);
+    let (client, server) = stopping(1);
     let begin = |method| client.begin::<_, ()>(method, &()).unwrap();
     let served = begin(4);
     serve_now(&server);
